@@ -1,0 +1,43 @@
+# Every target makes the virtual environment first, on the first call. make demo, make test, make check, make bench-demo
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= runs/demo
+
+export HF_HUB_OFFLINE = 1
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: demo test check format bench-demo clean
+
+$(READY): pyproject.toml constraints.txt
+	@echo "==> making $(VENV) and installing the pinned dependencies (about 5.5 GB, a few minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@start=$$(date +%s); \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,track]' \
+	&& echo "==> installed in $$(( $$(date +%s) - start )) s"
+	@touch $@
+
+demo: $(READY)
+	@echo "==> the main job on the embedded synthetic world: recipes/demo.toml -> $(OUT)"
+	@start=$$(date +%s); $(BIN)/mmkd run recipes/demo.toml --out $(OUT) $(SET) && echo "==> demo took $$(( $$(date +%s) - start )) s"
+
+test: $(READY)
+	@echo "==> tests"
+	@start=$$(date +%s); $(BIN)/python -m pytest && echo "==> tests took $$(( $$(date +%s) - start )) s"
+
+check: $(READY)
+	@echo "==> format, lint, complexity"
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	@echo "==> types"
+	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory test
+
+format: $(READY)
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench-demo: $(READY)
+	@$(BIN)/python bench/demo.py
+
+clean:
+	rm -rf runs bench/results .pytest_cache .mypy_cache .ruff_cache
