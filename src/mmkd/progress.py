@@ -1,0 +1,54 @@
+"""What a run tells its user: bars on a terminal, plain lines at a calm pace everywhere else."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+PLAIN_EVERY_S = 15.0
+
+
+def say(line: str) -> None:
+    """One line to standard output, at once."""
+    print(line, flush=True)
+
+
+def track(items: Iterable[T], label: str, total: int, unit: str, done: int = 0, weight: int = 1) -> Iterator[T]:
+    """Yield the items and show how far they are, how fast and how long it will take.
+
+    total and done count units; each item stands for `weight` of them (the last one may stand for fewer).
+    """
+    follow = _bar if sys.stdout.isatty() else _lines
+    yield from follow(items, label, total, unit, done, weight)
+
+
+def _bar(items: Iterable[T], label: str, total: int, unit: str, done: int, weight: int) -> Iterator[T]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit} {{task.speed:.0f}}/s" if total else unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task(label, total=total, completed=done)
+        for item in items:
+            yield item
+            progress.advance(task, weight)
+
+
+def _lines(items: Iterable[T], label: str, total: int, unit: str, done: int, weight: int) -> Iterator[T]:
+    start = shown = time.perf_counter()
+    count = 0
+    for item in items:
+        yield item
+        count += weight
+        now = time.perf_counter()
+        if now - shown >= PLAIN_EVERY_S and done + count < total:
+            shown = now
+            rate = count / (now - start)
+            left = (total - done - count) / rate
+            say(f"  {label}: {done + count:,} of {total:,} {unit}, {rate:,.0f}/s, {left:,.0f} s left")

@@ -1,0 +1,35 @@
+"""The base of every recipe section: frozen, typed, and closed to unknown keys."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+
+class Settings(BaseModel):
+    """One section of a recipe. Unknown keys are errors; values never change after loading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base")
+    return path if base is None or path.is_absolute() else (Path(base) / path).resolve()
+
+
+RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
+"""A path in a recipe or card: relative ones are relative to the file they stand in."""
+
+
+class Machine(Settings):
+    """Where a run happens. Nothing here changes a result, so stages do not compare it when they resume.
+
+    device: "auto" takes a GPU where there is one. workers: processes that decode images (0: none).
+    threads: of torch in the main process (0: torch decides). decoded_cache_mb: images of a training corpus are kept
+    decoded when all of them fit into this; otherwise they are decoded again at each step.
+    """
+
+    device: str = "auto"
+    workers: int = 2
+    threads: int = 0
+    decoded_cache_mb: int = 1024

@@ -1,0 +1,213 @@
+"""Stage folders: built beside their final name, complete when the manifest is there, resumed when they are not.
+
+A stage reads finished folders and publishes one. While it works it owns `NAME.partial`; at the end the manifest is
+written there, last of all files, and the folder is renamed to `NAME`. The same settings and inputs again mean *skip*
+(complete) or *resume* (partial); other settings or inputs are refused, so that nothing is overwritten by accident.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import mmkd
+from mmkd.errors import ConfigError, DataError
+from mmkd.progress import say
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+BEGUN = "begun.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What makes a folder: its kind, where it goes, the settings and the finished inputs it is made from.
+
+    inputs: name -> digest. outputs: globs of the files whose bytes identify the result (logs with times are left out).
+    """
+
+    kind: str
+    folder: Path
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ("**/*",)
+
+    @property
+    def partial(self) -> Path:
+        return self.folder.with_name(self.folder.name + ".partial")
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """The part of the manifest that must agree for a folder to be this stage's."""
+        plain = json.loads(json.dumps({"settings": self.settings, "inputs": self.inputs}, default=str))
+        return {"kind": self.kind, "schema": SCHEMA, **plain}
+
+
+def complete(stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool = False) -> dict[str, Any]:
+    """Run `body` on the stage's partial folder and publish it, unless a finished one is there already.
+
+    `body` returns the counts that go into the manifest; it must be able to go on from what it left there before.
+    Returns the manifest. Raises ConfigError when a folder made from other settings or inputs stands in the way.
+    """
+    with sole_owner(stage.folder):
+        if (found := begin(stage, force)) is not None:
+            say(f"{stage.kind}: {stage.folder} is complete, skipped")
+            return found
+        start = time.perf_counter()
+        counts = body(stage.partial)
+        return publish(stage, counts, time.perf_counter() - start)
+
+
+def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
+    """The manifest of the finished folder, or None after preparing the partial folder to start or go on."""
+    if (stage.partial / MANIFEST).is_file():  # killed between the manifest and the rename
+        _rename(stage)
+    if stage.folder.exists():
+        found = read_manifest(stage.folder)
+        if _same(stage, found, stage.folder, force):
+            return found
+    if (stage.partial / BEGUN).is_file():
+        begun = _read_json(stage.partial / BEGUN)
+        if not _same(stage, begun, stage.partial, force):
+            shutil.rmtree(stage.partial)
+    elif stage.partial.exists():  # killed before it had begun
+        shutil.rmtree(stage.partial)
+    stage.partial.mkdir(parents=True, exist_ok=True)
+    write_json(stage.partial / BEGUN, stage.made_from)
+    return None
+
+
+def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
+    """Write the manifest into the partial folder, last, and give the folder its final name."""
+    (stage.partial / BEGUN).unlink(missing_ok=True)
+    manifest = {
+        **stage.made_from,
+        "counts": dict(counts),
+        "digest": content_digest(stage.partial, stage.outputs),
+        "versions": versions(),
+        "wall_s": round(wall_s, 3),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    write_json(stage.partial / MANIFEST, manifest)
+    _rename(stage)
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished folder. Raises DataError when the folder is missing or was never finished."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder}: no {MANIFEST} found, so no finished stage; run the stage that makes it first")
+    return _read_json(path)
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of a finished folder's content, for the `inputs` of the stages that read it."""
+    return str(read_manifest(folder)["digest"])
+
+
+def content_digest(folder: Path, patterns: tuple[str, ...]) -> str:
+    """SHA-256 over the names and bytes of all files that match, in the order of their names."""
+    total = hashlib.sha256()
+    files = {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in (MANIFEST, BEGUN)}
+    for path in sorted(files):
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what can change a result."""
+    named = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "pillow")
+    return {"mmkd": mmkd.__version__, "python": platform.python_version(), **{n: metadata.version(n) for n in named}}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    with atomic_file(path) as stream:
+        stream.write(json.dumps(value, indent=1, default=str).encode())
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under its name only when it is whole and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    with draft.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+
+
+def _same(stage: Stage, found: Mapping[str, Any], where: Path, force: bool) -> bool:
+    wanted = stage.made_from
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    if not differing:
+        return True
+    if force:
+        return False
+    raise ConfigError(
+        f"{where} was made from other {_describe(found, wanted)}; nothing was changed. "
+        "Choose another --out, or pass --force to make it anew"
+    )
+
+
+def _describe(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Name the first keys that differ, with both values, so that the user sees what changed."""
+    lines = []
+    for part in ("kind", "schema", "settings", "inputs"):
+        old, new = found.get(part), wanted[part]
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += [
+                f"{part}.{k} (was {old.get(k)!r}, now {new.get(k)!r})"
+                for k in sorted(set(old) | set(new))
+                if old.get(k) != new.get(k)
+            ]
+        elif old != new:
+            lines.append(f"{part} (was {old!r}, now {new!r})")
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return ", ".join(lines[:3]) + more
+
+
+def _rename(stage: Stage) -> None:
+    old = stage.folder.with_name(stage.folder.name + ".old")
+    if stage.folder.exists():  # only with --force: begin() has refused otherwise
+        stage.folder.replace(old)
+    stage.partial.replace(stage.folder)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); delete the folder to make it anew") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+@contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system gives back even after kill -9."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(f".{folder.name}.lock")
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another process is working on {folder}; wait for it or choose another --out") from None
+        yield
