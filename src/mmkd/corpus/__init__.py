@@ -1,0 +1,1 @@
+"""Image-caption pairs: sources, cleaning, splits and the corpus folder."""

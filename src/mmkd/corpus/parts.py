@@ -1,0 +1,145 @@
+"""First half of curation: a part of a source in, a file of checked pairs and a file of rejections out.
+
+Parts are independent of each other, so several processes make them and a killed run keeps the finished ones.
+Nothing here needs `datasets`, whose import would cost every worker process seconds.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mmkd.arrow_folder import write_shard
+from mmkd.corpus.clean import clean_caption
+from mmkd.corpus.images import stored_image
+from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, as_text
+from mmkd.corpus.settings import CurateSettings
+from mmkd.corpus.taxonomy import canonical_modality
+from mmkd.processes import worker_pool
+from mmkd.progress import track
+
+WRITE_ROWS = 64  # rows in memory while a part is written
+MAX_CAPTION = 10_000  # characters; longer ones are articles, and the cleaning rules are not made for them
+MAX_DETAIL = 300
+
+_TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
+PAIRS = pa.schema(
+    [(name, pa.string()) for name in _TEXT]
+    + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
+)
+REJECTED = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files that a shard's checked pairs and rejections go into. `pairs` is written last: it makes a part done."""
+
+    number: int
+    shard: Shard
+    folder: Path
+
+    @property
+    def pairs(self) -> Path:
+        return self.folder / f"{self.number:06d}.arrow"
+
+    @property
+    def rejected(self) -> Path:
+        return self.folder / f"{self.number:06d}.rejected.arrow"
+
+
+def make_parts(parts: Sequence[Part], settings: CurateSettings, workers: int) -> None:
+    """Write all parts that are not there yet, in `workers` processes (fewer than two: in this one)."""
+    todo = [part for part in parts if not part.pairs.is_file()]
+    made = _in_processes(todo, settings, workers) if min(workers, len(todo)) > 1 else _in_turn(todo, settings)
+    for _ in track(made, "curate", total=len(parts), unit="parts", done=len(parts) - len(todo)):
+        pass
+
+
+def write_part(part: Part, settings: CurateSettings) -> None:
+    """Read, check and write one part; both files appear whole or not at all."""
+    rejected: list[Rejected] = []
+    # the name is this process's own: a process left over from a killed run must not write into the same file
+    draft = part.folder / f"{part.number:06d}.{os.getpid()}.draft"
+    write_shard(draft, PAIRS, _batches(_checked_rows(part.shard, settings, rejected)))
+    _write_rejected(part, rejected)
+    draft.replace(part.pairs)
+
+
+def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
+    """Rejections as a table; what is not UTF-8 in them is written with backslashes."""
+    columns = {name: [_printable(getattr(r, name)) for r in rejected] for name in REJECTED.names}
+    return pa.table(columns, schema=REJECTED)
+
+
+def _write_rejected(part: Part, rejected: list[Rejected]) -> None:
+    draft = part.folder / f"{part.number:06d}.{os.getpid()}.rejected.draft"
+    write_shard(draft, REJECTED, [rejection_table(rejected)])
+    draft.replace(part.rejected)
+
+
+def _in_turn(todo: Sequence[Part], settings: CurateSettings) -> Iterator[None]:
+    for part in todo:
+        write_part(part, settings)
+        yield
+
+
+def _in_processes(todo: Sequence[Part], settings: CurateSettings, workers: int) -> Iterator[None]:
+    with worker_pool(min(workers, len(todo))) as pool:
+        for future in as_completed([pool.submit(write_part, part, settings) for part in todo]):
+            future.result()
+            yield
+
+
+def _checked_rows(shard: Shard, settings: CurateSettings, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
+    """Rows of PAIRS; what is rejected on the way is appended to `rejected`."""
+    for found in shard.records():
+        if isinstance(found, Rejected):
+            rejected.append(found)
+            continue
+        try:
+            row = _checked_row(found, settings)
+        except BadRecordError as bad:
+            rejected.append(Rejected(found.source, found.where, found.id, bad.reason, bad.detail))
+        else:
+            yield row
+
+
+def _checked_row(record: Record, settings: CurateSettings) -> dict[str, Any]:
+    original = as_text(record.caption)
+    caption = _checked_caption(original, settings.min_caption)
+    text = {name: as_text(getattr(record, name)) for name in ("id", "source", "licence", "group", "where")}
+    image = stored_image(record.image, settings.min_side, settings.max_side, settings.max_pixels)
+    return text | {
+        "image": image.data,
+        "caption": caption,
+        "caption_original": original,
+        "modality": canonical_modality(as_text(record.modality)),
+        "width": image.width,
+        "height": image.height,
+        "sha256": image.sha256,
+        "phash": image.phash,
+    }
+
+
+def _checked_caption(original: str, min_caption: int) -> str:
+    if len(original) > MAX_CAPTION:
+        raise BadRecordError(Reason.LONG_CAPTION, f"{len(original):,} characters, at most {MAX_CAPTION:,} are taken")
+    if not (caption := clean_caption(original)):
+        raise BadRecordError(Reason.EMPTY_CAPTION, f"nothing is left of {original[:40]!r} after cleaning")
+    if len(caption) < min_caption:
+        raise BadRecordError(Reason.SHORT_CAPTION, f"{caption!r} is shorter than {min_caption} (min_caption)")
+    return caption
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+    while chunk := list(islice(rows, WRITE_ROWS)):
+        yield pa.RecordBatch.from_pylist(chunk, schema=PAIRS)
+
+
+def _printable(value: str) -> str:
+    return value.encode("utf-8", "backslashreplace").decode()[:MAX_DETAIL]

@@ -1,0 +1,113 @@
+"""What sources yield: records as they were found, and rejections whose reasons all stand here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Reason(StrEnum):
+    """Why a record is not in the corpus; the values stand in `rejected.parquet` and `funnel.json`."""
+
+    MISSING_FIELD = "missing_field"  # no image or no caption at all
+    MISSING_FILE = "missing_file"  # the image named is not there
+    OUTSIDE_FOLDER = "outside_folder"  # the image named lies outside the source's folder, or is a URL
+    OVERSIZED_FILE = "oversized_file"  # an image file or archive member too large to be read
+    DAMAGED_FILE = "damaged_file"  # the rest of an archive or table cannot be read
+    UNREADABLE_ROW = "unreadable_row"  # not a row of this table: broken JSON, wrong number of fields, unknown label
+    NOT_UTF8 = "not_utf8"
+    EMPTY_CAPTION = "empty_caption"  # nothing left after cleaning
+    SHORT_CAPTION = "short_caption"
+    LONG_CAPTION = "long_caption"  # an article, not a caption
+    UNREADABLE_IMAGE = "unreadable_image"
+    TRUNCATED_IMAGE = "truncated_image"
+    DECOMPRESSION_BOMB = "decompression_bomb"  # claims more pixels than max_pixels
+    TINY_IMAGE = "tiny_image"
+    DUPLICATE_ID = "duplicate_id"
+    DUPLICATE_PAIR = "duplicate_pair"  # same image bytes and same cleaned caption as an earlier record
+
+
+class BadRecordError(Exception):
+    """This record cannot be used. Caught once per record, where it becomes a `Rejected`; never reaches the user."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Record:
+    """A pair as its source spells it: the caption uncleaned (bytes where the source stores bytes), the image undecoded.
+
+    where: the file and the place in it (`pairs.csv:12`; rows are counted from 0), for messages.
+    """
+
+    id: str
+    image: bytes
+    caption: str | bytes
+    modality: str
+    group: str
+    licence: str
+    source: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that is not in the corpus, and why. `id` is empty where it was not even known."""
+
+    source: str
+    where: str
+    id: str
+    reason: Reason
+    detail: str
+
+
+class Shard(Protocol):
+    """A part of a source that one process reads on its own. Picklable and small."""
+
+    def records(self) -> Iterator[Record | Rejected]:
+        """The records in the source's order, one at a time; the same every time."""
+        ...
+
+
+class Reader(Protocol):
+    """An opened source."""
+
+    def shards(self) -> "list[Shard]":
+        """All parts of the source, always the same and in the same order.
+
+        Raises ConfigError when the settings do not fit what is there, DataError when it is missing or unreadable.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Hex digest that changes when the source does."""
+        ...
+
+
+def as_text(value: object) -> str:
+    """A field as text, "" for a missing one (None or NaN). Raises BadRecordError when it is not UTF-8.
+
+    Text that was decoded with `surrogateescape` counts as not UTF-8 where it holds escaped bytes.
+    """
+    if value is None or value != value:  # NaN is how tables made by pandas spell a missing field
+        return ""
+    try:
+        if isinstance(value, bytes):
+            return value.decode()
+        text = str(value)
+        text.encode()
+    except UnicodeError as error:
+        raise BadRecordError(Reason.NOT_UTF8, str(error)) from None
+    return text
+
+
+def matches(row: Mapping[str, Any], only: Mapping[str, list[str]]) -> bool:
+    """Whether every column named in `only` has an accepted value; of a list of values, one accepted is enough."""
+    return all(_accepted(row.get(column), values) for column, values in only.items())
+
+
+def _accepted(value: object, values: list[str]) -> bool:
+    return any(str(v) in values for v in value) if isinstance(value, list) else str(value) in values

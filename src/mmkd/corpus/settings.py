@@ -1,0 +1,121 @@
+"""The recipe section `[curate]`: where pairs come from and what is kept."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from mmkd.settings import RecipePath, Settings
+
+FIELDS = ("id", "image", "caption", "modality", "group", "licence")
+
+
+def _with_place_for_the_name(template: str) -> str:
+    if "{name}" not in template:
+        raise ValueError(f"template {template!r} has no {{name}}, so its captions would not tell the classes apart")
+    return template
+
+
+Templates = Annotated[list[Annotated[str, AfterValidator(_with_place_for_the_name)]], Field(min_length=1)]
+
+
+class Source(Settings):
+    """What every source has: a name (in the corpus column `source`) and defaults for what its records do not say.
+
+    only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
+    """
+
+    name: str = ""
+    modality: str = ""
+    licence: str = "unknown"
+    only: dict[str, list[str]] = {}
+
+
+class TableSource(Source):
+    """A CSV, TSV, JSONL or Parquet table with one row per pair; image paths are relative to the table's folder.
+
+    columns: our field -> the table's column, where the names differ.
+    """
+
+    kind: Literal["table"]
+    path: RecipePath
+    columns: dict[str, str] = {}
+
+
+class FoldersSource(Source):
+    """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn."""
+
+    kind: Literal["folders"]
+    path: RecipePath
+    templates: Templates = ["{name}"]
+    names: dict[str, str] = {}  # folder name -> class name in words; the folder name with blanks otherwise
+
+
+class WebDatasetSource(Source):
+    """WebDataset tar shards (`path` is a tar or a folder of tars).
+
+    A sample is the files that share a key: one with an image suffix, `txt` or `caption` with the caption (open_clip),
+    `json` with the rest (BIOMEDICA: caption, image_primary_label, image_secondary_label, article_accession_id,
+    article_license).
+    """
+
+    kind: Literal["webdataset"]
+    path: RecipePath
+
+
+class NpzSource(Source):
+    """MedMNIST's layout: one `.npz` with `{split}_images` and `{split}_labels`; captions as in a folder per class."""
+
+    kind: Literal["npz"]
+    path: RecipePath
+    classes: list[str]
+    splits: list[str] = ["train", "val"]
+    templates: Templates = ["{name}"]
+
+
+class HubSource(Source):
+    """Anything `datasets.load_dataset` or `load_from_disk` opens: a hub id, a folder of Parquet, a saved data set."""
+
+    kind: Literal["datasets"]
+    path: str
+    split: str = "train"
+    columns: dict[str, str] = {}
+
+
+class ReferenceSource(Source):
+    """The public MMKD-CLIP data folder: `meta.jsonl`, and for each record an image and a BIOMEDICA JSON."""
+
+    kind: Literal["reference"]
+    path: RecipePath
+
+
+AnySource = Annotated[
+    TableSource | FoldersSource | WebDatasetSource | NpzSource | HubSource | ReferenceSource,
+    Field(discriminator="kind"),
+]
+
+
+class CurateSettings(Settings):
+    """What is kept of the sources and how it is split.
+
+    min_side: images with a shorter side (pixels) are dropped. max_side: larger images are resized once, to this many
+    pixels on the long side. max_pixels: images that claim more are refused undecoded (decompression bombs).
+    min_caption: shortest caption kept, in characters after cleaning. val: share of the *groups* in the split `val`.
+    max_rejected: the run stops when a larger share of the records is rejected.
+    """
+
+    sources: list[AnySource] = Field(min_length=1)
+    min_side: PositiveInt = 16
+    max_side: PositiveInt = 512
+    max_pixels: PositiveInt = 89_478_485
+    min_caption: PositiveInt = 3
+    val: float = Field(0.05, ge=0.0, lt=1.0)
+    max_rejected: float = Field(0.5, ge=0.0, le=1.0)
+    shard_rows: PositiveInt = 4096
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> "CurateSettings":
+        for source in self.sources:
+            unknown = set(getattr(source, "columns", {})) - set(FIELDS)
+            if unknown:
+                raise ValueError(f"columns maps unknown fields {sorted(unknown)}; the fields are {', '.join(FIELDS)}")
+        return self

@@ -1,0 +1,83 @@
+"""A folder of images per class, with captions made from class names."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mmkd.corpus.records import BadRecordError, Record, Rejected, Shard, matches
+from mmkd.corpus.settings import FoldersSource, NpzSource, Source
+from mmkd.corpus.sources.files import IMAGE_SUFFIXES, files_below, fingerprint_of_files, read_inside
+from mmkd.corpus.sources.rows import ROWS_PER_SHARD
+from mmkd.errors import ConfigError, DataError
+
+COLUMNS = ("class", "image")  # what `only` can select by
+
+
+@dataclass(frozen=True)
+class FoldersReader:
+    """Classes are the first-level folders; images may lie deeper in them. Files of other kinds are passed over."""
+
+    source: FoldersSource
+
+    def shards(self) -> list[Shard]:
+        check_only(self.source, COLUMNS)
+        files = self._files()
+        return [
+            FoldersShard(self.source, first, tuple(files[first : first + ROWS_PER_SHARD]))
+            for first in range(0, len(files), ROWS_PER_SHARD)
+        ]
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, self._files())
+
+    def _files(self) -> list[str]:
+        files = [name for name in files_below(self.source.path, IMAGE_SUFFIXES) if "/" in name]
+        if not files:
+            raise DataError(f"{self.source.path}: images found, but none in a folder of its class; make one per class")
+        return files
+
+
+@dataclass(frozen=True)
+class FoldersShard:
+    """`first` is the number of the first of `files` in the whole source: templates take turns over all of it."""
+
+    source: FoldersSource
+    first: int
+    files: tuple[str, ...]
+
+    def records(self) -> Iterator[Record | Rejected]:
+        for number, name in enumerate(self.files, self.first):
+            label = PurePosixPath(name).parts[0]
+            if not matches({"class": label, "image": name}, self.source.only):
+                continue
+            identity = f"{self.source.name}/{name}"
+            try:
+                image = read_inside(self.source.path, name)
+            except BadRecordError as bad:
+                yield Rejected(self.source.name, name, identity, bad.reason, bad.detail)
+                continue
+            words = self.source.names.get(label, label.replace("_", " "))
+            yield labelled_record(self.source, identity, name, image, words, number)
+
+
+def labelled_record(
+    source: FoldersSource | NpzSource, identity: str, where: str, image: bytes, words: str, number: int
+) -> Record:
+    """A record whose caption is the class in words, put into the template whose turn it is. Its group is itself."""
+    template = source.templates[number % len(source.templates)]
+    return Record(
+        id=identity,
+        image=image,
+        caption=template.replace("{name}", words),
+        modality=source.modality,
+        group=identity,
+        licence=source.licence,
+        source=source.name,
+        where=where,
+    )
+
+
+def check_only(source: Source, columns: tuple[str, ...]) -> None:
+    """Raise ConfigError when `only` names a column that this kind of source does not have."""
+    if unknown := sorted(set(source.only) - set(columns)):
+        raise ConfigError(f"source {source.name!r}: only selects by {', '.join(columns)}, not by {', '.join(unknown)}")

@@ -1,0 +1,74 @@
+"""The public MMKD-CLIP data folder: a line of `meta.jsonl` per record names its image and its BIOMEDICA JSON."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, as_text, matches
+from mmkd.corpus.settings import ReferenceSource
+from mmkd.corpus.sources import text_tables
+from mmkd.corpus.sources.biomedica import figure_facts, parse_meta
+from mmkd.corpus.sources.files import read_inside
+from mmkd.corpus.sources.rows import Row, Span
+from mmkd.errors import DataError
+
+META = "meta.jsonl"
+
+
+@dataclass(frozen=True)
+class ReferenceReader:
+    """The folder; every part is a span of lines."""
+
+    source: ReferenceSource
+
+    def shards(self) -> list[Shard]:
+        return [ReferenceShard(self.source, span) for span in text_tables.jsonl_spans(_table(self.source))]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of `meta.jsonl`; images and features are known by their names in it."""
+        with _table(self.source).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class ReferenceShard:
+    source: ReferenceSource
+    span: Span
+
+    def records(self) -> Iterator[Record | Rejected]:
+        for number, row in text_tables.jsonl_rows(_table(self.source), self.span):
+            where, identity = f"{META}:{number}", ""
+            try:
+                if isinstance(row, BadRecordError):
+                    raise row
+                identity = as_text(row.get("id"))
+                if matches(row, self.source.only):
+                    yield _record(self.source, identity, where, row)
+            except BadRecordError as bad:
+                yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
+
+
+def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Record:
+    if isinstance(row, BadRecordError) or not (identity and row.get("imgpath") and row.get("txt")):
+        raise BadRecordError(Reason.MISSING_FIELD, "expected id, imgpath and txt")
+    image = read_inside(source.path, as_text(row["imgpath"]))
+    metapath = as_text(row.get("metapath"))
+    facts = figure_facts(parse_meta(read_inside(source.path, metapath) if metapath else b""))
+    return Record(
+        id=identity,
+        image=image,
+        caption=as_text(row["txt"]),
+        modality=facts.modality or source.modality,
+        group=facts.group or identity,
+        licence=facts.licence or source.licence,
+        source=source.name,
+        where=where,
+    )
+
+
+def _table(source: ReferenceSource) -> Path:
+    path = source.path / META
+    if not path.is_file():
+        raise DataError(f"{source.path}: no {META} found; expected the public MMKD-CLIP data folder")
+    return path

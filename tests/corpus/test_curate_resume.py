@@ -1,0 +1,157 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from corpus_samples import HERE, many, png, run, settings_for, shard_digests, table
+
+from mmkd.arrow_folder import BATCH_ROWS, read_shard
+from mmkd.corpus.curate import curate
+from mmkd.corpus.schema import Corpus
+from mmkd.corpus.settings import CurateSettings
+from mmkd.corpus.sources import text_tables
+from mmkd.errors import DataError
+from mmkd.settings import Machine
+
+
+@pytest.fixture(scope="module")
+def long_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,300 rows, every 13th of them bad, so that batches and shards do not fall together."""
+    folder = tmp_path_factory.mktemp("long")
+    rows = [{"image": f"{i % 13}.png", "caption": f"finding {i}"} for i in range(1300)]
+    return table(folder, rows, {f"{i}.png": png(i) for i in range(12)})
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 300)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_bytes_do_not_depend_on_workers(tmp_path: Path, long_table: Path) -> None:
+    settings = settings_for(long_table, shard_rows=500)
+    one = run(settings, tmp_path / "one")
+    run(settings, tmp_path / "two", Machine(workers=2))
+    assert shard_digests(tmp_path / "one") == shard_digests(tmp_path / "two")
+    assert one.digest == Corpus(tmp_path / "two").digest
+    assert list(shard_digests(tmp_path / "one")) == [f"data-{i:05d}-of-00003.arrow" for i in range(3)]
+    sizes = [
+        [len(batch) for batch in read_shard(tmp_path / "one" / name).to_batches()] for name in shard_digests(one.folder)
+    ]
+    assert sizes == [[BATCH_ROWS, 500 - BATCH_ROWS]] * 2 + [[200]]
+    assert [row["caption"] for row in one.take(range(14)).to_pylist()][11:] == [
+        "finding 11",
+        "finding 13",
+        "finding 14",
+    ]
+    assert not (one.folder / "parts").exists()
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_finished_parts_are_not_made_again(tmp_path: Path, long_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_for(long_table, shard_rows=500)
+    run(settings, tmp_path / "whole")
+    made: list[int] = []
+
+    def stops_at_the_third(part: object, settings: CurateSettings) -> None:
+        made.append(part.number)  # type: ignore[attr-defined]
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        write_part(part, settings)  # type: ignore[arg-type]
+
+    from mmkd.corpus.parts import write_part
+
+    monkeypatch.setattr("mmkd.corpus.parts.write_part", stops_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path / "cut")
+    run(settings, tmp_path / "cut")
+    assert made == [0, 1, 2, 2, 3, 4]
+    assert shard_digests(tmp_path / "cut") == shard_digests(tmp_path / "whole")
+
+
+def test_a_run_killed_after_its_funnel_only_tidies_up(tmp_path: Path) -> None:
+    settings = settings_for(many(tmp_path, 3))
+    (tmp_path / "p").mkdir()
+    counts = curate(settings, tmp_path / "p", HERE, seed=7)
+    (tmp_path / "p/parts").mkdir()
+    (tmp_path / "pairs.jsonl").unlink()
+    assert curate(settings, tmp_path / "p", HERE, seed=7) == counts
+    assert not (tmp_path / "p/parts").exists()
+
+
+RUN = """
+import sys
+from pathlib import Path
+from mmkd.corpus.curate import curate
+from mmkd.corpus.settings import CurateSettings
+from mmkd.corpus.sources import text_tables
+from mmkd.settings import Machine
+from mmkd.stage import Stage, complete
+
+if __name__ == "__main__":
+    text_tables.ROWS_PER_SHARD = 100
+    settings = CurateSettings.model_validate_json(sys.argv[1])
+    stage = Stage("corpus", Path(sys.argv[2]), settings.model_dump(mode="json"))
+    complete(stage, lambda folder: curate(settings, folder, Machine(workers=2), 7))
+"""
+
+
+def processes_below(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    below = [int(child) for child in children.read_text().split()] if children.exists() else []
+    return [pid, *(process for child in below for process in processes_below(child))]
+
+
+def is_running(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see worker processes")
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    rows = [{"image": f"{i % 10}.png", "caption": f"finding {i}"} for i in range(600)]
+    path = table(tmp_path, rows, {f"{i}.png": png(i, 200, 200) for i in range(10)})
+    settings = settings_for(path, shard_rows=200)
+    (tmp_path / "script.py").write_text(RUN)
+    command = [sys.executable, str(tmp_path / "script.py"), settings.model_dump_json(), str(tmp_path / "killed")]
+    undisturbed = run(settings, tmp_path / "undisturbed")
+    kills = 0
+    for pattern, count in (("parts/*.draft", 1), ("parts/??????.arrow", 1), ("parts/??????.arrow", 4), ("data-*", 1)):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        until(lambda: len(list((tmp_path / "killed.partial").glob(pattern))) >= count or process.poll() is not None)  # noqa: B023
+        family = processes_below(process.pid)
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+        until(lambda: not any(is_running(pid) for pid in family))  # noqa: B023  # workers end with their parent
+    assert kills >= 2
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    assert shard_digests(tmp_path / "killed") == shard_digests(undisturbed.folder)
+    assert Corpus(tmp_path / "killed").digest == undisturbed.digest
+    assert sorted(os.listdir(tmp_path / "killed")) == sorted(os.listdir(undisturbed.folder))
+
+
+def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures.process import BrokenProcessPool
+
+    def dies(futures: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
+    monkeypatch.setattr("mmkd.corpus.parts.as_completed", dies)
+    with pytest.raises(DataError, match="with fewer"):
+        run(settings_for(many(tmp_path, 4)), tmp_path / "out", Machine(workers=2))
