@@ -1,0 +1,74 @@
+"""The stage `world`: write the embedded world as ordinary image files, tables and data-set cards.
+
+pairs/NAME/{images/, pairs.csv}   classify/MODALITY/{test/, card.toml}   retrieval/   tokenizers/NAME/
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from mmkd.corpus.phantom.settings import PhantomSettings
+from mmkd.corpus.phantom.tokenizer import write_tokenizer
+from mmkd.corpus.phantom.writers import slug, write_classification, write_pairs, write_retrieval
+from mmkd.corpus.taxonomy import MODALITIES
+from mmkd.errors import ConfigError
+from mmkd.processes import worker_pool
+from mmkd.progress import track
+from mmkd.settings import Machine
+
+
+def write_world(settings: PhantomSettings, folder: Path, machine: Machine, seed: int) -> dict[str, int]:
+    """Body of the stage; equal settings and seeds give equal bytes, so a cut-off world is simply written again."""
+    jobs = list(_jobs(settings, folder, seed))
+    try:
+        if machine.workers:
+            with worker_pool(machine.workers) as pool:
+                waiting = [pool.submit(job) for job in jobs]
+                for done in track(waiting, "world", len(jobs), "folders"):
+                    done.result()
+        else:
+            for job in track(jobs, "world", len(jobs), "folders"):
+                job()
+    except ValueError as error:
+        raise ConfigError(f"[phantom]: {error}") from error
+    captions = [caption for name in settings.pairs for caption in _captions(folder / "pairs" / name)]
+    for name, tokenizer in settings.tokenizers.items():
+        write_tokenizer(folder / "tokenizers" / name, captions, tokenizer.vocab_size, tokenizer.lowercase)
+    return {"pairs": len(captions), "test_sets": len(MODALITIES) + 1, "tokenizers": len(settings.tokenizers)}
+
+
+def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callable[[], None]]:
+    for name, pairs in settings.pairs.items():
+        yield partial(
+            write_pairs,
+            folder / "pairs" / name,
+            modalities=pairs.modalities,
+            count=pairs.count,
+            seed=seed,
+            purpose=name,
+            wrong_captions=pairs.wrong_captions,
+            size=settings.size,
+        )
+    for modality in MODALITIES:
+        yield partial(
+            write_classification,
+            folder / "classify" / slug(modality),
+            modality=modality,
+            per_class=settings.per_class,
+            seed=seed,
+            size=settings.size,
+        )
+    yield partial(
+        write_retrieval,
+        folder / "retrieval",
+        modalities=MODALITIES,
+        count=settings.retrieval,
+        seed=seed,
+        size=settings.size,
+    )
+
+
+def _captions(folder: Path) -> list[str]:
+    with (folder / "pairs.csv").open(newline="", encoding="utf-8") as stream:
+        return [row["caption"] for row in csv.DictReader(stream)]
