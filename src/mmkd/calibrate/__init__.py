@@ -1,0 +1,1 @@
+"""How far, and in which units, each teacher is to be trusted."""

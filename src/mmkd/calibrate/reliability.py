@@ -1,0 +1,79 @@
+"""How far each teacher can be trusted on which modality, measured on the corpus itself.
+
+The rank test: how high does a teacher place a pair's own caption among captions of the *same modality*, and a caption's
+own image among such images? Against the whole corpus it would only ask whether the teacher knows the modality. The mean
+over a modality averages out captions that are wrong, which ruin the test sample by sample.
+Letters: N rows of the modality, R rivals a row, D the teacher's dimension.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """percentile: mean rank of the own partner in 0..1, .5 = chance. se: its standard error over the n rows."""
+
+    percentile: float
+    se: float
+    n: int
+
+    @property
+    def advantage(self) -> float:
+        """The percentile over chance, scaled so that a perfect teacher on right captions has 1."""
+        return 2.0 * (self.percentile - 0.5)
+
+
+def own_percentile(
+    query_ND: np.ndarray, key_ND: np.ndarray, rivals: int, generator: np.random.Generator, block: int = 2048
+) -> np.ndarray:
+    """For each query, the share of `rivals` random other keys that its own key beats (N,); ties count half."""
+    count = len(query_ND)
+    percentile_N = np.empty(count)
+    for first in range(0, count, block):
+        row_N = np.arange(first, min(first + block, count))
+        shift_NR = generator.integers(1, count, size=(len(row_N), rivals))  # 1..N-1: never the own key
+        rival_NR = (row_N[:, None] + shift_NR) % count
+        query = query_ND[row_N].astype(np.float32)
+        own_N = np.einsum("nd,nd->n", query, key_ND[row_N].astype(np.float32))
+        other_NR = np.einsum("nd,nrd->nr", query, key_ND[rival_NR].astype(np.float32))
+        beaten = (other_NR < own_N[:, None]) + 0.5 * (other_NR == own_N[:, None])
+        percentile_N[row_N] = beaten.mean(axis=1)
+    return percentile_N
+
+
+def reliability(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> Reliability:
+    """The rank test of one teacher on the rows of one modality, the mean of both directions.
+
+    Fewer than two rows give chance with an infinite standard error: nothing is known.
+    """
+    count = len(image_ND)
+    if count < 2:
+        return Reliability(0.5, math.inf, count)
+    forward_N = own_percentile(image_ND, text_ND, rivals, generator)
+    backward_N = own_percentile(text_ND, image_ND, rivals, generator)
+    both_N = (forward_N + backward_N) / 2
+    return Reliability(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
+
+
+def soft_weights(advantage_MK: np.ndarray, z_MK: np.ndarray, power: float, z_min: float) -> np.ndarray:
+    """Weights of K teachers on M modalities from their advantage over chance; the best of each modality has 1.
+
+    They grow with the `power` of the advantage. A teacher whose advantage is below `z_min` standard errors has weight
+    0, and so a modality may have no teacher at all: its rows then learn from their captions alone.
+    """
+    trusted_MK = np.where(z_MK >= z_min, np.clip(advantage_MK, 0.0, None), 0.0)
+    best_M1 = trusted_MK.max(axis=1, keepdims=True)
+    return np.asarray((trusted_MK / np.where(best_M1 > 0, best_M1, 1.0)) ** power)
+
+
+def rank_gate(
+    image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, top: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Per pair: does the teacher place the own caption in the `top` share of captions of any modality? (N,) bool.
+
+    The rule that fits the reference system's `available_clips` (its own is not published); for the objective `mmkd`.
+    """
+    return own_percentile(image_ND, text_ND, rivals, generator) > 1.0 - top

@@ -1,0 +1,1 @@
+"""The aligned feature folders, one per teacher."""

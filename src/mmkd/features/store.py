@@ -1,0 +1,122 @@
+"""Features on disk: one folder per teacher, the same rows in the same order as the corpus.
+
+Letters: N rows, D the teacher's dimension. Vectors are float16 with norm 1; a row that the teacher failed on is null.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmkd.arrow_folder import open_folder
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import DataError
+from mmkd.stage import digest_of, read_manifest, write_json
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+SIDES = ("image", "text")
+FACTS = "teacher.json"
+
+
+def feature_columns(dim: int) -> "Features":
+    """The Hugging Face features of a teacher's folder."""
+    from datasets import Features, List, Value
+
+    return Features({"id": Value("string"), **{side: List(Value("float16"), length=dim) for side in SIDES}})
+
+
+def vectors(values_ND: np.ndarray, valid_N: np.ndarray) -> pa.Array:
+    """A float16 column from an (N, D) array; rows that are not valid become null."""
+    flat = pa.array(np.ascontiguousarray(values_ND, dtype=np.float16).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, values_ND.shape[1], mask=pa.array(~valid_N))
+
+
+def feature_table(ids: pa.ChunkedArray, values: Mapping[str, np.ndarray]) -> pa.Table:
+    """A shard's table from (N, D) arrays for `image` and `text`; rows that are not finite become null."""
+    columns: dict[str, Any] = {"id": ids}
+    for side, value_ND in values.items():
+        finite_N = np.isfinite(value_ND).all(axis=1)
+        columns[side] = vectors(np.where(finite_N[:, None], value_ND, 0.0), finite_N)
+    return pa.table(columns)
+
+
+def to_numpy(column: pa.ChunkedArray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of `vectors`: (N, D) float16 with zeros where null, and which rows are valid (N,)."""
+    array = column.combine_chunks()
+    valid_N = array.is_valid().to_numpy(zero_copy_only=False)
+    values_ND = np.zeros((len(array), dim), dtype=np.float16)
+    values_ND[valid_N] = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+    return values_ND, valid_N
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """What a feature folder says of its teacher."""
+
+    name: str
+    dim: int
+    licence: str
+    model: str
+
+
+def write_facts(folder: Path, facts: TeacherFacts) -> None:
+    """Write the teacher's facts beside its vectors."""
+    write_json(folder / FACTS, vars(facts))
+
+
+class TeacherFeatures:
+    """One teacher's features of a corpus; memory-mapped.
+
+    Raises DataError when they are of another corpus, of other rows, or not finished.
+    """
+
+    def __init__(self, folder: Path, corpus: Corpus) -> None:
+        self.folder = folder
+        self.digest = digest_of(folder)
+        made_from = read_manifest(folder)["inputs"].get("corpus")
+        if made_from != corpus.digest:
+            raise DataError(
+                f"{folder}: features of another corpus (made from {str(made_from)[:12]}, the corpus here is "
+                f"{corpus.digest[:12]}); extract them again"
+            )
+        self.table: Dataset = open_folder(folder)
+        if self.table.num_rows != len(corpus):
+            raise DataError(f"{folder}: {self.table.num_rows} rows, but the corpus has {len(corpus)}; extract again")
+        if not self.table.data.column("id").combine_chunks().equals(corpus.table.data.column("id").combine_chunks()):
+            raise DataError(f"{folder}: the row ids differ from those of {corpus.folder}; extract again")
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
+        self.facts = TeacherFacts(**facts)
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def dim(self) -> int:
+        return self.facts.dim
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image (N, D) and text (N, D) vectors as float16 and which rows have both (N,)."""
+        table = self.table[np.asarray(rows)]
+        image_ND, has_image_N = to_numpy(table.column("image"), self.dim)
+        text_ND, has_text_N = to_numpy(table.column("text"), self.dim)
+        return image_ND, text_ND, has_image_N & has_text_N
+
+    def valid(self) -> np.ndarray:
+        """Which rows of the corpus have both vectors (N,)."""
+        data = self.table.data
+        both = pc.and_(pc.is_valid(data.column("image")), pc.is_valid(data.column("text")))
+        mask: np.ndarray = both.to_numpy()
+        return mask
+
+
+def open_features(folder: Path, corpus: Corpus, teachers: Sequence[str]) -> list[TeacherFeatures]:
+    """The named teachers' features of a corpus. Raises DataError as `TeacherFeatures`."""
+    return [TeacherFeatures(folder / name, corpus) for name in teachers]

@@ -1,0 +1,1 @@
+"""Building, transforming, saving and exporting the student."""

@@ -1,0 +1,154 @@
+"""The stage `export`: the student as an open_clip folder with a model card, checked before it is published."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+from mmkd import open_clip_folder
+from mmkd.calibrate.calibration import Calibration
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import ModelError
+from mmkd.open_clip_folder import OpenClipModel
+from mmkd.student.licences import strictest
+
+TOLERANCE = 1e-5
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the model card tells. results: rows of `results.jsonl` of the student and of `best_teacher`."""
+
+    name: str
+    note: str
+    recipe: str
+    teachers: Calibration
+    corpus: Corpus
+    results: Sequence[Mapping[str, Any]]
+
+
+def export(student: Path, facts: CardFacts, folder: Path, home: Path) -> dict[str, int]:
+    """Body of the stage: copy the student, prove that plain open_clip gives its outputs, write the card.
+
+    home: the folder's final place. Raises ModelError when the exported folder differs from the student.
+    """
+    model = open_clip_folder.load(student)
+    open_clip_folder.save(model, folder, home)
+    worst = largest_difference(model, folder)
+    if worst > TOLERANCE:
+        raise ModelError(f"{folder}: open_clip's outputs differ from the student's by {worst:.1e}, over {TOLERANCE:g}")
+    (folder / CARD).write_text(model_card(facts, home), encoding="utf-8")
+    return {"parameters": sum(p.numel() for p in model.network.parameters())}
+
+
+@torch.inference_mode()
+def largest_difference(model: OpenClipModel, folder: Path) -> float:
+    """Largest absolute difference of unit embeddings between the model and the folder opened by plain open_clip."""
+    name = f"local-dir:{folder}"
+    overrides = {}
+    if "hf_model_name" in model.config["text_cfg"]:  # the config already names the folder's final place
+        overrides["text_cfg"] = {**model.config["text_cfg"], "hf_model_name": str(folder), "hf_model_pretrained": False}
+    network, transform = open_clip.create_model_from_pretrained(name, **overrides)
+    tokens_BL = open_clip.get_tokenizer(name)(["a chest x-ray", "no finding", ""])
+    size = network.visual.image_size
+    side = size if isinstance(size, int) else size[0]
+    image_BCHW = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    network.eval()
+    model.network.eval()
+    same_tokens = torch.equal(tokens_BL, model.tokenizer(["a chest x-ray", "no finding", ""]))
+    if not same_tokens or repr(transform) != repr(model.transform):
+        return float("inf")
+    pairs = zip(network(image_BCHW, tokens_BL)[:2], model.network(image_BCHW, tokens_BL)[:2], strict=True)
+    pairs_differ = [float((ours - theirs).abs().max()) for ours, theirs in pairs]
+    return max(pairs_differ)
+
+
+def model_card(facts: CardFacts, home: Path) -> str:
+    """The card in Markdown: how to load, teachers, licences, data, results."""
+    modalities = Counter(facts.corpus.modalities.tolist())
+    data_licences = Counter(facts.corpus.column("licence"))
+    licences = [teacher.licence for teacher in facts.teachers.teachers]
+    strict = strictest([*licences, *data_licences])
+    lines = [
+        f"# {facts.name}",
+        "",
+        f"An image-text model distilled by mmkd (recipe `{facts.recipe}`) from {len(licences)} teachers. {facts.note}",
+        "",
+        "```python",
+        "import open_clip",
+        f'model, preprocess = open_clip.create_model_from_pretrained("local-dir:{home}")',
+        f'tokenizer = open_clip.get_tokenizer("local-dir:{home}")',
+        "```",
+        "",
+        "## Licence",
+        "",
+        f"Strictest class among teachers and data: **{strict}**. Whether weights distilled from a teacher are bound by "
+        "its licence is not settled; this card states the facts.",
+        "",
+        "| teacher | licence of its weights | dimension |",
+        "|---|---|---|",
+        *[f"| {_cell(t.name)} | {_cell(t.licence)} | {t.dim} |" for t in facts.teachers.teachers],
+        "",
+        "## Data",
+        "",
+        f"{len(facts.corpus):,} image-caption pairs.",
+        "",
+        "| modality | pairs |",
+        "|---|---|",
+        *[f"| {_cell(name)} | {count:,} |" for name, count in sorted(modalities.items())],
+        "",
+        "| licence of the data | pairs |",
+        "|---|---|",
+        *[f"| {_cell(name)} | {count:,} |" for name, count in data_licences.most_common()],
+        "",
+        "## Whom the student believed",
+        "",
+        *_trust(facts.teachers),
+        "",
+        "## Results",
+        "",
+        *_results(facts.results),
+        "",
+        "Research software: not a medical device, not for clinical decisions.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _trust(calibration: Calibration) -> list[str]:
+    names = [teacher.name for teacher in calibration.teachers]
+    weight = {(cell.modality, cell.teacher): cell.weight for cell in calibration.cells}
+    rows = [
+        f"| {_cell(modality)} | " + " | ".join(f"{weight[modality, name]:.2f}" for name in names) + " |"
+        for modality in calibration.modalities
+    ]
+    return [f"| modality | {' | '.join(map(_cell, names))} |", "|---" * (len(names) + 1) + "|", *rows]
+
+
+def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not results:
+        return ["Not evaluated in this run."]
+    head = ["| model | data set | task | metric | value | 95 % interval | n |", "|---|---|---|---|---|---|---|"]
+    return head + [
+        f"| {_cell(r['model'])} | {_cell(r['dataset'])} | {r['task']} | {r['metric']} | {r['value']:.3f} "
+        f"| {r['low']:.3f} to {r['high']:.3f} | {r['n']} |"
+        for r in results
+    ]
+
+
+def _cell(text: str) -> str:
+    """Text from data inside a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def read_results(path: Path, models: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a `results.jsonl` that belong to the given models; none where the file is missing."""
+    if not path.is_file():
+        return []
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [row for row in rows if row["model"] in models]

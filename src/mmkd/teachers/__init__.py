@@ -1,0 +1,1 @@
+"""Frozen CLIP teachers and the extraction of their features."""

@@ -1,0 +1,1 @@
+"""Losses, objectives and the loop of both training stages."""

@@ -1,0 +1,76 @@
+"""The rank test: perfect, useless and half-right teachers have known percentiles."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mmkd.calibrate.reliability import Reliability, own_percentile, rank_gate, reliability, soft_weights
+
+
+def unit(rows: int, dim: int, seed: int) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(size=(rows, dim))
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_a_perfect_teacher_beats_every_rival() -> None:
+    vectors = unit(200, 64, 0)
+    assert own_percentile(vectors, vectors, 50, rng()).min() == 1.0
+    assert reliability(vectors, vectors, 50, rng()).advantage == 1.0
+
+
+def test_a_useless_teacher_is_at_chance_within_its_standard_error() -> None:
+    found = reliability(unit(2000, 32, 1), unit(2000, 32, 2), 64, rng())
+    assert abs(found.percentile - 0.5) < 3 * found.se
+    assert found.se < 0.01
+
+
+def test_half_wrong_captions_leave_half_of_the_advantage() -> None:
+    image = unit(4000, 32, 3)
+    text = image.copy()
+    text[:2000] = unit(2000, 32, 4)
+    found = reliability(image, text, 64, rng())
+    assert found.percentile == pytest.approx(0.75, abs=0.01)
+    assert found.advantage == pytest.approx(0.5, abs=0.02)
+
+
+def test_ties_count_half() -> None:
+    same = np.ones((10, 4)) / 2
+    assert own_percentile(same, same, 20, rng()).tolist() == [0.5] * 10
+
+
+def test_the_percentile_by_hand() -> None:
+    # with two rows the only rival is the other row
+    query, key = np.eye(2), np.array([[0.6, 0.8], [1.0, 0.0]])
+    # query 0: own cosine .6 against 1 loses; query 1: own cosine 0 against .8 loses
+    assert own_percentile(query, key, 3, rng()).tolist() == [0.0, 0.0]
+
+
+def test_blocks_change_nothing() -> None:
+    image, text = unit(100, 8, 5), unit(100, 8, 6)
+    whole = own_percentile(image, text, 2000, rng())
+    blocked = own_percentile(image, text, 2000, rng(), block=7)
+    assert np.abs(whole - blocked).max() < 0.06  # other rivals, the same law
+
+
+def test_too_few_rows_say_nothing() -> None:
+    found = reliability(unit(1, 4, 0), unit(1, 4, 0), 10, rng())
+    assert found == Reliability(0.5, math.inf, 1)
+
+
+def test_weights_by_hand() -> None:
+    advantage = np.array([[0.4, 0.2, -0.3], [0.0, 0.1, 0.05]])
+    z = np.array([[9.0, 9.0, -9.0], [0.0, 1.9, 1.0]])
+    weight = soft_weights(advantage, z, power=4.0, z_min=2.0)
+    np.testing.assert_allclose(weight, [[1.0, 0.5**4, 0.0], [0.0, 0.0, 0.0]])
+
+
+def test_the_gate_admits_the_own_caption_only_near_the_top() -> None:
+    vectors = unit(300, 32, 7)
+    assert rank_gate(vectors, vectors, 64, 0.25, rng()).all()
+    share = rank_gate(vectors, unit(300, 32, 8), 64, 0.25, rng()).mean()
+    assert 0.15 < share < 0.35

@@ -1,0 +1,97 @@
+"""A tiny world that the tests of several stages share: 120 pairs of two modalities, two random teachers."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+from mmkd.corpus.curate import curate, fingerprints
+from mmkd.corpus.phantom.writers import write_pairs
+from mmkd.corpus.settings import CurateSettings, TableSource
+from mmkd.stage import Stage, complete
+from mmkd.student.settings import StudentSettings
+from mmkd.teachers.settings import ExtractSettings, TeacherSpec
+from tiny import MACHINE, REALDATA, tiny_config
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real test material; tests that ask for it are skipped where it is absent."""
+    if not REALDATA.is_dir():
+        pytest.skip(f"real test material not found at {REALDATA}; set MMKD_REALDATA to its folder")
+    return REALDATA
+
+
+@pytest.fixture(scope="session")
+def tiny_student() -> StudentSettings:
+    return StudentSettings(config=tiny_config())
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `pairs/pairs.csv` and images."""
+    folder = tmp_path_factory.mktemp("world")
+    write_pairs(folder / "pairs", modalities=["x-ray", "oct"], count=120, seed=0, purpose="tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_corpus(tiny_world: Path) -> Callable[[Path], Path]:
+    """A function that curates the tiny world into `folder/corpus`."""
+
+    def make(folder: Path) -> Path:
+        settings = CurateSettings(sources=[TableSource(kind="table", path=tiny_world / "pairs" / "pairs.csv")], val=0.1)
+        stage = Stage(
+            "corpus", folder / "corpus", settings.model_dump(mode="json"), fingerprints(settings), ("data-*.arrow",)
+        )
+        complete(stage, lambda partial: curate(settings, partial, MACHINE, seed=0))
+        return stage.folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(make_corpus: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("curated"))
+
+
+@pytest.fixture(scope="session")
+def tiny_teachers(tmp_path_factory: pytest.TempPathFactory) -> list[TeacherSpec]:
+    """Two open_clip folders with random weights and different dimensions."""
+    from mmkd.open_clip_folder import save
+    from mmkd.student.build import build_student
+
+    folder = tmp_path_factory.mktemp("teachers")
+    specs = []
+    for seed, (name, dim) in enumerate({"narrow": 8, "wide": 24}.items()):
+        save(build_student(StudentSettings(config=tiny_config(dim)), seed), folder / name)
+        specs.append(TeacherSpec(name=name, model=f"local-dir:{folder / name}", licence="MIT"))
+    return specs
+
+
+@pytest.fixture(scope="session")
+def tiny_features(
+    tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    from mmkd.teachers.extract import extract
+
+    folder = tmp_path_factory.mktemp("features")
+    extract(tiny_teachers, ExtractSettings(batch_size=32, shard_rows=50), tiny_corpus, folder, MACHINE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_calibration(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from mmkd.calibrate.calibrate import calibrate
+    from mmkd.calibrate.settings import CalibrateSettings
+
+    stage = Stage("calibration", tmp_path_factory.mktemp("calibrated") / "calibration", {})
+    complete(
+        stage,
+        lambda partial: calibrate(CalibrateSettings(), tiny_corpus, tiny_features, ["narrow", "wide"], partial, seed=0),
+    )
+    return stage.folder

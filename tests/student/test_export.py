@@ -1,0 +1,117 @@
+"""The exported student opens in plain open_clip with the same outputs, and its card states what it inherits."""
+
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from mmkd.calibrate.calibration import load_calibration
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import ModelError
+from mmkd.open_clip_folder import load, save
+from mmkd.student import export as exporting
+from mmkd.student.build import build_student
+from mmkd.student.export import CardFacts, export, largest_difference, read_results
+from mmkd.student.licences import CLASSES, UNKNOWN, licence_class, strictest
+from mmkd.student.settings import StudentSettings
+
+RESULT = {
+    "model": "student",
+    "dataset": "a|b",
+    "task": "zero_shot",
+    "metric": "accuracy",
+    "value": 0.5,
+    "low": 0.4,
+    "high": 0.6,
+    "n": 40,
+}
+
+
+@pytest.fixture(scope="module")
+def facts(tiny_corpus: Path, tiny_calibration: Path) -> CardFacts:
+    return CardFacts("tiny", "A note.", "test", load_calibration(tiny_calibration), Corpus(tiny_corpus), [RESULT])
+
+
+@pytest.fixture(scope="module")
+def student_folder(tiny_student: StudentSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("student") / "distill"
+    save(build_student(tiny_student, 3), folder)
+    return folder
+
+
+def test_open_clip_gives_the_students_outputs(student_folder: Path, facts: CardFacts, tmp_path: Path) -> None:
+    export(student_folder, facts, tmp_path / "export", tmp_path / "export")
+    network, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path / 'export'}")
+    tokens = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'export'}")(["a nodule", "drusen"])
+    ours = load(student_folder)
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        for theirs, expected in zip(network.eval()(image, tokens), ours.network(image, tokens), strict=True):
+            np.testing.assert_allclose(theirs.numpy(), expected.numpy(), atol=1e-5)
+    assert repr(transform) == repr(ours.transform)
+
+
+def test_a_folder_with_other_weights_is_not_published(
+    student_folder: Path,
+    facts: CardFacts,
+    tiny_student: StudentSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = build_student(tiny_student, 4)
+    save(other, tmp_path / "other")
+    assert largest_difference(load(student_folder), tmp_path / "other") > 1e-3
+    save_right = exporting.open_clip_folder.save
+    monkeypatch.setattr(exporting.open_clip_folder, "save", lambda model, folder, home: save_right(other, folder, home))
+    with pytest.raises(ModelError, match="outputs differ from the student's"):
+        export(student_folder, facts, tmp_path / "export", tmp_path / "export")
+    assert not (tmp_path / "export" / "README.md").exists()
+
+
+def test_the_card_names_teachers_licences_data_and_results(
+    student_folder: Path, facts: CardFacts, tmp_path: Path
+) -> None:
+    export(student_folder, facts, tmp_path / "export", tmp_path / "final")
+    card = (tmp_path / "export" / "README.md").read_text()
+    assert "**unknown**" in card  # the tiny world's pairs state no licence, and that is stricter than MIT
+    assert "| narrow | MIT | 8 |" in card
+    assert f'"local-dir:{tmp_path / "final"}"' in card
+    assert "| student | a\\|b | zero_shot | accuracy | 0.500 | 0.400 to 0.600 | 40 |" in card
+    assert f"{len(facts.corpus):,} image-caption pairs" in card
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("MIT", "permissive"),
+        ("Apache-2.0", "permissive"),
+        ("CC BY 4.0", "permissive"),
+        ("CC0", "permissive"),
+        ("CC-BY-SA-4.0", "share-alike"),
+        ("GPLv3", "share-alike"),
+        ("CC-BY-NC-4.0", "non-commercial"),
+        ("CC BY-NC-SA 4.0", "non-commercial"),
+        ("research use only", "non-commercial"),
+        ("CC-BY-NC-ND 4.0", "no derivatives"),
+        ("limited, permitted by nobody", UNKNOWN),
+        ("unclear", UNKNOWN),
+        ("", UNKNOWN),
+    ],
+)
+def test_licence_classes(licence: str, expected: str) -> None:
+    assert licence_class(licence) == expected
+
+
+def test_the_strictest_licence_wins_and_none_is_the_strictest() -> None:
+    assert strictest(["MIT", "CC-BY-NC-4.0", "CC-BY-SA-4.0"]) == "non-commercial"
+    assert strictest(["MIT", "nothing stated"]) == UNKNOWN
+    assert strictest(["MIT"]) == next(iter(CLASSES))
+    assert strictest([]) == UNKNOWN
+
+
+def test_results_are_those_of_the_asked_models(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").write_text('{"model": "student", "value": 1}\n{"model": "other", "value": 2}\n')
+    assert read_results(tmp_path / "results.jsonl", ["student"]) == [{"model": "student", "value": 1}]
+    assert read_results(tmp_path / "nothing.jsonl", ["student"]) == []

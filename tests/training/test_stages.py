@@ -1,0 +1,220 @@
+"""Both training stages on the tiny world: every objective, exact resume, damage, bad numbers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import ConfigError, TrainingError
+from mmkd.settings import Machine
+from mmkd.stage import Stage, complete
+from mmkd.student.settings import StudentSettings
+from mmkd.training import loop
+from mmkd.training.distill import Inputs, distill
+from mmkd.training.metrics_log import read_metrics
+from mmkd.training.pretrain import pretrain
+from mmkd.training.settings import AugmentSettings, DistillSettings, MmkdSettings, PretrainSettings
+from tiny import MACHINE
+
+WEIGHTS = "open_clip_model.safetensors"
+PRETRAIN = PretrainSettings(
+    epochs=3, batch_size=16, lr=1e-3, checkpoint_every=4, log_every=1, augment=AugmentSettings(shift=0.1, noise=0.02)
+)
+
+
+@pytest.fixture(scope="module")
+def stage1(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stage1") / "pretrain"
+    pretrain(PRETRAIN, tiny_student, tiny_corpus, folder, MACHINE, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(stage1: Path, tiny_corpus: Path, tiny_features: Path, tiny_calibration: Path) -> Inputs:
+    return Inputs(stage1, tiny_corpus, tiny_features, tiny_calibration, ["narrow", "wide"])
+
+
+def losses(folder: Path) -> list[float]:
+    return [record["loss"] for record in read_metrics(folder / "metrics.jsonl")]
+
+
+def same_weights(left: Path, right: Path) -> bool:
+    a, b = load_file(left / WEIGHTS), load_file(right / WEIGHTS)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_stage_one_learns_and_leaves_a_clean_folder(stage1: Path) -> None:
+    found = losses(stage1)
+    assert len(found) == 18  # 3 epochs x 6 whole batches of 16 among about 108 pairs
+    assert sum(found[-3:]) < sum(found[:3])
+    assert sorted(p.name for p in stage1.iterdir() if p.name != "tensorboard") == [
+        "metrics.jsonl",
+        "open_clip_config.json",
+        WEIGHTS,
+    ]
+
+
+def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(
+    stage1: Path, tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
+) -> None:
+    for seed, expected in ((0, True), (1, False)):
+        pretrain(PRETRAIN, tiny_student, tiny_corpus, tmp_path / str(seed), MACHINE, seed)
+        assert same_weights(stage1, tmp_path / str(seed)) is expected
+
+
+def test_decoding_at_each_step_changes_nothing(
+    stage1: Path, tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
+) -> None:
+    for workers in (0, 2):
+        machine = Machine(device="cpu", workers=workers, threads=1, decoded_cache_mb=0)
+        pretrain(PRETRAIN, tiny_student, tiny_corpus, tmp_path / str(workers), machine, seed=0)
+        assert same_weights(stage1, tmp_path / str(workers))
+
+
+OBJECTIVES: dict[str, DistillSettings] = {
+    "affinity": DistillSettings(weighting="everyone"),
+    "affinity with heads and captions": DistillSettings(weighting="everyone", heads=1.0, contrastive=0.3),
+    "mmkd": DistillSettings(objective="mmkd", mmkd=MmkdSettings(autoencoder_epochs=1)),
+    "mmkd, linear": DistillSettings(objective="mmkd", mmkd=MmkdSettings(projection="linear", gate_top=1.0)),
+    "contrastive": DistillSettings(objective="contrastive"),
+}
+
+
+def short(settings: DistillSettings, **changes: Any) -> DistillSettings:
+    common = {"epochs": 2, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 5, "log_every": 1}
+    return settings.model_copy(update=common | changes)
+
+
+class KilledError(Exception):
+    """Stands in for a kill between two steps."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that makes training die at the start of a step."""
+    step_of = loop.train_step
+
+    def arm(step: int | None) -> None:
+        def dying(run: Any, trained: Any, batch: Any, now: int) -> dict[str, float]:
+            if now == step:
+                raise KilledError
+            return step_of(run, trained, batch, now)
+
+        monkeypatch.setattr(loop, "train_step", dying)
+
+    return arm
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
+    settings = short(OBJECTIVES[name])
+    distill(settings, inputs, tmp_path / "whole", MACHINE, seed=3)
+    killed_at(8)  # the newest checkpoint is of step 5
+    with pytest.raises(KilledError):
+        distill(settings, inputs, tmp_path / "cut", MACHINE, seed=3)
+    killed_at(None)
+    distill(settings, inputs, tmp_path / "cut", MACHINE, seed=3)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert same_weights(tmp_path / "cut", tmp_path / "whole")
+    assert not same_weights(tmp_path / "whole", inputs.student)
+
+
+def test_named_losses_add_up_with_their_weights(inputs: Inputs, tmp_path: Path) -> None:
+    distill(short(OBJECTIVES["affinity with heads and captions"]), inputs, tmp_path / "run", MACHINE, seed=0)
+    for record in read_metrics(tmp_path / "run" / "metrics.jsonl"):
+        total = 0.7 * record["affinity"] + 0.3 * record["contrastive"] + record["heads"]
+        assert record["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    inputs: Inputs, tmp_path: Path, killed_at: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = short(OBJECTIVES["affinity"], checkpoint_every=3)
+    distill(settings, inputs, tmp_path / "whole", MACHINE, seed=0)
+    killed_at(8)
+    with pytest.raises(KilledError):
+        distill(settings, inputs, tmp_path / "cut", MACHINE, seed=0)
+    newest = tmp_path / "cut" / "checkpoints" / "step-00000006.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[-100] ^= 1
+    newest.write_bytes(bytes(data))
+    killed_at(None)
+    distill(settings, inputs, tmp_path / "cut", MACHINE, seed=0)
+    shown = capsys.readouterr().out
+    assert "step-00000006 is damaged" in shown
+    assert "resumed after step 3" in shown
+    assert same_weights(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_names_the_pairs_and_keeps_the_checkpoint(inputs: Inputs, tmp_path: Path) -> None:
+    settings = short(OBJECTIVES["contrastive"], lr=1e30, checkpoint_every=1, grad_clip=1e30, epochs=3)
+    with pytest.raises(
+        TrainingError, match=r"step \d+: the loss is not finite \(contrastive nan\).*tiny_\d+"
+    ) as caught:
+        distill(settings, inputs, tmp_path / "run", MACHINE, seed=0)
+    named = str(caught.value).rsplit("learning rate: ", 1)[1].split(", ")
+    assert len(named) == 16
+    assert set(named) <= set(Corpus(inputs.corpus).column("id"))
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.json"))
+
+
+def test_a_corpus_smaller_than_a_batch_is_refused(
+    tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"batch_size 512 is larger than the \d+ training pairs"):
+        pretrain(PretrainSettings(batch_size=512), tiny_student, tiny_corpus, tmp_path, MACHINE, seed=0)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from tiny import MACHINE, tiny_config
+from mmkd.stage import Stage, complete
+from mmkd.student.settings import StudentSettings
+from mmkd.training.pretrain import pretrain
+from mmkd.training.settings import PretrainSettings
+settings = PretrainSettings(epochs=20, batch_size=16, lr=1e-3, checkpoint_every=7, log_every=1)
+stage = Stage("student", Path(sys.argv[2]), settings.model_dump(mode="json"), outputs=({weights!r},))
+student = StudentSettings(config=tiny_config())
+complete(stage, lambda folder: pretrain(settings, student, Path(sys.argv[1]), folder, MACHINE, 0))
+"""
+
+
+def test_kill_nine_at_many_moments_gives_the_undisturbed_result(tiny_corpus: Path, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), weights=WEIGHTS))
+    command = [sys.executable, str(script), str(tiny_corpus)]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    killed = 0
+    metrics = tmp_path / "cut.partial" / "metrics.jsonl"
+    for step in (10, 60):
+        worker = subprocess.Popen([*command, str(tmp_path / "cut")], stdout=subprocess.DEVNULL)
+        while worker.poll() is None and len(read_metrics(metrics)) < step:
+            time.sleep(0.005)
+        if worker.poll() is None:
+            os.kill(worker.pid, signal.SIGKILL)
+            killed += 1
+        worker.wait()
+    subprocess.run([*command, str(tmp_path / "cut")], check=True, capture_output=True)
+    assert killed == 2
+    digests = [json.loads((tmp_path / name / "manifest.json").read_text())["digest"] for name in ("whole", "cut")]
+    assert digests[0] == digests[1]
+    assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
+
+
+def test_stage_and_complete_agree_on_the_published_folder(
+    tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
+) -> None:
+    stage = Stage("student", tmp_path / "made", {}, outputs=(WEIGHTS,))
+    body = lambda folder: pretrain(PRETRAIN, tiny_student, tiny_corpus, folder, MACHINE, 0)  # noqa: E731
+    assert complete(stage, body)["counts"]["steps"] == 18
