@@ -1,0 +1,38 @@
+"""From TOML files to checked data-set cards."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmkd.errors import ConfigError
+from mmkd.evaluation.card import Card
+from mmkd.evaluation.tasks.table import TASKS
+from mmkd.interpolate import expand
+from mmkd.validation import nearest, parse, read_toml
+
+
+def load_card(path: Path, variables: Mapping[str, str] = os.environ) -> Card:
+    """One card. Raises ConfigError that names the file for wrong keys, values, variables, or tasks it cannot serve."""
+    data = read_toml(path)
+    try:
+        data = expand(data, variables)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    card = parse(Card, data, str(path), {"base": path.parent})
+    for name in card.tasks:
+        if name not in TASKS:
+            raise ConfigError(f"{path}: unknown task {name!r}; {nearest(name, list(TASKS))}")
+        if complaint := TASKS[name].complaint(card):
+            raise ConfigError(f"{path}: task {name!r} {complaint}")
+    return card
+
+
+def load_cards(paths: Sequence[Path], variables: Mapping[str, str] = os.environ) -> list[Card]:
+    """The cards in the given order. Raises ConfigError as `load_card`, and when two cards share an id."""
+    cards: dict[str, tuple[Path, Card]] = {}
+    for path in paths:
+        card = load_card(path, variables)
+        if card.id in cards:
+            raise ConfigError(f"{path}: id {card.id!r} is taken by {cards[card.id][0]}; every card needs its own")
+        cards[card.id] = (path, card)
+    return [card for _, card in cards.values()]

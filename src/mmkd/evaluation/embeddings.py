@@ -1,0 +1,76 @@
+"""What one model makes of one data set, in memory and as a safetensors file; N samples, T texts, D dimensions."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mmkd.errors import DataError
+from mmkd.evaluation.statistics.metrics import Array
+from mmkd.stage import atomic_file
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """L2-normalised float32: the images in the order of the samples, and every distinct text."""
+
+    image_ND: Array
+    text_TD: Array
+    texts: list[str]
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {text: row for row, text in enumerate(self.texts)}
+
+    def of_texts(self, texts: Sequence[str]) -> Array:
+        """The embeddings of these texts, in this order."""
+        return self.text_TD[[self._row_of[text] for text in texts]]
+
+
+def normalised(value_ND: Array) -> Array:
+    """Divided by the L2 norm along the last axis; a vector of zeros stays one."""
+    norm = np.linalg.norm(value_ND, axis=-1, keepdims=True)
+    return value_ND / np.where(norm > 0, norm, 1.0)
+
+
+def embeddings_path(folder: Path, card_id: str, model: str) -> Path:
+    return folder / "embeddings" / card_id / f"{model}.safetensors"
+
+
+def write_embeddings(path: Path, embeddings: Embeddings, made_from: str) -> None:
+    """Write the file whole or not at all. made_from: digest of the model and the data set."""
+    tensors = {"image": embeddings.image_ND, "text": embeddings.text_TD}
+    metadata = {"made_from": made_from, "texts": json.dumps(embeddings.texts)}
+    with atomic_file(path) as stream:
+        stream.write(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata))
+
+
+def is_made_from(path: Path, made_from: str) -> bool:
+    """Whether the file is there and was made from the same model and data set."""
+    if not path.is_file():
+        return False
+    with _opened(path) as stored:
+        return (stored.metadata() or {}).get("made_from") == made_from
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """The stored embeddings. Raises DataError when the file is missing or damaged."""
+    with _opened(path) as stored:
+        texts = json.loads(stored.metadata()["texts"])
+        return Embeddings(stored.get_tensor("image"), stored.get_tensor("text"), texts)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            yield stored
+    except (SafetensorError, OSError, KeyError) as error:
+        raise DataError(f"{path}: not readable as embeddings ({error}); delete it and evaluate again") from error

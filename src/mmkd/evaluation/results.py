@@ -1,0 +1,128 @@
+"""The rows of `results.jsonl` and `comparisons.jsonl`, which the report, the model card and benchmarks read."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mmkd.corpus.taxonomy import MODALITIES, OTHER
+from mmkd.errors import DataError
+from mmkd.evaluation.card import MIXED
+from mmkd.stage import atomic_file
+
+RESULTS = "results.jsonl"
+COMPARISONS = "comparisons.jsonl"
+MEAN = "mean"  # as data set and modality: over all data sets of a task, each counting once
+
+STUDENT = "student"
+BEST_TEACHER = "best_teacher"  # per data set the teacher that scores highest on it: a limit, chosen on the test data
+TEACHERS_CONCAT = "teachers_concat"  # all teachers' unit embeddings side by side
+STUDENTS = ("stage1", "contrastive", "mmkd", STUDENT)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric of one model on one data set, with its interval; shares in 0..1. n: samples.
+
+    dataset and modality are "mean" for the mean over all data sets of the task; dataset alone is "mean" for the mean
+    over those of one modality. low, high: None where no replicate was defined.
+    """
+
+    model: str
+    dataset: str
+    modality: str
+    task: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    seed: int
+    protocol: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`model` minus `rival` on the same draws. p: two-sided, of no difference."""
+
+    model: str
+    rival: str
+    dataset: str
+    modality: str
+    task: str
+    metric: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    n: int
+
+
+Row = TypeVar("Row", Result, Comparison)
+
+
+def write_rows(path: Path, rows: Iterable[Result | Comparison]) -> None:
+    """Write one JSON object a line, the whole file or nothing."""
+    with atomic_file(path) as stream:
+        for row in rows:
+            stream.write(json.dumps(asdict(row), allow_nan=False).encode() + b"\n")
+
+
+def read_results(folder: Path) -> list[Result]:
+    """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no result."""
+    return _read(folder / RESULTS, Result)
+
+
+def read_comparisons(folder: Path) -> list[Comparison]:
+    """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no comparison."""
+    return _read(folder / COMPARISONS, Comparison)
+
+
+def _read(path: Path, row_class: type[Row]) -> list[Row]:
+    if not path.is_file():
+        raise DataError(f"{path}: not found; run 'mmkd evaluate' first")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(row_class(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}, line {number}: not a {row_class.__name__.lower()} ({error})") from error
+    return rows
+
+
+def in_order(models: Iterable[str], teachers: Sequence[str]) -> list[str]:
+    """Distinct models as tables show them: teachers, what is made of them, the other students, the student."""
+    found = dict.fromkeys(models)
+    known = [*teachers, BEST_TEACHER, TEACHERS_CONCAT, *STUDENTS]
+    others = [model for model in found if model not in known]
+    order = [*known[:-1], *others, STUDENT]
+    return sorted(found, key=order.index)
+
+
+def by_modality(results: Iterable[Result], task: str, metric: str) -> dict[str, dict[str, Result]]:
+    """model -> modality -> row; the mean where a modality has several data sets, and `MEAN` for all of them."""
+    table: dict[str, dict[str, Result]] = {}
+    for row in results:
+        if (row.task, row.metric) == (task, metric) and _stands_for_its_modality(row, table.get(row.model, {})):
+            table.setdefault(row.model, {})[row.modality] = row
+    return table
+
+
+def _stands_for_its_modality(row: Result, found: dict[str, Result]) -> bool:
+    return row.modality not in found or row.dataset == MEAN
+
+
+def several_modalities(rows: Mapping[str, Mapping[str, Result]]) -> list[str]:
+    """The modalities of a `by_modality` table in the taxonomy's order; none where one makes up the whole mean."""
+    found = {name for by_name in rows.values() for name in by_name}
+    ordered = [name for name in (*MODALITIES, OTHER, MIXED) if name in found]
+    return ordered if len(ordered) > 1 else []
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name as tables and figures print it."""
+    for name, shown in (("image_to_text_", "I→T "), ("text_to_image_", "T→I "), ("recall@", "R@"), ("auc", "AUC")):
+        metric = metric.replace(name, shown)
+    return metric.replace("_", " ")

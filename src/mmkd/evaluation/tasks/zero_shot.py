@@ -1,0 +1,68 @@
+"""Zero-shot classification with prompt ensembles; N samples, C classes, D dimensions, B bootstrap replicates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmkd.evaluation.card import Card
+from mmkd.evaluation.embeddings import Embeddings, normalised
+from mmkd.evaluation.readers import Sample
+from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, macro_auc
+from mmkd.evaluation.tasks.task import Columns, Task
+
+SCORE = "score:"  # prefix of the columns, one per class in the card's order: `score:<class name>`
+
+
+def class_embedding(prompt_PD: Array) -> Array:
+    """The normalised mean of a class's normalised prompt embeddings; shape (D,)."""
+    return normalised(normalised(prompt_PD).mean(axis=0))
+
+
+def class_scores(image_ND: Array, class_CD: Array) -> Array:
+    """Cosine of every image and every class; both sides L2-normalised; float32 (N, C)."""
+    return (image_ND @ class_CD.T).astype(np.float32)
+
+
+def _complaint(card: Card) -> str:
+    return "" if len(card.classes) > 1 else f"needs at least two [[classes]], found {len(card.classes)}"
+
+
+def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
+    return [prompt for entry in card.classes for prompt in entry.prompts]
+
+
+def _predict(card: Card, samples: Sequence[Sample], members: Sequence[Embeddings]) -> dict[str, Array]:
+    """The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean."""
+    scores = []
+    for member in members:
+        class_CD = np.stack([class_embedding(member.of_texts(entry.prompts)) for entry in card.classes])
+        scores.append(class_scores(member.image_ND, class_CD))
+    score_NC = np.stack(scores).mean(axis=0)
+    columns = {f"{SCORE}{entry.name}": score_NC[:, c] for c, entry in enumerate(card.classes)}
+    return {"label": np.array([sample.label for sample in samples], np.int32), **columns}
+
+
+def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
+    """Equal highest scores go to the class that stands first in the card."""
+    score_NC = np.stack([values for name, values in columns.items() if name.startswith(SCORE)], axis=1)
+    label_N = columns["label"]
+    correct_N = score_NC.argmax(axis=1) == label_N
+    return {
+        "accuracy": accuracy(correct_N, weight_BN),
+        "balanced_accuracy": balanced_accuracy(correct_N, label_N, weight_BN),
+        "macro_auc": macro_auc(score_NC, label_N, weight_BN),
+    }
+
+
+TASK = Task(
+    title="Zero-shot classification",
+    complaint=_complaint,
+    texts=_texts,
+    group=lambda sample: sample.group,
+    labels=lambda columns: columns["label"],
+    predict=_predict,
+    measure=_measure,
+    primary="accuracy",
+    protocol="class = normalised mean of normalised prompt embeddings; score = cosine; "
+    "macro_auc = mean one-vs-rest AUC of each class's raw cosine, ties half",
+)
