@@ -1,0 +1,178 @@
+"""The command line. Heavy libraries load inside the commands, so that `mmkd --help` answers at once."""
+
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmkd.errors import MmkdError
+
+HELP = (
+    "Turn many biomedical CLIP teachers into one student that is better than each of them, and prove it.\n\n"
+    "A recipe (TOML) names image-caption pairs, teachers and the student. `mmkd run RECIPE` does everything: it "
+    "curates the pairs, extracts every teacher's features once, measures whom to trust about what, pretrains the "
+    "student (stage 1), distils the teachers into it (stage 2), evaluates all of them, writes a report and exports the "
+    "student for open_clip. Each stage is also a command of its own.\n\n"
+    "A finished stage is skipped, one that was cut off goes on, and one whose recipe or inputs changed is refused "
+    "unless --force. Start with `mmkd run recipes/demo.toml`.\n\n"
+    "Exit codes: 0 done, 2 something you can mend (the message says what), 1 a defect of mmkd."
+)
+
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. [default: runs/<recipe's file name>]")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Make stages anew whose recipe or inputs have changed.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _open(recipe: Path, out: Path | None, changes: list[str] | None, force: bool = False) -> Any:
+    from mmkd.flow import Run
+    from mmkd.recipe import load_recipe
+
+    folder = (out or Path("runs") / recipe.stem).resolve()
+    return Run(load_recipe(recipe, folder, changes or []), folder, force)
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    out: Out = None,
+    changes: Set = None,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")] = False,
+) -> None:
+    """Run every stage of a recipe, in order."""
+    from mmkd import flow
+    from mmkd.progress import say
+
+    work = _open(recipe, out, changes, force)
+    if dry_run:
+        for stage, folders in flow.folders(work).items():
+            for folder in folders:
+                say(f"{stage:12s} {flow.status(folder):9s} {folder}")
+        return
+    start = time.perf_counter()
+    flow.preflight(work)
+    for name, body in flow.STAGES.items():
+        begun = time.perf_counter()
+        body(work)
+        say(f"[{time.perf_counter() - start:6.0f} s] {name} took {time.perf_counter() - begun:.1f} s")
+    say(f"student: {work.out / 'export'}\nreport:  {work.out / 'report' / 'index.html'}")
+
+
+class StageName(StrEnum):
+    """The stages that are commands of their own."""
+
+    world = "world"
+    specialists = "specialists"
+    curate = "curate"
+    extract = "extract"
+    calibrate = "calibrate"
+    pretrain = "pretrain"
+    distill = "distill"
+    evaluate = "evaluate"
+    report = "report"
+    export = "export"
+
+
+STAGE_HELP = {
+    "world": "Write the embedded synthetic world (recipes that have a phantom section).",
+    "specialists": "Train the recipe's own small teachers (recipes that have specialists).",
+    "curate": "Read the sources, clean and check every pair, drop duplicates, split by group.",
+    "extract": "Compute every teacher's features of the corpus, each image decoded once.",
+    "calibrate": "Measure how far each teacher can be trusted on which modality, and print the table.",
+    "pretrain": "Stage 1: train the student on the captions.",
+    "distill": "Stage 2: distil the teachers into the student; train the rivals it is compared with.",
+    "evaluate": "Zero-shot classification and retrieval of teachers and students, with intervals.",
+    "report": "Write the results as one HTML page.",
+    "export": "Write the student as an open_clip folder with a model card, checked against the original.",
+}
+
+
+def _add_stage(name: StageName) -> None:
+    def command(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
+        from mmkd import flow
+
+        work = _open(recipe, out, changes, force)
+        flow.require(work, name)
+        flow.STAGES[name](work)
+
+    app.command(name.value, help=STAGE_HELP[name])(command)
+
+
+for _name in StageName:
+    _add_stage(_name)
+
+
+@app.command("import-reference")
+def import_reference(
+    folder: Annotated[Path, typer.Argument(help="The public code's data folder, with meta.jsonl in it.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder: corpus/ and features/ go there.")],
+    val: Annotated[float, typer.Option("--val", min=0, max=0.9, help="Share of articles in the split val.")] = 0.05,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
+    force: Force = False,
+) -> None:
+    """Read the public MMKD-CLIP data layout (meta.jsonl, clips_output.pt, images) into a corpus and features."""
+    from mmkd.import_reference import import_reference as body
+    from mmkd.settings import Machine
+
+    body(folder, out.resolve(), val, seed, force, Machine())
+
+
+@app.command()
+def teachers(
+    recipe: RecipeFile,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these teachers.")] = None,
+    out: Out = None,
+    check: Annotated[bool, typer.Option("--check", help="Load each one and try it on two images.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List a recipe's teachers; with --check, load each one and report its dimension or what is missing."""
+    from mmkd.teachers.inspect import describe, print_teachers
+
+    rows = describe(_open(recipe, out, None).teachers, names or [], check)
+    print(json.dumps(rows, indent=1)) if as_json else print_teachers(rows)
+    if any(row.get("error") for row in rows):
+        raise typer.Exit(2)
+
+
+@app.command()
+def datasets(recipe: RecipeFile, out: Out = None, as_json: Json = False) -> None:
+    """List a recipe's evaluation data sets and count what is there."""
+    from mmkd.evaluation.inspect import describe, print_datasets
+
+    rows = describe(_open(recipe, out, None).recipe.evaluate)
+    print(json.dumps(rows, indent=1)) if as_json else print_datasets(rows)
+    if any(row.get("error") for row in rows):
+        raise typer.Exit(2)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show versions, processors, memory and GPUs, and what is missing for a run."""
+    from mmkd.doctor import examine
+
+    found = examine()
+    print(json.dumps(found, indent=1) if as_json else "\n".join(f"{name:14s} {value}" for name, value in found.items()))
+
+
+def main() -> None:
+    """Entry point: a mistake of the user's is a message and exit code 2; a defect of ours keeps its traceback."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our worker processes do not mix
+    try:
+        app()
+    except MmkdError as error:
+        print(f"mmkd: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("mmkd: stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
