@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmkd.calibrate.geometry import MAX_SCALE, MIN_SCALE, dispersion, mean_direction, temperature
+from mmkd.calibrate.geometry import MAX_SCALE, MIN_DISPERSION, MIN_SCALE, dispersion, mean_direction, temperature
 
 
 def test_dispersion_of_a_cone_is_its_squared_half_angle() -> None:
@@ -18,8 +18,8 @@ def test_dispersion_of_a_cone_is_its_squared_half_angle() -> None:
     np.testing.assert_allclose(mean_direction(cone.T), [0, 0, math.cos(angle)], atol=1e-12)
 
 
-def test_equal_vectors_have_no_dispersion() -> None:
-    assert dispersion(np.tile([0.6, 0.8], (5, 1))) == pytest.approx(0.0, abs=1e-12)
+def test_losses_may_be_divided_by_the_dispersion_of_equal_vectors() -> None:
+    assert dispersion(np.tile([0.6, 0.8], (5, 1))) == MIN_DISPERSION
 
 
 def entropy_at(image: torch.Tensor, text: torch.Tensor, scale: float) -> float:

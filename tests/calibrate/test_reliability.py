@@ -62,6 +62,18 @@ def test_too_few_rows_say_nothing() -> None:
     assert found == Reliability(0.5, math.inf, 1)
 
 
+@pytest.mark.parametrize(("n", "trusted"), [(1, False), (2, False), (3, True), (50, True)])
+def test_a_perfect_score_on_two_rows_is_no_evidence(n: int, trusted: bool) -> None:
+    assert (Reliability(1.0, 0.0, n).z >= 2.0) is trusted
+
+
+def test_the_z_score_is_that_of_guessing() -> None:
+    scores = [reliability(unit(30, 8, 2 * k), unit(30, 8, 2 * k + 1), 256, rng()).z for k in range(300)]
+    # the mean of both directions varies less than one of them, so the score is a little cautious
+    assert abs(np.mean(scores)) < 0.15
+    assert 0.6 < np.std(scores) < 1.1
+
+
 def test_weights_by_hand() -> None:
     advantage = np.array([[0.4, 0.2, -0.3], [0.0, 0.1, 0.05]])
     z = np.array([[9.0, 9.0, -9.0], [0.0, 1.9, 1.0]])

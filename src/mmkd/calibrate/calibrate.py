@@ -62,7 +62,7 @@ def _cells(
 ) -> list[ModalityReliability]:
     found_MK = [[results[name, teacher] for teacher in teachers] for name in modalities]
     advantage_MK = np.array([[cell.advantage for cell in row] for row in found_MK])
-    z_MK = np.array([[(cell.percentile - 0.5) / max(cell.se, 1e-12) for cell in row] for row in found_MK])
+    z_MK = np.array([[cell.z for cell in row] for row in found_MK])
     weight_MK = soft_weights(advantage_MK, z_MK, settings.power, settings.z_min)
     return [
         ModalityReliability(name, teacher, cell.n, cell.percentile, cell.se, float(weight_MK[m, k]))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 MIN_SCALE, MAX_SCALE = 1.0, 200.0
+MIN_DISPERSION = 0.01  # radian^2; a tighter cone means too few vectors, and losses are divided by it
 
 
 def mean_direction(unit_ND: np.ndarray) -> np.ndarray:
@@ -16,10 +17,13 @@ def mean_direction(unit_ND: np.ndarray) -> np.ndarray:
 
 
 def dispersion(unit_ND: np.ndarray) -> float:
-    """Mean squared angle (radian^2) between the vectors and their mean direction; C-RADIOv4, arXiv 2601.17237."""
+    """Mean squared angle (radian^2) between the vectors and their mean direction, at least MIN_DISPERSION.
+
+    As in C-RADIOv4, arXiv 2601.17237.
+    """
     centre_D = mean_direction(unit_ND)
     cosine_N = unit_ND.astype(np.float64) @ (centre_D / max(float(np.linalg.norm(centre_D)), 1e-12))
-    return float((np.arccos(np.clip(cosine_N, -1.0, 1.0)) ** 2).mean())
+    return max(float((np.arccos(np.clip(cosine_N, -1.0, 1.0)) ** 2).mean()), MIN_DISPERSION)
 
 
 def temperature(image_BD: torch.Tensor, text_BD: torch.Tensor, entropy: float) -> float:

@@ -25,6 +25,17 @@ class Reliability:
         """The percentile over chance, scaled so that a perfect teacher on right captions has 1."""
         return 2.0 * (self.percentile - 0.5)
 
+    @property
+    def z(self) -> float:
+        """How many standard errors of a teacher that guesses lie between the percentile and chance.
+
+        Among n rows a guessed rank is uniform on n values, so its variance is (n + 1) / (12 (n - 1)). The observed
+        `se` would do for many rows; for few it is often 0.
+        """
+        if self.n < 2:
+            return 0.0
+        return (self.percentile - 0.5) / math.sqrt((self.n + 1) / (12 * (self.n - 1) * self.n))
+
 
 def own_percentile(
     query_ND: np.ndarray, key_ND: np.ndarray, rivals: int, generator: np.random.Generator, block: int = 2048
