@@ -22,27 +22,31 @@ def test_losses_may_be_divided_by_the_dispersion_of_equal_vectors() -> None:
     assert dispersion(np.tile([0.6, 0.8], (5, 1))) == MIN_DISPERSION
 
 
-def entropy_at(image: torch.Tensor, text: torch.Tensor, scale: float) -> float:
-    p = F.softmax(scale * image @ text.T, dim=1)
-    return float(-(p * p.log()).sum(1).median() / math.log(len(image)))
-
-
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-@pytest.mark.parametrize("cone", [0.0, 3.0])
-def test_the_temperature_gives_the_entropy_asked_for(share: float, cone: float) -> None:
+def pair_of_sides(cone: float) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(64, 16, generator=generator)
     text = image + 0.3 * torch.randn(64, 16, generator=generator)
-    image, text = (F.normalize(side + cone, dim=1) for side in (image, text))
-    scale = temperature(image, text, share)
-    if MIN_SCALE * 1.01 < scale < MAX_SCALE * 0.99:
-        assert entropy_at(image, text, scale) == pytest.approx(share, abs=0.01)
-    else:  # a cone too narrow for the range: the nearest end
-        assert scale == pytest.approx(MAX_SCALE, rel=0.01)
-        assert entropy_at(image, text, MAX_SCALE) > share
+    return F.normalize(image + cone, dim=1), F.normalize(text + cone, dim=1)
+
+
+@pytest.mark.parametrize("cone", [0.0, 0.5, 1.5])
+def test_every_cone_gets_logits_of_the_spread_asked_for(cone: float) -> None:
+    image, text = pair_of_sides(cone)
+    logits = temperature(image, text, 5.0) * image @ text.T
+    assert logits.std(dim=1).mean().item() == pytest.approx(5.0, rel=1e-5)
 
 
 def test_a_narrow_cone_needs_a_larger_scale() -> None:
-    image = F.normalize(torch.randn(64, 16, generator=torch.Generator().manual_seed(0)), dim=1)
-    narrow = F.normalize(image + 0.5, dim=1)
-    assert temperature(narrow, narrow, 0.3) > temperature(image, image, 0.3)
+    assert temperature(*pair_of_sides(1.5), 3.0) > 2 * temperature(*pair_of_sides(0.0), 3.0)
+
+
+def test_scales_stay_in_their_range() -> None:
+    same = torch.ones(4, 4) / 2
+    assert temperature(same, same, 5.0) == MAX_SCALE
+    assert temperature(*pair_of_sides(0.0), 1e-3) == MIN_SCALE
+
+
+def test_more_captions_of_one_meaning_hardly_move_the_scale() -> None:
+    image, text = pair_of_sides(0.0)
+    once, thrice = temperature(image, text, 5.0), temperature(image.repeat(3, 1), text.repeat(3, 1), 5.0)
+    assert thrice == pytest.approx(once, rel=0.02)

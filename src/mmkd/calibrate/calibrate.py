@@ -98,7 +98,7 @@ def _teacher(
 def _scale(image_ND: np.ndarray, text_ND: np.ndarray, settings: CalibrateSettings) -> float:
     spread = np.linspace(0, len(image_ND) - 1, min(settings.batch, len(image_ND))).astype(int)
     image_BD, text_BD = (torch.from_numpy(side[spread].astype(np.float32)) for side in (image_ND, text_ND))
-    return temperature(image_BD, text_BD, settings.entropy)
+    return temperature(image_BD, text_BD, settings.spread)
 
 
 def print_table(calibration: Calibration) -> None:

@@ -17,6 +17,8 @@ from mmkd.processes import worker_pool
 from mmkd.progress import track
 from mmkd.settings import Machine
 
+RETRIEVAL = "retrieval"
+
 
 def write_world(settings: PhantomSettings, folder: Path, machine: Machine, seed: int) -> dict[str, int]:
     """Body of the stage; equal settings and seeds give equal bytes, so a cut-off world is simply written again."""
@@ -39,6 +41,8 @@ def write_world(settings: PhantomSettings, folder: Path, machine: Machine, seed:
 
 
 def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callable[[], None]]:
+    if RETRIEVAL in settings.pairs:
+        raise ConfigError(f"[phantom.pairs.{RETRIEVAL}]: this name is the held-out set's; its images would be shared")
     for name, pairs in settings.pairs.items():
         yield partial(
             write_pairs,
@@ -61,7 +65,7 @@ def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callab
         )
     yield partial(
         write_retrieval,
-        folder / "retrieval",
+        folder / RETRIEVAL,
         modalities=MODALITIES,
         count=settings.retrieval,
         seed=seed,
