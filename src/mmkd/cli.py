@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmkd.errors import MmkdError
+from mmkd.errors import ConfigError, MmkdError
 
 HELP = (
     "Turn many biomedical CLIP teachers into one student that is better than each of them, and prove it.\n\n"
@@ -38,6 +38,10 @@ def _open(recipe: Path, out: Path | None, changes: list[str] | None, force: bool
     from mmkd.flow import Run
     from mmkd.recipe import load_recipe
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "torchrun started several processes, but this version works in one; start it without torchrun"
+        )
     folder = (out or Path("runs") / recipe.stem).resolve()
     return Run(load_recipe(recipe, folder, changes or []), folder, force)
 

@@ -100,6 +100,8 @@ def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str,
     }
     write_json(stage.partial / MANIFEST, manifest)
     _rename(stage)
+    counted = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
+    say(f"{stage.folder.name}: {counted or 'done'} in {wall_s:.1f} s")
     return manifest
 
 

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.evaluation.card import Card
+from mmkd.evaluation.catalog import load_card
 from mmkd.evaluation.readers import READERS, TABLE_FORMATS, fingerprint, read_samples, table_rows
 
 CLASSES = [{"name": "right", "prompts": ["r"]}, {"name": "left side", "folder": "left", "prompts": ["l"]}]
@@ -180,3 +182,19 @@ def test_every_layout_of_a_card_has_a_reader() -> None:
     layouts = Card.model_json_schema()["$defs"]
     named = {kind["properties"]["reader"]["const"] for kind in layouts.values() if "reader" in kind["properties"]}
     assert named == set(READERS)
+
+
+def test_a_split_of_a_corpus_is_a_data_set_of_its_own(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text(
+        'id = "held_out"\nmodality = "mixed"\ntasks = ["retrieval"]\nlicence = "MIT"\n'
+        '[layout]\nreader = "corpus"\npath = "${out}/corpus"\n'
+    )
+    card = load_card(tmp_path / "card.toml", {"out": str(tiny_corpus.parent)})
+    samples = read_samples(card)
+    corpus = Corpus(tiny_corpus)
+    rows = corpus.rows("val")
+    assert [sample.id for sample in samples] == [corpus.column("id")[row] for row in rows]
+    assert [sample.caption for sample in samples] == [corpus.column("caption")[row] for row in rows]
+    assert [sample.group for sample in samples] == [corpus.column("group")[row] for row in rows]
+    assert samples[0].image.read_bytes() == corpus.images(rows[:1])[0]
+    assert fingerprint(card, samples) == fingerprint(card, read_samples(card))

@@ -45,6 +45,14 @@ class TableLayout(Settings):
     only: dict[str, list[str]] = Field(default_factory=dict)
 
 
+class CorpusLayout(Settings):
+    """A split of a corpus folder that `mmkd curate` made: its images and captions, grouped as it groups them."""
+
+    reader: Literal["corpus"]
+    path: RecipePath
+    split: Literal["train", "val"] = "val"
+
+
 class ClassPrompts(Settings):
     """A class: its name, the folder (or value of the column `label`) that marks it, and the texts that stand for it."""
 
@@ -67,7 +75,7 @@ class Card(Settings):
     modality: Annotated[str, AfterValidator(_modality)]
     tasks: list[str] = Field(min_length=1)
     licence: str
-    layout: Annotated[FoldersLayout | TableLayout, Field(discriminator="reader")]
+    layout: Annotated[FoldersLayout | TableLayout | CorpusLayout, Field(discriminator="reader")]
     classes: list[ClassPrompts] = Field(default_factory=list)
     organ: str = ""
     source: str = ""

@@ -11,11 +11,14 @@ from mmkd.interpolate import expand
 from mmkd.validation import nearest, parse, read_toml
 
 
-def load_card(path: Path, variables: Mapping[str, str] = os.environ) -> Card:
-    """One card. Raises ConfigError that names the file for wrong keys, values, variables, or tasks it cannot serve."""
+def load_card(path: Path, variables: Mapping[str, str] | None = None) -> Card:
+    """One card; its `${NAME}`s are filled in from the variables and the environment.
+
+    Raises ConfigError that names the file for wrong keys, values, variables, or tasks it cannot serve.
+    """
     data = read_toml(path)
     try:
-        data = expand(data, variables)
+        data = expand(data, {**os.environ, **(variables or {})})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     card = parse(Card, data, str(path), {"base": path.parent})
@@ -27,7 +30,7 @@ def load_card(path: Path, variables: Mapping[str, str] = os.environ) -> Card:
     return card
 
 
-def load_cards(paths: Sequence[Path], variables: Mapping[str, str] = os.environ) -> list[Card]:
+def load_cards(paths: Sequence[Path], variables: Mapping[str, str] | None = None) -> list[Card]:
     """The cards in the given order. Raises ConfigError as `load_card`, and when two cards share an id."""
     cards: dict[str, tuple[Path, Card]] = {}
     for path in paths:

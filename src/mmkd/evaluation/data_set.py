@@ -7,7 +7,7 @@ from PIL import Image
 
 from mmkd.errors import DataError
 from mmkd.evaluation.card import Card
-from mmkd.evaluation.readers import Sample, fingerprint, read_samples
+from mmkd.evaluation.readers import CorpusImage, Sample, fingerprint, read_samples
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.teachers.decode import decode
 
@@ -37,9 +37,9 @@ class DecodedImages:
 
     def __init__(self, limit_mb: int) -> None:
         self._left = limit_mb * 2**20
-        self._kept: dict[Path, Image.Image] = {}
+        self._kept: dict[Path | CorpusImage, Image.Image] = {}
 
-    def get(self, path: Path) -> Image.Image:
+    def get(self, path: Path | CorpusImage) -> Image.Image:
         """The image as RGB. Raises DataError when it cannot be read."""
         if path in self._kept:
             return self._kept[path]

@@ -36,7 +36,7 @@ def evaluate(
     Raises ConfigError, DataError or ModelError before results are written; nothing is skipped.
     """
     _check_names([spec.name for spec in models], teachers)
-    data_sets = [open_data_set(card) for card in load_cards(settings.cards)]
+    data_sets = [open_data_set(card) for card in load_cards(settings.cards, settings.variables)]
     device = prepare(machine)
     images = DecodedImages(machine.decoded_cache_mb)
     for spec in models:
@@ -63,7 +63,10 @@ def evaluate(
 
 def card_fingerprints(settings: EvaluateSettings) -> dict[str, str]:
     """The digest of every data set (card, tables, images) by card id, for the `inputs` of the stage."""
-    return {data_set.card.id: data_set.digest for data_set in map(open_data_set, load_cards(settings.cards))}
+    return {
+        data_set.card.id: data_set.digest
+        for data_set in map(open_data_set, load_cards(settings.cards, settings.variables))
+    }
 
 
 def _predict(data_set: DataSet, members: Mapping[str, Sequence[str]], folder: Path) -> int:

@@ -12,7 +12,7 @@ from mmkd.evaluation.settings import EvaluateSettings
 
 def describe(settings: EvaluateSettings) -> list[dict[str, Any]]:
     """One row a card; `samples` and `groups` counted from the data, or `error` with what is missing."""
-    return [_row(card) for card in load_cards(settings.cards)]
+    return [_row(card) for card in load_cards(settings.cards, settings.variables)]
 
 
 def _row(card: Card) -> dict[str, Any]:

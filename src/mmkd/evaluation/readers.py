@@ -6,13 +6,29 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
 from mmkd.corpus.records import BadRecordError, matches
+from mmkd.corpus.schema import Corpus
 from mmkd.corpus.sources.files import IMAGE_SUFFIXES, path_inside
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card, FoldersLayout, SampleField, TableLayout
+from mmkd.evaluation.card import Card, CorpusLayout, FoldersLayout, SampleField, TableLayout
+
+
+@dataclass(frozen=True)
+class CorpusImage:
+    """An image inside a corpus folder; reads like a `Path`."""
+
+    folder: Path
+    row: int
+
+    def read_bytes(self) -> bytes:
+        return _corpus(self.folder).images([self.row])[0]
+
+    def __str__(self) -> str:
+        return f"{self.folder}, row {self.row}"
 
 
 @dataclass(frozen=True)
@@ -20,7 +36,7 @@ class Sample:
     """One image and what is true of it. label: place of its class in the card. group: "" where none is declared."""
 
     id: str
-    image: Path
+    image: Path | CorpusImage
     label: int | None = None
     caption: str | None = None
     group: str = ""
@@ -54,8 +70,7 @@ def fingerprint(card: Card, samples: list[Sample]) -> str:
     total = hashlib.sha256(card.model_dump_json(exclude={"layout"}).encode())
     for sample in samples:
         total.update(repr((sample.id, sample.label, sample.caption, sample.group)).encode())
-        with sample.image.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
+        total.update(hashlib.sha256(sample.image.read_bytes()).digest())
     return total.hexdigest()
 
 
@@ -106,7 +121,23 @@ def _table(card: Card, layout: TableLayout) -> Iterator[Sample]:
         )
 
 
-READERS: dict[str, Callable[[Card, Any], Iterator[Sample]]] = {"folders": _folders, "table": _table}
+def _corpus_split(card: Card, layout: CorpusLayout) -> Iterator[Sample]:
+    corpus = _corpus(layout.path)
+    ids, captions, groups = (corpus.column(name) for name in ("id", "caption", "group"))
+    for row in corpus.rows(layout.split):
+        yield Sample(ids[row], CorpusImage(layout.path, int(row)), caption=captions[row], group=groups[row])
+
+
+@lru_cache(maxsize=4)
+def _corpus(folder: Path) -> Corpus:
+    return Corpus(folder)
+
+
+READERS: dict[str, Callable[[Card, Any], Iterator[Sample]]] = {
+    "folders": _folders,
+    "table": _table,
+    "corpus": _corpus_split,
+}
 
 
 def table_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

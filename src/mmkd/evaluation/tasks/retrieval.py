@@ -13,6 +13,7 @@ from mmkd.evaluation.tasks.task import Columns, Task
 
 DIRECTIONS = ("image_to_text", "text_to_image")
 CUTS = (1, 5, 10)
+CAPTIONED = ("table", "corpus")  # the readers whose samples have captions
 BLOCK_CELLS = 2**22  # scores held at once: 16 MiB, whatever the gallery's size
 
 
@@ -35,8 +36,8 @@ def best_positive_ranks(query_ND: Array, gallery_ND: Array, key_N: Array) -> Arr
 
 
 def _complaint(card: Card) -> str:
-    has_captions = card.layout.reader == "table"
-    return "" if has_captions else f"needs captions, which the reader {card.layout.reader!r} does not give; use 'table'"
+    reader = card.layout.reader
+    return "" if reader in CAPTIONED else f"needs captions, which the reader {reader!r} does not give"
 
 
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:

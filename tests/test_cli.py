@@ -1,0 +1,212 @@
+"""The command line as its users meet it: help, exit codes, messages, the whole flow on a tiny world, kill -9."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmkd.flow import STAGES
+from mmkd.stage import read_manifest
+
+TINY = """
+name = "tiny"
+[machine]
+device = "cpu"
+workers = 0
+threads = 1
+[phantom]
+per_class = 4
+retrieval = 20
+[phantom.pairs.corpus]
+modalities = ["x-ray", "oct"]
+count = 160
+wrong_captions = 0.5
+[phantom.pairs.chest]
+modalities = ["x-ray"]
+count = 80
+[phantom.pairs.eye]
+modalities = ["oct"]
+count = 80
+[phantom.tokenizers.words]
+vocab_size = 200
+SPECIALISTS
+[curate]
+val = 0.1
+[[curate.sources]]
+kind = "table"
+path = "${out}/world/pairs/corpus/pairs.csv"
+[student]
+tokenizer = "${out}/world/tokenizers/words"
+config = CONFIG
+[pretrain]
+epochs = 2
+batch_size = 16
+checkpoint_every = 5
+[distill]
+epochs = 4
+batch_size = 16
+checkpoint_every = 5
+weighting = "everyone"
+[rivals.contrastive]
+objective = "contrastive"
+[rivals.mmkd]
+objective = "mmkd"
+[evaluate]
+cards = [
+    "${out}/world/classify/x_ray/card.toml",
+    "${out}/world/classify/oct/card.toml",
+    "${out}/world/retrieval/card.toml",
+]
+bootstrap = 50
+"""
+CONFIG = """{ embed_dim = 16, \
+vision_cfg = { image_size = 32, layers = 1, width = 32, head_width = 16, patch_size = 16 }, \
+text_cfg = { context_length = 16, vocab_size = 200, width = 32, heads = 2, layers = 1, hf_tokenizer_name = "words", \
+pool_type = "eos", eos_id = 3 } }"""
+SPECIALIST = """
+[[specialists]]
+name = "NAME"
+licence = "MIT"
+curate = { sources = [{ kind = "table", path = "${out}/world/pairs/NAME/pairs.csv" }] }
+student = { tokenizer = "${out}/world/tokenizers/words", config = CONFIG }
+pretrain = { epochs = 2, batch_size = 16, checkpoint_every = 3 }
+"""
+
+
+def write_recipe(folder: Path) -> Path:
+    specialists = "".join(SPECIALIST.replace("NAME", name) for name in ("chest", "eye"))
+    path = folder / "tiny.toml"
+    path.write_text(TINY.replace("SPECIALISTS", specialists).replace("CONFIG", CONFIG))
+    return path
+
+
+def mmkd(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mmkd", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run of the tiny recipe."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = mmkd("run", write_recipe(folder), "--out", folder / "run")
+    assert done.returncode == 0, done.stderr
+    (folder / "log").write_text(done.stdout)
+    return folder / "run"
+
+
+def digests(out: Path) -> dict[str, str]:
+    """Every published stage but the page, which shows when it was made."""
+    found = {
+        p.parent.relative_to(out).as_posix(): read_manifest(p.parent)["digest"] for p in out.rglob("manifest.json")
+    }
+    return {name: digest for name, digest in found.items() if name not in ("report", "export")}
+
+
+def test_the_main_job_leaves_what_it_promises(whole: Path) -> None:
+    for name in ("evaluate/results.jsonl", "evaluate/comparisons.jsonl", "report/index.html", "export/README.md"):
+        assert (whole / name).stat().st_size > 0
+    models = {json.loads(line)["model"] for line in (whole / "evaluate/results.jsonl").read_text().splitlines()}
+    students = {"stage1", "contrastive", "mmkd", "student"}
+    assert models == {"chest", "eye", "teachers_concat", "best_teacher"} | students
+    log = (whole.parent / "log").read_text()
+    assert "rank test within the modality" in log
+    assert f"student: {whole / 'export'}" in log
+    assert not list(whole.rglob("*.partial"))
+
+
+def test_the_same_command_again_does_nothing(whole: Path) -> None:
+    before = digests(whole)
+    again = mmkd("run", whole.parent / "tiny.toml", "--out", whole)
+    assert again.returncode == 0
+    assert again.stdout.count("is complete, skipped") == 16
+    assert digests(whole) == before
+
+
+def test_a_changed_recipe_is_refused_with_exit_code_2(whole: Path) -> None:
+    done = mmkd("run", whole.parent / "tiny.toml", "--out", whole, "--set", "distill.epochs=5")
+    assert done.returncode == 2
+    assert "settings.epochs (was 4, now 5)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_kill_nine_at_random_moments_ends_in_the_same_result(seed: int, whole: Path, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    command = [sys.executable, "-m", "mmkd", "run", str(write_recipe(tmp_path)), "--out", str(tmp_path / "run")]
+    kills = 0
+    for _ in range(5):
+        worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            worker.wait(timeout=draw.uniform(3.0, 6.0))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+            kills += 1
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert kills >= 2
+    assert digests(tmp_path / "run") == digests(whole)
+
+
+def test_a_stage_alone_asks_for_what_comes_before_it(tmp_path: Path) -> None:
+    done = mmkd("distill", write_recipe(tmp_path), "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "is not finished; run 'mmkd world' first" in done.stderr
+
+
+def test_dry_run_writes_nothing_and_names_every_folder(tmp_path: Path) -> None:
+    done = mmkd("run", write_recipe(tmp_path), "--out", tmp_path / "run", "--dry-run")
+    assert done.returncode == 0
+    assert done.stdout.count("to do") == 14
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_teacher_stops_the_run_before_any_work(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    recipe.write_text(recipe.read_text() + '\n[[teachers]]\nname = "gone"\nmodel = "local-dir:nowhere"\n')
+    done = mmkd("run", recipe, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "no open_clip_config.json found" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_teachers_and_datasets_describe_a_recipe(whole: Path) -> None:
+    recipe = whole.parent / "tiny.toml"
+    rows = json.loads(mmkd("teachers", recipe, "eye", "--out", whole, "--check", "--json").stdout)
+    assert rows[0]["dim"] == 16
+    assert rows[0]["self_test"] == "passed"
+    rows = json.loads(mmkd("datasets", recipe, "--out", whole, "--json").stdout)
+    assert [(row["id"], row["samples"]) for row in rows] == [
+        ("phantom_x_ray", 16),
+        ("phantom_oct", 16),
+        ("phantom_retrieval", 20),
+    ]
+    missing = mmkd("datasets", recipe, "--out", whole.parent / "nowhere", "--json")
+    assert missing.returncode == 2
+
+
+def test_doctor_answers(tmp_path: Path) -> None:
+    found = json.loads(mmkd("doctor", "--json", cwd=tmp_path).stdout)
+    assert int(found["processors"]) >= 1
+    assert found["mmkd"]
+
+
+@pytest.mark.parametrize("name", ["", "run", *STAGES, "import-reference", "teachers", "datasets", "doctor"])
+def test_help_explains_itself(name: str) -> None:
+    done = mmkd(*([name] if name else []), "--help", env={**os.environ, "COLUMNS": "100"})
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 6
+
+
+def test_several_processes_are_refused(tmp_path: Path) -> None:
+    done = mmkd("run", write_recipe(tmp_path), "--out", tmp_path / "run", env={**os.environ, "WORLD_SIZE": "2"})
+    assert done.returncode == 2
+    assert "without torchrun" in done.stderr
