@@ -45,7 +45,7 @@ def feature_stage(spec: TeacherSpec, settings: ExtractSettings, corpus_digest: s
         folder=folder / spec.name,
         settings={**spec.model_dump(), "precision": settings.precision, "shard_rows": settings.shard_rows},
         inputs=inputs,
-        outputs=("data-*.arrow", "teacher.json"),
+        outputs=("data-*.arrow",),
     )
 
 
