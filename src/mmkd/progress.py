@@ -14,6 +14,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def table_width(columns: int) -> int | None:
+    """For rich: the terminal's own width, or in a file enough for so many columns."""
+    return None if sys.stdout.isatty() else max(100, 20 * columns)
+
+
 def track(items: Iterable[T], label: str, total: int, unit: str, done: int = 0, weight: int = 1) -> Iterator[T]:
     """Yield the items and show how far they are, how fast and how long it will take.
 

@@ -241,3 +241,10 @@ def test_any_bytes_give_the_same_rows_in_spans_as_in_one(tmp_path: Path, content
         return [(number, str(row)) for span in spans for number, row in text_tables.csv_rows(path, span, ",")]
 
     assert read(per_span) == read(rows.ROWS_PER_SHARD)
+
+
+def test_of_several_columns_the_first_that_a_row_fills_counts(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / "t.csv").write_text("image,caption,case,patient\na.png,one,c1,p1\na.png,two,,p2\na.png,three,,\n")
+    found = records(reader(tmp_path / "t.csv", columns={"group": ["case", "patient"]}).shards())
+    assert [record.group for record in found] == ["c1", "p2", found[2].id]

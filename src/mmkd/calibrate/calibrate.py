@@ -13,6 +13,7 @@ from mmkd.calibrate.reliability import Reliability, reliability, soft_weights
 from mmkd.calibrate.settings import CalibrateSettings
 from mmkd.corpus.schema import Corpus
 from mmkd.features.store import TeacherFeatures, open_features
+from mmkd.progress import table_width
 
 
 def calibrate(
@@ -118,5 +119,4 @@ def print_table(calibration: Calibration) -> None:
     table.add_row(
         "dispersion", "", *[f"{t.image_dispersion:.2f} / {t.text_dispersion:.2f}" for t in calibration.teachers]
     )
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=max(100, 26 + 16 * len(names))).print(table)
+    Console(width=table_width(2 + len(names))).print(table)

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from mmkd.settings import RecipePath, Settings
 
+Columns = dict[str, str | list[str]]
 FIELDS = ("id", "image", "caption", "modality", "group", "licence")
 
 
@@ -33,12 +34,12 @@ class Source(Settings):
 class TableSource(Source):
     """A CSV, TSV, JSONL or Parquet table with one row per pair; image paths are relative to the table's folder.
 
-    columns: our field -> the table's column, where the names differ.
+    columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
     """
 
     kind: Literal["table"]
     path: RecipePath
-    columns: dict[str, str] = {}
+    columns: Columns = {}
 
 
 class FoldersSource(Source):
@@ -78,7 +79,7 @@ class HubSource(Source):
     kind: Literal["datasets"]
     path: str
     split: str = "train"
-    columns: dict[str, str] = {}
+    columns: Columns = {}
 
 
 class ReferenceSource(Source):

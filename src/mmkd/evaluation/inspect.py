@@ -8,6 +8,7 @@ from mmkd.evaluation.card import Card
 from mmkd.evaluation.catalog import load_cards
 from mmkd.evaluation.readers import read_samples
 from mmkd.evaluation.settings import EvaluateSettings
+from mmkd.progress import table_width
 
 
 def describe(settings: EvaluateSettings) -> list[dict[str, Any]]:
@@ -41,4 +42,4 @@ def print_datasets(rows: Sequence[dict[str, Any]]) -> None:
         table.add_row(
             row["id"], row["modality"], ", ".join(row["tasks"]), *counts, row["licence"], row.get("error", "there")
         )
-    Console().print(table)
+    Console(width=table_width(8)).print(table)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmkd.errors import ConfigError, ModelError
+from mmkd.progress import table_width
 from mmkd.teachers.settings import TeacherSpec
 
 
@@ -46,4 +47,4 @@ def print_teachers(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         state = row.get("error") or row.get("self_test") or "not loaded; use --check"
         table.add_row(row["name"], row["library"], row["model"], row["licence"], str(row.get("dim", "")), state)
-    Console().print(table)
+    Console(width=table_width(8)).print(table)

@@ -29,7 +29,8 @@ def check_columns(found: Iterable[str], source: TableSource | HubSource, where: 
 
     `found` is drawn from only until all of them have been seen.
     """
-    missing = {*source.columns.values(), *source.only, *(source.columns.get(f, f) for f in ("image", "caption"))}
+    named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
+    missing = {*named, *source.only}
     seen = []
     for column in found:
         seen.append(column)
@@ -44,7 +45,13 @@ def check_columns(found: Iterable[str], source: TableSource | HubSource, where: 
 
 def wanted_columns(source: TableSource | HubSource) -> set[str]:
     """The table's columns that are worth reading, if they are there."""
-    return {source.columns.get(field, field) for field in FIELDS} | set(source.only)
+    return {column for field in FIELDS for column in columns_of(source, field)} | set(source.only)
+
+
+def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
+    """The table's columns for one of our fields; of several, the first that a row fills counts."""
+    named = source.columns.get(field, field)
+    return [named] if isinstance(named, str) else named
 
 
 def records_of_rows(
@@ -59,7 +66,7 @@ def records_of_rows(
                 raise row
             if not matches(row, source.only):
                 continue
-            field = {name: row.get(source.columns.get(name, name)) for name in FIELDS}
+            field = {name: _first_filled(row, columns_of(source, name)) for name in FIELDS}
             identity = as_text(field["id"]) or identity
             yield Record(
                 id=identity,
@@ -73,6 +80,12 @@ def records_of_rows(
             )
         except BadRecordError as bad:
             yield Rejected(source.name, where, identity, bad.reason, bad.detail)
+
+
+def _first_filled(row: Mapping[str, Any], columns: list[str]) -> Any:
+    values = [row.get(column) for column in columns]
+    filled = (value for value in values if value is not None and value == value and value != "")  # NaN is unequal
+    return next(filled, values[0] if values else None)
 
 
 def image_of(value: object, folder: Path) -> bytes:
