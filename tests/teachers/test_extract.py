@@ -1,6 +1,5 @@
 """Extraction: aligned, float16 unit vectors, resumable per shard, one decode for all, refused when inputs change."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,9 @@ import pytest
 import torch
 
 from mmkd.corpus.schema import Corpus
-from mmkd.errors import ConfigError, DataError, ModelError
-from mmkd.features.store import TeacherFeatures, feature_table, open_features, to_numpy
+from mmkd.errors import ConfigError, ModelError
+from mmkd.features.store import open_features
 from mmkd.settings import Machine
-from mmkd.stage import read_manifest
 from mmkd.teachers import decode as decoding
 from mmkd.teachers import extract as extraction
 from mmkd.teachers.decode import decode
@@ -120,24 +118,3 @@ def test_a_teacher_that_does_not_load_stops_before_any_work(
     with pytest.raises(ModelError, match="nowhere"):
         extract([*tiny_teachers, missing], SETTINGS, tiny_corpus, tmp_path, MACHINE)
     assert not list(tmp_path.rglob("data-*.arrow"))
-
-
-def test_rows_without_a_finite_vector_are_null() -> None:
-    import pyarrow as pa
-
-    value = np.array([[0.6, 0.8], [np.nan, 0.0], [1.0, 0.0]], dtype=np.float32)
-    table = feature_table(pa.chunked_array([["a", "b", "c"]]), {"image": value, "text": value})
-    assert table.column("image").null_count == 1
-    back_ND, valid_N = to_numpy(table.column("image"), 2)
-    assert valid_N.tolist() == [True, False, True]
-    np.testing.assert_allclose(back_ND, [[0.6, 0.8], [0, 0], [1, 0]], atol=1e-3)
-    sliced_ND, _ = to_numpy(table.slice(1, 2).column("image"), 2)
-    np.testing.assert_allclose(sliced_ND, [[0, 0], [1, 0]], atol=1e-3)
-
-
-def test_features_of_another_corpus_are_refused(tiny_corpus: Path, tiny_features: Path, tmp_path: Path) -> None:
-    shutil.copytree(tiny_corpus, tmp_path / "corpus")
-    manifest = tmp_path / "corpus" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(read_manifest(tiny_corpus)["digest"], "0" * 64))
-    with pytest.raises(DataError, match=r"features of another corpus.*extract them again"):
-        TeacherFeatures(tiny_features / "wide", Corpus(tmp_path / "corpus"))

@@ -167,6 +167,14 @@ def test_a_loss_that_is_not_finite_names_the_pairs_and_keeps_the_checkpoint(inpu
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.json"))
 
 
+def test_bf16_trains_to_about_the_same(inputs: Inputs, tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        settings = short(OBJECTIVES["affinity"], precision=precision)
+        distill(settings, inputs, tmp_path / precision, MACHINE, seed=0)
+    assert losses(tmp_path / "bf16") != losses(tmp_path / "fp32")
+    assert losses(tmp_path / "bf16") == pytest.approx(losses(tmp_path / "fp32"), rel=0.05)
+
+
 def test_a_corpus_smaller_than_a_batch_is_refused(
     tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
 ) -> None:

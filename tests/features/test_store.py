@@ -1,0 +1,54 @@
+"""Feature folders: float16 vectors with nulls there and back, and none that belong to another corpus."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import DataError
+from mmkd.features.store import TeacherFeatures, feature_table, open_features, to_numpy
+from mmkd.stage import read_manifest
+
+
+def test_rows_without_a_finite_vector_are_null() -> None:
+    value = np.array([[0.6, 0.8], [np.nan, 0.0], [1.0, 0.0]], dtype=np.float32)
+    table = feature_table(pa.chunked_array([["a", "b", "c"]]), {"image": value, "text": value})
+    assert table.column("image").null_count == 1
+    back_ND, valid_N = to_numpy(table.column("image"), 2)
+    assert valid_N.tolist() == [True, False, True]
+    np.testing.assert_allclose(back_ND, [[0.6, 0.8], [0, 0], [1, 0]], atol=1e-3)
+    sliced_ND, _ = to_numpy(table.slice(1, 2).column("image"), 2)
+    np.testing.assert_allclose(sliced_ND, [[0, 0], [1, 0]], atol=1e-3)
+
+
+def test_features_of_another_corpus_are_refused(tiny_corpus: Path, tiny_features: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    manifest = tmp_path / "corpus" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(read_manifest(tiny_corpus)["digest"], "0" * 64))
+    with pytest.raises(DataError, match=r"features of another corpus.*extract them again"):
+        TeacherFeatures(tiny_features / "wide", Corpus(tmp_path / "corpus"))
+
+
+def test_features_that_are_missing_or_unfinished_are_named(
+    tiny_corpus: Path, tiny_features: Path, tmp_path: Path
+) -> None:
+    corpus = Corpus(tiny_corpus)
+    with pytest.raises(DataError, match=r"other: no manifest\.json found"):
+        open_features(tiny_features, corpus, ["wide", "other"])
+    shutil.copytree(tiny_features / "wide", tmp_path / "wide")
+    next((tmp_path / "wide").glob("data-*.arrow")).unlink()
+    with pytest.raises(DataError, match="not a readable data set folder"):
+        TeacherFeatures(tmp_path / "wide", corpus)
+
+
+def test_vectors_survive_as_float16_with_the_ranking_they_had(tiny_corpus: Path, tiny_features: Path) -> None:
+    """16 bits are safe for affinities: the nearest caption of an image is the same as in 32 bits, up to rounding."""
+    corpus = Corpus(tiny_corpus)
+    (features,) = open_features(tiny_features, corpus, ["wide"])
+    image_ND, text_ND, _ = features.take(np.arange(len(corpus)))
+    exact = image_ND.astype(np.float64) @ text_ND.astype(np.float64).T
+    half = (image_ND @ text_ND.T).astype(np.float64)
+    assert np.abs(exact - half).max() < 2e-3
