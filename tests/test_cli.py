@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,3 +211,10 @@ def test_several_processes_are_refused(tmp_path: Path) -> None:
     done = mmkd("run", write_recipe(tmp_path), "--out", tmp_path / "run", env={**os.environ, "WORLD_SIZE": "2"})
     assert done.returncode == 2
     assert "without torchrun" in done.stderr
+
+
+def test_a_run_that_was_moved_is_still_complete(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "moved")
+    done = mmkd("run", whole.parent / "tiny.toml", "--out", tmp_path / "moved")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is complete, skipped") == 16

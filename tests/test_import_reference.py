@@ -13,9 +13,10 @@ from PIL import Image
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import open_features
-from mmkd.flow import Run, curate, extract
+from mmkd.flow import curate, extract
 from mmkd.import_reference import import_reference
 from mmkd.recipe import load_recipe
+from mmkd.run import Run
 from mmkd.stage import Stage, complete
 from mmkd.teachers.from_reference import load_vectors, teacher_names
 from tiny import MACHINE

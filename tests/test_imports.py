@@ -25,6 +25,7 @@ LAYERS = (
     ("evaluation",),
     ("report",),
     ("recipe",),
+    ("run",),
     ("flow", "import_reference"),
     ("cli",),
     ("__main__",),

@@ -35,8 +35,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def _open(recipe: Path, out: Path | None, changes: list[str] | None, force: bool = False) -> Any:
-    from mmkd.flow import Run
     from mmkd.recipe import load_recipe
+    from mmkd.run import Run
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
@@ -57,12 +57,13 @@ def run(
     """Run every stage of a recipe, in order."""
     from mmkd import flow
     from mmkd.progress import say
+    from mmkd.run import folders, status
 
     work = _open(recipe, out, changes, force)
     if dry_run:
-        for stage, folders in flow.folders(work).items():
-            for folder in folders:
-                say(f"{stage:12s} {flow.status(folder):9s} {folder}")
+        for stage, published in folders(work).items():
+            for folder in published:
+                say(f"{stage:12s} {status(folder):9s} {folder}")
         return
     start = time.perf_counter()
     flow.preflight(work)
@@ -105,9 +106,10 @@ STAGE_HELP = {
 def _add_stage(name: StageName) -> None:
     def command(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
         from mmkd import flow
+        from mmkd.run import require
 
         work = _open(recipe, out, changes, force)
-        flow.require(work, name)
+        require(work, name)
         flow.STAGES[name](work)
 
     app.command(name.value, help=STAGE_HELP[name])(command)

@@ -1,54 +1,16 @@
 """The main job, stage by stage: what each reads, what it writes, and under which name."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmkd.errors import ConfigError
 from mmkd.progress import say
 from mmkd.recipe import Recipe, SpecialistSettings
-from mmkd.settings import Settings
-from mmkd.stage import MANIFEST, Stage, complete, content_digest, digest_of
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.run import Run, feature_names, status
+from mmkd.stage import Stage, complete, content_digest, digest_of
+from mmkd.teachers.settings import LOCAL, TeacherSpec
 
 MODEL_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A recipe at work in a folder."""
-
-    recipe: Recipe
-    out: Path
-    force: bool = False
-
-    @property
-    def teachers(self) -> list[TeacherSpec]:
-        """The recipe's own teachers, and the specialists it trains."""
-        trained = [
-            TeacherSpec(name=one.name, licence=one.licence, model=f"local-dir:{self.out / 'specialists' / one.name}")
-            for one in self.recipe.specialists
-        ]
-        return [*self.recipe.teachers, *trained]
-
-    @property
-    def students(self) -> dict[str, Path]:
-        """Name in the results -> open_clip folder."""
-        rivals = {name: self.out / "rivals" / name for name in self.recipe.rivals}
-        return {"stage1": self.out / "pretrain", **rivals, "student": self.out / "distill"}
-
-    def stage(
-        self, kind: str, name: str, settings: Mapping[str, Any], inputs: Sequence[str] = (), outputs: Sequence[str] = ()
-    ) -> Stage:
-        """A stage of this run; inputs are names of folders of the run that must be finished."""
-        digests = {name: digest_of(self.out / name) for name in inputs}
-        return Stage(kind, self.out / name, settings, digests, tuple(outputs) or ("**/*",))
-
-
-def plain(section: Settings) -> dict[str, Any]:
-    """A recipe section as the manifest keeps it."""
-    return section.model_dump(mode="json")
 
 
 def world(run: Run) -> None:
@@ -58,7 +20,7 @@ def world(run: Run) -> None:
     from mmkd.corpus.phantom.write import write_world
 
     phantom, recipe = run.recipe.phantom, run.recipe
-    stage = run.stage("world", "world", {**plain(phantom), "seed": recipe.seed})
+    stage = run.stage("world", "world", {**run.plain(phantom), "seed": recipe.seed})
     complete(stage, lambda folder: write_world(phantom, folder, recipe.machine, recipe.seed), run.force)
 
 
@@ -82,7 +44,7 @@ def _curate(run: Run, settings: Any, name: str) -> None:
     stage = Stage(
         "corpus",
         run.out / name,
-        {**plain(settings), "seed": recipe.seed},
+        {**run.plain(settings), "seed": recipe.seed},
         fingerprints(settings),
         ("data-*.arrow", "rejected.parquet", "funnel.json"),
     )
@@ -96,16 +58,14 @@ def extract(run: Run) -> None:
     body(run.teachers, run.recipe.extract, run.out / "corpus", run.out / "features", run.recipe.machine, run.force)
 
 
-def _feature_names(run: Run) -> list[str]:
-    return [f"features/{teacher.name}" for teacher in run.teachers]
-
-
 def calibrate(run: Run) -> None:
     """Corpus and features -> whom to trust about what."""
     from mmkd.calibrate.calibrate import calibrate as body
 
     settings, seed, out = run.recipe.calibrate, run.recipe.seed, run.out
-    stage = run.stage("calibration", "calibration", {**plain(settings), "seed": seed}, ["corpus", *_feature_names(run)])
+    stage = run.stage(
+        "calibration", "calibration", {**run.plain(settings), "seed": seed}, ["corpus", *feature_names(run)]
+    )
     names = [teacher.name for teacher in run.teachers]
     complete(
         stage,
@@ -123,7 +83,7 @@ def _pretrain(run: Run, what: Recipe | SpecialistSettings, corpus: str, name: st
     from mmkd.training.pretrain import pretrain as body
 
     recipe, out = run.recipe, run.out
-    settings = {"pretrain": plain(what.pretrain), "student": plain(what.student), "seed": recipe.seed}
+    settings = {"pretrain": run.plain(what.pretrain), "student": run.plain(what.student), "seed": recipe.seed}
     stage = run.stage("student", name, settings, [corpus], MODEL_FILES)
     say(f"{name}: stage 1")
     complete(
@@ -146,8 +106,8 @@ def distill(run: Run) -> None:
     )
     todo = {f"rivals/{name}": settings for name, settings in recipe.rivals.items()} | {"distill": recipe.distill}
     for name, settings in todo.items():
-        read = ["corpus", "pretrain", "calibration", *_feature_names(run)]
-        stage = run.stage("student", name, {**plain(settings), "seed": recipe.seed}, read, MODEL_FILES)
+        read = ["corpus", "pretrain", "calibration", *feature_names(run)]
+        stage = run.stage("student", name, {**run.plain(settings), "seed": recipe.seed}, read, MODEL_FILES)
         say(f"{name}: stage 2, objective {settings.objective}")
 
         def train(folder: Path, settings: Any = settings, home: Path = stage.folder) -> dict[str, int]:
@@ -166,18 +126,18 @@ def evaluate(run: Run) -> None:
     runnable = [teacher for teacher in run.teachers if teacher.library != "reference"]
     models = [
         *runnable,
-        *[TeacherSpec(name=name, model=f"local-dir:{folder}") for name, folder in run.students.items()],
+        *[TeacherSpec(name=name, model=f"{LOCAL}{folder}") for name, folder in run.students.items()],
     ]
     digests = {name: digest_of(folder) for name, folder in run.students.items()}
     digests |= {
-        t.name: content_digest(Path(t.model.removeprefix("local-dir:")), MODEL_FILES)
+        t.name: content_digest(Path(t.model.removeprefix(LOCAL)), MODEL_FILES)
         for t in runnable
-        if t.model.startswith("local-dir:")
+        if t.model.startswith(LOCAL)
     }
     stage = Stage(
         "evaluation",
         out / "evaluate",
-        {**plain(settings), "seed": recipe.seed, "models": [plain(model) for model in models]},
+        {**run.plain(settings), "seed": recipe.seed, "models": [run.plain(model) for model in models]},
         {**digests, **card_fingerprints(settings)},
         ("*.jsonl", "predictions/**/*.parquet"),
     )
@@ -224,7 +184,7 @@ def export(run: Run) -> None:
         read_results(out / "evaluate" / "results.jsonl", ("student", "best_teacher")),
     )
     read = ["distill", "calibration", "corpus", "evaluate"]
-    stage = run.stage("export", "export", {**plain(recipe.export), "recipe": recipe.name}, read)
+    stage = run.stage("export", "export", {**run.plain(recipe.export), "recipe": recipe.name}, read)
     complete(stage, lambda folder: body(out / "distill", facts, folder, stage.folder), run.force)
 
 
@@ -242,30 +202,6 @@ STAGES: dict[str, Callable[[Run], None]] = {
 }
 
 
-def folders(run: Run) -> dict[str, list[Path]]:
-    """The folders that each stage publishes, for plans and status."""
-    named = {
-        "world": ["world"] if run.recipe.phantom else [],
-        "specialists": [f"specialists/{one.name}" for one in run.recipe.specialists],
-        "curate": ["corpus"],
-        "extract": _feature_names(run),
-        "calibrate": ["calibration"],
-        "pretrain": ["pretrain"],
-        "distill": [*[f"rivals/{name}" for name in run.recipe.rivals], "distill"],
-        "evaluate": ["evaluate"],
-        "report": ["report"],
-        "export": ["export"],
-    }
-    return {stage: [run.out / name for name in names] for stage, names in named.items()}
-
-
-def status(folder: Path) -> str:
-    """complete, partial or to do."""
-    if (folder / MANIFEST).is_file():
-        return "complete"
-    return "partial" if folder.with_name(folder.name + ".partial").exists() else "to do"
-
-
 def preflight(run: Run) -> None:
     """Load every teacher that the recipe does not train itself, so that a missing one stops the run before any work."""
     if not run.recipe.teachers:
@@ -275,15 +211,7 @@ def preflight(run: Run) -> None:
 
     device = prepare(run.recipe.machine)
     for spec in run.recipe.teachers:
-        if spec.library == "reference":
+        if spec.library == "reference" or status(run.out / "features" / spec.name) == "complete":
             continue
         teacher = load_teacher(spec, device)
         say(f"teacher {spec.name}: {teacher.dim} dimensions, licence {spec.licence}")
-
-
-def require(run: Run, stage: str) -> None:
-    """Raise ConfigError when a stage before this one is not finished."""
-    for name in list(STAGES)[: list(STAGES).index(stage)]:
-        for folder in folders(run)[name]:
-            if name != "report" and status(folder) != "complete":
-                raise ConfigError(f"{stage} needs {folder}, which is not finished; run 'mmkd {name}' first")

@@ -37,13 +37,14 @@ class Producer(Protocol):
 
 def feature_stage(spec: TeacherSpec, settings: ExtractSettings, corpus_digest: str, folder: Path) -> Stage:
     """The stage that makes one teacher's folder; a local model's weights count as an input."""
-    inputs = {"corpus": corpus_digest}
+    inputs, described = {"corpus": corpus_digest}, spec.model_dump()
     if spec.model.startswith(LOCAL):
         inputs["weights"] = stages.content_digest(Path(spec.model.removeprefix(LOCAL)), ("*.safetensors",))
+        described["model"] = LOCAL  # known by its weights, wherever it lies
     return Stage(
         kind="features",
         folder=folder / spec.name,
-        settings={**spec.model_dump(), "precision": settings.precision, "shard_rows": settings.shard_rows},
+        settings={**described, "precision": settings.precision, "shard_rows": settings.shard_rows},
         inputs=inputs,
         outputs=("data-*.arrow",),
     )

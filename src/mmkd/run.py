@@ -1,0 +1,94 @@
+"""A recipe at work in a folder: names of folders, what they are made from, how far they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmkd.errors import ConfigError
+from mmkd.recipe import Recipe
+from mmkd.settings import Settings
+from mmkd.stage import MANIFEST, Stage, digest_of
+from mmkd.teachers.settings import LOCAL, TeacherSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe at work in a folder."""
+
+    recipe: Recipe
+    out: Path
+    force: bool = False
+
+    @property
+    def teachers(self) -> list[TeacherSpec]:
+        """The recipe's own teachers, and the specialists it trains."""
+        trained = [
+            TeacherSpec(name=one.name, licence=one.licence, model=f"{LOCAL}{self.out / 'specialists' / one.name}")
+            for one in self.recipe.specialists
+        ]
+        return [*self.recipe.teachers, *trained]
+
+    @property
+    def students(self) -> dict[str, Path]:
+        """Name in the results -> open_clip folder."""
+        rivals = {name: self.out / "rivals" / name for name in self.recipe.rivals}
+        return {"stage1": self.out / "pretrain", **rivals, "student": self.out / "distill"}
+
+    def stage(
+        self, kind: str, name: str, settings: Mapping[str, Any], inputs: Sequence[str] = (), outputs: Sequence[str] = ()
+    ) -> Stage:
+        """A stage of this run; inputs are names of folders of the run that must be finished."""
+        digests = {name: digest_of(self.out / name) for name in inputs}
+        return Stage(kind, self.out / name, settings, digests, tuple(outputs) or ("**/*",))
+
+    def plain(self, section: Settings) -> dict[str, Any]:
+        """A recipe section as the manifest keeps it: paths in the run's folder as `${out}`, so that it can be moved."""
+        kept: dict[str, Any] = _replaced(section.model_dump(mode="json"), str(self.out), "${out}")
+        return kept
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, dict):
+        return {key: _replaced(item, old, new) for key, item in value.items()}
+    return [_replaced(item, old, new) for item in value] if isinstance(value, list) else value
+
+
+def feature_names(run: Run) -> list[str]:
+    """Where the teachers' features are, below the run's folder."""
+    return [f"features/{teacher.name}" for teacher in run.teachers]
+
+
+def folders(run: Run) -> dict[str, list[Path]]:
+    """The folders that each stage publishes, for plans and status."""
+    named = {
+        "world": ["world"] if run.recipe.phantom else [],
+        "specialists": [f"specialists/{one.name}" for one in run.recipe.specialists],
+        "curate": ["corpus"],
+        "extract": feature_names(run),
+        "calibrate": ["calibration"],
+        "pretrain": ["pretrain"],
+        "distill": [*[f"rivals/{name}" for name in run.recipe.rivals], "distill"],
+        "evaluate": ["evaluate"],
+        "report": ["report"],
+        "export": ["export"],
+    }
+    return {stage: [run.out / name for name in names] for stage, names in named.items()}
+
+
+def status(folder: Path) -> str:
+    """complete, partial or to do."""
+    if (folder / MANIFEST).is_file():
+        return "complete"
+    return "partial" if folder.with_name(folder.name + ".partial").exists() else "to do"
+
+
+def require(run: Run, stage: str) -> None:
+    """Raise ConfigError when a stage before this one is not finished; the report is nobody's input."""
+    published = folders(run)
+    for name in list(published)[: list(published).index(stage)]:
+        for folder in published[name]:
+            if name != "report" and status(folder) != "complete":
+                raise ConfigError(f"{stage} needs {folder}, which is not finished; run 'mmkd {name}' first")
