@@ -107,3 +107,11 @@ def test_a_malformed_change_is_refused(tmp_path: Path, change: str) -> None:
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.toml: cannot be read"):
         load_recipe(tmp_path / "nothing.toml", tmp_path)
+
+
+def test_the_readmes_recipe_is_valid(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    text = readme.split("```toml\n", 1)[1].split("```", 1)[0]
+    recipe = load_text(tmp_path, text)
+    assert [teacher.name for teacher in recipe.teachers] == ["biomedclip"]
+    assert len(text.strip().splitlines()) <= 12
