@@ -7,7 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmkd.calibrate.geometry import MAX_SCALE, MIN_DISPERSION, MIN_SCALE, dispersion, mean_direction, temperature
+from mmkd.calibrate.geometry import (
+    CLIP_SCALE,
+    MAX_SCALE,
+    MIN_DISPERSION,
+    MIN_SCALE,
+    dispersion,
+    mean_direction,
+    temperature,
+)
 
 
 def test_dispersion_of_a_cone_is_its_squared_half_angle() -> None:
@@ -44,6 +52,7 @@ def test_scales_stay_in_their_range() -> None:
     same = torch.ones(4, 4) / 2
     assert temperature(same, same, 5.0) == MAX_SCALE
     assert temperature(*pair_of_sides(0.0), 1e-3) == MIN_SCALE
+    assert temperature(same[:1], same[:1], 5.0) == CLIP_SCALE
 
 
 def test_more_captions_of_one_meaning_hardly_move_the_scale() -> None:

@@ -6,7 +6,7 @@ Letters: N rows, D dimension, B rows of a batch.
 import numpy as np
 import torch
 
-MIN_SCALE, MAX_SCALE = 1.0, 200.0
+MIN_SCALE, CLIP_SCALE, MAX_SCALE = 1.0, 100.0, 200.0
 MIN_DISPERSION = 0.01  # radian^2; a tighter cone means too few vectors, and losses are divided by it
 
 
@@ -30,8 +30,11 @@ def temperature(image_BD: torch.Tensor, text_BD: torch.Tensor, spread: float) ->
 
     Cones differ: a scale that makes one teacher's softmax sharp leaves another's flat. With equal spread every teacher
     speaks equally loud, whatever its cone. A rule on the entropy would depend on how many captions mean the same, and
-    one on the likelihood on how many are wrong. Clipped to 1..200; CLIP's own 100 gives spreads of about 5 to 8.
+    one on the likelihood on how many are wrong. Clipped to 1..200; CLIP's own 100 gives spreads of about 5 to 8, and is
+    the answer where fewer than two pairs leave nothing to measure.
     """
+    if len(image_BD) < 2:
+        return CLIP_SCALE
     cosine_BB = image_BD.float() @ text_BD.float().T
     deviation = float(cosine_BB.std(dim=1).mean())
     return min(max(spread / max(deviation, 1e-6), MIN_SCALE), MAX_SCALE)
