@@ -180,10 +180,10 @@ def test_bad_records_are_listed_and_the_others_kept(made_up: Path, tmp_path: Pat
 
 
 class Evil:
-    """Runs code when it is unpickled."""
+    """Leaves a file in the working directory when it is unpickled."""
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (Path.touch, (Path("/tmp/mmkd-unpickled"),))  # type: ignore[return-value]
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (Path("unpickled"),))
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,13 @@ class Evil:
     ],
 )
 def test_feature_files_that_are_not_plain_tensors_stop_the_import(
-    made_up: Path, tmp_path: Path, content: object, message: str
+    made_up: Path, tmp_path: Path, content: object, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     torch.save(content, made_up / "features" / "shard" / "r2" / "clips_output.pt")
     with pytest.raises(DataError, match=message):
         import_reference(made_up, tmp_path / "out", 0.0, 0, False, MACHINE)
-    assert not Path("/tmp/mmkd-unpickled").exists()
+    assert not (tmp_path / "unpickled").exists()
 
 
 def test_a_cut_off_feature_file_is_named(made_up: Path) -> None:
