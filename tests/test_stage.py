@@ -185,3 +185,20 @@ def test_an_atomic_file_is_not_there_when_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         fail_midway()
     assert not (tmp_path / "file").exists()
+
+
+def test_killed_while_publishing_the_work_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(folder: Path, patterns: tuple[str, ...]) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmkd.stage.content_digest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        complete(stage_in(tmp_path), write_one)
+    monkeypatch.undo()
+
+    def finds_it(folder: Path) -> dict[str, int]:
+        assert (folder / "data.txt").read_text() == "hello"
+        return {}
+
+    complete(stage_in(tmp_path), finds_it)
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["data.txt", MANIFEST]

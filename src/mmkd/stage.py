@@ -89,7 +89,6 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
 
 def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
     """Write the manifest into the partial folder, last, and give the folder its final name."""
-    (stage.partial / BEGUN).unlink(missing_ok=True)
     manifest = {
         **stage.made_from,
         "counts": dict(counts),
@@ -187,6 +186,7 @@ def _rename(stage: Stage) -> None:
     old = stage.folder.with_name(stage.folder.name + ".old")
     if stage.folder.exists():  # only with --force: begin() has refused otherwise
         stage.folder.replace(old)
+    (stage.partial / BEGUN).unlink(missing_ok=True)  # after the manifest: without either, the work would be thrown away
     stage.partial.replace(stage.folder)
     if old.exists():
         shutil.rmtree(old)

@@ -128,6 +128,15 @@ def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp
     assert not same_weights(tmp_path / "whole", inputs.student)
 
 
+def test_killed_after_the_last_step_nothing_is_trained_again(inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
+    settings = short(OBJECTIVES["affinity"])
+    counts = distill(settings, inputs, tmp_path / "run", MACHINE, seed=0)
+    killed_at(0)  # a second training would die at its first step
+    before = (tmp_path / "run" / WEIGHTS).read_bytes()
+    assert distill(settings, inputs, tmp_path / "run", MACHINE, seed=0) == counts
+    assert (tmp_path / "run" / WEIGHTS).read_bytes() == before
+
+
 def test_named_losses_add_up_with_their_weights(inputs: Inputs, tmp_path: Path) -> None:
     distill(short(OBJECTIVES["affinity with heads and captions"]), inputs, tmp_path / "run", MACHINE, seed=0)
     for record in read_metrics(tmp_path / "run" / "metrics.jsonl"):

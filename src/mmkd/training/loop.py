@@ -45,8 +45,8 @@ class Fit:
         return self.settings.epochs * steps_per_epoch(len(self.batches.rows), self.settings.batch_size)
 
 
-def fit(run: Fit) -> dict[str, int]:
-    """Train to the last step, from the newest checkpoint in the folder if there is one; returns counts.
+def fit(run: Fit) -> None:
+    """Train to the last step, from the newest checkpoint in the folder if there is one.
 
     Raises ConfigError when the corpus is smaller than a batch, TrainingError on a non-finite loss.
     """
@@ -65,7 +65,6 @@ def fit(run: Fit) -> dict[str, int]:
     _steps(run, trained, first, log)
     log.close()
     network.eval()
-    return {"steps": run.total_steps, "pairs": len(run.batches.rows)}
 
 
 def _steps(run: Fit, trained: Trained, first: int, log: MetricsLog) -> None:

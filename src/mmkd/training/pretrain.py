@@ -5,7 +5,7 @@ from shutil import rmtree
 
 from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
-from mmkd.open_clip_folder import OpenClipModel, save
+from mmkd.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.settings import Machine
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
@@ -40,14 +40,19 @@ def train(
     seed: int,
     home: Path | None,
 ) -> dict[str, int]:
-    """Fit the model to the objective on the split `train`, save it, and clear what only a resume needs."""
+    """Fit the model to the objective on the split `train`, save it, and clear what only a resume needs.
+
+    The config is the last file that `save` writes: where it is there, an earlier run was killed after training.
+    """
     device = prepare(machine)
     rows = corpus.rows("train")
     images = PairImages(corpus, rows, model, machine.decoded_cache_mb)
     captions = tokenise(corpus, rows, model.tokenizer, folder)
     batches = StepBatches(rows, images, captions, teachers, settings.batch_size, seed)
-    counts = fit(Fit(model, objective, batches, settings, machine, device, folder, seed))
-    save(model, folder, home)
+    run = Fit(model, objective, batches, settings, machine, device, folder, seed)
+    if not (folder / CONFIG).is_file():
+        fit(run)
+        save(model, folder, home)
     rmtree(folder / "checkpoints", ignore_errors=True)
     (folder / TOKENS).unlink(missing_ok=True)
-    return counts
+    return {"steps": run.total_steps, "pairs": len(rows)}
