@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,21 +73,6 @@ def run(
     say(f"student: {work.out / 'export'}\nreport:  {work.out / 'report' / 'index.html'}")
 
 
-class StageName(StrEnum):
-    """The stages that are commands of their own."""
-
-    world = "world"
-    specialists = "specialists"
-    curate = "curate"
-    extract = "extract"
-    calibrate = "calibrate"
-    pretrain = "pretrain"
-    distill = "distill"
-    evaluate = "evaluate"
-    report = "report"
-    export = "export"
-
-
 STAGE_HELP = {
     "world": "Write the embedded synthetic world (recipes that have a phantom section).",
     "specialists": "Train the recipe's own small teachers (recipes that have specialists).",
@@ -103,7 +87,7 @@ STAGE_HELP = {
 }
 
 
-def _add_stage(name: StageName) -> None:
+def _add_stage(name: str) -> None:
     def command(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
         from mmkd import flow
         from mmkd.run import require
@@ -112,10 +96,10 @@ def _add_stage(name: StageName) -> None:
         require(work, name)
         flow.STAGES[name](work)
 
-    app.command(name.value, help=STAGE_HELP[name])(command)
+    app.command(name, help=STAGE_HELP[name])(command)
 
 
-for _name in StageName:
+for _name in STAGE_HELP:
     _add_stage(_name)
 
 

@@ -37,17 +37,11 @@ def curate(run: Run) -> None:
 
 
 def _curate(run: Run, settings: Any, name: str) -> None:
+    from mmkd.corpus.curate import corpus_stage
     from mmkd.corpus.curate import curate as body
-    from mmkd.corpus.curate import fingerprints
 
     recipe = run.recipe
-    stage = Stage(
-        "corpus",
-        run.out / name,
-        {**run.plain(settings), "seed": recipe.seed},
-        fingerprints(settings),
-        ("data-*.arrow", "rejected.parquet", "funnel.json"),
-    )
+    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed)
     complete(stage, lambda folder: body(settings, folder, recipe.machine, recipe.seed), run.force)
 
 
@@ -171,7 +165,8 @@ def export(run: Run) -> None:
     """The student as an open_clip folder with a model card."""
     from mmkd.calibrate.calibration import load_calibration
     from mmkd.corpus.schema import Corpus
-    from mmkd.student.export import CardFacts, read_results
+    from mmkd.evaluation.results import read_results
+    from mmkd.student.export import CardFacts
     from mmkd.student.export import export as body
 
     recipe, out = run.recipe, run.out
@@ -181,7 +176,7 @@ def export(run: Run) -> None:
         recipe.name,
         load_calibration(out / "calibration"),
         Corpus(out / "corpus"),
-        read_results(out / "evaluate" / "results.jsonl", ("student", "best_teacher")),
+        [vars(row) for row in read_results(out / "evaluate") if row.model in ("student", "best_teacher")],
     )
     read = ["distill", "calibration", "corpus", "evaluate"]
     stage = run.stage("export", "export", {**run.plain(recipe.export), "recipe": recipe.name}, read)

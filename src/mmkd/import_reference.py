@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from mmkd.corpus.curate import curate, fingerprints
+from mmkd.corpus.curate import corpus_stage, curate
 from mmkd.corpus.settings import CurateSettings, ReferenceSource
 from mmkd.errors import DataError
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.stage import Stage, complete
+from mmkd.stage import complete
 from mmkd.teachers.extract import REFERENCE, extract
 from mmkd.teachers.from_reference import teacher_names
 from mmkd.teachers.settings import ExtractSettings, TeacherSpec
@@ -23,13 +23,7 @@ def import_reference(root: Path, out: Path, val: float, seed: int, force: bool, 
     if not names:
         raise DataError(f"{root}: no record names a teacher in available_clips; expected the public MMKD-CLIP data")
     settings = CurateSettings(sources=[ReferenceSource(kind="reference", path=root.resolve())], val=val)
-    stage = Stage(
-        "corpus",
-        out / "corpus",
-        {**settings.model_dump(mode="json"), "seed": seed},
-        fingerprints(settings),
-        ("data-*.arrow", "rejected.parquet", "funnel.json"),
-    )
+    stage = corpus_stage(out / "corpus", settings, settings.model_dump(mode="json"), seed)
     complete(stage, lambda folder: curate(settings, folder, machine, seed), force)
     specs = [TeacherSpec(name=name, model=str(root.resolve()), library=REFERENCE) for name in names]
     extract(specs, ExtractSettings(), out / "corpus", out / "features", machine, force)

@@ -92,18 +92,23 @@ def build(
 def load(folder: Path) -> OpenClipModel:
     """The model in a folder with its weights, in evaluation mode. Raises ModelError when a part is missing or wrong."""
     described = _read_config(folder)
-    config = described["model_cfg"]
-    overrides = {}
-    if "hf_model_name" in config["text_cfg"] and (folder / "config.json").is_file():
-        config["text_cfg"] |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
-        overrides["text_cfg"] = config["text_cfg"]
+    config = described["model_cfg"] | wherever_it_lies(described["model_cfg"], folder)
     try:
         with _quiet():
-            network, _ = open_clip.create_model_from_pretrained(f"local-dir:{folder}", **overrides)
+            network, _ = open_clip.create_model_from_pretrained(
+                f"local-dir:{folder}", **wherever_it_lies(config, folder)
+            )
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     except Exception as error:  # open_clip, transformers and safetensors raise whatever they like on bad files
         raise ModelError(f"{folder}: the open_clip folder does not load: {error}") from error
     return OpenClipModel(network.eval(), tokenizer, config, dict(network.visual.preprocess_cfg))
+
+
+def wherever_it_lies(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Keyword arguments with which open_clip opens a folder whose BERT config names another place; {} for others."""
+    if "hf_model_name" not in config["text_cfg"] or not (folder / "config.json").is_file():
+        return {}
+    return {"text_cfg": {**config["text_cfg"], "hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
 def save(model: OpenClipModel, folder: Path, home: Path | None = None) -> None:

@@ -1,6 +1,7 @@
 """A recipe: everything a run is made from, in one TOML file, checked before any work."""
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,6 @@ def _overlaid(base: Any, top: Any) -> Any:
 
 def _apply(data: dict[str, Any], change: str) -> None:
     """Set one dotted key to a TOML value; bare words are taken as strings."""
-    import tomllib
-
     key, separator, text = change.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"--set {change!r}: expected section.key=value")

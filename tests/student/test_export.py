@@ -13,7 +13,7 @@ from mmkd.errors import ModelError
 from mmkd.open_clip_folder import load, save
 from mmkd.student import export as exporting
 from mmkd.student.build import build_student
-from mmkd.student.export import CardFacts, export, largest_difference, read_results
+from mmkd.student.export import CardFacts, export, largest_difference
 from mmkd.student.licences import CLASSES, UNKNOWN, licence_class, strictest
 from mmkd.student.settings import StudentSettings
 
@@ -109,9 +109,3 @@ def test_the_strictest_licence_wins_and_none_is_the_strictest() -> None:
     assert strictest(["MIT", "nothing stated"]) == UNKNOWN
     assert strictest(["MIT"]) == next(iter(CLASSES))
     assert strictest([]) == UNKNOWN
-
-
-def test_results_are_those_of_the_asked_models(tmp_path: Path) -> None:
-    (tmp_path / "results.jsonl").write_text('{"model": "student", "value": 1}\n{"model": "other", "value": 2}\n')
-    assert read_results(tmp_path / "results.jsonl", ["student"]) == [{"model": "student", "value": 1}]
-    assert read_results(tmp_path / "nothing.jsonl", ["student"]) == []

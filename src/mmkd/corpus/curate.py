@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mmkd.corpus.settings import AnySource, CurateSettings
 from mmkd.corpus.sources.kinds import open_source
 from mmkd.errors import ConfigError, DataError
 from mmkd.settings import Machine
-from mmkd.stage import atomic_file, write_json
+from mmkd.stage import Stage, atomic_file, write_json
 
 PARTS = "parts"
 REJECTED = "rejected.parquet"
@@ -48,6 +48,12 @@ def curate(settings: CurateSettings, folder: Path, machine: Machine, seed: int) 
     write_json(folder / FUNNEL, funnel)
     shutil.rmtree(folder / PARTS)
     return _total(funnel)
+
+
+def corpus_stage(folder: Path, settings: CurateSettings, kept: Mapping[str, Any], seed: int) -> Stage:
+    """The stage that makes a corpus folder. kept: the settings as its manifest keeps them."""
+    outputs = ("data-*.arrow", REJECTED, FUNNEL)
+    return Stage("corpus", folder, {**kept, "seed": seed}, fingerprints(settings), outputs)
 
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:

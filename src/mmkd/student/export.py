@@ -1,6 +1,5 @@
 """The stage `export`: the student as an open_clip folder with a model card, checked before it is published."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,9 +50,7 @@ def export(student: Path, facts: CardFacts, folder: Path, home: Path) -> dict[st
 def largest_difference(model: OpenClipModel, folder: Path) -> float:
     """Largest absolute difference of unit embeddings between the model and the folder opened by plain open_clip."""
     name = f"local-dir:{folder}"
-    overrides = {}
-    if "hf_model_name" in model.config["text_cfg"]:  # the config already names the folder's final place
-        overrides["text_cfg"] = {**model.config["text_cfg"], "hf_model_name": str(folder), "hf_model_pretrained": False}
+    overrides = open_clip_folder.wherever_it_lies(model.config, folder)  # its config names its final place already
     network, transform = open_clip.create_model_from_pretrained(name, **overrides)
     tokens_BL = open_clip.get_tokenizer(name)(["a chest x-ray", "no finding", ""])
     size = network.visual.image_size
@@ -144,11 +141,3 @@ def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cell(text: str) -> str:
     """Text from data inside a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def read_results(path: Path, models: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a `results.jsonl` that belong to the given models; none where the file is missing."""
-    if not path.is_file():
-        return []
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [row for row in rows if row["model"] in models]

@@ -69,6 +69,12 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return names
 
 
+def fingerprint_of_bytes(path: Path) -> str:
+    """SHA-256 of one file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def fingerprint_of_files(folder: Path, names: Iterable[str]) -> str:
     """Digest over names and sizes: cheap enough for millions of files, blind to edits that keep the size."""
     total = hashlib.sha256()

@@ -1,6 +1,5 @@
 """The public MMKD-CLIP data folder: a line of `meta.jsonl` per record names its image and its BIOMEDICA JSON."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard,
 from mmkd.corpus.settings import ReferenceSource
 from mmkd.corpus.sources import text_tables
 from mmkd.corpus.sources.biomedica import figure_facts, parse_meta
-from mmkd.corpus.sources.files import read_inside
+from mmkd.corpus.sources.files import fingerprint_of_bytes, read_inside
 from mmkd.corpus.sources.rows import Row, Span
 from mmkd.errors import DataError
 
@@ -27,8 +26,7 @@ class ReferenceReader:
 
     def fingerprint(self) -> str:
         """SHA-256 of `meta.jsonl`; images and features are known by their names in it."""
-        with _table(self.source).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return fingerprint_of_bytes(_table(self.source))
 
 
 @dataclass(frozen=True)

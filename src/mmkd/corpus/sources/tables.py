@@ -1,6 +1,5 @@
 """CSV, TSV, JSONL and Parquet tables with images beside them or inside them."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 from mmkd.corpus.records import Record, Rejected, Shard
 from mmkd.corpus.settings import TableSource
 from mmkd.corpus.sources import arrow_rows, text_tables
+from mmkd.corpus.sources.files import fingerprint_of_bytes
 from mmkd.corpus.sources.rows import Row, Span, check_columns, records_of_rows, wanted_columns
 from mmkd.errors import ConfigError, DataError
 
@@ -56,8 +56,7 @@ class TableReader:
 
     def fingerprint(self) -> str:
         """SHA-256 of the table itself; the images are known by their names in it."""
-        with _table_path(self.source).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return fingerprint_of_bytes(_table_path(self.source))
 
 
 @dataclass(frozen=True)
