@@ -61,6 +61,7 @@ def test_stage_one_learns_and_leaves_a_clean_folder(stage1: Path) -> None:
         "open_clip_config.json",
         WEIGHTS,
     ]
+    assert list((stage1 / "tensorboard").glob("events.out.*"))  # make test installs TensorBoard
 
 
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(
