@@ -90,6 +90,28 @@ def test_replicates_without_a_class_are_counted_in_the_note(tmp_path: Path) -> N
     assert 100 < int(rows["macro_auc"].note.split()[0]) < 200
 
 
+@pytest.mark.parametrize(
+    ("label", "score", "complaint"),
+    [
+        ([0, 0], [0.1, 0.2], "set, zero_shot, alone: macro_auc not defined: a class has no sample"),
+        (
+            [0, 1],
+            [0.1, np.nan],
+            "set, zero_shot, alone: score: 1 of 2 are not finite, expected numbers; evaluate again",
+        ),
+        ([0, 2], [0.1, 0.2], r"set, zero_shot, alone: labels \[2\] among the samples, expected 0..1; evaluate again"),
+    ],
+)
+def test_predictions_without_a_number_are_refused(
+    tmp_path: Path, label: Sequence[int], score: Sequence[float], complaint: str
+) -> None:
+    columns = {"label": np.array(label, np.int32), "score:a": np.array(score), "score:b": np.zeros(2)}
+    facts = PredictionFacts("alone", "set", "ct", "zero_shot")
+    write_predictions(tmp_path, Predictions(facts, ["0", "1"], ["", ""], columns))
+    with pytest.raises(DataError, match=complaint):
+        results_from_predictions(tmp_path, [], QUICK)
+
+
 def test_the_best_teacher_may_differ_from_set_to_set(tmp_path: Path) -> None:
     for dataset, right in (("one", {"a": 8, "b": 2}), ("two", {"a": 4, "b": 6})):
         for model, number in right.items():

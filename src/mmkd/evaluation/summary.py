@@ -7,20 +7,14 @@ measured on the same ones.
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from mmkd.errors import DataError
 from mmkd.evaluation.predictions import PredictionFacts, Predictions, predictions_of
 from mmkd.evaluation.results import BEST_TEACHER, MEAN, STUDENT, Comparison, Result, in_order
-from mmkd.evaluation.statistics.bootstrap import (
-    describe_draws,
-    draw_counts,
-    percentile_interval,
-    replicate,
-    two_sided_p,
-)
+from mmkd.evaluation.statistics.bootstrap import Interval, percentile_interval, plan_draws, replicate, two_sided_p
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
@@ -76,25 +70,47 @@ def results_from_predictions(
 
 
 def score(task: Task, predictions: Mapping[str, Predictions], resampling: Resampling) -> Scores:
-    """The models' metrics on one data set, all on the same draws."""
+    """The models' metrics on one data set, all on the same draws. Raises DataError where one is not defined."""
     first = next(iter(predictions.values()))
-    labels = task.labels(first.columns)
     key = zlib.crc32(f"{first.facts.task}/{first.facts.dataset}".encode())
-    rng = np.random.default_rng([resampling.seed, key])
-    count_BN = draw_counts(first.group, labels, resampling.replicates, rng)
-    once_1N = np.ones((1, len(first.id)), np.uint16)
-    estimates = {}
-    for model, predicted in predictions.items():
-        plain = task.measure(predicted.columns, once_1N)
-        drawn = replicate(partial(task.measure, predicted.columns), count_BN)
-        estimates[model] = {metric: Estimate(float(plain[metric][0]), drawn[metric]) for metric in plain}
+    draws = plan_draws(first.group, task.labels(first.columns), resampling.replicates, (resampling.seed, key))
+
+    def measure(weight_BN: Array) -> dict[tuple[str, str], Array]:
+        return {
+            (model, metric): value_B
+            for model, predicted in predictions.items()
+            for metric, value_B in task.measure(predicted.columns, weight_BN).items()
+        }
+
+    plain = {model: _as_they_are(task, predicted) for model, predicted in predictions.items()}
+    drawn = replicate(measure, draws)
+    estimates = {
+        model: {metric: Estimate(value, drawn[model, metric]) for metric, value in values.items()}
+        for model, values in plain.items()
+    }
     return Scores(
         facts=first.facts,
         n=len(first.id),
-        draws=describe_draws(first.group, labels),
+        draws=draws.words,
         estimates=estimates,
         notes=dict.fromkeys(predictions, first.facts.warning),
     )
+
+
+def _as_they_are(task: Task, predictions: Predictions) -> dict[str, float]:
+    """The metrics of the samples, each counting once."""
+    facts = predictions.facts
+    try:
+        measured = task.measure(predictions.columns, np.ones((1, len(predictions.id)), np.uint16))
+    except ValueError as error:
+        raise DataError(f"{facts.dataset}, {facts.task}, {facts.model}: {error}; evaluate again") from error
+    values = {metric: float(value_1[0]) for metric, value_1 in measured.items()}
+    if undefined := [metric for metric, value in values.items() if not np.isfinite(value)]:
+        raise DataError(
+            f"{facts.dataset}, {facts.task}, {facts.model}: {', '.join(undefined)} not defined: a class has no sample, "
+            "or all samples are of one class; add samples or take the class off the card"
+        )
+    return values
 
 
 def with_best_teacher(scores: Scores, teachers: Sequence[str], metric: str) -> Scores:
@@ -151,7 +167,7 @@ def _results(scores: Scores, teachers: Sequence[str], resampling: Resampling, pr
     drawn = f"{resampling.replicates} bootstrap replicates of {scores.draws}"
     for model in in_order(scores.estimates, teachers):
         for metric, estimate in scores.estimates[model].items():
-            low, high = _interval(estimate.replicate_B, resampling.confidence)
+            interval = percentile_interval(estimate.replicate_B, resampling.confidence)
             yield Result(
                 model=model,
                 dataset=scores.facts.dataset,
@@ -159,12 +175,12 @@ def _results(scores: Scores, teachers: Sequence[str], resampling: Resampling, pr
                 task=scores.facts.task,
                 metric=metric,
                 value=estimate.value,
-                low=low,
-                high=high,
+                low=interval.low,
+                high=interval.high,
                 n=scores.n,
                 seed=resampling.seed,
                 protocol=f"{protocol}; {resampling.confidence:.0%} percentile interval, {drawn}",
-                note=_join(scores.notes[model], _left_out(estimate.replicate_B)),
+                note=_join(scores.notes[model], _left_out(interval)),
             )
 
 
@@ -177,7 +193,7 @@ def _comparisons(scores: Scores, teachers: Sequence[str], confidence: float) -> 
         for metric, mine in scores.estimates[STUDENT].items():
             theirs = scores.estimates[rival][metric]
             difference_B = mine.replicate_B - theirs.replicate_B
-            low, high = _interval(difference_B, confidence)
+            interval = percentile_interval(difference_B, confidence)
             yield Comparison(
                 model=STUDENT,
                 rival=rival,
@@ -186,21 +202,17 @@ def _comparisons(scores: Scores, teachers: Sequence[str], confidence: float) -> 
                 task=scores.facts.task,
                 metric=metric,
                 difference=mine.value - theirs.value,
-                low=low,
-                high=high,
+                low=interval.low,
+                high=interval.high,
                 p=two_sided_p(difference_B),
                 n=scores.n,
             )
 
 
-def _interval(value_B: Array, confidence: float) -> tuple[float | None, float | None]:
-    low, high = percentile_interval(value_B, confidence)
-    return (None, None) if np.isnan(low) else (low, high)
-
-
-def _left_out(value_B: Array) -> str:
-    undefined = int(np.count_nonzero(~np.isfinite(value_B)))
-    return f"{undefined} of {len(value_B)} replicates drew no sample of a class and are left out" if undefined else ""
+def _left_out(interval: Interval) -> str:
+    if not interval.undefined:
+        return ""
+    return f"{interval.undefined} of {interval.replicates} replicates drew no sample of a class and are left out"
 
 
 def _join(*notes: str) -> str:

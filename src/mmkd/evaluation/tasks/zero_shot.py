@@ -7,7 +7,8 @@ import numpy as np
 from mmkd.evaluation.card import Card
 from mmkd.evaluation.embeddings import Embeddings, normalised
 from mmkd.evaluation.readers import Sample
-from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, macro_auc
+from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
+from mmkd.evaluation.statistics.ranking import auc
 from mmkd.evaluation.tasks.task import Columns, Task
 
 SCORE = "score:"  # prefix of the columns, one per class in the card's order: `score:<class name>`
@@ -50,7 +51,7 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
     return {
         "accuracy": accuracy(correct_N, weight_BN),
         "balanced_accuracy": balanced_accuracy(correct_N, label_N, weight_BN),
-        "macro_auc": macro_auc(score_NC, label_N, weight_BN),
+        "macro_auc": macro(auc, score_NC, one_vs_rest(label_N, score_NC.shape[1]), weight_BN),
     }
 
 
