@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mmkd.image_transform import ImageTransform
 from mmkd.settings import Machine
 from mmkd.teachers.settings import TeacherSpec
 
@@ -30,12 +31,10 @@ class ColourModel:
         _, noise, *blind = spec.model.split(":")
         self.noise, self.blind = float(noise), blind
         ColourModel.loaded.append(spec.name)
-
-    def transform(self, image: Image.Image) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(image, np.float32)).permute(2, 0, 1) / 255
+        self.transform = ImageTransform(lambda image: image, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def encode_images(self, image_BCHW: torch.Tensor) -> torch.Tensor:
-        colour_BC = image_BCHW.mean(dim=(2, 3))
+        colour_BC = image_BCHW.float().mean(dim=(2, 3)) / 255
         jitter_BC = torch.sin(1e4 * (colour_BC + 3 * self.noise))
         seen_BC = colour_BC + self.noise * jitter_BC
         seen_BC[:, [list(COLOURS).index(name) for name in self.blind]] = 0.1

@@ -17,9 +17,9 @@ from mmkd.evaluation.embeddings import Embeddings, embeddings_path, is_made_from
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.progress import say, track
 from mmkd.stage import content_digest
-from mmkd.teachers.load import load_teacher
+from mmkd.teachers.load import identity, load_teacher
 from mmkd.teachers.settings import TeacherSpec
-from mmkd.teachers.spec import Teacher
+from mmkd.teachers.teacher import Teacher
 
 T = TypeVar("T")
 LOCAL = "local-dir:"
@@ -39,7 +39,7 @@ def embed(
     Raises DataError for an unreadable image and ModelError when the model does not load or its output is not finite.
     """
     local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
-    weights = content_digest(local, ("*.safetensors", "*.json")) if local else ""
+    weights = content_digest(local, ("*.safetensors", "*.json")) if local else identity(spec)
     teacher: Teacher | None = None
     for data_set in data_sets:
         path = embeddings_path(folder, data_set.card.id, spec.name)
@@ -70,12 +70,12 @@ def embed_data_set(
 def _image_batches(
     teacher: Teacher, data_set: DataSet, images: DecodedImages, batch_size: int, workers: int
 ) -> Iterator[torch.Tensor]:
-    """Transformed images, (B, C, H, W); threads prepare the next batch while the model works on this one."""
+    """uint8 (B, C, H, W), at the size of the model; threads prepare the next batch while it works on this one."""
     paths = [sample.image for sample in data_set.samples]
     with ThreadPoolExecutor(max(1, workers)) as pool:
         ahead: deque[Iterator[torch.Tensor]] = deque()
         for batch in _chunks(paths, batch_size):
-            ahead.append(pool.map(lambda path: teacher.transform(images.get(path)), batch))
+            ahead.append(pool.map(lambda path: teacher.transform.pixels(images.get(path)), batch))
             if len(ahead) > 1:
                 yield torch.stack(list(ahead.popleft()))
         yield torch.stack(list(ahead.popleft()))
