@@ -12,11 +12,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "mmkd"
 # a module may import from its own line and from the lines above
 LAYERS = (
     ("errors", "progress", "__init__"),
-    ("settings", "interpolate", "validation"),
+    ("settings", "interpolate", "licences", "validation"),
     ("stage",),
-    ("arrow_folder", "device", "doctor", "processes"),
+    ("arrow_folder", "device", "distributed", "doctor", "processes"),
     ("corpus",),
-    ("open_clip_folder",),
+    ("image_transform", "open_clip_folder"),
     ("features",),
     ("teachers",),
     ("calibrate",),
@@ -27,6 +27,7 @@ LAYERS = (
     ("recipe",),
     ("run",),
     ("flow", "import_reference"),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mmkd.errors import DataError
-from mmkd.stage import write_json
+from mmkd.stage import draft_of, write_json
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -28,8 +28,11 @@ def arrow_schema(features: "Features") -> pa.Schema:
 
 
 def write_shard(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]) -> int:
-    """Write one Arrow stream file whole or not at all; returns its number of rows."""
-    draft = path.with_name(f".{path.name}.tmp")
+    """Write one Arrow stream file whole or not at all; returns its number of rows.
+
+    Several processes may write the same shard: each has its own draft, and the last one to finish gives the file.
+    """
+    draft = draft_of(path)
     rows = 0
     with draft.open("wb") as sink:
         with pa.ipc.new_stream(sink, schema) as writer:

@@ -6,8 +6,11 @@ from mmkd.errors import ConfigError
 from mmkd.settings import Machine
 
 
-def prepare(machine: Machine) -> torch.device:
-    """Set torch's thread count and give this process its device. Raises ConfigError for a device that is not there."""
+def prepare(machine: Machine, local_rank: int | None = None) -> torch.device:
+    """Set torch's thread count and give this process its device; each of several processes gets its own GPU.
+
+    Raises ConfigError for a device that is not there.
+    """
     if machine.threads:
         torch.set_num_threads(machine.threads)
     name = machine.device
@@ -19,4 +22,19 @@ def prepare(machine: Machine) -> torch.device:
         raise ConfigError(f"machine.device {name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"machine.device is {name!r}, but torch sees no GPU; set it to auto or cpu")
+    if device.type == "cuda" and device.index is None and local_rank is not None:
+        if local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"{local_rank + 1} processes or more on {torch.cuda.device_count()} GPUs; start one for each"
+            )
+        return torch.device("cuda", local_rank)
     return device
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a process may still take: of the GPU, or of the machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    with open("/proc/meminfo") as stream:
+        sizes = dict(line.split(":", 1) for line in stream)
+    return int(sizes["MemAvailable"].split()[0]) * 1024

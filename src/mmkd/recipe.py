@@ -14,7 +14,7 @@ from mmkd.corpus.settings import CurateSettings
 from mmkd.errors import ConfigError
 from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.interpolate import expand
-from mmkd.settings import Machine, Settings
+from mmkd.settings import Machine, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.settings import ExtractSettings, TeacherSpec
 from mmkd.training.settings import DistillSettings, PretrainSettings
@@ -93,13 +93,7 @@ def _rivals(data: Mapping[str, Any]) -> dict[str, Any]:
     rivals = data.get("rivals", {})
     if not isinstance(rivals, Mapping):
         raise ConfigError("rivals: expected a table per rival, [rivals.NAME]")
-    return {name: _overlaid(data.get("distill", {}), table) for name, table in rivals.items()}
-
-
-def _overlaid(base: Any, top: Any) -> Any:
-    if not (isinstance(base, Mapping) and isinstance(top, Mapping)):
-        return top
-    return {**base, **{key: _overlaid(base.get(key), value) for key, value in top.items()}}
+    return {name: overlaid(data.get("distill", {}), table) for name, table in rivals.items()}
 
 
 def _apply(data: dict[str, Any], change: str) -> None:

@@ -1,7 +1,8 @@
 """The base of every recipe section: frozen, typed, and closed to unknown keys."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
@@ -10,6 +11,13 @@ class Settings(BaseModel):
     """One section of a recipe. Unknown keys are errors; values never change after loading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def overlaid(base: Any, top: Any) -> Any:
+    """Tables are merged key by key; anything else of `top` replaces what `base` has."""
+    if not (isinstance(base, Mapping) and isinstance(top, Mapping)):
+        return top
+    return {**base, **{key: overlaid(base.get(key), value) for key, value in top.items()}}
 
 
 def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:

@@ -12,6 +12,7 @@ import os
 import platform
 import resource
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
     elif stage.partial.exists():  # killed before it had begun
         shutil.rmtree(stage.partial)
     stage.partial.mkdir(parents=True, exist_ok=True)
+    for draft in stage.partial.rglob(".*.tmp"):  # of a run that was killed; ours is the only one, by sole_owner
+        draft.unlink()
     write_json(stage.partial / BEGUN, stage.made_from)
     return None
 
@@ -144,12 +147,17 @@ def write_json(path: Path, value: Any) -> None:
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when it is whole and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
+    draft = draft_of(path)
     with draft.open("wb") as stream:
         yield stream
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
+
+
+def draft_of(path: Path) -> Path:
+    """Where this process, and no other of any machine, writes a file before it gets its name."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
 
 
 def _same(stage: Stage, found: Mapping[str, Any], where: Path, force: bool) -> bool:
@@ -212,4 +220,6 @@ def sole_owner(folder: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"another process is working on {folder}; wait for it or choose another --out") from None
+        except OSError as error:  # some network file systems have no locks; files still appear whole or not at all
+            say(f"{folder.parent}: no file locks here ({error.strerror}); let only one run work on it at a time")
         yield

@@ -14,7 +14,6 @@ from mmkd.open_clip_folder import load, save
 from mmkd.student import export as exporting
 from mmkd.student.build import build_student
 from mmkd.student.export import CardFacts, export, largest_difference
-from mmkd.student.licences import CLASSES, UNKNOWN, licence_class, strictest
 from mmkd.student.settings import StudentSettings
 
 RESULT = {
@@ -80,32 +79,3 @@ def test_the_card_names_teachers_licences_data_and_results(
     assert f'"local-dir:{tmp_path / "final"}"' in card
     assert "| student | a\\|b | zero_shot | accuracy | 0.500 | 0.400 to 0.600 | 40 |" in card
     assert f"{len(facts.corpus):,} image-caption pairs" in card
-
-
-@pytest.mark.parametrize(
-    ("licence", "expected"),
-    [
-        ("MIT", "permissive"),
-        ("Apache-2.0", "permissive"),
-        ("CC BY 4.0", "permissive"),
-        ("CC0", "permissive"),
-        ("CC-BY-SA-4.0", "share-alike"),
-        ("GPLv3", "share-alike"),
-        ("CC-BY-NC-4.0", "non-commercial"),
-        ("CC BY-NC-SA 4.0", "non-commercial"),
-        ("research use only", "non-commercial"),
-        ("CC-BY-NC-ND 4.0", "no derivatives"),
-        ("limited, permitted by nobody", UNKNOWN),
-        ("unclear", UNKNOWN),
-        ("", UNKNOWN),
-    ],
-)
-def test_licence_classes(licence: str, expected: str) -> None:
-    assert licence_class(licence) == expected
-
-
-def test_the_strictest_licence_wins_and_none_is_the_strictest() -> None:
-    assert strictest(["MIT", "CC-BY-NC-4.0", "CC-BY-SA-4.0"]) == "non-commercial"
-    assert strictest(["MIT", "nothing stated"]) == UNKNOWN
-    assert strictest(["MIT"]) == next(iter(CLASSES))
-    assert strictest([]) == UNKNOWN

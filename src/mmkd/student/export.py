@@ -13,8 +13,8 @@ from mmkd import open_clip_folder
 from mmkd.calibrate.calibration import Calibration
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
+from mmkd.licences import strictest
 from mmkd.open_clip_folder import OpenClipModel
-from mmkd.student.licences import strictest
 
 TOLERANCE = 1e-5
 CARD = "README.md"
