@@ -21,7 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save as to_bytes
 
 from mmkd.errors import ConfigError, ModelError
-from mmkd.stage import atomic_file, write_json
+from mmkd.stage import atomic_file, content_digest, write_json
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
@@ -73,20 +73,28 @@ def build(
     model_cfg = deepcopy(dict(config))
     if tokenizer_folder is not None:
         model_cfg.setdefault("text_cfg", {})["hf_tokenizer_name"] = str(tokenizer_folder)
+    network = build_network(model_cfg, preprocess, pretrained_towers)
+    return OpenClipModel(network, _tokenizer(model_cfg), model_cfg, dict(network.visual.preprocess_cfg))
+
+
+def build_network(
+    config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None, pretrained_towers: bool = False
+) -> Any:
+    """The network of a `model_cfg`, without a tokenizer. Raises ConfigError when open_clip cannot make one of it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_json(folder / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": dict(preprocess or {})})
+        write_json(folder / CONFIG, {"model_cfg": dict(config), "preprocess_cfg": dict(preprocess or {})})
         try:
             with _quiet():
-                network = open_clip.create_model(
+                return open_clip.create_model(
                     f"local-dir:{folder}",
                     load_weights=False,
                     pretrained_image=pretrained_towers,
                     pretrained_text=pretrained_towers,
+                    device=torch.get_default_device(),
                 )
         except (RuntimeError, TypeError, ValueError, OSError, KeyError) as error:
             raise ConfigError(f"open_clip cannot build a model from this config: {error}") from error
-    return OpenClipModel(network, _tokenizer(model_cfg), model_cfg, dict(network.visual.preprocess_cfg))
 
 
 def load(folder: Path) -> OpenClipModel:
@@ -147,21 +155,26 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _tokenizer(config: Mapping[str, Any]) -> Tokenizer:
+def _tokenizer(config: Mapping[str, Any]) -> Any:
     text = config["text_cfg"]
     length = text.get("context_length", 77)
-    source = text.get("hf_tokenizer_name")
-    if not source:
-        tokenizer: Tokenizer = open_clip.SimpleTokenizer(context_length=length)
-        return tokenizer
+    if source := text.get("hf_tokenizer_name"):
+        return hf_tokenizer(source, length, **text.get("tokenizer_kwargs", {}))
+    return open_clip.SimpleTokenizer(context_length=length)
+
+
+def hf_tokenizer(source: str, context_length: int, **settings: Any) -> Any:
+    """A Hugging Face tokenizer behind open_clip's cleaning. Raises ConfigError when it does not load."""
     try:
         with _quiet():
-            tokenizer = open_clip.tokenizer.HFTokenizer(
-                source, context_length=length, **text.get("tokenizer_kwargs", {})
-            )
+            return open_clip.tokenizer.HFTokenizer(source, context_length=context_length, **settings)
     except (OSError, ValueError) as error:
         raise ConfigError(f"tokenizer {source!r} does not load ({error}); give a folder or cached hub id") from error
-    return tokenizer
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights in the folder; its config may name its place, and moves with it."""
+    return content_digest(folder, ("*.safetensors", "*.bin", "*.pth"))
 
 
 def _is_hub_id(name: str) -> bool:

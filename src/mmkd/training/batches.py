@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import Compose, Normalize, ToTensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures
+from mmkd.image_transform import from_compose
 from mmkd.open_clip_folder import OpenClipModel
 from mmkd.progress import say
 from mmkd.settings import Machine
@@ -43,8 +42,7 @@ class PairImages:
 
     def __init__(self, corpus: Corpus, rows: np.ndarray, model: OpenClipModel, cache_mb: int) -> None:
         self.corpus, self.rows = corpus, rows
-        steps = model.transform.transforms  # type: ignore[attr-defined]
-        self._crop = Compose([step for step in steps if not isinstance(step, ToTensor | Normalize)])
+        self._pixels = from_compose(model.transform).pixels
         first = self._decode(rows[:1])
         self._cache: Tensor | None = None
         if first.numel() * len(rows) <= cache_mb * 2**20:
@@ -67,7 +65,7 @@ class PairImages:
         for row, data in zip(rows, self.corpus.images(rows), strict=True):
             try:
                 with Image.open(io.BytesIO(data)) as opened:
-                    images.append(pil_to_tensor(self._crop(opened.convert("RGB"))))
+                    images.append(self._pixels(opened.convert("RGB")))
             except OSError as error:
                 raise DataError(f"{self.corpus.folder}: image of row {row} is not readable ({error})") from error
         return torch.stack(images)
