@@ -1,6 +1,7 @@
 """Teachers load to what their own libraries compute, and fail with a message that helps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -14,7 +15,6 @@ from mmkd.open_clip_folder import CONFIG, WEIGHTS, architecture, build, load, sa
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.decode import Views, decode
-from mmkd.teachers.inspect import describe
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.settings import TeacherSpec
 from tiny import tiny_config
@@ -36,7 +36,7 @@ def test_a_local_folder_gives_open_clips_own_features(tiny_teachers: list[Teache
     with torch.inference_mode():
         image = F.normalize(network.encode_image(transform(picture())[None]), dim=1)
         text = F.normalize(network.encode_text(tokens), dim=1)
-    torch.testing.assert_close(teacher.encode_images(teacher.transform(picture())[None]), image)
+    torch.testing.assert_close(teacher.encode_images(teacher.transform.pixels(picture())[None]), image)
     torch.testing.assert_close(teacher.encode_texts(CAPTIONS), text)
     assert teacher.dim == image.shape[1] == 8
 
@@ -64,17 +64,17 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_transformers_folder_gives_transformers_own_features(clip_folder: Path) -> None:
-    from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
     teacher = load_teacher(TeacherSpec(name="hf", library="transformers", model=str(clip_folder)), CPU)
     model = CLIPModel.from_pretrained(clip_folder).eval()
-    pixels = AutoImageProcessor.from_pretrained(clip_folder)(images=picture(), return_tensors="pt")["pixel_values"]
+    pixels = CLIPImageProcessorPil.from_pretrained(clip_folder)(images=picture(), return_tensors="pt")["pixel_values"]
     tokens = AutoTokenizer.from_pretrained(clip_folder)(
         CAPTIONS, padding="max_length", truncation=True, max_length=12, return_tensors="pt"
     )
     with torch.inference_mode():
         output = model(pixel_values=pixels, **tokens)
-    torch.testing.assert_close(teacher.encode_images(teacher.transform(picture())[None]), output.image_embeds)
+    torch.testing.assert_close(teacher.encode_images(teacher.transform.pixels(picture())[None]), output.image_embeds)
     torch.testing.assert_close(teacher.encode_texts(CAPTIONS), output.text_embeds)
     assert teacher.dim == 20
 
@@ -126,27 +126,19 @@ def test_a_pickle_that_runs_code_is_refused(tiny_teachers: list[TeacherSpec], tm
     assert not (tmp_path / "ran").exists()
 
 
-def test_equal_transforms_share_a_view(tiny_teachers: list[TeacherSpec]) -> None:
-    teachers = [load_teacher(spec, CPU) for spec in tiny_teachers]
-    other = build(tiny_config(), {"resize_mode": "longest"})
-    views = Views([teachers[0].transform, other.transform, teachers[1].transform])
-    assert views.of == [0, 1, 0]
-    assert len(views.transforms) == 2
+def test_equal_geometries_and_tokenizers_share_a_view(tiny_teachers: list[TeacherSpec], clip_folder: Path) -> None:
+    specs = [*tiny_teachers, TeacherSpec(name="hf", library="transformers", model=str(clip_folder))]
+    first, second, other = (load_teacher(spec, CPU) for spec in specs)
+    second.transform = replace(second.transform, mean=(0.5, 0.5, 0.5))
+    views = Views([first, other, second])
+    assert views.image_of == [0, 1, 0]  # transformers crops at another half of a pixel; another mean needs no view
+    assert views.text_of == [0, 1, 0]
+    assert (len(views.transforms), len(views.tokenizers)) == (2, 2)
 
 
 def test_what_is_no_image_decodes_to_none() -> None:
     assert decode(b"not an image") is None
     assert decode(b"") is None
-
-
-def test_describe_checks_only_on_request(tiny_teachers: list[TeacherSpec]) -> None:
-    missing = TeacherSpec(name="gone", model="local-dir:/nowhere")
-    assert "dim" not in describe(tiny_teachers, [], check=False)[0]
-    rows = describe([*tiny_teachers, missing], ["narrow", "gone"], check=True)
-    assert rows[0] | {"dim": 8, "self_test": "passed"} == rows[0]
-    assert "no open_clip_config.json" in rows[1]["error"]
-    with pytest.raises(ConfigError, match="no teacher 'other' in the recipe; it has narrow, wide"):
-        describe(tiny_teachers, ["other"], check=False)
 
 
 def bert_config(folder: Path) -> dict[str, object]:

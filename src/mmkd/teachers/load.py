@@ -1,23 +1,95 @@
 """From a spec to a loaded teacher: one adapter per library."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from torch import nn
 
+from mmkd import open_clip_folder
 from mmkd.errors import ModelError
-from mmkd.teachers.open_clip_teacher import OpenClipTeacher
-from mmkd.teachers.settings import TeacherSpec
-from mmkd.teachers.spec import Teacher
-from mmkd.teachers.transformers_teacher import TransformersTeacher
+from mmkd.teachers.adapters import medclip, open_clip, pmc_clip, transformers
+from mmkd.teachers.adapters.protocol import ZooAdapter
+from mmkd.teachers.checkpoint import file_digest
+from mmkd.teachers.entry import ZooEntry, zoo_entry
+from mmkd.teachers.layouts import LAYOUTS, load_strictly
+from mmkd.teachers.locate import Files, find_tokenizer, find_weights
+from mmkd.teachers.settings import LOCAL, TeacherSpec
+from mmkd.teachers.teacher import Teacher, Towers
+from mmkd.teachers.tokens import CaptionTokenizer
 
-ADAPTERS: dict[str, Callable[[TeacherSpec, torch.device], Teacher]] = {
-    "open_clip": OpenClipTeacher,
-    "transformers": TransformersTeacher,
+ADAPTERS: dict[str, ZooAdapter] = {
+    "open_clip": open_clip.ADAPTER,
+    "transformers": transformers.ADAPTER,
+    "pmc_clip": pmc_clip.ADAPTER,
+    "medclip": medclip.ADAPTER,
+}
+LIBRARIES: dict[str, Callable[[TeacherSpec], Towers]] = {
+    "open_clip": open_clip.from_spec,
+    "transformers": transformers.from_spec,
 }
 
 
-def load_teacher(spec: TeacherSpec, device: torch.device) -> Teacher:
+def load_teacher(spec: TeacherSpec, device: torch.device, precision: str = "fp32") -> Teacher:
     """The teacher, frozen, in evaluation mode, on the device. Raises ModelError that says what is missing."""
-    if spec.library not in ADAPTERS:
+    if spec.library == "zoo":
+        entry = zoo_entry(spec.model, spec.variant)
+        towers = load_entry(entry, spec.weights, spec.revision)
+        teacher = Teacher(spec.name, spec.licence, towers, device, precision)
+        if teacher.dim != entry.dim:
+            raise ModelError(f"teacher {spec.name!r}: {teacher.dim} dimensions, but the zoo says {entry.dim}")
+        return teacher
+    if spec.library not in LIBRARIES:
         raise ModelError(f"teacher {spec.name!r} has stored features only (library {spec.library!r}); it cannot be run")
-    return ADAPTERS[spec.library](spec, device)
+    return Teacher(spec.name, spec.licence, LIBRARIES[spec.library](spec), device, precision)
+
+
+def load_entry(entry: ZooEntry, folder: Path | None = None, revision: str | None = None) -> Towers:
+    """An entry of the zoo with its published weights, from the folder or where `mmkd.teachers.locate` finds them."""
+    adapter = ADAPTERS[str(entry.adapter)]
+    files = find_weights(entry, folder, revision)
+    words = find_tokenizer(entry, folder).folder if entry.text else None
+    adapter.check(entry, files.folder)
+    network = adapter.build(entry)
+    tensors = LAYOUTS[entry.layout](adapter.read(entry, files.paths))
+    load_strictly(network, tensors, f"teacher {entry.name!r}: {files.paths[0]}")
+    return wired(entry, network, adapter.tokenizer(entry, words), weights_digest(files), files.revision)
+
+
+def wired(
+    entry: ZooEntry, network: nn.Module, tokenizer: CaptionTokenizer, weights: str = "", revision: str = ""
+) -> Towers:
+    """An entry's network, whatever weights it has, with the entry's way through it."""
+    adapter = ADAPTERS[str(entry.adapter)]
+    return Towers(
+        network=network,
+        encode_image=lambda image: adapter.image(network, image),
+        encode_text=lambda ids, length: adapter.text(network, ids, length),
+        transform=adapter.transform(entry),
+        tokenizer=tokenizer,
+        weights=weights,
+        revision=revision,
+    )
+
+
+def weights_digest(files: Files) -> str:
+    """SHA-256 over the published files' own."""
+    return hashlib.sha256("".join(file_digest(path) for path in files.paths).encode()).hexdigest()
+
+
+def identity(spec: TeacherSpec, download: bool = True) -> str:
+    """A digest of the files that make the teacher, wherever they lie; "" for what a hub or a library holds.
+
+    download: a teacher of the zoo that is not here yet is fetched. Raises ModelError when the files of a teacher of the
+    zoo, or the folder that the recipe names, are not there.
+    """
+    if spec.library == "zoo":
+        entry = zoo_entry(spec.model, spec.variant)
+        return weights_digest(find_weights(entry, spec.weights, spec.revision, download))
+    if spec.pretrained and Path(spec.pretrained).is_file():
+        return file_digest(Path(spec.pretrained))
+    folder = Path(spec.model.removeprefix(LOCAL))
+    if spec.model.startswith(LOCAL) and not folder.is_dir():
+        raise ModelError(f"teacher {spec.name!r}: no folder {folder}; check the path in the recipe")
+    return open_clip_folder.weights_digest(folder) if spec.library != "reference" and folder.is_dir() else ""

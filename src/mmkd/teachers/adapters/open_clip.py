@@ -1,0 +1,155 @@
+"""Teachers that open_clip builds: entries of the zoo, local folders, hub repositories, built-in names with weights."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, cast
+
+import open_clip
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from open_clip.tokenizer import get_clean_fn
+from open_clip.transform import PreprocessCfg
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mmkd import open_clip_folder
+from mmkd.errors import ModelError
+from mmkd.image_transform import from_compose
+from mmkd.settings import overlaid
+from mmkd.teachers.adapters.protocol import ZooAdapter
+from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
+from mmkd.teachers.entry import ZooEntry
+from mmkd.teachers.settings import LOCAL, TeacherSpec
+from mmkd.teachers.teacher import Towers
+from mmkd.teachers.tokens import CaptionTokenizer, Padding, clip_tokenizer, open_clip_tokenizer
+
+NOT_ARCHITECTURE = ("hf_model_name", "hf_tokenizer_name", "hf_model_pretrained", "timm_model_pretrained")
+OLD_NAMES = {"proj": "hf_proj_type", "pooler_type": "hf_pooler_type"}  # text_cfg before open_clip 2.23
+
+
+def model_config(entry: ZooEntry) -> dict[str, Any]:
+    """The entry's `model_cfg`, a built-in architecture's values included."""
+    base = open_clip_folder.architecture(entry.architecture) if entry.architecture else {}
+    config: dict[str, Any] = overlaid(base, entry.config)
+    return config
+
+
+def build(entry: ZooEntry) -> nn.Module:
+    """The network with random weights; a BERT is built from the entry's facts, so that no file is needed."""
+    from transformers import BertConfig
+
+    config = deepcopy(model_config(entry))
+    with tempfile.TemporaryDirectory() as folder:
+        if "hf_model_name" in config["text_cfg"]:
+            BertConfig(**entry.bert).save_pretrained(folder)
+            config["text_cfg"] |= {"hf_model_name": folder, "hf_model_pretrained": False}
+        return cast(nn.Module, open_clip_folder.build_network(config, entry.preprocess))
+
+
+def tokenizer(entry: ZooEntry, folder: Path | None) -> CaptionTokenizer:
+    """CLIP's BPE, or WordPiece with the vocabulary in the folder behind open_clip's cleaning of the text."""
+    if folder is None:
+        return clip_tokenizer(entry.context_length or 77)
+    return wordpiece_tokenizer(entry, folder, entry.cls_id, get_clean_fn("whitespace"))
+
+
+def check(entry: ZooEntry, folder: Path) -> None:
+    """Compare the entry with an `open_clip_config.json` beside the weights, key by key, defaults filled in."""
+    path = folder / open_clip_folder.CONFIG
+    if not path.is_file():
+        return
+    try:
+        found = json.loads(path.read_text())
+        theirs = _comparable(found["model_cfg"], found.get("preprocess_cfg") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not an open_clip config ({error}); fetch it again, or take it away") from error
+    ours = _comparable(model_config(entry), entry.preprocess)
+    wrong = [f"{key} is {theirs[key]!r} there and {ours[key]!r} in the zoo" for key in ours if ours[key] != theirs[key]]
+    if wrong:
+        raise ModelError(
+            f"{path}: not the model that the zoo calls {entry.name!r}: {'; '.join(wrong)}; is it another variant?"
+        )
+
+
+def _comparable(model: Mapping[str, Any], preprocess: Mapping[str, Any]) -> dict[str, Any]:
+    text = {OLD_NAMES.get(key, key): value for key, value in model["text_cfg"].items()}
+    known = {field.name for field in fields(PreprocessCfg)}  # as open_clip does: other keys and nulls do not count
+    preprocess = {key: value for key, value in preprocess.items() if key in known and value is not None}
+    parts = {
+        "": {"embed_dim": model["embed_dim"], "quick_gelu": model.get("quick_gelu", False)},
+        "vision_cfg.": asdict(CLIPVisionCfg(**model["vision_cfg"])),
+        "text_cfg.": asdict(CLIPTextCfg(**text)),
+        "preprocess_cfg.": {k: v for k, v in asdict(PreprocessCfg(**preprocess)).items() if k != "size"},
+    }
+    flat = {
+        prefix + key: value
+        for prefix, part in parts.items()
+        for key, value in part.items()
+        if key not in NOT_ARCHITECTURE
+    }
+    loaded: dict[str, Any] = json.loads(json.dumps(flat))  # tuples and lists compare alike
+    return loaded
+
+
+def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
+    """(B, D)."""
+    return cast(Tensor, network.encode_image(image_BCHW))
+
+
+def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor) -> Tensor:
+    """(B, D); the towers find the end of a caption, or its padding, by themselves."""
+    width = ids_BL.shape[1]
+    if not isinstance(network, open_clip.CLIP) or width == len(network.positional_embedding):
+        return cast(Tensor, network.encode_text(ids_BL))
+    # open_clip's CLIP wants the full context length; being causal, it gives the same with its tables cut to ours
+    cut = {"positional_embedding": network.positional_embedding[:width]}
+    if network.attn_mask is not None:
+        cut["attn_mask"] = network.attn_mask[:width, :width]
+    found = functional_call(network, cut, (None, ids_BL))
+    return cast(Tensor, found["text_features"] if isinstance(found, dict) else found[1])
+
+
+def from_spec(spec: TeacherSpec) -> Towers:
+    """A model that a recipe names in open_clip's own way. Raises ModelError when it does not load."""
+    if spec.model.startswith(LOCAL):
+        folder = Path(spec.model.removeprefix(LOCAL))
+        model = open_clip_folder.load(folder)
+        return _towers(
+            model.network, model.transform, model.tokenizer, model.config, open_clip_folder.weights_digest(folder)
+        )
+    if spec.pretrained is None and not spec.model.startswith("hf-hub:"):
+        raise ModelError(
+            f"teacher {spec.name!r}: model {spec.model!r} has no weights; "
+            "set pretrained to an open_clip tag or a weights file, or use hf-hub: or local-dir:"
+        )
+    try:
+        network, transform = open_clip.create_model_from_pretrained(spec.model, pretrained=spec.pretrained)
+        config = open_clip.get_model_config(spec.model) or {}
+        return _towers(network, transform, open_clip.get_tokenizer(spec.model), config, "")
+    except Exception as error:  # network, file, pickle and key errors of three libraries end here
+        raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
+
+
+def _towers(network: nn.Module, transform: Any, tokenizer: Any, config: Mapping[str, Any], weights: str) -> Towers:
+    return Towers(
+        network=network,
+        encode_image=lambda image: encode_image(network, image),
+        encode_text=lambda ids, length: encode_text(network, ids, length),
+        transform=from_compose(transform),
+        tokenizer=open_clip_tokenizer(tokenizer, padding_of(config.get("text_cfg", {}))),
+        weights=weights,
+    )
+
+
+def padding_of(text_cfg: Mapping[str, Any]) -> Padding:
+    """Masked BERTs and CLIP's causal tower do not see padding; of any other tower it must be assumed that they do."""
+    if "hf_model_name" in text_cfg:
+        return "longest"
+    is_clip = bool(text_cfg) and not text_cfg.get("no_causal_mask") and not text_cfg.get("embed_cls")
+    return "longest" if is_clip and text_cfg.get("pool_type", "argmax") == "argmax" else "full"
+
+
+ADAPTER = ZooAdapter(build=build, image=encode_image, text=encode_text, tokenizer=tokenizer, check=check)

@@ -1,0 +1,216 @@
+"""Teachers that transformers builds: CLIP, SigLIP, others with `get_image_features` and `get_text_features`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import CenterCrop, Compose
+
+from mmkd.errors import ModelError
+from mmkd.image_transform import ImageTransform, from_compose
+from mmkd.teachers.adapters.protocol import ZooAdapter
+from mmkd.teachers.entry import ZooEntry
+from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.teacher import Towers
+from mmkd.teachers.tokens import CaptionTokenizer, Padding, clip_tokenizer, mask, transformers_tokenizer
+
+PADDING: dict[str, Padding] = {"clip": "longest"}  # causal; SigLIP and unknown towers see captions at full length
+RESAMPLE = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, in image processors' configs
+SENTENCEPIECE = "spiece.model"
+UNDERSTOOD = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
+
+
+def build(entry: ZooEntry) -> nn.Module:
+    """The network with random weights; config: `model_type` and the keys of that model's config class."""
+    from transformers import AutoConfig, AutoModel
+
+    settings = dict(entry.config)
+    network: nn.Module = AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings))
+    return network
+
+
+def tokenizer(entry: ZooEntry, folder: Path | None) -> CaptionTokenizer:
+    """CLIP's BPE, SigLIP's SentencePiece from the model file in the folder, or another tokenizer that lies there."""
+    from transformers import AutoTokenizer, SiglipTokenizer
+
+    length = entry.context_length or 77
+    if folder is None:
+        return clip_tokenizer(length)
+    pieces = folder / SENTENCEPIECE
+    try:
+        words = SiglipTokenizer(str(pieces)) if pieces.is_file() else AutoTokenizer.from_pretrained(folder)
+    except ImportError as error:
+        raise ModelError(f"the tokenizer of {entry.name!r} needs a package: pip install sentencepiece") from error
+    except Exception as error:  # SentencePiece and tokenizers raise their own
+        raise ModelError(f"{folder}: the tokenizer of {entry.name!r} does not load: {error}") from error
+    return transformers_tokenizer(words, length, entry.padding)
+
+
+def check(entry: ZooEntry, folder: Path) -> None:
+    """Compare the entry with `config.json` and `preprocessor_config.json` where they lie beside the weights."""
+    for name, differences in (("config.json", _of_the_network), ("preprocessor_config.json", _of_the_images)):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            wrong = differences(entry, path)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"{path}: not a config of transformers ({error}); fetch it again, or take it away"
+            ) from error
+        if wrong:
+            raise ModelError(
+                f"{path}: not the model that the zoo calls {entry.name!r}: {'; '.join(wrong)}; is it another variant?"
+            )
+
+
+def _of_the_network(entry: ZooEntry, path: Path) -> list[str]:
+    from transformers import AutoConfig
+
+    ours, theirs = AutoConfig.for_model(**entry.config), AutoConfig.from_pretrained(path)
+    return _differences(ours.to_dict(), theirs.to_dict())
+
+
+def _of_the_images(entry: ZooEntry, path: Path) -> list[str]:
+    from transformers import AutoImageProcessor
+
+    ours = transform(entry)
+    theirs = image_transform(AutoImageProcessor.from_pretrained(path.parent).to_dict())
+    return [
+        f"{part} is {getattr(theirs, part)!r} there and {getattr(ours, part)!r} in the zoo"
+        for part in ("geometry", "mean", "std")
+        if repr(getattr(ours, part)) != repr(getattr(theirs, part))
+    ]
+
+
+ARCHITECTURE = (
+    *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act"),
+    *("image_size", "patch_size", "projection_dim", "vocab_size", "max_position_embeddings", "layer_norm_eps"),
+)
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], place: str = "") -> list[str]:
+    found = [
+        f"{place}{key} is {theirs.get(key)!r} there and {ours[key]!r} in the zoo"
+        for key in ARCHITECTURE
+        if key in ours and ours[key] != theirs.get(key) and not (place and key == "projection_dim")
+    ]
+    for part in ("vision_config", "text_config"):
+        if part in ours:
+            found += _differences(ours[part], theirs.get(part, {}), f"{part}.")
+    return found
+
+
+@dataclass(frozen=True)
+class FloorCrop:
+    """The centre of an image, of (height, width); of two middles the upper left one, as transformers crops by PIL.
+
+    torchvision's CenterCrop, open_clip's, rounds half a pixel to the even one.
+    """
+
+    size: tuple[int, int]
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return image.crop((left, top, left + width, top + height))
+
+
+def transform(entry: ZooEntry) -> ImageTransform:
+    """The entry's `preprocess`, cropped as transformers does."""
+    return _cropped(entry.preprocess)
+
+
+def _cropped(preprocess: Mapping[str, Any]) -> ImageTransform:
+    steps = image_transform_v2(PreprocessCfg(**preprocess), is_train=False).transforms
+    return from_compose(
+        Compose([FloorCrop(tuple(step.size)) if isinstance(step, CenterCrop) else step for step in steps])
+    )
+
+
+def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
+    """(B, D)."""
+    return _vector(network.get_image_features(pixel_values=image_BCHW))
+
+
+def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor) -> Tensor:
+    """(B, D); SigLIP was trained without a mask."""
+    if network.config.model_type == "siglip":
+        return _vector(network.get_text_features(input_ids=ids_BL))
+    return _vector(network.get_text_features(input_ids=ids_BL, attention_mask=mask(length_B, ids_BL.shape[1])))
+
+
+def _vector(output: Any) -> Tensor:
+    """Since transformers 5 the projected vector is wrapped as `pooler_output`."""
+    vector: Tensor = getattr(output, "pooler_output", output)
+    return vector
+
+
+def from_spec(spec: TeacherSpec) -> Towers:
+    """A model that a recipe names by a hub id or a folder, its own preprocessing included.
+
+    Raises ModelError when it does not load or is not CLIP-like.
+    """
+    try:
+        network, processor, words = _load(spec.model)
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError, ImportError alike
+        raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
+    text = network.config.text_config
+    return Towers(
+        network=network,
+        encode_image=lambda image: encode_image(network, image),
+        encode_text=lambda ids, length: encode_text(network, ids, length),
+        transform=processor,
+        tokenizer=transformers_tokenizer(
+            words, int(text.max_position_embeddings), PADDING.get(network.config.model_type, "full")
+        ),
+        revision=getattr(network.config, "_commit_hash", None) or "",
+    )
+
+
+def _load(model: str) -> tuple[Any, ImageTransform, Any]:
+    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+    network, report = AutoModel.from_pretrained(model, output_loading_info=True)
+    if report["missing_keys"]:  # transformers would leave these random and only warn
+        missing = sorted(report["missing_keys"])
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} first")
+    if not (hasattr(network, "get_image_features") and hasattr(network, "get_text_features")):
+        raise ValueError(f"{type(network).__name__} is not a CLIP-like model: it has no get_image_features")
+    processor = AutoImageProcessor.from_pretrained(model)
+    return network, image_transform(processor.to_dict()), AutoTokenizer.from_pretrained(model)
+
+
+def image_transform(processor: Mapping[str, Any]) -> ImageTransform:
+    """An image processor's config as PIL's transform, which published features were made with.
+
+    Raises ValueError for steps other than resizing, cropping and normalising.
+    """
+    unknown = [key for key, value in processor.items() if key.startswith("do_") and value and key not in UNDERSTOOD]
+    if unknown or not processor.get("do_resize") or processor.get("resample") not in RESAMPLE:
+        raise ValueError(f"image processor with steps that are not understood: {', '.join(unknown) or processor}")
+    size, crop = processor["size"], processor.get("crop_size") or {}
+    if processor.get("do_center_crop") and "shortest_edge" in size:
+        if crop.get("height") != size["shortest_edge"] or crop.get("width") != size["shortest_edge"]:
+            raise ValueError(f"image processor that resizes to {size} and crops to {crop}; expected the same side")
+        shape, mode = (crop["height"], crop["width"]), "shortest"
+    else:
+        shape, mode = (size["height"], size["width"]), "squash"
+    return _cropped(
+        {
+            "size": shape,
+            "resize_mode": mode,
+            "interpolation": RESAMPLE[processor["resample"]],
+            "mean": tuple(processor["image_mean"]),
+            "std": tuple(processor["image_std"]),
+        }
+    )
+
+
+ADAPTER = ZooAdapter(
+    build=build, image=encode_image, text=encode_text, tokenizer=tokenizer, transform=transform, check=check
+)
