@@ -8,9 +8,9 @@ from mmkd.errors import DataError
 from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.stage import complete
-from mmkd.teachers.extract import REFERENCE, extract
+from mmkd.teachers.extract import extract
 from mmkd.teachers.from_reference import teacher_names
-from mmkd.teachers.settings import ExtractSettings, TeacherSpec
+from mmkd.teachers.settings import REFERENCE, ExtractSettings, TeacherSpec
 
 
 def import_reference(root: Path, out: Path, val: float, seed: int, force: bool, machine: Machine) -> list[str]:

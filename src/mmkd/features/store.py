@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 SIDES = ("image", "text")
+REASON = "reason"
 FACTS = "teacher.json"
 
 
 def feature_columns(dim: int) -> "Features":
-    """The Hugging Face features of a teacher's folder."""
+    """The Hugging Face features of a teacher's folder; `reason` says why a vector is null."""
     from datasets import Features, List, Value
 
-    return Features({"id": Value("string"), **{side: List(Value("float16"), length=dim) for side in SIDES}})
+    sides = {side: List(Value("float16"), length=dim) for side in SIDES}
+    return Features({"id": Value("string"), **sides, REASON: Value("string")})
 
 
 def vectors(values_ND: np.ndarray, valid_N: np.ndarray) -> pa.Array:
@@ -38,13 +40,21 @@ def vectors(values_ND: np.ndarray, valid_N: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, values_ND.shape[1], mask=pa.array(~valid_N))
 
 
-def feature_table(ids: pa.ChunkedArray, values: Mapping[str, np.ndarray]) -> pa.Table:
-    """A shard's table from (N, D) arrays for `image` and `text`; rows that are not finite become null."""
+def feature_table(
+    ids: pa.ChunkedArray, values: Mapping[str, np.ndarray], reasons: Sequence[str | None] | None = None
+) -> pa.Table:
+    """A shard's table from (N, D) arrays for `image` and `text`; rows that are not finite become null.
+
+    reasons: why, where it is known; a row that is null without one is said to be not finite.
+    """
     columns: dict[str, Any] = {"id": ids}
+    found: list[str | None] = list(reasons) if reasons is not None else [None] * len(ids)
     for side, value_ND in values.items():
         finite_N = np.isfinite(value_ND).all(axis=1)
         columns[side] = vectors(np.where(finite_N[:, None], value_ND, 0.0), finite_N)
-    return pa.table(columns)
+        for row in np.flatnonzero(~finite_N).tolist():
+            found[row] = found[row] or f"{side} vector is not finite"
+    return pa.table({**columns, REASON: pa.array(found, pa.string())})
 
 
 def to_numpy(column: pa.ChunkedArray, dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,12 +68,15 @@ def to_numpy(column: pa.ChunkedArray, dim: int) -> tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class TeacherFacts:
-    """What a feature folder says of its teacher."""
+    """What a feature folder says of its teacher. variant, revision, weights (a digest): "" where there is none."""
 
     name: str
     dim: int
     licence: str
     model: str
+    variant: str = ""
+    revision: str = ""
+    weights: str = ""
 
 
 def write_facts(folder: Path, facts: TeacherFacts) -> None:

@@ -1,8 +1,8 @@
-"""Decoding for several teachers at once: an image is read once, and each distinct transform sees it once."""
+"""Decoding for several teachers at once: an image is read once, and each distinct geometry sees it once."""
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,30 +11,47 @@ from torch.utils.data import Dataset
 
 from mmkd.corpus.images import plain
 from mmkd.corpus.schema import Corpus
+from mmkd.image_transform import ImageTransform
+from mmkd.teachers.teacher import Teacher
+from mmkd.teachers.tokens import CaptionTokenizer, Tokens
 
-Transform = Callable[[Image.Image], torch.Tensor]
+UNREADABLE = "image cannot be decoded"
 
 
 class Views:
-    """The distinct transforms among those of several teachers; `of[k]` is the view that teacher k wants.
+    """The distinct geometries and tokenizers among those of several teachers.
 
-    Transforms are equal when they print alike, which torchvision's and transformers' do with all their parameters.
+    image_of[k], text_of[k]: which of them teacher k wants. Geometries are equal when they print alike, which
+    torchvision's do with all their parameters; the mean and deviation are applied later and do not count.
     """
 
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        printed = [repr(transform) for transform in transforms]
-        distinct = list(dict.fromkeys(printed))
-        self.of = [distinct.index(text) for text in printed]
-        self.transforms = [transforms[printed.index(text)] for text in distinct]
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        self.image_of, images = _distinct([repr(teacher.transform.geometry) for teacher in teachers])
+        self.text_of, texts = _distinct([teacher.tokenizer.key for teacher in teachers])
+        self.transforms: list[ImageTransform] = [teachers[k].transform for k in images]
+        self.tokenizers: list[CaptionTokenizer] = [teachers[k].tokenizer for k in texts]
+
+
+def _distinct(keys: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Which distinct key each one is, and where each distinct key stands first."""
+    distinct = list(dict.fromkeys(keys))
+    return [distinct.index(key) for key in keys], [keys.index(key) for key in distinct]
 
 
 @dataclass
 class DecodedBatch:
-    """views: per distinct transform (B, C, H, W). decoded_B: False where black stands in for an unreadable image."""
+    """views: per distinct geometry uint8 (B, C, H, W). tokens: per distinct tokenizer.
+
+    reasons: why an image could not be read, None where it was; black stands in for it.
+    """
 
     views: list[torch.Tensor]
-    captions: list[str]
-    decoded_B: torch.Tensor
+    tokens: list[Tokens]
+    reasons: list[str | None]
+
+    def pin_memory(self) -> "DecodedBatch":
+        """Called by DataLoader: page-locked images travel to a GPU while it computes."""
+        return replace(self, views=[view.pin_memory() for view in self.views])
 
 
 class DecodedBatches(Dataset[DecodedBatch]):
@@ -51,9 +68,10 @@ class DecodedBatches(Dataset[DecodedBatch]):
         encoded = table.column("image").combine_chunks().field("bytes").to_pylist()
         images = [decode(data) for data in encoded]
         shown = [image or Image.new("RGB", (32, 32)) for image in images]
-        stacked = [torch.stack([transform(image) for image in shown]) for transform in self.views.transforms]
-        decoded_B = torch.tensor([image is not None for image in images])
-        return DecodedBatch(stacked, table.column("caption").to_pylist(), decoded_B)
+        views = [torch.stack([each.pixels(image) for image in shown]) for each in self.views.transforms]
+        captions = table.column("caption").to_pylist()
+        tokens = [tokenizer(captions) for tokenizer in self.views.tokenizers]
+        return DecodedBatch(views, tokens, [None if image else UNREADABLE for image in images])
 
 
 def decode(data: bytes) -> Image.Image | None:

@@ -17,6 +17,8 @@ import torch
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import feature_table
+from mmkd.progress import track
+from mmkd.teachers.shards import Produced, Shard
 
 META = "meta.jsonl"
 FEATURES = "clips_output.pt"
@@ -31,19 +33,26 @@ class ReferenceFeatures:
         self.folder_of = {record["id"]: str(Path(record["imgpath"]).parent) for record in records(root)}
         self.dims = self._dims()
 
-    def tables(self, todo: Sequence[int], rows: np.ndarray) -> list[pa.Table]:
+    def produce(self, shards: Sequence[Shard]) -> Produced:
         """See `mmkd.teachers.extract.Producer`; teachers that a record lacks are null there."""
+        for shard in track(shards, "read", len(shards), "shards"):
+            yield shard, self._tables(shard.todo, shard.rows)
+
+    def _tables(self, todo: Sequence[int], rows: np.ndarray) -> list[pa.Table]:
         ids = self.corpus.take(rows).column("id")
         values = {
             k: {side: np.full((len(rows), self.dims[k]), np.nan, dtype=np.float32) for side in SUFFIX} for k in todo
         }
+        reasons: dict[int, list[str | None]] = {k: [None] * len(rows) for k in todo}
         for row, identity in enumerate(ids.to_pylist()):
             stored = self._stored(identity)
             for k in todo:
                 for side, suffix in SUFFIX.items():
                     if (vector := stored.get(self.names[k] + suffix)) is not None:
                         values[k][side][row] = self._checked(vector, k, identity)
-        return [feature_table(ids, values[k]) for k in todo]
+                    else:
+                        reasons[k][row] = f"no {self.names[k]}{suffix} in {FEATURES}"
+        return [feature_table(ids, values[k], reasons[k]) for k in todo]
 
     def _stored(self, identity: str) -> Mapping[str, torch.Tensor]:
         if identity not in self.folder_of:

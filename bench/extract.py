@@ -1,0 +1,227 @@
+"""What one shared pass over the images costs, against five passes of open_clip and against the networks alone.
+
+    python bench/extract.py [--pairs 128] [--teachers 5] [--batch 32] [--workers 2] [--device auto] [--precision fp32]
+
+Three arms over the same real pairs (../shared/realdata or $MMKD_REALDATA) with ViT-B/32 teachers of random weights:
+`networks`: their forward passes over images and token ids that lie in memory, nothing else. `shared`: `mmkd extract`
+as users run it, stored features included. `separate`: for each teacher a DataLoader with open_clip's own transform and
+tokenizer, as users write it. Loading models is left out. The arms take turns; the fastest time of each counts.
+Writes bench/results/extract.json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmkd.corpus.curate import corpus_stage, curate
+from mmkd.corpus.schema import Corpus
+from mmkd.corpus.settings import CurateSettings, TableSource
+from mmkd.device import prepare
+from mmkd.open_clip_folder import architecture, build, save
+from mmkd.progress import say
+from mmkd.settings import Machine
+from mmkd.stage import complete, versions, write_json
+from mmkd.teachers import decode as decoding
+from mmkd.teachers.decode import DecodedBatches, Views
+from mmkd.teachers.extract import extract
+from mmkd.teachers.load import load_teacher
+from mmkd.teachers.settings import ExtractSettings, TeacherSpec
+from mmkd.teachers.tokens import distinct
+
+ROOT = Path(__file__).parents[1]
+REALDATA = Path(os.environ.get("MMKD_REALDATA", ROOT.parent / "shared" / "realdata"))
+RESULT = Path(__file__).parent / "results" / "extract.json"
+AIM = 1.05  # shared pass over the networks alone
+
+
+class Pairs(Dataset[tuple[Tensor, Tensor]]):
+    """The corpus as an open_clip user reads it."""
+
+    def __init__(self, corpus: Corpus, transform: Callable[[Image.Image], Tensor], tokenizer: Any) -> None:
+        self.corpus, self.transform, self.tokenizer = corpus, transform, tokenizer
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        table = self.corpus.take([row])
+        image = decoding.decode(table.column("image").combine_chunks().field("bytes")[0].as_py())
+        if image is None:
+            raise ValueError(f"row {row} is no image")
+        return self.transform(image), self.tokenizer([table.column("caption")[0].as_py()])[0]
+
+
+class Bench:
+    """The corpus, the teachers and the options that all arms share."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.folder, self.options = folder, options
+        self.machine = Machine(device=options.device, workers=options.workers)
+        self.device = prepare(self.machine)
+        self.settings = ExtractSettings(batch_size=options.batch, precision=options.precision)
+        model = f"local-dir:{folder / 'model'}"
+        self.specs = [TeacherSpec(name=f"teacher{k}", model=model, licence="MIT") for k in range(options.teachers)]
+        self.decoded = multiprocessing.Value("q", 0)
+
+    def write(self) -> None:
+        """A corpus of the first pairs and one model folder, which every teacher loads for itself."""
+        torch.manual_seed(0)
+        save(build(architecture("ViT-B-32")), self.folder / "model")
+        lines = (REALDATA / "pairs" / "pairs.jsonl").read_text().splitlines()
+        chosen = lines[:: max(1, len(lines) // self.options.pairs)]  # of every modality
+        (self.folder / "pairs.jsonl").write_text("\n".join(chosen) + "\n")
+        (self.folder / "images").mkdir()
+        for line in chosen:
+            image = json.loads(line)["image"]
+            shutil.copyfile(REALDATA / "pairs" / image, self.folder / image)
+        settings = CurateSettings(
+            sources=[TableSource(kind="table", path=self.folder / "pairs.jsonl")], max_rejected=1.0
+        )
+        stage = corpus_stage(self.folder / "corpus", settings, settings.model_dump(mode="json"), 0)
+        complete(stage, lambda partial: curate(settings, partial, self.machine, 0))
+
+    @property
+    def corpus(self) -> Corpus:
+        return Corpus(self.folder / "corpus")
+
+    def networks(self) -> dict[str, float]:
+        """Forward passes alone: pixels and tokens are prepared before the clock starts."""
+        teachers = [load_teacher(spec, self.device, self.options.precision) for spec in self.specs]
+        rows = np.arange(len(self.corpus))
+        batches = np.array_split(rows, -(-len(rows) // self.options.batch))
+        ready = [DecodedBatches(self.corpus, batches, Views(teachers))[k] for k in range(len(batches))]
+        for teacher in teachers:  # the first pass through a network allocates
+            teacher.encode_images(ready[0].views[0])
+        start = time.perf_counter()
+        for teacher in teachers:
+            for batch in ready:
+                teacher.encode_images(batch.views[0])
+            different, _ = distinct([batch.tokens[0] for batch in ready])
+            teacher.encode_tokens(different)
+        return {"wall_s": time.perf_counter() - start}
+
+    def shared(self) -> dict[str, float]:
+        """`mmkd extract`; its own clock runs from the first batch asked for to the last shard written."""
+        target = self.folder / f"features{time.monotonic_ns()}"
+        inner, count = decoding.decode, self.decoded
+        count.value = 0
+
+        def counted(data: bytes) -> Image.Image | None:
+            with count.get_lock():
+                count.value += 1
+            return inner(data)
+
+        decoding.decode = counted  # workers are forked, and so see it
+        try:
+            (clock,) = extract(self.specs, self.settings, self.folder / "corpus", target, self.machine)
+        finally:
+            decoding.decode = inner
+        return {"wall_s": clock.wall_s, "decodes_per_image": count.value / len(self.corpus), "waited_s": clock.waited_s}
+
+    def separate(self) -> dict[str, float]:
+        """One pass over the images for each teacher."""
+        seconds = 0.0
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.options.precision)
+        for spec in self.specs:
+            network, transform = open_clip.create_model_from_pretrained(spec.model, device=self.device)
+            tokenizer = open_clip.get_tokenizer(spec.model)
+            start = time.perf_counter()
+            loader = DataLoader(
+                Pairs(self.corpus, transform, tokenizer), self.options.batch, num_workers=self.options.workers
+            )
+            with torch.inference_mode(), torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+                for image, text in loader:
+                    network.encode_image(image.to(self.device), normalize=True).float().cpu()
+                    network.encode_text(text.to(self.device), normalize=True).float().cpu()
+            seconds += time.perf_counter() - start
+        return {"wall_s": seconds}
+
+
+def in_a_process(arm: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Run an arm in a fresh process, so that its peak memory is its own."""
+    given = [f"--{name}={value}" for name, value in vars(options).items() if value is not None]
+    command = [sys.executable, __file__, *given, f"--arm={arm}", f"--folder={folder}"]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    return found
+
+
+def one_arm(bench: Bench, arm: str) -> None:
+    """Print an arm's figures as the last line."""
+    found = getattr(bench, arm)()
+    own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(json.dumps({**found, "peak_mb": own / 1024, "largest_worker_mb": workers / 1024}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=128)
+    parser.add_argument("--teachers", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16", "bf16"])
+    parser.add_argument("--arm", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        one_arm(Bench(options.folder, options), options.arm)
+        return
+    found: dict[str, list[dict[str, float]]] = {"networks": [], "shared": [], "separate": []}
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), options)
+        bench.write()
+        pairs = len(bench.corpus)
+        for _ in range(options.rounds):
+            for arm, runs in found.items():
+                runs.append(in_a_process(arm, Path(name), options))
+                say(f"{arm}: {runs[-1]['wall_s']:.1f} s")
+    best = {arm: min(runs, key=lambda run: run["wall_s"]) for arm, runs in found.items()}
+    ratio = best["shared"]["wall_s"] / best["networks"]["wall_s"]
+    result: dict[str, Any] = {
+        "pairs": pairs,
+        "pairs_per_s": {arm: round(pairs / run["wall_s"], 2) for arm, run in best.items()},
+        "shared_over_networks": round(ratio, 3),
+        "aim": AIM,
+        "separate_over_shared": round(best["separate"]["wall_s"] / best["shared"]["wall_s"], 2),
+        "share_waiting_for_data": round(best["shared"]["waited_s"] / best["shared"]["wall_s"], 4),
+        "decodes_per_image": best["shared"]["decodes_per_image"],
+        "peak_mb": {arm: round(run["peak_mb"]) for arm, run in best.items()},
+        "all_rounds": found,
+        "options": {name: value for name, value in vars(options).items() if name not in ("arm", "folder")},
+        "cpus": len(os.sched_getaffinity(0)),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "machine": platform.machine(),
+        "versions": versions(),
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    write_json(RESULT, result)
+    rates = ", ".join(f"{arm} {rate}" for arm, rate in result["pairs_per_s"].items())
+    say(f"{pairs} pairs x {options.teachers} teachers, pairs/s: {rates}")
+    say(f"shared pass = {ratio:.3f} x the networks alone (aim {AIM})")
+    say(f"separate passes = {result['separate_over_shared']} x the shared one")
+    say(f"waiting for data {result['share_waiting_for_data']:.1%}; {result['decodes_per_image']:g} decodes an image")
+    say(f"peak MB: {result['peak_mb']}; see {RESULT}")
+
+
+if __name__ == "__main__":
+    main()
