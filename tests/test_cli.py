@@ -181,9 +181,14 @@ def test_a_missing_teacher_stops_the_run_before_any_work(tmp_path: Path) -> None
 
 def test_teachers_and_datasets_describe_a_recipe(whole: Path) -> None:
     recipe = whole.parent / "tiny.toml"
-    rows = json.loads(mmkd("teachers", recipe, "eye", "--out", whole, "--check", "--json").stdout)
-    assert rows[0]["dim"] == 16
-    assert rows[0]["self_test"] == "passed"
+    rows = json.loads(mmkd("teachers", "list", "--recipe", recipe, "--out", whole, "--json").stdout)
+    assert [(row["name"], row["dim"], row["use"]) for row in rows] == [
+        ("chest", 16, "commercial"),
+        ("eye", 16, "commercial"),
+    ]
+    assert rows[1]["found"] == str(whole / "specialists" / "eye")
+    rows = json.loads(mmkd("teachers", "check", "eye", "--recipe", recipe, "--out", whole, "--json").stdout)
+    assert [(row["name"], row["dim"], row["self_test"]) for row in rows] == [("eye", 16, "passed")]
     rows = json.loads(mmkd("datasets", recipe, "--out", whole, "--json").stdout)
     assert [(row["id"], row["samples"]) for row in rows] == [
         ("phantom_x_ray", 16),
@@ -194,15 +199,51 @@ def test_teachers_and_datasets_describe_a_recipe(whole: Path) -> None:
     assert missing.returncode == 2
 
 
+def without_weights(folder: Path) -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder), "MMKD_TEACHERS": "", "COLUMNS": "100"}
+
+
+def test_the_zoo_is_listed_without_loading_anything_heavy(tmp_path: Path) -> None:
+    from mmkd.teachers.entry import zoo
+
+    command = [sys.executable, "-X", "importtime", "-m", "mmkd", "teachers", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=without_weights(tmp_path))
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "mmkd.teachers.inspect" in imported
+    assert not imported & {"torch", "open_clip", "transformers", "numpy"}
+    shown = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+    assert {name for name, entry in zoo().items() if entry.status == "usable"} <= shown
+    for entry in zoo().values():
+        assert entry.status == "usable" or f"{entry.status}: {entry.name}: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which teachers? Name some"),
+        (["biomedclp"], "no teacher 'biomedclp' in the zoo; did you mean 'biomedclip'?"),
+        (["biomedclip", "--variant", "huge"], "teacher 'biomedclip' has no variant 'huge'"),
+        (["biomedclip", "medclip", "--weights", "."], "--weights belong to one teacher, but 2 are named"),
+    ],
+)
+def test_mistaken_checks_are_explained(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = mmkd("teachers", "check", *arguments, env=without_weights(tmp_path))
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_doctor_answers(tmp_path: Path) -> None:
     found = json.loads(mmkd("doctor", "--json", cwd=tmp_path).stdout)
     assert int(found["processors"]) >= 1
     assert found["mmkd"]
 
 
-@pytest.mark.parametrize("name", ["", "run", *STAGES, "import-reference", "teachers", "datasets", "doctor"])
+TEACHERS = ("teachers", "teachers list", "teachers check", "teachers verify-reference")
+
+
+@pytest.mark.parametrize("name", ["", "run", *STAGES, "import-reference", *TEACHERS, "datasets", "doctor"])
 def test_help_explains_itself(name: str) -> None:
-    done = mmkd(*([name] if name else []), "--help", env={**os.environ, "COLUMNS": "100"})
+    done = mmkd(*name.split(), "--help", env={**os.environ, "COLUMNS": "100"})
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) > 6
 

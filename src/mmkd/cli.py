@@ -5,11 +5,13 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mmkd.errors import ConfigError, MmkdError
+from mmkd.commands import extract, features, teachers
+from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
+from mmkd.errors import MmkdError
 
 HELP = (
     "Turn many biomedical CLIP teachers into one student that is better than each of them, and prove it.\n\n"
@@ -23,26 +25,6 @@ HELP = (
 )
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. [default: runs/<recipe's file name>]")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Make stages anew whose recipe or inputs have changed.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-def _open(recipe: Path, out: Path | None, changes: list[str] | None, force: bool = False) -> Any:
-    from mmkd.recipe import load_recipe
-    from mmkd.run import Run
-
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError(
-            "torchrun started several processes, but this version works in one; start it without torchrun"
-        )
-    folder = (out or Path("runs") / recipe.stem).resolve()
-    return Run(load_recipe(recipe, folder, changes or []), folder, force)
 
 
 @app.command()
@@ -58,7 +40,7 @@ def run(
     from mmkd.progress import say
     from mmkd.run import folders, status
 
-    work = _open(recipe, out, changes, force)
+    work = open_run(recipe, out, changes, force)
     if dry_run:
         for stage, published in folders(work).items():
             for folder in published:
@@ -77,7 +59,6 @@ STAGE_HELP = {
     "world": "Write the embedded synthetic world (recipes that have a phantom section).",
     "specialists": "Train the recipe's own small teachers (recipes that have specialists).",
     "curate": "Read the sources, clean and check every pair, drop duplicates, split by group.",
-    "extract": "Compute every teacher's features of the corpus, each image decoded once.",
     "calibrate": "Measure how far each teacher can be trusted on which modality, and print the table.",
     "pretrain": "Stage 1: train the student on the captions.",
     "distill": "Stage 2: distil the teachers into the student; train the rivals it is compared with.",
@@ -92,7 +73,7 @@ def _add_stage(name: str) -> None:
         from mmkd import flow
         from mmkd.run import require
 
-        work = _open(recipe, out, changes, force)
+        work = open_run(recipe, out, changes, force)
         require(work, name)
         flow.STAGES[name](work)
 
@@ -101,6 +82,9 @@ def _add_stage(name: str) -> None:
 
 for _name in STAGE_HELP:
     _add_stage(_name)
+    if _name == "curate":  # commands are listed in the order of the flow
+        app.command("extract")(extract.extract)
+app.add_typer(features.app, name="features")
 
 
 @app.command("import-reference")
@@ -118,21 +102,7 @@ def import_reference(
     body(folder, out.resolve(), val, seed, force, Machine())
 
 
-@app.command()
-def teachers(
-    recipe: RecipeFile,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these teachers.")] = None,
-    out: Out = None,
-    check: Annotated[bool, typer.Option("--check", help="Load each one and try it on two images.")] = False,
-    as_json: Json = False,
-) -> None:
-    """List a recipe's teachers; with --check, load each one and report its dimension or what is missing."""
-    from mmkd.teachers.inspect import describe, print_teachers
-
-    rows = describe(_open(recipe, out, None).teachers, names or [], check)
-    print(json.dumps(rows, indent=1)) if as_json else print_teachers(rows)
-    if any(row.get("error") for row in rows):
-        raise typer.Exit(2)
+app.add_typer(teachers.app, name="teachers")
 
 
 @app.command()
@@ -140,7 +110,7 @@ def datasets(recipe: RecipeFile, out: Out = None, as_json: Json = False) -> None
     """List a recipe's evaluation data sets and count what is there."""
     from mmkd.evaluation.inspect import describe, print_datasets
 
-    rows = describe(_open(recipe, out, None).recipe.evaluate)
+    rows = describe(open_run(recipe, out, None).recipe.evaluate)
     print(json.dumps(rows, indent=1)) if as_json else print_datasets(rows)
     if any(row.get("error") for row in rows):
         raise typer.Exit(2)

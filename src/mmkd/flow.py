@@ -1,14 +1,15 @@
 """The main job, stage by stage: what each reads, what it writes, and under which name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmkd.errors import ModelError
 from mmkd.progress import say
 from mmkd.recipe import Recipe, SpecialistSettings
 from mmkd.run import Run, feature_names, status
 from mmkd.stage import Stage, complete, content_digest, digest_of
-from mmkd.teachers.settings import LOCAL, TeacherSpec
+from mmkd.teachers.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
 
 MODEL_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
 
@@ -45,11 +46,15 @@ def _curate(run: Run, settings: Any, name: str) -> None:
     complete(stage, lambda folder: body(settings, folder, recipe.machine, recipe.seed), run.force)
 
 
-def extract(run: Run) -> None:
-    """Corpus x teachers -> features."""
+def extract(run: Run, names: Sequence[str] = ()) -> None:
+    """Corpus x teachers -> features; of the named teachers only, if there are names; shared by torchrun's processes."""
+    from mmkd.distributed import join_world
     from mmkd.teachers.extract import extract as body
 
-    body(run.teachers, run.recipe.extract, run.out / "corpus", run.out / "features", run.recipe.machine, run.force)
+    recipe, out = run.recipe, run.out
+    specs = run.named_teachers(names)
+    with join_world() as world:
+        body(specs, recipe.extract, out / "corpus", out / "features", recipe.machine, run.force, world)
 
 
 def calibrate(run: Run) -> None:
@@ -128,6 +133,7 @@ def evaluate(run: Run) -> None:
         for t in runnable
         if t.model.startswith(LOCAL)
     }
+    digests |= {t.name: digest_of(out / "features" / t.name) for t in runnable if t.library == ZOO}
     stage = Stage(
         "evaluation",
         out / "evaluate",
@@ -198,15 +204,26 @@ STAGES: dict[str, Callable[[Run], None]] = {
 
 
 def preflight(run: Run) -> None:
-    """Load every teacher that the recipe does not train itself, so that a missing one stops the run before any work."""
-    if not run.recipe.teachers:
-        return
-    from mmkd.device import prepare
-    from mmkd.teachers.load import load_teacher
+    """Load every teacher that the recipe does not train itself, so that a missing one stops the run before any work.
 
-    device = prepare(run.recipe.machine)
-    for spec in run.recipe.teachers:
-        if spec.library == "reference" or status(run.out / "features" / spec.name) == "complete":
-            continue
-        teacher = load_teacher(spec, device)
+    Raises ModelError that says of all of them at once what is missing.
+    """
+    from mmkd.device import prepare
+    from mmkd.teachers.load import identity, load_teacher
+
+    todo = [
+        spec
+        for spec in run.recipe.teachers
+        if spec.library != REFERENCE and status(run.out / "features" / spec.name) != "complete"
+    ]
+    missing = []
+    for spec in todo:
+        try:
+            identity(spec)
+        except ModelError as error:
+            missing.append(str(error))
+    if missing:
+        raise ModelError("\n".join(missing))
+    for spec in todo:
+        teacher = load_teacher(spec, prepare(run.recipe.machine))
         say(f"teacher {spec.name}: {teacher.dim} dimensions, licence {spec.licence}")

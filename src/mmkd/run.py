@@ -10,6 +10,7 @@ from mmkd.recipe import Recipe
 from mmkd.settings import Settings
 from mmkd.stage import MANIFEST, Stage, digest_of
 from mmkd.teachers.settings import LOCAL, TeacherSpec
+from mmkd.validation import nearest
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class Run:
             for one in self.recipe.specialists
         ]
         return [*self.recipe.teachers, *trained]
+
+    def named_teachers(self, names: Sequence[str]) -> list[TeacherSpec]:
+        """The named teachers, all without names. Raises ConfigError for a name that the recipe does not have."""
+        known = {teacher.name: teacher for teacher in self.teachers}
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"no teacher {name!r} in the recipe; {nearest(name, list(known))}")
+        return [known[name] for name in names or known]
 
     @property
     def students(self) -> dict[str, Path]:

@@ -1,0 +1,36 @@
+"""Options that several commands share, and the run that they open. Nothing heavy is imported here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmkd.distributed import processes
+from mmkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmkd.run import Run
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. [default: runs/<recipe's file name>]")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Make stages anew whose recipe or inputs have changed.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def open_run(
+    recipe: Path, out: Path | None, changes: list[str] | None, force: bool = False, several: bool = False
+) -> "Run":
+    """The run of a recipe. several: whether the command knows what to do under torchrun; others refuse it."""
+    from mmkd.recipe import load_recipe
+    from mmkd.run import Run
+
+    if processes() > 1 and not several:
+        raise ConfigError(
+            "torchrun started several processes, but this command works in one (only 'mmkd extract' is shared by "
+            "several yet); start it without torchrun"
+        )
+    folder = (out or Path("runs") / recipe.stem).resolve()
+    return Run(load_recipe(recipe, folder, changes or []), folder, force)
