@@ -175,7 +175,7 @@ def test_a_missing_teacher_stops_the_run_before_any_work(tmp_path: Path) -> None
     recipe.write_text(recipe.read_text() + '\n[[teachers]]\nname = "gone"\nmodel = "local-dir:nowhere"\n')
     done = mmkd("run", recipe, "--out", tmp_path / "run")
     assert done.returncode == 2
-    assert "no open_clip_config.json found" in done.stderr
+    assert f"teacher 'gone': no folder {tmp_path / 'nowhere'}; check the path" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -113,5 +113,5 @@ def test_the_readmes_recipe_is_valid(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     text = readme.split("```toml\n", 1)[1].split("```", 1)[0]
     recipe = load_text(tmp_path, text)
-    assert [teacher.name for teacher in recipe.teachers] == ["biomedclip"]
+    assert [teacher.name for teacher in recipe.teachers] == ["biomedclip", "quiltnet", "plip"]
     assert len(text.strip().splitlines()) <= 12

@@ -4,9 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmkd.cli import main
+from mmkd.corpus.schema import Corpus
 from mmkd.teachers.settings import TeacherSpec
 
 RECIPE = """
@@ -80,7 +82,9 @@ def test_the_plan_prints_rows_bytes_and_time_and_does_nothing(
 ) -> None:
     assert mmkd(monkeypatch, recipe, "--dry-run", "--rows", "2900000", "--tflops", "300") == 0
     said = capsys.readouterr().out
-    assert "2,900,000 pairs, 0.2 KB each: 0.5" in said or "2,900,000 pairs, 0.2 KB each: 0.6" in said
+    ids = Corpus(recipe.parent / "out" / "corpus").take(np.arange(120)).column("id").to_pylist()
+    size = 2 * 2 * (8 + 24) + 2 * (sum(map(len, ids)) / 120 + 8.5)  # vectors of both sides; ids, offsets, validity
+    assert f"2,900,000 pairs, {size / 1e3:.1f} KB each: {2.9e6 * size / 1e9:.2f} GB" in said
     assert "one process on cpu, as measured now:" in said
     assert "a machine that sustains 300 TFLOP/s:" in said
     assert folders(recipe) == set()
