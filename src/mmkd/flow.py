@@ -117,8 +117,8 @@ def distill(run: Run) -> None:
 
 def evaluate(run: Run) -> None:
     """Teachers and students on every card."""
-    from mmkd.evaluation.evaluate import card_fingerprints
     from mmkd.evaluation.evaluate import evaluate as body
+    from mmkd.evaluation.evaluate import open_data_sets
 
     recipe, out = run.recipe, run.out
     settings = recipe.evaluate
@@ -134,15 +134,18 @@ def evaluate(run: Run) -> None:
         if t.model.startswith(LOCAL)
     }
     digests |= {t.name: digest_of(out / "features" / t.name) for t in runnable if t.library == ZOO}
+    data_sets = open_data_sets(settings)
     stage = Stage(
         "evaluation",
         out / "evaluate",
         {**run.plain(settings), "seed": recipe.seed, "models": [run.plain(model) for model in models]},
-        {**digests, **card_fingerprints(settings)},
+        {**digests, **{data_set.card.id: data_set.digest for data_set in data_sets}},
         ("*.jsonl", "predictions/**/*.parquet"),
     )
     names = [teacher.name for teacher in runnable]
-    complete(stage, lambda folder: body(settings, models, names, folder, recipe.machine, recipe.seed), run.force)
+    complete(
+        stage, lambda folder: body(settings, data_sets, models, names, folder, recipe.machine, recipe.seed), run.force
+    )
 
 
 def report(run: Run) -> None:

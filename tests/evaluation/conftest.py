@@ -24,8 +24,8 @@ def models() -> list[TeacherSpec]:
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluateSettings:
     """Two data sets of squares and one of pairs; models load as `ColourModel`."""
-    monkeypatch.setattr("mmkd.evaluation.embed.load_teacher", ColourModel)
+    monkeypatch.setattr("mmkd.evaluation.encoders.load_teacher", ColourModel)
     monkeypatch.setattr(ColourModel, "loaded", [])
     squares = [write_squares(tmp_path / name, name, 12, seed) for seed, name in enumerate(("ct", "mri"))]
     cards = [*squares, write_pairs(tmp_path / "pairs", squares[0])]
-    return EvaluateSettings(cards=cards, bootstrap=200, batch_size=7)
+    return EvaluateSettings(cards=cards, bootstrap=200, batch_size=7, nulls=[])

@@ -10,10 +10,12 @@ from colour_world import MACHINE, TEACHERS, ColourModel
 from mmkd.errors import ConfigError, DataError, ModelError
 from mmkd.evaluation.data_set import DecodedImages
 from mmkd.evaluation.embeddings import embeddings_path, read_embeddings
-from mmkd.evaluation.evaluate import card_fingerprints, evaluate
+from mmkd.evaluation.evaluate import evaluate, open_data_sets
 from mmkd.evaluation.predictions import predictions_of
 from mmkd.evaluation.results import by_modality, read_comparisons, read_results
-from mmkd.evaluation.settings import EvaluateSettings
+from mmkd.evaluation.samples import FileImage
+from mmkd.evaluation.settings import NULLS, EvaluateSettings
+from mmkd.teachers.load import load_teacher
 from mmkd.teachers.settings import TeacherSpec
 
 ALL = ["blind-red", "blind-blue", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]
@@ -22,7 +24,7 @@ ALL = ["blind-red", "blind-blue", "best_teacher", "teachers_concat", "stage1", "
 def test_evaluate_leaves_results_that_say_who_is_best(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    counts = evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    counts = evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     rows = read_results(tmp_path / "out")
     assert counts == {"models": 5, "data_sets": 3, "samples": 108, "predictions": 18, "results": len(rows)}
     accuracy = by_modality(rows, "zero_shot", "accuracy")
@@ -42,7 +44,7 @@ def test_evaluate_leaves_results_that_say_who_is_best(
 def test_best_teacher_is_the_better_one_and_says_which(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     rows = {
         (row.model, row.dataset, row.metric): row for row in read_results(tmp_path / "out") if row.dataset != "mean"
     }
@@ -56,10 +58,10 @@ def test_best_teacher_is_the_better_one_and_says_which(
 def test_a_second_run_loads_no_model_and_gives_the_same_bytes(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     first = (tmp_path / "out/results.jsonl").read_bytes()
     ColourModel.loaded.clear()
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     assert ColourModel.loaded == []
     assert (tmp_path / "out/results.jsonl").read_bytes() == first
 
@@ -68,25 +70,33 @@ def test_a_killed_run_goes_on_from_the_embeddings_it_has(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
     broken = models[2].model_copy(update={"model": "colours:nan"})
-    with pytest.raises(ModelError, match=r"stage1 on squares_ct: image: the embedding of 'red/000\.png' is not finite"):
-        evaluate(settings, [*models[:2], broken, *models[3:]], TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    with pytest.raises(ModelError, match=r"stage1 on squares_ct: image: .*red/000\.png.* is not finite"):
+        evaluate(
+            settings,
+            open_data_sets(settings),
+            [*models[:2], broken, *models[3:]],
+            TEACHERS,
+            tmp_path / "out",
+            MACHINE,
+            seed=0,
+        )
     assert not (tmp_path / "out/results.jsonl").exists()
     ColourModel.loaded.clear()
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     assert ColourModel.loaded == ["stage1", "mmkd", "student"]
 
 
 def test_other_pixels_or_another_model_are_embedded_anew(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     ColourModel.loaded.clear()
     changed = [*models[:-1], models[-1].model_copy(update={"model": "colours:0.1"})]
-    evaluate(settings, changed, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), changed, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     assert ColourModel.loaded == ["student"]
-    before = card_fingerprints(settings)
+    before = {one.card.id: one.digest for one in open_data_sets(settings)}
     (tmp_path / "mri/test/red/000.png").write_bytes((tmp_path / "mri/test/red/001.png").read_bytes())
-    assert {name for name, digest in card_fingerprints(settings).items() if digest != before[name]} == {"squares_mri"}
+    assert {one.card.id for one in open_data_sets(settings) if one.digest != before[one.card.id]} == {"squares_mri"}
 
 
 def test_embeddings_are_unit_vectors_and_do_not_depend_on_batches(
@@ -94,20 +104,20 @@ def test_embeddings_are_unit_vectors_and_do_not_depend_on_batches(
 ) -> None:
     for size in (5, 64):
         sized = settings.model_copy(update={"batch_size": size})
-        evaluate(sized, models[:1], [], tmp_path / str(size), MACHINE, seed=0)
+        evaluate(sized, open_data_sets(sized), models[:1], [], tmp_path / str(size), MACHINE, seed=0)
     small, large = (
         read_embeddings(embeddings_path(tmp_path / size, "squares_ct", "blind-red")) for size in ("5", "64")
     )
-    np.testing.assert_allclose(np.linalg.norm(small.image_ND, axis=1), 1.0, rtol=1e-6)
-    np.testing.assert_allclose(small.image_ND, large.image_ND, rtol=1e-5)
-    assert small.image_ND.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(small.image_ID, axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(small.image_ID, large.image_ID, rtol=1e-5)
+    assert small.image_ID.dtype == np.float32
     assert small.texts == [text for name in ("red", "green", "blue") for text in (f"a {name} square", name)]
 
 
 def test_predictions_keep_every_sample_with_its_scores(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
     by_set = list(predictions_of(tmp_path / "out", "zero_shot"))
     assert [sorted(found) for found in by_set] == [sorted(set(ALL) - {"best_teacher"})] * 2
     student = by_set[0]["student"]
@@ -131,7 +141,7 @@ def test_names_that_cannot_be_told_apart_are_refused(
 ) -> None:
     specs = [TeacherSpec(name=name, model="colours:0") for name in names]
     with pytest.raises(ConfigError, match=told):
-        evaluate(settings, specs, teachers, tmp_path / "out", MACHINE, seed=0)
+        evaluate(settings, open_data_sets(settings), specs, teachers, tmp_path / "out", MACHINE, seed=0)
 
 
 def test_an_unreadable_image_is_named_and_nothing_is_dropped(
@@ -139,11 +149,11 @@ def test_an_unreadable_image_is_named_and_nothing_is_dropped(
 ) -> None:
     (tmp_path / "mri/test/blue/003.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"mri/test/blue/003\.png: not readable as an image"):
-        evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+        evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
 
 
 def test_decoded_images_are_kept_up_to_the_limit(settings: EvaluateSettings, tmp_path: Path) -> None:
-    path = tmp_path / "ct/test/red/000.png"
+    path = FileImage(tmp_path / "ct/test/red/000.png")
     keeping, forgetting = DecodedImages(limit_mb=1), DecodedImages(limit_mb=0)
     assert keeping.get(path) is keeping.get(path)
     assert forgetting.get(path) is not forgetting.get(path)
@@ -152,23 +162,51 @@ def test_decoded_images_are_kept_up_to_the_limit(settings: EvaluateSettings, tmp
 def test_without_student_or_teachers_there_is_nothing_to_compare(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    evaluate(settings, models[2:3], [], tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models[2:3], [], tmp_path / "out", MACHINE, seed=0)
     assert {row.model for row in read_results(tmp_path / "out")} == {"stage1"}
     assert read_comparisons(tmp_path / "out") == []
+
+
+def test_finished_combinations_are_not_predicted_again_and_changed_ones_are(
+    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
+) -> None:
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    files = sorted((tmp_path / "out/predictions").rglob("*.parquet"))
+    before = {path: path.stat().st_mtime_ns for path in files}
+    changed = [*models[:-1], models[-1].model_copy(update={"model": "colours:0.1"})]
+    evaluate(settings, open_data_sets(settings), changed, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    written = {path.stem for path in files if path.stat().st_mtime_ns != before[path]}
+    assert written == {"student"}
+
+
+def test_encoders_that_know_nothing_stand_beside_the_models(
+    settings: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmkd.evaluation.encoders.load_teacher", load_teacher)
+    nulled = settings.model_copy(update={"nulls": list(NULLS)})
+    evaluate(nulled, open_data_sets(nulled), tiny_teachers, ["narrow", "wide"], tmp_path / "out", MACHINE, seed=0)
+    found = {row.model for row in read_results(tmp_path / "out")}
+    assert {"chance", "random_weights"} <= found
+    assert "colour_and_size" not in found, "it cannot read prompts or captions"
+    shuffled, plain = (
+        read_embeddings(embeddings_path(tmp_path / "out", "squares_ct", name)) for name in ("random_weights", "narrow")
+    )
+    assert shuffled.image_ID.shape == plain.image_ID.shape
+    assert not np.allclose(shuffled.image_ID, plain.image_ID)
 
 
 def test_models_of_an_earlier_run_do_not_enter_the_results(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
-    evaluate(settings, models[-1:], [], tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    evaluate(settings, open_data_sets(settings), models[-1:], [], tmp_path / "out", MACHINE, seed=0)
     assert {row.model for row in read_results(tmp_path / "out")} == {"student"}
 
 
 def test_rows_are_plain_json_with_all_that_places_a_number(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    evaluate(settings, models, TEACHERS, tmp_path / "out", MACHINE, seed=4)
+    evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=4)
     rows = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
     keys = {"model", "dataset", "modality", "task", "metric", "value", "low", "high", "n", "seed", "protocol"}
     assert all(keys <= set(row) for row in rows)

@@ -1,16 +1,19 @@
 """The data-set card: everything the evaluation knows of a data set, as one TOML file."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, StringConstraints, model_validator
 
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
-from mmkd.settings import RecipePath, Settings
+from mmkd.evaluation.layouts import Layout
+from mmkd.evaluation.samples import Split
+from mmkd.settings import Settings
 
 MIXED = "mixed"  # several modalities in one gallery
 
-SampleField = Literal["id", "image", "caption", "label", "group"]
 Prompt = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Access = Literal["open", "registration", "request", "restricted", "unverified"]
 
 
 def _modality(name: str) -> str:
@@ -20,67 +23,63 @@ def _modality(name: str) -> str:
     return name
 
 
-class FoldersLayout(Settings):
-    """A folder per class with its images at any depth.
-
-    groups: a CSV, TSV, JSONL or Parquet table with the columns `file` (relative to the folder of that table) and
-    `group` (patient, smear, lesion) of every image; without it images count as independent.
-    """
-
-    reader: Literal["folders"]
-    path: RecipePath
-    groups: RecipePath | None = None
-
-
-class TableLayout(Settings):
-    """A CSV, TSV, JSONL or Parquet table with a row per sample; image paths are relative to the table's folder.
-
-    columns: our field (id, image, caption, label, group) -> the table's column, where the names differ.
-    only: column -> accepted values, as the table spells them; other rows do not belong to the data set.
-    """
-
-    reader: Literal["table"]
-    path: RecipePath
-    columns: dict[SampleField, str] = Field(default_factory=dict)
-    only: dict[str, list[str]] = Field(default_factory=dict)
-
-
-class CorpusLayout(Settings):
-    """A split of a corpus folder that `mmkd curate` made: its images and captions, grouped as it groups them."""
-
-    reader: Literal["corpus"]
-    path: RecipePath
-    split: Literal["train", "val"] = "val"
-
-
 class ClassPrompts(Settings):
-    """A class: its name, the folder (or value of the column `label`) that marks it, and the texts that stand for it."""
+    """A class: its name, the folder (or value, or one-hot column) that marks it, and the texts that stand for it.
+
+    The texts may be left out on cards that are never asked zero-shot.
+    """
 
     name: str = Field(min_length=1)
     folder: str = ""
-    prompts: list[Prompt] = Field(min_length=1)
+    prompts: list[Prompt] = []
 
     @property
     def marker(self) -> str:
         return self.folder or self.name
 
 
+class Tiles(Settings):
+    """How whole slides are cut. side: pixels of a tile at `mpp` micrometres a pixel; most: tiles of a slide, evenly
+    spread over its tissue. tissue: least share of a tile that is no background."""
+
+    side: int = Field(224, ge=16)
+    mpp: PositiveFloat = 0.5
+    most: int = Field(512, ge=1)
+    tissue: float = Field(0.5, ge=0.0, le=1.0)
+
+
 class Card(Settings):
     """A data set. The label of a class is its place in `classes`, and that order stands nowhere else.
 
-    warning: what a reader of the results must know (leaks, shortcuts, noise); it goes into every result row.
+    multi_label: a sample may have several classes or none. access: what one must do to get the data. source: where they
+    are to be had. counts: samples of each split as published; `mmkd datasets check` compares. overlaps: ids of cards
+    that share pictures, patients or origin. seen_by: teachers of the zoo that were or may have been trained on it.
+    unverified: keys of this card that no source at hand confirms. warning: what a reader of the results must know
+    (leaks, shortcuts, noise); it goes into every result row. subgroups: columns whose values make rows of their own.
+    answer_templates: for closed questions without training, texts with `{question}` and `{answer}`. covariates: name of
+    a predictor -> columns of the table that a Cox model of it reads.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     modality: Annotated[str, AfterValidator(_modality)]
     tasks: list[str] = Field(min_length=1)
     licence: str
-    layout: Annotated[FoldersLayout | TableLayout | CorpusLayout, Field(discriminator="reader")]
+    layout: Annotated[Layout, Field(discriminator="reader")]
     classes: list[ClassPrompts] = Field(default_factory=list)
+    multi_label: bool = False
     organ: str = ""
     source: str = ""
+    access: Access = "unverified"
     citation: str = ""
+    counts: Mapping[Split, int] = Field(default_factory=dict)
+    overlaps: list[str] = []
+    seen_by: list[str] = []
+    unverified: list[str] = []
     warning: str = ""
+    subgroups: list[str] = []
+    answer_templates: list[Prompt] = []
+    covariates: dict[str, list[str]] = Field(default_factory=dict)
+    tiles: Tiles = Tiles()
 
     @model_validator(mode="after")
     def _distinct(self) -> "Card":
@@ -92,4 +91,11 @@ class Card(Settings):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} must be distinct, found twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _known_keys(self) -> "Card":
+        strangers = sorted(set(self.unverified) - set(type(self).model_fields))
+        if strangers:
+            raise ValueError(f"unverified names keys of this card, found {', '.join(strangers)}")
         return self

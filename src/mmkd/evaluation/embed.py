@@ -1,4 +1,4 @@
-"""The images and texts of the data sets, embedded by one model and kept on disk; N samples, T texts, D dimensions."""
+"""Pictures and texts of the data sets, embedded by one model and kept on disk; I pictures, T texts, D dimensions."""
 
 import hashlib
 import json
@@ -14,19 +14,16 @@ import torch
 from mmkd.errors import ModelError
 from mmkd.evaluation.data_set import DataSet, DecodedImages
 from mmkd.evaluation.embeddings import Embeddings, embeddings_path, is_made_from, normalised, write_embeddings
+from mmkd.evaluation.encoders import Candidate, Encoder
+from mmkd.evaluation.samples import ImageRef
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.progress import say, track
-from mmkd.stage import content_digest
-from mmkd.teachers.load import identity, load_teacher
-from mmkd.teachers.settings import TeacherSpec
-from mmkd.teachers.teacher import Teacher
 
 T = TypeVar("T")
-LOCAL = "local-dir:"
 
 
 def embed(
-    spec: TeacherSpec,
+    candidate: Candidate,
     data_sets: Sequence[DataSet],
     folder: Path,
     device: torch.device,
@@ -36,49 +33,56 @@ def embed(
 ) -> None:
     """Write the embeddings file of every data set that has none yet; the model is loaded only if one is missing.
 
-    Raises DataError for an unreadable image and ModelError when the model does not load or its output is not finite.
+    Raises DataError for an unreadable picture and ModelError when the model does not load or its output is not finite.
     """
-    local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
-    weights = content_digest(local, ("*.safetensors", "*.json")) if local else identity(spec)
-    teacher: Teacher | None = None
+    encoder: Encoder | None = None
     for data_set in data_sets:
-        path = embeddings_path(folder, data_set.card.id, spec.name)
-        facts = json.dumps([spec.model_dump(), weights, data_set.digest])
-        made_from = hashlib.sha256(facts.encode()).hexdigest()
+        path = embeddings_path(folder, data_set.card.id, candidate.name)
+        made_from = made_from_digest(candidate, data_set)
         if not is_made_from(path, made_from):
-            teacher = teacher or load_teacher(spec, device)
-            write_embeddings(path, embed_data_set(teacher, data_set, images, batch_size, workers), made_from)
-    if teacher is None:
-        say(f"evaluate: {spec.name}: embeddings are there already")
+            encoder = encoder or candidate.load(device)
+            label = f"{candidate.name} on {data_set.card.id}"
+            write_embeddings(path, embed_data_set(encoder, data_set, images, batch_size, workers, label), made_from)
+    if encoder is None:
+        say(f"evaluate: {candidate.name}: embeddings are there already")
+
+
+def made_from_digest(candidate: Candidate, data_set: DataSet) -> str:
+    """Of a model and a data set."""
+    return hashlib.sha256(json.dumps([candidate.digest, data_set.digest]).encode()).hexdigest()
 
 
 def embed_data_set(
-    teacher: Teacher, data_set: DataSet, images: DecodedImages, batch_size: int, workers: int
+    encoder: Encoder, data_set: DataSet, images: DecodedImages, batch_size: int, workers: int, label: str
 ) -> Embeddings:
-    """L2-normalised float32 embeddings of the samples' images and of the data set's texts."""
-    names = [sample.id for sample in data_set.samples]
-    label = f"{teacher.name} on {data_set.card.id}"
-    batches = _image_batches(teacher, data_set, images, batch_size, workers)
-    shown = track(batches, label, len(names), "images", weight=batch_size)
-    image_ND = torch.cat([teacher.encode_images(image_BCHW) for image_BCHW in shown])
-    text_TD = torch.cat([teacher.encode_texts(batch) for batch in _chunks(data_set.texts, batch_size)])
-    return Embeddings(
-        _finite(image_ND, f"{label}: image", names), _finite(text_TD, f"{label}: text", data_set.texts), data_set.texts
-    )
+    """L2-normalised float32 embeddings of the data set's distinct pictures and texts.
+
+    An encoder that cannot read has no texts.
+    """
+    batches = _image_batches(encoder, data_set.images, images, batch_size, workers)
+    shown = track(batches, label, len(data_set.images), "images", weight=batch_size)
+    parts = [encoder.encode_images(prepared) for prepared in shown]
+    image_ID = torch.cat(parts) if parts else torch.empty(0, 0)
+    text_parts = [encoder.encode_texts(batch) for batch in _chunks(data_set.texts, batch_size)]
+    known = [part for part in text_parts if part is not None]
+    texts = data_set.texts if len(known) == len(text_parts) else []
+    text_TD = torch.cat(known) if known else torch.empty(0, image_ID.shape[1])
+    names = [str(image) for image in data_set.images]
+    return Embeddings(_finite(image_ID, f"{label}: image", names), _finite(text_TD, f"{label}: text", texts), texts)
 
 
 def _image_batches(
-    teacher: Teacher, data_set: DataSet, images: DecodedImages, batch_size: int, workers: int
+    encoder: Encoder, references: Sequence[ImageRef], images: DecodedImages, batch_size: int, workers: int
 ) -> Iterator[torch.Tensor]:
-    """uint8 (B, C, H, W), at the size of the model; threads prepare the next batch while it works on this one."""
-    paths = [sample.image for sample in data_set.samples]
+    """(B, ...), as `encoder.prepare` makes them; threads prepare the next batch while the model works on this one."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         ahead: deque[Iterator[torch.Tensor]] = deque()
-        for batch in _chunks(paths, batch_size):
-            ahead.append(pool.map(lambda path: teacher.transform.pixels(images.get(path)), batch))
+        for batch in _chunks(references, batch_size):
+            ahead.append(pool.map(lambda reference: encoder.prepare(images.get(reference)), batch))
             if len(ahead) > 1:
                 yield torch.stack(list(ahead.popleft()))
-        yield torch.stack(list(ahead.popleft()))
+        while ahead:
+            yield torch.stack(list(ahead.popleft()))
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -1,4 +1,4 @@
-"""What one model makes of one data set, in memory and as a safetensors file; N samples, T texts, D dimensions."""
+"""What one model makes of one data set, in memory and as a safetensors file; I pictures, T texts, D dimensions."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,9 @@ from mmkd.stage import atomic_file
 
 @dataclass(frozen=True)
 class Embeddings:
-    """L2-normalised float32: the images in the order of the samples, and every distinct text."""
+    """L2-normalised float32: the distinct pictures in the order of the data set, and every distinct text."""
 
-    image_ND: Array
+    image_ID: Array
     text_TD: Array
     texts: list[str]
 
@@ -46,7 +46,7 @@ def embeddings_path(folder: Path, card_id: str, model: str) -> Path:
 
 def write_embeddings(path: Path, embeddings: Embeddings, made_from: str) -> None:
     """Write the file whole or not at all. made_from: digest of the model and the data set."""
-    tensors = {"image": embeddings.image_ND, "text": embeddings.text_TD}
+    tensors = {"image": embeddings.image_ID, "text": embeddings.text_TD}
     metadata = {"made_from": made_from, "texts": json.dumps(embeddings.texts)}
     with atomic_file(path) as stream:
         stream.write(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata))

@@ -5,8 +5,8 @@ from typing import Any
 
 from mmkd.errors import DataError
 from mmkd.evaluation.card import Card
-from mmkd.evaluation.catalog import load_cards
-from mmkd.evaluation.readers import read_samples
+from mmkd.evaluation.cards import load_cards
+from mmkd.evaluation.readers.read import read_samples
 from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.progress import table_width
 

@@ -13,6 +13,9 @@ from mmkd.stage import atomic_file
 
 RESULTS = "results.jsonl"
 COMPARISONS = "comparisons.jsonl"
+RANKINGS = "rankings.jsonl"
+ALL = "all"  # the subset of all samples
+CLEAN = "clean"  # the subset without samples that lie near training pictures
 MEAN = "mean"  # as data set and modality: over all data sets of a task, each counting once
 
 STUDENT = "student"
@@ -26,7 +29,8 @@ class Result:
     """One metric of one model on one data set, with its interval; shares in 0..1. n: samples.
 
     dataset and modality are "mean" for the mean over all data sets of the task; dataset alone is "mean" for the mean
-    over those of one modality. low, high: None where no replicate was defined.
+    over those of one modality. low, high: None where no replicate was defined. subset: "all", "clean" (without what
+    lies near training data) or "column=value" of a subgroup.
     """
 
     model: str
@@ -41,11 +45,16 @@ class Result:
     seed: int
     protocol: str
     note: str = ""
+    subset: str = ALL
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`model` minus `rival` on the same draws. p: two-sided, of no difference."""
+    """`model` minus `rival` on the same draws. p: two-sided, of no difference, from the bootstrap.
+
+    p_holm: the same, adjusted over all rivals and data sets of the task; None outside the family (other metrics, means,
+    subsets). p_exact: of the test `exact` ("DeLong", "McNemar") where one is defined, None elsewhere.
+    """
 
     model: str
     rival: str
@@ -58,12 +67,36 @@ class Comparison:
     high: float | None
     p: float
     n: int
+    p_holm: float | None = None
+    exact: str = ""
+    p_exact: float | None = None
+    subset: str = ALL
 
 
-Row = TypeVar("Row", Result, Comparison)
+@dataclass(frozen=True)
+class Ranking:
+    """All models over the data sets of a task, best first, as a critical-difference diagram shows them.
+
+    mean_ranks: 1 is best. statistic, p: Friedman's test. difference: mean ranks this far apart differ (Nemenyi).
+    alike: largest groups of models that do not. p_signed_rank: Wilcoxon for each pair, Holm-adjusted; models x models.
+    """
+
+    task: str
+    metric: str
+    models: list[str]
+    data_sets: int
+    mean_ranks: list[float]
+    statistic: float
+    p: float
+    difference: float
+    alike: list[list[str]]
+    p_signed_rank: list[list[float]]
 
 
-def write_rows(path: Path, rows: Iterable[Result | Comparison]) -> None:
+Row = TypeVar("Row", Result, Comparison, Ranking)
+
+
+def write_rows(path: Path, rows: Iterable[Result | Comparison | Ranking]) -> None:
     """Write one JSON object a line, the whole file or nothing."""
     with atomic_file(path) as stream:
         for row in rows:
@@ -78,6 +111,11 @@ def read_results(folder: Path) -> list[Result]:
 def read_comparisons(folder: Path) -> list[Comparison]:
     """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no comparison."""
     return _read(folder / COMPARISONS, Comparison)
+
+
+def read_rankings(folder: Path) -> list[Ranking]:
+    """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no ranking."""
+    return _read(folder / RANKINGS, Ranking)
 
 
 def _read(path: Path, row_class: type[Row]) -> list[Row]:

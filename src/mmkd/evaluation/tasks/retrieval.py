@@ -6,9 +6,10 @@ import numpy as np
 
 from mmkd.errors import DataError
 from mmkd.evaluation.card import Card
-from mmkd.evaluation.embeddings import Embeddings
-from mmkd.evaluation.readers import Sample
+from mmkd.evaluation.predictions import Predicted
+from mmkd.evaluation.samples import Sample
 from mmkd.evaluation.statistics.metrics import Array, median, recall_at
+from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.task import Columns, Task
 
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -41,7 +42,7 @@ def _complaint(card: Card) -> str:
 
 
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
-    return [_caption(sample) for sample in samples]
+    return [_caption(sample) for sample in samples if sample.split == "test"]
 
 
 def _caption(sample: Sample) -> str:
@@ -50,18 +51,18 @@ def _caption(sample: Sample) -> str:
     return sample.caption
 
 
-def _predict(card: Card, samples: Sequence[Sample], members: Sequence[Embeddings]) -> dict[str, Array]:
-    captions = _texts(card, samples)
+def _predict(subject: Subject) -> Predicted:
+    samples = subject.split("test")
+    captions = [_caption(sample) for sample in samples]
     codes = {caption: code for code, caption in enumerate(dict.fromkeys(captions))}
     key_N = np.array([codes[caption] for caption in captions])
-    # Unit vectors side by side, scaled so that their product is the mean of the members' cosines.
-    image_ND = np.concatenate([member.image_ND for member in members], axis=1) / np.float32(np.sqrt(len(members)))
-    text_ND = np.concatenate([member.of_texts(captions) for member in members], axis=1)
-    text_ND = text_ND / np.float32(np.sqrt(len(members)))
-    return {
+    image_ND, text_ND = subject.of_images(samples), subject.of_texts(captions)
+    columns = {
         "image_to_text_rank": best_positive_ranks(image_ND, text_ND, key_N),
         "text_to_image_rank": best_positive_ranks(text_ND, image_ND, key_N),
     }
+    # pairs with one caption are not independent queries
+    return Predicted.of(samples, columns, [sample.group or _caption(sample) for sample in samples])
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
@@ -83,8 +84,6 @@ TASK = Task(
     title="Retrieval",
     complaint=_complaint,
     texts=_texts,
-    group=lambda sample: sample.group or _caption(sample),  # pairs with one caption are not independent queries
-    labels=lambda columns: None,
     predict=_predict,
     measure=_measure,
     primary="mean_recall",

@@ -1,15 +1,24 @@
-"""What every task answers; N samples, B bootstrap replicates."""
+"""What every task answers; N rows of predictions, B bootstrap replicates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmkd.evaluation.card import Card
-from mmkd.evaluation.embeddings import Embeddings
-from mmkd.evaluation.readers import Sample
+from mmkd.evaluation.predictions import Predicted
+from mmkd.evaluation.samples import ImageRef, Sample
 from mmkd.evaluation.statistics.metrics import Array
+from mmkd.evaluation.subject import Subject
 
 Columns = Mapping[str, Array]
-"""What is predicted for each sample: column name -> (N,)."""
+"""What is predicted for each row: column name -> (N,)."""
+
+
+def _nothing(*_: object) -> list[str]:
+    return []
+
+
+def _no_images(*_: object) -> list[ImageRef]:
+    return []
 
 
 @dataclass(frozen=True)
@@ -18,21 +27,25 @@ class Task:
 
     title: as tables and figures print it.
     complaint: what the card lacks for this task, or "".
-    texts: what a model must embed besides the images.
-    group: what a sample is resampled with, or "". labels: the classes that resampling keeps apart, or None.
-    predict: from the embeddings of the members of an ensemble (one for a plain model) to columns of a prediction file.
-    measure: from such columns and weights (B, N) to metrics, each (B,). primary: the one that ranks models.
+    predict: one model (or an ensemble) on one data set -> rows of predictions; the same rows for every model.
+    measure: from their columns and weights (B, N) to metrics, each (B,). primary: the one that ranks models.
+    labels: the classes that resampling keeps apart, or None.
+    texts: what a model must embed besides the pictures. images: pictures to embed that belong to no sample.
+    needs_texts, needs_images: models without a text tower, or data without pictures, are left out.
+    own_models: predictors that the card brings itself, such as sets of clinical covariates; they need no embeddings.
     lower_is_better: the metrics of which the lowest is best.
     protocol: the definitions a reader needs to compare the numbers with others'.
     """
 
     title: str
     complaint: Callable[[Card], str]
-    texts: Callable[[Card, Sequence[Sample]], list[str]]
-    group: Callable[[Sample], str]
-    labels: Callable[[Columns], Array | None]
-    predict: Callable[[Card, Sequence[Sample], Sequence[Embeddings]], dict[str, Array]]
+    predict: Callable[[Subject], Predicted]
     measure: Callable[[Columns, Array], dict[str, Array]]
     primary: str
     protocol: str
+    labels: Callable[[Columns], Array | None] = lambda columns: None
+    texts: Callable[[Card, Sequence[Sample]], list[str]] = _nothing
+    images: Callable[[Card, Sequence[Sample]], list[ImageRef]] = _no_images
+    needs_texts: bool = True
+    own_models: Callable[[Card, Sequence[Sample]], list[str]] = _nothing
     lower_is_better: tuple[str, ...] = ()

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmkd.evaluation.card import Card
-from mmkd.evaluation.embeddings import Embeddings, normalised
-from mmkd.evaluation.readers import Sample
+from mmkd.evaluation.embeddings import normalised
+from mmkd.evaluation.predictions import Predicted
+from mmkd.evaluation.samples import Sample
 from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
 from mmkd.evaluation.statistics.ranking import auc
+from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.task import Columns, Task
 
 SCORE = "score:"  # prefix of the columns, one per class in the card's order: `score:<class name>`
@@ -32,15 +34,16 @@ def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
     return [prompt for entry in card.classes for prompt in entry.prompts]
 
 
-def _predict(card: Card, samples: Sequence[Sample], members: Sequence[Embeddings]) -> dict[str, Array]:
+def _predict(subject: Subject) -> Predicted:
     """The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean."""
+    samples = subject.split("test")
     scores = []
-    for member in members:
-        class_CD = np.stack([class_embedding(member.of_texts(entry.prompts)) for entry in card.classes])
-        scores.append(class_scores(member.image_ND, class_CD))
+    for member in subject.alone():
+        class_CD = np.stack([class_embedding(member.of_texts(entry.prompts)) for entry in subject.card.classes])
+        scores.append(class_scores(member.of_images(samples), class_CD))
     score_NC = np.stack(scores).mean(axis=0)
-    columns = {f"{SCORE}{entry.name}": score_NC[:, c] for c, entry in enumerate(card.classes)}
-    return {"label": np.array([sample.label for sample in samples], np.int32), **columns}
+    columns = {f"{SCORE}{entry.name}": score_NC[:, c] for c, entry in enumerate(subject.card.classes)}
+    return Predicted.of(samples, {"label": np.array([sample.label for sample in samples], np.int32), **columns})
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
@@ -59,7 +62,6 @@ TASK = Task(
     title="Zero-shot classification",
     complaint=_complaint,
     texts=_texts,
-    group=lambda sample: sample.group,
     labels=lambda columns: columns["label"],
     predict=_predict,
     measure=_measure,

@@ -6,13 +6,31 @@ from pathlib import Path
 
 from mmkd.errors import ConfigError
 from mmkd.evaluation.card import Card
+from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.interpolate import expand
 from mmkd.validation import nearest, parse, read_toml
 
+CATALOG = Path(__file__).parent / "catalog"
 
-def load_card(path: Path, variables: Mapping[str, str] | None = None) -> Card:
+
+def catalogue() -> dict[str, Path]:
+    """The cards that ship with mmkd: id -> TOML file."""
+    return {path.stem: path for path in sorted(CATALOG.glob("*.toml"))}
+
+
+def chosen_cards(settings: EvaluateSettings) -> list[Card]:
+    """The recipe's own cards, and those of the catalogue that it names by id, modality or task."""
+    own = load_cards(settings.cards, settings.variables)
+    if not settings.datasets:
+        return own
+    raise ConfigError("the catalogue is not there yet")
+
+
+def load_card(path: Path, variables: Mapping[str, str] | None = None, base: Path | None = None) -> Card:
     """One card; its `${NAME}`s are filled in from the variables and the environment.
+
+    base: the folder that its paths are relative to, where it is not the card's own.
 
     Raises ConfigError that names the file for wrong keys, values, variables, or tasks it cannot serve.
     """
@@ -21,7 +39,7 @@ def load_card(path: Path, variables: Mapping[str, str] | None = None) -> Card:
         data = expand(data, {**os.environ, **(variables or {})})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    card = parse(Card, data, str(path), {"base": path.parent})
+    card = parse(Card, data, str(path), {"base": base or path.parent})
     for name in card.tasks:
         if name not in TASKS:
             raise ConfigError(f"{path}: unknown task {name!r}; {nearest(name, list(TASKS))}")

@@ -1,0 +1,132 @@
+"""What is evaluated: models with an image and a text tower, and encoders that know nothing, for every model to beat.
+
+B images of a batch, T texts, D dimensions, H x W pixels.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmkd.stage import content_digest
+from mmkd.teachers.load import identity, load_teacher
+from mmkd.teachers.settings import LOCAL, TeacherSpec
+from mmkd.teachers.teacher import Teacher
+
+STATISTICS_SIDE = 64
+BINS = 8
+RANDOM_DIM = 64  # of the vectors of `chance`
+
+
+class Encoder(Protocol):
+    """prepare: one picture, on worker threads -> what `encode_images` takes in batches of equal shapes."""
+
+    def prepare(self, image: Image.Image) -> Tensor: ...
+
+    def encode_images(self, prepared: Tensor) -> Tensor:
+        """(B, ...) -> (B, D)."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor | None:
+        """(T, D), or None for an encoder that cannot read."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to evaluate. digest: of everything that decides its vectors. load: opens it on a device."""
+
+    name: str
+    digest: str
+    load: Callable[[torch.device], Encoder]
+
+
+class ModelEncoder:
+    """A teacher or student with its own transform and tokenizer."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        return self._teacher.transform.pixels(image)
+
+    def encode_images(self, prepared: Tensor) -> Tensor:
+        return self._teacher.encode_images(prepared)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor | None:
+        return self._teacher.encode_texts(texts)
+
+
+class ColourAndSize:
+    """Mean, deviation and histogram of each colour channel, and the picture's width, height and shape: no content.
+
+    What a classifier reaches on these it could reach without looking at the picture's content.
+    """
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        small_HWC = np.asarray(image.resize((STATISTICS_SIDE, STATISTICS_SIDE)), np.float32) / 255
+        flat_PC = small_HWC.reshape(-1, 3)
+        histogram = [np.histogram(flat_PC[:, c], BINS, (0, 1))[0] / len(flat_PC) for c in range(3)]
+        size = np.log([image.width, image.height, image.width / image.height]) / 10
+        return torch.from_numpy(np.concatenate([flat_PC.mean(0), flat_PC.std(0), *histogram, size]).astype(np.float32))
+
+    def encode_images(self, prepared: Tensor) -> Tensor:
+        return prepared
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor | None:
+        return None
+
+
+class Chance:
+    """A random direction for every distinct picture and text: the result of guessing, task by task."""
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        return self._direction(image.tobytes())
+
+    def encode_images(self, prepared: Tensor) -> Tensor:
+        return prepared
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor | None:
+        return torch.stack([self._direction(text.encode()) for text in texts]) if texts else torch.empty(0, RANDOM_DIM)
+
+    def _direction(self, data: bytes) -> Tensor:
+        seed = int.from_bytes(hashlib.sha256(data).digest()[:8], "big")
+        return torch.from_numpy(np.random.default_rng(seed).standard_normal(RANDOM_DIM).astype(np.float32))
+
+
+def model_candidate(spec: TeacherSpec) -> Candidate:
+    """A teacher, a student's folder, or any other model that `[[teachers]]` can name."""
+    local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
+    weights = content_digest(local, ("*.safetensors", "*.json")) if local else identity(spec)
+    return Candidate(
+        spec.name, _digest([spec.model_dump(), weights]), lambda device: ModelEncoder(load_teacher(spec, device))
+    )
+
+
+def null_candidate(name: str, reference: TeacherSpec, seed: int) -> Candidate:
+    """An encoder of `settings.NULLS`. reference: the model whose architecture `random_weights` has."""
+    if name == "chance":
+        return Candidate(name, _digest([name, RANDOM_DIM]), lambda device: Chance())
+    if name == "colour_and_size":
+        return Candidate(name, _digest([name, STATISTICS_SIDE, BINS]), lambda device: ColourAndSize())
+    digest = _digest([name, model_candidate(reference).digest, seed])
+    return Candidate(name, digest, lambda device: ModelEncoder(_shuffled(load_teacher(reference, device), seed)))
+
+
+def _shuffled(teacher: Teacher, seed: int) -> Teacher:
+    """The model with the entries of every weight tensor in random order: all of its architecture, nothing it learnt."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in teacher.towers.network.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return teacher
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
