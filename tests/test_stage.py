@@ -68,6 +68,44 @@ def test_force_makes_it_anew(tmp_path: Path) -> None:
     assert not (tmp_path / "made.old").exists()
 
 
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "cut off"])
+def test_a_keyed_folder_goes_on_from_what_it_has_when_forced(tmp_path: Path, finished: bool) -> None:
+    def body(folder: Path) -> dict[str, int]:
+        found = sorted(path.name for path in folder.glob("*.txt"))
+        (folder / f"{len(found)}.txt").write_text("x")
+        if not finished and not found:
+            raise DataError("cut off")
+        return {"found": len(found)}
+
+    first, second = (Stage("test", tmp_path / "made", {"a": a}, keyed=True) for a in (1, 2))
+    if finished:
+        complete(first, body)
+    else:
+        with pytest.raises(DataError, match="cut off"):
+            complete(first, body)
+    with pytest.raises(ConfigError, match="--force"):
+        complete(second, body)
+    manifest = complete(second, body, force=True)
+    assert (manifest["counts"], manifest["settings"]) == ({"found": 1}, {"a": 2})
+    assert sorted(path.name for path in (tmp_path / "made").glob("*.txt")) == ["0.txt", "1.txt"]
+
+
+def test_killed_while_a_keyed_folder_is_reopened_it_is_still_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = complete(Stage("test", tmp_path / "made", {"a": 1}, keyed=True), write_one)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmkd.stage.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin(Stage("test", tmp_path / "made", {"a": 2}, keyed=True), force=True)
+    assert not (tmp_path / "made").exists()
+    assert begin(Stage("test", tmp_path / "made", {"a": 1}, keyed=True)) == made
+
+
 def test_a_failed_body_keeps_what_it_had_for_the_next_attempt(tmp_path: Path) -> None:
     def fail(folder: Path) -> dict[str, int]:
         (folder / "half").write_text("x")

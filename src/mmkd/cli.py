@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mmkd.commands import extract, features, teachers
+from mmkd.commands import evaluate, extract, features, report, teachers
 from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
 from mmkd.errors import MmkdError
 
@@ -62,8 +62,6 @@ STAGE_HELP = {
     "calibrate": "Measure how far each teacher can be trusted on which modality, and print the table.",
     "pretrain": "Stage 1: train the student on the captions.",
     "distill": "Stage 2: distil the teachers into the student; train the rivals it is compared with.",
-    "evaluate": "Zero-shot classification and retrieval of teachers and students, with intervals.",
-    "report": "Write the results as one HTML page.",
     "export": "Write the student as an open_clip folder with a model card, checked against the original.",
 }
 
@@ -84,6 +82,9 @@ for _name in STAGE_HELP:
     _add_stage(_name)
     if _name == "curate":  # commands are listed in the order of the flow
         app.command("extract")(extract.extract)
+    if _name == "distill":
+        app.command("evaluate")(evaluate.evaluate)
+        app.command("report")(report.report)
 app.add_typer(features.app, name="features")
 
 

@@ -8,7 +8,7 @@ from mmkd.errors import ModelError
 from mmkd.progress import say
 from mmkd.recipe import Recipe, SpecialistSettings
 from mmkd.run import Run, feature_names, status
-from mmkd.stage import Stage, complete, content_digest, digest_of
+from mmkd.stage import complete, content_digest, digest_of
 from mmkd.teachers.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
 
 MODEL_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
@@ -117,57 +117,38 @@ def distill(run: Run) -> None:
 
 def evaluate(run: Run) -> None:
     """Teachers and students on every card."""
-    from mmkd.evaluation.evaluate import evaluate as body
-    from mmkd.evaluation.evaluate import open_data_sets
+    from mmkd.evaluation.publish import Evaluation, publish_evaluation
 
     recipe, out = run.recipe, run.out
-    settings = recipe.evaluate
-    runnable = [teacher for teacher in run.teachers if teacher.library != "reference"]
-    models = [
-        *runnable,
-        *[TeacherSpec(name=name, model=f"{LOCAL}{folder}") for name, folder in run.students.items()],
-    ]
-    digests = {name: digest_of(folder) for name, folder in run.students.items()}
+    runnable = [teacher for teacher in run.teachers if teacher.library != REFERENCE]
+    students = [TeacherSpec(name=name, model=f"{LOCAL}{folder}") for name, folder in run.students.items()]
+    digests = {"corpus": digest_of(out / "corpus")}
+    digests |= {name: digest_of(folder) for name, folder in run.students.items()}
     digests |= {
         t.name: content_digest(Path(t.model.removeprefix(LOCAL)), MODEL_FILES)
         for t in runnable
         if t.model.startswith(LOCAL)
     }
     digests |= {t.name: digest_of(out / "features" / t.name) for t in runnable if t.library == ZOO}
-    data_sets = open_data_sets(settings)
-    stage = Stage(
-        "evaluation",
-        out / "evaluate",
-        {**run.plain(settings), "seed": recipe.seed, "models": [run.plain(model) for model in models]},
-        {**digests, **{data_set.card.id: data_set.digest for data_set in data_sets}},
-        ("*.jsonl", "predictions/**/*.parquet"),
+    one = Evaluation(
+        name=recipe.name,
+        settings=recipe.evaluate,
+        models=[*runnable, *students],
+        licences={teacher.name: teacher.licence for teacher in run.teachers},
+        machine=recipe.machine,
+        seed=recipe.seed,
+        corpus=out / "corpus",
+        digests=digests,
+        plain=run.plain,
     )
-    names = [teacher.name for teacher in runnable]
-    complete(
-        stage, lambda folder: body(settings, data_sets, models, names, folder, recipe.machine, recipe.seed), run.force
-    )
+    publish_evaluation(one, out, run.force)
 
 
 def report(run: Run) -> None:
     """Results -> one HTML page."""
-    from mmkd.calibrate.calibration import load_calibration
-    from mmkd.report.pages import ReportContext, write_report
+    from mmkd.report.run_folder import report_run
 
-    out = run.out
-    curves = [(name, folder / "metrics.jsonl") for name, folder in run.students.items()]
-    calibration = load_calibration(out / "calibration")
-    reliability: dict[str, dict[str, float]] = {}
-    for cell in calibration.cells:
-        reliability.setdefault(cell.modality, {})[cell.teacher] = cell.percentile
-    context = ReportContext(
-        recipe=run.recipe.name,
-        seed=run.recipe.seed,
-        licences={teacher.name: teacher.licence for teacher in run.teachers},
-        reliability=reliability,
-        curves=curves,
-    )
-    stage = run.stage("report", "report", {"recipe": run.recipe.name}, ["evaluate", "calibration"], ["index.html"])
-    complete(stage, lambda folder: write_report(out / "evaluate", folder, context), run.force)
+    report_run(run.out, run.force)
 
 
 def export(run: Run) -> None:

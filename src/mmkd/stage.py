@@ -35,6 +35,7 @@ class Stage:
     """What makes a folder: its kind, where it goes, the settings and the finished inputs it is made from.
 
     inputs: name -> digest. outputs: globs of the files whose bytes identify the result (logs with times are left out).
+    keyed: every file in the folder says what it was made from, so `force` goes on from what is there, not from nothing.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Stage:
     settings: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ("**/*",)
+    keyed: bool = False
 
     @property
     def partial(self) -> Path:
@@ -77,9 +79,11 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
         found = read_manifest(stage.folder)
         if _same(stage, found, stage.folder, force):
             return found
+        if stage.keyed and not stage.partial.exists():
+            _reopen(stage)
     if (stage.partial / BEGUN).is_file():
         begun = _read_json(stage.partial / BEGUN)
-        if not _same(stage, begun, stage.partial, force):
+        if not _same(stage, begun, stage.partial, force) and not stage.keyed:
             shutil.rmtree(stage.partial)
     elif stage.partial.exists():  # killed before it had begun
         shutil.rmtree(stage.partial)
@@ -198,6 +202,13 @@ def _rename(stage: Stage) -> None:
     stage.partial.replace(stage.folder)
     if old.exists():
         shutil.rmtree(old)
+
+
+def _reopen(stage: Stage) -> None:
+    """Make the finished folder the partial one; killed on the way, it is a finished one again."""
+    stage.folder.replace(stage.partial)
+    write_json(stage.partial / BEGUN, stage.made_from)
+    (stage.partial / MANIFEST).unlink()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def evaluate(
     folder: Path,
     machine: Machine,
     seed: int,
+    corpus: Path | None = None,
 ) -> dict[str, int]:
     """Leave embeddings, predictions, `results.jsonl` and `comparisons.jsonl` in the folder; returns counts.
 

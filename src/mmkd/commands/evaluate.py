@@ -1,0 +1,106 @@
+"""`mmkd evaluate`: the stage of a recipe, or any models on any data sets."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmkd.commands.options import Force, Out, Set, open_run
+from mmkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmkd.teachers.settings import TeacherSpec
+
+MODEL_HELP = (
+    "A model that mmkd need not have trained, once for each: hf-hub:ORG/REPO, local-dir:FOLDER, open_clip's NAME:TAG, "
+    "transformers:ID, or a name of 'mmkd teachers list'. NAME=... before it gives it a name in the tables."
+)
+
+
+def evaluate(
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="The recipe whose models to evaluate.")
+    ] = None,
+    out: Out = None,
+    changes: Set = None,
+    force: Force = False,
+    models: Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help=MODEL_HELP)] = None,
+    datasets: Annotated[
+        str, typer.Option("--datasets", metavar="A,B", help="Of the catalogue: ids, modalities, tasks, or all.")
+    ] = "",
+    cards: Annotated[
+        list[Path] | None, typer.Option("--card", help="A data-set card of your own, once for each.")
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", help="Has the catalogue's data, a folder per id.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates of the intervals.")] = 1000,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """All six task types on teachers and students (with a recipe), or on any models (with --model)."""
+    if (recipe is None) == (not models):
+        raise ConfigError(
+            "give a recipe, or models: mmkd evaluate --model MODEL --data-root DIR --datasets xray,fundus"
+        )
+    if recipe is not None:
+        _of_recipe(recipe, out, changes, force)
+        return
+    if changes:
+        raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
+    from mmkd.evaluation.publish import Evaluation, publish_evaluation
+    from mmkd.evaluation.settings import EvaluateSettings
+    from mmkd.progress import say
+    from mmkd.report.run_folder import report_run
+    from mmkd.settings import Machine
+    from mmkd.validation import parse
+
+    specs = [model_spec(text) for text in models or []]
+    asked = {
+        "cards": [path.resolve() for path in cards or []],
+        "datasets": [name.strip() for name in datasets.split(",") if name.strip()],
+        "data_root": data_root.resolve() if data_root else None,
+        "bootstrap": bootstrap,
+    }
+    settings = parse(EvaluateSettings, asked, "mmkd evaluate")
+    folder = (out or Path("runs") / "evaluation").resolve()
+    one = Evaluation(", ".join(spec.name for spec in specs), settings, specs, {}, Machine(device=device), seed)
+    publish_evaluation(one, folder, force=True)  # more models or data sets only add to what is there
+    say(f"report:  {report_run(folder, force=True)}")
+
+
+def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool) -> None:
+    from mmkd import flow
+    from mmkd.run import require
+
+    work = open_run(recipe, out, changes, force)
+    require(work, "evaluate")
+    flow.evaluate(work)
+
+
+def model_spec(text: str) -> "TeacherSpec":
+    """`[NAME=]MODEL` as a model to load. Raises ConfigError that names what is wrong with it."""
+    from mmkd.teachers.entry import zoo
+    from mmkd.teachers.settings import LOCAL, TeacherSpec
+    from mmkd.validation import parse
+
+    given, _, model = text.rpartition("=")
+    kind, _, rest = model.partition(":")
+    name = given or re.sub(r"[^A-Za-z0-9._-]+", "-", (rest or model).rstrip("/").split("/")[-1]).strip("-")
+    if model in zoo():
+        data = {"name": name, "library": "zoo", "model": model}
+    elif kind == "transformers":
+        data = {"name": name, "library": "transformers", "model": rest}
+    elif kind == "local-dir":
+        data = {"name": name, "model": f"{LOCAL}{Path(rest).resolve()}"}
+    elif kind == "hf-hub":
+        data = {"name": name, "model": model}
+    elif rest:
+        data = {"name": given or f"{kind}-{name}", "model": kind, "pretrained": rest}
+    else:
+        raise ConfigError(
+            f"--model {text!r}: expected hf-hub:ORG/REPO, local-dir:FOLDER, NAME:TAG of open_clip, transformers:ID "
+            "or a name of 'mmkd teachers list'"
+        )
+    return parse(TeacherSpec, data, f"--model {text!r}")
