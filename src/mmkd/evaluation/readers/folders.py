@@ -7,7 +7,8 @@ from mmkd.corpus.sources.files import IMAGE_SUFFIXES
 from mmkd.errors import DataError
 from mmkd.evaluation.card import Card
 from mmkd.evaluation.layouts import FoldersLayout
-from mmkd.evaluation.readers.tables import cell, file_inside, table_rows
+from mmkd.evaluation.readers.cells import Row
+from mmkd.evaluation.readers.tables import file_inside, table_rows
 from mmkd.evaluation.samples import FileImage, Sample, Split
 
 
@@ -49,7 +50,7 @@ def _group(card: Card, layout: FoldersLayout, groups: dict[Path, str] | None, pa
 
 def _groups_of_files(card: Card, table: Path) -> dict[Path, str]:
     groups = {}
-    for place, row in table_rows(table):
-        path = file_inside(table.parent, cell(row, "file", place, card.id), place)
-        groups[path] = cell(row, "group", place, card.id)
+    for place, values in table_rows(table):
+        row = Row(values, f"{card.id}: {place}")
+        groups[file_inside(table.parent, row.cell("file"), row.place)] = row.cell("group")
     return groups

@@ -1,35 +1,36 @@
 """Tables with a row per sample."""
 
 from collections.abc import Iterator
-from typing import get_args
+from pathlib import Path
 
-from mmkd.corpus.records import matches
-from mmkd.errors import DataError
+from mmkd.evaluation.array_images import ArrowImage
 from mmkd.evaluation.card import Card
-from mmkd.evaluation.layouts import SampleField, TableLayout
-from mmkd.evaluation.readers.tables import cell, file_inside, table_rows
-from mmkd.evaluation.samples import FileImage, Sample
+from mmkd.evaluation.layouts import TableLayout
+from mmkd.evaluation.readers.cells import Row
+from mmkd.evaluation.readers.rows import rows_of, sample_of
+from mmkd.evaluation.readers.tables import file_inside
+from mmkd.evaluation.samples import FileImage, ImageRef, Sample, Split
 
 
 def read_table(card: Card, layout: TableLayout) -> Iterator[Sample]:
-    """The rows that belong to the data set."""
-    labels = {entry.marker: label for label, entry in enumerate(card.classes)}
-    columns = {name: layout.columns.get(name, name) for name in get_args(SampleField)}
-    if layout.path is None:
-        raise DataError(f"{card.id}: no table")
-    for place, row in table_rows(layout.path):
-        if not matches(row, layout.only):
-            continue
-        image = file_inside(layout.path.parent, cell(row, columns["image"], place, card.id), place)
-        if not image.is_file():
-            raise DataError(f"{card.id}: {place}: no image file {image}")
-        marker = cell(row, columns["label"], place, card.id) if labels else ""
-        if marker not in labels and labels:
-            raise DataError(f"{card.id}: {place}: label {marker!r} is no class; expected {', '.join(labels)}")
-        yield Sample(
-            id=cell(row, columns["id"], place, card.id),
-            images=(FileImage(image),),
-            labels=(labels[marker],) if labels else (),
-            caption=str(row.get(columns["caption"]) or "").strip() or None,
-            group=str(row.get(columns["group"]) or ""),
-        )
+    """The rows that belong to the data set, table after table."""
+    tables: list[tuple[Split | None, Path]] = [*layout.splits.items()] if layout.path is None else [(None, layout.path)]
+    for split, path in tables:
+        for number, row in rows_of(card, layout, path):
+            pictures = _pictures(row, layout.images or path.parent)
+            yield sample_of(card, layout, row, f"{split}/{number}" if split else number, split, pictures)
+
+
+def _pictures(row: Row, folder: Path) -> list[ImageRef]:
+    if not row.has("image"):
+        return []
+    inside = row.values.get(row.columns.get("image", "image"))
+    return [inside] if isinstance(inside, ArrowImage) else [image_file(row, folder, row.needed("image"))]
+
+
+def image_file(row: Row, folder: Path, name: str) -> FileImage:
+    """Raises DataError when it is not below the folder."""
+    path = file_inside(folder, name, row.place)
+    if not path.is_file():
+        raise row.error(f"no image file {path}")
+    return FileImage(path)
