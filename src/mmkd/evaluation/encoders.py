@@ -69,7 +69,7 @@ class ColourAndSize:
     """
 
     def prepare(self, image: Image.Image) -> Tensor:
-        small_HWC = np.asarray(image.resize((STATISTICS_SIDE, STATISTICS_SIDE)), np.float32) / 255
+        small_HWC = np.asarray(image.resize((STATISTICS_SIDE, STATISTICS_SIDE)), np.float64) / 255
         flat_PC = small_HWC.reshape(-1, 3)
         histogram = [np.histogram(flat_PC[:, c], BINS, (0, 1))[0] / len(flat_PC) for c in range(3)]
         size = np.log([image.width, image.height, image.width / image.height]) / 10

@@ -1,0 +1,71 @@
+"""`mmkd evaluate --model` and `mmkd report RUN`: models that mmkd did not train, from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from colour_world import write_pairs, write_squares
+from typer.testing import CliRunner, Result
+
+from mmkd.cli import app
+from mmkd.commands.evaluate import model_spec
+from mmkd.errors import ConfigError
+from mmkd.teachers.settings import TeacherSpec
+
+
+def mmkd(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "library", "model", "pretrained"),
+    [
+        ("hf-hub:org/Some-CLIP", "Some-CLIP", "open_clip", "hf-hub:org/Some-CLIP", None),
+        ("mine=hf-hub:org/x", "mine", "open_clip", "hf-hub:org/x", None),
+        ("transformers:org/clip", "clip", "transformers", "org/clip", None),
+        ("ViT-B-32:laion2b_s34b_b79k", "ViT-B-32-laion2b_s34b_b79k", "open_clip", "ViT-B-32", "laion2b_s34b_b79k"),
+        ("biomedclip", "biomedclip", "zoo", "biomedclip", None),
+    ],
+)
+def test_models_as_they_are_written(text: str, name: str, library: str, model: str, pretrained: str | None) -> None:
+    spec = model_spec(text)
+    assert (spec.name, spec.library, spec.model, spec.pretrained) == (name, library, model, pretrained)
+
+
+def test_a_folder_is_meant_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert model_spec("local-dir:models/ours").model == f"local-dir:{tmp_path / 'models' / 'ours'}"
+
+
+@pytest.mark.parametrize("text", ["nobody", "", "ViT-B-32:"])
+def test_what_is_no_model_is_refused_with_the_ways_to_write_one(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected hf-hub:ORG/REPO"):
+        model_spec(text)
+
+
+def test_a_recipe_or_models_but_not_both_and_not_neither(tmp_path: Path) -> None:
+    for arguments in ([], [tmp_path / "recipe.toml", "--model", "biomedclip"]):
+        assert isinstance(mmkd("evaluate", *arguments).exception, ConfigError)
+
+
+def test_models_of_others_are_evaluated_added_to_and_reported(tmp_path: Path, tiny_teachers: list[TeacherSpec]) -> None:
+    squares = write_squares(tmp_path / "squares", "ct", 4, seed=0)
+    pairs = write_pairs(tmp_path / "pairs", squares)
+    out = tmp_path / "out"
+    fixed = ["--out", out, "--bootstrap", 50, "--device", "cpu"]
+    first = mmkd("evaluate", "--model", tiny_teachers[0].model, "--card", squares, *fixed)
+    assert first.exit_code == 0, first.exception
+    kept = {path: path.stat().st_mtime_ns for path in (out / "evaluate").rglob("*.safetensors")}
+    both = ["--model", tiny_teachers[0].model, "--model", f"other={tiny_teachers[1].model}"]
+    second = mmkd("evaluate", *both, "--card", squares, "--card", pairs, *fixed)
+    assert second.exit_code == 0, second.exception
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    rows = [json.loads(line) for line in (out / "evaluate/results.jsonl").read_text().splitlines()]
+    assert {"narrow", "other"} <= {row["model"] for row in rows}
+    assert {row["dataset"] for row in rows} >= {"squares_ct", "pairs"}
+    third = mmkd("evaluate", *both, "--card", squares, "--card", pairs, *fixed)
+    assert "is complete, skipped" in third.stdout
+    (out / "report/index.html").unlink()
+    again = mmkd("report", out)
+    assert again.exit_code == 0, again.exception
+    assert "narrow" in (out / "report/index.html").read_text()
