@@ -31,6 +31,8 @@ from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.teachers.settings import TeacherSpec
 
+DECIDING = {"probe", "slides", "survival", "retrieval"}  # the settings that decide predictions
+
 
 def evaluate(
     settings: EvaluateSettings,
@@ -127,7 +129,7 @@ def predict(one: Combination, folder: Path, settings: EvaluateSettings, seed: in
 
 def _made_from(one: Combination, task: Task, settings: EvaluateSettings, seed: int) -> str:
     parts = [made_from_digest(candidate, one.data_set) for candidate in one.candidates] or [one.data_set.digest]
-    deciding = [parts, one.task, task.protocol, settings.model_dump(include={"probe", "slides", "survival"}), seed]
+    deciding = [parts, one.task, task.protocol, settings.model_dump(include=DECIDING), seed]
     return hashlib.sha256(json.dumps([one.model, *deciding]).encode()).hexdigest()
 
 

@@ -54,6 +54,14 @@ class SurvivalSettings(Settings):
     times: PositiveInt = 10
 
 
+class RetrievalSettings(Settings):
+    """gallery: pairs that a query is ranked among, since recall depends on their number; without it all of the data
+    set. draws: random divisions into galleries of that size, whose metrics are averaged."""
+
+    gallery: int | None = Field(None, ge=2)
+    draws: PositiveInt = 5
+
+
 class EvaluateSettings(Settings):
     """cards: data-set cards of one's own, TOML files. datasets: cards of the catalogue, by id, modality or task.
 
@@ -75,6 +83,7 @@ class EvaluateSettings(Settings):
     probe: ProbeSettings = ProbeSettings()
     slides: SlideSettings = SlideSettings()
     survival: SurvivalSettings = SurvivalSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
 
     @model_validator(mode="after")
     def _something(self) -> "EvaluateSettings":

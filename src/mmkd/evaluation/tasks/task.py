@@ -29,7 +29,8 @@ class Task:
     complaint: what the card lacks for this task, or "".
     predict: one model (or an ensemble) on one data set -> rows of predictions; the same rows for every model.
     measure: from their columns and weights (B, N) to metrics, each (B,). primary: the one that ranks models.
-    labels: the classes that resampling keeps apart, or None.
+    labels: the classes that resampling keeps apart, or None. class_scores: what accuracy and AUC are made of, (N, C),
+    highest wins, for tests without resampling and for confusion matrices; None where there is no such thing.
     texts: what a model must embed besides the pictures. images: pictures to embed that belong to no sample.
     needs_texts, needs_images: models without a text tower, or data without pictures, are left out.
     own_models: predictors that the card brings itself, such as sets of clinical covariates; they need no embeddings.
@@ -44,6 +45,7 @@ class Task:
     primary: str
     protocol: str
     labels: Callable[[Columns], Array | None] = lambda columns: None
+    class_scores: Callable[[Columns], Array | None] = lambda columns: None
     texts: Callable[[Card, Sequence[Sample]], list[str]] = _nothing
     images: Callable[[Card, Sequence[Sample]], list[ImageRef]] = _no_images
     needs_texts: bool = True
