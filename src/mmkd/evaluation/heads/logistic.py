@@ -99,7 +99,7 @@ def fit_path(
     """Of each penalty in turn, starting where the last one ended; from the strongest (lowest) on that is quickest."""
     mean_D, scale_D = _spread(value_ND)
     scaled_ND = (value_ND - mean_D) / scale_D
-    seen_C = label.any(axis=0) if label.ndim == 2 else np.isin(np.arange(classes), label)
+    seen_C: Array = np.any(label, axis=0) if label.ndim == 2 else np.isin(np.arange(classes), label)
     if label.ndim == 1:
         solutions = _solutions(scaled_ND, label, penalties, tolerance)
     else:

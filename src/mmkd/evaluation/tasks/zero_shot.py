@@ -1,19 +1,38 @@
-"""Zero-shot classification with prompt ensembles; N samples, C classes, D dimensions, B bootstrap replicates."""
+"""Zero-shot classification with prompt ensembles; N samples, C classes, P prompts, D dimensions, B replicates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 from mmkd.evaluation.card import Card
 from mmkd.evaluation.embeddings import normalised
 from mmkd.evaluation.predictions import Predicted
 from mmkd.evaluation.samples import Sample
-from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
-from mmkd.evaluation.statistics.ranking import auc
+from mmkd.evaluation.statistics.calibration import BINS, brier, ece_equal_mass
+from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
+from mmkd.evaluation.statistics.temperature import fit_temperature
 from mmkd.evaluation.subject import Subject
+from mmkd.evaluation.tasks.classes import (
+    PROTOCOL,
+    SCORE,
+    class_metrics,
+    exclusive_scores,
+    labels_of,
+    log_loss,
+    score_columns,
+    side_by_side,
+    top_class_accuracy,
+    top_class_correct,
+    truth_columns,
+    truth_in,
+    truth_of,
+)
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.progress import say
 
-SCORE = "score:"  # prefix of the columns, one per class in the card's order: `score:<class name>`
+PROBABILITY = "probability:"  # prefix of the columns of calibrated probabilities, one per class
+PROMPT = "prompt:"  # prefix of the columns that say whether each class's p-th prompt alone is right, from 0 on
 
 
 def class_embedding(prompt_PD: Array) -> Array:
@@ -27,7 +46,10 @@ def class_scores(image_ND: Array, class_CD: Array) -> Array:
 
 
 def _complaint(card: Card) -> str:
-    return "" if len(card.classes) > 1 else f"needs at least two [[classes]], found {len(card.classes)}"
+    if len(card.classes) < 2:
+        return f"needs at least two [[classes]], found {len(card.classes)}"
+    silent = [entry.name for entry in card.classes if not entry.prompts]
+    return f"needs prompts of every class, found none of {', '.join(silent)}" if silent else ""
 
 
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
@@ -35,26 +57,65 @@ def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
 
 
 def _predict(subject: Subject) -> Predicted:
+    card, samples = subject.card, subject.split("test")
+    prompts = [entry.prompts for entry in card.classes]
+    score_NC, truth = _scores(subject, samples, prompts), truth_of(card, samples)
+    columns = truth_columns(card, samples) | score_columns(card, score_NC) | _probabilities(subject, score_NC)
+    for p, one_each in enumerate(_one_each(prompts)):
+        columns[f"{PROMPT}{p}"] = top_class_correct(_scores(subject, samples, one_each), truth)
+    return Predicted.of(samples, columns)
+
+
+def _scores(subject: Subject, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
     """The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean."""
-    samples = subject.split("test")
-    scores = []
-    for member in subject.alone():
-        class_CD = np.stack([class_embedding(member.of_texts(entry.prompts)) for entry in subject.card.classes])
-        scores.append(class_scores(member.of_images(samples), class_CD))
-    score_NC = np.stack(scores).mean(axis=0)
-    columns = {f"{SCORE}{entry.name}": score_NC[:, c] for c, entry in enumerate(subject.card.classes)}
-    return Predicted.of(samples, {"label": np.array([sample.label for sample in samples], np.int32), **columns})
+    scores = [
+        class_scores(member.of_images(samples), np.stack([class_embedding(member.of_texts(own)) for own in prompts]))
+        for member in subject.alone()
+    ]
+    mean_NC: Array = np.stack(scores).mean(axis=0)
+    return mean_NC
+
+
+def _one_each(prompts: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
+    """The p-th prompt of every class, where all classes have the same number of them and more than one."""
+    if len({len(own) for own in prompts}) == 1 and len(prompts[0]) > 1:
+        for one_each in zip(*prompts, strict=True):
+            yield [[prompt] for prompt in one_each]
+
+
+def _probabilities(subject: Subject, score_NC: Array) -> dict[str, Array]:
+    """softmax(cosine / temperature), fitted on the val split; nothing without one or with several classes a sample."""
+    card, val = subject.card, subject.split("val")
+    if not val or card.multi_label:
+        return {}
+    val_NC = _scores(subject, val, [entry.prompts for entry in card.classes])
+    fitted = fit_temperature(val_NC, truth_of(card, val))
+    if fitted.at_bound:
+        say(f"{card.id}, zero-shot, {subject.model}: no best temperature on the val split; {fitted.value:g} is taken")
+    probability_NC = softmax(score_NC.astype(np.float64) / fitted.value, axis=1).astype(np.float32)
+    return score_columns(card, probability_NC, PROBABILITY)
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
-    """Equal highest scores go to the class that stands first in the card."""
-    score_NC = np.stack([values for name, values in columns.items() if name.startswith(SCORE)], axis=1)
-    label_N = columns["label"]
-    correct_N = score_NC.argmax(axis=1) == label_N
+    truth = truth_in(columns)
+    measured = class_metrics(side_by_side(columns, SCORE), truth, weight_BN)
+    if any(name.startswith(PROBABILITY) for name in columns):
+        measured |= calibration_metrics(side_by_side(columns, PROBABILITY), truth, weight_BN)
+    prompts = [correct_N for name, correct_N in columns.items() if name.startswith(PROMPT)]
+    if prompts:
+        accuracy_PB = np.stack([top_class_accuracy(correct_N, truth, weight_BN) for correct_N in prompts])
+        for word, over in (("median", np.median), ("best", np.max), ("worst", np.min)):
+            measured[f"prompt_{word}_accuracy"] = over(accuracy_PB, axis=0)
+    return measured
+
+
+def calibration_metrics(probability_NC: Array, label_N: Array, weight_BN: Array) -> dict[str, Array]:
+    """ece (of the top class's probability), brier and nll; each (B,)."""
+    correct_N = top_class_correct(probability_NC, label_N)
     return {
-        "accuracy": accuracy(correct_N, weight_BN),
-        "balanced_accuracy": balanced_accuracy(correct_N, label_N, weight_BN),
-        "macro_auc": macro(auc, score_NC, one_vs_rest(label_N, score_NC.shape[1]), weight_BN),
+        "ece": ece_equal_mass(probability_NC.max(axis=1), correct_N, weight_BN),
+        "brier": brier(probability_NC, one_vs_rest(label_N, probability_NC.shape[1]), weight_BN),
+        "nll": log_loss(probability_NC, label_N, weight_BN),
     }
 
 
@@ -62,10 +123,13 @@ TASK = Task(
     title="Zero-shot classification",
     complaint=_complaint,
     texts=_texts,
-    labels=lambda columns: columns["label"],
+    labels=labels_of,
+    class_scores=lambda columns: exclusive_scores(columns, SCORE),
     predict=_predict,
     measure=_measure,
     primary="accuracy",
-    protocol="class = normalised mean of normalised prompt embeddings; score = cosine; "
-    "macro_auc = mean one-vs-rest AUC of each class's raw cosine, ties half",
+    lower_is_better=("ece", "brier", "nll"),
+    protocol="class = normalised mean of normalised prompt embeddings; score = raw cosine, in AUC too, ties half; "
+    f"{PROTOCOL}; probability = softmax(cosine / temperature fitted on val); ece of {BINS} equal-mass bins; "
+    "prompt_median/best/worst = over the p-th prompt of every class alone, chosen on the test data",
 )

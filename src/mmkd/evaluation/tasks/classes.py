@@ -1,0 +1,118 @@
+"""What classification tasks share: true classes as columns, and the metrics of a score for each class.
+
+N samples, C classes, B bootstrap replicates.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmkd.evaluation.card import Card
+from mmkd.evaluation.samples import Sample
+from mmkd.evaluation.statistics.metrics import (
+    Array,
+    accuracy,
+    balanced_accuracy,
+    f1,
+    macro,
+    one_vs_rest,
+    weighted_mean,
+)
+from mmkd.evaluation.statistics.ranking import auc, average_precision
+from mmkd.evaluation.tasks.task import Columns
+
+LABEL = "label"  # column of the class, its place in the card
+MEMBER = "label:"  # prefix of the columns of a multi-label card instead, one of booleans per class
+SCORE = "score:"  # prefix of the columns of scores, one per class in the card's order
+
+PROTOCOL = (
+    "accuracy = the highest score is of a true class (of one of them on multi-label cards, samples without any left "
+    "out); macro_auc, macro_ap, macro_f1 = mean over one-vs-rest"
+)
+
+
+def truth_of(card: Card, samples: Sequence[Sample]) -> Array:
+    """The classes' places (N,), or booleans (N, C) on a multi-label card. Raises DataError for a sample with several
+    or no classes on a card that is not."""
+    if not card.multi_label:
+        return np.array([sample.label for sample in samples], np.int32)
+    member_NC = np.zeros((len(samples), len(card.classes)), np.bool_)
+    for row, sample in enumerate(samples):
+        member_NC[row, list(sample.labels)] = True
+    return member_NC
+
+
+def truth_columns(card: Card, samples: Sequence[Sample]) -> dict[str, Array]:
+    truth = truth_of(card, samples)
+    if truth.ndim == 1:
+        return {LABEL: truth}
+    return {f"{MEMBER}{entry.name}": truth[:, c] for c, entry in enumerate(card.classes)}
+
+
+def labels_of(columns: Columns) -> Array | None:
+    """The classes that resampling keeps apart; None on multi-label cards, where there is no such partition."""
+    return columns.get(LABEL)
+
+
+def truth_in(columns: Columns) -> Array:
+    """What `truth_columns` put there, as `truth_of` gives it."""
+    return columns[LABEL] if LABEL in columns else side_by_side(columns, MEMBER)
+
+
+def score_columns(card: Card, score_NC: Array, prefix: str = SCORE) -> dict[str, Array]:
+    return {f"{prefix}{entry.name}": score_NC[:, c] for c, entry in enumerate(card.classes)}
+
+
+def side_by_side(columns: Columns, prefix: str) -> Array:
+    """The columns whose names start with the prefix; (N, C)."""
+    return np.stack([values for name, values in columns.items() if name.startswith(prefix)], axis=1)
+
+
+def exclusive_scores(columns: Columns, prefix: str) -> Array | None:
+    """The scores (N, C) that stand beside `labels_of`; None on multi-label cards, where the highest does not win."""
+    return side_by_side(columns, prefix) if LABEL in columns else None
+
+
+def top_class_correct(score_NC: Array, truth: Array) -> Array:
+    """Whether the highest score is of a true class; of equal ones the class that stands first counts. (N,)"""
+    top_N = score_NC.argmax(axis=1)
+    correct_N: Array = top_N == truth if truth.ndim == 1 else truth[np.arange(len(top_N)), top_N]
+    return correct_N
+
+
+def top_class_accuracy(correct_N: Array, truth: Array, weight_BN: Array) -> Array:
+    """Share of the samples with any class whose highest score is of a true one; (B,), NaN where none was drawn.
+
+    One definition for both kinds of cards: with one class a sample it is the accuracy, with several the precision at 1,
+    which needs no threshold. (A cosine has none: what a class's absence would score is not asked.)
+    """
+    if truth.ndim == 1:
+        return accuracy(correct_N, weight_BN)
+    any_N = truth.any(axis=1)
+    if not any_N.any():
+        return np.full(len(weight_BN), np.nan)
+    return accuracy(correct_N[any_N], weight_BN[:, any_N])
+
+
+def class_metrics(score_NC: Array, truth: Array, weight_BN: Array) -> dict[str, Array]:
+    """accuracy and macro_auc of every card; balanced_accuracy and macro_f1, or macro_ap on multi-label ones."""
+    correct_N = top_class_correct(score_NC, truth)
+    member_NC = one_vs_rest(truth, score_NC.shape[1]) if truth.ndim == 1 else truth
+    measured = {
+        "accuracy": top_class_accuracy(correct_N, truth, weight_BN),
+        "macro_auc": macro(auc, score_NC, member_NC, weight_BN),
+    }
+    if truth.ndim == 2:
+        return {**measured, "macro_ap": macro(average_precision, score_NC, member_NC, weight_BN)}
+    guess_NC = one_vs_rest(score_NC.argmax(axis=1), score_NC.shape[1])
+    return {
+        **measured,
+        "balanced_accuracy": balanced_accuracy(correct_N, truth, weight_BN),
+        "macro_f1": macro(f1, guess_NC, member_NC, weight_BN),
+    }
+
+
+def log_loss(probability_NC: Array, label_N: Array, weight_BN: Array) -> Array:
+    """Mean negative log-probability of the class, nats; (B,). The smallest float32 stands for 0: at most 87."""
+    own_N = probability_NC[np.arange(len(label_N)), label_N].astype(np.float64)
+    return weighted_mean(-np.log(np.maximum(own_N, np.finfo(np.float32).tiny)), weight_BN)
