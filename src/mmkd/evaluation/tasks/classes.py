@@ -9,6 +9,7 @@ import numpy as np
 
 from mmkd.evaluation.card import Card
 from mmkd.evaluation.samples import Sample
+from mmkd.evaluation.statistics.calibration import BINS, brier, ece_equal_mass
 from mmkd.evaluation.statistics.metrics import (
     Array,
     accuracy,
@@ -29,6 +30,8 @@ PROTOCOL = (
     "accuracy = the highest score is of a true class (of one of them on multi-label cards, samples without any left "
     "out); macro_auc, macro_ap, macro_f1 = mean over one-vs-rest"
 )
+CALIBRATION = f"ece of the top class in {BINS} equal-mass bins, brier summed over classes, nll in nats"
+CALIBRATION_METRICS = ("ece", "brier", "nll")
 
 
 def truth_of(card: Card, samples: Sequence[Sample]) -> Array:
@@ -109,6 +112,16 @@ def class_metrics(score_NC: Array, truth: Array, weight_BN: Array) -> dict[str, 
         **measured,
         "balanced_accuracy": balanced_accuracy(correct_N, truth, weight_BN),
         "macro_f1": macro(f1, guess_NC, member_NC, weight_BN),
+    }
+
+
+def calibration_metrics(probability_NC: Array, label_N: Array, weight_BN: Array) -> dict[str, Array]:
+    """ece (of the top class's probability), brier and nll; each (B,)."""
+    correct_N = top_class_correct(probability_NC, label_N)
+    return {
+        "ece": ece_equal_mass(probability_NC.max(axis=1), correct_N, weight_BN),
+        "brier": brier(probability_NC, one_vs_rest(label_N, probability_NC.shape[1]), weight_BN),
+        "nll": log_loss(probability_NC, label_N, weight_BN),
     }
 
 

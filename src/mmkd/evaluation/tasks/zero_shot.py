@@ -9,17 +9,18 @@ from mmkd.evaluation.card import Card
 from mmkd.evaluation.embeddings import normalised
 from mmkd.evaluation.predictions import Predicted
 from mmkd.evaluation.samples import Sample
-from mmkd.evaluation.statistics.calibration import BINS, brier, ece_equal_mass
-from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
+from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.statistics.temperature import fit_temperature
 from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.classes import (
+    CALIBRATION,
+    CALIBRATION_METRICS,
     PROTOCOL,
     SCORE,
+    calibration_metrics,
     class_metrics,
     exclusive_scores,
     labels_of,
-    log_loss,
     score_columns,
     side_by_side,
     top_class_accuracy,
@@ -109,16 +110,6 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
     return measured
 
 
-def calibration_metrics(probability_NC: Array, label_N: Array, weight_BN: Array) -> dict[str, Array]:
-    """ece (of the top class's probability), brier and nll; each (B,)."""
-    correct_N = top_class_correct(probability_NC, label_N)
-    return {
-        "ece": ece_equal_mass(probability_NC.max(axis=1), correct_N, weight_BN),
-        "brier": brier(probability_NC, one_vs_rest(label_N, probability_NC.shape[1]), weight_BN),
-        "nll": log_loss(probability_NC, label_N, weight_BN),
-    }
-
-
 TASK = Task(
     title="Zero-shot classification",
     complaint=_complaint,
@@ -128,8 +119,8 @@ TASK = Task(
     predict=_predict,
     measure=_measure,
     primary="accuracy",
-    lower_is_better=("ece", "brier", "nll"),
+    lower_is_better=CALIBRATION_METRICS,
     protocol="class = normalised mean of normalised prompt embeddings; score = raw cosine, in AUC too, ties half; "
-    f"{PROTOCOL}; probability = softmax(cosine / temperature fitted on val); ece of {BINS} equal-mass bins; "
+    f"{PROTOCOL}; probability = softmax(cosine / temperature fitted on val); {CALIBRATION}; "
     "prompt_median/best/worst = over the p-th prompt of every class alone, chosen on the test data",
 )

@@ -1,0 +1,148 @@
+"""Linear classifiers on frozen embeddings, on parts of the training labels; N samples, C classes, B replicates."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmkd.errors import DataError
+from mmkd.evaluation.card import Card
+from mmkd.evaluation.heads.draws import nested_draws
+from mmkd.evaluation.heads.folds import group_numbers
+from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit
+from mmkd.evaluation.predictions import Predicted
+from mmkd.evaluation.statistics.bootstrap import stream
+from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
+from mmkd.evaluation.subject import Subject
+from mmkd.evaluation.tasks.classes import (
+    CALIBRATION,
+    CALIBRATION_METRICS,
+    PROTOCOL,
+    SCORE,
+    calibration_metrics,
+    class_metrics,
+    exclusive_scores,
+    labels_of,
+    score_columns,
+    side_by_side,
+    top_class_accuracy,
+    top_class_correct,
+    truth_columns,
+    truth_in,
+    truth_of,
+)
+from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.progress import say
+
+WHOLE = f"{SCORE}1:0:"  # the scores of the classifier that saw all training labels
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The training samples of one classifier, booleans (N,). number: which of the draws of this fraction."""
+
+    fraction: float
+    number: int
+    taken_N: Array
+    rng: np.random.Generator
+
+    @property
+    def prefix(self) -> str:
+        return f"{SCORE}{self.fraction:g}:{self.number}:"
+
+
+def draws(
+    truth: Array, classes: int, group_N: Sequence[str], fractions: Sequence[float], repeats: int, seed: Sequence[int]
+) -> Iterator[Draw]:
+    """`repeats` draws of every fraction below one, nested within a repeat, and all samples once."""
+    member_NC = one_vs_rest(truth, classes) if truth.ndim == 1 else truth
+    parts = [fraction for fraction in fractions if fraction < 1]
+    for repeat in range(repeats):
+        rng = stream(seed, repeat)
+        nested = nested_draws(member_NC, group_numbers(group_N), parts, rng)
+        for fraction, taken_N in zip(parts, nested, strict=True):
+            yield Draw(fraction, repeat, taken_N, rng)
+    yield Draw(1.0, 0, np.ones(len(truth), np.bool_), stream(seed, repeats))
+
+
+def _complaint(card: Card) -> str:
+    return "" if len(card.classes) > 1 else f"needs at least two [[classes]], found {len(card.classes)}"
+
+
+def _predict(subject: Subject) -> Predicted:
+    """Labels of test samples are written down and not looked at."""
+    card, chosen = subject.card, subject.settings.probe
+    train, val, test = (subject.split(split) for split in ("train", "val", "test"))
+    if not train:
+        raise DataError(f"{card.id}: no training sample for the linear probe; give the card a train split")
+    train_ND, truth, test_ND = subject.of_images(train), truth_of(card, train), subject.of_images(test)
+    to_choose_on = (subject.of_images(val), truth_of(card, val)) if val else None
+    groups = [sample.group for sample in train]
+    seed = (subject.seed, zlib.crc32(f"linear_probe/{card.id}".encode()))
+    columns, fitted = truth_columns(card, test), []
+    for draw in draws(truth, len(card.classes), groups, chosen.fractions, chosen.draws, seed):
+        model = choose_and_fit(
+            train_ND[draw.taken_N],
+            truth[draw.taken_N],
+            [group for group, taken in zip(groups, draw.taken_N, strict=True) if taken],
+            chosen.penalties,
+            chosen.folds,
+            draw.rng,
+            classes=len(card.classes),
+            val=to_choose_on,
+        )
+        columns |= score_columns(card, model.scores(test_ND), draw.prefix)
+        fitted.append(model)
+    _report(subject, fitted)
+    return Predicted.of(test, columns)
+
+
+def _report(subject: Subject, fitted: Sequence[Logistic]) -> None:
+    """One line on what a reader should know: classes that nothing was learnt of, fits that ended early."""
+    unseen = [entry.name for entry, seen in zip(subject.card.classes, fitted[-1].seen_C, strict=True) if not seen]
+    early, fits = (sum(getattr(model, name) for model in fitted) for name in ("unconverged", "fits"))
+    found = [f"no training sample of {', '.join(unseen)}: scored below all others"] if unseen else []
+    found += [f"{early} of {fits} fits did not converge"] if early else []
+    if found:
+        say(f"{subject.card.id}, linear probe, {subject.model}: {'; '.join(found)}")
+
+
+def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
+    truth, whole_NC = truth_in(columns), side_by_side(columns, WHOLE)
+    measured = class_metrics(whole_NC, truth, weight_BN)
+    if truth.ndim == 1:
+        measured |= calibration_metrics(np.exp(whole_NC), truth, weight_BN)
+    for fraction, prefixes in _parts(columns).items():
+        each = [
+            top_class_accuracy(top_class_correct(side_by_side(columns, prefix), truth), truth, weight_BN)
+            for prefix in prefixes
+        ]
+        measured[f"accuracy_at_{100 * float(fraction):g}%"] = np.mean(each, axis=0)
+    return measured
+
+
+def _parts(columns: Columns) -> dict[str, list[str]]:
+    """Fraction below one -> the prefixes of its draws' columns."""
+    found: dict[str, dict[str, None]] = {}
+    for name in columns:
+        if name.startswith(SCORE) and not name.startswith(WHOLE):
+            _, fraction, number, _ = name.split(":", maxsplit=3)
+            found.setdefault(fraction, {})[f"{SCORE}{fraction}:{number}:"] = None
+    return {fraction: list(prefixes) for fraction, prefixes in found.items()}
+
+
+TASK = Task(
+    title="Linear probe",
+    complaint=_complaint,
+    labels=labels_of,
+    class_scores=lambda columns: exclusive_scores(columns, WHOLE),
+    predict=_predict,
+    measure=_measure,
+    primary="accuracy",
+    needs_texts=False,
+    lower_is_better=CALIBRATION_METRICS,
+    protocol="logistic regression on frozen unit embeddings, standardised on the training rows; penalty by log-loss on "
+    f"val, else by inner folds that cut no group; {PROTOCOL}; {CALIBRATION}; accuracy_at_x% = mean over nested, "
+    "stratified draws of x% of the training labels, one sample a class at least",
+)
