@@ -1,47 +1,22 @@
-"""Samples from folders and tables, and each thing that can be wrong with them."""
+"""Samples from folders and corpora, what every data set is checked for, and its fingerprint."""
 
-import csv
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from PIL import Image
-from pyarrow import parquet
+from reader_cards import CLASSES, card, picture, table
 
 from mmkd.corpus.schema import Corpus
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.card import Card
-from mmkd.evaluation.catalog import load_card
-from mmkd.evaluation.readers import READERS, TABLE_FORMATS, fingerprint, read_samples, table_rows
-
-CLASSES = [{"name": "right", "prompts": ["r"]}, {"name": "left side", "folder": "left", "prompts": ["l"]}]
-Rows = Sequence[Mapping[str, Any]]
-
-
-def picture(path: Path, colour: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), (colour, 0, 0)).save(path)
-    return path
-
-
-def card(layout: Mapping[str, Any], classes: Sequence[Mapping[str, Any]] = ()) -> Card:
-    facts = {"id": "set", "modality": "ct", "tasks": ["any"], "licence": "CC0"}
-    return Card.model_validate({**facts, "layout": layout, "classes": classes})
+from mmkd.evaluation.cards import load_card
+from mmkd.evaluation.data_set import fingerprint
+from mmkd.evaluation.readers.read import READERS, read_samples
+from mmkd.validation import parse
 
 
 def folders(path: Path, **more: Any) -> Card:
     return card({"reader": "folders", "path": path, **more}, CLASSES)
-
-
-def table(path: Path, rows: Rows, classes: Sequence[Mapping[str, Any]] = (), **more: Any) -> Card:
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return card({"reader": "table", "path": path, **more}, classes)
 
 
 @pytest.fixture
@@ -57,21 +32,62 @@ def test_folders_give_labels_in_the_order_of_the_card(images: Path) -> None:
     assert found == [("right/c.png", 0, ""), ("left/b.png", 1, ""), ("left/deep/a.JPG", 1, "")]
 
 
-def test_groups_come_from_a_table_beside_the_folders(images: Path) -> None:
-    rows = [
-        ("test/left/b.png", "p1"),
-        ("test/left/deep/a.JPG", "p2"),
-        ("test/right/c.png", "p1"),
-        ("train/x.png", "p9"),
+def test_a_folder_per_split(images: Path) -> None:
+    for name in ("learn/left/d.png", "learn/right/e.png"):
+        picture(images / name)
+    samples = read_samples(folders(images, splits={"train": "learn", "test": "test"}))
+    assert [(sample.id, sample.split) for sample in samples] == [
+        ("learn/right/e.png", "train"),
+        ("learn/left/d.png", "train"),
+        ("test/right/c.png", "test"),
+        ("test/left/b.png", "test"),
+        ("test/left/deep/a.JPG", "test"),
     ]
-    (images / "items.csv").write_text("file,group\n" + "".join(f"{file},{group}\n" for file, group in rows))
+
+
+def test_hashed_splits_keep_the_groups_that_the_names_tell(tmp_path: Path) -> None:
+    for patient in range(40):
+        for number in range(2):
+            picture(tmp_path / ("left" if patient % 2 else "right") / f"CNV-{patient}-{number}.png")
+    samples = read_samples(folders(tmp_path, hashed={"test": 0.5}, group_pattern=r"-(\d+)-"))
+    splits = {patient: {sample.split for sample in samples if sample.group == str(patient)} for patient in range(40)}
+    assert all(len(found) == 1 for found in splits.values())
+    assert {sample.split for sample in samples} == {"train", "test"}
+
+
+def test_a_pattern_that_finds_no_group_is_an_error(images: Path) -> None:
+    with pytest.raises(DataError, match=r"group_pattern .* finds no group in c\.png"):
+        read_samples(folders(images / "test", group_pattern=r"(\d+)"))
+    for pattern, told in (("(", "no regular expression"), ("a", "has 0 groups, expected one")):
+        with pytest.raises(ConfigError, match=told):
+            read_samples(folders(images / "test", group_pattern=pattern))
+
+
+def test_skipped_files_are_no_samples(images: Path) -> None:
+    picture(images / "test/left/b_mask.png")
+    picture(images / "test/left/masks/b.png")
+    skipping = folders(images / "test", skip=["*_mask*", "masks/*"])
+    assert [sample.id for sample in read_samples(skipping)] == ["right/c.png", "left/b.png", "left/deep/a.JPG"]
+
+
+def test_groups_come_from_a_table_beside_the_folders(images: Path) -> None:
+    groups = {"test/left/b.png": "p1", "test/left/deep/a.JPG": "p2", "test/right/c.png": "p1", "train/x.png": "p9"}
+    (images / "items.csv").write_text("file,group\n" + "".join(f"{file},{group}\n" for file, group in groups.items()))
     samples = read_samples(folders(images / "test", groups=images / "items.csv"))
     assert [sample.group for sample in samples] == ["p1", "p1", "p2"]
 
 
-def test_an_image_without_group_is_an_error(images: Path) -> None:
-    (images / "items.csv").write_text("file,group\ntest/left/b.png,p1\n")
-    with pytest.raises(DataError, match=r"items\.csv names no group for .*c\.png"):
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("test/left/b.png,p1", r"items\.csv names no group for .*c\.png"),
+        ("test/left/b.png,", r"set: items\.csv, row 1: column 'group' is empty"),
+        ("../b.png,p1", r"set: items\.csv, row 1: .*paths stay inside"),
+    ],
+)
+def test_a_wrong_table_of_groups_is_named(images: Path, row: str, told: str) -> None:
+    (images / "items.csv").write_text(f"file,group\n{row}\n")
+    with pytest.raises(DataError, match=told):
         read_samples(folders(images / "test", groups=images / "items.csv"))
 
 
@@ -83,99 +99,77 @@ def test_missing_folders_are_named_with_what_is_there(images: Path) -> None:
         read_samples(folders(images / "test"))
 
 
-def test_an_empty_class_is_an_error(images: Path) -> None:
+@pytest.mark.parametrize(
+    ("layout", "told"),
+    [
+        ({"splits": {"test": "test"}, "hashed": {}}, "either splits or hashed"),
+        ({"groups": "items.csv", "group_pattern": "(a)"}, "either groups or group_pattern"),
+    ],
+)
+def test_layouts_that_contradict_themselves_are_refused(layout: dict[str, Any], told: str) -> None:
+    facts = {"id": "set", "modality": "ct", "tasks": ["any"], "licence": "CC0"}
+    with pytest.raises(ConfigError, match=told):
+        parse(Card, {**facts, "layout": {"reader": "folders", "path": ".", **layout}}, "card.toml", {})
+
+
+def labelled(path: Path, rows: list[str], **more: Any) -> Card:
+    """rows: `split label`."""
+    facts = [{"split": split, "label": label} for split, label in (row.split() for row in rows)]
+    return table(path, facts, [*CLASSES, {"name": "both"}], **more)
+
+
+def test_a_class_without_test_samples_is_an_error(tmp_path: Path, images: Path) -> None:
+    with pytest.raises(DataError, match=r"class 'both' has no test samples in .*t\.csv"):
+        read_samples(labelled(tmp_path / "t.csv", ["test right", "test left", "train both"]))
     (images / "test/right/c.png").unlink()
-    with pytest.raises(DataError, match="class 'right' has no images"):
+    (images / "test/right/c.txt").write_text("no image")
+    with pytest.raises(DataError, match=r"all 2 test samples in .* are of class 'left side'"):
         read_samples(folders(images / "test"))
 
 
-ROWS = [
-    {"id": "1", "image": "a.png", "caption": " one ", "kind": "source", "who": "p1", "side": "left"},
-    {"id": "2", "image": "a.png", "caption": "", "kind": "label", "who": "", "side": "right"},
-]
+def test_a_test_split_of_one_class_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"all 2 test samples in .*t\.csv are of class 'left side'"):
+        read_samples(labelled(tmp_path / "t.csv", ["test left", "test left", "train both", "train right"]))
 
 
-def test_tables_give_captions_groups_and_labels_under_other_names(tmp_path: Path) -> None:
+def test_a_data_set_without_test_samples_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"t\.csv holds no test samples; splits found: train, val"):
+        read_samples(labelled(tmp_path / "t.csv", ["train left", "val right"]))
+
+
+def test_an_empty_data_set_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,label\n")
+    with pytest.raises(DataError, match=r"t\.csv holds no samples"):
+        read_samples(card({"reader": "table", "path": tmp_path / "t.csv"}))
+
+
+def test_pictures_of_some_samples_only_are_an_error(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    opened = table(tmp_path / "t.csv", ROWS, CLASSES, columns={"group": "who", "label": "side"})
-    found = [(sample.id, sample.caption, sample.group, sample.label) for sample in read_samples(opened)]
-    assert found == [("1", "one", "p1", 1), ("2", None, "", 0)]
+    with pytest.raises(DataError, match="1 of 2 samples have no picture, '2' among them"):
+        read_samples(table(tmp_path / "t.jsonl", [{"id": "1", "image": "a.png"}, {"id": "2"}]))
 
 
-def test_only_keeps_the_rows_that_belong_to_the_set(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    assert [s.id for s in read_samples(table(tmp_path / "t.csv", ROWS, only={"kind": ["source"]}))] == ["1"]
-    with pytest.raises(DataError, match=r"holds no samples with .*check the column names"):
-        read_samples(table(tmp_path / "t.csv", ROWS, only={"knid": ["source"]}))
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"id": "2"}, "'2' occurs more than once"),
-        ({"id": ""}, "row 1: column 'id' is empty"),
-        ({"image": "b.png"}, "row 1: no image file .*b.png"),
-        ({"image": "../secret.png"}, "row 1: .*paths stay inside"),
-        ({"image": "/etc/passwd"}, "row 1: .*paths stay inside"),
-        ({"side": "up"}, "row 1: label 'up' is no class; expected right, left"),
-    ],
-)
-def test_a_wrong_row_is_named(tmp_path: Path, change: dict[str, str], told: str) -> None:
-    picture(tmp_path / "a.png")
-    opened = table(tmp_path / "t.csv", [{**ROWS[0], **change}, ROWS[1]], CLASSES, columns={"label": "side"})
-    with pytest.raises(DataError, match=told):
-        read_samples(opened)
-
-
-def test_a_missing_column_lists_the_columns_there_are(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="column 'image' is missing; columns found: id, picture"):
-        read_samples(table(tmp_path / "t.csv", [{"id": "1", "picture": "a.png"}]))
-
-
-def write_as(path: Path, rows: list[dict[str, str]]) -> None:
-    if path.suffix == ".parquet":
-        parquet.write_table(pa.Table.from_pylist(rows), path)
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        mark = "\t" if path.suffix == ".tsv" else ","
-        path.write_text("\n".join([mark.join(rows[0]), *(mark.join(row.values()) for row in rows)]) + "\n")
-
-
-@pytest.mark.parametrize("suffix", list(TABLE_FORMATS))
-def test_every_format_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
-    rows = [{"id": "007", "caption": "ö"}, {"id": "8", "caption": "b"}]
-    write_as(tmp_path / f"t{suffix}", rows)
-    assert list(table_rows(tmp_path / f"t{suffix}")) == [(f"t{suffix}, row {n}", row) for n, row in enumerate(rows, 1)]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "told"),
-    [
-        ("t.jsonl", b"[1]\n", "expected one JSON object a line"),
-        ("t.jsonl", b"{\n", "not readable as .jsonl"),
-        ("t.csv", b"id\n\xff\n", "not readable as .csv"),
-        ("t.parquet", b"no", "not readable as .parquet"),
-        ("t.xlsx", b"", "unknown kind of table; expected .csv"),
-        ("t.csv", None, "no table"),
-    ],
-)
-def test_a_damaged_table_is_named(tmp_path: Path, name: str, content: bytes | None, told: str) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=told):
-        list(table_rows(tmp_path / name))
+def marked(opened: Card) -> str:
+    samples = read_samples(opened)
+    return fingerprint(opened, samples, [image for sample in samples for image in sample.images])
 
 
 def test_the_fingerprint_follows_names_prompts_and_pixels_but_not_the_place(images: Path, tmp_path: Path) -> None:
-    opened = folders(images / "test")
-    before = fingerprint(opened, read_samples(opened))
+    before = marked(folders(images / "test"))
     moved = folders((images / "test").rename(tmp_path / "elsewhere"))
-    assert fingerprint(moved, read_samples(moved)) == before
-    reworded = moved.model_copy(update={"classes": moved.classes[::-1]})
-    assert fingerprint(reworded, read_samples(reworded)) != before
+    assert marked(moved) == before
+    assert marked(moved.model_copy(update={"classes": moved.classes[::-1]})) != before
     picture(tmp_path / "elsewhere/left/b.png", colour=9)
-    assert fingerprint(moved, read_samples(moved)) != before
+    assert marked(moved) != before
+
+
+def test_the_fingerprint_follows_what_is_true_of_a_sample(tmp_path: Path) -> None:
+    row = {"id": "1", "caption": "c", "group": "g", "question": "q", "answer": "a", "time": 1, "event": 1, "age": 5}
+    changes = {"caption": "d", "group": "h", "answer": "b", "time": 2, "event": 0, "age": 6}
+    more: dict[str, Any] = {"covariates": {"age": ["age"]}}
+    rows = [row, *({**row, name: value} for name, value in changes.items())]
+    marks = {marked(table(tmp_path / "t.jsonl", [changed], **more)) for changed in rows}
+    assert len(marks) == len(rows)
 
 
 def test_every_layout_of_a_card_has_a_reader() -> None:
@@ -193,8 +187,12 @@ def test_a_split_of_a_corpus_is_a_data_set_of_its_own(tiny_corpus: Path, tmp_pat
     samples = read_samples(card)
     corpus = Corpus(tiny_corpus)
     rows = corpus.rows("val")
-    assert [sample.id for sample in samples] == [corpus.column("id")[row] for row in rows]
-    assert [sample.caption for sample in samples] == [corpus.column("caption")[row] for row in rows]
-    assert [sample.group for sample in samples] == [corpus.column("group")[row] for row in rows]
-    assert samples[0].image.read_bytes() == corpus.images(rows[:1])[0]
-    assert fingerprint(card, samples) == fingerprint(card, read_samples(card))
+    for column, found in (
+        ("id", [sample.id for sample in samples]),
+        ("caption", [sample.caption for sample in samples]),
+        ("group", [sample.group for sample in samples]),
+        ("sha256", [sample.image.digest() for sample in samples]),
+    ):
+        assert found == [corpus.column(column)[row] for row in rows]
+    assert samples[0].image.read().mode == "RGB"
+    assert marked(card) == marked(card)

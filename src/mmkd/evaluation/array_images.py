@@ -1,4 +1,7 @@
-"""Pictures that lie inside larger files: Parquet tables, NumPy archives, HDF5. Files are opened once in a process."""
+"""Pictures that lie inside larger files: Parquet tables, NumPy archives, HDF5. Files are opened once in a process.
+
+H x W pixels.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -7,9 +10,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from mmkd.errors import DataError
+from mmkd.evaluation.array_files import array_in
 from mmkd.evaluation.samples import opened
 
 _READING = Lock()  # threads that want the same part wait for one reading of it, and do not each read it
@@ -57,3 +62,22 @@ def _parquet(path: Path) -> tuple[Any, list[int]]:
 @lru_cache(maxsize=3)  # pictures are read in order, by a few threads: they stand in one group or in two neighbours
 def _row_group(path: Path, group: int, column: str) -> Any:
     return _parquet(path)[0].read_row_group(group, columns=[column]).column(column)
+
+
+@dataclass(frozen=True)
+class ArrayImage:
+    """Pixels in a row of an array (N, H, W[, 3]) uint8 of an `.npz` or HDF5 file."""
+
+    path: Path
+    array: str
+    row: int
+
+    def read(self) -> Image.Image:
+        return Image.fromarray(self._pixels()).convert("RGB")
+
+    def digest(self) -> str:
+        pixels = self._pixels()
+        return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+    def _pixels(self) -> Any:
+        return np.array(array_in(self.path, self.array)[self.row])

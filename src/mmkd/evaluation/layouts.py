@@ -55,13 +55,13 @@ class RowKeys(Settings):
     """What every table with a row per sample may need.
 
     columns: our field -> the table's column, where the names differ; a value with braces is filled from the row
-    (`images/{isic_id}.jpg`). Without a column `id`, rows are numbered. images: folder that the names of files are
-    relative to; without it the folder of the table. only: column -> accepted values, as the table spells them; other
-    rows do not belong to the data set. split_values: as the table spells train, val and test. hashed: makes splits,
-    whatever the table says. one_hot: the classes' markers are columns of 0 and 1. separator: between the labels of a
-    multi-label cell. unlabelled: values of a multi-label cell that name no class (`No Finding`). closed: values of
-    `answer_type` that mark closed questions; without that column, those that are answered yes or no are closed.
-    censored: value of the column `event` that means that it did not happen.
+    (`images/{isic_id}.jpg`; `{slide_id:stem}` leaves out a file's suffix). Without a column `id`, rows are numbered.
+    images: folder that the names of files are relative to; without it the folder of the table. only: column -> accepted
+    values, as the table spells them; other rows do not belong to the data set. split_values: as the table spells train,
+    val and test. hashed: makes splits, whatever the table says. one_hot: the classes' markers are columns of 0 and 1.
+    separator: between the labels of a multi-label cell. unlabelled: values of a multi-label cell that name no class
+    (`No Finding`). closed: values of `answer_type` that mark closed questions; without that column, those that are
+    answered yes or no are closed. censored: value of the column `event` that means that it did not happen.
     """
 
     columns: dict[SampleField, str] = Field(default_factory=dict)

@@ -11,11 +11,14 @@ from typing import Literal, Protocol
 from PIL import Image
 
 from mmkd.corpus.schema import Corpus
+from mmkd.corpus.sources.files import IMAGE_SUFFIXES
 from mmkd.errors import DataError
+from mmkd.evaluation.dicom import dicom_picture, is_dicom
 from mmkd.teachers.decode import decode
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".dcm", ".dicom")
 BLANK_GREY = 128
 BLANK_SIDE = 224
 
@@ -32,15 +35,23 @@ class ImageRef(Protocol):
 
 @dataclass(frozen=True)
 class FileImage:
-    """An image file of its own."""
+    """An image or DICOM file of its own."""
 
     path: Path
 
     def read(self) -> Image.Image:
-        return opened(self.path.read_bytes(), str(self.path))
+        return opened(self._bytes(), str(self.path))
 
     def digest(self) -> str:
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: not to be read ({error.strerror}); put it back, or check its rights"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,12 @@ class BlankImage:
 
 
 def opened(data: bytes, where: str) -> Image.Image:
-    """Encoded bytes as an RGB picture. Raises DataError that says where they came from."""
+    """Encoded bytes, DICOM's too, as an RGB picture; 16-bit greys are scaled by their own range.
+
+    Raises DataError that says where they came from.
+    """
+    if is_dicom(data):
+        return dicom_picture(data, where)
     image = decode(data)
     if image is None:
         raise DataError(f"{where}: not readable as an image; replace the file or take it out of the data set")

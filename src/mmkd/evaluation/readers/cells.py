@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mmkd.corpus.records import BadRecordError, as_text
@@ -11,7 +12,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.array_images import ArrowImage
 from mmkd.evaluation.layouts import SampleField
 
-BRACES = re.compile(r"\{([^{}]+)\}")
+BRACES = re.compile(r"\{([^{}]+?)(:stem)?\}")
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,11 @@ class Row:
         return self.field(name) or self.cell(self.columns.get(name, name))
 
     def filled(self, template: str) -> str:
-        """The template with cells in place of `{column}`. Raises DataError where one is empty or missing."""
-        return BRACES.sub(lambda found: self.cell(found[1]), template)
+        """The template with cells in place of `{column}`, and of `{column:stem}`, which leaves out a file's suffix.
+
+        Raises DataError where a cell is empty or missing.
+        """
+        return BRACES.sub(lambda found: Path(self.cell(found[1])).stem if found[2] else self.cell(found[1]), template)
 
     def cell(self, column: str) -> str:
         """The text of a column. Raises DataError where the cell is empty or missing."""

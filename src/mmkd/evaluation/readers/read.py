@@ -7,15 +7,20 @@ from typing import Any
 from mmkd.errors import DataError
 from mmkd.evaluation.card import Card
 from mmkd.evaluation.layouts import RowKeys
+from mmkd.evaluation.readers.arrays import read_h5, read_npz
 from mmkd.evaluation.readers.corpus import read_corpus
 from mmkd.evaluation.readers.folders import read_folders
+from mmkd.evaluation.readers.slides import read_slides
 from mmkd.evaluation.readers.table import read_table
 from mmkd.evaluation.samples import Sample
 
 READERS: dict[str, Callable[[Card, Any], Iterator[Sample]]] = {
     "folders": read_folders,
     "table": read_table,
+    "npz": read_npz,
+    "h5": read_h5,
     "corpus": read_corpus,
+    "slides": read_slides,
 }
 
 

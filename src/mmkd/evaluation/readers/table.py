@@ -1,5 +1,6 @@
 """Tables with a row per sample."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,12 @@ def _pictures(row: Row, folder: Path) -> list[ImageRef]:
 
 def image_file(row: Row, folder: Path, name: str) -> FileImage:
     """Raises DataError when it is not below the folder."""
+    return FileImage(existing_file(row, folder, name, "image file"))
+
+
+def existing_file(row: Row, folder: Path, name: str, what: str) -> Path:
+    """As `image_file`, of any kind."""
     path = file_inside(folder, name, row.place)
-    if not path.is_file():
-        raise row.error(f"no image file {path}")
-    return FileImage(path)
+    if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
+        raise row.error(f"no {what} {path}")
+    return path

@@ -1,0 +1,97 @@
+"""Arrays inside files, read piece by piece: NumPy archives and HDF5. Each is opened once in a process."""
+
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from mmkd.errors import DataError
+
+LOCAL_HEADER_BYTES = 30  # of a zip member; the lengths of the name and the extra field behind it are its last four
+CHUNK_CACHE_BYTES = 64 * 2**20  # HDF5 unpacks a whole chunk for each picture in it, unless it still has it
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, struct.error)
+_OPENING = Lock()  # threads that want the same array wait for one opening of it
+
+
+def array_names(path: Path) -> list[str]:
+    """The arrays of an `.npz`. Raises DataError when it is missing or damaged."""
+    with _explained(path), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def array_in(path: Path, name: str) -> Any:
+    """An array of an `.npz`, memory-mapped, or else of an HDF5 file: it has `shape` and `dtype`, and indexing reads it.
+
+    Raises DataError when the file or the array is missing or damaged.
+    """
+    with _OPENING:
+        return _opened(path, name)
+
+
+@lru_cache(maxsize=16)
+def _opened(path: Path, name: str) -> Any:
+    with _explained(path):
+        return _in_archive(path, f"{name}.npy") if path.suffix.lower() == ".npz" else _in_hdf5(path, name)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    if not path.is_file():
+        raise DataError(f"no file {path}; check the path in the card")
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(f"{path}: {error.args[0]}; check the names in the card") from error
+    except DAMAGE as error:
+        raise DataError(f"{path}: not readable ({error})") from error
+
+
+def _in_archive(path: Path, member: str) -> Any:
+    """Compressed members are unpacked into a nameless temporary file: the largest sets do not fit into memory."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(member)
+        if info.compress_type == zipfile.ZIP_STORED:
+            with path.open("rb") as stream:
+                stream.seek(info.header_offset)
+                header = stream.read(LOCAL_HEADER_BYTES)
+                stream.seek(sum(struct.unpack("<HH", header[-4:])), 1)
+                return _mapped(stream)
+        with tempfile.TemporaryFile() as unpacked:
+            with archive.open(member) as packed:
+                shutil.copyfileobj(packed, unpacked, 2**20)
+            unpacked.seek(0)
+            return _mapped(unpacked)
+
+
+def _mapped(stream: BinaryIO) -> Any:
+    """The `.npy` that starts where the stream stands; the mapping outlives the stream."""
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(stream)
+    if version not in readers:
+        raise ValueError(f".npy of version {version}")
+    shape, fortran, dtype = readers[version](stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, expected numbers")
+    return np.memmap(stream, dtype, "r", stream.tell(), shape, "F" if fortran else "C")
+
+
+def _in_hdf5(path: Path, name: str) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise DataError(f"{path}: HDF5 is read with h5py; install mmkd with its extra [wsi]") from error
+    file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES)
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"no array {name!r}, found {', '.join(file)}")
+    return found
