@@ -40,12 +40,14 @@ class ClassPrompts(Settings):
 
 class Tiles(Settings):
     """How whole slides are cut. side: pixels of a tile at `mpp` micrometres a pixel; most: tiles of a slide, evenly
-    spread over its tissue. tissue: least share of a tile that is no background."""
+    spread over its tissue. tissue: least share of a tile that is no background. slide_mpp: micrometres a pixel of the
+    slides whose header does not say."""
 
     side: int = Field(224, ge=16)
     mpp: PositiveFloat = 0.5
     most: int = Field(512, ge=1)
     tissue: float = Field(0.5, ge=0.0, le=1.0)
+    slide_mpp: PositiveFloat | None = None
 
 
 class Card(Settings):

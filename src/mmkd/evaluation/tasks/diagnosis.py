@@ -1,0 +1,107 @@
+"""Cancer diagnosis on whole slides: what a frozen model's tile features say of a slide.
+
+N slides, C classes, B bootstrap replicates.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmkd.errors import DataError
+from mmkd.evaluation.card import Card
+from mmkd.evaluation.predictions import Predicted
+from mmkd.evaluation.samples import Sample
+from mmkd.evaluation.slides.bags import read_bag
+from mmkd.evaluation.slides.classify import SlideScores, checked_bags, classify
+from mmkd.evaluation.slides.folds import slide_folds
+from mmkd.evaluation.statistics.bootstrap import stream
+from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
+from mmkd.evaluation.statistics.ranking import auc
+from mmkd.evaluation.subject import Subject
+from mmkd.evaluation.tasks.task import Columns, Task
+
+BAG = "bag:"  # prefix of the predictors that read ready features: `bag:<encoder>`
+POOLINGS = {"attention": "", "mean": "mean_pooling_"}  # prefix of columns (`attention:<class>`) -> of metrics
+
+
+def slide_scores(subject: Subject) -> SlideScores:
+    """Probabilities and attention of every tested slide; folds depend on the data set and the seed, not on the model.
+
+    Raises DataError for slides without tiles or ready features, or classes that cannot be trained.
+    """
+    card = subject.card
+    key = zlib.crc32(f"diagnosis/{card.id}".encode())
+    names = [entry.name for entry in card.classes]
+    folds, _ = slide_folds(subject.samples, names, subject.settings.slides.folds, stream((subject.seed, key), 0))
+    bags = checked_bags([_bag(subject, sample) for sample in subject.samples], subject.samples)
+    return classify(bags, subject.samples, len(names), folds, subject.settings, (subject.seed, key))
+
+
+def _bag(subject: Subject, sample: Sample) -> Array:
+    if subject.members:
+        if not sample.images:
+            raise DataError(f"slide {sample.id!r} has no tiles; take it out of the table, or give it some")
+        return subject.of_bag(sample)
+    encoder = subject.model.removeprefix(BAG)
+    if encoder not in sample.bags:
+        raise DataError(f"slide {sample.id!r} has no features of {encoder!r}; add its file, or take the slide out")
+    return read_bag(sample.bags[encoder]).feature_ND
+
+
+def _complaint(card: Card) -> str:
+    if card.layout.reader != "slides":
+        return f"needs tiles of slides, which the reader {card.layout.reader!r} does not give"
+    if card.multi_label:
+        return "needs one class a slide, but the card is multi_label"
+    return "" if len(card.classes) > 1 else f"needs at least two [[classes]], found {len(card.classes)}"
+
+
+def _own_models(card: Card, samples: Sequence[Sample]) -> list[str]:
+    return [f"{BAG}{encoder}" for encoder in dict.fromkeys(name for sample in samples for name in sample.bags)]
+
+
+def _predict(subject: Subject) -> Predicted:
+    scores = slide_scores(subject)
+    samples = [subject.samples[n] for n in scores.tested_N]
+    columns: dict[str, Array] = {"label": np.array([sample.label for sample in samples], np.int32)}
+    for pooling, score_NC in (("mean", scores.mean_NC), ("attention", scores.attention_NC)):
+        columns |= {f"{pooling}:{entry.name}": score_NC[:, c] for c, entry in enumerate(subject.card.classes)}
+    return Predicted.of(samples, columns)
+
+
+def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
+    """Equal highest probabilities go to the class that stands first in the card."""
+    label_N = columns["label"]
+    metrics: dict[str, Array] = {}
+    for pooling, prefix in POOLINGS.items():
+        score_NC = _probabilities(columns, pooling)
+        correct_N = score_NC.argmax(axis=1) == label_N
+        metrics[f"{prefix}accuracy"] = accuracy(correct_N, weight_BN)
+        metrics[f"{prefix}balanced_accuracy"] = balanced_accuracy(correct_N, label_N, weight_BN)
+        metrics[f"{prefix}macro_auc"] = macro(auc, score_NC, one_vs_rest(label_N, score_NC.shape[1]), weight_BN)
+    return metrics
+
+
+def _probabilities(columns: Columns, pooling: str) -> Array:
+    return np.stack([value for name, value in columns.items() if name.startswith(f"{pooling}:")], axis=1)
+
+
+TASK = Task(
+    title="Diagnosis on slides",
+    complaint=_complaint,
+    labels=lambda columns: columns["label"],
+    class_scores=lambda columns: _probabilities(columns, "attention"),
+    predict=_predict,
+    measure=_measure,
+    own_models=_own_models,
+    needs_texts=False,
+    # of tens of slides a share of correct ones moves in steps; the AUC uses all of the order, and no class counts more
+    primary="macro_auc",
+    protocol="frozen tile features (unit vectors; bag:* as stored); the card's train, val and test split, else folds "
+    "by patient stratified by class, every slide predicted once by models that saw no slide of its patient, and folds "
+    "pooled; gated attention MIL (Ilse 2018) on standardised features, class-balanced cross-entropy, AdamW, batches of "
+    "4 slides, stopped on the val split or on a fifth of the training patients after 10 epochs without a lower loss; "
+    "mean_pooling_* = logistic regression on the mean tile, penalty by inner folds of training and val patients; "
+    "macro_auc = mean one-vs-rest AUC of the class probabilities, ties half",
+)
