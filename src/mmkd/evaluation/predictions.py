@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +23,25 @@ FACT = "fact:"  # prefix of the columns with a card's subgroups
 class Predicted:
     """The rows of one model: a sample each (or a patient), the same for every model. group: drawn together, or "".
 
-    columns: name -> (N,). facts: subgroup column -> its value in every row.
+    columns: name -> (N,). facts: subgroup column -> its value in every row. note: what a reader of the results must
+    know of these rows, such as who was left out; it joins the card's warning.
     """
 
     id: list[str]
     group: list[str]
     columns: dict[str, Array]
     facts: dict[str, list[str]] = field(default_factory=dict)
+    note: str = ""
 
     @classmethod
     def of(
-        cls, samples: Sequence[Sample], columns: dict[str, Array], group: Sequence[str] | None = None
+        cls, samples: Sequence[Sample], columns: dict[str, Array], group: Sequence[str] | None = None, note: str = ""
     ) -> "Predicted":
         """A row for each sample; group: where it is not the samples' own."""
         names = list(dict.fromkeys(name for sample in samples for name in sample.facts))
         facts = {name: [sample.facts.get(name, "") for sample in samples] for name in names}
         groups = [sample.group for sample in samples] if group is None else list(group)
-        return cls([sample.id for sample in samples], groups, columns, facts)
+        return cls([sample.id for sample in samples], groups, columns, facts, note)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def write_predictions(folder: Path, facts: PredictionFacts, predicted: Predicted
                 f"{facts.dataset}, {facts.task}, {facts.model}: {name} of {predicted.id[row]!r} is {value_N[row]}, "
                 "expected a number; check the model's weights and the data"
             )
+    facts = replace(facts, warning="; ".join(filter(None, [facts.warning, predicted.note])))
     marked = {f"{FACT}{name}": values for name, values in predicted.facts.items()}
     table = pa.table({"id": predicted.id, "group": predicted.group, **predicted.columns, **marked})
     table = table.replace_schema_metadata({METADATA: json.dumps(asdict(facts)).encode()})

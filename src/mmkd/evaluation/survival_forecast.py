@@ -1,0 +1,103 @@
+"""Forecasts of survival as columns of predictions, there and back; N patients, T times, B weightings.
+
+The columns hold all that the metrics need, so nothing has to be known later of the patients a model was fitted on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmkd.evaluation.statistics.metrics import Array, ratio
+from mmkd.evaluation.statistics.survival.brier import brier_score, integrated_brier_score
+from mmkd.evaluation.statistics.survival.concordance import harrell_c, uno_c
+from mmkd.evaluation.statistics.survival.dynamic_auc import dynamic_auc, mean_dynamic_auc
+from mmkd.evaluation.statistics.survival.kaplan_meier import Censoring
+from mmkd.evaluation.statistics.survival.outcomes import Outcomes
+
+SURVIVAL = "survival:"  # prefix of columns: the model's probability of living beyond the time that follows
+EVERYBODY = "everybody:"  # the same for all training patients, by Kaplan and Meier
+UNCENSORED = "uncensored:"  # the training patients' probability of not being censored up to the time that follows
+OWN = "uncensored"  # the same up to the patient's own time, or to the last of the times where that is later
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a model foresaw for each patient, and what happened.
+
+    fold_N: the model that foresaw it; log hazards `risk_N` are comparable within a fold only, probabilities everywhere.
+    curve: the censoring distribution, known at the times and at every patient's own time before the last of them.
+    """
+
+    outcomes: Outcomes
+    fold_N: Array
+    risk_N: Array
+    time_T: Array
+    survival_NT: Array
+    everybody_NT: Array
+    curve: Censoring
+
+
+def columns_of(forecast: Forecast) -> dict[str, Array]:
+    """As predictions store it; the names of the times carry them exactly."""
+    outcomes, time_T = forecast.outcomes, forecast.time_T
+    columns = {
+        "time": outcomes.time_N,
+        "event": outcomes.event_N,
+        "risk": forecast.risk_N,
+        "fold": forecast.fold_N.astype(np.int32),
+        OWN: forecast.curve.at(np.minimum(outcomes.time_N, time_T[-1])),
+    }
+    for t, time in enumerate(time_T.tolist()):
+        columns[f"{SURVIVAL}{time!r}"] = forecast.survival_NT[:, t]
+        columns[f"{EVERYBODY}{time!r}"] = forecast.everybody_NT[:, t]
+        columns[f"{UNCENSORED}{time!r}"] = np.full(len(outcomes), forecast.curve.at(time_T[t : t + 1])[0])
+    return columns
+
+
+def forecast_of(columns: Mapping[str, Array]) -> Forecast:
+    """What `columns_of` stored."""
+    outcomes = Outcomes.of(columns["event"], columns["time"])
+    times = sorted(float(name.removeprefix(SURVIVAL)) for name in columns if name.startswith(SURVIVAL))
+    time_T = np.array(times)
+    known = np.concatenate([columns[OWN], [columns[f"{UNCENSORED}{time!r}"][0] for time in times]])
+    time_U, first_U = np.unique(np.concatenate([np.minimum(outcomes.time_N, time_T[-1]), time_T]), return_index=True)
+    return Forecast(
+        outcomes=outcomes,
+        fold_N=columns["fold"],
+        risk_N=columns["risk"],
+        time_T=time_T,
+        survival_NT=np.stack([columns[f"{SURVIVAL}{time!r}"] for time in times], axis=1),
+        everybody_NT=np.stack([columns[f"{EVERYBODY}{time!r}"] for time in times], axis=1),
+        curve=Censoring(time_U, known[first_U]),
+    )
+
+
+def forecast_metrics(forecast: Forecast, weight_BN: Array) -> dict[str, Array]:
+    """C-indices within folds, AUC and Brier score of the probabilities over all patients; each (B,).
+
+    brier_gain: 1 - integrated Brier score / that of the training patients' Kaplan-Meier curve; 0 is no better.
+    """
+    outcomes, time_T, curve = forecast.outcomes, forecast.time_T, forecast.curve
+    integrated_B = _integrated(forecast.survival_NT, forecast, weight_BN)
+    return {
+        "harrell_c": harrell_c(forecast.risk_N, outcomes, weight_BN, forecast.fold_N),
+        "uno_c": uno_c(forecast.risk_N, outcomes, curve, float(time_T[-1]), weight_BN, forecast.fold_N),
+        "mean_dynamic_auc": mean_dynamic_auc(_auc_over_time(forecast, weight_BN), time_T, outcomes, weight_BN),
+        "integrated_brier": integrated_B,
+        "brier_gain": 1 - ratio(integrated_B, _integrated(forecast.everybody_NT, forecast, weight_BN)),
+    }
+
+
+def _auc_over_time(forecast: Forecast, weight_BN: Array) -> Array:
+    """At each time by the probability of having had the event: unlike log hazards it compares across folds; (B, T)."""
+    parts = [
+        dynamic_auc(1 - forecast.survival_NT[:, t], forecast.outcomes, time_1, forecast.curve, weight_BN)
+        for t, time_1 in enumerate(forecast.time_T[:, None])
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _integrated(survival_NT: Array, forecast: Forecast, weight_BN: Array) -> Array:
+    score_BT = brier_score(survival_NT, forecast.outcomes, forecast.time_T, forecast.curve, weight_BN)
+    return integrated_brier_score(score_BT, forecast.time_T)
