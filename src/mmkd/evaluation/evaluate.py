@@ -20,10 +20,11 @@ from mmkd.evaluation.predictions import (
     predictions_path,
     write_predictions,
 )
-from mmkd.evaluation.results import BEST_TEACHER, COMPARISONS, RESULTS, STUDENT, STUDENTS, TEACHERS_CONCAT, write_rows
+from mmkd.evaluation.results import BEST_TEACHER, STUDENT, STUDENTS, TEACHERS_CONCAT
+from mmkd.evaluation.scores import Resampling
 from mmkd.evaluation.settings import NULLS, EvaluateSettings
 from mmkd.evaluation.subject import Subject
-from mmkd.evaluation.summary import Resampling, results_from_predictions
+from mmkd.evaluation.summary import write_results
 from mmkd.evaluation.tables import printed
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
@@ -44,7 +45,8 @@ def evaluate(
     seed: int,
     corpus: Path | None = None,
 ) -> dict[str, int]:
-    """Leave embeddings, predictions, `results.jsonl` and `comparisons.jsonl` in the folder; returns counts.
+    """Leave embeddings, predictions, `results.jsonl`, `comparisons.jsonl` and `rankings.jsonl` in the folder; returns
+    counts.
 
     data_sets: of the settings' cards. models: teachers and students alike, one in memory at a time. teachers: the names
     of those that are teachers; two or more also make the ensemble `teachers_concat`. What the folder has of an earlier
@@ -66,18 +68,15 @@ def evaluate(
     _forget_others(folder, wanted)
     for one in wanted:
         predict(one, folder, settings, seed)
-    results, comparisons = results_from_predictions(
-        folder, teachers, Resampling(settings.bootstrap, settings.confidence, seed)
-    )
-    write_rows(folder / RESULTS, results)
-    write_rows(folder / COMPARISONS, comparisons)
-    say(printed(results, comparisons, teachers))
+    resampling = Resampling(settings.bootstrap, settings.confidence, seed)
+    summary = write_results(folder, teachers, resampling, [spec.name for spec in models])
+    say(printed(summary.results, summary.comparisons, teachers, summary.rankings))
     return {
         "models": len(models),
         "data_sets": len(data_sets),
         "samples": sum(len(data_set.samples) for data_set in data_sets),
         "predictions": len(wanted),
-        "results": len(results),
+        "results": len(summary.results),
     }
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.errors import DataError
 from mmkd.evaluation.card import MIXED
+from mmkd.evaluation.settings import NULLS
 from mmkd.stage import atomic_file
 
 RESULTS = "results.jsonl"
@@ -16,6 +17,9 @@ COMPARISONS = "comparisons.jsonl"
 RANKINGS = "rankings.jsonl"
 ALL = "all"  # the subset of all samples
 CLEAN = "clean"  # the subset without samples that lie near training pictures
+IN_GENERAL = "in general"  # all samples, but the interval of a mean speaks for other data sets like these
+GAP = "best - worst"  # in place of a subgroup's value: the best value of the column minus the worst
+UNCLEARED = "does not clear its null"  # begins the note of a result that an encoder without knowledge reaches too
 MEAN = "mean"  # as data set and modality: over all data sets of a task, each counting once
 
 STUDENT = "student"
@@ -23,14 +27,48 @@ BEST_TEACHER = "best_teacher"  # per data set the teacher that scores highest on
 TEACHERS_CONCAT = "teachers_concat"  # all teachers' unit embeddings side by side
 STUDENTS = ("stage1", "contrastive", "mmkd", STUDENT)
 
+LABELS = (
+    ("image_to_text_", "I→T "),
+    ("text_to_image_", "T→I "),
+    ("recall@", "R@"),
+    ("harrell_c", "Harrell C"),
+    ("uno_c", "Uno C"),
+    ("auc", "AUC"),
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """scale: what a stored value is multiplied with to be printed. name: "%", or "" for a number without unit."""
+
+    scale: float
+    decimals: int
+    name: str
+
+
+PERCENT = Unit(100, 1, "%")
+INDEX = Unit(1, 3, "")
+PLAIN = (
+    ("harrell_c", INDEX),
+    ("uno_c", INDEX),
+    ("dynamic_auc", INDEX),
+    ("brier", INDEX),
+    ("brier_gain", INDEX),
+    ("nll", Unit(1, 3, "nats")),
+    ("median_rank", Unit(1, 1, "")),
+)
+"""Ending of a metric's name -> its unit; all others are shares."""
+
 
 @dataclass(frozen=True)
 class Result:
     """One metric of one model on one data set, with its interval; shares in 0..1. n: samples.
 
     dataset and modality are "mean" for the mean over all data sets of the task; dataset alone is "mean" for the mean
-    over those of one modality. low, high: None where no replicate was defined. subset: "all", "clean" (without what
-    lies near training data) or "column=value" of a subgroup.
+    over those of one modality. low, high: None where no replicate was defined. subset: "all"; "clean" (without what
+    lies near training data); "column=value" of a subgroup, where the value `GAP` marks the distance between the
+    column's best and worst subgroup; or `IN_GENERAL`: the mean over all data sets with an interval that draws data sets
+    too, for the primary metric.
     """
 
     model: str
@@ -131,11 +169,12 @@ def _read(path: Path, row_class: type[Row]) -> list[Row]:
 
 
 def in_order(models: Iterable[str], teachers: Sequence[str]) -> list[str]:
-    """Distinct models as tables show them: teachers, what is made of them, the other students, the student."""
+    """Distinct models as tables show them: teachers, what is made of them, other students and models, the student,
+    and at last those that know nothing."""
     found = dict.fromkeys(models)
     known = [*teachers, BEST_TEACHER, TEACHERS_CONCAT, *STUDENTS]
-    others = [model for model in found if model not in known]
-    order = [*known[:-1], *others, STUDENT]
+    others = [model for model in found if model not in (*known, *NULLS)]
+    order = [*known[:-1], *others, STUDENT, *NULLS]
     return sorted(found, key=order.index)
 
 
@@ -143,7 +182,9 @@ def by_modality(results: Iterable[Result], task: str, metric: str) -> dict[str, 
     """model -> modality -> row; the mean where a modality has several data sets, and `MEAN` for all of them."""
     table: dict[str, dict[str, Result]] = {}
     for row in results:
-        if (row.task, row.metric) == (task, metric) and _stands_for_its_modality(row, table.get(row.model, {})):
+        if (row.task, row.metric, row.subset) == (task, metric, ALL) and _stands_for_its_modality(
+            row, table.get(row.model, {})
+        ):
             table.setdefault(row.model, {})[row.modality] = row
     return table
 
@@ -161,6 +202,17 @@ def several_modalities(rows: Mapping[str, Mapping[str, Result]]) -> list[str]:
 
 def metric_label(metric: str) -> str:
     """A metric's name as tables and figures print it."""
-    for name, shown in (("image_to_text_", "I→T "), ("text_to_image_", "T→I "), ("recall@", "R@"), ("auc", "AUC")):
+    for name, shown in LABELS:
         metric = metric.replace(name, shown)
     return metric.replace("_", " ")
+
+
+def unit_of(metric: str) -> Unit:
+    """How a metric is printed: shares in %, except those that the field writes as plain numbers."""
+    return next((unit for ending, unit in PLAIN if metric.endswith(ending)), PERCENT)
+
+
+def shown(metric: str, value: float, signed: bool = False) -> str:
+    """A value of the metric, or with a sign a difference, as its unit is printed; without the unit's name."""
+    unit = unit_of(metric)
+    return f"{unit.scale * value:{'+' if signed else ''}.{unit.decimals}f}"

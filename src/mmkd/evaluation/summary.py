@@ -1,173 +1,187 @@
-"""From predictions to results: metrics, intervals and paired differences, without any model.
+"""From predictions to results: metrics, intervals, paired differences and rankings, without any model."""
 
-B bootstrap replicates, N samples. The draws of a data set depend on the seed and its name only, so every model is
-measured on the same ones.
-"""
-
-import zlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from mmkd.errors import DataError
-from mmkd.evaluation.predictions import PredictionFacts, Predictions, predictions_of
-from mmkd.evaluation.results import BEST_TEACHER, MEAN, STUDENT, Comparison, Result, in_order
-from mmkd.evaluation.statistics.bootstrap import Interval, percentile_interval, plan_draws, replicate, two_sided_p
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.evaluation.comparisons import comparisons, floor_notice, main_model, with_exact_tests, with_holm
+from mmkd.evaluation.means import families, in_general, means
+from mmkd.evaluation.null_rows import marked
+from mmkd.evaluation.predictions import Predictions, predictions_of
+from mmkd.evaluation.rankings import rankings
+from mmkd.evaluation.results import (
+    COMPARISONS,
+    RANKINGS,
+    RESULTS,
+    STUDENT,
+    Comparison,
+    Ranking,
+    Result,
+    in_order,
+    write_rows,
+)
+from mmkd.evaluation.scores import Resampling, Scores, deciding_metric, score, with_best_teacher, with_note
+from mmkd.evaluation.statistics.bootstrap import Interval, percentile_interval
+from mmkd.evaluation.subsets import clean, subgroups
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
+from mmkd.progress import say
+
+CARDS = "cards.jsonl"
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A metric on the samples as they are, and on every replicate."""
+class Summary:
+    """The rows of `results.jsonl`, `comparisons.jsonl` and `rankings.jsonl`."""
 
-    value: float
-    replicate_B: Array
-
-
-@dataclass(frozen=True)
-class Scores:
-    """All models on one data set, or their mean over several. estimates: model -> metric -> estimate."""
-
-    facts: PredictionFacts  # its `model` is that of no model in particular
-    n: int
-    draws: str
-    estimates: Mapping[str, Mapping[str, Estimate]]
-    notes: Mapping[str, str]
+    results: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Resampling:
-    """How intervals are made; see `EvaluateSettings`."""
+class Plan:
+    """models: as they were asked for; the first that is no teacher stands in for the student where there is none."""
 
-    replicates: int
-    confidence: float
-    seed: int
+    folder: Path
+    models: Sequence[str]
+    teachers: Sequence[str]
+    resampling: Resampling
+    family_of: Mapping[str, str]
+
+
+def write_results(folder: Path, teachers: Sequence[str], resampling: Resampling, models: Sequence[str] = ()) -> Summary:
+    """`results_from_predictions`, written into the folder."""
+    summary = results_from_predictions(folder, teachers, resampling, models)
+    write_rows(folder / RESULTS, summary.results)
+    write_rows(folder / COMPARISONS, summary.comparisons)
+    write_rows(folder / RANKINGS, summary.rankings)
+    return summary
 
 
 def results_from_predictions(
-    folder: Path, teachers: Sequence[str], resampling: Resampling
-) -> tuple[list[Result], list[Comparison]]:
-    """Every row of `results.jsonl` and `comparisons.jsonl` from `folder/predictions`.
+    folder: Path, teachers: Sequence[str], resampling: Resampling, models: Sequence[str] = ()
+) -> Summary:
+    """Everything that follows from `folder/predictions`.
 
-    teachers: the models among which `best_teacher` is chosen, in the order of the tables. The student, where it was
-    evaluated, is compared with every other model. Raises DataError for damaged or unaligned predictions.
+    teachers: the models among which `best_teacher` is chosen, in the order of the tables. The student is compared with
+    every other model, and where none was evaluated the first of `models` that is no teacher. What the folder knows of
+    overlapping data sets (`cards.jsonl`) and of tainted samples (`leakage.jsonl`) is used, if it is there. Raises
+    DataError for damaged or unaligned predictions and for metrics that are not defined.
     """
-    results: list[Result] = []
-    comparisons: list[Comparison] = []
+    plan = Plan(folder, models, teachers, resampling, families(_overlaps(folder)))
+    summary = Summary()
     for name, task in TASKS.items():
-        by_data_set = [
-            with_best_teacher(score(task, predictions, resampling), teachers, task.primary)
-            for predictions in predictions_of(folder, name)
-        ]
-        for scores in [*by_data_set, *means(by_data_set)]:
-            results += _results(scores, teachers, resampling, task.protocol)
-            comparisons += _comparisons(scores, teachers, resampling.confidence)
-    return results, comparisons
+        if by_data_set := list(predictions_of(folder, name)):
+            _summarise(task, by_data_set, plan, summary)
+    return summary
 
 
-def score(task: Task, predictions: Mapping[str, Predictions], resampling: Resampling) -> Scores:
-    """The models' metrics on one data set, all on the same draws. Raises DataError where one is not defined."""
-    first = next(iter(predictions.values()))
-    key = zlib.crc32(f"{first.facts.task}/{first.facts.dataset}".encode())
-    draws = plan_draws(first.group, task.labels(first.columns), resampling.replicates, (resampling.seed, key))
+@dataclass(frozen=True)
+class Scored:
+    """One data set: all of its samples, subsets of them, and the distances between subgroups.
 
-    def measure(weight_BN: Array) -> dict[tuple[str, str], Array]:
-        return {
-            (model, metric): value_B
-            for model, predicted in predictions.items()
-            for metric, value_B in task.measure(predicted.columns, weight_BN).items()
-        }
+    tainted: whether samples near training pictures were found; clean: the scores without them, None where nothing is
+    left to be measured.
+    """
 
-    plain = {model: _as_they_are(task, predicted) for model, predicted in predictions.items()}
-    drawn = replicate(measure, draws)
-    estimates = {
-        model: {metric: Estimate(value, drawn[model, metric]) for metric, value in values.items()}
-        for model, values in plain.items()
-    }
-    return Scores(
-        facts=first.facts,
-        n=len(first.id),
-        draws=draws.words,
-        estimates=estimates,
-        notes=dict.fromkeys(predictions, first.facts.warning),
+    whole: Scores
+    tainted: bool
+    clean: Scores | None
+    subgroups: list[Scores]
+    gaps: list[Scores]
+
+
+def _scored(task: Task, predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
+    whole = with_best_teacher(score(task, predictions, plan.resampling), plan.teachers, task)
+    tainted = _tainted(plan.folder, whole.facts.dataset)
+    parts = subgroups(task, predictions, plan.resampling)
+    cleaned = clean(task, predictions, whole, tainted, plan.resampling)
+    left_out = parts.left_out + ([cleaned] if isinstance(cleaned, str) else [])
+    return Scored(
+        whole=_with_left_out(whole, left_out, task),
+        tainted=bool(tainted),
+        clean=None if isinstance(cleaned, str) else with_best_teacher(cleaned, plan.teachers, task),
+        subgroups=[with_best_teacher(one, plan.teachers, task) for one in parts.scores],
+        gaps=parts.gaps,
     )
 
 
-def _as_they_are(task: Task, predictions: Predictions) -> dict[str, float]:
-    """The metrics of the samples, each counting once."""
-    facts = predictions.facts
-    try:
-        measured = task.measure(predictions.columns, np.ones((1, len(predictions.id)), np.uint16))
-    except ValueError as error:
-        raise DataError(f"{facts.dataset}, {facts.task}, {facts.model}: {error}; evaluate again") from error
-    values = {metric: float(value_1[0]) for metric, value_1 in measured.items()}
-    if undefined := [metric for metric, value in values.items() if not np.isfinite(value)]:
-        raise DataError(
-            f"{facts.dataset}, {facts.task}, {facts.model}: {', '.join(undefined)} not defined: a class has no sample, "
-            "or all samples are of one class; add samples or take the class off the card"
-        )
-    return values
+def _with_left_out(scores: Scores, left_out: Sequence[str], task: Task) -> Scores:
+    """Subsets without rows are named beside the data set's deciding numbers."""
+    if left_out:
+        for model in scores.estimates:
+            scores = with_note(scores, model, deciding_metric(scores, task), f"without rows: {'; '.join(left_out)}")
+    return scores
 
 
-def with_best_teacher(scores: Scores, teachers: Sequence[str], metric: str) -> Scores:
-    """The scores with `best_teacher` added: the teacher with the highest metric on this very data set.
+def _summarise(task: Task, by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary) -> None:
+    """Add the rows of one task."""
+    confidence = plan.resampling.confidence
+    scored = [_scored(task, predictions, plan) for predictions in by_data_set]
+    whole = [one.whole for one in scored]
+    derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
+    derived += [*_clean(scored, task), *(part for one in scored for part in one.subgroups)]
+    for scores in [
+        *(marked(one, task, confidence) for one in [*whole, *derived]),
+        *(g for s in scored for g in s.gaps),
+    ]:
+        summary.results.extend(_results(scores, plan, task.protocol))
+    summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
+    summary.rankings.extend(rankings(whole, task, confidence))
 
-    Chosen on the test data, it flatters the teachers; a student that reaches it needs no such choice. The first of
-    several equal teachers is taken. Without teachers nothing is added.
-    """
-    present = [model for model in teachers if model in scores.estimates]
-    if not present:
-        return scores
-    best = max(present, key=lambda model: scores.estimates[model][metric].value)
-    note = _join(f"{best}, chosen by {metric} on the test data", scores.notes[best])
-    return replace(
-        scores,
-        estimates={**scores.estimates, BEST_TEACHER: scores.estimates[best]},
-        notes={**scores.notes, BEST_TEACHER: note},
+
+def _clean(scored: Sequence[Scored], task: Task) -> Iterator[Scores]:
+    """Each data set without tainted samples, and the means of these; nothing where no data set has any."""
+    if any(one.tainted for one in scored):
+        cleaned = [one.clean for one in scored if one.clean is not None]
+        yield from cleaned
+        yield from means(cleaned, task)
+
+
+def _comparisons(
+    task: Task,
+    by_data_set: Sequence[Mapping[str, Predictions]],
+    whole: Sequence[Scores],
+    derived: Sequence[Scores],
+    plan: Plan,
+) -> list[Comparison]:
+    """One model against all others: on the data sets with exact tests, then on means and subsets; adjusted by Holm."""
+    evaluated = {model for predictions in by_data_set for model in predictions}
+    model = main_model([*plan.models, *evaluated & {STUDENT}], plan.teachers)
+    rows: list[Comparison] = []
+    for predictions, scores in zip(by_data_set, whole, strict=True):
+        found = list(comparisons(scores, model, plan.teachers, plan.resampling.confidence))
+        rows += with_exact_tests(found, scores, predictions, task)
+    for scores in derived:
+        rows += comparisons(scores, model, plan.teachers, plan.resampling.confidence)
+    rows = with_holm(rows, {scores.facts.dataset: deciding_metric(scores, task) for scores in whole})
+    if notice := floor_notice(rows, plan.resampling.replicates):
+        say(f"{task.title}: {notice}")
+    return rows
+
+
+def _tainted(folder: Path, dataset: str) -> set[str]:
+    """Ids of samples near training pictures; none where no audit was made."""
+    return set()
+
+
+def _overlaps(folder: Path) -> dict[str, list[str]]:
+    """Data set -> the ids of its card's `overlaps`."""
+    path = folder / CARDS
+    cards = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return {card["id"]: list(card.get("overlaps", [])) for card in cards}
+
+
+def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
+    confidence, drawn = (
+        plan.resampling.confidence,
+        f"{plan.resampling.replicates} bootstrap replicates of {scores.draws}",
     )
-
-
-def means(by_data_set: Sequence[Scores]) -> Iterator[Scores]:
-    """The mean over the data sets of each modality that has several, and over all data sets; each counts once.
-
-    Data sets are independent, so the replicates of a mean are the means of their replicates.
-    """
-    modalities = dict.fromkeys(scores.facts.modality for scores in by_data_set)
-    for modality in modalities:
-        members = [scores for scores in by_data_set if scores.facts.modality == modality]
-        if len(members) > 1:
-            yield _mean(members, modality)
-    if by_data_set:
-        yield _mean(by_data_set, MEAN)
-
-
-def _mean(members: Sequence[Scores], modality: str) -> Scores:
-    everywhere = [model for model in members[0].estimates if all(model in scores.estimates for scores in members)]
-    estimates = {
-        model: {
-            metric: Estimate(
-                value=float(np.mean([scores.estimates[model][metric].value for scores in members])),
-                replicate_B=np.mean([scores.estimates[model][metric].replicate_B for scores in members], axis=0),
-            )
-            for metric in members[0].estimates[model]
-        }
-        for model in everywhere
-    }
-    facts = replace(members[0].facts, dataset=MEAN, modality=modality, warning="")
-    draws = ", ".join(dict.fromkeys(scores.draws for scores in members))
-    notes = dict.fromkeys(everywhere, f"mean over {len(members)} data sets" if len(members) > 1 else "one data set")
-    return Scores(facts, sum(scores.n for scores in members), draws, estimates, notes)
-
-
-def _results(scores: Scores, teachers: Sequence[str], resampling: Resampling, protocol: str) -> Iterator[Result]:
-    drawn = f"{resampling.replicates} bootstrap replicates of {scores.draws}"
-    for model in in_order(scores.estimates, teachers):
+    for model in in_order(scores.estimates, plan.teachers):
         for metric, estimate in scores.estimates[model].items():
-            interval = percentile_interval(estimate.replicate_B, resampling.confidence)
+            interval = percentile_interval(estimate.replicate_B, confidence)
             yield Result(
                 model=model,
                 dataset=scores.facts.dataset,
@@ -177,43 +191,15 @@ def _results(scores: Scores, teachers: Sequence[str], resampling: Resampling, pr
                 value=estimate.value,
                 low=interval.low,
                 high=interval.high,
-                n=scores.n,
-                seed=resampling.seed,
-                protocol=f"{protocol}; {resampling.confidence:.0%} percentile interval, {drawn}",
-                note=_join(scores.notes[model], _left_out(interval)),
+                n=estimate.n,
+                seed=plan.resampling.seed,
+                protocol=f"{protocol}; {confidence:.0%} percentile interval, {drawn}",
+                note="; ".join(part for part in (estimate.note, _undefined(interval)) if part),
+                subset=scores.subset,
             )
 
 
-def _comparisons(scores: Scores, teachers: Sequence[str], confidence: float) -> Iterator[Comparison]:
-    if STUDENT not in scores.estimates:
-        return
-    for rival in in_order(scores.estimates, teachers):
-        if rival == STUDENT:
-            continue
-        for metric, mine in scores.estimates[STUDENT].items():
-            theirs = scores.estimates[rival][metric]
-            difference_B = mine.replicate_B - theirs.replicate_B
-            interval = percentile_interval(difference_B, confidence)
-            yield Comparison(
-                model=STUDENT,
-                rival=rival,
-                dataset=scores.facts.dataset,
-                modality=scores.facts.modality,
-                task=scores.facts.task,
-                metric=metric,
-                difference=mine.value - theirs.value,
-                low=interval.low,
-                high=interval.high,
-                p=two_sided_p(difference_B),
-                n=scores.n,
-            )
-
-
-def _left_out(interval: Interval) -> str:
+def _undefined(interval: Interval) -> str:
     if not interval.undefined:
         return ""
     return f"{interval.undefined} of {interval.replicates} replicates drew no sample of a class and are left out"
-
-
-def _join(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)

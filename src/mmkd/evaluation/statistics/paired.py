@@ -66,11 +66,28 @@ def delong(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
 
 def delong_test(first_N: Array, second_N: Array, positive_N: Array, confidence: float = 0.95) -> AucDifference:
     """Whether two models' AUCs on the same samples differ; `difference` in -1..1."""
+    return _tested(placements(first_N, positive_N), placements(second_N, positive_N), confidence)
+
+
+def delong_macro_test(first_N2: Array, second_N2: Array, label_N: Array, confidence: float = 0.95) -> AucDifference:
+    """The same for the mean of both classes' one-vs-rest AUCs, where the two columns need not be complements.
+
+    What a sample of one class wins against the other class is the mean of its placements in the two AUCs, so their mean
+    has a variance of the same form.
+    """
+    return _tested(_macro(first_N2, label_N), _macro(second_N2, label_N), confidence)
+
+
+def _macro(score_N2: Array, label_N: Array) -> tuple[Array, Array]:
+    """Of the samples of class 1 and of class 0, the mean of their placements in both AUCs."""
+    zero, one = (placements(score_N2[:, c], label_N == c) for c in range(2))
+    return (one[0] + zero[1]) / 2, (one[1] + zero[0]) / 2
+
+
+def _tested(first: tuple[Array, Array], second: tuple[Array, Array], confidence: float) -> AucDifference:
+    """The difference of two AUCs from their placements."""
     # differences of the placements rather than a contrast of covariances: alike models have variance zero, exactly
-    gap_P, gap_M = (
-        first - second
-        for first, second in zip(placements(first_N, positive_N), placements(second_N, positive_N), strict=True)
-    )
+    gap_P, gap_M = first[0] - second[0], first[1] - second[1]
     difference = float(gap_P.mean())
     error = float(np.sqrt(gap_P.var(ddof=1) / len(gap_P) + gap_M.var(ddof=1) / len(gap_M)))
     reach = float(ndtri((1 + confidence) / 2)) * error
