@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from report_world import CONTEXT, SETS, TEACHERS, write_world
 
 from mmkd.errors import DataError
 from mmkd.evaluation.results import COMPARISONS, RESULTS, Comparison, Result, write_rows
@@ -14,6 +15,7 @@ from mmkd.stage import write_json
 
 MODELS = ["plip", "quilt", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]
 NASTY = "</script><script>alert(1)</script>&<b>"
+SMALL = ReportContext("demo", 7, {"plip": "MIT", "quilt": "CC BY-NC 4.0"})
 
 
 def rows(dataset: str, modality: str, base: float, note: str = "") -> list[Result]:
@@ -26,11 +28,11 @@ def rows(dataset: str, modality: str, base: float, note: str = "") -> list[Resul
     ]
 
 
-def write_evaluation(folder: Path, note: str = "") -> Path:
+def write_evaluation(folder: Path, note: str = "", rivals: list[str] = MODELS[:-1]) -> Path:
     results = [*rows("a", "ct", 0.5, note), *rows("b", "mri", 0.6), *rows("mean", "mean", 0.55)]
     gains = [
         Comparison("student", rival, "mean", "mean", "zero_shot", "accuracy", 0.12 - number / 50, 0.01, 0.2, 0.01, 80)
-        for number, rival in enumerate(MODELS[:-1])
+        for number, rival in enumerate(rivals)
     ]
     write_rows(folder / RESULTS, results)
     write_rows(folder / COMPARISONS, gains)
@@ -38,12 +40,9 @@ def write_evaluation(folder: Path, note: str = "") -> Path:
     return folder
 
 
-CONTEXT = ReportContext("demo", 7, {"plip": "MIT", "quilt": "CC BY-NC 4.0"})
-
-
-def page(folder: Path, context: ReportContext = CONTEXT, note: str = "") -> str:
+def page(folder: Path, context: ReportContext = SMALL, note: str = "") -> str:
     counts = write_report(write_evaluation(folder / "evaluate", note), folder / "report", context)
-    assert counts == {"results": 63, "comparisons": 6}
+    assert (counts["results"], counts["comparisons"]) == (63, 6)
     return (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
@@ -52,25 +51,94 @@ def shown(text: str) -> str:
     return re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of an evaluation that has everything."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_report(write_world(folder / "evaluate"), folder / "report", CONTEXT)
+    return (folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_page_says_who_is_best_by_how_much(tmp_path: Path) -> None:
     text = shown(page(tmp_path))
-    assert '<div class="tile ours"><div class="name">student</div><div class="value">67.0 %</div>' in text
-    assert "quilt</div>" in text  # the best single teacher
-    assert "student +10.0 points [+1.0, +20.0], p = 0.010" in text
+    assert (
+        "Yes: on average over the data sets, the student is ahead of every one of the teachers on the one task." in text
+    )
+    assert '<div class="value">67.0 %</div><div class="more">[62.0, 72.0]</div>' in text
+    assert "best single teacher: quilt, 57.0 % [52.0, 62.0]" in text
+    assert "+10.0 points [+1.0, +20.0]" in text
     assert all(name in text for name in (*MODELS, "ct", "mri", "CC BY-NC 4.0", "torch 2.15", "seed 7"))
 
 
 def test_the_best_of_each_column_is_marked(tmp_path: Path) -> None:
-    line = next(line for line in shown(page(tmp_path)).splitlines() if "<tr class=ours><td>student</td>" in line)
-    assert line.count("<td class=best>") == 3
-    assert "<td class=best>62.0</td><td class=best>72.0</td><td class=best>67.0</td>" in line
+    line = next(
+        line for line in shown(page(tmp_path)).splitlines() if '<tr class="ours"><th scope="row">student' in line
+    )
+    assert re.findall(r'<td class="best"[^>]*>([0-9.]+)</td>', line) == ["62.0", "72.0", "67.0"]
 
 
-def test_the_page_fetches_nothing(tmp_path: Path) -> None:
-    text = page(tmp_path)
-    assert re.findall(r"<(?:script|img|link|iframe)[^>]*\b(?:src|href)=", text) == []
-    assert text.count("Plotly.newPlot(") >= 3
-    assert len(re.findall(r"<script>/\*\*", text)) == 1  # plotly.js stands there once
+def test_the_page_fetches_nothing(whole: str) -> None:
+    sources = re.findall(
+        r"<(?:script|img|link|iframe|source|object|embed)[^>]*\b(?:src|href|data)=\"([^\"]*)\"", shown(whole)
+    )
+    assert sources
+    assert all(address.startswith("data:") for address in sources)
+    assert not re.search(r"url\(|@import", re.sub(r"<script\b.*?</script>", "", whole, flags=re.DOTALL))
+    assert len(re.findall(r"<script>/\*\*", whole)) == 1  # plotly.js stands there once
+    assert len(whole) < 12e6
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *SETS,
+        *TEACHERS,
+        "zero_shot-radar",
+        "zero_shot-forest",
+        "zero_shot-ranks",
+        "zero_shot-reliability-xray_set1",
+        "zero_shot-confusion-xray_set1",
+        "How much hangs on the wording",
+        "linear_probe-shares",
+        "linear_probe-confusion-xray_set1",
+        "vqa-controls",
+        "survival-km-tcga_blca-student",
+        "diagnosis-confusion-lung_slides",
+        "colour_and_size",
+        " †</td>",
+        "does not clear its null",
+        "sex=F",
+        "Without what lies near training pictures",
+        "Leaks from training",
+        "The worst errors",
+        "Retrieval examples",
+        "Where attention lies on the slides",
+        "embedding-map",
+        "calibration-of-teachers",
+        "augmented before the split",
+        "seen by UniMed-CLIP-base",
+        "train 400, test 200 ?",
+        "812 s",
+        "3120 MiB",
+    ],
+)
+def test_everything_that_was_evaluated_is_shown(whole: str, part: str) -> None:
+    assert part in whole
+
+
+def test_every_picture_and_figure_says_what_it_shows(whole: str) -> None:
+    text = shown(whole)
+    assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", text))
+    figures = re.findall(r'<div id="[^"]+" class="plotly-graph-div"[^>]*>', text)
+    assert len(figures) > 40
+    assert all(re.search(r'role="img" aria-label="[^"]{10,}"', tag) for tag in figures)
+    assert len({re.search(r'id="([^"]+)"', tag)[1] for tag in figures}) == len(figures)
+
+
+def test_links_inside_the_page_lead_somewhere(whole: str) -> None:
+    anchors = re.findall(r'href="#([^"]+)"', shown(whole))
+    assert len(anchors) > 10
+    assert [anchor for anchor in anchors if f'id="{anchor}"' not in whole] == []
 
 
 def test_equal_results_make_equal_pages(tmp_path: Path) -> None:
@@ -78,7 +146,7 @@ def test_equal_results_make_equal_pages(tmp_path: Path) -> None:
 
 
 class Tags(HTMLParser):
-    """Counts opening tags and the text in scripts."""
+    """Collects opening tags."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,18 +172,46 @@ def test_data_never_becomes_markup(tmp_path: Path) -> None:
 def test_calibration_and_training_appear_when_there_is_something_to_show(tmp_path: Path) -> None:
     curve = tmp_path / "metrics.jsonl"
     curve.write_text(json.dumps({"step": 1, "loss": 2.0}) + "\n" + '{"step": 2, "lo')
-    full = ReportContext("demo", 7, CONTEXT.licences, {"ct": {"plip": 0.7, "quilt": 0.5}}, [("student", curve)])
+    full = ReportContext("demo", 7, SMALL.licences, {"ct": {"plip": 0.7, "quilt": 0.5}}, [("student", curve)])
     text = page(tmp_path / "full", full)
-    assert 'id="reliability"' in text
-    assert 'id="training"' in text
+    assert 'id="calibration-of-teachers"' in text
+    assert 'id="training-losses"' in text
     text = page(tmp_path / "bare")
-    assert 'id="reliability"' not in text
-    assert 'id="training"' not in text
+    assert 'id="calibration-of-teachers"' not in text
+    assert 'id="training-losses"' not in text
+
+
+def test_a_bare_evaluation_is_about_the_model_that_was_compared(tmp_path: Path) -> None:
+    evaluated = write_evaluation(tmp_path / "evaluate")
+    text = (evaluated / RESULTS).read_text().replace('"student"', '"mine"')
+    (evaluated / RESULTS).write_text(text)
+    compared = (evaluated / COMPARISONS).read_text().replace('"student"', '"mine"')
+    (evaluated / COMPARISONS).write_text(compared)
+    write_report(evaluated, tmp_path / "report", ReportContext("front door"))
+    text = shown((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
+    assert "Does mine beat the other models?" in text
+    assert "mine is ahead of every one of the other models" in text
+    assert "Licences of the teachers" not in text
+    assert "seed" not in text
+
+
+def test_one_model_alone_has_nobody_to_beat(tmp_path: Path) -> None:
+    evaluated = write_evaluation(tmp_path / "evaluate", rivals=[])
+    write_report(evaluated, tmp_path / "report", ReportContext("alone"))
+    assert "There is no other model to compare the student with." in (tmp_path / "report" / "index.html").read_text()
 
 
 def test_an_unfinished_evaluation_is_refused(tmp_path: Path) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate")
     (evaluated / "manifest.json").unlink()
     with pytest.raises(DataError, match="run the stage that makes it first"):
-        write_report(evaluated, tmp_path / "report", CONTEXT)
+        write_report(evaluated, tmp_path / "report", SMALL)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(("line", "told"), [("[1]", "list, expected an object"), ("{", "line 1: not JSON")])
+def test_a_damaged_file_is_named(tmp_path: Path, line: str, told: str) -> None:
+    evaluated = write_evaluation(tmp_path / "evaluate")
+    (evaluated / "cards.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=f"cards.jsonl.*{told}"):
+        write_report(evaluated, tmp_path / "report", SMALL)

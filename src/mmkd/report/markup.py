@@ -1,63 +1,84 @@
 """The HTML that pages are made of. Every piece of data is escaped here and nowhere else."""
 
-from collections.abc import Container, Mapping, Sequence
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-STYLE = """
-:root { --ink: #1f2933; --muted: #616e7c; --line: #e4e7eb; --ours: #0f766e; --soft: #f0f7f6; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #fff; color: var(--ink);
-  font: 16px/1.55 Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 48px 24px 96px; }
-h1 { font-size: 30px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -.01em; }
-h2 { font-size: 21px; margin: 56px 0 6px; padding-top: 20px; border-top: 1px solid var(--line); }
-h3 { font-size: 16px; margin: 30px 0 6px; }
-p { max-width: 46em; margin: 6px 0 14px; }
-.muted { color: var(--muted); font-size: 14px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 14px; margin: 28px 0 8px; }
-.tile { border: 1px solid var(--line); border-radius: 10px; padding: 14px 18px 16px; }
-.tile.ours { background: var(--soft); border-color: #b8dcd8; }
-.tile .name { font-size: 14px; color: var(--muted); }
-.tile .value { font-size: 30px; font-weight: 600; line-height: 1.3; font-variant-numeric: tabular-nums; }
-.tile.ours .value { color: var(--ours); }
-.tile .more { font-size: 13.5px; color: var(--muted); font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; margin: 8px 0 18px; }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: 6px 14px 6px 0; text-align: right; border-bottom: 1px solid var(--line); }
-th { font-weight: 500; color: var(--muted); vertical-align: bottom; }
-th:first-child, td:first-child, table.text th, table.text td { text-align: left; }
-table.text td { white-space: normal; vertical-align: top; }
-td.best { font-weight: 650; }
-tr.ours td { background: var(--soft); color: var(--ours); }
-"""
+from mmkd.report.style import DRAW, STYLE
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a table's cell. kind: a class of the style sheet. small: a second line. link: the text may be a
+    web address."""
+
+    text: str
+    kind: str = ""
+    small: str = ""
+    title: str = ""
+    link: bool = False
 
 
 def page(title: str, body: Sequence[str]) -> str:
-    """A whole document: style and plotly.js are inside, nothing is fetched."""
+    """A whole document: style, plotly.js and data are inside, nothing is fetched."""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
         f"<style>{STYLE}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n<body>\n<main>\n"
         + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
+        + "\n<noscript><p>The figures need JavaScript; all their numbers stand in the tables.</p></noscript>"
+        + f"\n</main>\n<script>{DRAW}</script>\n</body>\n</html>\n"
     )
 
 
-def heading(level: int, text: str) -> str:
-    return f"<h{level}>{escape(text)}</h{level}>"
+def heading(level: int, text: str, anchor: str = "") -> str:
+    """anchor: what `contents` links to."""
+    return f"<h{level}{_attribute('id', anchor)}>{escape(text)}</h{level}>"
 
 
-def paragraph(text: str, muted: bool = False) -> str:
-    return f"<p{' class=muted' if muted else ''}>{escape(text)}</p>"
+def paragraph(text: str, kind: str = "") -> str:
+    """kind: "muted" or "lead"."""
+    return f"<p{_attribute('class', kind)}>{escape(text)}</p>"
 
 
-def figure(name: str, drawn: go.Figure) -> str:
-    """The figure as a `div` with the id `name`: a fixed one, so that equal results make equal pages."""
-    config = {"displayModeBar": False, "responsive": True}
-    return str(drawn.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))
+def folded(title: str, inside: Sequence[str]) -> str:
+    """Something that opens on a click."""
+    return f"<details><summary>{escape(title)}</summary>{''.join(inside)}</details>"
+
+
+def contents(sections: Mapping[str, str]) -> str:
+    """Links to the sections. sections: anchor -> title."""
+    links = "".join(f'<a href="#{escape(anchor)}">{escape(title)}</a>' for anchor, title in sections.items())
+    return f'<nav aria-label="Contents">{links}</nav>'
+
+
+def figure(name: str, drawn: go.Figure, says: str) -> str:
+    """The figure in a `div` with the id `name`: a fixed one, so that equal results make equal pages.
+
+    says: what it shows, as its caption and for who cannot see it.
+    """
+    data = str(drawn.to_json(pretty=False, engine="json")).replace("<", "\\u003c")
+    height = int(drawn.layout.height)
+    return (
+        f"<figure><figcaption>{escape(sentence(says))}</figcaption>"
+        f'<div id="{escape(name)}" class="plotly-graph-div" role="img" aria-label="{escape(says)}" '
+        f'style="height:{height}px"></div>'
+        f'<script type="application/json" data-figure="{escape(name)}">{data}</script></figure>'
+    )
+
+
+def grid(members: Sequence[str]) -> str:
+    """Figures side by side where there is room."""
+    return f'<div class="grid">{"".join(members)}</div>'
+
+
+def items(texts: Sequence[str]) -> str:
+    """A list with dots."""
+    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
 
 
 def tile(name: str, value: str, more: Sequence[str], ours: bool = False) -> str:
@@ -71,36 +92,90 @@ def tiles(members: Sequence[str]) -> str:
     return f'<div class="tiles">{"".join(members)}</div>'
 
 
-def number_table(
-    columns: Sequence[str], rows: Mapping[str, Sequence[float | None]], ours: str, lower: Container[str] = ()
-) -> str:
-    """Shares as percentages, a row per name; the best of each column is bold, the row `ours` is tinted.
+@dataclass(frozen=True)
+class Line:
+    """A row of a table, its name first. kind: "ours", "null" or "group" (a heading inside the table)."""
 
-    lower: columns in which the lowest is best.
-    """
-    best = []
-    for name, column in zip(columns, zip(*rows.values(), strict=True), strict=True):
-        found = [value for value in column if value is not None]
-        best.append(min(found) if name in lower else max(found))
-    lines = []
-    for name, values in rows.items():
-        cells = "".join(_number(value, value == top) for value, top in zip(values, best, strict=True))
-        lines.append(f"<tr{' class=ours' if name == ours else ''}><td>{escape(name)}</td>{cells}</tr>")
-    return _table("", ["", *columns], lines)
+    name: str
+    cells: Sequence[Cell]
+    kind: str = ""
 
 
-def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    return _table(" class=text", columns, lines)
+def table(columns: Sequence[str], lines: Sequence[Line], caption: str = "", text: bool = False) -> str:
+    """columns: heads, the one of the names first. text: cells are sentences, not numbers."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = "\n".join(_line(line, len(columns)) for line in lines)
+    told = paragraph(sentence(caption), kind="muted caption") if caption else ""
+    return (  # the caption stands outside: it must not scroll with the table, nor be as narrow as it
+        f'{told}<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption or "table")}">'
+        f"<table{_attribute('class', 'text' if text else '')}><thead><tr>{head}</tr></thead>\n"
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
-def _number(value: float | None, is_best: bool) -> str:
-    if value is None:
-        return "<td></td>"
-    return f"<td{' class=best' if is_best else ''}>{100 * value:.1f}</td>"
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """A table of sentences; the first cell of a row names it."""
+    return table(columns, [Line(row[0], [Cell(cell) for cell in row[1:]]) for row in rows], caption, text=True)
 
 
-def _table(kind: str, columns: Sequence[str], lines: Sequence[str]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "\n".join(lines)
-    return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+def link(address: str) -> str:
+    """A link that leads out when it is clicked; plain text where the address is no web address."""
+    if not address.startswith(("https://", "http://")) or " " in address:
+        return escape(address)
+    shown = address.split("://", 1)[1].removesuffix("/")
+    return f'<a href="{escape(address)}" rel="noreferrer">{escape(shown)}</a>'
+
+
+def picture(jpeg: bytes, says: str, kind: str = "") -> str:
+    """An image inside the page. says: what it shows."""
+    data = base64.b64encode(jpeg).decode()
+    return f'<img{_attribute("class", kind)} alt="{escape(says)}" src="data:image/jpeg;base64,{data}">'
+
+
+def captioned(jpeg: bytes | None, says: str, lines: Sequence[tuple[str, str]]) -> str:
+    """A picture with lines below it. lines: text and class ("right", "wrong" or none)."""
+    shown = picture(jpeg, says) if jpeg else ""
+    below = "<br>".join(marked(text, kind) for text, kind in lines)
+    return f"<figure>{shown}<figcaption>{below}</figcaption></figure>"
+
+
+def marked(text: str, kind: str) -> str:
+    """kind: "right" and "wrong" get a sign besides their colour."""
+    sign = {"right": "✓ ", "wrong": "✗ "}.get(kind, "")
+    return f"<span{_attribute('class', kind)}>{sign}{escape(text)}</span>"
+
+
+def pictures(members: Sequence[str]) -> str:
+    return f'<div class="pictures">{"".join(members)}</div>'
+
+
+def ordered(items: Sequence[str]) -> str:
+    """A numbered list. items: markup."""
+    return f"<ol>{''.join(f'<li>{item}</li>' for item in items)}</ol>"
+
+
+def query(asked: str, found: Sequence[str]) -> str:
+    """A query beside what it found."""
+    return f'<div class="query"><div>{asked}</div><div>{"".join(found)}</div></div>'
+
+
+def sentence(text: str) -> str:
+    """With a capital letter in front."""
+    return text[:1].upper() + text[1:]
+
+
+def _line(line: Line, columns: int) -> str:
+    kind = _attribute("class", line.kind)
+    if line.kind == "group":
+        return f'<tr{kind}><th scope="rowgroup" colspan="{columns}"><span>{escape(line.name)}</span></th></tr>'
+    return f'<tr{kind}><th scope="row">{escape(line.name)}</th>{"".join(_cell(cell) for cell in line.cells)}</tr>'
+
+
+def _cell(cell: Cell) -> str:
+    small = f"<small>{escape(cell.small)}</small>" if cell.small else ""
+    text = link(cell.text) if cell.link else escape(cell.text)
+    return f"<td{_attribute('class', cell.kind)}{_attribute('title', cell.title)}>{text}{small}</td>"
+
+
+def _attribute(name: str, value: str) -> str:
+    return f' {name}="{escape(value)}"' if value else ""

@@ -1,0 +1,163 @@
+"""What only one kind of task has to show: confusion, reliability, prompts, label shares, controls, survival."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from mmkd.evaluation.class_scores import class_probabilities, class_scores
+from mmkd.evaluation.results import MEAN, Result, metric_label
+from mmkd.evaluation.statistics.calibration import reliability_curve
+from mmkd.report import curves, maps, markup
+from mmkd.report.markup import Cell, Line
+from mmkd.report.numbers import MISSING, p_text, scale_of, spread
+from mmkd.report.risk_halves import risk_halves
+from mmkd.report.source import Evaluated
+
+Detail = Callable[[Evaluated, str], Iterator[str]]
+AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")
+CONTROLS = ("accuracy", "question_only_accuracy", "blank_image_accuracy", "shuffled_image_accuracy")
+PROMPTS = ("prompt_worst_accuracy", "prompt_median_accuracy", "prompt_best_accuracy")
+MOST_CLASSES = 40
+OPEN_FIGURES = 6  # of one kind; more are folded away
+MOST_FIGURES = 24  # of one kind, so that a page on many data sets can still be opened
+
+
+def details(evaluated: Evaluated, task: str) -> Iterator[str]:
+    """All that there is something to show of."""
+    for detail in DETAILS.get(task, ()):
+        yield from detail(evaluated, task)
+
+
+def confusion(evaluated: Evaluated, task: str) -> Iterator[str]:
+    drawn = []
+    for predictions in evaluated.predictions(task):
+        scores = class_scores(predictions)
+        if scores is not None and 1 < len(scores.classes) <= MOST_CLASSES:
+            name, count_CC = predictions.facts.dataset, scores.confusion()
+            share = count_CC.trace() / count_CC.sum()
+            says = f"On {name}: {share:.1%} on the diagonal, {_worst_pair(scores.classes, count_CC.tolist())}."
+            figure = maps.confusion_figure(scores.classes, count_CC)
+            drawn.append(markup.figure(f"{task}-confusion-{name}", figure, says))
+    yield from _side_by_side(f"What {evaluated.named} takes for what (rows: the true class)", drawn)
+
+
+def reliability(evaluated: Evaluated, task: str) -> Iterator[str]:
+    drawn = []
+    for predictions in evaluated.predictions(task):
+        scores = class_probabilities(predictions)
+        if scores is not None:
+            confidence_N = scores.score_NC.max(axis=1).clip(0, 1)
+            bins = reliability_curve(confidence_N, scores.answers() == scores.label_N)
+            ece = sum(one.count * abs(one.confidence - one.correct) for one in bins) / len(confidence_N)
+            name = predictions.facts.dataset
+            says = (
+                f"On {name}: mean gap between confidence and share correct {ece:.3f}; on the dotted line there is none."
+            )
+            drawn.append(markup.figure(f"{task}-reliability-{name}", curves.reliability_figure(bins), says))
+    yield from _side_by_side(f"How far to believe the probabilities of {evaluated.named}", drawn)
+
+
+def prompts(evaluated: Evaluated, task: str) -> Iterator[str]:
+    rows = [row for row in evaluated.of_task(task) if row.metric in (*PROMPTS, "accuracy") and row.dataset != MEAN]
+    by_set = _by_data_set([row for row in rows if row.model == evaluated.main])
+    lines = [
+        Line(name, [_value(found.get(metric)) for metric in (*PROMPTS, "accuracy")])
+        for name, found in by_set.items()
+        if PROMPTS[0] in found
+    ]
+    if lines:
+        yield markup.heading(3, "How much hangs on the wording")
+        heads = ["", "worst prompt, %", "median prompt, %", "best prompt, %", "all together, %"]
+        yield markup.table(heads, lines, f"accuracy of {evaluated.named} with single prompts and with their ensemble")
+
+
+def label_shares(evaluated: Evaluated, task: str) -> Iterator[str]:
+    rows = [row for row in evaluated.of_task(task) if row.modality == MEAN]
+    points: dict[str, list[tuple[float, float]]] = {}
+    metric = ""
+    for row in rows:
+        if at := AT_SHARE.fullmatch(row.metric):
+            metric = at["metric"]
+            points.setdefault(row.model, []).append((float(at["percent"]) / 100, row.value))
+    for row in rows:
+        if row.metric == metric and row.model in points:
+            points[row.model].append((1.0, row.value))
+    if points:
+        ordered = {name: sorted(set(points[name])) for name in evaluated.order(points)}
+        yield markup.heading(3, "With fewer labels")
+        drawn = curves.fractions_figure(ordered, metric, evaluated.main, evaluated.teachers)
+        says = f"{metric_label(metric)}, mean over the data sets, by the share of the training labels that were used."
+        yield markup.figure(f"{task}-shares", drawn, says)
+
+
+def controls(evaluated: Evaluated, task: str) -> Iterator[str]:
+    rows = [row for row in evaluated.of_task(task) if row.modality == MEAN and row.metric in CONTROLS]
+    by_model = {
+        model: sorted((row for row in rows if row.model == model), key=lambda row: CONTROLS.index(row.metric))
+        for model in evaluated.order(row.model for row in rows)
+    }
+    if len({row.metric for row in rows}) < 2:
+        return
+    yield markup.heading(3, "Does the answer come from the picture?")
+    says = "Accuracy beside that of the question alone, of a blank picture and of somebody else's picture."
+    yield markup.figure(f"{task}-controls", curves.controls_figure(by_model), says)
+    lines = [
+        Line(model, [Cell(spread(row)) for row in found], evaluated.row_kind(model))
+        for model, found in by_model.items()
+        if len(found) == len({row.metric for row in rows})
+    ]
+    heads = ["", *(metric_label(name) for name in CONTROLS if name in {row.metric for row in rows})]
+    yield markup.table(heads, lines, "mean over the data sets")
+
+
+def survival(evaluated: Evaluated, task: str) -> Iterator[str]:
+    drawn = []
+    for predictions in evaluated.every_prediction(task):
+        halves = risk_halves(predictions)
+        if halves is None:
+            continue
+        name, model = predictions.facts.dataset, predictions.facts.model
+        tested = "log-rank not defined" if halves.p is None else f"log-rank {p_text(halves.p)}"
+        says = f"On {name}, {model}: patients above and below the median risk of their fold, {tested}."
+        drawn.append(markup.figure(f"{task}-km-{name}-{model}", curves.survival_figure(halves.curves), says))
+    yield from _side_by_side("Survival by predicted risk", drawn)
+
+
+DETAILS: dict[str, Sequence[Detail]] = {
+    "zero_shot": (prompts, reliability, confusion),
+    "linear_probe": (label_shares, reliability, confusion),
+    "vqa": (controls,),
+    "survival": (survival,),
+    "diagnosis": (confusion,),
+}
+
+
+def _side_by_side(title: str, drawn: Sequence[str]) -> Iterator[str]:
+    if drawn:
+        yield markup.heading(3, title)
+        yield markup.grid(drawn[:OPEN_FIGURES])
+        if folded := drawn[OPEN_FIGURES:MOST_FIGURES]:
+            yield markup.folded(f"{len(folded)} more data sets", [markup.grid(folded)])
+        if len(drawn) > MOST_FIGURES:
+            left = len(drawn) - MOST_FIGURES
+            yield markup.paragraph(f"{left} more are not drawn; their predictions are kept.", kind="muted")
+
+
+def _by_data_set(rows: Sequence[Result]) -> dict[str, dict[str, Result]]:
+    found: dict[str, dict[str, Result]] = {}
+    for row in rows:
+        found.setdefault(row.dataset, {})[row.metric] = row
+    return found
+
+
+def _value(row: Result | None) -> Cell:
+    return Cell(MISSING) if row is None else Cell(scale_of(row.metric).value(row.value))
+
+
+def _worst_pair(classes: Sequence[str], count_CC: Sequence[Sequence[int]]) -> str:
+    """The most frequent confusion, in words."""
+    size = range(len(classes))
+    wrong: Mapping[tuple[int, int], int] = {(a, b): count_CC[a][b] for a in size for b in size if a != b}
+    (true, said), count = max(wrong.items(), key=lambda item: item[1])
+    if not count:
+        return "nothing is confused"
+    return f"most often {classes[true]} is called {classes[said]} ({count} of {sum(count_CC[true])})"

@@ -1,0 +1,175 @@
+"""Everything a finished evaluation left on disk, read once for all sections of the report."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmkd.errors import DataError
+from mmkd.evaluation.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
+from mmkd.evaluation.results import (
+    ALL,
+    BEST_TEACHER,
+    MEAN,
+    RANKINGS,
+    STUDENT,
+    TEACHERS_CONCAT,
+    Comparison,
+    Ranking,
+    Result,
+    in_order,
+    read_comparisons,
+    read_rankings,
+    read_results,
+)
+from mmkd.evaluation.settings import NULLS
+from mmkd.evaluation.tasks.table import TASKS
+from mmkd.stage import read_manifest
+
+CARDS = "cards.jsonl"
+LEAKAGE = "leakage.jsonl"
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What the results do not say. licences: teacher -> licence, in the order of the tables; empty where no teachers
+    are known, and every other model is then a rival like any other.
+
+    reliability: modality -> teacher -> mean percentile of a pair's own caption within its modality, 0..1.
+    curves: name of a training run and its `metrics.jsonl`.
+    """
+
+    recipe: str
+    seed: int | None = None
+    licences: Mapping[str, str] = field(default_factory=dict)
+    reliability: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    curves: Sequence[tuple[str, Path]] = ()
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation folder. results: of all samples; subsets: of parts of them. main: the model the report is about."""
+
+    folder: Path
+    main: str
+    teachers: Sequence[str]
+    results: Sequence[Result]
+    subsets: Sequence[Result]
+    comparisons: Sequence[Comparison]
+    rankings: Sequence[Ranking]
+    cards: Sequence[Mapping[str, Any]]
+    leakage: Sequence[Mapping[str, Any]]
+    manifest: Mapping[str, Any]
+
+    @property
+    def named(self) -> str:
+        """The main model inside a sentence."""
+        return "the student" if self.main == STUDENT else self.main
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """In the order in which tasks are registered."""
+        found = dict.fromkeys(row.task for row in self.results)
+        order = list(TASKS)
+        return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+
+    def of_task(self, task: str) -> list[Result]:
+        return [row for row in self.results if row.task == task]
+
+    def order(self, models: Iterable[str]) -> list[str]:
+        """As tables show them: teachers, what is made of them, the others, the main model, and last the nulls."""
+        found = list(dict.fromkeys(models))
+        listed = in_order((model for model in found if model not in (self.main, *NULLS)), self.teachers)
+        return [*listed, *([self.main] if self.main in found else []), *(name for name in NULLS if name in found)]
+
+    def row_kind(self, model: str) -> str:
+        """The style of a model's row in tables."""
+        return "ours" if model == self.main else "null" if model in NULLS else ""
+
+    def rivals(self, models: Iterable[str]) -> list[str]:
+        """Single models that the main one is to beat: the teachers, or where none are known all other models."""
+        found = self.order(models)
+        if self.teachers:
+            return [model for model in found if model in self.teachers]
+        return [model for model in found if model not in (self.main, BEST_TEACHER, TEACHERS_CONCAT, *NULLS)]
+
+    def predictions(self, task: str) -> list[Predictions]:
+        """What the main model predicted on each data set of the task, where the file is still there."""
+        return [one for one in self.every_prediction(task) if one.facts.model == self.main]
+
+    def every_prediction(self, task: str) -> list[Predictions]:
+        """Of the main model, and on data sets that it was not asked about of the models that were (sets of covariates,
+        say), by data set."""
+        asked: dict[tuple[str, str], list[str]] = {}
+        for row in self.of_task(task):
+            if row.dataset != MEAN and row.model not in (BEST_TEACHER, TEACHERS_CONCAT, *NULLS):
+                asked.setdefault((row.dataset, row.modality), []).append(row.model)
+        paths = [
+            predictions_path(self.folder, PredictionFacts(model, dataset, modality, task))
+            for (dataset, modality), models in sorted(asked.items())
+            for model in ([self.main] if self.main in models else dict.fromkeys(models))
+        ]
+        return [read_predictions(path) for path in paths if path.is_file()]
+
+
+def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
+    """Raises DataError where the folder is no finished evaluation or one of its files is damaged."""
+    rows, comparisons, manifest = read_results(folder), read_comparisons(folder), read_manifest(folder)
+    if not rows:
+        raise DataError(f"{folder}: no results; evaluate at least one model on one data set")
+    models = list(dict.fromkeys(row.model for row in rows))
+    return Evaluated(
+        folder=folder,
+        main=main_model(models, comparisons, list(context.licences)),
+        teachers=list(context.licences),
+        results=[row for row in rows if row.subset == ALL],
+        subsets=[row for row in rows if row.subset != ALL],
+        comparisons=[row for row in comparisons if row.subset == ALL],
+        rankings=read_rankings(folder) if (folder / RANKINGS).is_file() else [],
+        cards=read_objects(folder / CARDS),
+        leakage=read_objects(folder / LEAKAGE),
+        manifest=manifest,
+    )
+
+
+def main_model(models: Sequence[str], comparisons: Sequence[Comparison], teachers: Sequence[str]) -> str:
+    """The student; else the model that was compared with the others; else the first that is no teacher and no null."""
+    if STUDENT in models:
+        return STUDENT
+    if comparisons:
+        return comparisons[0].model
+    made = (BEST_TEACHER, TEACHERS_CONCAT, *NULLS)
+    return next((model for model in models if model not in (*made, *teachers)), models[0])
+
+
+def read_objects(path: Path) -> list[dict[str, Any]]:
+    """One JSON object a line; none where the file is not there. Raises DataError for a line that is no object."""
+    if not path.is_file():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error}); evaluate again") from error
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, line {number}: {type(value).__name__}, expected an object; evaluate again")
+        found.append(value)
+    return found
+
+
+def task_title(task: str) -> str:
+    return TASKS[task].title if task in TASKS else task.replace("_", " ").capitalize()
+
+
+def primary_metric(rows: Sequence[Result], task: str) -> str:
+    """The metric that ranks the models of a task; the first there is where its own is missing. rows: of that task."""
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    own = TASKS[task].primary if task in TASKS else ""
+    return own if own in metrics else metrics[0]
+
+
+def lower_is_better(task: str) -> tuple[str, ...]:
+    return TASKS[task].lower_is_better if task in TASKS else ()

@@ -1,0 +1,181 @@
+"""Does the main model beat each of the others? In words, in tiles, and as a matrix of modalities and rivals."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from mmkd.evaluation.results import (
+    BEST_TEACHER,
+    MEAN,
+    TEACHERS_CONCAT,
+    Comparison,
+    by_modality,
+    metric_label,
+    several_modalities,
+)
+from mmkd.report import markup
+from mmkd.report.markup import Cell, Line
+from mmkd.report.numbers import MISSING, gain, p_text, scale_of, spread
+from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
+
+Verdict = Literal["ahead", "level", "behind"]
+SIGNS: dict[Verdict, str] = {"ahead": "▲", "level": "·", "behind": "▼"}
+UNADJUSTED: dict[Verdict, str] = {"ahead": "△", "level": "·", "behind": "▽"}
+ALPHA = 0.05
+
+
+def verdict(row: Comparison) -> Verdict:
+    """By the interval of the paired difference: where it holds zero, or is not defined, neither is ahead."""
+    if row.low is None or row.high is None or row.low <= 0 <= row.high:
+        return "level"
+    is_lower = row.metric in lower_is_better(row.task)
+    return "ahead" if (row.difference > 0) != is_lower else "behind"
+
+
+def summary(evaluated: Evaluated) -> Iterator[str]:
+    """The first section of the page."""
+    by_task = {task: standing(evaluated, task) for task in evaluated.tasks}
+    told = {task: found for task, found in by_task.items() if found}
+    if told:
+        title = f"Does {evaluated.named} beat {'each teacher' if evaluated.teachers else 'the other models'}?"
+        yield markup.heading(2, title, "summary")
+        yield markup.paragraph(in_short(evaluated, list(told.values())), kind="lead")
+        yield markup.items([in_words(evaluated, task, found) for task, found in told.items()])
+    else:
+        yield markup.heading(2, "Results in short", "summary")
+        yield markup.paragraph(f"There is no other model to compare {evaluated.named} with.", kind="lead")
+    yield markup.tiles([_tile(evaluated, task) for task in evaluated.tasks])
+    yield from matrix(evaluated)
+
+
+def standing(evaluated: Evaluated, task: str) -> list[Comparison]:
+    """The main model against each single rival, mean over the data sets of the task."""
+    rows = [row for row in primary_comparisons(evaluated, task) if row.modality == MEAN]
+    rivals = evaluated.rivals(row.rival for row in rows)
+    return [row for row in rows if row.rival in rivals]
+
+
+def in_short(evaluated: Evaluated, found: Sequence[Sequence[Comparison]]) -> str:
+    """One sentence over all tasks."""
+    counts = Counter(verdict(row) for rows in found for row in rows)
+    kind = _rivals_name(evaluated)
+    clear = sum(all(verdict(row) == "ahead" for row in rows) for rows in found)
+    if clear == len(found):
+        everywhere = "on the one task" if len(found) == 1 else f"on all {len(found)} tasks"
+        return (
+            f"Yes: on average over the data sets, {evaluated.named} is ahead of every one of the {kind} {everywhere}."
+        )
+    total = sum(counts.values())
+    short = f"{evaluated.named} is ahead of every one of the {kind} on {clear} of {len(found)} tasks"
+    return (
+        f"Not everywhere: on average over the data sets, {short}. Of {total} comparisons it wins {counts['ahead']}, "
+        f"draws {counts['level']} and loses {counts['behind']}."
+    )
+
+
+def in_words(evaluated: Evaluated, task: str, found: Sequence[Comparison]) -> str:
+    """One sentence about a task: whom the main model beats on average over the data sets."""
+    what = f"{task_title(task)}, {metric_label(found[0].metric)}"
+    if len(found) > 1 and all(verdict(row) == "ahead" for row in found):
+        return f"{what}: ahead of all {len(found)} {_rivals_name(evaluated)}."
+    words: dict[Verdict, str] = {"ahead": "ahead of", "level": "level with", "behind": "behind"}
+    named = {name: [row.rival for row in found if verdict(row) == name] for name in words}
+    return f"{what}: {'; '.join(f'{words[name]} {_listed(rivals)}' for name, rivals in named.items() if rivals)}."
+
+
+def primary_comparisons(evaluated: Evaluated, task: str) -> list[Comparison]:
+    """The rows of the metric that ranks the models of a task."""
+    metric = primary_metric(evaluated.of_task(task), task)
+    return [row for row in evaluated.comparisons if (row.task, row.metric, row.model) == (task, metric, evaluated.main)]
+
+
+def matrix(evaluated: Evaluated) -> Iterator[str]:
+    """A row per task and modality, a column per rival: the difference with its interval."""
+    rivals = evaluated.order(
+        row.rival
+        for task in evaluated.tasks
+        for row in primary_comparisons(evaluated, task)
+        if row.rival in (BEST_TEACHER, TEACHERS_CONCAT) or row.rival in evaluated.rivals([row.rival])
+    )
+    lines = [line for task in evaluated.tasks for line in _matrix_lines(evaluated, task, rivals)]
+    if not rivals or not lines:
+        return
+    yield markup.heading(3, f"{markup.sentence(evaluated.named)} minus each other model, by modality")
+    yield markup.table(["", *rivals], lines)
+    yield markup.paragraph(
+        "▲ ahead, ▼ behind: the interval of the paired difference leaves out zero. △ ▽: it does, but p adjusted by "
+        "Holm over all rivals and data sets of the task is above 0.05. · level: the interval holds zero. Where a "
+        "modality has several data sets the row is their mean. best_teacher is chosen for each data set on its "
+        "test data and flatters the teachers: it is the limit of what choosing among them could reach.",
+        kind="muted",
+    )
+
+
+def _matrix_lines(evaluated: Evaluated, task: str, rivals: Sequence[str]) -> Iterator[Line]:
+    rows = primary_comparisons(evaluated, task)
+    if not rows:
+        return
+    metric = rows[0].metric
+    table = by_modality(evaluated.of_task(task), task, metric)
+    yield Line(f"{task_title(task)}, {metric_label(metric)}{_unit(metric)}", [], "group")
+    for modality in [*several_modalities(table), MEAN]:
+        found = _of_modality(rows, modality)
+        yield Line(
+            "all data sets" if modality == MEAN else modality,
+            [_difference(found.get(rival)) for rival in rivals],
+        )
+
+
+def _of_modality(rows: Sequence[Comparison], modality: str) -> dict[str, Comparison]:
+    """Rival -> its row; the mean where the modality has several data sets."""
+    found: dict[str, Comparison] = {}
+    for row in rows:
+        if row.modality == modality and (row.rival not in found or row.dataset == MEAN):
+            found[row.rival] = row
+    return found
+
+
+def _difference(row: Comparison | None) -> Cell:
+    if row is None:
+        return Cell(MISSING, title="not compared")
+    how, scale = verdict(row), scale_of(row.metric)
+    signs = UNADJUSTED if row.p_holm is not None and row.p_holm > ALPHA else SIGNS
+    adjusted = "" if row.p_holm is None else f", Holm-adjusted {p_text(row.p_holm)}"
+    return Cell(
+        f"{signs[how]} {scale.signed(row.difference)}",
+        how if how != "level" else "",
+        scale.interval(row.low, row.high, "+"),
+        f"{how}, {p_text(row.p)}{adjusted}",
+    )
+
+
+def _tile(evaluated: Evaluated, task: str) -> str:
+    """The main model's mean on a task beside the best single rival."""
+    rows = evaluated.of_task(task)
+    metric = primary_metric(rows, task)
+    means = {row.model: row for row in rows if row.modality == MEAN and row.metric == metric}
+    more = [f"{metric_label(metric)}, mean over the data sets"]
+    rivals = evaluated.rivals(means)
+    if rivals:
+        best = (min if metric in lower_is_better(task) else max)(rivals, key=lambda name: means[name].value)
+        kind = "teacher" if evaluated.teachers else "other model"
+        more.append(f"best single {kind}: {best}, {spread(means[best])}")
+        more += [gain(row) for row in primary_comparisons(evaluated, task) if (row.rival, row.modality) == (best, MEAN)]
+    scale, ours = scale_of(metric), means.get(evaluated.main)
+    if ours is None:
+        return markup.tile(task_title(task), MISSING, [*more, f"{evaluated.main} was not asked on every data set"])
+    interval = scale.interval(ours.low, ours.high)
+    return markup.tile(task_title(task), scale.value(ours.value) + scale.unit, [interval, *more], ours=True)
+
+
+def _unit(metric: str) -> str:
+    points = scale_of(metric).points
+    return f", difference in{points}" if points else ", difference"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _rivals_name(evaluated: Evaluated) -> str:
+    return "teachers" if evaluated.teachers else "other models"
