@@ -22,8 +22,9 @@ CAPTIONED = ("table", "corpus")  # the readers whose samples have captions
 BLOCK_CELLS = 2**25  # scores held at once: 128 MiB, whatever the gallery's size
 
 
-def best_positive_ranks(query_ND: Array, gallery_ND: Array, key_N: Array) -> Array:
-    """The rank of each query's best positive among the gallery's negatives, from 1 on; float32 (N,).
+def best_positive_ranks(query_ND: Array, gallery_ND: Array, key_N: Array, queries: int | None = None) -> Array:
+    """The rank of each query's best positive among the gallery's negatives, from 1 on; float32 (N,), or of as many
+    queries from the beginning.
 
     Query i and gallery item j are positives of each other where their keys are equal. Negatives that score exactly as
     high as the best positive count half: the mean rank over all ways to order them, so a constant model gains nothing.
@@ -32,13 +33,16 @@ def best_positive_ranks(query_ND: Array, gallery_ND: Array, key_N: Array) -> Arr
     positives_of = _positives(key_N)
     block = max(1, BLOCK_CELLS // len(key_N))
     ranks = []
-    for start in range(0, len(key_N), block):
-        score_QN = query_ND[start : start + block] @ gallery_ND.T
-        lists = [positives_of[code] for code in key_N[start : start + block].tolist()]
-        first_Q = np.cumsum([0, *map(len, lists[:-1])])
-        score_P = score_QN[np.repeat(np.arange(len(lists)), list(map(len, lists))), np.concatenate(lists)]
+    asked = len(key_N) if queries is None else queries
+    for start in range(0, asked, block):
+        end = min(asked, start + block)
+        score_QN = query_ND[start:end] @ gallery_ND.T
+        lists = [positives_of[code] for code in key_N[start:end].tolist()]
+        count_Q = np.array([len(own) for own in lists])
+        first_Q = np.cumsum(count_Q) - count_Q
+        score_P = score_QN[np.repeat(np.arange(len(lists)), count_Q), np.concatenate(lists)]
         best_Q = np.maximum.reduceat(score_P, first_Q)
-        beside_P = score_P == np.repeat(best_Q, list(map(len, lists)))  # positives; none of them is above the best
+        beside_P = score_P == np.repeat(best_Q, count_Q)  # positives; none of them is above the best
         above_Q = np.count_nonzero(score_QN > best_Q[:, None], axis=1)
         equal_Q = np.count_nonzero(score_QN == best_Q[:, None], axis=1) - np.add.reduceat(beside_P, first_Q, dtype=int)
         ranks.append(1 + above_Q + equal_Q / 2)
@@ -69,8 +73,8 @@ def _gallery_ranks(query_ND: Array, gallery_ND: Array, key_N: Array, size: int, 
         return best_positive_ranks(query_ND, gallery_ND, key_N)
     rank_N = np.empty(len(key_N), np.float32)
     for members, queries in galleries(len(key_N), size, rng):
-        ranks = best_positive_ranks(query_ND[members], gallery_ND[members], key_N[members])
-        rank_N[members[:queries]] = ranks[:queries]
+        found = best_positive_ranks(query_ND[members], gallery_ND[members], key_N[members], queries)
+        rank_N[members[:queries]] = found
     return rank_N
 
 
