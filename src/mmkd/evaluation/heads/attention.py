@@ -5,6 +5,7 @@ N bags, B bags of a batch, T tiles (of the longest bag of a batch), D features, 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,6 +19,7 @@ from mmkd.evaluation.statistics.survival.cox_loss import cox_loss
 
 NARROWEST = 1e-3  # columns that vary less than this share of the widest are not stretched: in few tiles it is chance
 PREDICTED_TILES = 2**15  # tiles in memory at once when predicting
+SHARED_CELLS = 2**20  # numbers of a batch from which on threads help: on small ones they wait for each other
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Of outputs (B, K) and targets (B, ...) to a scalar."""
@@ -87,31 +89,37 @@ def fit_attention(
     optimizer = torch.optim.AdamW(network.parameters(), lr=training.lr, weight_decay=training.weight_decay)
     target = torch.from_numpy(np.asarray(target_N))
     best, best_epoch, best_loss = _copied(network), 0, math.inf
-    for epoch in range(training.epochs):
-        for chosen in _batches(len(bags), training.batch_bags, generator):
-            output_BK, _ = network(*padded([bags[n] for n in chosen]))
-            value = loss(output_BK, target[chosen])
-            if not torch.isfinite(value):
-                raise ValueError(f"the loss is {value.item()} in epoch {epoch}; check the features and the targets")
-            optimizer.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        if val is None:
-            continue
-        val_loss = float(loss(torch.from_numpy(attend(network, val[0])[0]), torch.from_numpy(np.asarray(val[1]))))
-        if val_loss < best_loss:
-            best, best_epoch, best_loss = _copied(network), epoch, val_loss
-        elif epoch - best_epoch >= training.patience:
-            break
+    with _threads(bags, training.batch_bags or len(bags)):
+        for epoch in range(training.epochs):
+            for chosen in _batches(len(bags), training.batch_bags, generator):
+                _step(network, optimizer, [bags[n] for n in chosen], target[chosen], loss)
+            if val is None:
+                continue
+            val_loss = float(loss(torch.from_numpy(attend(network, val[0])[0]), torch.from_numpy(np.asarray(val[1]))))
+            if val_loss < best_loss:
+                best, best_epoch, best_loss = _copied(network), epoch, val_loss
+            elif epoch - best_epoch >= training.patience:
+                break
     if val is not None:
         network.load_state_dict(best)
     return network.eval()
 
 
+def _step(
+    network: GatedAttention, optimizer: torch.optim.Optimizer, bags: Sequence[Array], target_B: Tensor, loss: Loss
+) -> None:
+    value = loss(network(*padded(bags))[0], target_B)
+    if not torch.isfinite(value):
+        raise ValueError(f"the loss is {value.item()} in training; check the features and the targets")
+    optimizer.zero_grad()
+    value.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
 def attend(network: GatedAttention, bags: Sequence[Array]) -> tuple[Array, list[Array]]:
     """Outputs, float32 (N, K), and the attention on each bag's tiles, each (T,)."""
     outputs, weights = [], []
-    with torch.no_grad():
+    with torch.no_grad(), _threads(bags, len(bags)):
         for batch in _of_bounded_size(bags):
             output_BK, weight_BT = network(*padded(batch))
             outputs.append(output_BK.numpy())
@@ -186,6 +194,18 @@ def _of_bounded_size(bags: Sequence[Array]) -> Iterator[list[Array]]:
         batch.append(bag)
     if batch:
         yield batch
+
+
+@contextmanager
+def _threads(bags: Sequence[Array], size: int) -> Iterator[None]:
+    """One thread of torch for small batches of `size` bags, as many as before for large ones and afterwards."""
+    before = torch.get_num_threads()
+    small = size * max(bag_TD.size for bag_TD in bags) < SHARED_CELLS
+    torch.set_num_threads(1 if small else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:
