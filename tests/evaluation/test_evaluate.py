@@ -122,7 +122,8 @@ def test_predictions_keep_every_sample_with_its_scores(
     assert [sorted(found) for found in by_set] == [sorted(set(ALL) - {"best_teacher"})] * 2
     student = by_set[0]["student"]
     assert student.id[:2] == ["red/000.png", "red/001.png"]
-    assert list(student.columns) == ["label", "score:red", "score:green", "score:blue"]
+    scores = ["score:red", "score:green", "score:blue"]
+    assert list(student.columns) == ["label", *scores, "prompt:0", "prompt:1"]
     mean = (by_set[0]["blind-red"].columns["score:red"] + by_set[0]["blind-blue"].columns["score:red"]) / 2
     np.testing.assert_allclose(by_set[0]["teachers_concat"].columns["score:red"], mean, rtol=1e-6)
 

@@ -21,7 +21,7 @@ from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.survival import TASK
 from mmkd.evaluation.tasks.table import TASKS
 
-CARDS = Path(__file__).parents[2] / "recipes" / "real-eval"
+CARDS = Path(__file__).parents[2] / "recipes" / "real-mini"
 COHORTS = {  # patients with a known age, events, C-index of age
     "tcga_blca": (359, 156, 0.613),
     "tcga_brca": (871, 102, 0.640),
