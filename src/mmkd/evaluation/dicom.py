@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.special import expit
 
 from mmkd.corpus.images import plain
 from mmkd.errors import DataError
@@ -75,8 +76,8 @@ def _first(value: Any) -> float | None:
 def windowed(value_HW: Array, centre: float, width: float, function: str) -> Array:
     """0 (black) to 1 (white), by the functions of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
     if function == "SIGMOID":
-        sigmoid_HW: Array = 1 / (1 + np.exp(-4 * (value_HW - centre) / width))
-        return sigmoid_HW
+        share_HW: Array = expit(4 * (value_HW - centre) / width)
+        return share_HW
     if function == "LINEAR":  # its window holds whole numbers, from the middle of the first to that of the last
         centre, width = centre - 0.5, width - 1
     if width <= 0:
