@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmkd.evaluation.embeddings import embeddings_path, read_embeddings
-from mmkd.evaluation.results import ALL, CLEAN, MEAN, Result, metric_label
+from mmkd.evaluation.results import CLEAN, GAP, MEAN, Result, metric_label
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.report import maps, markup
 from mmkd.report.markup import Cell, Line
@@ -31,7 +31,7 @@ def subsets_section(evaluated: Evaluated) -> Iterator[str]:
     }
     yield markup.heading(2, "Parts of the data sets", "subsets")
     clean = [row for row in shown if row.subset == CLEAN]
-    others = [row for row in shown if row.subset not in (ALL, CLEAN)]
+    others = [row for row in shown if row.subset != CLEAN]
     yield from _subset_table(clean, whole, "Without what lies near training pictures", evaluated.main)
     yield from _subset_table(others, whole, "Subgroups", evaluated.main)
 
@@ -53,7 +53,7 @@ def _subset_table(
 
 
 def _subset_cells(row: Result, whole: Result | None) -> list[Cell]:
-    gap = "" if whole is None or row.subset.startswith("gap") else scale_of(row.metric).signed(row.value - whole.value)
+    gap = "" if whole is None or row.subset.endswith(GAP) else scale_of(row.metric).signed(row.value - whole.value)
     return [Cell(spread(row)), Cell(gap), Cell(f"{row.n:,}")]
 
 
@@ -127,18 +127,26 @@ def card_cells(card: Mapping[str, Any]) -> list[Cell]:
     def told(key: str, text: str) -> Cell:
         return Cell(f"{text} ?" if text and key in doubted else text)
 
-    counts = card.get("counts") or {}
     near = [*card.get("overlaps", ()), *(f"seen by {name}" for name in card.get("seen_by", ()))]
     return [
         told("modality", str(card.get("modality", ""))),
         told("tasks", ", ".join(task_title(name).lower() for name in card.get("tasks", ()))),
-        told("counts", ", ".join(f"{split} {number:,}" for split, number in counts.items())),
+        told("counts", _sizes(card)),
         told("licence", str(card.get("licence", ""))),
         told("access", str(card.get("access", ""))),
         Cell(str(card.get("source", "")), link=True),
         told("overlaps", ", ".join(near)),
         Cell(str(card.get("warning", ""))),
     ]
+
+
+def _sizes(card: Mapping[str, Any]) -> str:
+    """Samples of each split as they were found, and as published where that is something else."""
+    found, published = card.get("found") or {}, card.get("counts") or {}
+    told = ", ".join(f"{split} {number:,}" for split, number in (found or published).items())
+    if found and published and found != published:
+        told += f" (published: {', '.join(f'{split} {number:,}' for split, number in published.items())})"
+    return told
 
 
 def _yes_no(value: object) -> str:

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from mmkd.errors import DataError
 from mmkd.evaluation.class_scores import class_probabilities, class_scores
 from mmkd.evaluation.results import MEAN, Result, metric_label
 from mmkd.evaluation.statistics.calibration import reliability_curve
+from mmkd.evaluation.survival_curves import risk_groups
 from mmkd.report import curves, maps, markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, p_text, scale_of, spread
-from mmkd.report.risk_halves import risk_halves
 from mmkd.report.source import Evaluated
 
 Detail = Callable[[Evaluated, str], Iterator[str]]
@@ -110,16 +111,21 @@ def controls(evaluated: Evaluated, task: str) -> Iterator[str]:
 
 
 def survival(evaluated: Evaluated, task: str) -> Iterator[str]:
-    drawn = []
+    drawn, untold = [], []
     for predictions in evaluated.every_prediction(task):
-        halves = risk_halves(predictions)
-        if halves is None:
+        try:
+            groups = risk_groups(predictions)
+        except DataError as error:  # all risks equal, or no event: there are no two curves to draw
+            untold.append(str(error))
             continue
         name, model = predictions.facts.dataset, predictions.facts.model
-        tested = "log-rank not defined" if halves.p is None else f"log-rank {p_text(halves.p)}"
-        says = f"On {name}, {model}: patients above and below the median risk of their fold, {tested}."
-        drawn.append(markup.figure(f"{task}-km-{name}-{model}", curves.survival_figure(halves.curves), says))
+        says = (
+            f"On {name}, {model}: patients above and below the median risk of their fold, "
+            f"log-rank {p_text(groups.test.p)}."
+        )
+        drawn.append(markup.figure(f"{task}-km-{name}-{model}", curves.survival_figure(groups.curves), says))
     yield from _side_by_side("Survival by predicted risk", drawn)
+    yield from (markup.paragraph(f"Not drawn: {reason}.", kind="muted") for reason in untold)
 
 
 DETAILS: dict[str, Sequence[Detail]] = {

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from mmkd.evaluation.results import Comparison, Result
+from mmkd.evaluation.results import PERCENT, Comparison, Result, unit_of
 
 MISSING = "–"
-AS_THEY_ARE = ("harrell_c", "uno_c", "dynamic_auc", "brier", "nll", "ece", "_rank_absolute", "log_loss")
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,11 @@ class Scale:
         return "[" + ", ".join(f"{self.factor * bound:{sign}.{self.digits}f}" for bound in (low, high)) + "]"
 
 
-PERCENT = Scale(100, 1, " %", " points")
-PLAIN = Scale(1, 3, "", "")
-
-
 def scale_of(metric: str) -> Scale:
     """The scale of a metric by its name."""
-    return PLAIN if any(part in metric for part in AS_THEY_ARE) else PERCENT
+    unit = unit_of(metric)
+    name = f" {unit.name}" if unit.name else ""
+    return Scale(unit.scale, unit.decimals, name, " points" if unit == PERCENT else name)
 
 
 def spread(row: Result) -> str:

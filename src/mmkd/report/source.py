@@ -12,6 +12,7 @@ from mmkd.evaluation.predictions import PredictionFacts, Predictions, prediction
 from mmkd.evaluation.results import (
     ALL,
     BEST_TEACHER,
+    IN_GENERAL,
     MEAN,
     RANKINGS,
     STUDENT,
@@ -50,7 +51,8 @@ class ReportContext:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation folder. results: of all samples; subsets: of parts of them. main: the model the report is about."""
+    """An evaluation folder. results: of all samples; subsets: of parts of them. in_general:
+    means whose intervals draw data sets too. main: the model the report is about."""
 
     folder: Path
     main: str
@@ -58,6 +60,7 @@ class Evaluated:
     results: Sequence[Result]
     subsets: Sequence[Result]
     comparisons: Sequence[Comparison]
+    in_general: Sequence[Comparison]
     rankings: Sequence[Ranking]
     cards: Sequence[Mapping[str, Any]]
     leakage: Sequence[Mapping[str, Any]]
@@ -125,8 +128,9 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
         main=main_model(models, comparisons, list(context.licences)),
         teachers=list(context.licences),
         results=[row for row in rows if row.subset == ALL],
-        subsets=[row for row in rows if row.subset != ALL],
+        subsets=[row for row in rows if row.subset not in (ALL, IN_GENERAL)],
         comparisons=[row for row in comparisons if row.subset == ALL],
+        in_general=[row for row in comparisons if row.subset == IN_GENERAL],
         rankings=read_rankings(folder) if (folder / RANKINGS).is_file() else [],
         cards=read_objects(folder / CARDS),
         leakage=read_objects(folder / LEAKAGE),

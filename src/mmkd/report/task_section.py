@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mmkd.evaluation.results import (
     BEST_TEACHER,
     MEAN,
+    UNCLEARED,
     Comparison,
     Result,
     by_modality,
@@ -20,7 +21,6 @@ from mmkd.report.numbers import MISSING, gain, p_text, scale_of
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
 from mmkd.report.summary import primary_comparisons
 
-NOT_CLEAR = "does not clear its null"
 MARK = "†"
 MOST_LINES = 80  # more do not make a forest plot that can be read
 RADAR_LEAST = 3
@@ -39,7 +39,7 @@ def task_section(evaluated: Evaluated, task: str) -> Iterator[str]:
     yield from _ranking(evaluated, task)
     yield markup.heading(3, "Every data set")
     yield data_set_table(evaluated, task)
-    if any(NOT_CLEAR in row.note for row in mine):
+    if any(UNCLEARED in row.note for row in mine):
         yield markup.paragraph(
             f"{MARK} does not clear its null: what chance, colours and sizes, or random weights reach on this data set "
             "lies within the interval. Such a result says nothing about the model.",
@@ -106,7 +106,7 @@ def _cell(row: Result | None, best: float | None) -> Cell:
     if row is None:
         return Cell(MISSING, title="not measured")
     scale = scale_of(row.metric)
-    mark = f" {MARK}" if NOT_CLEAR in row.note else ""
+    mark = f" {MARK}" if UNCLEARED in row.note else ""
     title = f"{scale.interval(row.low, row.high)} n = {row.n:,}".strip()
     is_best = row.value == best and row.model not in NULLS
     return Cell(scale.value(row.value) + mark, "best" if is_best else "", title=title)
@@ -157,13 +157,24 @@ def _differences(evaluated: Evaluated, task: str) -> Iterator[str]:
         if models:  # nulls lie far away and would press the others together; they stand in the table
             drawn = figures.rivals_figure(models, evaluated.main, evaluated.teachers)
             yield markup.figure(f"{task}-gains", drawn, "Mean over the data sets, paired differences with intervals.")
-        yield markup.text_table(["", "difference", "p"], [[row.rival, gain(row), p_text(row.p)] for row in ordered])
+        yield _gains_table(ordered, {row.rival: row for row in evaluated.in_general if row.task == task})
     yield from _forest(evaluated, task, rows)
     single = [row for row in rows if row.dataset != MEAN and row.rival not in NULLS]
     if single:
         heads = ["data set", "against", "difference", "p", "p, Holm", "exact test"]
         cells = [[row.dataset, row.rival, gain(row), p_text(row.p), *_adjusted(row)] for row in single]
         yield markup.folded("Tests on every data set", [markup.text_table(heads, cells)])
+
+
+def _gains_table(rows: Sequence[Comparison], in_general: Mapping[str, Comparison]) -> str:
+    """In general: with the interval that speaks for other data sets like these, where one was made."""
+    cells = [[row.rival, gain(row), p_text(row.p)] for row in rows]
+    if not in_general:
+        return markup.text_table(["", "on these data sets", "p"], cells)
+    general = [in_general.get(row.rival) for row in rows]
+    told = [["", ""] if row is None else [gain(row), p_text(row.p)] for row in general]
+    heads = ["", "on these data sets", "p", "on data sets like these", "p"]
+    return markup.text_table(heads, [[*mine, *other] for mine, other in zip(cells, told, strict=True)])
 
 
 def _forest(evaluated: Evaluated, task: str, rows: Sequence[Comparison]) -> Iterator[str]:
@@ -227,7 +238,7 @@ def _notes(rows: Sequence[Result]) -> Iterator[str]:
     noted = dict.fromkeys(
         (row.dataset, row.model if row.model == BEST_TEACHER else "", row.note)
         for row in rows
-        if row.note and row.dataset != MEAN and not row.note.startswith(NOT_CLEAR)
+        if row.note and row.dataset != MEAN and not row.note.startswith(UNCLEARED)
     )
     if noted:
         yield markup.folded("Notes on the data sets", [markup.text_table(["data set", "model", "note"], list(noted))])
