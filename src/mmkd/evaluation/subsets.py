@@ -1,4 +1,4 @@
-"""The same metrics on parts of a data set: subgroups, and what no training picture lies near; N samples."""
+"""The same metrics on parts of a data set: subgroups, and what no training picture lies near; N samples, K of them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ def part(
     """The metrics that are defined on the samples of a subset, or in words why none is."""
     if not keep_N.any():
         return f"{subset}: no samples"
-    kept = {model: of_rows(predicted, keep_N) for model, predicted in predictions.items()}
+    kept = {model: of_rows(predicted, np.flatnonzero(keep_N)) for model, predicted in predictions.items()}
     try:
         scores = score_subset(task, kept, resampling, subset)
     except DataError as error:
@@ -68,14 +68,13 @@ def part(
     return replace(scores, estimates=_only(defined, common))
 
 
-def of_rows(predictions: Predictions, keep_N: Array) -> Predictions:
-    """The predictions of some samples."""
-    rows = np.flatnonzero(keep_N)
+def of_rows(predictions: Predictions, row_K: Array) -> Predictions:
+    """The predictions of K samples, in the order of their rows."""
     return replace(
         predictions,
-        id=[predictions.id[row] for row in rows],
-        group=[predictions.group[row] for row in rows],
-        columns={name: value_N[rows] for name, value_N in predictions.columns.items()},
+        id=[predictions.id[row] for row in row_K],
+        group=[predictions.group[row] for row in row_K],
+        columns={name: value_N[row_K] for name, value_N in predictions.columns.items()},
     )
 
 

@@ -1,0 +1,76 @@
+"""`mmkd compare A B`."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmkd.commands.options import Json
+
+if TYPE_CHECKING:
+    from mmkd.evaluation.versus import Line, Versus
+
+SIDE_HELP = "RUN or RUN:MODEL: a run's folder or an evaluation's, and a model in it. [default: the student]"
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help=SIDE_HELP)],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same, of what is subtracted.")],
+    replicates: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates.")] = 2000,
+    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the replicates.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare two evaluated models sample by sample: paired differences with intervals, per data set and on average."""
+    from mmkd.evaluation.scores import Resampling
+    from mmkd.evaluation.versus import compare as body
+
+    found = body(first, second, Resampling(replicates, confidence, seed))
+    print(json.dumps(as_plain(found), indent=1)) if as_json else _print(found)
+
+
+def as_plain(found: "Versus") -> dict[str, object]:
+    """The comparison with all metrics, for JSON."""
+    lines = [
+        {**asdict(line.comparison), "first": line.first, "second": line.second, "deciding": line.deciding}
+        for line in found.lines
+    ]
+    return {**asdict(found), "lines": lines}
+
+
+def _print(found: "Versus") -> None:
+    """A table for each task, with the metric that decides."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmkd.evaluation.results import IN_GENERAL, metric_label
+    from mmkd.evaluation.tasks.table import TASKS
+    from mmkd.progress import table_width
+
+    console = Console(width=table_width(9))
+    for task in dict.fromkeys(line.comparison.task for line in found.lines):
+        table = Table("data set", "metric", "n", "A", "B", "A - B [interval]", "p", "p, Holm", "exact p")
+        for line in [line for line in found.lines if line.comparison.task == task and line.deciding]:
+            row = line.comparison
+            name = row.dataset if row.dataset != "mean" or row.modality == "mean" else f"mean, {row.modality}"
+            shown_name = f"{name}, {IN_GENERAL}" if row.subset == IN_GENERAL else name
+            table.add_row(shown_name, metric_label(row.metric), f"{row.n:,}", *_numbers(line))
+        console.print(f"{TASKS[task].title}: A = {found.first}, B = {found.second}", markup=False)
+        console.print(table)
+    for name, only in ((found.first, found.only_first), (found.second, found.only_second)):
+        if only:
+            console.print(f"only {name} was evaluated on {', '.join(only)}", markup=False)
+
+
+def _numbers(line: "Line") -> list[str]:
+    from mmkd.evaluation.results import shown, unit_of
+
+    row, unit = line.comparison, unit_of(line.comparison.metric).name
+    bounds = ""
+    if row.low is not None and row.high is not None:
+        bounds = f" [{shown(row.metric, row.low, signed=True)}, {shown(row.metric, row.high, signed=True)}]"
+    values = [f"{shown(row.metric, value)} {unit}".rstrip() for value in (line.first, line.second)]
+    holm = "" if row.p_holm is None else f"{row.p_holm:.3f}"
+    exact = "" if row.p_exact is None else f"{row.p_exact:.3f} ({row.exact})"
+    return [*values, f"{shown(row.metric, row.difference, signed=True)}{bounds}", f"{row.p:.3f}", holm, exact]
