@@ -76,8 +76,9 @@ def test_pictures_inside_a_table_are_read_row_by_row(tmp_path: Path, wrapped: bo
 
 def test_rows_with_the_same_bytes_share_one_picture(tmp_path: Path) -> None:
     path = stored(tmp_path / "t.parquet", [{"bytes": colour(level)} for level in (1, 2, 1, 1)], row_group_size=2)
-    images = [sample.image for sample in read_samples(card({"reader": "table", "path": path}))]
-    assert [image.row for image in images if isinstance(image, ArrowImage)] == [0, 1, 0, 0]
+    samples = read_samples(card({"reader": "table", "path": path, "columns": {"group": "image"}}))
+    assert [sample.image for sample in samples] == [ArrowImage(path, row, "image") for row in (0, 1, 0, 0)]
+    assert [sample.group for sample in samples] == [sample.image.digest() for sample in samples]
 
 
 def test_a_cell_without_bytes_names_a_file(tmp_path: Path) -> None:

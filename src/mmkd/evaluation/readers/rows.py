@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmkd.corpus.records import matches
 from mmkd.errors import DataError
+from mmkd.evaluation.array_images import ArrowImage
 from mmkd.evaluation.card import Card
 from mmkd.evaluation.layouts import RowKeys
 from mmkd.evaluation.readers.cells import BRACES, Row
@@ -51,7 +52,7 @@ def sample_of(
 ) -> Sample:
     """The sample of a row with its pictures. number: its id where the table has none. split: where that is settled."""
     name = row.needed("id") if row.has("id") else number
-    group = row.field("group")
+    group = _group(row)
     return Sample(
         id=name,
         images=tuple(images),
@@ -65,6 +66,12 @@ def sample_of(
         facts={column: row.text(column) for column in card.subgroups},
         bags=bags or {},
     )
+
+
+def _group(row: Row) -> str:
+    """Questions are grouped by their image, which Parquet tables hold as bytes."""
+    value = row.values.get(row.columns.get("group", "group"))
+    return value.digest() if isinstance(value, ArrowImage) else row.field("group")
 
 
 def _labels(card: Card, layout: RowKeys, row: Row) -> tuple[int, ...]:
