@@ -212,7 +212,7 @@ def queries(room: Room, limit: int) -> Iterator[Exhibit]:
         everything_N = np.ones(len(rank_N), np.bool_)
         chosen: list[tuple[Kind, int]] = [("best query", row) for row in worst_first(-rank_N, everything_N)[:each]]
         taken = {row for _, row in chosen}
-        chosen += [("worst query", row) for row in worst_first(rank_N, everything_N)[:each] if row not in taken]
+        chosen += [("worst query", row) for row in worst_first(rank_N, rank_N > 1)[:each] if row not in taken]
         for kind, row in chosen:
             order_N = np.argsort(-(gallery_ND @ query_ND[row]), kind="stable")
             is_text = direction == "image_to_text"
