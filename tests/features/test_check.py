@@ -97,10 +97,13 @@ def test_features_of_another_corpus_are_refused(run: Path) -> None:
 
 def test_unfinished_and_missing_features_are_told_apart(run: Path, tmp_path: Path) -> None:
     (run / "features" / "wide").rename(run / "features" / "wide.partial")
+    assert [one.teacher for one in check_features(run / "features", run / "corpus")] == ["narrow", "wide"]
     (run / "features" / "wide.partial" / MANIFEST).unlink()
     assert "not finished" in check_features(run / "features", run / "corpus")[1].problems[0]
     with pytest.raises(DataError, match="no teacher's features in it"):
         check_features(tmp_path / "nowhere", run / "corpus")
+    with pytest.raises(DataError, match="no features of 'narow'; did you mean 'narrow'"):
+        check_features(run / "features", run / "corpus", ["narow"])
 
 
 def test_the_command_exits_with_2_and_prints_json(

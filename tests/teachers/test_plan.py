@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from mmkd.corpus.schema import Corpus
-from mmkd.teachers.plan import ExtractionPlan, TeacherPlan, plan_extraction
+from mmkd.recipe import load_recipe
+from mmkd.teachers.entry import zoo_entry
+from mmkd.teachers.plan import ExtractionPlan, TeacherPlan, pair_bytes, plan_extraction
 from mmkd.teachers.settings import ExtractSettings, TeacherSpec
 
 CPU = torch.device("cpu")
+RECIPE = Path(__file__).parents[2] / "recipes" / "mmkd-b16.toml"
 
 
 def test_bytes_are_those_of_the_files(tiny_corpus: Path, tiny_features: Path, tiny_teachers: list[TeacherSpec]) -> None:
@@ -50,6 +53,14 @@ def test_a_zoo_teacher_is_planned_without_its_weights(monkeypatch: pytest.Monkey
     assert plan.teachers[0].weights.startswith("missing: teacher 'plip': weights not found")
     assert 13.0 < plan.teachers[0].gflop < 16.0  # ViT-B/32: 8.7 for an image, 5.2 for a text of 64 tokens
     assert plan.teachers[0].seconds > 0
+
+
+def test_the_nine_teachers_of_the_published_recipe_need_25_kb_a_pair_at_most() -> None:
+    """Seven of 512 dimensions and two of 768, in float16: 20,480 bytes of vectors."""
+    specs = load_recipe(RECIPE, Path("runs"), []).teachers
+    dims = [zoo_entry(spec.model, spec.variant).dim or 0 for spec in specs]
+    assert (len(dims), sum(4 * dim for dim in dims)) == (9, 20_480)
+    assert 20_480 < sum(pair_bytes(dim) for dim in dims) <= 25_000
 
 
 def test_totals_are_sums_over_teachers_times_rows() -> None:

@@ -12,6 +12,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import REASON, SIDES, TeacherFeatures, to_numpy
 from mmkd.stage import MANIFEST, content_digest, read_manifest
+from mmkd.validation import nearest
 
 NORM_TOLERANCE = 2e-3  # float16 keeps 11 bits: a unit vector's norm is off by less than 2^-11 times a few
 SHARDS = ("data-*.arrow",)
@@ -30,14 +31,20 @@ class FeatureCheck:
 
 
 def check_features(folder: Path, corpus_folder: Path, names: list[str] | None = None) -> list[FeatureCheck]:
-    """One finding per teacher's folder, or per name. Raises DataError when there is no corpus or no teacher at all."""
+    """One finding per teacher's folder, or per name.
+
+    Raises DataError when there is no corpus, no teacher at all, or not one of the names.
+    """
     corpus = Corpus(corpus_folder)
     partial = {path.name.removesuffix(".partial") for path in folder.glob("*.partial")}
-    found = {path.parent.name for path in folder.glob(f"*/{MANIFEST}")} | partial
+    found = {path.parent.name.removesuffix(".partial") for path in folder.glob(f"*/{MANIFEST}")} | partial
     if not found:
         raise DataError(
             f"{folder}: no teacher's features in it; expected folders with {MANIFEST}; run 'mmkd extract' first"
         )
+    for name in names or ():
+        if name not in found:
+            raise DataError(f"{folder}: no features of {name!r}; {nearest(name, sorted(found))}")
     return [_check(folder / name, corpus) for name in names or sorted(found)]
 
 

@@ -83,10 +83,15 @@ def plan_extraction(
     for spec in specs:
         teacher = _untrained(spec, device, settings.precision) if spec.library == ZOO else load_teacher(spec, device)
         gflop, seconds = _cost(teacher, caption_tokens)
-        size = 2 * VECTOR_BYTES * teacher.dim + id_bytes + ROW_BYTES
+        size = pair_bytes(teacher.dim, id_bytes)
         teachers.append(TeacherPlan(spec.name, teacher.dim, _weights(spec), gflop, seconds, size))
         del teacher
     return ExtractionPlan(rows, str(device), teachers)
+
+
+def pair_bytes(dim: int, id_bytes: float = ID_BYTES) -> float:
+    """Of one teacher's features of a pair: both vectors, the id, offsets and validity."""
+    return 2 * VECTOR_BYTES * dim + id_bytes + ROW_BYTES
 
 
 def _lengths(corpus: Corpus) -> tuple[float, int]:
