@@ -1,8 +1,6 @@
 """Weights from outside: every wrapper that is published, nothing that runs, and a conversion that is kept once."""
 
-import contextlib
 import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,22 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mmkd.errors import ModelError
 from mmkd.stage import draft_of
 from mmkd.teachers import checkpoint
-from mmkd.teachers.checkpoint import cache_folder, file_digest, read_state_dict
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has a cache of its own."""
-    monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "cache"))
-    return cache_folder()
+from mmkd.teachers.checkpoint import file_digest, read_state_dict
 
 
 def weights() -> dict[str, Tensor]:
@@ -98,10 +87,10 @@ def test_a_prefix_of_some_keys_is_part_of_their_names(tmp_path: Path) -> None:
     assert read_state_dict(tmp_path / "w.pt").keys() == {"module.a", "b"}
 
 
-def test_safetensors_are_read_where_they_are(tmp_path: Path, cache: Path) -> None:
+def test_safetensors_are_read_where_they_are(tmp_path: Path, weights_cache: Path) -> None:
     save_file(prefixed(weights()), tmp_path / "w.safetensors")
     assert_equal(read_state_dict(tmp_path / "w.safetensors"), weights())
-    assert not cache.exists()
+    assert not weights_cache.exists()
 
 
 def test_a_bare_tensor_is_named_by_its_file_wherever_its_bytes_lie(tmp_path: Path) -> None:
@@ -121,111 +110,6 @@ def test_shared_and_strided_tensors_each_get_their_own(tmp_path: Path) -> None:
     assert torch.equal(found["same"], base)
 
 
-class Evil:
-    """Leaves a file when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Path.touch, (self.mark,)
-
-
-@pytest.mark.parametrize("place", ["beside the weights", "as a weight", "alone", "legacy", "plain pickle"])
-def test_a_pickle_that_runs_code_does_not(place: str, tmp_path: Path, cache: Path) -> None:
-    evil, path = Evil(tmp_path / "ran"), tmp_path / "w.pt"
-    content: Any = {
-        "beside the weights": {"state_dict": weights(), "args": evil},
-        "as a weight": {**weights(), "bias": evil},
-    }.get(place, evil)
-    if place == "plain pickle":
-        path.write_bytes(pickle.dumps(content, protocol=2))
-    else:
-        torch.save(content, path, _use_new_zipfile_serialization=place != "legacy")
-    with pytest.raises(ModelError, match="holds more than weights") as caught:
-        read_state_dict(path)
-    assert "weights_only" not in str(caught.value)  # torch's advice to switch it off is not passed on
-    assert not (tmp_path / "ran").exists()
-    assert not cache.exists()
-
-
-def test_what_a_pickle_wants_to_call_is_named(tmp_path: Path) -> None:
-    torch.save({"state_dict": weights(), "array": np.zeros(2)}, tmp_path / "w.pt")
-    with pytest.raises(
-        ModelError, match=r"holds more than weights \(.*numpy\.ndarray.*\); *|numpy\._core.*_reconstruct"
-    ):
-        read_state_dict(tmp_path / "w.pt")
-
-
-def test_torchscript_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ViT-B-32.pt"
-    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(path))
-    with pytest.raises(ModelError, match="TorchScript archive, which is a program"):
-        read_state_dict(path)
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("part", [0.0, 0.1, 0.3, 0.5, 0.8, 0.99])
-def test_files_that_are_cut_off_are_said_to_be(part: float, zipped: bool, tmp_path: Path, cache: Path) -> None:
-    whole = io.BytesIO()
-    torch.save(weights(), whole, _use_new_zipfile_serialization=zipped)
-    path = tmp_path / "w.bin"
-    path.write_bytes(whole.getvalue()[: int(part * len(whole.getvalue()))])
-    with pytest.raises(ModelError, match=r"w\.bin: .*(cut off|damaged|not a checkpoint)"):
-        read_state_dict(path)
-    assert not cache.exists()
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
-def test_a_changed_byte_is_refused_or_harmless(zipped: bool, tmp_path: Path, place: float, value: int) -> None:
-    whole = io.BytesIO()
-    torch.save({"w": torch.ones(3), "b": torch.zeros(2)}, whole, _use_new_zipfile_serialization=zipped)
-    content = bytearray(whole.getvalue())
-    content[int(place * len(content))] = value
-    (tmp_path / "w.pt").write_bytes(content)
-    with contextlib.suppress(ModelError):
-        assert all(isinstance(tensor, Tensor) for tensor in read_state_dict(tmp_path / "w.pt").values())
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"<!doctype html><title>Sign in</title>", r"begins b'<!doctype html>"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs pointer"),
-        ({}, "expected a state dict of tensors, found a dict$"),
-        ({"args": 1, "net": {"w": torch.ones(1)}}, "found a dict with 'args', 'net'"),
-        ([torch.ones(1)], "found a list"),
-    ],
-)
-def test_what_is_no_checkpoint_is_described(content: Any, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "w.pt"
-    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    with pytest.raises(ModelError, match=message):
-        read_state_dict(path)
-
-
-def test_a_zip_file_of_weights_is_to_be_unpacked(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "medclip.bin", "w") as archive:
-        archive.writestr("pytorch_model.bin", b"weights")
-    with pytest.raises(ModelError, match=r"holds pytorch_model\.bin\); unpack it"):
-        read_state_dict(tmp_path / "medclip.bin")
-
-
-@pytest.mark.parametrize("name", ["gone.pt", "gone.safetensors"])
-def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=rf"{name}: .*No such file"):
-        read_state_dict(tmp_path / name)
-
-
-def test_damaged_safetensors_are_named(tmp_path: Path) -> None:
-    save_file(weights(), tmp_path / "w.safetensors")
-    (tmp_path / "w.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:-3])
-    with pytest.raises(ModelError, match="not a readable safetensors file"):
-        read_state_dict(tmp_path / "w.safetensors")
-
-
 def test_the_second_read_does_not_touch_the_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"state_dict": weights()}, tmp_path / "w.pt")
     first = read_state_dict(tmp_path / "w.pt")
@@ -239,15 +123,15 @@ def test_the_second_read_does_not_touch_the_pickle(tmp_path: Path, monkeypatch: 
     assert_equal(read_state_dict(tmp_path / "moved.pt"), first)
 
 
-def test_other_content_under_the_same_name_is_read_anew(tmp_path: Path, cache: Path) -> None:
+def test_other_content_under_the_same_name_is_read_anew(tmp_path: Path, weights_cache: Path) -> None:
     for value in (1.0, 2.0):
         torch.save({"w": torch.full((2,), value)}, tmp_path / "w.pt")
         assert_equal(read_state_dict(tmp_path / "w.pt"), {"w": torch.full((2,), value)})
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(weights_cache.iterdir())) == 2
 
 
 def test_a_conversion_that_is_interrupted_is_not_taken_for_one(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weights_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save(weights(), tmp_path / "w.pt")
     seen: list[list[Path]] = []
@@ -259,7 +143,7 @@ def test_a_conversion_that_is_interrupted_is_not_taken_for_one(
         class Stream(io.FileIO):
             def write(self, content: Any) -> int:
                 super().write(content[: len(content) // 2])
-                seen.append(list(cache.glob("*.safetensors")))
+                seen.append(list(weights_cache.glob("*.safetensors")))
                 raise Killed
 
         draft = draft_of(path)
@@ -271,9 +155,9 @@ def test_a_conversion_that_is_interrupted_is_not_taken_for_one(
         with pytest.raises(Killed):
             read_state_dict(tmp_path / "w.pt")
     assert seen == [[]]
-    assert len(list(cache.iterdir())) == 1  # the draft
+    assert len(list(weights_cache.iterdir())) == 1  # the draft
     assert_equal(read_state_dict(tmp_path / "w.pt"), weights())
-    assert [path.name[:64] for path in cache.glob("*.safetensors")] == [file_digest(tmp_path / "w.pt")]
+    assert [path.name[:64] for path in weights_cache.glob("*.safetensors")] == [file_digest(tmp_path / "w.pt")]
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,6 @@ def blocks(language: str) -> list[str]:
 
 def test_a_checkpoint_of_ones_own_becomes_a_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(open_clip_folder, "architecture", lambda name: tiny_config())  # a small ViT-B-16
     torch.manual_seed(3)
     trained = build(tiny_config()).network

@@ -5,64 +5,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
+from hub_cache import COMMIT, OLDER, entry, fake_cache, touch
 from huggingface_hub import constants, errors
 
 from mmkd.errors import ModelError
 from mmkd.teachers.entry import Source, ZooEntry
 from mmkd.teachers.locate import Files, find_tokenizer, find_weights, places
 
-COMMIT = "c0ffee" + "0" * 34
-OLDER = "01d" + "1" * 37
-
-
-def entry(**changes: Any) -> ZooEntry:
-    facts = {
-        "name": "some-clip",
-        "title": "SomeCLIP",
-        "paper": "arXiv 0000.00000",
-        "modalities": ["x-ray"],
-        "licence": "MIT",
-        "use": "commercial",
-        "adapter": "open_clip",
-        "dim": 8,
-        "context_length": 16,
-        "preprocess": {"size": 32},
-        "weights": {"repo": "lab/some-clip", "files": [["model.safetensors"], ["image.pth", "text (1).pth"]]},
-        "text": {"repo": "lab/some-bert", "files": [["tokenizer.json"], ["vocab.txt"]]},
-    }
-    return ZooEntry(**{**facts, **changes})
-
-
-def touch(folder: Path, *names: str) -> tuple[Path, ...]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        (folder / name).touch()
-    return tuple(folder / name for name in names)
-
-
-def fake_cache(cache: Path, repo: str, *names: str, kind: str = "models", commit: str = COMMIT) -> Path:
-    """Laid out as the hub's client does; returns the snapshot's folder."""
-    home = cache / f"{kind}--{repo.replace('/', '--')}"
-    (home / "refs").mkdir(parents=True, exist_ok=True)
-    (home / "refs" / "main").write_text(COMMIT)
-    snapshot = home / "snapshots" / commit
-    for name in names:
-        (home / "blobs").mkdir(exist_ok=True)
-        blob = home / "blobs" / f"{len(list((home / 'blobs').iterdir())):064x}"
-        blob.write_text(name)
-        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
-        (snapshot / name).symlink_to(os.path.relpath(blob, (snapshot / name).parent))
-    return snapshot
-
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of the machine's own is found; the network is off (tests/conftest.py)."""
-    monkeypatch.delenv("MMKD_TEACHERS", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     assert constants.HF_HUB_OFFLINE
     return tmp_path / "hub"

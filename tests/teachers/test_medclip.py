@@ -38,12 +38,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return Published(tmp_path_factory.mktemp("medclip"))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("MMKD_TEACHERS", raising=False)
-
-
 def test_images_are_torchvisions_swin(published: Published) -> None:
     with torch.inference_mode():
         expected = torchvisions_swin(published.swin, published.image_projection)(normalised())

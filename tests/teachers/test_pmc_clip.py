@@ -38,12 +38,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return Published(tmp_path_factory.mktemp("pmc-clip"))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("MMKD_TEACHERS", raising=False)
-
-
 @pytest.mark.parametrize(("variant", "heads", "pooling"), [(None, 32, "cls"), ("quickstart", 8, "pooler")])
 @pytest.mark.parametrize("form", ["whole", "split"])
 def test_both_forms_give_the_vectors_of_the_definition(

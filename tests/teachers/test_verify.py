@@ -9,22 +9,17 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
-from PIL import Image
+from tiny_reference import CAPTIONS, IMAGES, write_reference
 from tiny_zoo import open_clips_vectors, save_weights, tiny_entry, tiny_network, use_zoo
-from torch import Tensor
 from typer.testing import CliRunner
 
 from mmkd.cli import app
 from mmkd.errors import ConfigError, DataError
-from mmkd.teachers.agreement import TeacherVerdict, agreement
+from mmkd.teachers.agreement import TeacherVerdict
 from mmkd.teachers.entry import ZooEntry
 from mmkd.teachers.verify import verify_reference
 
 CPU = torch.device("cpu")
-CAPTIONS = ["a chest radiograph", "drusen on optical coherence tomography of the retina", "skin", "gland, H&E"]
-IMAGES = [
-    Image.fromarray(np.random.default_rng(n).integers(0, 256, (40, 30 + 9 * n, 3), dtype=np.uint8)) for n in range(4)
-]
 ENTRIES = {
     "tiny": tiny_entry(),
     "lone": tiny_entry("lone", variants={}, default="", default_reason=""),
@@ -34,24 +29,7 @@ ENTRIES = {
 
 @pytest.fixture(autouse=True)
 def nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MMKD_TEACHERS", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def write_reference(root: Path, vectors: Mapping[str, tuple[Tensor, Tensor]], absent: Mapping[str, set[int]]) -> None:
-    """The public layout: vectors by reference name, of the records that are not in `absent`."""
-    lines = []
-    for n, (image, caption) in enumerate(zip(IMAGES, CAPTIONS, strict=True)):
-        folder = root / "features" / f"r{n}"
-        folder.mkdir(parents=True)
-        image.save(folder / "figure.png")
-        having = [name for name in vectors if n not in absent.get(name, set())]
-        stored = {f"{name}_img": vectors[name][0][n].clone() for name in having}
-        stored |= {f"{name}_txt": vectors[name][1][n].clone() for name in having}
-        torch.save(stored, folder / "clips_output.pt")
-        row = {"id": f"r{n}", "imgpath": f"features/r{n}/figure.png", "txt": caption, "available_clips": having}
-        lines.append(json.dumps(row))
-    (root / "meta.jsonl").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture
@@ -237,41 +215,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "meta.jsonl").write_text('{"image": 1}\n')
     with pytest.raises(DataError, match="no usable record"):
         verify(tmp_path)
-
-
-def test_agreement_is_the_cosine_of_each_row() -> None:
-    found = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
-    stored = torch.tensor([[6.0, 8.0], [1.0, 1.0]])
-    one = agreement(found, stored, stored, stored)
-    np.testing.assert_allclose(one.image_N, [1.0, 0.5**0.5], rtol=1e-12)
-    np.testing.assert_allclose(one.text_N, [1.0, 1.0], rtol=1e-12)
-    sides = one.to_json()
-    assert sides["image"]["min"] == pytest.approx(0.5**0.5)
-    assert sides["image"]["mean"] == pytest.approx((1 + 0.5**0.5) / 2)
-    assert not one.fits
-
-
-@pytest.mark.parametrize(("cosine", "fits"), [(0.99899, False), (0.99901, True)])
-@pytest.mark.parametrize("side", [0, 1])
-def test_a_single_record_below_the_threshold_on_either_side_does_not_fit(side: int, cosine: float, fits: bool) -> None:
-    exact = torch.tensor([[1.0, 0.0]] * 3)
-    off = exact.clone()
-    off[1] = torch.tensor([cosine, (1 - cosine**2) ** 0.5])
-    one = agreement(*((off, exact) if side == 0 else (exact, off)), exact, exact)
-    assert one.fits is fits
-
-
-@pytest.mark.parametrize(
-    ("found", "stored", "message"),
-    [
-        (torch.ones(2, 3), torch.ones(2, 4), r"found vectors \(2, 3\), stored \(2, 4\)"),
-        (torch.ones(0, 3), torch.ones(0, 3), r"found vectors \(0, 3\)"),
-        (torch.full((2, 3), torch.nan), torch.ones(2, 3), "not finite"),
-    ],
-)
-def test_what_cannot_be_compared_is_no_agreement(found: Tensor, stored: Tensor, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        agreement(stored, found, stored, stored)
 
 
 def test_the_command_prints_the_verdict_and_its_exit_code_says_it(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
