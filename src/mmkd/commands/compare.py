@@ -64,13 +64,13 @@ def _print(found: "Versus") -> None:
 
 
 def _numbers(line: "Line") -> list[str]:
-    from mmkd.evaluation.results import shown, unit_of
+    from mmkd.evaluation.results import shown, shown_p, unit_of
 
     row, unit = line.comparison, unit_of(line.comparison.metric).name
     bounds = ""
     if row.low is not None and row.high is not None:
         bounds = f" [{shown(row.metric, row.low, signed=True)}, {shown(row.metric, row.high, signed=True)}]"
     values = [f"{shown(row.metric, value)} {unit}".rstrip() for value in (line.first, line.second)]
-    holm = "" if row.p_holm is None else f"{row.p_holm:.3f}"
-    exact = "" if row.p_exact is None else f"{row.p_exact:.3f} ({row.exact})"
-    return [*values, f"{shown(row.metric, row.difference, signed=True)}{bounds}", f"{row.p:.3f}", holm, exact]
+    holm = "" if row.p_holm is None else shown_p(row.p_holm)
+    exact = "" if row.p_exact is None else f"{shown_p(row.p_exact)} ({row.exact})"
+    return [*values, f"{shown(row.metric, row.difference, signed=True)}{bounds}", shown_p(row.p), holm, exact]

@@ -216,3 +216,8 @@ def shown(metric: str, value: float, signed: bool = False) -> str:
     """A value of the metric, or with a sign a difference, as its unit is printed; without the unit's name."""
     unit = unit_of(metric)
     return f"{unit.scale * value:{'+' if signed else ''}.{unit.decimals}f}"
+
+
+def shown_p(p: float) -> str:
+    """A p-value as tables print it."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"

@@ -1,7 +1,7 @@
 """From predictions to results: metrics, intervals, paired differences and rankings, without any model."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,13 @@ from mmkd.evaluation.tasks.task import Task
 from mmkd.progress import say
 
 CARDS = "cards.jsonl"
+Tainted = Callable[[str], Collection[str]]
+"""Data set -> ids of its samples that lie near training pictures."""
+
+
+def nothing_tainted(dataset: str) -> Collection[str]:
+    """No audit was made."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,11 @@ class Summary:
 class Plan:
     """models: as they were asked for; the first that is no teacher stands in for the student where there is none."""
 
-    folder: Path
     models: Sequence[str]
     teachers: Sequence[str]
     resampling: Resampling
     family_of: Mapping[str, str]
+    tainted: Tainted
 
 
 def write_results(folder: Path, teachers: Sequence[str], resampling: Resampling, models: Sequence[str] = ()) -> Summary:
@@ -61,16 +68,20 @@ def write_results(folder: Path, teachers: Sequence[str], resampling: Resampling,
 
 
 def results_from_predictions(
-    folder: Path, teachers: Sequence[str], resampling: Resampling, models: Sequence[str] = ()
+    folder: Path,
+    teachers: Sequence[str],
+    resampling: Resampling,
+    models: Sequence[str] = (),
+    tainted: Tainted = nothing_tainted,
 ) -> Summary:
     """Everything that follows from `folder/predictions`.
 
     teachers: the models among which `best_teacher` is chosen, in the order of the tables. The student is compared with
-    every other model, and where none was evaluated the first of `models` that is no teacher. What the folder knows of
-    overlapping data sets (`cards.jsonl`) and of tainted samples (`leakage.jsonl`) is used, if it is there. Raises
+    every other model, and where none was evaluated the first of `models` that is no teacher. tainted: what a leakage
+    audit found. What `cards.jsonl` of the folder says of overlapping data sets is used, if it is there. Raises
     DataError for damaged or unaligned predictions and for metrics that are not defined.
     """
-    plan = Plan(folder, models, teachers, resampling, families(_overlaps(folder)))
+    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), tainted)
     summary = Summary()
     for name, task in TASKS.items():
         if by_data_set := list(predictions_of(folder, name)):
@@ -95,7 +106,7 @@ class Scored:
 
 def _scored(task: Task, predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
     whole = with_best_teacher(score(task, predictions, plan.resampling), plan.teachers, task)
-    tainted = _tainted(plan.folder, whole.facts.dataset)
+    tainted = plan.tainted(whole.facts.dataset)
     parts = subgroups(task, predictions, plan.resampling)
     cleaned = clean(task, predictions, whole, tainted, plan.resampling)
     left_out = parts.left_out + ([cleaned] if isinstance(cleaned, str) else [])
@@ -160,11 +171,6 @@ def _comparisons(
     if notice := floor_notice(rows, plan.resampling.replicates):
         say(f"{task.title}: {notice}")
     return rows
-
-
-def _tainted(folder: Path, dataset: str) -> set[str]:
-    """Ids of samples near training pictures; none where no audit was made."""
-    return set()
 
 
 def _overlaps(folder: Path) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ from mmkd.evaluation.results import (
     metric_label,
     several_modalities,
     shown,
+    shown_p,
     unit_of,
 )
 from mmkd.evaluation.tasks.table import TASKS
@@ -90,7 +91,7 @@ def rank_table(ranking: Ranking) -> Titled:
         table.add_row(model, f"{rank:.2f}")
     title = (
         f"{TASKS[ranking.task].title}: ranks by {metric_label(ranking.metric)} on {ranking.data_sets} data sets; "
-        f"Friedman p = {ranking.p:.3f}; ranks {ranking.difference:.2f} apart differ (Nemenyi)"
+        f"Friedman p = {shown_p(ranking.p)}; ranks {ranking.difference:.2f} apart differ (Nemenyi)"
     )
     return title, table
 
@@ -113,7 +114,7 @@ def _gain_table(rows: Sequence[Comparison]) -> Table:
     table = _table(["difference [interval]", "p", *["in general"] * bool(general), "sets: + / - / all"], "rival")
     for row in [row for row in rows if _is_mean(row, ALL)]:
         wide = [_bounds(general[row.rival])] if row.rival in general else [""] * bool(general)
-        table.add_row(row.rival, _difference(row), f"{row.p:.3f}", *wide, _tally(rows, row.rival))
+        table.add_row(row.rival, _difference(row), shown_p(row.p), *wide, _tally(rows, row.rival))
     return table
 
 
