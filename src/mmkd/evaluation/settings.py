@@ -62,6 +62,19 @@ class RetrievalSettings(Settings):
     draws: PositiveInt = 5
 
 
+class VqaSettings(Settings):
+    """Answer heads on frozen features of image and question.
+
+    vocabulary: most frequent training answers that a head can give. components: principal ones of the features that it
+    sees. penalties: inverse strengths to choose from, on the val split or on `held_out` of the training groups.
+    """
+
+    vocabulary: int = Field(500, ge=2)
+    components: PositiveInt = 256
+    penalties: list[float] = Field([0.01, 0.1, 1.0], min_length=1)
+    held_out: float = Field(0.25, gt=0.0, le=0.5)
+
+
 class EvaluateSettings(Settings):
     """cards: data-set cards of one's own, TOML files. datasets: cards of the catalogue, by id, modality or task.
 
@@ -84,6 +97,7 @@ class EvaluateSettings(Settings):
     slides: SlideSettings = SlideSettings()
     survival: SurvivalSettings = SurvivalSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    vqa: VqaSettings = VqaSettings()
 
     @model_validator(mode="after")
     def _something(self) -> "EvaluateSettings":

@@ -1,0 +1,221 @@
+"""Visual question answering with a head on frozen embeddings; N questions, T templates, D dimensions, B replicates."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmkd.errors import DataError
+from mmkd.evaluation.card import Card
+from mmkd.evaluation.embeddings import normalised
+from mmkd.evaluation.heads.answer_head import AnswerHead, train_head
+from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
+from mmkd.evaluation.predictions import Predicted
+from mmkd.evaluation.samples import BlankImage, ImageRef, Question, Sample
+from mmkd.evaluation.statistics.bootstrap import stream
+from mmkd.evaluation.statistics.metrics import Array, accuracy
+from mmkd.evaluation.subject import Subject
+from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.progress import say
+
+YES_NO = ("yes", "no")
+CORRECT = "correct"
+CONTROLS = ("question_only", "blank_image", "shuffled_image")  # columns `correct:<control>`
+CLOSED, KNOWN, ZERO_SHOT = "closed", "in_vocabulary", "zero_shot_closed"
+NOT_ASKED = -1
+
+
+def question_of(sample: Sample) -> Question:
+    """Raises DataError where there is none."""
+    if sample.question is None:
+        raise DataError(f"sample {sample.id!r} has no question; visual question answering needs one for every row")
+    return sample.question
+
+
+def shuffled(images: Sequence[ImageRef], rng: np.random.Generator) -> list[ImageRef]:
+    """For each picture another of them, the same one for equal pictures. Raises DataError if all are one picture.
+
+    The distinct ones stand in a circle in random order, and each is replaced by the next.
+    """
+    distinct = list(dict.fromkeys(images))
+    if len(distinct) < 2:
+        raise DataError(f"{len(distinct)} distinct test picture; shuffled images need two or more")
+    order = rng.permutation(len(distinct)).tolist()
+    following = {distinct[one]: distinct[other] for one, other in zip(order, [*order[1:], order[0]], strict=True)}
+    return [following[image] for image in images]
+
+
+def groups_of(samples: Sequence[Sample]) -> list[str]:
+    """The declared group, else the picture: its questions are not independent."""
+    number = {image: n for n, image in enumerate(dict.fromkeys(sample.image for sample in samples))}
+    return [sample.group or f"picture {number[sample.image]}" for sample in samples]
+
+
+def _complaint(card: Card) -> str:
+    reader = card.layout.reader
+    return "" if reader == "table" else f"needs questions, which the reader {reader!r} does not give"
+
+
+def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
+    asked = [text for sample in samples if _is_yes_no(sample) for text in _statements(card, sample)]
+    return [*(question_of(sample).text for sample in samples), *asked]
+
+
+def _images(card: Card, samples: Sequence[Sample]) -> list[ImageRef]:
+    return [BlankImage()]
+
+
+def _is_yes_no(sample: Sample) -> bool:
+    question = question_of(sample)
+    return sample.split == "test" and question.closed and normal_answer(question.answer) in YES_NO
+
+
+def _statements(card: Card, sample: Sample) -> list[str]:
+    """Every template with yes, then every template with no."""
+    text = question_of(sample).text
+    return [
+        template.replace("{answer}", answer).replace("{question}", text)
+        for answer in YES_NO
+        for template in card.answer_templates
+    ]
+
+
+def _predict(subject: Subject) -> Predicted:
+    """Answers of test samples are compared with and nothing else."""
+    test = subject.split("test")
+    truth = [normal_answer(question_of(sample).answer) for sample in test]
+    vocabulary = _vocabulary(subject)
+    guesses = _guesses(subject, test, vocabulary)
+    columns: dict[str, Array] = {
+        "answer": np.array(truth, np.object_),
+        "guess": np.array([vocabulary[place] for place in guesses[CORRECT]], np.object_),
+        CLOSED: np.array([question_of(sample).closed for sample in test]),
+        KNOWN: np.array([answer in set(vocabulary) for answer in truth]),
+    }
+    for name, place_N in guesses.items():
+        columns[name] = place_N == np.array(places_of(truth, vocabulary))
+    if subject.card.answer_templates:
+        columns[ZERO_SHOT] = _zero_shot_closed(subject, test)
+    return Predicted.of(test, columns, groups_of(test))
+
+
+def _vocabulary(subject: Subject) -> list[str]:
+    """Of the training answers only. Raises DataError when there are fewer than two."""
+    answers = [normal_answer(question_of(sample).answer) for sample in subject.split("train")]
+    vocabulary = vocabulary_of(answers, subject.settings.vqa.vocabulary)
+    if len(vocabulary) < 2:
+        raise DataError(
+            f"{subject.card.id}: {len(vocabulary)} distinct answers in the train split, expected two or more; "
+            "visual question answering learns its answers there"
+        )
+    return vocabulary
+
+
+def _guesses(subject: Subject, test: Sequence[Sample], vocabulary: Sequence[str]) -> Mapping[str, Array]:
+    """Column of correctness -> place of the guessed answer (N,): of the head, and of its controls."""
+    purpose = zlib.crc32(f"vqa/{subject.card.id}".encode())
+    rngs = [stream((subject.seed, purpose), number) for number in range(3)]
+    seeing = _head(subject, vocabulary, rngs[0], with_image=True)
+    blind = _head(subject, vocabulary, rngs[1], with_image=False)
+    _report(subject, [seeing, blind])
+    question_ND = subject.of_texts([question_of(sample).text for sample in test])
+    pictures = [sample.image for sample in test]
+    seen = {
+        CORRECT: subject.of_pictures(pictures),
+        f"{CORRECT}:blank_image": np.tile(subject.of_pictures([BlankImage()]), (len(test), 1)),
+        f"{CORRECT}:shuffled_image": subject.of_pictures(shuffled(pictures, rngs[2])),
+    }
+    guesses = {name: seeing.answers(_blocks(image_ND, question_ND)) for name, image_ND in seen.items()}
+    return {**guesses, f"{CORRECT}:question_only": blind.answers([question_ND])}
+
+
+def _head(subject: Subject, vocabulary: Sequence[str], rng: np.random.Generator, with_image: bool) -> AnswerHead:
+    """Trained on the training questions whose answer is in the vocabulary."""
+    train, answer_N = _answerable(subject.split("train"), vocabulary)
+    val, val_answer_N = _answerable(subject.split("val"), vocabulary)
+
+    def blocks(samples: Sequence[Sample]) -> list[Array]:
+        question_ND = subject.of_texts([question_of(sample).text for sample in samples])
+        return _blocks(subject.of_images(samples), question_ND) if with_image else [question_ND]
+
+    return train_head(
+        blocks(train),
+        answer_N,
+        groups_of(train),
+        len(vocabulary),
+        subject.settings.vqa,
+        rng,
+        val=(blocks(val), val_answer_N) if val else None,
+    )
+
+
+def _answerable(samples: Sequence[Sample], vocabulary: Sequence[str]) -> tuple[list[Sample], Array]:
+    """The samples whose answer is in the vocabulary, and its place there."""
+    places = places_of([normal_answer(question_of(sample).answer) for sample in samples], vocabulary)
+    kept = [sample for sample, place in zip(samples, places, strict=True) if place >= 0]
+    return kept, np.array([place for place in places if place >= 0], np.int64)
+
+
+def _blocks(image_ND: Array, question_ND: Array) -> list[Array]:
+    """The product lets a linear head ask of the image what the question names."""
+    return [image_ND, question_ND, image_ND * question_ND]
+
+
+def _zero_shot_closed(subject: Subject, test: Sequence[Sample]) -> Array:
+    """1 where the image lies nearer to the true one of the statements with yes and no (equal: yes), 0 where it does
+    not, `NOT_ASKED` for all but yes-no questions. A statement is the normalised mean over the templates; int8 (N,)."""
+    right_N = np.full(len(test), NOT_ASKED, np.int8)
+    asked = [n for n, sample in enumerate(test) if _is_yes_no(sample)]
+    if not asked:
+        return right_N
+    texts = [text for n in asked for text in _statements(subject.card, test[n])]
+    difference_A = np.zeros(len(asked))
+    for member in subject.alone():
+        text_A2TD = member.of_texts(texts).reshape(len(asked), len(YES_NO), len(subject.card.answer_templates), -1)
+        statement_A2D = normalised(text_A2TD.mean(axis=2))
+        image_AD = member.of_images([test[n] for n in asked])
+        difference_A += ((statement_A2D[:, 0] - statement_A2D[:, 1]) * image_AD).sum(axis=1)
+    said_yes_A = difference_A >= 0
+    true_yes_A = np.array([normal_answer(question_of(test[n]).answer) == "yes" for n in asked])
+    right_N[asked] = said_yes_A == true_yes_A
+    return right_N
+
+
+def _report(subject: Subject, heads: Sequence[AnswerHead]) -> None:
+    early, fits = (sum(getattr(head.model, name) for head in heads) for name in ("unconverged", "fits"))
+    if early:
+        say(f"{subject.card.id}, question answering, {subject.model}: {early} of {fits} fits did not converge")
+
+
+def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
+    correct_N, closed_N = columns[CORRECT], columns[CLOSED]
+    measured = {"accuracy": accuracy(correct_N, weight_BN)}
+    for name, part_N in (("closed", closed_N), ("open", ~closed_N)):
+        measured |= _within(f"{name}_accuracy", correct_N, part_N, weight_BN)
+    measured |= {f"{name}_accuracy": accuracy(columns[f"{CORRECT}:{name}"], weight_BN) for name in CONTROLS}
+    measured["image_gain"] = measured["accuracy"] - measured["question_only_accuracy"]
+    measured["vocabulary_coverage"] = accuracy(columns[KNOWN], weight_BN)
+    if ZERO_SHOT in columns:
+        right_N = columns[ZERO_SHOT]
+        measured |= _within(f"{ZERO_SHOT}_accuracy", right_N == 1, right_N != NOT_ASKED, weight_BN)
+    return measured
+
+
+def _within(name: str, correct_N: Array, part_N: Array, weight_BN: Array) -> dict[str, Array]:
+    """The accuracy on a part of the samples; nothing where the part is empty."""
+    return {name: accuracy(correct_N[part_N], weight_BN[:, part_N])} if part_N.any() else {}
+
+
+TASK = Task(
+    title="Visual question answering",
+    complaint=_complaint,
+    texts=_texts,
+    images=_images,
+    predict=_predict,
+    measure=_measure,
+    primary="accuracy",
+    protocol="logistic head on principal components of frozen [image, question, image * question]; answers = most "
+    "frequent of the training split in normal form (lower case, no punctuation, no articles), exact match; penalty on "
+    "val, else on whole training groups; question_only = a head of its own, blank_image and shuffled_image = the head "
+    "on a grey square and on other test pictures; zero_shot_closed = yes-no questions by cosine of image and templates",
+)
