@@ -1,6 +1,7 @@
 """The gallery: which errors and queries are shown, in what pictures; equal inputs make equal files."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from mmkd.errors import DataError
 from mmkd.evaluation.cards import load_card
 from mmkd.evaluation.data_set import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
-from mmkd.evaluation.gallery import SIDE_PX, gallery_path, read_gallery, thumbnail, worst_first, write_gallery
+from mmkd.evaluation.exhibits import SIDE_PX, gallery_path, read_gallery, thumbnail
+from mmkd.evaluation.gallery import worst_first, write_gallery
 from mmkd.evaluation.predictions import Predicted, PredictionFacts, write_predictions
+from mmkd.evaluation.samples import Question
 
 COLOURS = ["red", "green", "blue"]
 
@@ -122,6 +125,24 @@ def test_a_query_shows_its_nearest_distinct_captions_and_pictures(tmp_path: Path
         ("a green square", True),
     ]
     assert all(shown.picture for shown in worst_text.shown)
+
+
+def test_wrong_answers_show_every_picture_once_before_one_twice(tmp_path: Path, squares: DataSet) -> None:
+    """Three wrong answers on the first picture, one on the second, a right one on the third."""
+    pictures = [squares.samples[n] for n in (0, 0, 0, 1, 2)]
+    samples = [
+        replace(sample, id=f"q{n}", question=Question(f"what {n}?", "yes", True), labels=())
+        for n, sample in enumerate(pictures)
+    ]
+    card = squares.card.model_copy(update={"tasks": ["vqa"]})
+    asked = DataSet(card, samples, squares.images, [], "x")
+    columns = {"correct": np.array([False, False, False, False, True]), "guess": np.array(["no"] * 5, np.object_)}
+    facts = PredictionFacts("student", card.id, card.modality, "vqa")
+    write_predictions(tmp_path, facts, Predicted.of(samples, columns))
+    assert show(tmp_path, asked, limit=3) == 3
+    found = read_gallery(tmp_path)
+    assert [one.id for one in found] == ["q0", "q3", "q1"]
+    assert (found[1].asked, found[1].truth, found[1].said) == ("what 3?", "yes", "no")
 
 
 @pytest.mark.parametrize(("size", "expected"), [((1000, 500), (160, 80)), ((40, 30), (40, 30)), ((1, 4000), (1, 160))])

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmkd.evaluation.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
-from mmkd.evaluation.gallery import Exhibit, Shown, gallery_path, thumbnail, write_exhibits
+from mmkd.evaluation.exhibits import Exhibit, Shown, gallery_path, thumbnail, write_exhibits
 from mmkd.evaluation.predictions import Predicted, PredictionFacts, write_predictions
 from mmkd.evaluation.statistics.survival.kaplan_meier import censoring
 from mmkd.evaluation.statistics.survival.outcomes import Outcomes

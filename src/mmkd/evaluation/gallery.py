@@ -3,69 +3,23 @@
 With them the report needs no data set. N samples, I distinct pictures, T texts, D dimensions.
 """
 
-import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-from PIL import Image
-from pyarrow import parquet
 
 from mmkd.errors import DataError
 from mmkd.evaluation.class_scores import class_scores
 from mmkd.evaluation.data_set import DataSet, DecodedImages
 from mmkd.evaluation.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.exhibits import Exhibit, Kind, Shown, gallery_path, thumbnail, write_exhibits
 from mmkd.evaluation.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
 from mmkd.evaluation.samples import ImageRef, Sample
 from mmkd.evaluation.statistics.metrics import Array
-from mmkd.stage import atomic_file
 
-GALLERY = "gallery"
-SIDE_PX = 160
-QUALITY = 80
 RETRIEVED = 3
-Kind = Literal["error", "best query", "worst query"]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Something that was retrieved: a picture or a text; right: it belongs to the query."""
-
-    picture: bytes | None
-    text: str
-    right: bool
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """An error, or a query and what it found. asked: the question or the caption. score: what the error was chosen by
-    (the confidence, a rank); pictures are JPEG."""
-
-    dataset: str
-    task: str
-    model: str
-    kind: Kind
-    id: str
-    asked: str
-    truth: str
-    said: str
-    score: float
-    picture: bytes | None
-    shown: list[Shown] = field(default_factory=list)
-
-
-SHOWN = pa.list_(pa.struct([("picture", pa.binary()), ("text", pa.string()), ("right", pa.bool_())]))
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("dataset", "task", "model", "kind", "id", "asked", "truth", "said")),
-        ("score", pa.float64()),
-        ("picture", pa.binary()),
-        ("shown", SHOWN),
-    ]
-)
 
 
 def write_gallery(folder: Path, data_set: DataSet, model: str, images: DecodedImages, limit: int) -> int:
@@ -88,37 +42,6 @@ def write_gallery(folder: Path, data_set: DataSet, model: str, images: DecodedIm
         return 0
     write_exhibits(path, exhibits)
     return len(exhibits)
-
-
-def write_exhibits(path: Path, exhibits: Sequence[Exhibit]) -> None:
-    """The whole file or nothing."""
-    with atomic_file(path) as stream:
-        parquet.write_table(pa.Table.from_pylist([asdict(one) for one in exhibits], SCHEMA), stream)
-
-
-def gallery_path(folder: Path, card_id: str) -> Path:
-    return folder / GALLERY / f"{card_id}.parquet"
-
-
-def read_gallery(folder: Path) -> list[Exhibit]:
-    """The exhibits of all data sets, by data set. Raises DataError for a damaged file."""
-    found = []
-    for path in sorted((folder / GALLERY).glob("*.parquet")):
-        try:
-            rows = parquet.read_table(path).to_pylist()
-            found += [Exhibit(**{**row, "shown": [Shown(**one) for one in row["shown"]]}) for row in rows]
-        except (pa.ArrowInvalid, OSError, TypeError, KeyError) as error:
-            raise DataError(f"{path}: not readable as a gallery ({error}); evaluate again") from error
-    return found
-
-
-def thumbnail(image: Image.Image) -> bytes:
-    """A JPEG of SIDE_PX at most, the picture whole."""
-    small = image.convert("RGB")
-    small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -187,16 +110,16 @@ def wrong_classes(room: Room, limit: int) -> Iterator[Exhibit]:
 
 
 def wrong_answers(room: Room, limit: int) -> Iterator[Exhibit]:
-    """Questions answered wrongly, with the highest confidence first where the task keeps one."""
-    columns = room.predictions.columns
-    said_N, is_right_N = columns["predicted"], columns["correct"].astype(bool)
-    confidence_N = columns.get("confidence", np.zeros(len(is_right_N)))
-    samples = room.samples()
-    for row in worst_first(confidence_N, ~is_right_N)[:limit]:
+    """Questions answered wrongly: the first of every picture, then the second of each, and so on. Heads that answer
+    keep no confidence, and questions on one picture would show the same one many times."""
+    columns, samples = room.predictions.columns, room.samples()
+    wrong = [row for row, is_right in enumerate(columns["correct"]) if not is_right]
+    turn_of = dict(zip(wrong, turns([samples[row].image for row in wrong]), strict=True))
+    for row in sorted(wrong, key=lambda row: turn_of[row])[:limit]:
         question = samples[row].question
-        if question is not None and len(samples[row].images) == 1:
-            told = Told(question.text, question.answer, str(said_N[row]))
-            yield room.exhibit("error", samples[row], float(confidence_N[row]), told)
+        if question is not None:
+            told = Told(question.text, question.answer, str(columns["guess"][row]))
+            yield room.exhibit("error", samples[row], 0.0, told)
 
 
 def queries(room: Room, limit: int) -> Iterator[Exhibit]:
@@ -236,6 +159,16 @@ def _query(
     ]
     own = mine.caption or ""
     return room.exhibit(kind, mine, rank, Told(truth=own) if is_text else Told(asked=own), shown)
+
+
+def turns(keys: Sequence[object]) -> list[int]:
+    """How often each key stood before: 0 for its first occurrence, 1 for its second."""
+    seen: Counter[object] = Counter()
+    found = []
+    for key in keys:
+        found.append(seen[key])
+        seen[key] += 1
+    return found
 
 
 def worst_first(value_N: Array, is_shown_N: Array) -> list[int]:

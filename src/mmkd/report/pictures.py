@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from mmkd.errors import DataError
-from mmkd.evaluation.gallery import Exhibit, read_gallery
+from mmkd.evaluation.exhibits import Exhibit, read_gallery
+from mmkd.evaluation.gallery import turns
 from mmkd.report import markup
 from mmkd.report.source import Evaluated, task_title
 
@@ -45,14 +46,9 @@ def pictures_section(evaluated: Evaluated) -> Iterator[str]:
 
 def within(exhibits: Sequence[Exhibit], budget: int) -> list[Exhibit]:
     """As many as fit, in their order: the first of every data set, task and kind, then the second, and so on."""
-    groups: dict[tuple[str, str, str], int] = {}
-    turns = []
-    for place, one in enumerate(exhibits):
-        key = (one.dataset, one.task, one.kind)
-        groups[key] = groups.get(key, 0) + 1
-        turns.append((groups[key], place))
+    order = turns([(one.dataset, one.task, one.kind) for one in exhibits])
     kept = []
-    for _, place in sorted(turns):
+    for place in sorted(range(len(exhibits)), key=lambda place: order[place]):
         budget -= _weight(exhibits[place])
         if budget < 0:
             break

@@ -29,7 +29,7 @@ SPECIAL = {
     "–": "--",
     "\n": " ",
 }
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run text that begins so
+FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would run text that begins so
 
 
 def write_tables(evaluated: Evaluated, folder: Path) -> int:
@@ -129,9 +129,10 @@ def latex(text: str) -> str:
 
 
 def _harmless(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(FORMULA) and not _is_number(cell):
-        return f"'{cell}"
-    return "" if cell is None else cell
+    if not isinstance(cell, str):
+        return "" if cell is None else cell
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # a lone carriage return is not quoted, and ends a row
+    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
 
 
 def _is_number(text: str) -> bool:
