@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.settings import RecipePath, Settings
 
@@ -19,7 +19,7 @@ class ProbeSettings(Settings):
 
     fractions: list[float] = [0.01, 0.1, 1.0]
     draws: PositiveInt = 3
-    penalties: list[float] = [0.01, 0.1, 1.0, 10.0, 100.0]
+    penalties: list[PositiveFloat] = Field([0.01, 0.1, 1.0, 10.0, 100.0], min_length=1)
     folds: int = Field(3, ge=2)
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class VqaSettings(Settings):
 
     vocabulary: int = Field(500, ge=2)
     components: PositiveInt = 256
-    penalties: list[float] = Field([0.01, 0.1, 1.0], min_length=1)
+    penalties: list[PositiveFloat] = Field([0.01, 0.1, 1.0], min_length=1)
     held_out: float = Field(0.25, gt=0.0, le=0.5)
 
 
