@@ -1,12 +1,14 @@
-"""Data-set cards: what they say, and what a wrong one is told."""
+"""Data-set cards: what they say, what a wrong one is told, and which of the catalogue a recipe means."""
 
 from pathlib import Path
 
 import pytest
 
 from mmkd.errors import ConfigError
-from mmkd.evaluation.card import FoldersLayout
-from mmkd.evaluation.catalog import load_card, load_cards
+from mmkd.evaluation.card import Card
+from mmkd.evaluation.cards import catalogue_cards, chosen_cards, load_card, load_cards, matching, named
+from mmkd.evaluation.layouts import FoldersLayout
+from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 
 GOOD = """
@@ -25,6 +27,7 @@ prompts = ["a radiograph with opacity in the left lung", "left lung opacity on c
 name = "clear"
 prompts = ["clear lungs"]
 """
+CARDS = catalogue_cards()
 
 
 def card_file(folder: Path, text: str, name: str = "card.toml") -> Path:
@@ -41,7 +44,9 @@ def test_a_card_keeps_its_order_and_stands_beside_its_data(tmp_path: Path) -> No
 
 
 def test_variables_are_expanded(tmp_path: Path) -> None:
-    assert load_card(card_file(tmp_path, GOOD), {"DATA": "/somewhere"}).layout.path == Path("/somewhere")
+    layout = load_card(card_file(tmp_path, GOOD), {"DATA": "/somewhere"}).layout
+    assert isinstance(layout, FoldersLayout)
+    assert layout.path == Path("/somewhere")
 
 
 @pytest.mark.parametrize(
@@ -55,10 +60,13 @@ def test_variables_are_expanded(tmp_path: Path) -> None:
         ('["zero_shot"]', '["zeroshot"]', "unknown task 'zeroshot'; did you mean 'zero_shot'"),
         ('["zero_shot"]', '["retrieval"]', "'retrieval' needs captions"),
         ('["zero_shot"]', "[]", "tasks: "),
-        ('prompts = ["clear lungs"]', "prompts = []", r"classes\[1\].prompts: .*at least 1"),
+        ('prompts = ["clear lungs"]', "prompts = []", "'zero_shot' needs prompts of every class, found none of clear"),
         ('prompts = ["clear lungs"]', 'prompts = [" "]', r"classes\[1\].prompts\[0\]: .*at least 1"),
         ('"clear"', '"left lung opacity"', "class names must be distinct, found twice: left lung opacity"),
         ('"clear"', '"left_lung_opacity"', "class folders must be distinct"),
+        ("[layout]", 'unverified = ["lisence"]\n[layout]', "unverified names keys of this card, found lisence"),
+        ("[layout]", "counts = { test = 0 }\n[layout]", "counts.test: .*greater than 0"),
+        ("[layout]", "counts = { dev = 3 }\n[layout]", "counts.dev"),
         ("${DATA:-test}", "${NO_SUCH}", "variable NO_SUCH is not set"),
         ('id = "phantom_x_ray"', 'id = "../x"', "id: "),
         ("[layout]", "[layout", "not valid TOML"),
@@ -88,3 +96,89 @@ def test_every_task_says_what_it_measures(name: str) -> None:
     assert name.replace("_", "").isalpha()
     assert task.title
     assert task.protocol
+
+
+def modalities(cards: list[str]) -> set[str]:
+    return {CARDS[id_].modality for id_ in cards}
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("xray", "x-ray"),
+        ("X-Ray", "x-ray"),
+        ("pathology", "histopathology"),
+        ("skin", "dermatology"),
+        ("us", "ultrasound"),
+        ("mixed", "mixed"),
+    ],
+)
+def test_modalities_are_found_by_any_of_their_names(name: str, modality: str) -> None:
+    found = matching(name, CARDS)
+    assert found == [id_ for id_, card in CARDS.items() if card.modality == modality] != []
+
+
+def test_ids_tasks_and_all_name_sets() -> None:
+    assert matching("busi", CARDS) == ["busi"]
+    assert matching("zero-shot", CARDS) == [id_ for id_, card in CARDS.items() if "zero_shot" in card.tasks]
+    assert matching("all", CARDS) == list(CARDS)
+
+
+def test_sets_that_are_named_twice_count_once() -> None:
+    found = named(["busi", "us", "busi", "ultrasound"], CARDS)
+    assert found[0] == "busi"
+    assert len(found) == len(set(found)) == len(matching("ultrasound", CARDS))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("bussi", "did you mean 'busi'"), ("endoscopi", "did you mean 'endoscopy'"), ("zeroshot", "'zero_shot'")],
+)
+def test_unknown_names_are_told_the_nearest(name: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"no data set, modality or task {name!r}; .*{told}"):
+        named([name], CARDS)
+
+
+def settings(root: Path, *names: str, **more: object) -> EvaluateSettings:
+    return EvaluateSettings.model_validate({"datasets": list(names), "data_root": root, **more})
+
+
+def chosen(root: Path, *names: str) -> list[Card]:
+    return chosen_cards(settings(root, *names))
+
+
+def test_cards_of_the_catalogue_look_below_the_data_root(tmp_path: Path) -> None:
+    (tmp_path / "busi").mkdir()
+    (card,) = chosen(tmp_path, "busi")
+    assert isinstance(card.layout, FoldersLayout)
+    assert card.layout.path == tmp_path / "busi" / "Dataset_BUSI_with_GT"
+
+
+def test_of_a_modality_what_is_there_is_taken_and_the_rest_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("busi", "breastmnist", "kvasir"):
+        (tmp_path / name).mkdir()
+    assert [card.id for card in chosen(tmp_path, "ultrasound")] == ["breastmnist", "busi"]
+    assert "left out: " in (said := capsys.readouterr().out)
+    assert "bus_bra" in said
+    assert "kvasir" not in said
+
+
+@pytest.mark.parametrize("name", ["busi", "ultrasound"])
+def test_sets_that_are_not_there_are_told_where_to_look(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no folder below .* for .*busi.*'mmkd datasets check' says where"):
+        chosen(tmp_path, name)
+
+
+def test_a_card_of_ones_own_may_not_have_the_id_of_a_chosen_one(tmp_path: Path) -> None:
+    (tmp_path / "busi").mkdir()
+    mine = card_file(tmp_path, GOOD.replace("phantom_x_ray", "busi"))
+    with pytest.raises(ConfigError, match="busi: on a card of one's own and in the catalogue"):
+        chosen_cards(settings(tmp_path, "busi", cards=[mine]))
+
+
+def test_ones_own_cards_come_first(tmp_path: Path) -> None:
+    (tmp_path / "busi").mkdir()
+    mine = card_file(tmp_path, GOOD)
+    assert [card.id for card in chosen_cards(settings(tmp_path, "busi", cards=[mine]))] == ["phantom_x_ray", "busi"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.evaluation.layouts import Layout
@@ -54,10 +54,12 @@ class Card(Settings):
     """A data set. The label of a class is its place in `classes`, and that order stands nowhere else.
 
     multi_label: a sample may have several classes or none. access: what one must do to get the data. source: where they
-    are to be had. counts: samples of each split as published; `mmkd datasets check` compares. overlaps: ids of cards
-    that share pictures, patients or origin. seen_by: teachers of the zoo that were or may have been trained on it.
-    unverified: keys of this card that no source at hand confirms. warning: what a reader of the results must know
-    (leaks, shortcuts, noise); it goes into every result row. subgroups: columns whose values make rows of their own.
+    are to be had. preparation: what to do to the published files before the layout fits. counts: samples of each split
+    as published, samples: of all splits together; `mmkd datasets check` compares. overlaps: ids of cards that share
+    pictures, patients or origin; `external:NAME` for sets without a card. seen_by: teachers of the zoo that were or may
+    have been trained on it. unverified: keys of this card that no source at hand confirms. warning: what a reader of
+    the results must know (leaks, shortcuts, noise); it goes into every result row. subgroups: columns whose values make
+    rows of their own.
     answer_templates: for closed questions without training, texts with `{question}` and `{answer}`. covariates: name of
     a predictor -> columns of the table that a Cox model of it reads.
     """
@@ -73,7 +75,9 @@ class Card(Settings):
     source: str = ""
     access: Access = "unverified"
     citation: str = ""
-    counts: Mapping[Split, int] = Field(default_factory=dict)
+    preparation: str = ""
+    counts: Mapping[Split, PositiveInt] = Field(default_factory=dict)
+    samples: PositiveInt | None = None
     overlaps: list[str] = []
     seen_by: list[str] = []
     unverified: list[str] = []
