@@ -117,7 +117,17 @@ def cards_section(evaluated: Evaluated) -> Iterator[str]:
         return
     yield markup.heading(2, "Data sets and their licences", "cards")
     lines = [Line(str(card.get("id", MISSING)), card_cells(card)) for card in evaluated.cards]
-    heads = ["data set", "modality", "tasks", "samples", "licence", "access", "source", "overlaps and seen by", "mind"]
+    heads = [
+        "data set",
+        "modality",
+        "tasks",
+        "samples",
+        "licence",
+        "access",
+        "source",
+        "overlaps and seen by",
+        "warning",
+    ]
     yield markup.table(heads, lines, "? marks what no source at hand confirms", text=True)
 
 

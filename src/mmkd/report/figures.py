@@ -119,7 +119,7 @@ def radar_figure(
     figure.update_layout(
         margin={"l": 70, "r": 70, "t": 20, "b": 40},
         legend={"y": -0.08, "yanchor": "top", "x": 0.5, "xanchor": "center"},
-        meta={"narrow": {"height": 440, "margin": {"l": 82, "r": 82, "t": 20, "b": 40}}},
+        meta={"narrow": {"height": 440, "margin": {"l": 94, "r": 94, "t": 20, "b": 40}}},
     )
     return figure
 

@@ -68,7 +68,7 @@ def in_short(evaluated: Evaluated, found: Sequence[Sequence[Comparison]]) -> str
     total = sum(counts.values())
     short = f"{evaluated.named} is ahead of every one of the {kind} on {clear} of {len(found)} tasks"
     return (
-        f"Not everywhere: on average over the data sets, {short}. Of {total} comparisons it wins {counts['ahead']}, "
+        f"{'Not everywhere' if clear else 'No'}: on average over the data sets, {short}. Of {total} comparisons it wins {counts['ahead']}, "
         f"draws {counts['level']} and loses {counts['behind']}."
     )
 
