@@ -114,10 +114,10 @@ def test_small_galleries_have_the_expected_recall_of_the_hypergeometric_law() ->
     image += 0.8 * text
     above = best_positive_ranks(image, text, np.arange(60)) - 1
     expected = hypergeom(59, above.astype(int), 9).cdf(0).mean()
-    columns = dict(rank_columns(image, text, np.arange(60), RetrievalSettings(gallery=10, draws=200), seed=1))
+    columns = dict(rank_columns(image, text, np.arange(60), RetrievalSettings(gallery=10, draws=60), seed=1))
     found = measured(columns)
     assert set(columns["gallery"].tolist()) == {10}
-    assert found["image_to_text_recall@1"] == pytest.approx(expected, abs=0.01)
+    assert found["image_to_text_recall@1"] == pytest.approx(expected, abs=0.02)
     assert "image_to_text_recall@10" not in found
 
 

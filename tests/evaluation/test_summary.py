@@ -12,6 +12,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.means import families, means
 from mmkd.evaluation.predictions import PredictionFacts, predictions_path
 from mmkd.evaluation.results import (
+    CLEAN,
     IN_GENERAL,
     Result,
     by_modality,
@@ -91,7 +92,9 @@ def test_replicates_without_a_class_are_counted_in_the_note(tmp_path: Path) -> N
     predicted(tmp_path, "alone", "set", [True] * 4, group=["p1", "p2", "p1", "p2"])
     rows = {row.metric: row for row in results_from_predictions(tmp_path, [], QUICK).results if row.dataset == "set"}
     assert rows["accuracy"].note == ""
-    assert rows["macro_auc"].note.endswith("of 300 replicates drew no sample of a class and are left out")
+    assert rows["macro_auc"].note.endswith(
+        "of 300 replicates drew too few to be defined (a class or all pairs missing) and are left out"
+    )
     assert 100 < int(rows["macro_auc"].note.split()[0]) < 200
 
 
@@ -276,8 +279,9 @@ def test_all_three_files_are_written_and_read(tmp_path: Path) -> None:
     for number in range(3):
         for model, share in (("teacher", 0.5), ("student", 0.75)):
             predicted(tmp_path, model, f"set{number}", shares(share))
-    summary = write_results(tmp_path, ["teacher"], QUICK)
+    summary = write_results(tmp_path, ["teacher"], QUICK, tainted=lambda name: {"0"} if name == "set1" else ())
     assert read_results(tmp_path) == summary.results
     assert read_comparisons(tmp_path) == summary.comparisons
     assert read_rankings(tmp_path) == summary.rankings
     assert len(summary.rankings) == 1
+    assert CLEAN in {row.subset for row in summary.results}

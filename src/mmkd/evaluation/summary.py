@@ -58,9 +58,15 @@ class Plan:
     tainted: Tainted
 
 
-def write_results(folder: Path, teachers: Sequence[str], resampling: Resampling, models: Sequence[str] = ()) -> Summary:
+def write_results(
+    folder: Path,
+    teachers: Sequence[str],
+    resampling: Resampling,
+    models: Sequence[str] = (),
+    tainted: Tainted = nothing_tainted,
+) -> Summary:
     """`results_from_predictions`, written into the folder."""
-    summary = results_from_predictions(folder, teachers, resampling, models)
+    summary = results_from_predictions(folder, teachers, resampling, models, tainted)
     write_rows(folder / RESULTS, summary.results)
     write_rows(folder / COMPARISONS, summary.comparisons)
     write_rows(folder / RANKINGS, summary.rankings)
@@ -134,10 +140,8 @@ def _summarise(task: Task, by_data_set: Sequence[Mapping[str, Predictions]], pla
     whole = [one.whole for one in scored]
     derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
     derived += [*_clean(scored, task), *(part for one in scored for part in one.subgroups)]
-    for scores in [
-        *(marked(one, task, confidence) for one in [*whole, *derived]),
-        *(g for s in scored for g in s.gaps),
-    ]:
+    gaps = [gap for one in scored for gap in one.gaps]
+    for scores in [*(marked(one, task, confidence) for one in [*whole, *derived]), *gaps]:
         summary.results.extend(_results(scores, plan, task.protocol))
     summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
     summary.rankings.extend(rankings(whole, task, confidence))
@@ -181,10 +185,8 @@ def _overlaps(folder: Path) -> dict[str, list[str]]:
 
 
 def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
-    confidence, drawn = (
-        plan.resampling.confidence,
-        f"{plan.resampling.replicates} bootstrap replicates of {scores.draws}",
-    )
+    confidence = plan.resampling.confidence
+    drawn = f"{plan.resampling.replicates} bootstrap replicates of {scores.draws}"
     for model in in_order(scores.estimates, plan.teachers):
         for metric, estimate in scores.estimates[model].items():
             interval = percentile_interval(estimate.replicate_B, confidence)
@@ -208,4 +210,4 @@ def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
 def _undefined(interval: Interval) -> str:
     if not interval.undefined:
         return ""
-    return f"{interval.undefined} of {interval.replicates} replicates drew no sample of a class and are left out"
+    return f"{interval.undefined} of {interval.replicates} replicates drew too few to be defined (a class or all pairs missing) and are left out"
