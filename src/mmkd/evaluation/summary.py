@@ -210,4 +210,4 @@ def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
 def _undefined(interval: Interval) -> str:
     if not interval.undefined:
         return ""
-    return f"{interval.undefined} of {interval.replicates} replicates drew too few to be defined (a class or all pairs missing) and are left out"
+    return f"{interval.undefined} of {interval.replicates} replicates, in which it is not defined, are left out"
