@@ -164,6 +164,7 @@ def test_missing_teachers_are_null_and_vectors_are_brought_to_norm_one(made_up: 
     a, b = open_features(tmp_path / "out" / "features", Corpus(tmp_path / "out" / "corpus"), ["A", "B"])
     assert a.valid().tolist() == [True, True, True]
     assert b.valid().tolist() == [False, True, True]
+    assert b.table.data.column("reason").to_pylist() == ["no B_img and no B_txt in clips_output.pt", None, None]
     np.testing.assert_allclose(np.linalg.norm(b.take([1])[0].astype(np.float32)), 1.0, atol=1e-3)
 
 

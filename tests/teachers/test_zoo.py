@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from open_clip import CustomTextCLIP
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, CustomTextCLIP
 from pydantic import ValidationError
 from tiny_zoo import tiny_entry
 from transformers import PreTrainedModel
@@ -98,6 +98,35 @@ def test_the_whole_architecture_gives_the_dimension_of_its_entry(name: str, vari
         else:
             ids, length = torch.zeros(2, context, dtype=torch.int64), torch.full((2,), context)
             assert towers.encode_text(ids, length).shape == (2, entry.dim)
+
+
+# what no shape tells, as research states it: read off publications, not off the entries
+QUICK_GELU = {"unimed-clip", "mmkd-clip", "pubmedclip", "chexzero", "plip", "monet"}
+OWN_PIXELS = {  # mean and deviation of the first channel; all others have OpenAI's
+    "monet": (0.485, 0.229),
+    "medsiglip": (0.5, 0.5),
+    "chexzero": (101.48761 / 255, 83.43944 / 255),
+    "medclip": (0.5862785803043838, 0.27950088968644304),
+}
+PADDING = {"pmc-clip": "full", "medsiglip": "full", "medclip": "none"}
+
+
+@pytest.mark.parametrize("entry", USABLE, ids=lambda entry: entry.name)
+def test_facts_that_load_silently_are_those_of_the_publications(entry: ZooEntry) -> None:
+    with META:
+        activations = {type(part).__name__ for part in _image_tower(entry).modules()}
+    assert bool(activations & {"QuickGELU", "QuickGELUActivation"}) == (entry.name in QUICK_GELU)
+    mean, std = entry.preprocess["mean"], entry.preprocess["std"]
+    if entry.name in OWN_PIXELS:
+        assert (mean[0], std[0]) == pytest.approx(OWN_PIXELS[entry.name], abs=1e-7)
+    else:
+        assert (tuple(mean), tuple(std)) == (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    assert entry.padding == PADDING.get(entry.name, "longest")
+
+
+def _image_tower(entry: ZooEntry) -> torch.nn.Module:
+    network = ADAPTERS[str(entry.adapter)].build(entry)
+    return next(getattr(network, name) for name in ("visual", "vision_model") if hasattr(network, name))
 
 
 # tensors and megabytes in single precision of published files: read off the files' listings, or off their libraries

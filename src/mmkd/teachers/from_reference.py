@@ -47,11 +47,12 @@ class ReferenceFeatures:
         for row, identity in enumerate(ids.to_pylist()):
             stored = self._stored(identity)
             for k in todo:
-                for side, suffix in SUFFIX.items():
-                    if (vector := stored.get(self.names[k] + suffix)) is not None:
-                        values[k][side][row] = self._checked(vector, k, identity)
-                    else:
-                        reasons[k][row] = f"no {self.names[k]}{suffix} in {FEATURES}"
+                keys = {side: self.names[k] + suffix for side, suffix in SUFFIX.items()}
+                for side, key in keys.items():
+                    if key in stored:
+                        values[k][side][row] = self._checked(stored[key], k, identity)
+                if lacking := [key for key in keys.values() if key not in stored]:
+                    reasons[k][row] = f"no {' and no '.join(lacking)} in {FEATURES}"
         return [feature_table(ids, values[k], reasons[k]) for k in todo]
 
     def _stored(self, identity: str) -> Mapping[str, torch.Tensor]:
