@@ -1,0 +1,105 @@
+"""Hashes of views, and near hashes found by bands: everything that comparing all with all finds, and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmkd.corpus.images import perceptual_hash
+from mmkd.evaluation.leakage import search
+from mmkd.evaluation.leakage.hashes import VIEWS, turned, view_hashes
+from mmkd.evaluation.leakage.search import BITS, bands, within
+from mmkd.evaluation.leakage.twins import nearest_views
+from mmkd.evaluation.statistics.metrics import Array
+
+NARROW = st.integers(0, 2**64 - 1).map(lambda bits: bits & 0x8001_0000_0801_0013)  # few bits, so many pairs are near
+
+
+def all_with_all(query_Q: Array, key_K: Array, radius: int) -> dict[tuple[int, int], int]:
+    distance_QK = np.bitwise_count(query_Q[:, None] ^ key_K)
+    return {(int(q), int(k)): int(distance_QK[q, k]) for q, k in np.argwhere(distance_QK <= radius)}
+
+
+def found(query_Q: Array, key_K: Array, radius: int) -> dict[tuple[int, int], int]:
+    pairs = within(query_Q, key_K, radius)
+    listed = list(zip(pairs.query_P.tolist(), pairs.key_P.tolist(), strict=True))
+    assert listed == sorted(set(listed))
+    return dict(zip(listed, pairs.distance_P.tolist(), strict=True))
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1) | NARROW, max_size=20),
+    st.lists(st.integers(0, 2**64 - 1) | NARROW, max_size=20),
+    st.integers(0, 8),
+)
+def test_bands_find_what_comparing_all_with_all_finds(queries: list[int], keys: list[int], radius: int) -> None:
+    query_Q, key_K = np.array(queries, np.uint64), np.array(keys, np.uint64)
+    assert found(query_Q, key_K, radius) == all_with_all(query_Q, key_K, radius)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 6, 15])
+def test_neighbours_at_the_edge_are_found_and_those_beyond_are_not(radius: int) -> None:
+    rng = np.random.default_rng(radius)
+    key_K = rng.integers(0, 2**64, 50, dtype=np.uint64)
+    flips = [rng.choice(BITS, radius + beyond, replace=False) for _ in range(50) for beyond in (0, 1)]
+    query_Q = np.array(
+        [int(key_K[n // 2]) ^ sum(1 << int(bit) for bit in bits) for n, bits in enumerate(flips)], np.uint64
+    )
+    own = {pair: bits for pair, bits in found(query_Q, key_K, radius).items() if pair[0] // 2 == pair[1]}
+    assert own == {(2 * k, k): radius for k in range(50)}
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    hash_N = rng.integers(0, 2**12, 300, dtype=np.uint64)  # upper bands agree in all pairs
+    whole = found(hash_N, hash_N, 2)
+    monkeypatch.setattr(search, "CHUNK_PAIRS", 7)
+    assert found(hash_N, hash_N, 2) == whole == all_with_all(hash_N, hash_N, 2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 16])
+def test_bands_hold_every_bit_once(count: int) -> None:
+    cut = bands(count)
+    assert sum(((1 << width) - 1) << shift for shift, width in cut) == 2**64 - 1
+    widths = [width for _, width in cut]
+    assert max(widths) - min(widths) <= 1
+
+
+@pytest.mark.parametrize("radius", [-1, 16])
+def test_a_radius_that_bands_do_not_serve_is_refused(radius: int) -> None:
+    with pytest.raises(ValueError, match=r"expected 0\.\.15"):
+        within(np.zeros(1, np.uint64), np.zeros(1, np.uint64), radius)
+
+
+def picture(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
+    """A few smooth blots without any symmetry."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8))
+    return coarse.resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hashes_of_the_small_picture_are_those_of_the_views(seed: int) -> None:
+    image = picture(seed)
+    whole = np.array([perceptual_hash(turned(image, view)) for view in range(len(VIEWS))], np.uint64)
+    distance_V = np.bitwise_count(view_hashes(image) ^ whole)
+    assert (distance_V[:4] == 0).all()  # the same passes in the same order
+    assert distance_V.max() <= 2
+
+
+def test_views_are_the_eight_symmetries_of_a_square() -> None:
+    image = Image.fromarray(np.arange(9, dtype=np.uint8).reshape(3, 3))
+    seen = {np.asarray(turned(image, view)).tobytes() for view in range(len(VIEWS))}
+    grid = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    assert seen == {np.rot90(side, turns).tobytes() for side in (grid, grid.T) for turns in range(4)}
+
+
+def test_a_turned_copy_is_found_in_its_view() -> None:
+    images = [picture(seed) for seed in range(8)]
+    view_IV = np.stack([view_hashes(image) for image in images])
+    for view in range(len(VIEWS)):
+        hash_K = np.array([perceptual_hash(turned(image, view)) for image in images], np.uint64)
+        nearest = nearest_views(view_IV, hash_K, radius=6)
+        assert sorted(nearest) == [(n, n) for n in range(8)]
+        assert {found_view for _, found_view in nearest.values()} == {view}
