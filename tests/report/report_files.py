@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from mmkd.evaluation.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
 from mmkd.evaluation.exhibits import Exhibit, Shown, gallery_path, thumbnail, write_exhibits
+from mmkd.evaluation.leakage.matches import LeakageSummary, Match, SetSummary, write_audit
 from mmkd.evaluation.predictions import Predicted, PredictionFacts, write_predictions
 from mmkd.evaluation.statistics.survival.kaplan_meier import censoring
 from mmkd.evaluation.statistics.survival.outcomes import Outcomes
@@ -122,12 +123,12 @@ def cards(sets_of: Sets) -> Iterator[dict[str, object]]:
             }
 
 
-def leaks() -> Iterator[dict[str, object]]:
-    for n in range(5):
-        yield {
-            "dataset": "xray_set1", "id": f"s{n // 2}", "split": "test", "partner": f"corpus/{n}", "kind": "near",
-            "distance": 3, "similarity": 0.98, "confirmed": n > 1,
-        }  # fmt: skip
+def write_leaks(folder: Path) -> None:
+    twins = [
+        Match("xray_set1", f"s{n}", "test", "corpus", f"c{n}", "near", 3, "as it is", 0.98, n > 1) for n in range(5)
+    ]
+    found = SetSummary("xray_set1", "test", "corpus", 1200, 0, 3, 2)
+    write_audit(folder, LeakageSummary(6, "student", 0.953, "x", [found]), twins)
 
 
 def write_lines(path: Path, rows: Sequence[dict[str, object]]) -> None:

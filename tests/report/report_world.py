@@ -10,10 +10,10 @@ import numpy as np
 from report_files import (
     cards,
     heat_map,
-    leaks,
     write_all_predictions,
     write_embedding_files,
     write_gallery_files,
+    write_leaks,
     write_lines,
 )
 
@@ -92,7 +92,7 @@ def write_world(folder: Path, seed: int = 0) -> Path:
     write_embedding_files(folder, SETS, rng)
     write_gallery_files(folder, SETS, rng)
     write_lines(folder / "cards.jsonl", list(cards(SETS)))
-    write_lines(folder / "leakage.jsonl", list(leaks()))
+    write_leaks(folder)
     heat_map(folder / "heat_maps" / "lung_slides" / "slide_07.png")
     counts = {"models": 9, "data_sets": 22, "samples": 4321}
     versions = {"mmkd": "0.1.0", "torch": "2.15"}

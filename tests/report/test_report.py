@@ -111,7 +111,7 @@ def test_the_page_fetches_nothing(whole: str) -> None:
         "sex=best - worst",
         "on data sets like these",
         "Without what lies near training pictures",
-        "Leaks from training",
+        "3 samples have a copy in what was learnt from",
         "The worst errors",
         "Retrieval examples",
         "Where attention lies on the slides",

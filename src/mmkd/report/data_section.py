@@ -1,6 +1,5 @@
 """The data sets: their cards and licences, leaks from training, parts of their samples, and where they lie."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -58,28 +57,29 @@ def _subset_cells(row: Result, whole: Result | None) -> list[Cell]:
 
 
 def leakage_section(evaluated: Evaluated) -> Iterator[str]:
-    """How many samples of each data set have a twin in the training corpus or in another split."""
-    if not evaluated.leakage:
+    """How many samples of each data set have a copy in the training corpus or in another split."""
+    leaks = evaluated.leaks
+    if leaks is None or not leaks.sets:
         return
     yield markup.heading(2, "Leaks from training", "leakage")
+    found = sum(one.exact + one.near for one in leaks.sets)
+    told = f"{found:,} samples have" if found else "No sample has"
     yield markup.paragraph(
-        "Pairs of one picture, or of two that a perceptual hash and an encoder take for the same, between the training "
-        "corpus and the data sets, and between the splits of a data set.",
+        f"{told} a copy in what was learnt from. Exact: the same bytes or pixels. Near: perceptual hashes within "
+        f"{leaks.radius} bits, mirrored or turned views included, and a cosine of at least {leaks.threshold:.3f} by {leaks.described_by}; unconfirmed ones are below it."
     )
-    yield markup.text_table(
-        ["data set", "split", "kind", "confirmed", "pairs", "samples"], leakage_rows(evaluated.leakage)
-    )
+    lines = [
+        Line(
+            one.dataset,
+            [Cell(one.split), Cell(one.source), *map(_count, (one.samples, one.exact, one.near, one.unconfirmed))],
+        )
+        for one in leaks.sets
+    ]
+    yield markup.table(["", "split", "looked up in", "samples", "exact", "near", "unconfirmed"], lines)
 
 
-def leakage_rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A row for each data set, split and kind of twin: how many pairs, of how many samples."""
-    pairs: Counter[tuple[str, ...]] = Counter()
-    samples: dict[tuple[str, ...], set[str]] = {}
-    for row in found:
-        key = (*(str(row.get(name, "")) for name in ("dataset", "split", "kind")), _yes_no(row.get("confirmed")))
-        pairs[key] += 1
-        samples.setdefault(key, set()).add(str(row.get("id", row.get("sample", ""))))
-    return [[*key, f"{pairs[key]:,}", f"{len(samples[key]):,}"] for key in sorted(pairs)]
+def _count(number: int) -> Cell:
+    return Cell(f"{number:,}")
 
 
 def map_section(evaluated: Evaluated) -> Iterator[str]:
@@ -157,7 +157,3 @@ def _sizes(card: Mapping[str, Any]) -> str:
     if found and published and found != published:
         told += f" (published: {', '.join(f'{split} {number:,}' for split, number in published.items())})"
     return told
-
-
-def _yes_no(value: object) -> str:
-    return "" if value is None else "yes" if value else "no"

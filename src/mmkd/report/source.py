@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
+from mmkd.evaluation.leakage.matches import LeakageSummary, read_summary
 from mmkd.evaluation.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
 from mmkd.evaluation.results import (
     ALL,
@@ -30,7 +31,6 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.stage import read_manifest
 
 CARDS = "cards.jsonl"
-LEAKAGE = "leakage.jsonl"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Evaluated:
     in_general: Sequence[Comparison]
     rankings: Sequence[Ranking]
     cards: Sequence[Mapping[str, Any]]
-    leakage: Sequence[Mapping[str, Any]]
+    leaks: LeakageSummary | None
     manifest: Mapping[str, Any]
 
     @property
@@ -133,7 +133,7 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
         in_general=[row for row in comparisons if row.subset == IN_GENERAL],
         rankings=read_rankings(folder) if (folder / RANKINGS).is_file() else [],
         cards=read_objects(folder / CARDS),
-        leakage=read_objects(folder / LEAKAGE),
+        leaks=read_summary(folder),
         manifest=manifest,
     )
 

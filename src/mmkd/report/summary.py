@@ -67,10 +67,9 @@ def in_short(evaluated: Evaluated, found: Sequence[Sequence[Comparison]]) -> str
         )
     total = sum(counts.values())
     short = f"{evaluated.named} is ahead of every one of the {kind} on {clear} of {len(found)} tasks"
-    return (
-        f"{'Not everywhere' if clear else 'No'}: on average over the data sets, {short}. Of {total} comparisons it wins {counts['ahead']}, "
-        f"draws {counts['level']} and loses {counts['behind']}."
-    )
+    score = f"wins {counts['ahead']}, draws {counts['level']} and loses {counts['behind']}"
+    answer = "Not everywhere" if clear else "No"
+    return f"{answer}: on average over the data sets, {short}. Of {total} comparisons it {score}."
 
 
 def in_words(evaluated: Evaluated, task: str, found: Sequence[Comparison]) -> str:
@@ -100,15 +99,18 @@ def matrix(evaluated: Evaluated) -> Iterator[str]:
     lines = [line for task in evaluated.tasks for line in _matrix_lines(evaluated, task, rivals)]
     if not rivals or not lines:
         return
-    yield markup.heading(3, f"{markup.sentence(evaluated.named)} minus each other model, by modality")
+    yield markup.heading(3, f"By modality: {evaluated.named} minus each other model")
     yield markup.table(["", *rivals], lines)
-    yield markup.paragraph(
+    told = (
         "▲ ahead, ▼ behind: the interval of the paired difference leaves out zero. △ ▽: it does, but p adjusted by "
         "Holm over all rivals and data sets of the task is above 0.05. · level: the interval holds zero. Where a "
-        "modality has several data sets the row is their mean. best_teacher is chosen for each data set on its "
-        "test data and flatters the teachers: it is the limit of what choosing among them could reach.",
-        kind="muted",
+        "modality has several data sets the row is their mean."
     )
+    limit = (
+        " best_teacher is chosen for each data set on its test data and flatters the teachers: it is the limit of what "
+        "choosing among them could reach."
+    )
+    yield markup.paragraph(told + (limit if BEST_TEACHER in rivals else ""), kind="muted")
 
 
 def _matrix_lines(evaluated: Evaluated, task: str, rivals: Sequence[str]) -> Iterator[Line]:

@@ -138,9 +138,8 @@ def _radar(evaluated: Evaluated, task: str, mine: Sequence[Result]) -> Iterator[
     values = {name: {m: table[name][m].value for m in modalities if m in table[name]} for name in shown}
     drawn = figures.radar_figure(values, modalities, evaluated.main, scale_of(metric))
     says = f"{metric_label(metric)} by modality: {evaluated.named}, the best {min(3, len(best))} others on average"
-    yield markup.figure(
-        f"{task}-radar", drawn, says + (", and what colours and sizes alone reach." if NULLS[1] in table else ".")
-    )
+    null = ", and what colours and sizes alone reach" if NULLS[1] in table else ""
+    yield markup.figure(f"{task}-radar", drawn, f"{says}{null}. The axis need not start at zero.")
 
 
 def _every_metric(evaluated: Evaluated, task: str) -> Iterator[str]:
