@@ -66,7 +66,8 @@ def leakage_section(evaluated: Evaluated) -> Iterator[str]:
     told = f"{found:,} samples have" if found else "No sample has"
     yield markup.paragraph(
         f"{told} a copy in what was learnt from. Exact: the same bytes or pixels. Near: perceptual hashes within "
-        f"{leaks.radius} bits, mirrored or turned views included, and a cosine of at least {leaks.threshold:.3f} by {leaks.described_by}; unconfirmed ones are below it."
+        f"{leaks.radius} bits, mirrored or turned views included, and a cosine of at least {leaks.threshold:.3f} by "
+        f"{leaks.described_by}; unconfirmed ones are below it."
     )
     lines = [
         Line(
