@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +176,12 @@ def test_a_recipe_is_asked_for_its_own_cards_and_those_of_the_catalogue(data_roo
     assert rows("check", "mine", *recipe)["mine"]["samples"] == 2
     with pytest.raises(ConfigError, match="the recipe has no data set nine"):
         datasets("check", "nine", *recipe)
+
+
+def test_the_list_loads_nothing_heavy() -> None:
+    code = (
+        "from mmkd.commands.datasets import list_; list_(['busi'])\n"
+        "import sys; print(sorted({'torch', 'open_clip', 'datasets'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

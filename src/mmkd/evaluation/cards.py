@@ -9,7 +9,6 @@ from mmkd.corpus.taxonomy import MODALITIES, canonical_modality
 from mmkd.errors import ConfigError
 from mmkd.evaluation.card import MIXED, Card
 from mmkd.evaluation.settings import EvaluateSettings
-from mmkd.evaluation.tasks.table import TASKS
 from mmkd.interpolate import expand
 from mmkd.progress import say
 from mmkd.validation import nearest, parse, read_toml
@@ -40,8 +39,9 @@ def matching(name: str, cards: Mapping[str, Card]) -> list[str]:
     plain = name.strip().lower()
     task, modality = plain.replace("-", "_"), MIXED if plain == MIXED else canonical_modality(plain)
     known = (*MODALITIES, MIXED)
-    if plain != ALL and task not in TASKS and modality not in known:
-        raise ConfigError(f"no data set, modality or task {name!r}; {nearest(name, [*cards, *known, *TASKS, ALL])}")
+    tasks = sorted({asked for card in cards.values() for asked in card.tasks})
+    if plain != ALL and task not in tasks and modality not in known:
+        raise ConfigError(f"no data set, modality or task {name!r}; {nearest(name, [*cards, *known, *tasks, ALL])}")
     modality = modality if modality in known else ""
     return [id_ for id_, card in cards.items() if plain == ALL or task in card.tasks or modality == card.modality]
 
@@ -98,6 +98,8 @@ def read_card(path: Path, variables: Mapping[str, str] | None = None, base: Path
 
 def check_tasks(card: Card, path: Path) -> Card:
     """The card. Raises ConfigError that names its file when there is no such task, or when it cannot be served."""
+    from mmkd.evaluation.tasks.table import TASKS  # loads torch, which a list of cards does without
+
     for name in card.tasks:
         if name not in TASKS:
             raise ConfigError(f"{path}: unknown task {name!r}; {nearest(name, list(TASKS))}")

@@ -14,7 +14,6 @@ from mmkd.corpus.schema import Corpus
 from mmkd.corpus.sources.files import IMAGE_SUFFIXES
 from mmkd.errors import DataError
 from mmkd.evaluation.dicom import dicom_picture, is_dicom
-from mmkd.teachers.decode import decode
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -84,6 +83,8 @@ def opened(data: bytes, where: str) -> Image.Image:
 
     Raises DataError that says where they came from.
     """
+    from mmkd.teachers.decode import decode  # loads torch, which cards and tables do without
+
     if is_dicom(data):
         return dicom_picture(data, where)
     image = decode(data)
