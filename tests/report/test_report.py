@@ -197,6 +197,17 @@ def test_a_bare_evaluation_is_about_the_model_that_was_compared(tmp_path: Path) 
     assert "seed" not in text
 
 
+def test_a_task_that_only_others_were_asked_shows_the_best_of_them(tmp_path: Path) -> None:
+    evaluated = write_evaluation(tmp_path / "evaluate")
+    age = [Result("age", name, name, "survival", "harrell_c", 0.612, 0.5, 0.7, 90, 0, "Cox") for name in ("mean",)]
+    write_rows(evaluated / RESULTS, [*rows("a", "ct", 0.5), *rows("mean", "mean", 0.5), *age])
+    write_report(evaluated, tmp_path / "report", SMALL)
+    text = shown((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
+    assert '<div class="value">0.612</div>' in text
+    assert "best single other model: age, 0.612 [0.500, 0.700]" in text
+    assert "student was not asked on every data set" in text
+
+
 def test_one_model_alone_has_nobody_to_beat(tmp_path: Path) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate", rivals=[])
     write_report(evaluated, tmp_path / "report", ReportContext("alone"))

@@ -13,6 +13,7 @@ from mmkd.evaluation.results import (
     metric_label,
     several_modalities,
 )
+from mmkd.evaluation.settings import NULLS
 from mmkd.report import markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, gain, p_text, scale_of, spread
@@ -157,15 +158,16 @@ def _tile(evaluated: Evaluated, task: str) -> str:
     metric = primary_metric(rows, task)
     means = {row.model: row for row in rows if row.modality == MEAN and row.metric == metric}
     more = [f"{metric_label(metric)}, mean over the data sets"]
-    rivals = evaluated.rivals(means)
+    rivals = evaluated.rivals(means) or [name for name in means if name not in (evaluated.main, *NULLS)]
     if rivals:
         best = (min if metric in lower_is_better(task) else max)(rivals, key=lambda name: means[name].value)
-        kind = "teacher" if evaluated.teachers else "other model"
+        kind = "teacher" if best in evaluated.teachers else "other model"
         more.append(f"best single {kind}: {best}, {spread(means[best])}")
         more += [gain(row) for row in primary_comparisons(evaluated, task) if (row.rival, row.modality) == (best, MEAN)]
     scale, ours = scale_of(metric), means.get(evaluated.main)
-    if ours is None:
-        return markup.tile(task_title(task), MISSING, [*more, f"{evaluated.main} was not asked on every data set"])
+    if ours is None:  # a table of covariates, say, that only the card's own predictors can read
+        value = scale.value(means[best].value) + scale.unit if rivals else MISSING
+        return markup.tile(task_title(task), value, [*more, f"{evaluated.main} was not asked on every data set"])
     interval = scale.interval(ours.low, ours.high)
     return markup.tile(task_title(task), scale.value(ours.value) + scale.unit, [interval, *more], ours=True)
 
