@@ -189,13 +189,13 @@ def test_teachers_and_datasets_describe_a_recipe(whole: Path) -> None:
     assert rows[1]["found"] == str(whole / "specialists" / "eye")
     rows = json.loads(mmkd("teachers", "check", "eye", "--recipe", recipe, "--out", whole, "--json").stdout)
     assert [(row["name"], row["dim"], row["self_test"]) for row in rows] == [("eye", 16, "passed")]
-    rows = json.loads(mmkd("datasets", recipe, "--out", whole, "--json").stdout)
+    rows = json.loads(mmkd("datasets", "check", "--recipe", recipe, "--out", whole, "--json").stdout)
     assert [(row["id"], row["samples"]) for row in rows] == [
         ("phantom_x_ray", 16),
         ("phantom_oct", 16),
         ("phantom_retrieval", 20),
     ]
-    missing = mmkd("datasets", recipe, "--out", whole.parent / "nowhere", "--json")
+    missing = mmkd("datasets", "check", "--recipe", recipe, "--out", whole.parent / "nowhere", "--json")
     assert missing.returncode == 2
 
 
@@ -241,7 +241,10 @@ def test_doctor_answers(tmp_path: Path) -> None:
 TEACHERS = ("teachers", "teachers list", "teachers check", "teachers verify-reference")
 
 
-@pytest.mark.parametrize("name", ["", "run", *STAGES, "import-reference", *TEACHERS, "datasets", "doctor"])
+DATASETS = ("datasets", "datasets list", "datasets check")
+
+
+@pytest.mark.parametrize("name", ["", "run", *STAGES, "import-reference", *TEACHERS, *DATASETS, "compare", "doctor"])
 def test_help_explains_itself(name: str) -> None:
     done = mmkd(*name.split(), "--help", env={**os.environ, "COLUMNS": "100"})
     assert done.returncode == 0

@@ -7,6 +7,7 @@ import pytest
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.splits import split_of
 from mmkd.evaluation.inspect import describe
+from mmkd.evaluation.tasks.table import TASKS
 from mmkd.flow import curate
 from mmkd.recipe import load_recipe
 from mmkd.run import Run
@@ -46,6 +47,8 @@ def test_every_card_of_the_recipe_is_there(run: Run, realdata: Path, monkeypatch
     monkeypatch.setenv("MMKD_REALDATA", str(realdata.resolve()))
     rows = {row["id"]: row for row in describe(run.recipe.evaluate)}
     assert [row for row in rows.values() if "error" in row] == []
-    assert len(rows) == 9
-    assert rows["oct_retina"]["samples"] == 68
+    assert len(rows) == 16
+    assert rows["oct_retina"]["samples"] == 200
+    assert rows["vqa_rad"]["samples"] == 3064 + 451
+    assert {task for row in rows.values() for task in row["tasks"]} == set(TASKS)
     assert rows["held_out_pairs"]["samples"] == read_manifest(run.out / "corpus")["counts"]["val"]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mmkd.commands import evaluate, extract, features, report, teachers
+from mmkd.commands import compare, datasets, evaluate, extract, features, report, teachers
 from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
 from mmkd.errors import MmkdError
 
@@ -106,15 +106,8 @@ def import_reference(
 app.add_typer(teachers.app, name="teachers")
 
 
-@app.command()
-def datasets(recipe: RecipeFile, out: Out = None, as_json: Json = False) -> None:
-    """List a recipe's evaluation data sets and count what is there."""
-    from mmkd.evaluation.inspect import describe, print_datasets
-
-    rows = describe(open_run(recipe, out, None).recipe.evaluate)
-    print(json.dumps(rows, indent=1)) if as_json else print_datasets(rows)
-    if any(row.get("error") for row in rows):
-        raise typer.Exit(2)
+app.add_typer(datasets.app, name="datasets")
+app.command("compare")(compare.compare)
 
 
 @app.command()

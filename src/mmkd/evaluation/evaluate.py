@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from mmkd.evaluation.data_set import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embed import embed
 from mmkd.evaluation.encoders import Candidate, model_candidate, null_candidate
 from mmkd.evaluation.gallery import write_gallery
+from mmkd.evaluation.leakage.audit import audit
+from mmkd.evaluation.leakage.matches import tainted
 from mmkd.evaluation.results import BEST_TEACHER, STUDENT, STUDENTS, TEACHERS_CONCAT
 from mmkd.evaluation.scores import Resampling
 from mmkd.evaluation.settings import NULLS, EvaluateSettings
@@ -55,8 +58,12 @@ def evaluate(
     made = _predict_all(wanted, folder, settings, seed)
     _write_cards(folder, data_sets)
     _write_pictures(wanted, reference.name, folder, images, settings, seed)
+    if settings.audit:
+        judge = candidates[[candidate.name for candidate in candidates].index(reference.name)]
+        audit(data_sets, corpus, folder, images, judge, device, machine.workers)
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
-    summary = write_results(folder, teachers, resampling, [spec.name for spec in models])
+    names = [spec.name for spec in models]
+    summary = write_results(folder, teachers, resampling, names, partial(tainted, folder))
     say(printed(summary.results, summary.comparisons, teachers, summary.rankings))
     return {
         "models": len(models),

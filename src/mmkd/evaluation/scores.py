@@ -83,7 +83,7 @@ def score_subset(task: Task, predictions: Mapping[str, Predictions], resampling:
         with _naming(predicted):
             plain = task.measure(predicted.columns, once_1N)
         estimates[model] = {
-            metric: Estimate(float(value_1[0]), np.empty(0), len(first.id), first.facts.warning)
+            metric: Estimate(float(value_1[0]), np.empty(0), len(first.id), predicted.facts.warning)
             for metric, value_1 in plain.items()
         }
     for (model, metric), value_B in _replicates(task, predictions, draws).items():

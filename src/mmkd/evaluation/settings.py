@@ -81,7 +81,8 @@ class EvaluateSettings(Settings):
     data_root: the folder that has the catalogue's data, one folder for each id. variables: what `${NAME}` means in the
     cards, besides the environment. nulls: the encoders that know nothing, which every model has to beat. bootstrap:
     replicates. confidence: of the intervals. batch_size: images or texts a forward pass; it changes speed and memory
-    only. gallery: pictures kept of each data set for the report.
+    only. gallery: pictures kept of each data set for the report. audit: look for the pictures of the data sets in the
+    training corpus and in each other's splits.
     """
 
     cards: list[RecipePath] = []
@@ -93,6 +94,7 @@ class EvaluateSettings(Settings):
     batch_size: PositiveInt = 256
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
     gallery: int = Field(12, ge=0)
+    audit: bool = True
     probe: ProbeSettings = ProbeSettings()
     slides: SlideSettings = SlideSettings()
     survival: SurvivalSettings = SurvivalSettings()

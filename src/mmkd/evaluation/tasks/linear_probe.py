@@ -33,7 +33,6 @@ from mmkd.evaluation.tasks.classes import (
     truth_of,
 )
 from mmkd.evaluation.tasks.task import Columns, Task
-from mmkd.progress import say
 
 WHOLE = f"{SCORE}1:0:"  # the scores of the classifier that saw all training labels
 
@@ -94,18 +93,16 @@ def _predict(subject: Subject) -> Predicted:
         )
         columns |= score_columns(card, model.scores(test_ND), draw.prefix)
         fitted.append(model)
-    _report(subject, fitted)
-    return Predicted.of(test, columns)
+    return Predicted.of(test, columns, note=_note(card, fitted))
 
 
-def _report(subject: Subject, fitted: Sequence[Logistic]) -> None:
-    """One line on what a reader should know: classes that nothing was learnt of, fits that ended early."""
-    unseen = [entry.name for entry, seen in zip(subject.card.classes, fitted[-1].seen_C, strict=True) if not seen]
+def _note(card: Card, fitted: Sequence[Logistic]) -> str:
+    """What a reader should know: classes that nothing was learnt of, fits that ended early."""
+    unseen = [entry.name for entry, seen in zip(card.classes, fitted[-1].seen_C, strict=True) if not seen]
     early, fits = (sum(getattr(model, name) for model in fitted) for name in ("unconverged", "fits"))
     found = [f"no training sample of {', '.join(unseen)}: scored below all others"] if unseen else []
     found += [f"{early} of {fits} fits did not converge"] if early else []
-    if found:
-        say(f"{subject.card.id}, linear probe, {subject.model}: {'; '.join(found)}")
+    return "; ".join(found)
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:

@@ -1,12 +1,13 @@
 """The tasks by name, as cards spell them."""
 
-from mmkd.evaluation.tasks import diagnosis, linear_probe, retrieval, survival, zero_shot
+from mmkd.evaluation.tasks import diagnosis, linear_probe, retrieval, survival, vqa, zero_shot
 from mmkd.evaluation.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     "zero_shot": zero_shot.TASK,
     "linear_probe": linear_probe.TASK,
     "retrieval": retrieval.TASK,
+    "vqa": vqa.TASK,
     "survival": survival.TASK,
     "diagnosis": diagnosis.TASK,
 }

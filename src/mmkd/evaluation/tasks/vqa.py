@@ -1,7 +1,7 @@
 """Visual question answering with a head on frozen embeddings; N questions, T templates, D dimensions, B replicates."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from mmkd.evaluation.statistics.bootstrap import stream
 from mmkd.evaluation.statistics.metrics import Array, accuracy
 from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.task import Columns, Task
-from mmkd.progress import say
 
 YES_NO = ("yes", "no")
 CORRECT = "correct"
@@ -85,7 +84,7 @@ def _predict(subject: Subject) -> Predicted:
     test = subject.split("test")
     truth = [normal_answer(question_of(sample).answer) for sample in test]
     vocabulary = _vocabulary(subject)
-    guesses = _guesses(subject, test, vocabulary)
+    guesses, note = _guesses(subject, test, vocabulary)
     columns: dict[str, Array] = {
         "answer": np.array(truth, np.object_),
         "guess": np.array([vocabulary[place] for place in guesses[CORRECT]], np.object_),
@@ -96,7 +95,7 @@ def _predict(subject: Subject) -> Predicted:
         columns[name] = place_N == np.array(places_of(truth, vocabulary))
     if subject.card.answer_templates:
         columns[ZERO_SHOT] = _zero_shot_closed(subject, test)
-    return Predicted.of(test, columns, groups_of(test))
+    return Predicted.of(test, columns, groups_of(test), note)
 
 
 def _vocabulary(subject: Subject) -> list[str]:
@@ -111,13 +110,12 @@ def _vocabulary(subject: Subject) -> list[str]:
     return vocabulary
 
 
-def _guesses(subject: Subject, test: Sequence[Sample], vocabulary: Sequence[str]) -> Mapping[str, Array]:
-    """Column of correctness -> place of the guessed answer (N,): of the head, and of its controls."""
+def _guesses(subject: Subject, test: Sequence[Sample], vocabulary: Sequence[str]) -> tuple[dict[str, Array], str]:
+    """Column of correctness -> place of the guessed answer (N,): of the head, and of its controls; and a note."""
     purpose = zlib.crc32(f"vqa/{subject.card.id}".encode())
     rngs = [stream((subject.seed, purpose), number) for number in range(3)]
     seeing = _head(subject, vocabulary, rngs[0], with_image=True)
     blind = _head(subject, vocabulary, rngs[1], with_image=False)
-    _report(subject, [seeing, blind])
     question_ND = subject.of_texts([question_of(sample).text for sample in test])
     pictures = [sample.image for sample in test]
     seen = {
@@ -126,7 +124,7 @@ def _guesses(subject: Subject, test: Sequence[Sample], vocabulary: Sequence[str]
         f"{CORRECT}:shuffled_image": subject.of_pictures(shuffled(pictures, rngs[2])),
     }
     guesses = {name: seeing.answers(_blocks(image_ND, question_ND)) for name, image_ND in seen.items()}
-    return {**guesses, f"{CORRECT}:question_only": blind.answers([question_ND])}
+    return guesses | {f"{CORRECT}:question_only": blind.answers([question_ND])}, _note([seeing, blind])
 
 
 def _head(subject: Subject, vocabulary: Sequence[str], rng: np.random.Generator, with_image: bool) -> AnswerHead:
@@ -181,10 +179,9 @@ def _zero_shot_closed(subject: Subject, test: Sequence[Sample]) -> Array:
     return right_N
 
 
-def _report(subject: Subject, heads: Sequence[AnswerHead]) -> None:
+def _note(heads: Sequence[AnswerHead]) -> str:
     early, fits = (sum(getattr(head.model, name) for head in heads) for name in ("unconverged", "fits"))
-    if early:
-        say(f"{subject.card.id}, question answering, {subject.model}: {early} of {fits} fits did not converge")
+    return f"{early} of {fits} fits did not converge" if early else ""
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:

@@ -30,7 +30,6 @@ from mmkd.evaluation.tasks.classes import (
     truth_of,
 )
 from mmkd.evaluation.tasks.task import Columns, Task
-from mmkd.progress import say
 
 PROBABILITY = "probability:"  # prefix of the columns of calibrated probabilities, one per class
 PROMPT = "prompt:"  # prefix of the columns that say whether each class's p-th prompt alone is right, from 0 on
@@ -61,10 +60,11 @@ def _predict(subject: Subject) -> Predicted:
     card, samples = subject.card, subject.split("test")
     prompts = [entry.prompts for entry in card.classes]
     score_NC, truth = _scores(subject, samples, prompts), truth_of(card, samples)
-    columns = truth_columns(card, samples) | score_columns(card, score_NC) | _probabilities(subject, score_NC)
+    probabilities, note = _probabilities(subject, score_NC)
+    columns = truth_columns(card, samples) | score_columns(card, score_NC) | probabilities
     for p, one_each in enumerate(_one_each(prompts)):
         columns[f"{PROMPT}{p}"] = top_class_correct(_scores(subject, samples, one_each), truth)
-    return Predicted.of(samples, columns)
+    return Predicted.of(samples, columns, note=note)
 
 
 def _scores(subject: Subject, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
@@ -84,17 +84,19 @@ def _one_each(prompts: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
             yield [[prompt] for prompt in one_each]
 
 
-def _probabilities(subject: Subject, score_NC: Array) -> dict[str, Array]:
-    """softmax(cosine / temperature), fitted on the val split; nothing without one or with several classes a sample."""
+def _probabilities(subject: Subject, score_NC: Array) -> tuple[dict[str, Array], str]:
+    """softmax(cosine / temperature), fitted on the val split, and what is to be said of it.
+
+    Nothing without a val split or with several classes a sample.
+    """
     card, val = subject.card, subject.split("val")
     if not val or card.multi_label:
-        return {}
+        return {}, ""
     val_NC = _scores(subject, val, [entry.prompts for entry in card.classes])
     fitted = fit_temperature(val_NC, truth_of(card, val))
-    if fitted.at_bound:
-        say(f"{card.id}, zero-shot, {subject.model}: no best temperature on the val split; {fitted.value:g} is taken")
+    note = f"no best temperature on the val split, {fitted.value:g} is taken" if fitted.at_bound else ""
     probability_NC = softmax(score_NC.astype(np.float64) / fitted.value, axis=1).astype(np.float32)
-    return score_columns(card, probability_NC, PROBABILITY)
+    return score_columns(card, probability_NC, PROBABILITY), note
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
