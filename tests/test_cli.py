@@ -115,7 +115,7 @@ def test_the_main_job_leaves_what_it_promises(whole: Path) -> None:
         assert (whole / name).stat().st_size > 0
     models = {json.loads(line)["model"] for line in (whole / "evaluate/results.jsonl").read_text().splitlines()}
     students = {"stage1", "contrastive", "mmkd", "student"}
-    assert models == {"chest", "eye", "teachers_concat", "best_teacher"} | students
+    assert models == {"chest", "eye", "teachers_concat", "best_teacher", "chance", "random_weights"} | students
     log = (whole.parent / "log").read_text()
     assert "rank test within the modality" in log
     assert f"student: {whole / 'export'}" in log

@@ -128,7 +128,7 @@ def save(model: OpenClipModel, folder: Path, home: Path | None = None) -> None:
     config = deepcopy(model.config)
     text = config["text_cfg"]
     if hasattr(model.tokenizer, "save_pretrained"):
-        model.tokenizer.save_pretrained(folder)
+        _save_tokenizer(model.tokenizer, folder)
         text["hf_tokenizer_name"] = text["hf_tokenizer_name"] if _is_hub_id(text["hf_tokenizer_name"]) else "."
     if "hf_model_name" in text and not _is_hub_id(text["hf_model_name"]):
         source = Path(text["hf_model_name"]) / "config.json"
@@ -139,6 +139,15 @@ def save(model: OpenClipModel, folder: Path, home: Path | None = None) -> None:
     with atomic_file(folder / WEIGHTS) as stream:
         stream.write(to_bytes(tensors))
     write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": model.preprocess})
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """As it was made: a fast tokenizer keeps how it cut and padded last, which is no part of it."""
+    backend = getattr(tokenizer.tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(folder)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Encoders that know nothing do not: what each sees, and what it cannot."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mmkd.evaluation.encoders import Chance, ColourAndSize, null_candidate
+from mmkd.evaluation.encoders import Chance, ColourAndSize, model_candidate, null_candidate
 from mmkd.evaluation.settings import NULLS
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.settings import TeacherSpec
@@ -72,3 +75,13 @@ def test_digests_tell_encoders_apart(name: str, tiny_teachers: list[TeacherSpec]
     digests = {null_candidate(null, tiny_teachers[0], 0).digest for null in NULLS}
     assert len(digests) == len(NULLS)
     assert null_candidate(name, tiny_teachers[0], 0).digest in digests
+
+
+def test_a_folder_that_was_moved_is_the_same_model(tiny_teachers: list[TeacherSpec], tmp_path: Path) -> None:
+    spec = tiny_teachers[0]
+    shutil.copytree(spec.model.removeprefix("local-dir:"), tmp_path / "moved")
+    moved = spec.model_copy(update={"model": f"local-dir:{tmp_path / 'moved'}"})
+    assert model_candidate(moved).digest == model_candidate(spec).digest
+    assert (
+        model_candidate(tiny_teachers[1].model_copy(update={"name": spec.name})).digest != model_candidate(spec).digest
+    )

@@ -103,9 +103,8 @@ def model_candidate(spec: TeacherSpec) -> Candidate:
     """A teacher, a student's folder, or any other model that `[[teachers]]` can name."""
     local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
     weights = content_digest(local, ("*.safetensors", "*.json")) if local else identity(spec)
-    return Candidate(
-        spec.name, _digest([spec.model_dump(), weights]), lambda device: ModelEncoder(load_teacher(spec, device))
-    )
+    told = spec.model_dump(exclude={"model", "licence"} if local else {"licence"})  # a folder may be moved
+    return Candidate(spec.name, _digest([told, weights]), lambda device: ModelEncoder(load_teacher(spec, device)))
 
 
 def null_candidate(name: str, reference: TeacherSpec, seed: int) -> Candidate:
