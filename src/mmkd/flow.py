@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmkd.errors import ModelError
 from mmkd.progress import say
@@ -10,6 +10,9 @@ from mmkd.recipe import Recipe, SpecialistSettings
 from mmkd.run import Run, feature_names, status
 from mmkd.stage import complete, content_digest, digest_of
 from mmkd.teachers.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
+
+if TYPE_CHECKING:
+    from mmkd.evaluation.results import Result
 
 MODEL_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
 
@@ -166,11 +169,19 @@ def export(run: Run) -> None:
         recipe.name,
         load_calibration(out / "calibration"),
         Corpus(out / "corpus"),
-        [vars(row) for row in read_results(out / "evaluate") if row.model in ("student", "best_teacher")],
+        [vars(row) for row in read_results(out / "evaluate") if _on_the_card(row)],
     )
     read = ["distill", "calibration", "corpus", "evaluate"]
     stage = run.stage("export", "export", {**run.plain(recipe.export), "recipe": recipe.name}, read)
     complete(stage, lambda folder: body(out / "distill", facts, folder, stage.folder), run.force)
+
+
+def _on_the_card(row: "Result") -> bool:
+    """The model card has one number for each data set and task, of all its samples."""
+    from mmkd.evaluation.results import ALL, BEST_TEACHER, STUDENT
+    from mmkd.evaluation.tasks.table import TASKS
+
+    return row.model in (STUDENT, BEST_TEACHER) and row.subset == ALL and row.metric == TASKS[row.task].primary
 
 
 STAGES: dict[str, Callable[[Run], None]] = {

@@ -35,7 +35,7 @@ def evaluate(
     data_root: Annotated[
         Path | None, typer.Option("--data-root", help="Has the catalogue's data, a folder per id.")
     ] = None,
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates of the intervals.")] = 1000,
+    bootstrap: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates of the intervals.")] = 5000,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:

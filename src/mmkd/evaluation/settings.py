@@ -90,7 +90,7 @@ class EvaluateSettings(Settings):
     data_root: RecipePath | None = None
     variables: dict[str, str] = {}
     nulls: list[Null] = list(NULLS)
-    bootstrap: PositiveInt = 1000
+    bootstrap: PositiveInt = 5000
     batch_size: PositiveInt = 256
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
     gallery: int = Field(12, ge=0)

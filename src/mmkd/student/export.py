@@ -133,9 +133,13 @@ def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
     head = ["| model | data set | task | metric | value | 95 % interval | n |", "|---|---|---|---|---|---|---|"]
     return head + [
         f"| {_cell(r['model'])} | {_cell(r['dataset'])} | {r['task']} | {r['metric']} | {r['value']:.3f} "
-        f"| {r['low']:.3f} to {r['high']:.3f} | {r['n']} |"
+        f"| {_interval(r['low'], r['high'])} | {r['n']} |"
         for r in results
     ]
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
 def _cell(text: str) -> str:
