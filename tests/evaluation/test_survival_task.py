@@ -22,7 +22,7 @@ from mmkd.evaluation.predictions import (
     write_predictions,
 )
 from mmkd.evaluation.samples import FileImage, Sample, Split, Survival
-from mmkd.evaluation.settings import EvaluateSettings, SurvivalSettings
+from mmkd.evaluation.settings import EvaluateSettings, SlideSettings, SurvivalSettings
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.statistics.survival.outcomes import Outcomes
 from mmkd.evaluation.subject import Subject
@@ -265,6 +265,28 @@ def test_pictures_are_pooled_before_the_cox_model() -> None:
     from_pictures, from_table = TASK.predict(pictures), TASK.predict(subject(cohort(outcomes), "both"))
     assert not TASK.needs_texts
     assert_same(from_table, Predicted(from_pictures.id, [], {n: from_pictures.columns[n] for n in from_table.columns}))
+
+
+def test_attention_finds_the_one_picture_that_tells_the_time() -> None:
+    """One of six pictures of a patient is marked, and says how long; in the others the same feature is noise."""
+    outcomes, rng = patients(150), np.random.default_rng(3)
+    feature_NPD = rng.normal(size=(150, 6, 3)) * [3.0, 0.1, 1.0]
+    marked_N = rng.integers(6, size=150)
+    feature_NPD[np.arange(150), marked_N] = np.stack([8 - outcomes.time_N, np.full(150, 4.0), np.zeros(150)], axis=1)
+    _, whole = pictured(outcomes, np.zeros((150, 3)), pictures=6)
+    settings = SETTINGS.model_copy(update={"slides": SlideSettings(epochs=60, lr=1e-2, hidden=8)})
+    embeddings = Embeddings(feature_NPD.reshape(-1, 3).astype(np.float32), np.empty((0, 3)), [])
+    bags = replace(whole, members=[embeddings], settings=settings)
+    predicted = TASK.predict(bags)
+    found = plain(predicted)
+    assert found["attention_harrell_c"] > found["harrell_c"] + 0.05
+    np.testing.assert_array_equal(TASK.predict(bags).columns["attention_risk"], predicted.columns["attention_risk"])
+
+
+def test_a_predictor_without_pictures_attends_to_nothing() -> None:
+    samples, _ = pictured(patients(), covariates(patients(), 2))
+    table = [replace(one, images=two.images) for one, two in zip(cohort(patients()), samples, strict=True)]
+    assert "attention_harrell_c" not in plain(TASK.predict(subject(table)))
 
 
 def test_more_features_than_patients_are_fitted() -> None:

@@ -18,6 +18,7 @@ from mmkd.evaluation.statistics.survival.outcomes import Outcomes
 SURVIVAL = "survival:"  # prefix of columns: the model's probability of living beyond the time that follows
 EVERYBODY = "everybody:"  # the same for all training patients, by Kaplan and Meier
 UNCENSORED = "uncensored:"  # the training patients' probability of not being censored up to the time that follows
+ATTENTION = "attention_risk"
 OWN = "uncensored"  # the same up to the patient's own time, or to the last of the times where that is later
 
 
@@ -27,6 +28,7 @@ class Forecast:
 
     fold_N: the model that foresaw it; log hazards `risk_N` are comparable within a fold only, probabilities everywhere.
     curve: the censoring distribution, known at the times and at every patient's own time before the last of them.
+    attention_N: log hazards by attention over a patient's pictures, None where nobody has several.
     """
 
     outcomes: Outcomes
@@ -36,6 +38,7 @@ class Forecast:
     survival_NT: Array
     everybody_NT: Array
     curve: Censoring
+    attention_N: Array | None = None
 
 
 def columns_of(forecast: Forecast) -> dict[str, Array]:
@@ -48,6 +51,8 @@ def columns_of(forecast: Forecast) -> dict[str, Array]:
         "fold": forecast.fold_N.astype(np.int32),
         OWN: forecast.curve.at(np.minimum(outcomes.time_N, time_T[-1])),
     }
+    if forecast.attention_N is not None:
+        columns[ATTENTION] = forecast.attention_N
     for t, time in enumerate(time_T.tolist()):
         columns[f"{SURVIVAL}{time!r}"] = forecast.survival_NT[:, t]
         columns[f"{EVERYBODY}{time!r}"] = forecast.everybody_NT[:, t]
@@ -70,6 +75,7 @@ def forecast_of(columns: Mapping[str, Array]) -> Forecast:
         survival_NT=np.stack([columns[f"{SURVIVAL}{time!r}"] for time in times], axis=1),
         everybody_NT=np.stack([columns[f"{EVERYBODY}{time!r}"] for time in times], axis=1),
         curve=Censoring(time_U, known[first_U]),
+        attention_N=columns.get(ATTENTION),
     )
 
 
@@ -78,14 +84,25 @@ def forecast_metrics(forecast: Forecast, weight_BN: Array) -> dict[str, Array]:
 
     brier_gain: 1 - integrated Brier score / that of the training patients' Kaplan-Meier curve; 0 is no better.
     """
-    outcomes, time_T, curve = forecast.outcomes, forecast.time_T, forecast.curve
+    time_T, outcomes = forecast.time_T, forecast.outcomes
     integrated_B = _integrated(forecast.survival_NT, forecast, weight_BN)
-    return {
-        "harrell_c": harrell_c(forecast.risk_N, outcomes, weight_BN, forecast.fold_N),
-        "uno_c": uno_c(forecast.risk_N, outcomes, curve, float(time_T[-1]), weight_BN, forecast.fold_N),
+    metrics = {
+        **_concordances(forecast.risk_N, forecast, weight_BN),
         "mean_dynamic_auc": mean_dynamic_auc(_auc_over_time(forecast, weight_BN), time_T, outcomes, weight_BN),
         "integrated_brier": integrated_B,
         "brier_gain": 1 - ratio(integrated_B, _integrated(forecast.everybody_NT, forecast, weight_BN)),
+    }
+    if forecast.attention_N is not None:
+        attended = _concordances(forecast.attention_N, forecast, weight_BN)
+        metrics |= {f"attention_{name}": value_B for name, value_B in attended.items()}
+    return metrics
+
+
+def _concordances(risk_N: Array, forecast: Forecast, weight_BN: Array) -> dict[str, Array]:
+    outcomes, last = forecast.outcomes, float(forecast.time_T[-1])
+    return {
+        "harrell_c": harrell_c(risk_N, outcomes, weight_BN, forecast.fold_N),
+        "uno_c": uno_c(risk_N, outcomes, forecast.curve, last, weight_BN, forecast.fold_N),
     }
 
 

@@ -3,6 +3,7 @@ features, T times."""
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from mmkd.evaluation.statistics.survival.kaplan_meier import Censoring, censorin
 from mmkd.evaluation.statistics.survival.outcomes import Outcomes, event_time_quantiles
 from mmkd.evaluation.statistics.survival.patients import patient_folds
 from mmkd.evaluation.subject import Subject
+from mmkd.evaluation.survival_attention import attention_risks
 from mmkd.evaluation.survival_forecast import Forecast, columns_of, forecast_metrics, forecast_of
 from mmkd.evaluation.tasks.task import Columns, Task
 
@@ -46,6 +48,8 @@ def _predict(subject: Subject) -> Predicted:
         cohort = cohort_of(subject.card, subject.samples)
         value_ND = cohort.pooled(_features(subject, cohort.samples))
         forecast = forecasts(value_ND, cohort, subject.settings.survival, subject.seed)
+        if subject.members and any(len(sample.images) > 1 for sample in cohort.samples):
+            forecast = replace(forecast, attention_N=_attended(subject, cohort, forecast))
         # what cannot be measured is said here, where the card and the model have names
         forecast_metrics(forecast, np.ones((1, len(forecast.outcomes))))
     except DataError as error:
@@ -62,6 +66,29 @@ def _features(subject: Subject, samples: Sequence[Sample]) -> Array:
     if blind:
         raise DataError(f"sample {blind[0]!r} has no picture ({len(blind)} of {len(samples)} samples like this)")
     return np.stack([subject.of_bag(sample).mean(axis=0, dtype=np.float64) for sample in samples])
+
+
+def _attended(subject: Subject, cohort: Cohort, forecast: Forecast) -> Array:
+    """Log hazards by attention over all pictures of a patient, by the same folds; (N,)."""
+    bags: dict[str, list[Array]] = {name: [] for name in cohort.names}
+    for sample, name in zip(cohort.samples, cohort.patient, strict=True):
+        bags[name].append(subject.of_bag(sample))
+    bag_of = [np.concatenate(bags[name]) for name in cohort.names]
+    fold_N = np.full(len(cohort.names), -1)
+    fold_N[cohort.test_N] = forecast.fold_N
+    risk_N = np.zeros(len(fold_N))
+    for fold in np.unique(forecast.fold_N).tolist():
+        train, held = np.flatnonzero(fold_N != fold), np.flatnonzero(fold_N == fold)
+        risk_N[held] = attention_risks(
+            [bag_of[n] for n in train],
+            cohort.outcomes.take(train),
+            [cohort.names[n] for n in train],
+            [bag_of[n] for n in held],
+            subject.settings.slides,
+            _rng(subject.seed, "attention", fold),
+        )
+    attention_N: Array = risk_N[cohort.test_N]
+    return attention_N
 
 
 def forecasts(value_ND: Array, cohort: Cohort, settings: SurvivalSettings, seed: int) -> Forecast:
@@ -150,5 +177,7 @@ TASK = Task(
     "test split, or patient-level folds with events spread evenly; C-indices compare patients of one fold; uno_c "
     "counts events before the last time; AUC and Brier score at quantiles (10 to 80 %) of the event times, by the "
     "predicted probability; censoring weights from training patients (of folds: all patients); brier_gain = 1 - "
-    "integrated Brier score / that of the training patients' Kaplan-Meier curve; integrated_brier: lower is better",
+    "integrated Brier score / that of the training patients' Kaplan-Meier curve; integrated_brier: lower is better; "
+    "attention_* (where patients have several pictures) = gated attention over all pictures with the Cox loss, stopped "
+    "on a fifth of the training patients, by the same folds",
 )
