@@ -8,6 +8,7 @@ from mmkd.evaluation.results import (
     BEST_TEACHER,
     MEAN,
     TEACHERS_CONCAT,
+    UNCLEARED,
     Comparison,
     by_modality,
     metric_label,
@@ -169,6 +170,7 @@ def _tile(evaluated: Evaluated, task: str) -> str:
         value = scale.value(means[best].value) + scale.unit if rivals else MISSING
         return markup.tile(task_title(task), value, [*more, f"{evaluated.main} was not asked on every data set"])
     interval = scale.interval(ours.low, ours.high)
+    more += [part for part in ours.note.split("; ") if part.startswith(UNCLEARED)]
     return markup.tile(task_title(task), scale.value(ours.value) + scale.unit, [interval, *more], ours=True)
 
 
