@@ -6,7 +6,7 @@ import pytest
 
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.splits import split_of
-from mmkd.evaluation.inspect import describe
+from mmkd.evaluation.data.inspect import describe
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.flow import curate
 from mmkd.recipe import load_recipe

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from mmkd.commands.datasets import app
 from mmkd.errors import ConfigError
-from mmkd.evaluation.cards import catalogue
+from mmkd.evaluation.data.cards import catalogue
 
 
 def datasets(*arguments: object, code: int = 0) -> Result:

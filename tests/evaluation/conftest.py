@@ -24,7 +24,7 @@ def models() -> list[TeacherSpec]:
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluateSettings:
     """Two data sets of squares and one of pairs; models load as `ColourModel`."""
-    monkeypatch.setattr("mmkd.evaluation.encoders.load_teacher", ColourModel)
+    monkeypatch.setattr("mmkd.evaluation.models.encoders.load_teacher", ColourModel)
     monkeypatch.setattr(ColourModel, "loaded", [])
     squares = [write_squares(tmp_path / name, name, 12, seed) for seed, name in enumerate(("ct", "mri"))]
     cards = [*squares, write_pairs(tmp_path / "pairs", squares[0])]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.layouts import HashedSplit
-from mmkd.evaluation.readers.splits import hashed_split
-from mmkd.evaluation.samples import SPLITS, Split
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.layouts import HashedSplit
+from mmkd.evaluation.data.readers.splits import hashed_split
+from mmkd.evaluation.data.samples import SPLITS, Split
 
 PER_CLASS = 2  # samples of each class and split; they share a group where the card knows groups
 

@@ -6,10 +6,10 @@ from typing import Any
 from miniature_plans import Hashing, Planned, picture_of, save_picture
 from slide_world import stained, write_tiled_tiff
 
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.layouts import SlidesLayout, TableLayout
-from mmkd.evaluation.readers.cells import BRACES
-from mmkd.evaluation.samples import png
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.layouts import SlidesLayout, TableLayout
+from mmkd.evaluation.data.readers.cells import BRACES
+from mmkd.evaluation.data.samples import png
 
 
 class Rows:

@@ -12,9 +12,9 @@ from miniature_plans import Hashing, Planned, picture_of, planned, save_picture,
 from miniature_rows import Rows
 from reader_cards import write_table
 
-from mmkd.evaluation.card import Card, Tiles
-from mmkd.evaluation.layouts import FoldersLayout, H5Layout, NpzLayout, SlidesLayout, TableLayout
-from mmkd.evaluation.samples import Split
+from mmkd.evaluation.data.card import Card, Tiles
+from mmkd.evaluation.data.layouts import FoldersLayout, H5Layout, NpzLayout, SlidesLayout, TableLayout
+from mmkd.evaluation.data.samples import Split
 
 # how the publisher names files of which a card takes the group by a pattern: a path, and the group in it
 FILE_NAMES = {

@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
-from mmkd.evaluation.card import Card
+from mmkd.evaluation.data.card import Card
 
 CLASSES = [{"name": "right", "prompts": ["r"]}, {"name": "left side", "folder": "left", "prompts": ["l"]}]
 Rows = Sequence[Mapping[str, Any]]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mmkd.errors import ConfigError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.cards import catalogue_cards, chosen_cards, load_card, load_cards, matching, named
-from mmkd.evaluation.layouts import FoldersLayout
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.cards import catalogue_cards, chosen_cards, load_card, load_cards, matching, named
+from mmkd.evaluation.data.layouts import FoldersLayout
 from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 

@@ -9,13 +9,13 @@ import pytest
 from miniature_sets import FILE_NAMES, write_miniature
 
 from mmkd.corpus.taxonomy import MODALITIES
-from mmkd.evaluation.card_checks import EXTERNAL, check_cards
-from mmkd.evaluation.cards import CATALOG, catalogue, catalogue_cards
-from mmkd.evaluation.catalogue_pages import BEGIN, END, markdown
-from mmkd.evaluation.inspect import check_data
-from mmkd.evaluation.layouts import FoldersLayout
-from mmkd.evaluation.readers.read import read_samples
-from mmkd.evaluation.samples import Sample
+from mmkd.evaluation.data.card_checks import EXTERNAL, check_cards
+from mmkd.evaluation.data.cards import CATALOG, catalogue, catalogue_cards
+from mmkd.evaluation.data.catalogue_pages import BEGIN, END, markdown
+from mmkd.evaluation.data.inspect import check_data
+from mmkd.evaluation.data.layouts import FoldersLayout
+from mmkd.evaluation.data.readers.read import read_samples
+from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.teachers.entry import zoo
 

@@ -11,12 +11,12 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from worlds import Named, card, subject
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.readers.read import read_samples
-from mmkd.evaluation.samples import ImageRef, Sample
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.readers.read import read_samples
+from mmkd.evaluation.data.samples import ImageRef, Sample
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.slides.bags import Bag, write_bag
 from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.diagnosis import TASK, slide_scores
 
 SLIDES: dict[str, Any] = {"layout": {"reader": "slides", "path": "/set.jsonl"}}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmkd.evaluation.encoders import Chance, ColourAndSize, model_candidate, null_candidate
+from mmkd.evaluation.models.encoders import Chance, ColourAndSize, model_candidate, null_candidate
 from mmkd.evaluation.settings import NULLS
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.settings import TeacherSpec

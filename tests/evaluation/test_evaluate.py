@@ -8,12 +8,12 @@ import pytest
 from colour_world import MACHINE, TEACHERS, ColourModel
 
 from mmkd.errors import ConfigError, DataError, ModelError
-from mmkd.evaluation.data_set import DecodedImages
-from mmkd.evaluation.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.data.data_set import DecodedImages
+from mmkd.evaluation.data.samples import FileImage
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
+from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.evaluation.predictions import predictions_of
 from mmkd.evaluation.results import by_modality, read_comparisons, read_results
-from mmkd.evaluation.samples import FileImage
 from mmkd.evaluation.settings import NULLS, EvaluateSettings
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.settings import TeacherSpec
@@ -183,7 +183,7 @@ def test_finished_combinations_are_not_predicted_again_and_changed_ones_are(
 def test_encoders_that_know_nothing_stand_beside_the_models(
     settings: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmkd.evaluation.encoders.load_teacher", load_teacher)
+    monkeypatch.setattr("mmkd.evaluation.models.encoders.load_teacher", load_teacher)
     nulled = settings.model_copy(update={"nulls": list(NULLS)})
     evaluate(nulled, open_data_sets(nulled), tiny_teachers, ["narrow", "wide"], tmp_path / "out", MACHINE, seed=0)
     found = {row.model for row in read_results(tmp_path / "out")}

@@ -14,9 +14,9 @@ from pyarrow import parquet
 from reader_cards import card
 
 from mmkd.errors import DataError
-from mmkd.evaluation.array_images import ArrowImage
-from mmkd.evaluation.readers.read import read_samples
-from mmkd.evaluation.samples import BlankImage, FileImage, png
+from mmkd.evaluation.data.array_images import ArrowImage
+from mmkd.evaluation.data.readers.read import read_samples
+from mmkd.evaluation.data.samples import BlankImage, FileImage, png
 
 RAMP = np.linspace(0, 60_000, 256).astype(np.uint16).reshape(16, 16)
 Saved = Callable[[Path], None]

@@ -13,8 +13,8 @@ from pydicom.pixels import apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from mmkd.errors import DataError
-from mmkd.evaluation.dicom import dicom_picture, windowed
-from mmkd.evaluation.samples import FileImage
+from mmkd.evaluation.data.dicom import dicom_picture, windowed
+from mmkd.evaluation.data.samples import FileImage
 
 VALUES_HW = np.array([[0, 1000, 2000], [3000, 4000, 4095]], np.uint16)
 

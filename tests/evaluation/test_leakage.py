@@ -11,14 +11,14 @@ import torch
 from PIL import Image, ImageOps
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.data_set import DataSet, DecodedImages, fingerprint
-from mmkd.evaluation.encoders import Candidate
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.data_set import DataSet, DecodedImages, fingerprint
+from mmkd.evaluation.data.samples import CorpusImage, FileImage, Sample, Split, corpus_of
 from mmkd.evaluation.leakage import audit as audit_module
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import Match, SetSummary, read_matches, read_summary, summarised, tainted
 from mmkd.evaluation.leakage.similarity import UNCALIBRATED, threshold, thumbnails
-from mmkd.evaluation.samples import CorpusImage, FileImage, Sample, Split, corpus_of
+from mmkd.evaluation.models.encoders import Candidate
 
 CARD = {
     "id": "set",

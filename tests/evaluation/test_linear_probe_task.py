@@ -16,13 +16,13 @@ from weightings import counts, once, resamples
 from worlds import Named, card, subject
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.embeddings import normalised
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import Sample, Split
 from mmkd.evaluation.heads import logistic
 from mmkd.evaluation.heads.draws import nested_draws
-from mmkd.evaluation.samples import Sample, Split
+from mmkd.evaluation.models.embeddings import normalised
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
-from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.linear_probe import TASK
 
 CARD = card("linear_probe", {"a": [], "b": [], "c": []})

@@ -8,10 +8,10 @@ from reader_cards import CLASSES, card, picture, table
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError, DataError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.cards import load_card
-from mmkd.evaluation.data_set import fingerprint
-from mmkd.evaluation.readers.read import READERS, read_samples
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.cards import load_card
+from mmkd.evaluation.data.data_set import fingerprint
+from mmkd.evaluation.data.readers.read import READERS, read_samples
 from mmkd.validation import parse
 
 

@@ -10,9 +10,9 @@ import pytest
 from reader_cards import card
 
 from mmkd.errors import DataError
-from mmkd.evaluation.array_images import ArrayImage
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.readers.read import read_samples
+from mmkd.evaluation.data.array_images import ArrayImage
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.readers.read import read_samples
 
 CLASSES = [{"name": "none"}, {"name": "one"}, {"name": "two"}]
 Arrays = dict[str, np.ndarray]

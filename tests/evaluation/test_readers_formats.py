@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from reader_cards import CLASSES, card, write_table
 
 from mmkd.errors import DataError
-from mmkd.evaluation.readers.read import read_samples
-from mmkd.evaluation.readers.tables import TABLE_FORMATS, table_rows
+from mmkd.evaluation.data.readers.read import read_samples
+from mmkd.evaluation.data.readers.tables import TABLE_FORMATS, table_rows
 
 
 @pytest.mark.parametrize("suffix", list(TABLE_FORMATS))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from reader_cards import card
 
-from mmkd.evaluation.readers.read import read_samples
+from mmkd.evaluation.data.readers.read import read_samples
 
 
 def test_vqa_rad_is_whole(realdata: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from reader_cards import CLASSES, card, picture, write_table
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card, Tiles
-from mmkd.evaluation.readers.read import read_samples
-from mmkd.evaluation.samples import FileImage, ImageRef, Survival
+from mmkd.evaluation.data.card import Card, Tiles
+from mmkd.evaluation.data.readers.read import read_samples
+from mmkd.evaluation.data.samples import FileImage, ImageRef, Survival
 
 ROWS = [
     {"slide": "p1-a.1.svs", "case": "p1", "label": "left", "time": 3, "event": 1},

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from reader_cards import CLASSES, card, picture, table, write_table
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.layouts import HashedSplit
-from mmkd.evaluation.readers.read import read_samples
-from mmkd.evaluation.readers.splits import hashed_split
-from mmkd.evaluation.samples import FileImage, Question, Survival
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.layouts import HashedSplit
+from mmkd.evaluation.data.readers.read import read_samples
+from mmkd.evaluation.data.readers.splits import hashed_split
+from mmkd.evaluation.data.samples import FileImage, Question, Survival
 from mmkd.validation import parse
 
 ROWS = [

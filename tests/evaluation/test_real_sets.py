@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.data_set import DecodedImages, open_data_set
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.data_set import DecodedImages, open_data_set
 
 FACTS = {"modality": "other", "licence": "see LICENCES.md"}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worlds import Named
 
 from mmkd.errors import DataError
-from mmkd.evaluation.samples import Sample
+from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.slides.bags import Bag, read_bag, write_bag, write_bags
 from mmkd.evaluation.slides.tiles import SlideTile
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slide_world import stained, write_tiled_tiff
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.evaluation.card import Tiles
+from mmkd.evaluation.data.card import Tiles
 from mmkd.evaluation.slides import tiles as module
 from mmkd.evaluation.slides.tiles import SlideTile, evenly_spread, grid_corners, open_slide, slide_mpp, tile_slide
 

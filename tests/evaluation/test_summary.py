@@ -9,7 +9,9 @@ import pytest
 from pyarrow import parquet
 
 from mmkd.errors import DataError
-from mmkd.evaluation.means import families, means
+from mmkd.evaluation.claims.means import families, means
+from mmkd.evaluation.claims.scores import Estimate, Scores, deciding_metric
+from mmkd.evaluation.claims.summary import results_from_predictions, write_results
 from mmkd.evaluation.predictions import PredictionFacts, predictions_path
 from mmkd.evaluation.results import (
     CLEAN,
@@ -24,8 +26,6 @@ from mmkd.evaluation.results import (
     shown,
     write_rows,
 )
-from mmkd.evaluation.scores import Estimate, Scores, deciding_metric
-from mmkd.evaluation.summary import results_from_predictions, write_results
 from mmkd.evaluation.tasks.table import TASKS
 from predicted_world import QUICK, predicted, shares, written
 

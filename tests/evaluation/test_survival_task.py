@@ -10,9 +10,10 @@ from sksurv.metrics import integrated_brier_score as oracle_integrated_brier
 from survival_world import counts, covariates, drawn, once, patients, structured
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.cohort import cohort_of
-from mmkd.evaluation.embeddings import Embeddings
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import FileImage, Sample, Split, Survival
+from mmkd.evaluation.models.embeddings import Embeddings
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.predictions import (
     Predicted,
     PredictionFacts,
@@ -21,13 +22,12 @@ from mmkd.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from mmkd.evaluation.samples import FileImage, Sample, Split, Survival
 from mmkd.evaluation.settings import EvaluateSettings, SlideSettings, SurvivalSettings
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.statistics.survival.outcomes import Outcomes
-from mmkd.evaluation.subject import Subject
-from mmkd.evaluation.survival_curves import HIGH, LOW, above_median, risk_groups
-from mmkd.evaluation.survival_forecast import columns_of, forecast_of
+from mmkd.evaluation.survival.cohort import cohort_of
+from mmkd.evaluation.survival.curves import HIGH, LOW, above_median, risk_groups
+from mmkd.evaluation.survival.forecast import columns_of, forecast_of
 from mmkd.evaluation.tasks.survival import TASK
 
 FACTS = PredictionFacts("age", "cohort", "other", "survival", "small")

@@ -10,8 +10,8 @@ from weightings import counts, once, resamples
 from worlds import Named, card, subject, unit
 
 from mmkd.errors import DataError
-from mmkd.evaluation.embeddings import normalised
-from mmkd.evaluation.samples import Sample, Split
+from mmkd.evaluation.data.samples import Sample, Split
+from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.statistics.temperature import fit_temperature
 from mmkd.evaluation.tasks.zero_shot import TASK, class_embedding

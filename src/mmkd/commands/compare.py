@@ -9,7 +9,7 @@ import typer
 from mmkd.commands.options import Json
 
 if TYPE_CHECKING:
-    from mmkd.evaluation.versus import Line, Versus
+    from mmkd.evaluation.claims.versus import Line, Versus
 
 SIDE_HELP = "RUN or RUN:MODEL: a run's folder or an evaluation's, and a model in it. [default: the student]"
 
@@ -23,8 +23,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two evaluated models sample by sample: paired differences with intervals, per data set and on average."""
-    from mmkd.evaluation.scores import Resampling
-    from mmkd.evaluation.versus import compare as body
+    from mmkd.evaluation.claims.scores import Resampling
+    from mmkd.evaluation.claims.versus import compare as body
 
     found = body(first, second, Resampling(replicates, confidence, seed))
     print(json.dumps(as_plain(found), indent=1)) if as_json else _print(found)

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.evaluation.data_set import DataSet
-from mmkd.evaluation.embed import made_from_digest
-from mmkd.evaluation.embeddings import embeddings_path, read_embeddings
-from mmkd.evaluation.encoders import Candidate
+from mmkd.evaluation.data.data_set import DataSet
+from mmkd.evaluation.models.embed import made_from_digest
+from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.models.encoders import Candidate
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.predictions import (
     PREDICTIONS,
     PredictionFacts,
@@ -18,7 +19,6 @@ from mmkd.evaluation.predictions import (
     write_predictions,
 )
 from mmkd.evaluation.settings import EvaluateSettings
-from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.table import TASKS
 
 DECIDING = {"probe", "slides", "survival", "retrieval", "vqa"}  # the settings that decide predictions

@@ -9,20 +9,20 @@ import torch
 
 from mmkd.device import prepare
 from mmkd.errors import ConfigError
-from mmkd.evaluation.cards import chosen_cards
+from mmkd.evaluation.claims.scores import Resampling
+from mmkd.evaluation.claims.summary import CARDS, write_results
+from mmkd.evaluation.claims.tables import printed
 from mmkd.evaluation.combinations import Combination, combinations, forget_others, predict
-from mmkd.evaluation.data_set import DataSet, DecodedImages, open_data_set
-from mmkd.evaluation.embed import embed
-from mmkd.evaluation.encoders import Candidate, model_candidate, null_candidate
-from mmkd.evaluation.gallery import write_gallery
+from mmkd.evaluation.data.cards import chosen_cards
+from mmkd.evaluation.data.data_set import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import tainted
+from mmkd.evaluation.models.embed import embed
+from mmkd.evaluation.models.encoders import Candidate, model_candidate, null_candidate
+from mmkd.evaluation.pictures.gallery import write_gallery
 from mmkd.evaluation.results import BEST_TEACHER, STUDENT, STUDENTS, TEACHERS_CONCAT
-from mmkd.evaluation.scores import Resampling
 from mmkd.evaluation.settings import NULLS, EvaluateSettings
 from mmkd.evaluation.slides.pictures import write_heat_maps
-from mmkd.evaluation.summary import CARDS, write_results
-from mmkd.evaluation.tables import printed
 from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.stage import atomic_file

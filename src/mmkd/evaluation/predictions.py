@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from mmkd.errors import DataError
-from mmkd.evaluation.samples import Sample
+from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.stage import atomic_file
 

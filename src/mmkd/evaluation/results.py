@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.errors import DataError
-from mmkd.evaluation.card import MIXED
+from mmkd.evaluation.data.card import MIXED
 from mmkd.evaluation.settings import NULLS
 from mmkd.stage import atomic_file
 

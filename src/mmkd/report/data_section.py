@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkd.evaluation.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.evaluation.results import CLEAN, GAP, MEAN, Result, metric_label
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.report import maps, markup

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from mmkd.corpus.taxonomy import MODALITIES
-from mmkd.evaluation.data_set import DataSet, DecodedImages
-from mmkd.evaluation.encoders import Candidate
+from mmkd.evaluation.data.data_set import DataSet, DecodedImages
+from mmkd.evaluation.data.samples import SPLITS, CorpusImage, ImageRef, Split, corpus_of
 from mmkd.evaluation.leakage.hashes import VIEWS, turned
 from mmkd.evaluation.leakage.matches import LeakageSummary, Match, read_summary, summarised, write_audit
 from mmkd.evaluation.leakage.similarity import BATCH, THUMBNAILS, Describe, described_by, threshold, thumbnails
@@ -31,7 +31,7 @@ from mmkd.evaluation.leakage.twins import (
     split_keys,
     twins_in,
 )
-from mmkd.evaluation.samples import SPLITS, CorpusImage, ImageRef, Split, corpus_of
+from mmkd.evaluation.models.encoders import Candidate
 from mmkd.evaluation.statistics.metrics import Array
 
 RADIUS = 6  # bits; what it lets through and what it misses: bench/leakage.py

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.corpus.images import HASH_SIDE, perceptual_hash
-from mmkd.evaluation.samples import ImageRef
+from mmkd.evaluation.data.samples import ImageRef
 from mmkd.evaluation.statistics.metrics import Array
 
 _T = Image.Transpose

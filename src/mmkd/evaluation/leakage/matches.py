@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mmkd.errors import DataError
-from mmkd.evaluation.samples import Split
+from mmkd.evaluation.data.samples import Split
 from mmkd.stage import atomic_file
 
 MATCHES = "leakage.jsonl"

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from mmkd.corpus.images import HASH_SIDE
-from mmkd.evaluation.embeddings import normalised
-from mmkd.evaluation.encoders import Encoder
+from mmkd.evaluation.models.embeddings import normalised
+from mmkd.evaluation.models.encoders import Encoder
 from mmkd.evaluation.statistics.metrics import Array
 
 Describe = Callable[[Sequence[Image.Image]], Array]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.evaluation.samples import ImageRef, Sample
+from mmkd.evaluation.data.samples import ImageRef, Sample
 from mmkd.evaluation.slides.tiles import SlideTile
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.stage import atomic_file

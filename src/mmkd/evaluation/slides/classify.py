@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from mmkd.errors import DataError
+from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.heads.attention import Training, attend, balanced_cross_entropy, fit_attention
 from mmkd.evaluation.heads.logistic import choose_and_fit
-from mmkd.evaluation.samples import Sample
 from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.slides.folds import Fold
 from mmkd.evaluation.statistics.metrics import Array

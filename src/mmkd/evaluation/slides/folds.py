@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmkd.errors import DataError
+from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
-from mmkd.evaluation.samples import Sample
 from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
 
 INNER = 5  # one fold of this many is taken from the training slides to end the training by

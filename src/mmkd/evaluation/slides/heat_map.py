@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mmkd.errors import DataError
-from mmkd.evaluation.samples import ImageRef
+from mmkd.evaluation.data.samples import ImageRef
 from mmkd.evaluation.slides.tiles import SlideTile, open_slide, overview
 from mmkd.evaluation.statistics.metrics import Array
 

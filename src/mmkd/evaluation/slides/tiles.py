@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.evaluation.card import Tiles
+from mmkd.evaluation.data.card import Tiles
 from mmkd.evaluation.slides.tissue import covered_shares, tissue_mask
 from mmkd.evaluation.statistics.metrics import Array
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.samples import Sample
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.statistics.calibration import BINS, brier, ece_equal_mass
 from mmkd.evaluation.statistics.metrics import (
     Array,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card
+from mmkd.evaluation.data.card import Card
 from mmkd.evaluation.heads.draws import nested_draws
 from mmkd.evaluation.heads.folds import group_numbers
 from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.predictions import Predicted
 from mmkd.evaluation.statistics.bootstrap import stream
 from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
-from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.classes import (
     CALIBRATION,
     CALIBRATION_METRICS,

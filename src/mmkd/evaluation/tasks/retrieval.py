@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import Sample
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.samples import Sample
 from mmkd.evaluation.settings import RetrievalSettings
 from mmkd.evaluation.statistics.metrics import Array, median, recall_at
-from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.task import Columns, Task
 
 DIRECTIONS = ("image_to_text", "text_to_image")

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from mmkd.errors import DataError
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.cohort import Cohort, cohort_of
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import Sample
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.samples import Sample
 from mmkd.evaluation.settings import SurvivalSettings
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.statistics.survival.cox import CoxModel, fit_cox
@@ -19,9 +19,9 @@ from mmkd.evaluation.statistics.survival.cross_validation import choose_penalty,
 from mmkd.evaluation.statistics.survival.kaplan_meier import Censoring, censoring, kaplan_meier
 from mmkd.evaluation.statistics.survival.outcomes import Outcomes, event_time_quantiles
 from mmkd.evaluation.statistics.survival.patients import patient_folds
-from mmkd.evaluation.subject import Subject
-from mmkd.evaluation.survival_attention import attention_risks
-from mmkd.evaluation.survival_forecast import Forecast, columns_of, forecast_metrics, forecast_of
+from mmkd.evaluation.survival.attention import attention_risks
+from mmkd.evaluation.survival.cohort import Cohort, cohort_of
+from mmkd.evaluation.survival.forecast import Forecast, columns_of, forecast_metrics, forecast_of
 from mmkd.evaluation.tasks.task import Columns, Task
 
 FOLLOWED_UP = ("table", "slides")  # the readers whose samples have outcomes

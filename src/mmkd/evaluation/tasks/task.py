@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd.evaluation.card import Card
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import ImageRef, Sample
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.samples import ImageRef, Sample
 from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.subject import Subject
 
 Columns = Mapping[str, Array]
 """What is predicted for each row: column name -> (N,)."""

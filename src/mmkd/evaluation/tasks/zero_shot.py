@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.special import softmax
 
-from mmkd.evaluation.card import Card
-from mmkd.evaluation.embeddings import normalised
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import Sample
+from mmkd.evaluation.models.embeddings import normalised
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.samples import Sample
 from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.statistics.temperature import fit_temperature
-from mmkd.evaluation.subject import Subject
 from mmkd.evaluation.tasks.classes import (
     CALIBRATION,
     CALIBRATION_METRICS,

@@ -1,0 +1,1 @@
+"""From predictions to claims: numbers with intervals, differences, rankings, marks."""

@@ -1,0 +1,1 @@
+"""Data sets as cards describe them: from TOML, tables and pictures to samples."""

@@ -1,0 +1,66 @@
+"""One model, or several as one, before one data set; N samples, T texts, D dimensions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.data.samples import ImageRef, Sample, Split
+from mmkd.evaluation.models.embeddings import Embeddings
+from mmkd.evaluation.settings import EvaluateSettings
+from mmkd.evaluation.statistics.metrics import Array
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a task's `predict` gets. members: the embeddings of a model, or of each model of an ensemble; none for a
+    predictor that the card brings itself, whose name is `model`.
+
+    images: the distinct pictures, in the order of the embeddings' rows.
+    """
+
+    model: str
+    card: Card
+    samples: Sequence[Sample]
+    images: Sequence[ImageRef]
+    members: Sequence[Embeddings]
+    settings: EvaluateSettings
+    seed: int
+
+    @cached_property
+    def _row_of(self) -> dict[ImageRef, int]:
+        return {image: row for row, image in enumerate(self.images)}
+
+    def split(self, *splits: Split) -> list[Sample]:
+        """The samples of these splits, in the order of the data set."""
+        return [sample for sample in self.samples if sample.split in splits]
+
+    def alone(self) -> "list[Subject]":
+        """Each member as a subject of its own."""
+        return [replace(self, members=[member]) for member in self.members]
+
+    def of_images(self, samples: Sequence[Sample]) -> Array:
+        """Of samples with one picture each: float32 (N, D), unit vectors.
+
+        Members stand side by side, divided by the root of their number: the product of two such vectors is the mean of
+        the members' cosines.
+        """
+        return self.of_pictures([sample.image for sample in samples])
+
+    def of_bag(self, sample: Sample) -> Array:
+        """Of all pictures of one sample."""
+        return self.of_pictures(sample.images)
+
+    def of_pictures(self, images: Sequence[ImageRef]) -> Array:
+        rows = [self._row_of[image] for image in images]
+        return _side_by_side([member.image_ID[rows] for member in self.members])
+
+    def of_texts(self, texts: Sequence[str]) -> Array:
+        return _side_by_side([member.of_texts(texts) for member in self.members])
+
+
+def _side_by_side(parts: Sequence[Array]) -> Array:
+    joined: Array = np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+    return joined

@@ -1,0 +1,1 @@
+"""What the survival task is made of: patients, risks, curves."""
