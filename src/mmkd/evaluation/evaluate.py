@@ -18,10 +18,12 @@ from mmkd.evaluation.data.data_set import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import tainted
 from mmkd.evaluation.models.embed import embed
+from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import Candidate, model_candidate, null_candidate
 from mmkd.evaluation.pictures.gallery import write_gallery
 from mmkd.evaluation.results import BEST_TEACHER, STUDENT, STUDENTS, TEACHERS_CONCAT
 from mmkd.evaluation.settings import NULLS, EvaluateSettings
+from mmkd.evaluation.slides.bags import write_bags
 from mmkd.evaluation.slides.pictures import write_heat_maps
 from mmkd.progress import say, track
 from mmkd.settings import Machine
@@ -29,6 +31,8 @@ from mmkd.stage import atomic_file
 from mmkd.teachers.settings import TeacherSpec
 
 HEAT_MAPS_A_CLASS = 2
+DIAGNOSIS = "diagnosis"
+BAGS = "bags"
 
 
 def evaluate(
@@ -58,6 +62,8 @@ def evaluate(
     made = _predict_all(wanted, folder, settings, seed)
     _write_cards(folder, data_sets)
     _write_pictures(wanted, reference.name, folder, images, settings, seed)
+    if settings.bags:
+        _write_bags(candidates, data_sets, folder)
     if settings.audit:
         judge = candidates[[candidate.name for candidate in candidates].index(reference.name)]
         audit(data_sets, corpus, folder, images, judge, device, machine.workers)
@@ -129,8 +135,18 @@ def _write_pictures(
     for one in wanted:
         if one.model == model and one.task == one.data_set.card.tasks[0]:
             write_gallery(folder, one.data_set, model, images, settings.gallery)
-        if one.model == model and one.task == "diagnosis" and settings.gallery:
+        if one.model == model and one.task == DIAGNOSIS and settings.gallery:
             write_heat_maps(folder, one.subject(folder, settings, seed), HEAT_MAPS_A_CLASS)
+
+
+def _write_bags(candidates: Sequence[Candidate], data_sets: Sequence[DataSet], folder: Path) -> None:
+    """`bags/<set>/<model>/<slide>.h5` of the data sets of slides, for other tools."""
+    for data_set in data_sets:
+        if DIAGNOSIS in data_set.card.tasks and data_set.images:
+            for candidate in candidates:
+                stored = read_embeddings(embeddings_path(folder, data_set.card.id, candidate.name))
+                home = folder / BAGS / data_set.card.id / candidate.name
+                write_bags(home, data_set.samples, data_set.images, stored.image_ID)
 
 
 def _reference(models: Sequence[TeacherSpec]) -> TeacherSpec:

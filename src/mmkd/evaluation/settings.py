@@ -82,7 +82,8 @@ class EvaluateSettings(Settings):
     cards, besides the environment. nulls: the encoders that know nothing, which every model has to beat. bootstrap:
     replicates. confidence: of the intervals. batch_size: images or texts a forward pass; it changes speed and memory
     only. gallery: pictures kept of each data set for the report. audit: look for the pictures of the data sets in the
-    training corpus and in each other's splits.
+    training corpus and in each other's splits. bags: keep every model's tile features of slides as HDF5 files too, in
+    the layout of CLAM and TRIDENT.
     """
 
     cards: list[RecipePath] = []
@@ -95,6 +96,7 @@ class EvaluateSettings(Settings):
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
     gallery: int = Field(12, ge=0)
     audit: bool = True
+    bags: bool = False
     probe: ProbeSettings = ProbeSettings()
     slides: SlideSettings = SlideSettings()
     survival: SurvivalSettings = SurvivalSettings()
