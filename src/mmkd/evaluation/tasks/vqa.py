@@ -85,11 +85,12 @@ def _predict(subject: Subject) -> Predicted:
     truth = [normal_answer(question_of(sample).answer) for sample in test]
     vocabulary = _vocabulary(subject)
     guesses, note = _guesses(subject, test, vocabulary)
+    known = set(vocabulary)
     columns: dict[str, Array] = {
         "answer": np.array(truth, np.object_),
         "guess": np.array([vocabulary[place] for place in guesses[CORRECT]], np.object_),
         CLOSED: np.array([question_of(sample).closed for sample in test]),
-        KNOWN: np.array([answer in set(vocabulary) for answer in truth]),
+        KNOWN: np.array([answer in known for answer in truth]),
     }
     for name, place_N in guesses.items():
         columns[name] = place_N == np.array(places_of(truth, vocabulary))
