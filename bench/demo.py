@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmkd.evaluation.results import read_comparisons, read_results
+from mmkd.evaluation.results import ALL, read_comparisons, read_results
 from mmkd.progress import say
 from mmkd.stage import read_manifest, versions, write_json
 
@@ -37,7 +37,7 @@ def figures(seed: int, out: Path, seconds: float) -> dict[str, Any]:
     mean = {
         row.model: 100 * row.value
         for row in read_results(evaluation)
-        if row.task == "zero_shot" and row.metric == "accuracy" and row.modality == "mean"
+        if row.task == "zero_shot" and row.metric == "accuracy" and row.modality == "mean" and row.subset == ALL
     }
     teachers = [spec["name"] for spec in read_manifest(evaluation)["settings"]["models"] if spec["name"] in mean]
     teachers = [name for name in teachers if name not in ("stage1", "student", *RIVALS)]
@@ -47,7 +47,7 @@ def figures(seed: int, out: Path, seconds: float) -> dict[str, Any]:
     intervals = {
         row.rival: [row.difference, row.low, row.high]
         for row in read_comparisons(evaluation)
-        if row.task == "zero_shot" and row.metric == "accuracy" and row.modality == "mean"
+        if row.task == "zero_shot" and row.metric == "accuracy" and row.modality == "mean" and row.subset == ALL
     }
     checks = {
         "student at least 95 % of the best teacher of each modality": mean["student"] >= 0.95 * mean["best_teacher"],
