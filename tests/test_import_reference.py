@@ -94,8 +94,8 @@ def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_
     from mmkd.student.build import build_student
     from mmkd.student.settings import StudentSettings
     from mmkd.training.distill import Inputs, distill
+    from mmkd.training.distill_settings import DistillSettings
     from mmkd.training.metrics_log import read_metrics
-    from mmkd.training.settings import DistillSettings
 
     corpus = imported / "corpus"
     write_tokenizer(tmp_path / "bert", Corpus(corpus).column("caption"), vocab_size=30522, lowercase=True)

@@ -5,7 +5,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 PATIENCE = datetime.timedelta(days=7)  # ranks wait for the slowest; torchrun ends them all when one fails
@@ -37,6 +40,16 @@ class World:
         held = [value]
         distributed.broadcast_object_list(held, src=0)
         return held[0]
+
+    def sum(self, value: "Tensor") -> "Tensor":
+        """The sum over all processes, on each; no gradient goes through it."""
+        if self.size == 1:
+            return value
+        from torch import distributed
+
+        total = value.detach().clone()
+        distributed.all_reduce(total)
+        return total
 
     def wait(self) -> None:
         """Go on when every process has come here."""

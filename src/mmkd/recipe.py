@@ -17,7 +17,8 @@ from mmkd.interpolate import expand
 from mmkd.settings import Machine, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.settings import ExtractSettings, TeacherSpec
-from mmkd.training.settings import DistillSettings, PretrainSettings
+from mmkd.training.distill_settings import DistillSettings
+from mmkd.training.settings import PretrainSettings
 from mmkd.validation import parse, read_toml
 
 RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")

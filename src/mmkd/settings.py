@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, ValidationInfo
 
 
 class Settings(BaseModel):
@@ -35,9 +35,19 @@ class Machine(Settings):
     device: "auto" takes a GPU where there is one. workers: processes that decode images (0: none).
     threads: of torch in the main process (0: torch decides). decoded_cache_mb: images of a training corpus are kept
     decoded when all of them fit into this; otherwise they are decoded again at each step.
+
+    Of training, up to rounding: micro_batch pairs go through the student at once (0: all of a process's), the loss is
+    still that of the whole batch (GradCache, arXiv 2101.06983). grad_checkpointing: activations are computed again
+    instead of kept. compile: `torch.compile` the towers. sharding: `ddp` copies the student to every process, `fsdp`
+    shares its weights out. track: other places that get the metrics, which are always in metrics.jsonl.
     """
 
     device: str = "auto"
     workers: int = 2
     threads: int = 0
     decoded_cache_mb: int = 1024
+    micro_batch: NonNegativeInt = 0
+    grad_checkpointing: bool = False
+    compile: bool = False
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    track: list[Literal["tensorboard", "wandb"]] = []

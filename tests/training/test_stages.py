@@ -20,9 +20,10 @@ from mmkd.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
 from mmkd.training import loop
 from mmkd.training.distill import Inputs, distill
+from mmkd.training.distill_settings import DistillSettings, MmkdSettings
 from mmkd.training.metrics_log import read_metrics
 from mmkd.training.pretrain import pretrain
-from mmkd.training.settings import AugmentSettings, DistillSettings, MmkdSettings, PretrainSettings
+from mmkd.training.settings import AugmentSettings, PretrainSettings
 from tiny import MACHINE
 
 WEIGHTS = "open_clip_model.safetensors"

@@ -19,8 +19,8 @@ from mmkd.open_clip_folder import OpenClipModel
 from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.stage import atomic_file
-from mmkd.training.objectives import TeacherBatch
 from mmkd.training.order import batch_at
+from mmkd.training.view import TeacherBatch
 
 TOKENS = "tokens.npz"
 TOKENISE_AT_ONCE = 4096
@@ -99,11 +99,11 @@ def tokenise(corpus: Corpus, rows: np.ndarray, tokenizer: Callable[[list[str]], 
 
 @dataclass(frozen=True)
 class TeacherTargets:
-    """Features of K teachers with each training pair's trust (N, K) and availability (N, K)."""
+    """Features of T teachers with each training pair's trust (N, T) and availability (N, T)."""
 
     features: list[TeacherFeatures]
-    weight_NK: np.ndarray
-    available_NK: np.ndarray
+    weight_NT: np.ndarray
+    available_NT: np.ndarray
 
     def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
         """The teachers' side of a batch; a teacher that failed on a pair gets weight 0 there."""
@@ -113,9 +113,9 @@ class TeacherTargets:
             image.append(torch.from_numpy(image_BD.astype(np.float32)))
             text.append(torch.from_numpy(text_BD.astype(np.float32)))
             valid.append(torch.from_numpy(valid_B))
-        valid_BK = torch.stack(valid, dim=1)
-        weight_BK = torch.from_numpy(self.weight_NK[position_B]) * valid_BK
-        return TeacherBatch(image, text, weight_BK, torch.from_numpy(self.available_NK[position_B]))
+        valid_BT = torch.stack(valid, dim=1)
+        weight_BT = torch.from_numpy(self.weight_NT[position_B]) * valid_BT
+        return TeacherBatch(image, text, weight_BT, torch.from_numpy(self.available_NT[position_B]))
 
 
 class StepBatches(Dataset[PairBatch]):

@@ -19,10 +19,13 @@ from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.settings import Machine
 from mmkd.stage import atomic_file
 from mmkd.training.batches import TeacherTargets
-from mmkd.training.objectives import Affinity, Contrastive, Mmkd, TeacherShape
+from mmkd.training.distill_settings import DistillSettings
+from mmkd.training.objectives.affinity import Affinity
+from mmkd.training.objectives.contrastive import Contrastive
+from mmkd.training.objectives.mmkd import Mmkd
+from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.order import batch_at, steps_per_epoch
 from mmkd.training.pretrain import train
-from mmkd.training.settings import DistillSettings
 
 PROJECTIONS = "projections.safetensors"
 AUTOENCODER_BATCH = 256
@@ -53,7 +56,7 @@ def distill(
     targets = _targets(settings, corpus, features, calibration, seed)
     objective: Affinity | Mmkd
     if settings.objective == "affinity":
-        objective = Affinity(settings, model.dim, [_shape(calibration, k) for k in range(len(features))])
+        objective = Affinity(settings, model.dim, [_shape(calibration, t) for t in range(len(features))])
         _init_heads(objective, seed)
     else:
         objective = Mmkd(settings, _projections(settings, model.dim, corpus, features, folder, seed))
@@ -73,25 +76,25 @@ def _targets(
     settings: DistillSettings, corpus: Corpus, features: list[TeacherFeatures], calibration: Calibration, seed: int
 ) -> TeacherTargets:
     rows = corpus.rows("train")
-    weight_NK = weighted(calibration.weights(corpus.modalities[rows]), settings.weighting)
-    available_NK = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
+    weight_NT = weighted(calibration.weights(corpus.modalities[rows]), settings.weighting)
+    available_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
     if settings.objective == "mmkd":
-        available_NK = _gate(settings, rows, features, available_NK, seed)
-    return TeacherTargets(features, weight_NK, available_NK)
+        available_NT = _gate(settings, rows, features, available_NT, seed)
+    return TeacherTargets(features, weight_NT, available_NT)
 
 
-def weighted(soft_NK: np.ndarray, weighting: str) -> np.ndarray:
-    """The weights a recipe asks for, from the calibrated ones (N, K)."""
+def weighted(soft_NT: np.ndarray, weighting: str) -> np.ndarray:
+    """The weights a recipe asks for, from the calibrated ones (N, T)."""
     if weighting == "everyone":
-        return np.ones_like(soft_NK)
+        return np.ones_like(soft_NT)
     if weighting == "best":
-        best_N1 = soft_NK.max(axis=1, keepdims=True)
-        return np.asarray((soft_NK == best_N1) & (best_N1 > 0), dtype=np.float32)
-    return np.asarray(soft_NK)
+        best_N1 = soft_NT.max(axis=1, keepdims=True)
+        return np.asarray((soft_NT == best_N1) & (best_N1 > 0), dtype=np.float32)
+    return np.asarray(soft_NT)
 
 
 def _gate(
-    settings: DistillSettings, rows: np.ndarray, features: list[TeacherFeatures], valid_NK: np.ndarray, seed: int
+    settings: DistillSettings, rows: np.ndarray, features: list[TeacherFeatures], valid_NT: np.ndarray, seed: int
 ) -> np.ndarray:
     """Which teachers a pair may draw; a pair that no teacher passes may draw any that has features for it."""
     generator = np.random.default_rng([seed, 3])
@@ -100,15 +103,15 @@ def _gate(
     for teacher in features:
         image_ND, text_ND, _ = teacher.take(rows)
         passed.append(rank_gate(image_ND, text_ND, gate.gate_rivals, gate.gate_top, generator))
-    passed_NK = np.stack(passed, axis=1) & valid_NK
-    available_NK = np.where(passed_NK.any(axis=1, keepdims=True), passed_NK, valid_NK)
-    if not available_NK.any(axis=1).all():
+    passed_NT = np.stack(passed, axis=1) & valid_NT
+    available_NT = np.where(passed_NT.any(axis=1, keepdims=True), passed_NT, valid_NT)
+    if not available_NT.any(axis=1).all():
         raise DataError("some pairs have features of no teacher at all; extract them again before objective 'mmkd'")
-    return np.asarray(available_NK)
+    return np.asarray(available_NT)
 
 
-def _shape(calibration: Calibration, k: int) -> TeacherShape:
-    teacher = calibration.teachers[k]
+def _shape(calibration: Calibration, t: int) -> TeacherShape:
+    teacher = calibration.teachers[t]
     image_mean, text_mean = (torch.from_numpy(mean).float() for mean in (teacher.image_mean, teacher.text_mean))
     return TeacherShape(
         teacher.dim, teacher.scale, teacher.image_dispersion, teacher.text_dispersion, image_mean, text_mean

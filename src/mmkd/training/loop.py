@@ -19,9 +19,9 @@ from mmkd.training.augment import augment, normalise
 from mmkd.training.batches import PairBatch, StepBatches, loader
 from mmkd.training.checkpoint import Trained, restore_newest, save_checkpoint
 from mmkd.training.metrics_log import MetricsLog
-from mmkd.training.objectives import Embedded, TeacherBatch
 from mmkd.training.order import step_generator, steps_per_epoch
 from mmkd.training.settings import TrainSettings
+from mmkd.training.view import Embedded, TeacherBatch, view_alone
 
 AUGMENT, OBJECTIVE, DROPOUT = 1, 2, 3  # purposes of a step's random numbers
 MAX_LOG_SCALE = math.log(100.0)  # as CLIP does, so that logits stay finite
@@ -117,7 +117,9 @@ def _forward(run: Fit, batch: PairBatch, step: int) -> dict[str, Tensor]:
     alone_BB = torch.eye(len(caption_B), dtype=torch.bool, device=device)
     positive_BB = caption_B[:, None] == caption_B[None, :] if settings.joint_positives else alone_BB
     teachers = _to_device(batch.teachers, device)
-    found: dict[str, Tensor] = run.objective(student, positive_BB, teachers, step_generator(run.seed, step, OBJECTIVE))
+    found: dict[str, Tensor] = run.objective(
+        view_alone(student, positive_BB, teachers, step_generator(run.seed, step, OBJECTIVE))
+    )
     return found
 
 
@@ -125,7 +127,7 @@ def _to_device(batch: TeacherBatch | None, device: torch.device) -> TeacherBatch
     if batch is None:
         return None
     image, text = ([side.to(device, non_blocking=True) for side in both] for both in (batch.image, batch.text))
-    return TeacherBatch(image, text, batch.weight_BK.to(device), batch.available_BK.to(device))
+    return TeacherBatch(image, text, batch.weight_BT.to(device), batch.available_BT.to(device))
 
 
 def _stop(run: Fit, batch: PairBatch, step: int, losses: dict[str, Tensor]) -> None:

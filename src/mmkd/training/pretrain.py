@@ -11,7 +11,7 @@ from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.training.batches import TOKENS, PairImages, StepBatches, TeacherTargets, tokenise
 from mmkd.training.loop import Fit, fit
-from mmkd.training.objectives import Contrastive
+from mmkd.training.objectives.contrastive import Contrastive
 from mmkd.training.settings import PretrainSettings, TrainSettings
 
 

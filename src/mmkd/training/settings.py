@@ -1,8 +1,8 @@
-"""The recipe sections of both training stages."""
+"""What both training stages share, and the recipe section of stage 1."""
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.settings import Settings
 
@@ -23,8 +23,19 @@ class AugmentSettings(Settings):
 class TrainSettings(Settings):
     """What both stages share. Steps: epochs x floor(pairs / batch_size). betas, eps: of AdamW.
 
-    precision: `bf16` runs the student under autocast. joint_positives: pairs with equal captions are positives of one
-    another in the contrastive loss instead of negatives. checkpoint_every, log_every: steps.
+    batch_size: pairs of a step, over all processes. precision: `bf16` runs the student under autocast.
+    joint_positives: pairs with equal captions or images are positives of one another in the contrastive loss instead of
+    negatives. pairwise: `softmax` is InfoNCE, `sigmoid` SigLIP's loss. balance: 0 draws every pair once an epoch, 1
+    makes every cluster (or modality) equally frequent, between them the frequency is its size to the power 1 - balance.
+    text_buckets: captions of a batch go through the text tower in so many groups of similar length, each padded to its
+    own longest; it changes no batch.
+
+    checkpoint_every, log_every: steps. keep_last: checkpoints kept beside the best one. validate_every: steps between
+    validations (0: none), on the split `val`: how high the student ranks a pair's own caption among captions of the
+    same modality. select: which weights the stage publishes, the `last` or the `best` validated ones. ema: decay of an
+    average of the weights, which is what is validated and published (0: none). wise_ft: share of the trained weights in
+    their mean with those the stage began with (1: only the trained ones; WiSE-FT, arXiv 2109.01903).
+    on_nonfinite: `stop` at a step whose loss or gradient is not finite, or `skip` it, at most max_skipped times.
     """
 
     epochs: PositiveInt = 20
@@ -37,44 +48,26 @@ class TrainSettings(Settings):
     grad_clip: PositiveFloat = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     joint_positives: bool = True
+    pairwise: Literal["softmax", "sigmoid"] = "softmax"
+    balance: float = Field(0.0, ge=0.0, le=1.0)
+    text_buckets: PositiveInt = 1
     augment: AugmentSettings = AugmentSettings()
     checkpoint_every: PositiveInt = 500
+    keep_last: PositiveInt = 2
     log_every: PositiveInt = 20
+    validate_every: NonNegativeInt = 0
+    select: Literal["last", "best"] = "last"
+    ema: float = Field(0.0, ge=0.0, lt=1.0)
+    wise_ft: float = Field(1.0, gt=0.0, le=1.0)
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    max_skipped: NonNegativeInt = 10
+
+    @model_validator(mode="after")
+    def _best_of_something(self) -> "TrainSettings":
+        if self.select == "best" and not self.validate_every:
+            raise ValueError('select = "best" needs validate_every: without a validation there is no best')
+        return self
 
 
 class PretrainSettings(TrainSettings):
     """The recipe section `[pretrain]`: stage 1, contrastive."""
-
-
-class MmkdSettings(Settings):
-    """The reference recipe as its public code has it; see `mmkd.training.objectives.Mmkd`.
-
-    projection: how a teacher's features reach the student's dimension. fd: weight of the two MSE terms. scale: of the
-    interactive term; the public code passes log(1 / .07) where exp of it was meant, and never trains it.
-    gate_rivals, gate_top: which teachers a sample has (`rank_gate`); top 1 admits every teacher.
-    """
-
-    projection: Literal["autoencoder", "linear"] = "autoencoder"
-    autoencoder_epochs: PositiveInt = 5
-    fd: NonNegativeFloat = 50.0
-    icl: NonNegativeFloat = 1.0
-    scale: PositiveFloat = 2.6593
-    gate_rivals: PositiveInt = 64
-    gate_top: float = Field(0.25, gt=0.0, le=1.0)
-
-
-class DistillSettings(TrainSettings):
-    """The recipe section `[distill]`: stage 2.
-
-    objective: `affinity` (ours), `contrastive` (stage 1 continued) or `mmkd` (the reference recipe). contrastive: share
-    of the contrastive term, the affinity has the rest. heads: weight of the per-teacher heads, 0 for none. min_weight:
-    teachers with less weight on a pair leave it alone. weighting: `soft` as calibrated, `best` only the best teacher of
-    each modality, `everyone` the same weight for all.
-    """
-
-    objective: Literal["affinity", "contrastive", "mmkd"] = "affinity"
-    contrastive: float = Field(0.0, ge=0.0, le=1.0)
-    heads: NonNegativeFloat = 0.0
-    min_weight: float = Field(0.05, ge=0.0, lt=1.0)
-    weighting: Literal["soft", "best", "everyone"] = "soft"
-    mmkd: MmkdSettings = MmkdSettings()

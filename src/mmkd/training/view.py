@@ -1,0 +1,73 @@
+"""What an objective sees of a step: this process's pairs, and those of all processes as keys.
+
+Letters: B pairs of this process, K pairs of all processes (the whole contrastive batch; K = B alone), D student
+dimension, D_t dimension of teacher t, T teachers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmkd.distributed import ALONE, World
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The student's view of some pairs: unit vectors and exp(logit_scale)."""
+
+    image_BD: Tensor
+    text_BD: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class TeacherBatch:
+    """The teachers' view of them. image, text: one float32 (B, D_t) a teacher, unit rows, zeros where missing.
+
+    weight_BT: calibrated trust, 0 where missing. available_BT: which teachers the reference recipe may draw.
+    """
+
+    image: list[Tensor]
+    text: list[Tensor]
+    weight_BT: Tensor
+    available_BT: Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """A step's batch. `own` and `teachers` are this process's pairs, `keys` and `teacher_keys` those of all processes.
+
+    keys carries gradients back to the process that embedded each row. Own pair b is key offset + b.
+    positive_BK: which keys are positives of an own pair (at least its own). caption_B: how far each own pair's caption
+    is believed, 0..1; it scales the pair's contrastive term. generator: the same on every process.
+    """
+
+    own: Embedded
+    keys: Embedded
+    positive_BK: Tensor
+    caption_B: Tensor
+    teachers: TeacherBatch | None
+    teacher_keys: TeacherBatch | None
+    generator: torch.Generator
+    offset: int = 0
+    world: World = ALONE
+
+    def mean(self, total: Tensor, norm: Tensor | float) -> Tensor:
+        """Sum of `total` over all processes, divided by the sum of `norm`; both are this process's part.
+
+        The value is this process's share, times their number: averaged over processes, as DDP averages gradients, it
+        is the loss of the whole batch. 0, with a gradient of 0, where the norm of all is 0.
+        """
+        norm = self.world.sum(torch.as_tensor(norm, dtype=total.dtype, device=total.device).detach())
+        return total * self.world.size / norm.clamp(min=1e-6)
+
+    def row_mean(self, value_B: Tensor) -> Tensor:
+        """Mean of a value of each pair over the pairs of all processes."""
+        return self.mean(value_B.sum(), float(len(value_B)))
+
+
+def view_alone(own: Embedded, positive_BB: Tensor, teachers: TeacherBatch | None, generator: torch.Generator) -> View:
+    """The view of a single process whose captions are all believed."""
+    believed_B = torch.ones(len(positive_BB), device=positive_BB.device)
+    return View(own, own, positive_BB, believed_B, teachers, teachers, generator)
