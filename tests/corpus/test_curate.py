@@ -24,7 +24,7 @@ from corpus_samples import (
 
 from mmkd.corpus.assemble import _resized
 from mmkd.corpus.curate import fingerprints
-from mmkd.corpus.schema import COLUMNS
+from mmkd.corpus.schema import COLUMNS, NEUTRAL, caption_group
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.splits import split_of
 from mmkd.errors import ConfigError, DataError
@@ -60,6 +60,8 @@ def test_a_pair_arrives_with_all_its_columns(tmp_path: Path) -> None:
         "width": 60,
         "height": 40,
         "sha256": hashlib.sha256(image).hexdigest(),
+        **NEUTRAL,
+        "caption_group": caption_group("a CYST <  3 cm."),
     }
 
 

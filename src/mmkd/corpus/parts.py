@@ -18,6 +18,7 @@ from mmkd.arrow_folder import write_shard
 from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.images import stored_image
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, as_text
+from mmkd.corpus.schema import caption_group
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.taxonomy import canonical_modality
 from mmkd.processes import worker_pool
@@ -28,9 +29,11 @@ MAX_CAPTION = 10_000  # characters; longer ones are articles, and the cleaning r
 MAX_DETAIL = 300
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
+_SAID = ("modality_evidence", "labels", "caption_mention", "language", "panel")
 PAIRS = pa.schema(
-    [(name, pa.string()) for name in _TEXT]
+    [(name, pa.string()) for name in (*_TEXT, *_SAID)]
     + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
+    + [("modality_confidence", pa.float32()), ("caption_group", pa.uint64())]
 )
 REJECTED = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
@@ -115,6 +118,13 @@ def _checked_row(record: Record, settings: CurateSettings) -> dict[str, Any]:
     text = {name: as_text(getattr(record, name)) for name in ("id", "source", "licence", "group", "where")}
     image = stored_image(record.image, settings.min_side, settings.max_side, settings.max_pixels)
     return text | {
+        "modality_evidence": "",
+        "modality_confidence": 0.0,
+        "labels": "; ".join(as_text(label) for label in record.labels),
+        "caption_mention": clean_caption(as_text(record.mention)[:MAX_CAPTION]),
+        "language": "",
+        "panel": "",
+        "caption_group": caption_group(caption),
         "image": image.data,
         "caption": caption,
         "caption_original": original,

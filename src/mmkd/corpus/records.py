@@ -40,7 +40,9 @@ class BadRecordError(Exception):
 class Record:
     """A pair as its source spells it: the caption uncleaned (bytes where the source stores bytes), the image undecoded.
 
-    where: the file and the place in it (`pairs.csv:12`; rows are counted from 0), for messages.
+    where: the file and the place in it (`pairs.csv:12`; rows are counted from 0), for messages. modality: what the
+    source says, "" where it does not; where `labels` alone say it, what they say. labels: the source's own, the most
+    specific first. mention: what the article's text says of the figure.
     """
 
     id: str
@@ -51,6 +53,8 @@ class Record:
     licence: str
     source: str
     where: str
+    labels: tuple[str, ...] = ()
+    mention: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The corpus on disk: one row per image-caption pair, in a folder that `datasets.load_from_disk` opens."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,36 @@ COLUMNS = (
     "height",
     "sha256",
     "phash",
+    "modality_evidence",
+    "modality_confidence",
+    "labels",
+    "caption_mention",
+    "language",
+    "panel",
+    "caption_group",
 )
+NEUTRAL: dict[str, str | float] = {
+    "modality_evidence": "",
+    "modality_confidence": 0.0,
+    "labels": "",
+    "caption_mention": "",
+    "language": "",
+    "panel": "",
+}
+"""Columns that older corpora lack, and what they then read as; `caption_group` is worked out from the captions.
+
+modality_evidence: which of source, label, caption, image gave the modality, joined by "+", with "!" before one that
+disagrees. modality_confidence: 0..1. labels: the source's own, "; " between. caption_mention: what the text says of the
+figure, a second caption. language: ISO 639-1. panel: "a", "b", ... cut out of a compound figure, "whole" for one kept
+in one piece.
+"""
+_LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32(), "caption_group": pa.uint64()}
+
+
+def caption_group(caption: str) -> int:
+    """64-bit number of a caption: equal for captions that differ in case, white space and the final full stop alone."""
+    plain = " ".join(caption.casefold().split()).rstrip(" .")
+    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
 
 
 def corpus_features() -> "Features":
@@ -38,9 +68,9 @@ def corpus_features() -> "Features":
     from datasets import Features, Image, Value
 
     text = {name: Value("string") for name in COLUMNS}
-    return Features(
-        text | {"image": Image(), "width": Value("int32"), "height": Value("int32"), "phash": Value("uint64")}
-    )
+    numbers = {"width": "int32", "height": "int32", "phash": "uint64", "caption_group": "uint64"}
+    numbers["modality_confidence"] = "float32"
+    return Features(text | {"image": Image()} | {name: Value(kind) for name, kind in numbers.items()})
 
 
 class Corpus:
@@ -53,7 +83,7 @@ class Corpus:
         self.folder = folder
         self.digest = digest_of(folder)
         self.table: Dataset = open_folder(folder)
-        missing = set(COLUMNS) - set(self.table.column_names)
+        missing = set(COLUMNS) - {*self.table.column_names, *NEUTRAL, "caption_group"}
         if missing:
             raise DataError(f"{folder}: the corpus lacks the columns {sorted(missing)}; curate it again")
 
@@ -61,9 +91,10 @@ class Corpus:
         return int(self.table.num_rows)
 
     def column(self, name: str) -> list[str]:
-        """A whole column of the metadata, in row order."""
-        values: list[str] = self.table.data.column(name).to_pylist()
-        return values
+        """A whole column of the metadata, in row order; neutral values where an older corpus lacks it."""
+        lacking = name not in self.table.column_names
+        values: list[str] = self.table.data.column("caption" if lacking else name).to_pylist()
+        return _worked_out(name, values) if lacking else values
 
     @cached_property
     def modalities(self) -> np.ndarray:
@@ -78,8 +109,11 @@ class Corpus:
         return found
 
     def take(self, rows: Sequence[int] | np.ndarray) -> pa.Table:
-        """The given rows, in the given order."""
+        """The given rows, in the given order, with all COLUMNS."""
         table: pa.Table = self.table[np.asarray(rows)]
+        for name in [name for name in COLUMNS if name not in table.column_names]:
+            kind = _LATER[name]
+            table = table.append_column(name, pa.array(_worked_out(name, table.column("caption").to_pylist()), kind))
         return table
 
     def images(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
@@ -87,3 +121,10 @@ class Corpus:
         column = self.take(rows).column("image").combine_chunks()
         values: list[bytes] = column.field("bytes").to_pylist()
         return values
+
+
+def _worked_out(name: str, captions: list[str]) -> list[Any]:
+    """The values of a column that an older corpus lacks, a caption a row."""
+    return (
+        [caption_group(caption) for caption in captions] if name == "caption_group" else [NEUTRAL[name]] * len(captions)
+    )
