@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
-from mmkd.features.store import TeacherFeatures
 from mmkd.image_transform import from_compose
 from mmkd.open_clip_folder import OpenClipModel
 from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.stage import atomic_file
 from mmkd.training.order import batch_at
+from mmkd.training.teacher_targets import TeacherTargets
 from mmkd.training.view import TeacherBatch
 
 TOKENS = "tokens.npz"
@@ -95,27 +95,6 @@ def tokenise(corpus: Corpus, rows: np.ndarray, tokenizer: Callable[[list[str]], 
             np.savez(stream, token_UL=np.concatenate(parts), of_pair_N=of_pair_N)
     with np.load(path) as saved:
         return Captions(saved["token_UL"], saved["of_pair_N"])
-
-
-@dataclass(frozen=True)
-class TeacherTargets:
-    """Features of T teachers with each training pair's trust (N, T) and availability (N, T)."""
-
-    features: list[TeacherFeatures]
-    weight_NT: np.ndarray
-    available_NT: np.ndarray
-
-    def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
-        """The teachers' side of a batch; a teacher that failed on a pair gets weight 0 there."""
-        image, text, valid = [], [], []
-        for features in self.features:
-            image_BD, text_BD, valid_B = features.take(row_B)
-            image.append(torch.from_numpy(image_BD.astype(np.float32)))
-            text.append(torch.from_numpy(text_BD.astype(np.float32)))
-            valid.append(torch.from_numpy(valid_B))
-        valid_BT = torch.stack(valid, dim=1)
-        weight_BT = torch.from_numpy(self.weight_NT[position_B]) * valid_BT
-        return TeacherBatch(image, text, weight_BT, torch.from_numpy(self.available_NT[position_B]))
 
 
 class StepBatches(Dataset[PairBatch]):

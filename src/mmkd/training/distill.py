@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -12,13 +11,11 @@ from torch import Tensor, nn
 from mmkd import open_clip_folder
 from mmkd.calibrate.calibration import Calibration, load_calibration
 from mmkd.calibrate.projections import linear_projections, train_autoencoder
-from mmkd.calibrate.reliability import rank_gate
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.settings import Machine
 from mmkd.stage import atomic_file
-from mmkd.training.batches import TeacherTargets
 from mmkd.training.distill_settings import DistillSettings
 from mmkd.training.objectives.affinity import Affinity
 from mmkd.training.objectives.contrastive import Contrastive
@@ -26,6 +23,7 @@ from mmkd.training.objectives.mmkd import Mmkd
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.order import batch_at, steps_per_epoch
 from mmkd.training.pretrain import train
+from mmkd.training.teacher_targets import teacher_targets
 
 PROJECTIONS = "projections.safetensors"
 AUTOENCODER_BATCH = 256
@@ -53,7 +51,7 @@ def distill(
     features = open_features(inputs.features, corpus, inputs.teachers)
     calibration = load_calibration(inputs.calibration)
     _check_teachers(inputs, calibration)
-    targets = _targets(settings, corpus, features, calibration, seed)
+    targets = teacher_targets(settings, corpus, corpus.rows("train"), features, calibration, seed)
     objective: Affinity | Mmkd
     if settings.objective == "affinity":
         objective = Affinity(settings, model.dim, [_shape(calibration, t) for t in range(len(features))])
@@ -70,44 +68,6 @@ def _check_teachers(inputs: Inputs, calibration: Calibration) -> None:
             f"the teachers are {', '.join(inputs.teachers)}, but {inputs.calibration} was made from "
             f"{', '.join(calibrated)}; run 'mmkd calibrate' again"
         )
-
-
-def _targets(
-    settings: DistillSettings, corpus: Corpus, features: list[TeacherFeatures], calibration: Calibration, seed: int
-) -> TeacherTargets:
-    rows = corpus.rows("train")
-    weight_NT = weighted(calibration.weights(corpus.modalities[rows]), settings.weighting)
-    available_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
-    if settings.objective == "mmkd":
-        available_NT = _gate(settings, rows, features, available_NT, seed)
-    return TeacherTargets(features, weight_NT, available_NT)
-
-
-def weighted(soft_NT: np.ndarray, weighting: str) -> np.ndarray:
-    """The weights a recipe asks for, from the calibrated ones (N, T)."""
-    if weighting == "everyone":
-        return np.ones_like(soft_NT)
-    if weighting == "best":
-        best_N1 = soft_NT.max(axis=1, keepdims=True)
-        return np.asarray((soft_NT == best_N1) & (best_N1 > 0), dtype=np.float32)
-    return np.asarray(soft_NT)
-
-
-def _gate(
-    settings: DistillSettings, rows: np.ndarray, features: list[TeacherFeatures], valid_NT: np.ndarray, seed: int
-) -> np.ndarray:
-    """Which teachers a pair may draw; a pair that no teacher passes may draw any that has features for it."""
-    generator = np.random.default_rng([seed, 3])
-    gate = settings.mmkd
-    passed = []
-    for teacher in features:
-        image_ND, text_ND, _ = teacher.take(rows)
-        passed.append(rank_gate(image_ND, text_ND, gate.gate_rivals, gate.gate_top, generator))
-    passed_NT = np.stack(passed, axis=1) & valid_NT
-    available_NT = np.where(passed_NT.any(axis=1, keepdims=True), passed_NT, valid_NT)
-    if not available_NT.any(axis=1).all():
-        raise DataError("some pairs have features of no teacher at all; extract them again before objective 'mmkd'")
-    return np.asarray(available_NT)
 
 
 def _shape(calibration: Calibration, t: int) -> TeacherShape:
