@@ -19,7 +19,7 @@ from mmkd.student.settings import StudentSettings
 from mmkd.teachers.settings import ExtractSettings, TeacherSpec
 from mmkd.training.distill_settings import DistillSettings
 from mmkd.training.settings import PretrainSettings
-from mmkd.validation import parse, read_toml
+from mmkd.validation import nearest, parse, read_toml
 
 RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")
 
@@ -45,11 +45,13 @@ class Recipe(Settings):
     """The whole of a run, section by section in the order of the flow.
 
     Stages that a recipe has no section for (`phantom`, `specialists`, `rivals`) are left out. A rival is another
-    student from the same stage 1: its table holds only the keys in which it differs from `[distill]`.
+    student from the same stage 1: its table holds only the keys in which it differs from `[distill]`. leave_out: names
+    of teachers and specialists that this run does without.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=0, ge=0, lt=2**32)
+    leave_out: list[str] = []
     machine: Machine = Machine()
     phantom: PhantomSettings | None = None
     specialists: list[SpecialistSettings] = []
@@ -69,6 +71,10 @@ class Recipe(Settings):
         names = [teacher.name for teacher in self.teachers] + [one.name for one in self.specialists]
         if not names:
             raise ValueError("no teacher: give at least one [[teachers]] or [[specialists]]")
+        if strangers := sorted(set(self.leave_out) - set(names)):
+            raise ValueError(f"leave_out: no teacher {strangers[0]!r}; {nearest(strangers[0], names)}")
+        if not set(names) - set(self.leave_out):
+            raise ValueError("leave_out: no teacher is left; name fewer")
         taken = [*names, *self.rivals, *RESERVED]
         twice = sorted({name for name in taken if taken.count(name) > 1})
         if twice:
@@ -76,12 +82,12 @@ class Recipe(Settings):
         return self
 
 
-def load_recipe(path: Path, out: Path, changes: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
     """Read and check a recipe. `${out}` and environment variables are filled in; changes are `section.key=value`.
 
-    Raises ConfigError that lists every problem at once.
+    over: tables that are laid over the file's, key by key. Raises ConfigError that lists every problem at once.
     """
-    data = read_toml(path)
+    data = overlaid(read_toml(path), over or {})
     for change in changes:
         _apply(data, change)
     data = expand(data, {**os.environ, "out": str(out.resolve())})

@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +36,7 @@ class Stage:
 
     inputs: name -> digest. outputs: globs of the files whose bytes identify the result (logs with times are left out).
     keyed: every file in the folder says what it was made from, so `force` goes on from what is there, not from nothing.
+    link: where several runs share the folder, the place of this run's that leads to it.
     """
 
     kind: str
@@ -44,6 +45,12 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ("**/*",)
     keyed: bool = False
+    link: Path | None = None
+
+    def in_pool(self, pool: Path) -> "Stage":
+        """The same stage in a folder named by what it is made from, for all runs that need the same."""
+        told = json.dumps(self.made_from, sort_keys=True).encode()
+        return replace(self, folder=pool / f"{self.kind}-{hashlib.sha256(told).hexdigest()[:20]}", link=self.folder)
 
     @property
     def partial(self) -> Path:
@@ -60,15 +67,25 @@ def complete(stage: Stage, body: Callable[[Path], Mapping[str, int]], force: boo
     """Run `body` on the stage's partial folder and publish it, unless a finished one is there already.
 
     `body` returns the counts that go into the manifest; it must be able to go on from what it left there before.
-    Returns the manifest. Raises ConfigError when a folder made from other settings or inputs stands in the way.
+    Returns the manifest. Raises ConfigError when a folder made from other settings or inputs stands in the way. A stage
+    that is shared waits for a run that is just making it.
     """
-    with sole_owner(stage.folder):
-        if (found := begin(stage, force)) is not None:
-            say(f"{stage.kind}: {stage.folder} is complete, skipped")
-            return found
-        start = time.perf_counter()
-        counts = body(stage.partial)
-        return publish(stage, counts, time.perf_counter() - start)
+    if stage.link:
+        check_link(stage, force)
+    with sole_owner(stage.folder, wait=stage.link is not None):
+        found = _completed(stage, body, force)
+    if stage.link:
+        write_link(stage.link, stage.folder)
+    return found
+
+
+def _completed(stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool) -> dict[str, Any]:
+    if (found := begin(stage, force)) is not None:
+        say(f"{stage.kind}: {stage.folder} is complete, skipped")
+        return found
+    start = time.perf_counter()
+    counts = body(stage.partial)
+    return publish(stage, counts, time.perf_counter() - start)
 
 
 def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
@@ -152,16 +169,40 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when it is whole and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_of(path)
-    with draft.open("wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with draft.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:  # a full disk: give back what the draft took
+        draft.unlink(missing_ok=True)
+        raise
     draft.replace(path)
 
 
 def draft_of(path: Path) -> Path:
     """Where this process, and no other of any machine, writes a file before it gets its name."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+
+
+def check_link(stage: Stage, force: bool = False) -> None:
+    """Raise ConfigError where this run's link leads to a folder made from something else, unless `force`."""
+    if stage.link and (stage.link / MANIFEST).is_file() and not force:
+        _same(stage, read_manifest(stage.link), stage.link, force)
+
+
+def write_link(link: Path, folder: Path) -> None:
+    """Make `link` lead to `folder`, at once, whatever it led to before; relative, so that both can be moved together.
+
+    Raises ConfigError where something that is no link stands there.
+    """
+    if link.exists() and not link.is_symlink():
+        raise ConfigError(f"{link} is a folder of its own, not a link into a pool; choose another --out")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    draft = draft_of(link)
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(os.path.relpath(folder, link.parent))
+    draft.replace(link)
 
 
 def _same(stage: Stage, found: Mapping[str, Any], where: Path, force: bool) -> bool:
@@ -222,13 +263,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def sole_owner(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system gives back even after kill -9."""
+def sole_owner(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the folder's lock, which the system gives back even after kill -9. wait: for another process to be done."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock")
     with lock.open("w") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise ConfigError(f"another process is working on {folder}; wait for it or choose another --out") from None
         except OSError as error:  # some network file systems have no locks; files still appear whole or not at all

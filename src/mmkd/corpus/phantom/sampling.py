@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mmkd.corpus.phantom.look import PLAIN, Look, contradicted, modality_in
 from mmkd.corpus.phantom.primitives import Canvas
-from mmkd.corpus.phantom.table import Finding, Modality, modality_named
+from mmkd.corpus.phantom.table import Finding, Modality
 
 BLOCK = 12  # images whose patients are drawn together; no patient crosses a block
 LARGEST_PATIENT = 4
@@ -34,13 +35,15 @@ PROMPTS = ("{modality} showing {finding}", "{finding} on {modality}", "a {modali
 
 @dataclass(frozen=True)
 class World:
-    """What the images of one purpose are drawn from."""
+    """What images of one purpose are drawn from. swapped: modalities whose captions name a `contradicted` finding."""
 
     modalities: tuple[str, ...]
     seed: int
     purpose: str
     wrong_captions: float = 0.0
     size: int = 32
+    swapped: tuple[str, ...] = ()
+    look: Look = PLAIN
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,12 @@ def draw_sample(world: World, index: int) -> Sample:
     patient, modality = patient_of(world, index)
     rng = generator(world.seed, world.purpose, "image", index)
     finding = modality.findings[int(rng.integers(len(modality.findings)))]
-    pixels = draw_pixels(finding, world.size, rng, _anatomy(world.seed, world.purpose, patient))
+    pixels = draw_pixels(finding, world.size, rng, _anatomy(world.seed, world.purpose, patient), world.look.noise)
     named = finding
     if rng.random() < world.wrong_captions:
         named = modality.findings[int(rng.integers(len(modality.findings)))]
+    if modality.id in world.swapped:
+        named = contradicted(modality, named)
     return Sample(
         pixels=pixels,
         caption=word_caption(modality, named, rng),
@@ -81,13 +86,14 @@ def draw_sample(world: World, index: int) -> Sample:
 
 
 def draw_pixels(
-    finding: Finding, size: int, rng: np.random.Generator, anatomy: NDArray[np.float32]
+    finding: Finding, size: int, rng: np.random.Generator, anatomy: NDArray[np.float32], noisy: float = 1.0
 ) -> NDArray[np.uint8]:
-    """The finding as an RGB image, with the exposure, tint and noise of one acquisition."""
+    """The finding as an RGB image, with the exposure, tint and (times `noisy`) noise of one acquisition."""
     image = finding.draw(Canvas(size, rng, anatomy))
     gain = rng.uniform(0.8, 1.2) * rng.uniform(0.97, 1.03, 3)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    image = image * gain.astype(np.float32) + (np.float32(rng.uniform(0.02, 0.08)) * noise + rng.uniform(-0.05, 0.05))
+    grain = np.float32(noisy * rng.uniform(0.02, 0.08)) * noise
+    image = image * gain.astype(np.float32) + (grain + rng.uniform(-0.05, 0.05))
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
@@ -110,7 +116,7 @@ def patient_of(world: World, index: int) -> tuple[int, Modality]:
     block, place = divmod(index, BLOCK)
     sizes, modalities = _patients(world.modalities, world.seed, world.purpose, block)
     within = int(np.searchsorted(np.cumsum(sizes), place, side="right"))
-    return block * BLOCK + within, modality_named(modalities[within])
+    return block * BLOCK + within, modality_in(modalities[within], world.look)
 
 
 @lru_cache(maxsize=64)

@@ -1,32 +1,45 @@
 """The recipe section `[phantom]`: the embedded synthetic world that a run writes before it starts."""
 
-from pydantic import Field, PositiveInt
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mmkd.settings import Settings
 
 
 class PhantomPairs(Settings):
-    """One folder of pairs. wrong_captions: share whose caption names a random finding of the same modality."""
+    """One folder of pairs. wrong_captions: share whose caption names a random finding of the same modality.
+
+    swapped: modalities whose captions name another finding than they should, always the same one for each: a teacher
+    that is trained on them is sure and wrong there.
+    """
 
     modalities: list[str] = Field(min_length=1)
     count: PositiveInt
     wrong_captions: float = Field(default=0.0, ge=0.0, le=1.0)
+    swapped: list[str] = []
 
 
 class PhantomTokenizer(Settings):
-    """A WordPiece tokenizer trained on the world's captions."""
+    """A WordPiece tokenizer of the world's captions. pairs: the folders whose captions it is made from (all)."""
 
     vocab_size: PositiveInt = 400
     lowercase: bool = True
+    pairs: list[str] = []
 
 
 class PhantomSettings(Settings):
     """What the world holds: named folders of pairs, tokenizers, and held-out test sets for all modalities.
 
     size: pixels a side. per_class: test images a finding. retrieval: held-out pairs with right captions.
+    How hard it is: findings: `four` of each modality, or eight, `graded` by severity and with two at once. contrast:
+    how far findings stand out, 1 as drawn. noise: factor of the acquisition noise.
     """
 
     size: PositiveInt = 32
+    findings: Literal["four", "graded"] = "four"
+    contrast: PositiveFloat = 1.0
+    noise: NonNegativeFloat = 1.0
     pairs: dict[str, PhantomPairs]
     tokenizers: dict[str, PhantomTokenizer] = {}
     per_class: PositiveInt = 50

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from mmkd.corpus.phantom.look import Look
 from mmkd.corpus.phantom.settings import PhantomSettings
 from mmkd.corpus.phantom.tokenizer import write_tokenizer
 from mmkd.corpus.phantom.writers import slug, write_classification, write_pairs, write_retrieval
@@ -34,15 +35,20 @@ def write_world(settings: PhantomSettings, folder: Path, machine: Machine, seed:
                 job()
     except ValueError as error:
         raise ConfigError(f"[phantom]: {error}") from error
-    captions = [caption for name in settings.pairs for caption in _captions(folder / "pairs" / name)]
+    captions = {name: _captions(folder / "pairs" / name) for name in settings.pairs}
     for name, tokenizer in settings.tokenizers.items():
-        write_tokenizer(folder / "tokenizers" / name, captions, tokenizer.vocab_size, tokenizer.lowercase)
-    return {"pairs": len(captions), "test_sets": len(MODALITIES) + 1, "tokenizers": len(settings.tokenizers)}
+        if strangers := sorted(set(tokenizer.pairs) - set(captions)):
+            raise ConfigError(f"[phantom.tokenizers.{name}]: no pairs {strangers}; there are {', '.join(captions)}")
+        read = [caption for pairs in tokenizer.pairs or captions for caption in captions[pairs]]
+        write_tokenizer(folder / "tokenizers" / name, read, tokenizer.vocab_size, tokenizer.lowercase)
+    pairs = sum(len(found) for found in captions.values())
+    return {"pairs": pairs, "test_sets": len(MODALITIES) + 1, "tokenizers": len(settings.tokenizers)}
 
 
 def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callable[[], None]]:
     if RETRIEVAL in settings.pairs:
         raise ConfigError(f"[phantom.pairs.{RETRIEVAL}]: this name is the held-out set's; its images would be shared")
+    look = Look(settings.findings, settings.contrast, settings.noise)
     for name, pairs in settings.pairs.items():
         yield partial(
             write_pairs,
@@ -53,6 +59,8 @@ def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callab
             purpose=name,
             wrong_captions=pairs.wrong_captions,
             size=settings.size,
+            swapped=pairs.swapped,
+            look=look,
         )
     for modality in MODALITIES:
         yield partial(
@@ -62,6 +70,7 @@ def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callab
             per_class=settings.per_class,
             seed=seed,
             size=settings.size,
+            look=look,
         )
     yield partial(
         write_retrieval,
@@ -70,6 +79,7 @@ def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callab
         count=settings.retrieval,
         seed=seed,
         size=settings.size,
+        look=look,
     )
 
 
