@@ -1,0 +1,134 @@
+"""The taxonomy is one table; these are its laws."""
+
+import re
+from collections import Counter
+
+import pytest
+from corpus_samples import REALDATA, needs_realdata
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmkd.corpus.taxonomy import (
+    BY_NAME,
+    MODALITIES,
+    NONCLINICAL_LABELS,
+    OTHER,
+    TAXONOMY,
+    UNKNOWN,
+    UNSPECIFIC_LABELS,
+    Modality,
+    canonical_modality,
+    evaluated_modality,
+    fine_modality,
+    fine_modality_of_labels,
+    modality_of_labels,
+)
+from mmkd.evaluation.data.cards import catalogue_cards
+
+# the 23 labels of BIOMEDICA's "Clinical Imaging", light microscopy and immunohistochemistry
+CLINICAL = [
+    "x-ray radiography",
+    "optical coherence tomography",
+    "endoscopy",
+    "intraoral imaging",
+    "angiography",
+    "procedural image",
+    "skull",
+    "patient photo",
+    "functional magnetic resonance",
+    "magnetic resonance",
+    "eye",
+    "mammography",
+    "electrocardiography",
+    "clinical imaging",
+    "skin lesion",
+    "ultrasound",
+    "specimen",
+    "computerized tomography",
+    "laryngoscopy",
+    "teeth",
+    "intraoperative image",
+    "surgical procedure",
+    "brain",
+    "light microscopy",
+    "immunohistochemistry",
+]
+
+
+def test_there_are_twenty_six_and_the_nine_stand_first() -> None:
+    assert len(TAXONOMY) == len(BY_NAME) == 26
+    nine = "x-ray fundus histopathology endoscopy ct mri ultrasound dermatology oct"
+    assert tuple(nine.split()) == MODALITIES == tuple(entry.name for entry in TAXONOMY[:9])
+
+
+def test_no_name_means_two_modalities() -> None:
+    names = Counter(name for entry in TAXONOMY for name in {entry.name, *entry.synonyms, *entry.labels})
+    assert [name for name, times in names.items() if times > 1] == []
+    assert not {*NONCLINICAL_LABELS, *UNSPECIFIC_LABELS} & set(names)
+    assert not NONCLINICAL_LABELS & UNSPECIFIC_LABELS
+
+
+@pytest.mark.parametrize("entry", TAXONOMY, ids=lambda entry: entry.name)
+def test_every_entry_is_whole(entry: Modality) -> None:
+    assert entry.parent in ("", *MODALITIES)
+    assert not (entry.parent and entry.evaluated)
+    assert entry.words
+    for pattern in (*entry.words, *entry.marks, *entry.hints):
+        assert re.compile(pattern).match("") is None, "a pattern that matches nothing would match everywhere"
+    for name in (entry.name, *entry.synonyms, *entry.labels):
+        assert name == " ".join(name.lower().split())
+        assert fine_modality(name.upper().replace(" ", "_")) == entry.name
+
+
+@pytest.mark.parametrize("label", CLINICAL)
+def test_every_clinical_label_of_biomedica_has_its_place(label: str) -> None:
+    assert fine_modality(label) in BY_NAME or label in UNSPECIFIC_LABELS
+
+
+@given(st.text(max_size=30))
+def test_any_name_is_one_of_the_nine_or_other_or_unknown(name: str) -> None:
+    found = canonical_modality(name)
+    assert found in (*MODALITIES, OTHER, UNKNOWN)
+    assert canonical_modality(found) == found == evaluated_modality(fine_modality(name))
+    assert canonical_modality(f"  {name} ") == found
+
+
+@given(st.lists(st.sampled_from([*CLINICAL, "plot", "diagram", "nothing known"])))
+def test_labels_give_the_first_that_names_a_modality(labels: list[str]) -> None:
+    assert modality_of_labels(labels) in (*MODALITIES, OTHER, "")
+    fine = fine_modality_of_labels(labels)
+    assert (fine == "") == (not labels)
+    if fine in BY_NAME:
+        assert fine == next(fine_modality(label) for label in labels if fine_modality(label) in BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("name", "fine", "evaluated"),
+    [
+        ("Mammogram", "mammography", "x-ray"),
+        ("PET/CT", "nuclear imaging", "other"),
+        ("Computed_Tomography", "ct", "ct"),
+        ("angiography", "angiography", "other"),
+        ("immunohistochemistry", "immunohistochemistry", "histopathology"),
+        ("dermoscopy", "dermoscopy", "dermatology"),
+        ("plot", "other", "other"),
+        (None, "unknown", "unknown"),
+    ],
+)
+def test_names_worked_by_hand(name: str | None, fine: str, evaluated: str) -> None:
+    assert (fine_modality(name), canonical_modality(name)) == (fine, evaluated)
+
+
+def test_the_names_of_the_catalogue_are_known() -> None:
+    names = {card.modality for card in catalogue_cards().values()} - {"mixed"}
+    assert {name for name in names if canonical_modality(name) != name} == set()
+
+
+@needs_realdata
+def test_the_names_of_the_real_pairs_are_known() -> None:
+    import json
+
+    rows = [json.loads(line) for line in (REALDATA / "pairs/pairs.jsonl").read_text().splitlines()]
+    found = {row["modality"]: canonical_modality(row["modality"]) for row in rows}
+    assert sorted(found.values()) == sorted([*MODALITIES, OTHER])
+    assert found["Other"] == OTHER
