@@ -1,0 +1,41 @@
+"""How many records are left after each step of curation."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmkd.corpus.ledger.rows import rejected_batches
+from mmkd.corpus.ledger.steps import STEPS, step_of
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """rejected: (source, reason) -> records; kept: source -> records."""
+
+    rejected: Counter[tuple[str, str]]
+    kept: Counter[str]
+
+    @property
+    def read(self) -> int:
+        return self.rejected.total() + self.kept.total()
+
+    def steps(self) -> list[tuple[str, Counter[str], int]]:
+        """In order: the step, reason -> records that left there, and how many were left after it."""
+        left = self.read
+        found = []
+        for step in STEPS:
+            gone: Counter[str] = Counter()
+            for (_, reason), times in self.rejected.items():
+                gone[reason] += times * (step_of(reason) == step)
+            gone = +gone
+            left -= gone.total()
+            found.append((step, gone, left))
+        return found
+
+
+def funnel_of(folder: Path, kept: Counter[str]) -> Funnel:
+    """kept: source -> pairs of the corpus."""
+    rejected: Counter[tuple[str, str]] = Counter()
+    for batch in rejected_batches(folder):
+        rejected.update(zip(batch.column("source").to_pylist(), batch.column("reason").to_pylist(), strict=True))
+    return Funnel(rejected, kept)

@@ -1,0 +1,29 @@
+"""The steps of curation in their order, and the reasons for which a record leaves at each."""
+
+from mmkd.corpus.records import Reason
+
+KEPT = "kept"
+FILTERS = "filters"
+
+# in the order in which a record meets them; a reason that stands nowhere here is a filter's
+STEPS: dict[str, tuple[str, ...]] = {
+    "source": (
+        Reason.MISSING_FIELD,
+        Reason.MISSING_FILE,
+        Reason.OUTSIDE_FOLDER,
+        Reason.OVERSIZED_FILE,
+        Reason.DAMAGED_FILE,
+        Reason.UNREADABLE_ROW,
+        Reason.NOT_UTF8,
+    ),
+    "caption": (Reason.EMPTY_CAPTION, Reason.SHORT_CAPTION, Reason.LONG_CAPTION),
+    "image": (Reason.UNREADABLE_IMAGE, Reason.TRUNCATED_IMAGE, Reason.DECOMPRESSION_BOMB, Reason.TINY_IMAGE),
+    FILTERS: (),
+    "duplicates": (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR),
+}
+_STEP_OF = {str(reason): step for step, reasons in STEPS.items() for reason in reasons}
+
+
+def step_of(reason: str) -> str:
+    """The step at which a record with this reason left."""
+    return _STEP_OF.get(reason, FILTERS)
