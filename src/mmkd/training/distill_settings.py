@@ -36,6 +36,13 @@ class MmkdSettings(Settings):
     gate_rivals: PositiveInt = 64
     gate_top: float = Field(0.25, gt=0.0, le=1.0)
 
+    def mended(self) -> "MmkdSettings":
+        """The same recipe without its defects."""
+        return self.model_copy(update=dict.fromkeys(DEFECTS, True))
+
+
+DEFECTS = ("exp_scale", "train_scale", "normalise", "one_space", "shuffle", "gather_gradient")  # False is the defect
+
 
 class DistillSettings(TrainSettings):
     """The recipe section `[distill]`: stage 2.
@@ -45,9 +52,10 @@ class DistillSettings(TrainSettings):
     heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1 continued), `mmkd` (the
     reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive: share of the contrastive
     term, the main term has the rest. heads, interactive, relational: weights of these terms beside another main term.
+    `contrastive`, `mmkd` and `mmkd-fixed` have none of these terms beside them, and shares of their own.
 
-    head_loss: of the heads. targets: what is done to a teacher's vectors before heads see them. min_weight: teachers
-    with less weight on a pair leave it alone.
+    head_loss: of the heads. targets: what is done to a teacher's vectors before heads see them
+    (`mmkd.calibrate.targets`). min_weight: teachers with less weight on a pair leave it alone.
     weighting: `soft` as calibrated; `best` only the best teacher of each modality or cluster; `trusted` equal weights
     for all that calibration trusts; `everyone` equal weights for all; `per_sample` all that rank this pair's caption
     high; `confidence` soft, times the teacher's probability of the pair to the power `confidence`; `dropping` at each
@@ -72,3 +80,13 @@ class DistillSettings(TrainSettings):
     keep: float = Field(0.5, ge=0.0, le=1.0)
     caption_trust: NonNegativeFloat = 0.0
     mmkd: MmkdSettings = MmkdSettings()
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the reference recipe, as it is or mended: one drawn teacher a pair, behind a gate."""
+        return self.objective in ("mmkd", "mmkd-fixed")
+
+    @property
+    def reference(self) -> MmkdSettings:
+        """The reference recipe as this objective means it: mended under `mmkd-fixed`."""
+        return self.mmkd.mended() if self.objective == "mmkd-fixed" else self.mmkd

@@ -6,13 +6,31 @@ Letters: B pairs, K keys (the pairs of the whole batch), D dimension. Embeddings
 import torch.nn.functional as F
 from torch import Tensor
 
+MASKED = -1e4  # a logit that leaves no probability; finite, since 0 x infinity is no number
 
-def info_nce(query_BD: Tensor, key_KD: Tensor, scale: Tensor | float, positive_BK: Tensor) -> Tensor:
+
+def info_nce(
+    query_BD: Tensor, key_KD: Tensor, scale: Tensor | float, positive_BK: Tensor, key_K: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of each query against all keys (B,), its target spread evenly over its positives.
 
-    With one positive a query this is InfoNCE. `scale` multiplies the cosine: pass `logit_scale.exp()`, not its
-    logarithm. positive_BK: bool, at least one True in each row.
+    With one positive a query this is InfoNCE; with a teacher's vectors as keys, interactive contrastive learning.
+    `scale` multiplies the cosine: pass `logit_scale.exp()`, not its logarithm. positive_BK: bool. key_K: which keys
+    take part, all of them if None; a query without a positive among them costs 0.
     """
-    log_p_BK = F.log_softmax(scale * query_BD @ key_KD.T, dim=1)
-    target_BK = positive_BK / positive_BK.sum(dim=1, keepdim=True)
-    return -(target_BK * log_p_BK).sum(dim=1)
+    logits_BK = scale * query_BD @ key_KD.T
+    if key_K is not None:
+        logits_BK, positive_BK = logits_BK.masked_fill(~key_K, MASKED), positive_BK & key_K
+    target_BK = positive_BK / positive_BK.sum(dim=1, keepdim=True).clamp(min=1)
+    return -(target_BK * F.log_softmax(logits_BK, dim=1)).sum(dim=1)
+
+
+def sigmoid_pairs(
+    query_BD: Tensor, key_KD: Tensor, scale: Tensor | float, bias: Tensor | float, positive_BK: Tensor
+) -> Tensor:
+    """SigLIP, arXiv 2303.15343: each cell by itself is a pair or is none; the sum over a query's keys (B,).
+
+    `bias` is added to the logits: about minus the logarithm of the number of keys when training begins.
+    """
+    logits_BK = scale * query_BD @ key_KD.T + bias
+    return -F.logsigmoid(logits_BK.where(positive_BK, -logits_BK)).sum(dim=1)
