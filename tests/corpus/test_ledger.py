@@ -182,7 +182,7 @@ def test_what_is_no_corpus_says_so(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_small_whatever_the_shard(tmp_path: Path) -> None:
-    ids = pa.table({"id": [str(i) for i in range(3 * ROWS)]})
+    ids = pa.table({name: [str(i) for i in range(3 * ROWS)] for name in ("id", "caption")})
     write_shard(tmp_path / "data-00000-of-00001.arrow", ids.schema, [ids])
     sizes = [batch.num_rows for batch in corpus_batches(tmp_path, ["id", "language"])]
     assert sum(sizes) == 3 * ROWS

@@ -54,7 +54,7 @@ disagrees. modality_confidence: 0..1. labels: the source's own, "; " between. ca
 figure, a second caption. language: ISO 639-1. panel: "a", "b", ... cut out of a compound figure, "whole" for one kept
 in one piece.
 """
-_LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32(), "caption_group": pa.uint64()}
+LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32(), "caption_group": pa.uint64()}
 
 
 def caption_group(caption: str) -> int:
@@ -111,16 +111,21 @@ class Corpus:
     def take(self, rows: Sequence[int] | np.ndarray) -> pa.Table:
         """The given rows, in the given order, with all COLUMNS."""
         table: pa.Table = self.table[np.asarray(rows)]
-        for name in [name for name in COLUMNS if name not in table.column_names]:
-            kind = _LATER[name]
-            table = table.append_column(name, pa.array(_worked_out(name, table.column("caption").to_pylist()), kind))
-        return table
+        return completed(table)
 
     def images(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """The encoded images of the given rows, in the given order."""
         column = self.take(rows).column("image").combine_chunks()
         values: list[bytes] = column.field("bytes").to_pylist()
         return values
+
+
+def completed(table: pa.Table) -> pa.Table:
+    """Rows of a corpus, captions among their columns, with those of COLUMNS appended that an older corpus lacks."""
+    for name in [name for name in COLUMNS if name in LATER and name not in table.column_names]:
+        values = _worked_out(name, table.column("caption").to_pylist())
+        table = table.append_column(name, pa.array(values, LATER[name]))
+    return table
 
 
 def _worked_out(name: str, captions: list[str]) -> list[Any]:

@@ -91,12 +91,13 @@ def corpus_facts(folder: Path) -> Facts:
 
 
 def _numbers(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
+    told = zip(column["modality_confidence"], column["modality_evidence"], strict=True)
     return {
         "characters": map(len, column["caption"]),
         "words": (len(text.split()) for text in column["caption"]),
         "width": column["width"],
         "height": column["height"],
-        "confidence": (round(100 * value) for value in column["modality_confidence"] if value is not None),
+        "confidence": (round(100 * value) for value, evidence in told if evidence),
     }
 
 
@@ -108,9 +109,8 @@ def _conflicts(column: dict[str, list[Any]]) -> list[Conflict]:
 
 def _keys(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
     """64-bit keys of what may repeat: two of 24 million values collide with a probability of 2e-5."""
-    told = zip(column["caption_group"], column["caption"], strict=True)
     return {
-        "captions": (hash64(caption) if number is None else number for number, caption in told),
+        "captions": column["caption_group"],
         "images": (int(digest[:16], 16) for digest in column["sha256"]),
         "groups": map(hash64, column["group"]),
     }

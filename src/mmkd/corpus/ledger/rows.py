@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from mmkd.arrow_folder import read_shard
 from mmkd.corpus.ledger.steps import KEPT, step_of
+from mmkd.corpus.schema import LATER, completed
 from mmkd.errors import DataError
 from mmkd.stage import atomic_file
 
@@ -22,15 +23,6 @@ SCHEMA = pa.schema(
         **dict.fromkeys(("language", "licence", "split"), pa.string()),
     }
 )
-# what a corpus says that was written before there were these columns
-NEUTRAL: dict[str, pa.Scalar] = {
-    "modality_confidence": pa.scalar(None, pa.float32()),
-    "caption_group": pa.scalar(None, pa.uint64()),
-    **{
-        name: pa.scalar("", pa.string())
-        for name in ("modality_evidence", "labels", "caption_mention", "language", "panel")
-    },
-}
 
 
 def shards_of(folder: Path) -> list[Path]:
@@ -43,19 +35,18 @@ def shards_of(folder: Path) -> list[Path]:
 def corpus_batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The given columns of all rows, in order; of other columns nothing is read.
 
-    Raises DataError for a folder without shards and for a column that neither stands there nor has a neutral value.
+    Raises DataError for a folder without shards and for a column that neither stands there nor was added later.
     """
     for path in shards_of(folder):
         shard = read_shard(path)
-        there = [name for name in columns if name in shard.column_names]
-        if strangers := set(columns) - {*there, *NEUTRAL}:
+        there = [name for name in shard.column_names if name in {*columns, "caption"}]
+        if strangers := {*columns, "caption"} - {*there, *LATER}:
             raise DataError(f"{path}: no column {', '.join(sorted(strangers))}; it is no corpus, or curate it again")
         for batch in shard.select(there).to_batches(max_chunksize=ROWS):
-            found = dict(zip(there, batch.columns, strict=True))
-            yield pa.RecordBatch.from_arrays(
-                [found[name] if name in found else pa.repeat(NEUTRAL[name], batch.num_rows) for name in columns],
-                names=list(columns),
-            )
+            if set(columns) <= {*there}:
+                yield batch.select(columns)
+            else:  # of one batch, so they give one
+                yield from completed(pa.Table.from_batches([batch])).select(columns).combine_chunks().to_batches()
 
 
 def rejected_batches(folder: Path) -> Iterator[pa.RecordBatch]:
