@@ -141,21 +141,30 @@ def controls_figure(rows: Mapping[str, Sequence[Result]]) -> go.Figure:
     return figure
 
 
-def training_figure(curves: Mapping[str, Sequence[tuple[float, float]]], value: str) -> go.Figure:
-    """A line per training run. curves: name of the run -> (step, value)."""
+def training_figure(curves: Mapping[str, Sequence[tuple[float, float]]], value: str, small: bool = False) -> go.Figure:
+    """A line per training run. curves: name of the run -> (step, value).
+
+    A run has its colour and dash by its place among all, and one without points is not drawn, so that figures of
+    several values agree. small: one of many, without a legend.
+    """
     figure = go.Figure()
     dashes = ("solid", "dash", "dot", "dashdot")
     for number, (name, points) in enumerate(curves.items()):
+        if not points:
+            continue
         figure.add_scatter(
             x=[step for step, _ in points],
             y=[height for _, height in points],
-            mode="lines",
+            mode="lines" if len(points) > 1 else "markers",
             name=label(name),
             line={"color": (OURS, *HUES)[number % 11], "dash": dashes[number % 4]},
+            hovertemplate=f"step %{{x:,}}: %{{y:.4g}}<extra>{label(name)}</extra>",
         )
     figure.update_xaxes(title={"text": "step", "font": {"size": 12}})
-    figure.update_yaxes(title={"text": label(value), "font": {"size": 12}})
-    return styled(figure, 360, legend=True)
+    if not small:
+        figure.update_yaxes(title={"text": label(value), "font": {"size": 12}})
+    tall = 360 + 14 * max(0, len(curves) - 4)  # on a telephone every name of the legend takes a line
+    return styled(figure, SQUARE_PX - 60 if small else tall, legend=not small)
 
 
 def _unit_axis(figure: go.Figure, x: str, y: str) -> None:

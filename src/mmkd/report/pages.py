@@ -14,6 +14,7 @@ from mmkd.report.summary import summary
 from mmkd.report.table_files import write_tables
 from mmkd.report.task_section import task_section
 from mmkd.stage import atomic_file
+from mmkd.training.curves import TOTAL, points
 from mmkd.training.metrics_log import read_metrics
 
 PAGE = "index.html"
@@ -102,11 +103,8 @@ def _calibration(context: ReportContext) -> Iterator[str]:
 
 
 def _training(context: ReportContext) -> Iterator[str]:
-    losses = {
-        name: [(record["step"], record["loss"]) for record in read_metrics(path) if "loss" in record]
-        for name, path in context.curves
-    }
-    if drawn := {name: points for name, points in losses.items() if points}:
+    losses = {name: points(read_metrics(path), TOTAL) for name, path in context.curves}
+    if drawn := {name: found for name, found in losses.items() if found}:
         yield markup.heading(2, "Training", "training")
         says = "Losses of different objectives are not on one scale: compare shapes, not heights."
         yield markup.figure("training-losses", curves.training_figure(drawn, "loss"), says)
