@@ -54,7 +54,7 @@ def calibrated(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def weight_table(calibration: Calibration) -> dict[tuple[str, str], float]:
-    return {(cell.modality, cell.teacher): cell.weight for cell in calibration.cells}
+    return {(cell.group, cell.teacher): cell.weight for cell in calibration.cells}
 
 
 def test_experts_are_trusted_where_they_are_experts(calibrated: Path) -> None:

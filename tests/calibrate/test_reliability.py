@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mmkd.calibrate.reliability import Reliability, own_percentile, rank_gate, reliability, soft_weights
+from mmkd.calibrate.reliability import Reliability, own_percentile, rank_gate, reliability, shrunk, soft_weights
 
 
 def unit(rows: int, dim: int, seed: int) -> np.ndarray:
@@ -64,14 +64,47 @@ def test_too_few_rows_say_nothing() -> None:
 
 @pytest.mark.parametrize(("n", "trusted"), [(1, False), (2, False), (3, True), (50, True)])
 def test_a_perfect_score_on_two_rows_is_no_evidence(n: int, trusted: bool) -> None:
-    assert (Reliability(1.0, 0.0, n).z >= 2.0) is trusted
+    found = Reliability(1.0, 0.0, n)
+    assert (found.advantage / math.sqrt(found.variance) >= 2.0) is trusted
 
 
-def test_the_z_score_is_that_of_guessing() -> None:
-    scores = [reliability(unit(30, 8, 2 * k), unit(30, 8, 2 * k + 1), 256, rng()).z for k in range(300)]
+def test_the_variance_is_that_of_guessing() -> None:
+    found = [reliability(unit(30, 8, 2 * k), unit(30, 8, 2 * k + 1), 256, rng()) for k in range(300)]
+    scores = [one.advantage / math.sqrt(one.variance) for one in found]
     # the mean of both directions varies less than one of them, so the score is a little cautious
     assert abs(np.mean(scores)) < 0.15
     assert 0.6 < np.std(scores) < 1.1
+
+
+def test_shrinking_by_hand() -> None:
+    # advantages 0 and 1 of variance .1: tau^2 = (5 - 1) / (20 - 10) = .4, so a fifth of the way to the mean .5
+    mean, deviation = shrunk(np.array([[0.0], [1.0]]), np.full((2, 1), 0.1))
+    np.testing.assert_allclose(mean, [[0.1], [0.9]])
+    np.testing.assert_allclose(deviation, np.sqrt(0.4 * 0.2 + 0.2**2 * 0.25))
+
+
+def test_equal_advantages_are_pooled_and_a_group_without_rows_gets_the_mean() -> None:
+    mean, deviation = shrunk(np.array([[0.2], [0.2], [0.0]]), np.array([[0.02], [0.02], [np.inf]]))
+    np.testing.assert_allclose(mean, 0.2)
+    np.testing.assert_allclose(deviation, 0.1)  # of the mean of both
+
+
+def test_what_is_measured_on_many_rows_or_in_one_group_stays() -> None:
+    advantage = np.array([[0.5, 0.01], [0.0, 0.3], [0.25, -0.4]])
+    mean, deviation = shrunk(advantage, np.full_like(advantage, 1e-6))
+    np.testing.assert_allclose(mean, advantage, atol=1e-4)
+    np.testing.assert_allclose(deviation, 1e-3, rtol=1e-3)
+    one, its = shrunk(np.array([[0.4], [0.0]]), np.array([[0.04], [np.inf]]))
+    assert (one[0, 0], its[0, 0]) == (0.4, 0.2)
+
+
+def test_shrinking_brings_noisy_advantages_nearer_to_the_truth() -> None:
+    generator = np.random.default_rng(5)
+    true = np.repeat([[0.5, 0.2]], 40, axis=0) * generator.integers(0, 2, size=(40, 2))
+    variance = np.repeat(generator.choice([1e-4, 0.1], size=(40, 1)), 2, axis=1)
+    measured = true + generator.normal(size=true.shape) * np.sqrt(variance)
+    mean, _ = shrunk(measured, variance)
+    assert np.square(mean - true).mean() < 0.7 * np.square(measured - true).mean()
 
 
 def test_weights_by_hand() -> None:

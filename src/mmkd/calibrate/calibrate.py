@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmkd.calibrate.calibration import Calibration, ModalityReliability, TeacherCalibration, save_calibration
+from mmkd.calibrate.calibration import (
+    Calibration,
+    GroupReliability,
+    TeacherCalibration,
+    groups_of,
+    save_calibration,
+)
+from mmkd.calibrate.clusters import find_clusters
 from mmkd.calibrate.geometry import dispersion, mean_direction, temperature
-from mmkd.calibrate.reliability import Reliability, reliability, soft_weights
+from mmkd.calibrate.reliability import Reliability, reliability, shrunk, soft_weights
 from mmkd.calibrate.settings import CalibrateSettings
 from mmkd.corpus.schema import Corpus
+from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.progress import table_width
 
@@ -28,9 +36,11 @@ def calibrate(
     corpus = Corpus(corpus_folder)
     features = open_features(features_folder, corpus, names)
     rows = corpus.rows("train")
-    modality_N = corpus.modalities[rows]
-    by_modality = {str(name): rows[modality_N == name] for name in np.unique(modality_N)}
-    tested = {name: _sample(found, settings.rows, seed) for name, found in by_modality.items()}
+    _check_features(features, rows)
+    by_cluster = settings.by == "cluster"
+    cluster_N = find_clusters(features, rows, len(corpus), settings.clusters, seed) if by_cluster else None
+    group_N = groups_of(corpus, cluster_N)[rows]
+    tested = {str(name): _sample(rows[group_N == name], settings.rows, seed) for name in np.unique(group_N)}
     results = {
         (name, teacher.name): _test(teacher, found, settings, seed)
         for name, found in tested.items()
@@ -38,10 +48,19 @@ def calibrate(
     }
     cells = _cells(list(tested), [teacher.name for teacher in features], results, settings)
     teachers = [_teacher(teacher, tested, cells, settings) for teacher in features]
-    calibration = Calibration(teachers, cells)
+    calibration = Calibration(teachers, cells, settings.by, cluster_N)
     save_calibration(calibration, folder)
     print_table(calibration)
-    return {"teachers": len(features), "modalities": len(tested), "rows": sum(map(len, tested.values()))}
+    return {"teachers": len(features), "groups": len(tested), "rows": sum(map(len, tested.values()))}
+
+
+def _check_features(features: Sequence[TeacherFeatures], rows: np.ndarray) -> None:
+    for teacher in features:
+        if not teacher.valid()[rows].any():
+            raise DataError(
+                f"{teacher.folder}: teacher {teacher.name!r} has vectors of none of the {len(rows)} training pairs; "
+                "see the column 'reason' there, or leave the teacher out"
+            )
 
 
 def _sample(rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
@@ -56,18 +75,21 @@ def _test(teacher: TeacherFeatures, rows: np.ndarray, settings: CalibrateSetting
 
 
 def _cells(
-    modalities: Sequence[str],
+    groups: Sequence[str],
     teachers: Sequence[str],
     results: dict[tuple[str, str], Reliability],
     settings: CalibrateSettings,
-) -> list[ModalityReliability]:
-    found_MK = [[results[name, teacher] for teacher in teachers] for name in modalities]
-    advantage_MK = np.array([[cell.advantage for cell in row] for row in found_MK])
-    z_MK = np.array([[cell.z for cell in row] for row in found_MK])
-    weight_MK = soft_weights(advantage_MK, z_MK, settings.power, settings.z_min)
+) -> list[GroupReliability]:
+    found_MK = [[results[name, teacher] for teacher in teachers] for name in groups]
+    advantage_MK, variance_MK = (
+        np.array([[getattr(cell, measured) for cell in row] for row in found_MK])
+        for measured in ("advantage", "variance")
+    )
+    mean_MK, deviation_MK = shrunk(advantage_MK, variance_MK)
+    weight_MK = soft_weights(mean_MK, mean_MK / deviation_MK, settings.power, settings.z_min)
     return [
-        ModalityReliability(name, teacher, cell.n, cell.percentile, cell.se, float(weight_MK[m, k]))
-        for (m, name), (k, teacher) in itertools.product(enumerate(modalities), enumerate(teachers))
+        GroupReliability(name, teacher, cell.n, cell.percentile, cell.se, float(weight_MK[m, k]))
+        for (m, name), (k, teacher) in itertools.product(enumerate(groups), enumerate(teachers))
         for cell in [results[name, teacher]]
     ]
 
@@ -75,15 +97,17 @@ def _cells(
 def _teacher(
     teacher: TeacherFeatures,
     tested: dict[str, np.ndarray],
-    cells: Sequence[ModalityReliability],
+    cells: Sequence[GroupReliability],
     settings: CalibrateSettings,
 ) -> TeacherCalibration:
-    weight = {cell.modality: cell.weight for cell in cells if cell.teacher == teacher.name}
-    trusted = [rows for name, rows in tested.items() if weight[name] > 0] or list(tested.values())
-    rows = np.concatenate(trusted)
+    """Measured on the rows of the groups in which the teacher is trusted; of all groups where there is no such row."""
+    weight = {cell.group: cell.weight for cell in cells if cell.teacher == teacher.name}
+    has = teacher.valid()
+    rows = np.concatenate([rows[has[rows]] for name, rows in tested.items() if weight[name] > 0] or [np.array([], int)])
+    if not len(rows):
+        rows = np.concatenate([rows[has[rows]] for rows in tested.values()])
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), settings.rows)).astype(int)]
-    image_ND, text_ND, valid_N = teacher.take(rows)
-    image_ND, text_ND = image_ND[valid_N], text_ND[valid_N]
+    image_ND, text_ND, _ = teacher.take(rows)
     return TeacherCalibration(
         name=teacher.name,
         dim=teacher.dim,
@@ -103,17 +127,17 @@ def _scale(image_ND: np.ndarray, text_ND: np.ndarray, settings: CalibrateSetting
 
 
 def print_table(calibration: Calibration) -> None:
-    """Own caption's percentile within the modality (.50 = chance) and, where it is not 0, the weight in brackets."""
+    """Own caption's percentile within the group (.50 = chance) and, where it is not 0, the weight in brackets."""
     from rich.console import Console
     from rich.table import Table
 
     names = [teacher.name for teacher in calibration.teachers]
-    table = Table("modality", "pairs", *names, title="rank test within the modality: percentile (weight)")
-    cell = {(c.modality, c.teacher): c for c in calibration.cells}
-    for modality in calibration.modalities:
-        row = [cell[modality, name] for name in names]
+    table = Table(calibration.by, "pairs", *names, title=f"rank test within the {calibration.by}: percentile (weight)")
+    cell = {(c.group, c.teacher): c for c in calibration.cells}
+    for group in calibration.group_names:
+        row = [cell[group, name] for name in names]
         shown = [f"{c.percentile:.2f} ({c.weight:.2f})" if c.weight else f"{c.percentile:.2f}" for c in row]
-        table.add_row(modality, str(max(c.n for c in row)), *shown)
+        table.add_row(group, str(max(c.n for c in row)), *shown)
     table.add_section()
     table.add_row("logit scale", "", *[f"{teacher.scale:.1f}" for teacher in calibration.teachers])
     table.add_row(

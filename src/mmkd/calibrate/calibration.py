@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.stage import atomic_file, digest_of, write_json
 
 TABLE = "calibration.json"
 MEANS = "means.safetensors"
+CLUSTERS = "clusters.safetensors"
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class TeacherCalibration:
 
 
 @dataclass(frozen=True)
-class ModalityReliability:
-    """One cell of the table: a teacher on a modality. weight: 0..1, the best teacher of the modality has 1."""
+class GroupReliability:
+    """One cell of the table: a teacher on a modality or cluster. weight: 0..1, the best teacher of the group has 1."""
 
-    modality: str
+    group: str
     teacher: str
     n: int
     percentile: float
@@ -42,31 +44,54 @@ class ModalityReliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Teachers in the order of their names; `cells` has every (modality, teacher)."""
+    """Teachers in the order of their names; `cells` has every (group, teacher).
+
+    by: what the groups are, "modality" or "cluster"; cluster_N: then the cluster of each row of the corpus, int32.
+    """
 
     teachers: list[TeacherCalibration]
-    cells: list[ModalityReliability]
+    cells: list[GroupReliability]
+    by: str = "modality"
+    cluster_N: np.ndarray | None = None
     digest: str = ""
 
     @property
-    def modalities(self) -> list[str]:
-        return list(dict.fromkeys(cell.modality for cell in self.cells))
+    def group_names(self) -> list[str]:
+        return list(dict.fromkeys(cell.group for cell in self.cells))
 
-    def weights(self, modality_N: np.ndarray) -> np.ndarray:
-        """The weight of each teacher (K) for rows of the given modalities (N,) -> (N, K) float32.
+    def groups(self, corpus: Corpus) -> np.ndarray:
+        """The group of each row of the corpus, an array of strings. Raises DataError for another corpus."""
+        return groups_of(corpus, self.cluster_N)
 
-        Modalities that were not calibrated get 0 from every teacher.
+    def weights(self, group_N: np.ndarray) -> np.ndarray:
+        """The weight of each teacher (K) for rows of the given groups (N,) -> (N, K) float32.
+
+        Groups that were not calibrated get 0 from every teacher.
         """
-        known = {name: m for m, name in enumerate(self.modalities)}
+        known = {name: m for m, name in enumerate(self.group_names)}
         table_MK = np.zeros((len(known) + 1, len(self.teachers)), dtype=np.float32)
         column = {teacher.name: k for k, teacher in enumerate(self.teachers)}
         for cell in self.cells:
-            table_MK[known[cell.modality], column[cell.teacher]] = cell.weight
-        return np.asarray(table_MK[[known.get(name, len(known)) for name in modality_N.tolist()]])
+            table_MK[known[cell.group], column[cell.teacher]] = cell.weight
+        name_G, of_N = np.unique(group_N, return_inverse=True)
+        return np.asarray(table_MK[[known.get(name, len(known)) for name in name_G.tolist()]][of_N])
+
+
+def groups_of(corpus: Corpus, cluster_N: np.ndarray | None) -> np.ndarray:
+    """The modality of each row, or the name of its cluster where there are clusters."""
+    if cluster_N is None:
+        return corpus.modalities
+    if len(cluster_N) != len(corpus):
+        raise DataError(
+            f"the calibration has clusters of {len(cluster_N)} rows, but {corpus.folder} has {len(corpus)}; "
+            "run 'mmkd calibrate' again"
+        )
+    names_K = np.array([f"cluster {k:02d}" for k in range(int(cluster_N.max()) + 1)])
+    return np.asarray(names_K[cluster_N])
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> None:
-    """Write the table as JSON and the means as safetensors."""
+    """Write the table as JSON, the means and the clusters as safetensors."""
     means = {}
     rows = []
     for teacher in calibration.teachers:
@@ -76,7 +101,11 @@ def save_calibration(calibration: Calibration, folder: Path) -> None:
         rows.append(facts)
     with atomic_file(folder / MEANS) as stream:
         stream.write(save(means))
-    write_json(folder / TABLE, {"teachers": rows, "reliability": [asdict(cell) for cell in calibration.cells]})
+    if calibration.cluster_N is not None:
+        with atomic_file(folder / CLUSTERS) as stream:
+            stream.write(save({"cluster": calibration.cluster_N}))
+    cells = [asdict(cell) for cell in calibration.cells]
+    write_json(folder / TABLE, {"by": calibration.by, "teachers": rows, "reliability": cells})
 
 
 def load_calibration(folder: Path) -> Calibration:
@@ -91,6 +120,8 @@ def load_calibration(folder: Path) -> Calibration:
             )
             for facts in table["teachers"]
         ]
-        return Calibration(teachers, [ModalityReliability(**cell) for cell in table["reliability"]], digest)
+        cells = [GroupReliability(**cell) for cell in table["reliability"]]
+        cluster_N = load_file(folder / CLUSTERS)["cluster"] if table["by"] == "cluster" else None
+        return Calibration(teachers, cells, table["by"], cluster_N, digest)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: not a calibration folder ({error!r}); run 'mmkd calibrate' again") from error

@@ -1,9 +1,9 @@
 """How far each teacher can be trusted on which modality, measured on the corpus itself.
 
-The rank test: how high does a teacher place a pair's own caption among captions of the *same modality*, and a caption's
-own image among such images? Against the whole corpus it would only ask whether the teacher knows the modality. The mean
-over a modality averages out captions that are wrong, which ruin the test sample by sample.
-Letters: N rows of the modality, R rivals a row, D the teacher's dimension.
+The rank test: how high does a teacher place a pair's own caption among captions of the *same group* (modality or
+cluster), and a caption's own image among such images? Against the whole corpus it would only ask whether the teacher
+knows the modality. The mean over a group averages out captions that are wrong, which ruin the test sample by sample.
+Letters: N rows of the group, R rivals a row, D the teacher's dimension, M groups, K teachers.
 """
 
 import math
@@ -26,15 +26,13 @@ class Reliability:
         return 2.0 * (self.percentile - 0.5)
 
     @property
-    def z(self) -> float:
-        """How many standard errors of a teacher that guesses lie between the percentile and chance.
+    def variance(self) -> float:
+        """Of the advantage of a teacher that guesses.
 
         Among n rows a guessed rank is uniform on n values, so its variance is (n + 1) / (12 (n - 1)). The observed
         `se` would do for many rows; for few it is often 0.
         """
-        if self.n < 2:
-            return 0.0
-        return (self.percentile - 0.5) / math.sqrt((self.n + 1) / (12 * (self.n - 1) * self.n))
+        return math.inf if self.n < 2 else (self.n + 1) / (3 * (self.n - 1) * self.n)
 
 
 def own_percentile(
@@ -56,7 +54,7 @@ def own_percentile(
 
 
 def reliability(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> Reliability:
-    """The rank test of one teacher on the rows of one modality, the mean of both directions.
+    """The rank test of one teacher on the rows of one group, the mean of both directions.
 
     Fewer than two rows give chance with an infinite standard error: nothing is known.
     """
@@ -69,11 +67,38 @@ def reliability(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generato
     return Reliability(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
 
 
+def shrunk(advantage_MK: np.ndarray, variance_MK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What to expect of each teacher in each group: mean and standard deviation, both (M, K).
+
+    Empirical Bayes: a teacher's advantages scatter over the groups by tau^2 around its mean (DerSimonian and Laird's
+    estimate), so an advantage measured on few rows says less than that mean and is drawn towards it, by
+    variance / (variance + tau^2). On hundreds of rows it stays as measured. Groups of infinite variance get the mean
+    alone; a teacher measured in fewer than two groups keeps what was measured.
+    """
+    columns = [_shrunk(a_M, v_M) for a_M, v_M in zip(advantage_MK.T, variance_MK.T, strict=True)]
+    mean_KM, deviation_KM = zip(*columns, strict=True)
+    return np.stack(mean_KM, axis=1), np.stack(deviation_KM, axis=1)
+
+
+def _shrunk(advantage_M: np.ndarray, variance_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    precision_M = 1.0 / variance_M
+    if np.count_nonzero(precision_M) < 2:
+        return advantage_M, np.sqrt(variance_M)
+    fixed = np.average(advantage_M, weights=precision_M)
+    scatter = (precision_M * (advantage_M - fixed) ** 2).sum() - np.count_nonzero(precision_M) + 1
+    between = max(0.0, scatter / (precision_M.sum() - (precision_M**2).sum() / precision_M.sum()))
+    weight_M = 1.0 / (variance_M + between)
+    centre, doubt = np.average(advantage_M, weights=weight_M), 1.0 / weight_M.sum()
+    trust_M = between * weight_M  # in what was measured here, 0..1
+    variance_own_M = between * (1.0 - trust_M) + (1.0 - trust_M) ** 2 * doubt
+    return centre + trust_M * (advantage_M - centre), np.sqrt(variance_own_M)
+
+
 def soft_weights(advantage_MK: np.ndarray, z_MK: np.ndarray, power: float, z_min: float) -> np.ndarray:
-    """Weights of K teachers on M modalities from their advantage over chance; the best of each modality has 1.
+    """Weights of K teachers on M groups from their advantage over chance; the best of each group has 1.
 
     They grow with the `power` of the advantage. A teacher whose advantage is below `z_min` standard errors has weight
-    0, and so a modality may have no teacher at all: its rows then learn from their captions alone.
+    0, and so a group may have no teacher at all: its rows then learn from their captions alone.
     """
     trusted_MK = np.where(z_MK >= z_min, np.clip(advantage_MK, 0.0, None), 0.0)
     best_M1 = trusted_MK.max(axis=1, keepdims=True)
@@ -85,6 +110,6 @@ def rank_gate(
 ) -> np.ndarray:
     """Per pair: does the teacher place the own caption in the `top` share of captions of any modality? (N,) bool.
 
-    The rule that fits the reference system's `available_clips` (its own is not published); for the objective `mmkd`.
+    The rule that fits the reference system's `available_clips` (its own is not published).
     """
     return own_percentile(image_ND, text_ND, rivals, generator) > 1.0 - top

@@ -1,6 +1,8 @@
 """The recipe section `[calibrate]`."""
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mmkd.settings import Settings
 
@@ -8,12 +10,16 @@ from mmkd.settings import Settings
 class CalibrateSettings(Settings):
     """The recipe section `[calibrate]`.
 
-    rows: at most so many rows of a modality are tested. rivals: captions that each row's own caption must beat.
+    by: groups within which teachers are tested and trusted, the corpus's modalities or clusters of the teachers' image
+    features, which need no label. clusters: how many (0: as many as the features show).
+    rows: at most so many rows of a group are tested. rivals: captions that each row's own caption must beat.
     power: weights grow with this power of the advantage over chance. z_min: an advantage of fewer standard errors
     counts as none. spread: standard deviation of every teacher's logits along a row, from which its scale follows
     (measured on `batch` pairs); scale: use this one for every teacher instead.
     """
 
+    by: Literal["modality", "cluster"] = "modality"
+    clusters: NonNegativeInt = 0
     rows: PositiveInt = 20_000
     rivals: PositiveInt = 128
     power: PositiveFloat = 4.0

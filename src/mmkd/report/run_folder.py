@@ -48,5 +48,5 @@ def _reliability(folder: Path) -> Mapping[str, Mapping[str, float]]:
         return {}
     found: dict[str, dict[str, float]] = {}
     for cell in load_calibration(folder).cells:
-        found.setdefault(cell.modality, {})[cell.teacher] = cell.percentile
+        found.setdefault(cell.group, {})[cell.teacher] = cell.percentile
     return found

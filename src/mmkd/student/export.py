@@ -119,12 +119,12 @@ def model_card(facts: CardFacts, home: Path) -> str:
 
 def _trust(calibration: Calibration) -> list[str]:
     names = [teacher.name for teacher in calibration.teachers]
-    weight = {(cell.modality, cell.teacher): cell.weight for cell in calibration.cells}
+    weight = {(cell.group, cell.teacher): cell.weight for cell in calibration.cells}
     rows = [
-        f"| {_cell(modality)} | " + " | ".join(f"{weight[modality, name]:.2f}" for name in names) + " |"
-        for modality in calibration.modalities
+        f"| {_cell(group)} | " + " | ".join(f"{weight[group, name]:.2f}" for name in names) + " |"
+        for group in calibration.group_names
     ]
-    return [f"| modality | {' | '.join(map(_cell, names))} |", "|---" * (len(names) + 1) + "|", *rows]
+    return [f"| {calibration.by} | {' | '.join(map(_cell, names))} |", "|---" * (len(names) + 1) + "|", *rows]
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -96,7 +96,7 @@ def quotas(size_G: np.ndarray, balance: float) -> np.ndarray:
     quota_G = np.floor(exact_G + 1e-9).astype(np.int64)
     rest = int(size_G.sum() - quota_G.sum())
     quota_G[np.argsort(quota_G - exact_G, kind="stable")[:rest]] += 1
-    return quota_G
+    return np.asarray(quota_G)
 
 
 def steps_per_epoch(pairs: int, batch_size: int) -> int:

@@ -48,7 +48,7 @@ def teacher_targets(
     seed: int,
 ) -> TeacherTargets:
     """What the recipe asks of each teacher on each of the corpus rows (N,)."""
-    weight_NT = weighted(calibration.weights(corpus.modalities[rows]), settings.weighting)
+    weight_NT = weighted(calibration.weights(calibration.groups(corpus)[rows]), settings.weighting)
     available_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
     if settings.objective in ("mmkd", "mmkd-fixed"):
         available_NT = gated(settings, rows, features, available_NT, seed)
