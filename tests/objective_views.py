@@ -1,0 +1,149 @@
+"""Batches and views for the tests of objectives: made-up students and teachers, and pretended processes.
+
+Letters: K pairs of a batch, D student dimension, E a teacher's.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmkd.calibrate.targets import fit_target
+from mmkd.distributed import ALONE, World
+from mmkd.training.distill_settings import DistillSettings
+from mmkd.training.objectives.objective import Objective, TeacherShape
+from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.view import Embedded, TeacherBatch, View
+
+DIM, DIMS, PAIRS = 8, (5, 8, 7), 12
+
+
+def unit(rows: int, dim: int = 5, seed: int = 0) -> Tensor:
+    return F.normalize(torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+@dataclass
+class Batch:
+    """All pairs of a step. caption: equal numbers are equal captions."""
+
+    image_KD: Tensor
+    text_KD: Tensor
+    log_scale: Tensor
+    teachers: TeacherBatch
+    caption_K: Tensor
+    believed_K: Tensor
+
+    def leaves(self) -> list[Tensor]:
+        return [self.image_KD, self.text_KD, self.log_scale]
+
+
+def batch(pairs: int = PAIRS, dims: Sequence[int] = DIMS, seed: int = 0) -> Batch:
+    """Unit vectors, some equal captions, some pairs that a teacher lacks or is not trusted on."""
+    generator = torch.Generator().manual_seed(seed)
+    image, text = ([unit(pairs, dim, seed=10 * seed + s + 2 * t) for t, dim in enumerate(dims)] for s in (1, 2))
+    weight_KT = torch.rand(pairs, len(dims), generator=generator).clamp(min=0.1)
+    weight_KT[0, 0] = weight_KT[pairs // 2, 1] = 0.0
+    image[0][0], text[0][0] = 0.0, 0.0
+    available_KT = torch.rand(pairs, len(dims), generator=generator) < 0.6
+    available_KT[torch.arange(pairs), torch.arange(pairs) % len(dims)] = True
+    caption_K = torch.arange(pairs)
+    caption_K[-1] = caption_K[1]
+    believed_K = torch.linspace(0.2, 1.0, pairs)
+    teachers = TeacherBatch(image, text, weight_KT, available_KT)
+    made = Batch(
+        unit(pairs, DIM, 97 + seed), unit(pairs, DIM, 98 + seed), torch.tensor(2.3), teachers, caption_K, believed_K
+    )
+    for leaf in made.leaves():
+        leaf.requires_grad_()
+    return made
+
+
+def picked(teachers: TeacherBatch, rows: slice | Tensor) -> TeacherBatch:
+    image, text = ([one[rows] for one in side] for side in (teachers.image, teachers.text))
+    return TeacherBatch(image, text, teachers.weight_BT[rows], teachers.available_BT[rows])
+
+
+def view_of(of: Batch, rows: slice | None = None, world: World = ALONE, seed: int = 5) -> View:
+    """The view of the process that has these rows."""
+    rows = rows or slice(0, len(of.image_KD))
+    scale = of.log_scale.exp()
+    return View(
+        own=Embedded(of.image_KD[rows], of.text_KD[rows], scale),
+        keys=Embedded(of.image_KD, of.text_KD, scale),
+        positive_BK=of.caption_K[rows, None] == of.caption_K,
+        caption_B=of.believed_K[rows],
+        teachers=picked(of.teachers, rows),
+        teacher_keys=of.teachers,
+        generator=torch.Generator().manual_seed(seed),
+        offset=rows.start,
+        world=world,
+    )
+
+
+def shapes(of: Batch, kind: str = "none", scale: float = 9.0) -> list[TeacherShape]:
+    """What an objective knows of the teachers, with targets of a kind fitted on the batch."""
+    rng = np.random.default_rng(0)
+    sides = zip(of.teachers.image, of.teachers.text, strict=True)
+    return [TeacherShape(scale, fit_target(kind, image.numpy(), text.numpy(), rng)) for image, text in sides]
+
+
+def into_student(of: Batch) -> list[TeacherShape]:
+    """As `shapes`, with random maps into the student's dimension, which keep no lengths."""
+    from dataclasses import replace
+
+    generator = torch.Generator().manual_seed(3)
+    found = []
+    for shape in shapes(of):
+        map_DE = torch.randn(shape.target.width, DIM, generator=generator)
+        found.append(replace(shape, target=replace(shape.target, map_DE=map_DE, offset_E=torch.full((DIM,), 0.1))))
+    return found
+
+
+def build(settings: DistillSettings, of: Batch) -> Objective:
+    """The objective that the settings name, from the table."""
+    known = into_student(of) if settings.is_reference else shapes(of, settings.targets)
+    return OBJECTIVES[settings.objective](settings, DIM, known, torch.Generator().manual_seed(1))
+
+
+def total(objective: Objective, view: View) -> Tensor:
+    """The weighted sum, as the loop has it."""
+    found = objective(view)
+    assert found.keys() == objective.weights.keys()
+    return torch.stack([objective.weights[name] * loss for name, loss in found.items()]).sum()
+
+
+@dataclass(frozen=True)
+class Listening(World):
+    """A process that notes what it would hand to the others."""
+
+    said: list[Tensor] = field(default_factory=list)
+
+    def sum(self, value: Tensor) -> Tensor:
+        self.said.append(value.detach().clone())
+        return value
+
+
+@dataclass(frozen=True)
+class Answering(World):
+    """A process that hears, call by call, the sums of what all of them said."""
+
+    sums: list[Tensor] = field(default_factory=list)
+
+    def sum(self, value: Tensor) -> Tensor:
+        return self.sums.pop(0)
+
+
+def on_shards(objective: Objective, of: Batch, cuts: Sequence[int]) -> Tensor:
+    """The mean over pretended processes of what each of them computes on its rows."""
+    edges = [0, *cuts, len(of.image_KD)]
+    parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
+    listeners = [Listening(rank, len(parts)) for rank in range(len(parts))]
+    for part, world in zip(parts, listeners, strict=True):
+        objective(view_of(of, part, world))
+    sums = [torch.stack(values).sum(dim=0) for values in zip(*(world.said for world in listeners), strict=True)]
+    worlds = [Answering(rank, len(parts), sums=list(sums)) for rank in range(len(parts))]
+    return torch.stack([total(objective, view_of(of, part, w)) for part, w in zip(parts, worlds, strict=True)]).mean()
