@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmkd.corpus.ledger.rows import rejected_batches
 from mmkd.corpus.ledger.steps import STEPS, step_of
+from mmkd.corpus.ledger.tally import most_common
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,13 @@ class Funnel:
     @property
     def read(self) -> int:
         return self.rejected.total() + self.kept.total()
+
+    def by_source(self) -> dict[str, tuple[int, int]]:
+        """source -> kept and rejected, the largest first."""
+        gone: Counter[str] = Counter()
+        for (source, _), times in self.rejected.items():
+            gone[source] += times
+        return {name: (self.kept[name], gone[name]) for name in most_common(self.kept + gone)}
 
     def steps(self) -> list[tuple[str, Counter[str], int]]:
         """In order: the step, reason -> records that left there, and how many were left after it."""

@@ -1,0 +1,258 @@
+"""The ledger of a corpus as one page: what was read, where records left, and what is in the corpus."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmkd.corpus.ledger.evidence import agreements
+from mmkd.corpus.ledger.examples import DROPPED, Example, dropped_examples, kept_examples
+from mmkd.corpus.ledger.facts import Facts, corpus_facts
+from mmkd.corpus.ledger.funnel import Funnel, funnel_of
+from mmkd.corpus.ledger.rows import rejected_batches, write_curation
+from mmkd.corpus.ledger.tally import most_common, summary
+from mmkd.report import markup
+from mmkd.report.curation_figures import funnel_figure, spread_figure
+from mmkd.report.markup import Cell, Line
+from mmkd.report.numbers import MISSING
+from mmkd.stage import atomic_file
+
+PAGE = "curation.html"
+MOST_REJECTS = 100  # told one by one; all are in curation.parquet
+MOST_ROWS = 40  # of a table of names
+MOST_SOURCES = 12  # columns of a table
+CAPTION = 90  # characters of a caption below a picture
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Everything the page tells. rejects: rows of `rejected.parquet`, the first of them."""
+
+    name: str
+    facts: Facts
+    funnel: Funnel
+    kept: Sequence[Example]
+    dropped: Sequence[Example]
+    rejects: Sequence[Mapping[str, str]]
+
+
+def write_ledger(folder: Path, name: str) -> None:
+    """Write `curation.html` and `curation.parquet` into a corpus folder, finished or not; equal corpora, equal pages.
+
+    name: the corpus's own, for the title. Raises DataError when the folder is no corpus.
+    """
+    write_curation(folder)
+    with atomic_file(folder / PAGE) as stream:
+        stream.write(ledger_page(read_ledger(folder, name)).encode())
+
+
+def read_ledger(folder: Path, name: str) -> Ledger:
+    """From the corpus and `rejected.parquet`, batch by batch."""
+    facts = corpus_facts(folder)
+    rejects: list[Mapping[str, str]] = []
+    for batch in rejected_batches(folder):
+        rejects += batch.slice(0, MOST_REJECTS - len(rejects)).to_pylist()
+    funnel = funnel_of(folder, facts.by["source"])
+    return Ledger(name, facts, funnel, kept_examples(folder), dropped_examples(folder / DROPPED), rejects)
+
+
+def ledger_page(ledger: Ledger) -> str:
+    sections = {
+        "funnel": ("Funnel", _funnel),
+        "kept": ("Kept", _kept),
+        "dropped": ("Dropped", _dropped),
+        "modalities": ("Modalities", _modalities),
+        "evidence": ("Evidence", _evidence),
+        "captions": ("Captions", _captions),
+        "images": ("Images", _images),
+        "repeats": ("Repeats", _repeats),
+        "licences": ("Licences", _licences),
+    }
+    made = {anchor: (title, list(section(ledger))) for anchor, (title, section) in sections.items()}
+    present = {anchor: title for anchor, (title, parts) in made.items() if parts}
+    return markup.page(
+        f"Curation of {ledger.name}",
+        [
+            markup.heading(1, f"Curation of {ledger.name}"),
+            markup.paragraph(_told(ledger), kind="muted"),
+            markup.contents(present),
+            _tiles(ledger),
+            *(
+                part
+                for anchor, (title, parts) in made.items()
+                if parts
+                for part in (markup.heading(2, title, anchor), *parts)
+            ),
+        ],
+    )
+
+
+def _told(ledger: Ledger) -> str:
+    read, kept = ledger.funnel.read, ledger.facts.pairs
+    return (
+        f"{read:,} records were read and {kept:,} kept ({share(kept, read)}). What became of every single one stands "
+        "in curation.parquet beside this page."
+    )
+
+
+def _tiles(ledger: Ledger) -> str:
+    facts = ledger.facts
+    splits = [f"{count:,} {name}" for name, count in most_common(facts.by["split"]).items()]
+    groups = facts.repeats["groups"]
+    many = len(ledger.funnel.by_source())
+    return markup.tiles(
+        [
+            markup.tile("pairs", f"{facts.pairs:,}", [", ".join(splits)], ours=True),
+            markup.tile("groups", f"{groups.distinct:,}", [f"the largest has {groups.largest:,} pairs"]),
+            markup.tile("modalities", f"{len(facts.by['modality']):,}", [f"from {many} source{'s' * (many != 1)}"]),
+        ]
+    )
+
+
+def _funnel(ledger: Ledger) -> Iterator[str]:
+    read, steps = ledger.funnel.read, ledger.funnel.steps()
+    left = {"read": read, **{step: after for step, _, after in steps}}
+    yield markup.figure(
+        "left-after-steps", funnel_figure(left), "How many records were left after each step, in their order."
+    )
+    lines = []
+    for step, gone, after in steps:
+        told = ", ".join(f"{plain(reason)} {count:,}" for reason, count in most_common(gone).items())
+        lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), told or MISSING])
+    yield markup.text_table(["step", "left here", "remain", "of all read", "why"], lines)
+    yield markup.heading(3, "Source by source")
+    by_source = ledger.funnel.by_source()
+    rows = [
+        Line(name, [Cell(f"{n:,}") for n in (kept + gone, kept, gone)] + [Cell(share(kept, kept + gone))])
+        for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
+    ]
+    yield markup.table(["source", "read", "kept", "left", "kept of all"], rows, shown_of(len(rows), len(by_source)))
+
+
+def _kept(ledger: Ledger) -> Iterator[str]:
+    yield from _examples(ledger.kept, "")
+
+
+def _dropped(ledger: Ledger) -> Iterator[str]:
+    if not ledger.rejects:
+        return
+    yield from _examples(ledger.dropped, "wrong")
+    rows = [[row["id"] or row["where"], row["source"], plain(row["reason"]), row["detail"]] for row in ledger.rejects]
+    total = ledger.funnel.rejected.total()
+    told = "every record" if total == len(rows) else f"the first {len(rows):,} of {total:,} records"
+    listed = markup.text_table(["record", "source", "reason", "detail"], rows)
+    yield markup.folded(f"One by one: {told}", [listed])
+
+
+def _examples(examples: Sequence[Example], kind: str) -> Iterator[str]:
+    if examples:
+        shown = [
+            markup.captioned(one.jpeg, one.id, [(plain(one.group), kind), (cut(one.caption, CAPTION), "")])
+            for one in examples
+        ]
+        yield markup.pictures(shown)
+
+
+def _modalities(ledger: Ledger) -> Iterator[str]:
+    counts, pairs = ledger.facts.by["modality"], ledger.facts.modality_source
+    sources = list(most_common(ledger.facts.by["source"]))[:MOST_SOURCES]
+    lines = [
+        Line(name, [Cell(f"{count:,}"), *(Cell(_count(pairs[name, source])) for source in sources)])
+        for name, count in most_common(counts).items()
+    ]
+    told = shown_of(len(sources), len(ledger.facts.by["source"]), "sources")
+    yield markup.table(["modality", "all", *sources], lines, told)
+
+
+def _evidence(ledger: Ledger) -> Iterator[str]:
+    facts = ledger.facts
+    if not (found := agreements(facts.evidence)):
+        return
+    yield markup.paragraph(
+        "What spoke for a record's modality, and how often it named the one that the record was given. Of two that "
+        f"both spoke: how often both did. {facts.conflicting:,} records have evidence against their modality."
+    )
+    lines = [
+        Line(name, [Cell(f"{one.spoke:,}"), Cell(f"{one.agreed:,}"), Cell(share(one.agreed, one.spoke))])
+        for name, one in found.items()
+    ]
+    yield markup.table(["evidence", "spoke", "for the modality", "share"], lines)
+    if facts.conflicts:
+        told = shown_of(len(facts.conflicts), facts.conflicting)
+        rows = [[one.id, one.modality, one.evidence, one.labels, cut(one.caption, 200)] for one in facts.conflicts]
+        listed = markup.text_table(["record", "modality", "evidence", "labels", "caption"], rows)
+        yield markup.folded(f"Conflicts, one by one{f': {told}' if told else ''}", [listed])
+
+
+def _captions(ledger: Ledger) -> Iterator[str]:
+    numbers = ledger.facts.numbers
+    spread = {name: numbers[name] for name in ("characters", "words") if numbers[name]}
+    figures = [
+        markup.figure(f"caption-{name}", spread_figure(counts, name), f"Length of captions in {name}.")
+        for name, counts in spread.items()
+    ]
+    yield markup.grid(figures)
+    yield _summaries(spread)
+    yield _named_counts("language", ledger.facts)
+    if ledger.facts.mentions:
+        yield markup.paragraph(f"{ledger.facts.mentions:,} pairs also have what the article's text says of the figure.")
+
+
+def _images(ledger: Ledger) -> Iterator[str]:
+    numbers = ledger.facts.numbers
+    spread = {name: numbers[name] for name in ("width", "height") if numbers[name]}
+    figures = [
+        markup.figure(f"image-{name}", spread_figure(counts, "pixels"), f"{name} of the images as stored.")
+        for name, counts in spread.items()
+    ]
+    yield markup.grid(figures)
+    yield _summaries({f"{name}, pixels": counts for name, counts in spread.items()})
+    yield _named_counts("panel", ledger.facts)
+
+
+def _repeats(ledger: Ledger) -> Iterator[str]:
+    yield markup.paragraph("What still occurs more than once in the corpus; what was dropped stands in the funnel.")
+    lines = [
+        Line(name, [Cell(f"{n:,}") for n in (one.distinct, one.repeated, one.rows, one.largest)])
+        for name, one in ledger.facts.repeats.items()
+    ]
+    yield markup.table(["", "different", "of these more than once", "pairs with such a one", "most of one"], lines)
+
+
+def _licences(ledger: Ledger) -> Iterator[str]:
+    yield _named_counts("licence", ledger.facts)
+
+
+def _named_counts(name: str, facts: Facts) -> str:
+    counts = most_common(facts.by[name])
+    rows = [[value, f"{count:,}", share(count, facts.pairs)] for value, count in list(counts.items())[:MOST_ROWS]]
+    return markup.text_table([name, "pairs", "of all"], rows, shown_of(len(rows), len(counts)))
+
+
+def _summaries(spread: Mapping[str, Mapping[int, int]]) -> str:
+    told = {name: summary(counts) for name, counts in spread.items()}
+    heads = list(next(iter(told.values()), {}))
+    lines = [Line(name, [Cell(f"{value:,g}") for value in values.values()]) for name, values in told.items()]
+    return markup.table(["", *heads], lines)
+
+
+def plain(name: str) -> str:
+    """A reason in words."""
+    return name.replace("_", " ")
+
+
+def share(part: int, whole: int) -> str:
+    """In percent; nothing of nothing is a dash."""
+    return f"{part / whole:.1%}" if whole else MISSING
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+
+
+def shown_of(shown: int, total: int, what: str = "rows") -> str:
+    """What to say below a table that does not show all; nothing for one that does."""
+    return "" if shown >= total else f"the first {shown:,} of {total:,} {what}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else MISSING
