@@ -27,6 +27,7 @@ LAYERS = (
     ("recipe",),
     ("run",),
     ("flow", "import_reference"),
+    ("ablate",),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mmkd.commands import compare, datasets, evaluate, extract, features, report, teachers
+from mmkd.commands import ablate, compare, datasets, evaluate, extract, features, report, runs, teachers
 from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
 from mmkd.errors import MmkdError
 
@@ -55,6 +55,7 @@ def run(
     say(f"student: {work.out / 'export'}\nreport:  {work.out / 'report' / 'index.html'}")
 
 
+SHARED = ("pretrain", "distill")  # by torchrun's processes; extract has a command of its own
 STAGE_HELP = {
     "world": "Write the embedded synthetic world (recipes that have a phantom section).",
     "specialists": "Train the recipe's own small teachers (recipes that have specialists).",
@@ -71,7 +72,7 @@ def _add_stage(name: str) -> None:
         from mmkd import flow
         from mmkd.run import require
 
-        work = open_run(recipe, out, changes, force)
+        work = open_run(recipe, out, changes, force, several=name in SHARED)
         require(work, name)
         flow.STAGES[name](work)
 
@@ -108,6 +109,8 @@ app.add_typer(teachers.app, name="teachers")
 
 app.add_typer(datasets.app, name="datasets")
 app.command("compare")(compare.compare)
+app.command("runs")(runs.runs)
+app.command("ablate")(ablate.ablate)
 
 
 @app.command()
