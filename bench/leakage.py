@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmkd.corpus.hamming import within
 from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes
-from mmkd.evaluation.leakage.search import within
 from mmkd.evaluation.statistics.metrics import Array
 
 CORPUS, PICTURES, HASHED = 100_000, 10_000, 300

@@ -19,6 +19,20 @@ def table_width(columns: int) -> int | None:
     return None if sys.stdout.isatty() else max(100, 20 * columns)
 
 
+def counted(counts: Iterable[int], label: str, total: int, unit: str, inner: str, done: int = 0) -> None:
+    """As `track`, for items that are numbers of `inner` things: their sum and rate are shown as well."""
+    start = shown = time.perf_counter()
+    number = things = 0
+    for number, count in enumerate(counts, done + 1):
+        things += count
+        now = time.perf_counter()
+        if number < total and now - shown >= PLAIN_EVERY_S:
+            shown = now
+            left = (total - number) * (now - start) / (number - done)
+            rate = things / (now - start)
+            say(f"  {label}: {number:,} of {total:,} {unit}, {things:,} {inner}, {rate:,.0f}/s, {left:,.0f} s left")
+
+
 def track(items: Iterable[T], label: str, total: int, unit: str, done: int = 0, weight: int = 1) -> Iterator[T]:
     """Yield the items and show how far they are, how fast and how long it will take.
 

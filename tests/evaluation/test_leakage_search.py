@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmkd.corpus import hamming
+from mmkd.corpus.hamming import BITS, bands, masks, within
 from mmkd.corpus.images import perceptual_hash
-from mmkd.evaluation.leakage import search
 from mmkd.evaluation.leakage.hashes import VIEWS, turned, view_hashes
-from mmkd.evaluation.leakage.search import BITS, bands, within
 from mmkd.evaluation.leakage.twins import nearest_views
 from mmkd.evaluation.statistics.metrics import Array
 
@@ -50,11 +50,21 @@ def test_neighbours_at_the_edge_are_found_and_those_beyond_are_not(radius: int) 
     assert own == {(2 * k, k): radius for k in range(50)}
 
 
+def test_more_hashes_are_cut_into_more_bands_and_still_find_all() -> None:
+    """What millions of hashes are looked up with: every mask but the needed one agrees in none of its bits."""
+    many = masks(4, 24_000_000, 24_000_000)
+    assert len(masks(4, 10, 10)) < len(many) <= hamming.MAX_MASKS
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        difference = np.uint64(sum(1 << int(bit) for bit in rng.choice(BITS, 4, replace=False)))
+        assert any(difference & mask == 0 for mask in many)
+
+
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     hash_N = rng.integers(0, 2**12, 300, dtype=np.uint64)  # upper bands agree in all pairs
     whole = found(hash_N, hash_N, 2)
-    monkeypatch.setattr(search, "CHUNK_PAIRS", 7)
+    monkeypatch.setattr(hamming, "CHUNK_PAIRS", 7)
     assert found(hash_N, hash_N, 2) == whole == all_with_all(hash_N, hash_N, 2)
 
 

@@ -4,56 +4,69 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from mmkd.arrow_folder import read_shard
 from mmkd.corpus.assemble import write_corpus
-from mmkd.corpus.duplicates import mark_duplicates
-from mmkd.corpus.parts import Part, make_parts, rejection_table
+from mmkd.corpus.decontaminate import Avoid, nothing
+from mmkd.corpus.kept_parts import part_names, parts_folder, prune
+from mmkd.corpus.parts import Part, make_parts
+from mmkd.corpus.selection import Selection, select
 from mmkd.corpus.settings import AnySource, CurateSettings
 from mmkd.corpus.sources.kinds import open_source
+from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
 from mmkd.settings import Machine
-from mmkd.stage import Stage, atomic_file, write_json
+from mmkd.stage import Stage, write_json
 
 PARTS = "parts"
 REJECTED = "rejected.parquet"
 FUNNEL = "funnel.json"
+NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 
 
-def curate(settings: CurateSettings, folder: Path, machine: Machine, seed: int) -> dict[str, int]:
+def curate(
+    settings: CurateSettings,
+    folder: Path,
+    machine: Machine,
+    seed: int,
+    avoid: Avoid = nothing,
+    world: World = ALONE,
+) -> dict[str, int]:
     """Fill the stage's partial folder with the corpus; returns rows read, kept and rejected, and rows per split.
 
     Goes on from the parts that an earlier, killed run left there, and writes the same bytes in any case and with any
-    number of workers. Raises DataError when more than `max_rejected` of the records are rejected or none is left.
+    number of workers and processes of the world: those share the parts, and the first does the rest (the others return
+    nothing). avoid: the pictures of evaluation sets that must stay out. Raises DataError when more than `max_rejected`
+    of the records are rejected or none is left.
     """
+    home = parts_folder(folder) if settings.keep_parts else folder / PARTS
     if (folder / FUNNEL).is_file():  # written last: an earlier run was killed after everything was done
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         return _total(json.loads((folder / FUNNEL).read_text()))
     sources = named_sources(settings)
-    parts = _parts(sources, folder / PARTS)
-    make_parts(parts, settings, machine.workers)
-    selection = _select(parts)
-    with atomic_file(folder / REJECTED) as stream:
-        pq.write_table(selection.rejected, stream)
+    parts = _parts(sources, settings, home)
+    make_parts(world.share(parts), settings, machine.workers)
+    world.wait()
+    if not world.first:
+        return {}
+    selection = select(parts, settings, avoid(), folder / REJECTED)
     _check(sources, selection, settings.max_rejected, folder / REJECTED)
     splits = write_corpus(folder, [part.pairs for part in parts], selection.keep, settings, seed)
     funnel = _funnel(sources, selection, splits)
     write_json(folder / FUNNEL, funnel)
-    shutil.rmtree(folder / PARTS)
+    prune(home, parts) if settings.keep_parts else shutil.rmtree(home)
     return _total(funnel)
 
 
-def corpus_stage(folder: Path, settings: CurateSettings, kept: Mapping[str, Any], seed: int) -> Stage:
-    """The stage that makes a corpus folder. kept: the settings as its manifest keeps them."""
+def corpus_stage(
+    folder: Path, settings: CurateSettings, kept: Mapping[str, Any], seed: int, avoided: Mapping[str, str] = NO_INPUTS
+) -> Stage:
+    """The stage that makes a corpus folder. kept: the settings as its manifest keeps them. avoided: evaluation set ->
+    digest."""
     outputs = ("data-*.arrow", REJECTED, FUNNEL)
-    return Stage("corpus", folder, {**kept, "seed": seed}, fingerprints(settings), outputs)
+    return Stage("corpus", folder, {**kept, "seed": seed}, {**fingerprints(settings), **avoided}, outputs)
 
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:
@@ -75,67 +88,43 @@ def named_sources(settings: CurateSettings) -> list[AnySource]:
     return named
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What is kept of all parts. keep: one bool array a part; read and kept: rows per source name."""
-
-    keep: list[np.ndarray]
-    rejected: pa.Table
-    read: Counter[str]
-    kept: Counter[str]
-
-
-def _parts(sources: Sequence[AnySource], folder: Path) -> list[Part]:
+def _parts(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[Part]:
     folder.mkdir(exist_ok=True)
-    shards = [shard for source in sources for shard in open_source(source).shards()]
-    return [Part(number, shard, folder) for number, shard in enumerate(shards)]
-
-
-def _select(parts: Sequence[Part]) -> Selection:
-    """Find the duplicates, part after part, and add up what the parts rejected."""
-    keep: list[np.ndarray] = []
-    read: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    rejected: list[pa.Table] = [rejection_table([])]
-    ids: set[bytes] = set()
-    captioned: set[bytes] = set()
-    for part in parts:
-        pairs, refused = read_shard(part.pairs), read_shard(part.rejected)
-        mask, duplicates = mark_duplicates(pairs, ids, captioned)
-        names = np.array(pairs.column("source").to_pylist(), dtype=object)
-        read.update(names)
-        read.update(refused.column("source").to_pylist())
-        kept.update(names[mask])
-        keep.append(mask)
-        rejected += [refused, rejection_table(duplicates)]
-    return Selection(keep, pa.concat_tables(rejected), read, kept)
+    readers = [open_source(source) for source in sources]
+    found = [(reader, shard) for reader in readers for shard in reader.shards()]
+    names = part_names(found, settings) if settings.keep_parts else [f"{number:06d}" for number in range(len(found))]
+    return [Part(number, shard, folder, names[number]) for number, (_, shard) in enumerate(found)]
 
 
 def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
     for source in sources:
         if not selection.read[source.name]:
             raise DataError(f"source {source.name!r}: no record found with only = {source.only}; correct it or drop it")
-    read, rejected = selection.read.total(), selection.rejected.num_rows
+    read, rejected = selection.read.total(), selection.rejected.total()
     if rejected <= max_rejected * read and rejected < read:
         return
-    commonest = Counter(selection.rejected.column("reason").to_pylist()).most_common(3)
+    per_reason: Counter[str] = Counter()
+    for (_, reason), count in selection.rejected.items():
+        per_reason[reason] += count
+    commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
     raise DataError(
         f"{rejected:,} of {read:,} records rejected, at most {max_rejected:.0%} are allowed (max_rejected); "
-        f"mostly {', '.join(f'{reason} ({count:,})' for reason, count in commonest)}; all are listed in {listing}"
+        f"mostly {commonest}; all are listed in {listing}"
     )
 
 
 def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str, int]) -> dict[str, Any]:
-    reasons = Counter(zip(*(selection.rejected.column(name).to_pylist() for name in ("source", "reason")), strict=True))
     per_source = {
         name: {
             "read": selection.read[name],
             "kept": selection.kept[name],
-            "rejected": {reason: count for (source, reason), count in sorted(reasons.items()) if source == name},
+            "rejected": {
+                reason: count for (source, reason), count in sorted(selection.rejected.items()) if source == name
+            },
         }
         for name in (source.name for source in sources)
     }
-    counts = {"read": selection.read.total(), "kept": selection.kept.total(), "rejected": selection.rejected.num_rows}
+    counts = {"read": selection.read.total(), "kept": selection.kept.total(), "rejected": selection.rejected.total()}
     return {"sources": per_source, "total": {**counts, **splits}}
 
 

@@ -22,7 +22,7 @@ from mmkd.corpus.schema import caption_group
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.taxonomy import canonical_modality
 from mmkd.processes import worker_pool
-from mmkd.progress import track
+from mmkd.progress import counted
 
 WRITE_ROWS = 64  # rows in memory while a part is written
 MAX_CAPTION = 10_000  # characters; longer ones are articles, and the cleaning rules are not made for them
@@ -40,39 +40,43 @@ REJECTED = pa.schema([(name, pa.string()) for name in ("source", "where", "id", 
 
 @dataclass(frozen=True)
 class Part:
-    """The files that a shard's checked pairs and rejections go into. `pairs` is written last: it makes a part done."""
+    """The files that a shard's checked pairs and rejections go into. `pairs` is written last: it makes a part done.
+
+    name: of the files; the part's number, or, where parts are kept for later runs, what they are made from.
+    """
 
     number: int
     shard: Shard
     folder: Path
 
     @property
+    name: str
     def pairs(self) -> Path:
-        return self.folder / f"{self.number:06d}.arrow"
+        return self.folder / f"{self.name}.arrow"
 
     @property
     def rejected(self) -> Path:
-        return self.folder / f"{self.number:06d}.rejected.arrow"
+        return self.folder / f"{self.name}.rejected.arrow"
 
 
 def make_parts(parts: Sequence[Part], settings: CurateSettings, workers: int) -> None:
     """Write all parts that are not there yet, in `workers` processes (fewer than two: in this one)."""
     todo = [part for part in parts if not part.pairs.is_file()]
     made = _in_processes(todo, settings, workers) if min(workers, len(todo)) > 1 else _in_turn(todo, settings)
-    for _ in track(made, "curate", total=len(parts), unit="parts", done=len(parts) - len(todo)):
-        pass
+    counted(made, "curate", total=len(parts), unit="parts", inner="records", done=len(parts) - len(todo))
 
 
-def write_part(part: Part, settings: CurateSettings) -> None:
-    """Read, check and write one part; both files appear whole or not at all."""
+def write_part(part: Part, settings: CurateSettings) -> int:
+    """Read, check and write one part; both files appear whole or not at all. Returns the number of records read."""
     rejected: list[Rejected] = []
     # the name is this process's own: a process left over from a killed run must not write into the same file
-    draft = part.folder / f"{part.number:06d}.{os.getpid()}.draft"
-    write_shard(draft, PAIRS, _batches(_checked_rows(part.shard, settings, rejected)))
+    draft = part.folder / f"{part.name}.{os.getpid()}.draft"
+    kept = write_shard(draft, PAIRS, _batches(checked_rows(part.shard, settings, rejected)))
     _write_rejected(part, rejected)
     draft.replace(part.pairs)
 
 
+    return kept + len(rejected)
 def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
     """Rejections as a table; what is not UTF-8 in them is written with backslashes."""
     columns = {name: [_printable(getattr(r, name)) for r in rejected] for name in REJECTED.names}
@@ -80,25 +84,23 @@ def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
 
 
 def _write_rejected(part: Part, rejected: list[Rejected]) -> None:
-    draft = part.folder / f"{part.number:06d}.{os.getpid()}.rejected.draft"
+    draft = part.folder / f"{part.name}.{os.getpid()}.rejected.draft"
     write_shard(draft, REJECTED, [rejection_table(rejected)])
     draft.replace(part.rejected)
 
 
-def _in_turn(todo: Sequence[Part], settings: CurateSettings) -> Iterator[None]:
+def _in_turn(todo: Sequence[Part], settings: CurateSettings) -> Iterator[int]:
     for part in todo:
-        write_part(part, settings)
-        yield
+        yield write_part(part, settings)
 
 
-def _in_processes(todo: Sequence[Part], settings: CurateSettings, workers: int) -> Iterator[None]:
+def _in_processes(todo: Sequence[Part], settings: CurateSettings, workers: int) -> Iterator[int]:
     with worker_pool(min(workers, len(todo))) as pool:
         for future in as_completed([pool.submit(write_part, part, settings) for part in todo]):
-            future.result()
-            yield
+            yield future.result()
 
 
-def _checked_rows(shard: Shard, settings: CurateSettings, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
+def checked_rows(shard: Shard, settings: CurateSettings, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
     """Rows of PAIRS; what is rejected on the way is appended to `rejected`."""
     for found in shard.records():
         if isinstance(found, Rejected):

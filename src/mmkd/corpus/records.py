@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Reason(StrEnum):
@@ -25,6 +25,8 @@ class Reason(StrEnum):
     TINY_IMAGE = "tiny_image"
     DUPLICATE_ID = "duplicate_id"
     DUPLICATE_PAIR = "duplicate_pair"  # same image bytes and same cleaned caption as an earlier record
+    NEAR_DUPLICATE = "near_duplicate"  # a picture like that of an earlier record, see [curate.duplicates]
+    CONTAMINATED = "contaminated"  # a picture of an evaluation set, see [curate] decontaminate
 
 
 class BadRecordError(Exception):
@@ -73,6 +75,15 @@ class Shard(Protocol):
 
     def records(self) -> Iterator[Record | Rejected]:
         """The records in the source's order, one at a time; the same every time."""
+        ...
+
+
+@runtime_checkable
+class Stamped(Protocol):
+    """A shard that knows its own content; of others the whole source's fingerprint is taken."""
+
+    def fingerprint(self) -> str:
+        """Changes when what the shard reads does."""
         ...
 
 

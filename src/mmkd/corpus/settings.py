@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
+from mmkd.corpus.hamming import MAX_RADIUS
 from mmkd.settings import RecipePath, Settings
 
 Columns = dict[str, str | list[str]]
@@ -95,13 +96,29 @@ AnySource = Annotated[
 ]
 
 
+class DuplicateSettings(Settings):
+    """What counts as a duplicate beside an id that was there, and the same image bytes with the same cleaned caption.
+
+    near: of a picture whose 64-bit perceptual hash differs in at most `radius` bits from that of an earlier, kept one,
+    "keep" all; drop it where it is the same "pair", which has an equal caption; or "drop" it whatever its caption, also
+    where its bytes are equal.
+    """
+
+    near: Literal["keep", "pair", "drop"] = "keep"
+    radius: int = Field(4, ge=0, le=MAX_RADIUS)
+
+
 class CurateSettings(Settings):
     """What is kept of the sources and how it is split.
 
     min_side: images with a shorter side (pixels) are dropped. max_side: larger images are resized once, to this many
     pixels on the long side. max_pixels: images that claim more are refused undecoded (decompression bombs).
     min_caption: shortest caption kept, in characters after cleaning. val: share of the *groups* in the split `val`.
-    max_rejected: the run stops when a larger share of the records is rejected.
+    max_rejected: the run stops when a larger share of the records is rejected. decontaminate: data-set cards and
+    folders of images whose pictures must not be in the corpus, neither as they are nor mirrored or turned, to so many
+    bits of the perceptual hash. keep_parts: leave what was read and checked beside the corpus, so that making it anew
+    with another source, or with other settings of what is kept, reads only what is new; takes as much room as all
+    checked pairs.
     """
 
     sources: list[AnySource] = Field(min_length=1)
@@ -112,6 +129,10 @@ class CurateSettings(Settings):
     val: float = Field(0.05, ge=0.0, lt=1.0)
     max_rejected: float = Field(0.5, ge=0.0, le=1.0)
     shard_rows: PositiveInt = 4096
+    duplicates: DuplicateSettings = DuplicateSettings()
+    decontaminate: list[RecipePath] = []
+    decontaminate_radius: int = Field(4, ge=0, le=MAX_RADIUS)
+    keep_parts: bool = False
 
     @model_validator(mode="after")
     def _known_columns(self) -> "CurateSettings":

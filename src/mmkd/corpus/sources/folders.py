@@ -45,6 +45,9 @@ class FoldersShard:
     first: int
     files: tuple[str, ...]
 
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, self.files)
+
     def records(self) -> Iterator[Record | Rejected]:
         for number, name in enumerate(self.files, self.first):
             label = PurePosixPath(name).parts[0]

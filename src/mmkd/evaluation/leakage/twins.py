@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmkd.corpus.hamming import within
 from mmkd.evaluation.data.data_set import DataSet
 from mmkd.evaluation.data.samples import CorpusImage, ImageRef, Sample, Split, corpus_of
 from mmkd.evaluation.leakage.hashes import hashes_of
-from mmkd.evaluation.leakage.search import within
 from mmkd.evaluation.statistics.metrics import Array
 
 CORPUS = "corpus"

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
+from math import comb
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mmkd.evaluation.statistics.metrics import Array
+Array = NDArray[Any]
 
 BITS = 64
-MAX_RADIUS = 15  # bands of four bits: beyond, they hold everything and all would be compared with all
+MAX_RADIUS = 15  # with bands of four bits: beyond, they hold everything and all would be compared with all
 CHUNK_PAIRS = 2**22  # candidates held at once
+SORTING = 40  # what a key costs to be sorted and looked up, in comparisons of two hashes
+MAX_MASKS = 200
 
 
 @dataclass(frozen=True)
@@ -25,33 +30,44 @@ class Pairs:
 def within(query_Q: Array, key_K: Array, radius: int) -> Pairs:
     """All pairs of 64-bit hashes with a Hamming distance of at most `radius`.
 
-    The bits are cut into radius + 1 bands. As many differences cannot touch all bands, so every such pair agrees in one
-    band: only those that do are compared (the pigeonhole principle; Norouzi, Punjani and Fleet, CVPR 2012). Raises
-    ValueError for a radius that is not 0..15.
+    Every such pair agrees in all bits of one of the `masks`, so only those that do are compared. Raises ValueError for
+    a radius that is not 0..15.
     """
     if not 0 <= radius <= MAX_RADIUS:
         raise ValueError(f"radius is {radius}; expected 0..{MAX_RADIUS}")
     query_Q, key_K = np.asarray(query_Q, np.uint64), np.asarray(key_K, np.uint64)
-    found = [np.empty((0, 2), np.int64)]
-    for shift, width in bands(radius + 1):
-        for query_P, key_P in _candidates(_band(query_Q, shift, width), _band(key_K, shift, width)):
+    found = [np.empty(0, np.int64)]
+    for mask in masks(radius, len(query_Q), len(key_K)):
+        for query_P, key_P in _candidates(query_Q & mask, key_K & mask):
             near_P = np.bitwise_count(query_Q[query_P] ^ key_K[key_P]) <= radius
-            found.append(np.stack([query_P[near_P], key_P[near_P]], axis=1))
-    pair_P2 = np.unique(np.concatenate(found), axis=0)
-    query_P, key_P = pair_P2.T
+            found.append(query_P[near_P] * len(key_K) + key_P[near_P])
+    query_P, key_P = np.divmod(np.unique(np.concatenate(found)), max(1, len(key_K)))
     return Pairs(query_P, key_P, np.bitwise_count(query_Q[query_P] ^ key_K[key_P]).astype(np.int64))
+
+
+def masks(radius: int, queries: int, keys: int) -> list[np.uint64]:
+    """Sets of bits of which two hashes that differ in at most `radius` bits agree in one.
+
+    The bits are cut into radius + c bands; as many differences leave c bands untouched (the pigeonhole principle). With
+    c = 1 a mask is a band (Norouzi, Punjani and Fleet, CVPR 2012); with larger c there are more masks and each lets
+    fewer pairs through, which pays for many hashes (Manku, Jain and Das Sarma, WWW 2007). The c that costs least is
+    taken, if the bits of hashes were coin flips.
+    """
+
+    def cost(agreeing: int) -> float:
+        let_through: float = queries * keys / 2.0 ** (BITS * agreeing / (radius + agreeing))
+        return comb(radius + agreeing, agreeing) * (SORTING * (queries + keys) + let_through)
+
+    choices = [c for c in range(1, BITS) if comb(radius + c, c) <= MAX_MASKS and radius + c <= BITS]
+    agreeing = min(choices, key=cost)
+    whole = [np.uint64((2**width - 1) << shift) for shift, width in bands(radius + agreeing)]
+    return [np.bitwise_or.reduce(np.array(chosen)) for chosen in combinations(whole, agreeing)]
 
 
 def bands(count: int) -> list[tuple[int, int]]:
     """Shift and width of `count` bands that cover all bits once; widths differ by at most one."""
     edges = [BITS * number // count for number in range(count + 1)]
     return [(low, high - low) for low, high in pairwise(edges)]
-
-
-def _band(hash_N: Array, shift: int, width: int) -> Array:
-    mask = np.uint64(2**width - 1)
-    part_N: Array = (hash_N >> np.uint64(shift)) & mask
-    return part_N
 
 
 def _candidates(query_Q: Array, key_K: Array) -> Iterator[tuple[Array, Array]]:
