@@ -240,3 +240,62 @@ def test_killed_while_publishing_the_work_is_kept(tmp_path: Path, monkeypatch: p
 
     complete(stage_in(tmp_path), finds_it)
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["data.txt", MANIFEST]
+
+
+def test_stages_in_a_pool_are_made_once_and_linked(tmp_path: Path) -> None:
+    def shared(run: str, **settings: object) -> Stage:
+        return stage_in(tmp_path / run, **settings).in_pool(tmp_path / "pool")
+
+    first = complete(shared("first", a=1), write_one)
+
+    def must_not_run(folder: Path) -> dict[str, int]:
+        raise RuntimeError("ran again")
+
+    assert complete(shared("second", a=1), must_not_run) == first
+    links = [tmp_path / run / "made" for run in ("first", "second")]
+    assert all(link.is_symlink() and (link / "data.txt").read_text() == "hello" for link in links)
+    complete(shared("third", a=2), write_one)
+    assert len(list((tmp_path / "pool").glob("test-*"))) == 2
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("pool", "first"):
+        (tmp_path / name).rename(moved / name)
+    assert digest_of(moved / "first" / "made") == first["digest"]  # links are relative
+
+
+def test_a_link_to_something_else_is_refused_and_moved_only_by_force(tmp_path: Path) -> None:
+    one, other = (stage_in(tmp_path, a=value).in_pool(tmp_path / "pool") for value in (1, 2))
+    complete(one, write_one)
+    with pytest.raises(ConfigError, match=r"settings\.a \(was 1, now 2\).*--force"):
+        complete(other, write_one)
+    assert (tmp_path / "made").resolve() == one.folder
+    complete(other, write_one, force=True)
+    assert (tmp_path / "made").resolve() == other.folder
+    assert one.folder.is_dir()  # what others may use stays
+
+
+def test_a_folder_of_its_own_is_never_replaced_by_a_link(tmp_path: Path) -> None:
+    complete(stage_in(tmp_path, a=1), write_one)
+    with pytest.raises(ConfigError, match="a folder of its own, not a link"):
+        complete(stage_in(tmp_path, a=1).in_pool(tmp_path / "pool"), write_one)
+
+
+def make_slowly(pool: Path, run: Path) -> None:
+    def body(folder: Path) -> dict[str, int]:
+        time.sleep(0.3)
+        return write_one(folder)
+
+    complete(stage_in(run, a=1).in_pool(pool), body)
+
+
+def test_a_shared_stage_waits_for_the_run_that_makes_it(tmp_path: Path) -> None:
+    children = [
+        multiprocessing.get_context("fork").Process(target=make_slowly, args=(tmp_path / "pool", tmp_path / name))
+        for name in ("one", "two")
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    assert digest_of(tmp_path / "one" / "made") == digest_of(tmp_path / "two" / "made")

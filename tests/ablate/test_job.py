@@ -1,0 +1,131 @@
+"""Whole runs of a tiny ablation: what is equal is made once, a killed run ends as if it had not been killed."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ablation_files import write_files
+
+from mmkd.ablate.job import Job, work
+from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_rows
+from mmkd.ablate.schedule import gathered, jobs_of, run_all
+from mmkd.ablate.settings import load_ablation
+from mmkd.ablate.summary import summarise
+from mmkd.errors import ConfigError, TrainingError
+from mmkd.stage import digest_of
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished ablation of one seed: `out`, its `pool`, and its file."""
+    folder = tmp_path_factory.mktemp("ablation")
+    ablation = load_ablation(write_files(folder))
+    run_all(jobs_of(ablation, folder / "out", folder / "pool", seeds=[0]), folder / "out")
+    return folder
+
+
+def target(home: Path, variant: str, name: str) -> str:
+    return os.path.realpath(home / "out" / variant / "seed-0" / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "shared", "own"),
+    [
+        ("world", ["contrastive", "alone"], ["right"]),
+        ("specialists/one", ["contrastive", "right", "alone"], []),
+        ("corpus", ["contrastive", "alone"], ["right"]),
+        ("features/one", ["contrastive", "alone"], ["right"]),
+        ("calibration", ["contrastive"], ["right", "alone"]),
+        ("pretrain", ["contrastive", "alone"], ["right"]),
+        ("distill", [], ["contrastive", "right", "alone"]),
+    ],
+)
+def test_what_is_equal_is_made_once(home: Path, name: str, shared: list[str], own: list[str]) -> None:
+    made = target(home, "default", name)
+    assert made.startswith(str((home / "pool").resolve()))
+    assert {target(home, variant, name) for variant in shared} <= {made}
+    others = {target(home, variant, name) for variant in own}
+    assert made not in others
+    assert len(others) == len(own)
+
+
+def test_every_student_is_measured_and_the_defaults_teachers(home: Path) -> None:
+    rows = read_rows(home / "out" / RESULTS)
+    models = {(row.variant, row.model) for row in rows if row.metric == ACCURACY}
+    variants = ("default", "contrastive", "right", "alone")
+    expected = {(name, model) for name in variants for model in ("student", "stage1")}
+    assert models == expected | {("default", "one"), ("default", "two")}
+    assert all(row.n == 4 and 0 <= row.value <= 1 for row in rows if row.metric == ACCURACY)
+    assert [row.n for row in rows if row.metric == SECONDS] == [2] * 4  # steps
+    assert [line.variant for line in summarise(load_ablation(home / "ablation.toml"), rows)] == list(variants)
+
+
+def test_running_again_makes_nothing_and_changes_nothing(home: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (home / "pool").rglob("*.safetensors")}
+    rows = gathered(home / "out")
+    jobs = jobs_of(load_ablation(home / "ablation.toml"), home / "out", home / "pool", ["contrastive"], [0])
+    run_all(jobs, home / "out")
+    assert {path: path.stat().st_mtime_ns for path in (home / "pool").rglob("*.safetensors")} == before
+    assert gathered(home / "out") == rows
+
+
+def test_a_run_killed_in_stage_2_ends_with_the_same_bits(home: Path, tmp_path: Path) -> None:
+    (job,) = jobs_of(load_ablation(home / "ablation.toml"), tmp_path / "out", tmp_path / "pool", ["default"], [0])
+    child = multiprocessing.get_context("spawn").Process(target=work, args=(job,))
+    child.start()
+    stage_2 = "distill-has-begun"
+    wait_for(lambda: len(list((tmp_path / "pool").glob("calibration-*"))) > 0, child, stage_2)
+    os.kill(child.pid or 0, signal.SIGKILL)
+    child.join()
+    assert not (job.folder / RESULTS).exists()
+    assert work(job) == ""
+    for name in ("pretrain", "distill"):
+        assert digest_of(job.folder / name) == digest_of(home / "out" / "default" / "seed-0" / name)
+
+
+def wait_for(holds: Callable[[], bool], child: multiprocessing.process.BaseProcess, what: str) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert child.is_alive(), f"the run ended before: {what}"
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def finished(home: Path) -> Job:
+    return jobs_of(load_ablation(home / "ablation.toml"), home / "out", home / "pool", ["contrastive"], [0])[0]
+
+
+def test_another_recipe_is_refused_unless_forced(home: Path, tmp_path: Path) -> None:
+    job = finished(home)
+    distill = job.recipe.distill.model_copy(update={"lr": 0.25})
+    other = replace(job, recipe=job.recipe.model_copy(update={"distill": distill}))
+    assert "settings.lr (was 0.0005, now 0.25)" in work(other)
+    made = target(home, "contrastive", "distill")
+    assert work(replace(other, force=True)) == ""
+    assert target(home, "contrastive", "distill") != made
+    assert work(replace(job, force=True)) == ""  # back to where it was, without training
+    assert target(home, "contrastive", "distill") == made
+
+
+def test_one_failure_stops_no_other_run_and_is_named_at_the_end(home: Path, tmp_path: Path) -> None:
+    job = finished(home)
+    card = job.folder / "nowhere.toml"
+    broken = job.recipe.evaluate.model_copy(update={"cards": [card]})
+    bad = replace(job, variant="bad", recipe=job.recipe.model_copy(update={"evaluate": broken}))
+    with pytest.raises(TrainingError, match=r"1 of 2 runs failed \(\[1/2\] bad, seed 0\)"):
+        run_all([replace(bad, folder=home / "out" / "contrastive" / "seed-0"), job], home / "out")
+    assert (home / "out" / RESULTS).is_file()
+
+
+def test_the_first_jobs_are_of_different_seeds_and_share_the_processors(home: Path) -> None:
+    ablation = load_ablation(home / "ablation.toml")
+    jobs = jobs_of(ablation, home / "out", home / "pool", jobs=2)
+    assert [(job.variant, job.recipe.seed) for job in jobs[:3]] == [("default", 0), ("default", 1), ("contrastive", 0)]
+    assert {job.recipe.machine.threads for job in jobs} == {max(1, len(os.sched_getaffinity(0)) // 2)}
+    with pytest.raises(ConfigError, match="did you mean 'right'"):
+        jobs_of(ablation, home / "out", home / "pool", only=["rigth"])
