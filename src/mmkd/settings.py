@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, ValidationInfo
 
 
 class Settings(BaseModel):
@@ -39,7 +39,8 @@ class Machine(Settings):
     Of training, up to rounding: micro_batch pairs go through the student at once (0: all of a process's), the loss is
     still that of the whole batch (GradCache, arXiv 2101.06983). grad_checkpointing: activations are computed again
     instead of kept. compile: `torch.compile` the towers. sharding: `ddp` copies the student to every process, `fsdp`
-    shares its weights out. track: other places that get the metrics, which are always in metrics.jsonl.
+    shares its weights out. tflops: bf16 peak of one device, of which the records tell the share that is used; common
+    GPUs are known. track: other places that get the metrics, which are always in metrics.jsonl.
     """
 
     device: str = "auto"
@@ -50,4 +51,5 @@ class Machine(Settings):
     grad_checkpointing: bool = False
     compile: bool = False
     sharding: Literal["ddp", "fsdp"] = "ddp"
+    tflops: PositiveFloat | None = None
     track: list[Literal["tensorboard", "wandb"]] = []

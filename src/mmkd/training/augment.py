@@ -1,9 +1,14 @@
-"""Augmentation and normalisation of a batch of images, on the device, each image with its own parameters."""
+"""Augmentation and normalisation of a batch of images, on the device, each image with its own parameters.
+
+Letters: N images of the whole step over all processes, B those of this process, C channels, H x W pixels.
+"""
 
 import torch
 from torch import Tensor
 
 from mmkd.training.settings import AugmentSettings
+
+SEEDS = 2**62
 
 
 def normalise(image_BCHW: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -12,22 +17,37 @@ def normalise(image_BCHW: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (image - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
 
 
-def augment(image_BCHW: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+def augment(
+    image_BCHW: Tensor, settings: AugmentSettings, generator: torch.Generator, total: int | None = None, first: int = 0
+) -> Tensor:
     """uint8 -> float 0..1, shifted, mirrored, scaled in brightness and with noise, as far as the settings say.
 
-    Random numbers come from a CPU generator, so that every device sees the same ones.
+    generator: the same CPU generator on every process and device. It draws for all N images of the step, `total` of
+    them (B alone), and these are those from `first` on: how many processes share a step changes nothing. Pixel noise
+    is drawn on the device, whose random numbers differ from another kind of device's, from a seed an image.
     """
     count, device = len(image_BCHW), image_BCHW.device
-    draw_B4 = torch.rand(count, 4, generator=generator).to(device)
-    image = _shift(image_BCHW, draw_B4[:, 0], draw_B4[:, 1], settings.shift).float() / 255
+    total = count if total is None else total
+    own = slice(first, first + count)
+    draw_B4 = torch.rand(total, 4, generator=generator)[own].to(device, non_blocking=True)
+    seed_B = torch.randint(SEEDS, (total,), generator=generator)[own]
+    image = _shift(image_BCHW, draw_B4[:, 0], draw_B4[:, 1], settings.shift).float().div_(255)
     if settings.flip:
         image = torch.where((draw_B4[:, 3] < 0.5).view(-1, 1, 1, 1), image.flip(3), image)
     if settings.gain:
         image = image * (1 + settings.gain * (2 * draw_B4[:, 2] - 1)).view(-1, 1, 1, 1)
     if settings.noise:
-        noise = torch.randn(image.shape, generator=generator).to(device)
-        image = image + settings.noise * noise
+        image = image.add_(_noise(image, seed_B), alpha=settings.noise)
     return image
+
+
+def _noise(image_BCHW: Tensor, seed_B: Tensor) -> Tensor:
+    """Standard normal numbers like the images, each image's from its own seed."""
+    noise = torch.empty(image_BCHW.shape, device=image_BCHW.device)
+    generator = torch.Generator(image_BCHW.device)
+    for row, seed in enumerate(seed_B.tolist()):
+        noise[row].normal_(generator=generator.manual_seed(seed))
+    return noise
 
 
 def _shift(image_BCHW: Tensor, down_B: Tensor, right_B: Tensor, share: float) -> Tensor:

@@ -1,9 +1,10 @@
-"""The pairs as training sees them: decoded images, token ids, equal captions, teacher features."""
+"""The pairs as training sees them: decoded images, token ids, equal captions and images, teacher features.
+
+Letters: N training pairs, B pairs of this process in a step, L tokens (the student's context), C x H x W pixels.
+"""
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,29 +13,42 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mmkd.corpus.schema import Corpus
-from mmkd.errors import DataError
+from mmkd.distributed import ALONE, World
+from mmkd.errors import ConfigError, DataError
 from mmkd.image_transform import from_compose
 from mmkd.open_clip_folder import OpenClipModel
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.stage import atomic_file
-from mmkd.training.order import batch_at
+from mmkd.training.each_tensor import each_tensor
+from mmkd.training.order import Order
 from mmkd.training.teacher_targets import TeacherTargets
+from mmkd.training.tokens import Captions, coded
 from mmkd.training.view import TeacherBatch
 
-TOKENS = "tokens.npz"
-TOKENISE_AT_ONCE = 4096
+DECODE_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """One step's pairs. row_B: corpus rows. image_BCHW: uint8. caption_B: equal numbers mean equal captions."""
+    """One step's pairs. row_B: corpus rows. image_BCHW: uint8. length_B: tokens of each caption, known to the host.
+
+    caption_B, image_code_B: equal numbers mean equal captions, equal images. believed_B: how far a caption is believed,
+    0..1.
+    """
 
     row_B: np.ndarray
     image_BCHW: Tensor
     token_BL: Tensor
+    length_B: np.ndarray
     caption_B: Tensor
+    image_code_B: Tensor
+    believed_B: Tensor
     teachers: TeacherBatch | None
+
+    def pin_memory(self) -> "PairBatch":
+        """Called by DataLoader: page-locked memory travels to a GPU while it computes."""
+        pinned: PairBatch = each_tensor(self, Tensor.pin_memory)
+        return pinned
 
 
 class PairImages:
@@ -47,8 +61,9 @@ class PairImages:
         self._cache: Tensor | None = None
         if first.numel() * len(rows) <= cache_mb * 2**20:
             self._cache = torch.empty((len(rows), *first.shape[1:]), dtype=torch.uint8)
-            for start in range(0, len(rows), 256):
-                self._cache[start : start + 256] = self._decode(rows[start : start + 256])
+            for start in range(0, len(rows), DECODE_AT_ONCE):
+                part = slice(start, start + DECODE_AT_ONCE)
+                self._cache[part] = self._decode(rows[part])
 
     @property
     def cached(self) -> bool:
@@ -71,34 +86,12 @@ class PairImages:
         return torch.stack(images)
 
 
-@dataclass(frozen=True)
-class Captions:
-    """Every distinct caption tokenised once: token_UL int32, and which of them each pair has (N,)."""
-
-    token_UL: np.ndarray
-    of_pair_N: np.ndarray
-
-
-def tokenise(corpus: Corpus, rows: np.ndarray, tokenizer: Callable[[list[str]], Tensor], folder: Path) -> Captions:
-    """Token ids of the rows' captions; kept in `folder` for a run that is resumed."""
-    path = folder / TOKENS
-    if not path.is_file():
-        codes = corpus.table.data.column("caption").combine_chunks().dictionary_encode()
-        code_N = codes.indices.to_numpy()[rows]
-        used_U, of_pair_N = np.unique(code_N, return_inverse=True)
-        captions = codes.dictionary.take(used_U).to_pylist()
-        parts = [
-            tokenizer(captions[start : start + TOKENISE_AT_ONCE]).numpy().astype(np.int32)
-            for start in range(0, len(captions), TOKENISE_AT_ONCE)
-        ]
-        with atomic_file(path) as stream:
-            np.savez(stream, token_UL=np.concatenate(parts), of_pair_N=of_pair_N)
-    with np.load(path) as saved:
-        return Captions(saved["token_UL"], saved["of_pair_N"])
-
-
 class StepBatches(Dataset[PairBatch]):
-    """Item `step` is the batch of that global step, so a loader may start anywhere."""
+    """Item `step` is this process's part of that global step's batch, so a loader may start anywhere.
+
+    rows: corpus rows of the training pairs, which `order` permutes. Raises ConfigError when the processes cannot have
+    equal parts.
+    """
 
     def __init__(
         self,
@@ -106,22 +99,39 @@ class StepBatches(Dataset[PairBatch]):
         images: PairImages,
         captions: Captions,
         teachers: TeacherTargets | None,
-        batch_size: int,
-        seed: int,
+        order: Order,
+        world: World = ALONE,
     ) -> None:
-        self.rows, self.images, self.captions, self.teachers = rows, images, captions, teachers
-        self.batch_size, self.seed = batch_size, seed
+        if order.batch_size % world.size:
+            raise ConfigError(
+                f"batch_size {order.batch_size} cannot be shared equally by {world.size} processes; "
+                f"set it to a multiple of {world.size}"
+            )
+        self.rows, self.images, self.captions, self.teachers, self.order = rows, images, captions, teachers, order
+        share = order.batch_size // world.size
+        self._own = slice(world.rank * share, (world.rank + 1) * share)
+        self._image_code_N, _ = coded(images.corpus, "sha256", rows)
 
     def __getitem__(self, step: int) -> PairBatch:
-        position_B = batch_at(step, len(self.rows), self.batch_size, self.seed)
-        row_B, caption_B = self.rows[position_B], self.captions.of_pair_N[position_B]
+        position_B = self.order.at(step)[self._own]
+        row_B, caption_B = self.rows[position_B], np.asarray(self.captions.code_N[position_B])
+        token_BL, length_B = self.captions.at(caption_B)
+        believed_B = np.ones(len(row_B)) if self.teachers is None else self.teachers.believed_N[position_B]
         return PairBatch(
             row_B,
             self.images.at(position_B),
-            torch.from_numpy(self.captions.token_UL[caption_B]).long(),
+            token_BL,
+            length_B,
             torch.from_numpy(caption_B),
+            torch.from_numpy(self._image_code_N[position_B]),
+            torch.from_numpy(believed_B).float(),
             self.teachers.at(position_B, row_B) if self.teachers else None,
         )
+
+    def ids(self, batch: PairBatch) -> list[str]:
+        """The corpus ids of a batch's pairs."""
+        names: list[str] = self.images.corpus.take(batch.row_B).column("id").to_pylist()
+        return names
 
 
 def loader(batches: StepBatches, first: int, last: int, machine: Machine) -> DataLoader[PairBatch]:
@@ -129,4 +139,5 @@ def loader(batches: StepBatches, first: int, last: int, machine: Machine) -> Dat
     workers = 0 if batches.images.cached else machine.workers
     if not batches.images.cached:
         say(f"  the decoded images exceed decoded_cache_mb, so {workers} processes decode them at each step")
-    return DataLoader(batches, batch_size=None, sampler=range(first, last), num_workers=workers)
+    pinned = torch.cuda.is_available() and machine.device != "cpu"
+    return DataLoader(batches, batch_size=None, sampler=range(first, last), num_workers=workers, pin_memory=pinned)

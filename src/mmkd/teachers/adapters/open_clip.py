@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import open_clip
+from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.tokenizer import get_clean_fn
 from open_clip.transform import PreprocessCfg
+from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -99,17 +101,27 @@ def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
     return cast(Tensor, network.encode_image(image_BCHW))
 
 
-def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor) -> Tensor:
+def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor | None = None) -> Tensor:
     """(B, D); the towers find the end of a caption, or its padding, by themselves."""
-    width = ids_BL.shape[1]
-    if not isinstance(network, open_clip.CLIP) or width == len(network.positional_embedding):
+    cut = _cut_tables(network, ids_BL.shape[1])
+    if not cut:
         return cast(Tensor, network.encode_text(ids_BL))
-    # open_clip's CLIP wants the full context length; being causal, it gives the same with its tables cut to ours
-    cut = {"positional_embedding": network.positional_embedding[:width]}
-    if network.attn_mask is not None:
-        cut["attn_mask"] = network.attn_mask[:width, :width]
     found = functional_call(network, cut, (None, ids_BL))
     return cast(Tensor, found["text_features"] if isinstance(found, dict) else found[1])
+
+
+def _cut_tables(network: Any, width: int) -> dict[str, Tensor]:
+    """What of open_clip's own text transformers has to be cut for shorter captions; being causal, they give the same.
+
+    Its CLIP cuts nothing by itself, its TextTransformer the positions only. {} where nothing is to be cut.
+    """
+    text, prefix = (network, "") if isinstance(network, open_clip.CLIP) else (getattr(network, "text", None), "text.")
+    if not isinstance(text, open_clip.CLIP | TextTransformer) or width == len(text.positional_embedding):
+        return {}
+    cut = {} if prefix else {"positional_embedding": text.positional_embedding[:width]}
+    if text.attn_mask is not None and getattr(text, "cls_emb", None) is None:
+        cut[f"{prefix}attn_mask"] = text.attn_mask[:width, :width]
+    return cut
 
 
 def from_spec(spec: TeacherSpec) -> Towers:
@@ -117,9 +129,7 @@ def from_spec(spec: TeacherSpec) -> Towers:
     if spec.model.startswith(LOCAL):
         folder = Path(spec.model.removeprefix(LOCAL))
         model = open_clip_folder.load(folder)
-        return _towers(
-            model.network, model.transform, model.tokenizer, model.config, open_clip_folder.weights_digest(folder)
-        )
+        return _towers(model.network, model.transform, model.tokenizer, open_clip_folder.weights_digest(folder))
     if spec.pretrained is None and not spec.model.startswith("hf-hub:"):
         raise ModelError(
             f"teacher {spec.name!r}: model {spec.model!r} has no weights; "
@@ -127,29 +137,30 @@ def from_spec(spec: TeacherSpec) -> Towers:
         )
     try:
         network, transform = open_clip.create_model_from_pretrained(spec.model, pretrained=spec.pretrained)
-        config = open_clip.get_model_config(spec.model) or {}
-        return _towers(network, transform, open_clip.get_tokenizer(spec.model), config, "")
+        return _towers(network, transform, open_clip.get_tokenizer(spec.model), "")
     except Exception as error:  # network, file, pickle and key errors of three libraries end here
         raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
 
 
-def _towers(network: nn.Module, transform: Any, tokenizer: Any, config: Mapping[str, Any], weights: str) -> Towers:
+def _towers(network: nn.Module, transform: Any, tokenizer: Any, weights: str) -> Towers:
     return Towers(
         network=network,
         encode_image=lambda image: encode_image(network, image),
         encode_text=lambda ids, length: encode_text(network, ids, length),
         transform=from_compose(transform),
-        tokenizer=open_clip_tokenizer(tokenizer, padding_of(config.get("text_cfg", {}))),
+        tokenizer=open_clip_tokenizer(tokenizer, padding_of(network)),
         weights=weights,
     )
 
 
-def padding_of(text_cfg: Mapping[str, Any]) -> Padding:
-    """Masked BERTs and CLIP's causal tower do not see padding; of any other tower it must be assumed that they do."""
-    if "hf_model_name" in text_cfg:
+def padding_of(network: Any) -> Padding:
+    """Masked BERTs and causal towers that read the end of the text do not see padding; others must be taken to."""
+    text = getattr(network, "text", network)
+    if isinstance(text, HFTextEncoder):
         return "longest"
-    is_clip = bool(text_cfg) and not text_cfg.get("no_causal_mask") and not text_cfg.get("embed_cls")
-    return "longest" if is_clip and text_cfg.get("pool_type", "argmax") == "argmax" else "full"
+    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
+    causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
+    return "longest" if causal and pool in ("argmax", "eos") else "full"
 
 
 ADAPTER = ZooAdapter(build=build, image=encode_image, text=encode_text, tokenizer=tokenizer, check=check)
