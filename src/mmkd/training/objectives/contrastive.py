@@ -1,26 +1,56 @@
-"""The captions as the only teacher: stage 1, and the term that other objectives add."""
+"""The captions as the only teacher: stage 1, and the term that other objectives add.
 
-from torch import Tensor
+Letters: B own pairs, K keys, D dimension.
+"""
 
-from mmkd.training.losses.contrastive import info_nce
-from mmkd.training.objectives.objective import Objective
+import torch
+from torch import Tensor, nn
+
+from mmkd.training.losses.contrastive import info_nce, sigmoid_pairs
+from mmkd.training.losses.memory import in_chunks
+from mmkd.training.objectives.objective import Objective, own_keys
 from mmkd.training.view import View
 
+BIAS = -10.0  # of the sigmoid when training begins, as in SigLIP
 
-def contrastive_term(view: View) -> Tensor:
-    """The CLIP loss, both ways; each pair counts as far as its caption is believed."""
-    own, keys, scale = view.own, view.keys, view.own.scale
-    forward_B = info_nce(own.image_BD, keys.text_BD, scale, view.positive_BK)
-    backward_B = info_nce(own.text_BD, keys.image_BD, scale, view.positive_BK)
-    return view.row_mean((forward_B + backward_B) / 2 * view.caption_B)
+
+class CaptionTerm(nn.Module):
+    """Images against captions and back, by softmax or by SigLIP's sigmoid, whose bias is trained.
+
+    gather_gradient: the pairs of other processes carry gradients; without, only this process's pairs do.
+    """
+
+    def __init__(self, pairwise: str = "softmax", gather_gradient: bool = True) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor(BIAS)) if pairwise == "sigmoid" else None
+        self.gather_gradient = gather_gradient
+
+    def forward(self, view: View) -> Tensor:
+        """The mean over the pairs, each of which counts as far as its caption is believed."""
+        forward_B = self._one_way(view, view.own.image_BD, view.keys.text_BD)
+        backward_B = self._one_way(view, view.own.text_BD, view.keys.image_BD)
+        return view.row_mean((forward_B + backward_B) / 2 * view.caption_B)
+
+    def _one_way(self, view: View, query_BD: Tensor, key_KD: Tensor) -> Tensor:
+        if not self.gather_gradient:
+            own = own_keys(view)
+            key_KD = torch.cat([key_KD[: own.start].detach(), key_KD[own], key_KD[own.stop :].detach()])
+
+        def loss(query_BD: Tensor, positive_BK: Tensor) -> Tensor:
+            if self.bias is None:
+                return info_nce(query_BD, key_KD, view.own.scale, positive_BK)
+            return sigmoid_pairs(query_BD, key_KD, view.own.scale, self.bias, positive_BK)
+
+        return in_chunks(loss, (query_BD, view.positive_BK), len(key_KD))
 
 
 class Contrastive(Objective):
-    """The CLIP loss alone: stage 1, and stage 1 continued."""
+    """The caption term alone: stage 1, and stage 1 continued."""
 
-    def __init__(self) -> None:
+    def __init__(self, pairwise: str = "softmax") -> None:
         super().__init__()
         self.weights = {"contrastive": 1.0}
+        self.captions = CaptionTerm(pairwise)
 
     def forward(self, view: View) -> dict[str, Tensor]:
-        return {"contrastive": contrastive_term(view)}
+        return {"contrastive": self.captions(view)}

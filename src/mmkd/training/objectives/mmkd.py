@@ -1,57 +1,105 @@
-"""The reference recipe.
+"""The reference recipe, each of its defects a switch.
 
 Letters: B own pairs, K keys, D student dimension, T teachers.
 """
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmkd.calibrate.targets import TargetMap
 from mmkd.training.distill_settings import DistillSettings
 from mmkd.training.losses.contrastive import info_nce
 from mmkd.training.losses.feature import squared_error
-from mmkd.training.objectives.contrastive import contrastive_term
-from mmkd.training.objectives.objective import Objective, teachers_of
+from mmkd.training.losses.memory import in_chunks
+from mmkd.training.objectives.contrastive import CaptionTerm
+from mmkd.training.objectives.objective import Objective, TeacherShape, own_keys, teachers_of
 from mmkd.training.view import View
 
-LOG_SCALE = 2.6593  # log(1 / .07)
+LOG_SCALE = math.log(1 / 0.07)  # 2.66; the public code multiplies by it as it is, its exponential is 14.3
+MAX_LOG_SCALE = math.log(100.0)
 
 
 class Mmkd(Objective):
-    """The reference recipe: contrastive + 50 x MSE + interactive, against one random available teacher a sample.
+    """Contrastive + 50 x MSE + interactive, against one random available teacher a pair.
 
-    A teacher's features pass through its frozen projection to the student's dimension; like the stored ones of the
-    public data they are not normalised there. Negatives of the interactive term come from whatever teacher was drawn.
+    A teacher's vectors pass through its frozen target into the student's dimension. Under `settings.reference` as the
+    public code has it they keep their lengths there, a pair's negatives come from whatever teacher each of them drew,
+    and the interactive scale is a logarithm that nothing trains.
     """
 
-    def __init__(self, settings: DistillSettings, projections: list[nn.Module]) -> None:
+    def __init__(self, settings: DistillSettings, shapes: list[TeacherShape]) -> None:
         super().__init__()
-        self.scale = LOG_SCALE  # as the public code has it: not exponentiated, never trained
-        self.weights = {"contrastive": 1.0, "feature_distance": settings.mmkd.fd, "interactive": settings.mmkd.icl}
-        self.projections = nn.ModuleList(projections).requires_grad_(False)
+        self.recipe = settings.reference
+        self.weights = {"contrastive": 1.0, "feature_distance": self.recipe.fd, "interactive": self.recipe.icl}
+        self.captions = CaptionTerm(settings.pairwise, self.recipe.gather_gradient)
+        self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE), requires_grad=self.recipe.train_scale)
+        self.targets = nn.ModuleList(TargetMap(shape.target) for shape in shapes)
 
     def forward(self, view: View) -> dict[str, Tensor]:
         _, keys = teachers_of(view)
         drawn_K = draw_teacher(keys.available_BT, view.generator)
-        image_KD, text_KD = (self._target(side, drawn_K, view.own.image_BD) for side in (keys.image, keys.text))
-        own_K = slice(view.offset, view.offset + len(view.own.image_BD))
-        alone_BK = torch.eye(len(drawn_K), dtype=torch.bool, device=drawn_K.device)[own_K]
-        distance_B = squared_error(view.own.image_BD, image_KD[own_K]) + squared_error(view.own.text_BD, text_KD[own_K])
-        forward_B = info_nce(view.own.image_BD, text_KD, self.scale, alone_BK)
-        backward_B = info_nce(view.own.text_BD, image_KD, self.scale, alone_BK)
+        image_KD, text_KD = self._projected(view, drawn_K)
+        own = own_keys(view)
+        image_B, text_B = (
+            squared_error(side_BD, target_KD[own])
+            for side_BD, target_KD in ((view.own.image_BD, image_KD), (view.own.text_BD, text_KD))
+        )
+        forward_B = self._interactive(view, view.own.image_BD, drawn_K, text_KD, "text")
+        backward_B = self._interactive(view, view.own.text_BD, drawn_K, image_KD, "image")
         return {
-            "contrastive": contrastive_term(view),
-            "feature_distance": view.row_mean(distance_B),
+            "contrastive": self.captions(view),
+            "feature_distance": view.row_mean(image_B + text_B),
             "interactive": view.row_mean((forward_B + backward_B) / 2),
         }
 
-    def _target(self, side: list[Tensor], drawn_K: Tensor, like_BD: Tensor) -> Tensor:
-        target_KD = like_BD.new_zeros(len(drawn_K), like_BD.shape[1])
-        for t, projection in enumerate(self.projections):
-            row = (drawn_K == t).nonzero().squeeze(1)
-            target_KD[row] = projection(side[t][row]).to(target_KD.dtype)
-        return target_KD
+    @property
+    def scale(self) -> Tensor:
+        """What multiplies the interactive term's products."""
+        return self.log_scale.clamp(max=MAX_LOG_SCALE).exp() if self.recipe.exp_scale else self.log_scale
+
+    def _projected(self, view: View, drawn_K: Tensor) -> tuple[Tensor, Tensor]:
+        """Each key's image and text vectors in the space of the teacher drawn for it (K, D)."""
+        sides = []
+        for side in ("image", "text"):
+            target_KD = view.keys.image_BD.new_zeros(view.keys.image_BD.shape)
+            for t in range(len(self.targets)):
+                target_KD = torch.where((drawn_K == t)[:, None], self._target(view, t, side), target_KD)
+            sides.append(target_KD)
+        return sides[0], sides[1]
+
+    def _target(self, view: View, t: int, side: str) -> Tensor:
+        _, keys = teachers_of(view)
+        vectors: list[Tensor] = getattr(keys, side)
+        target_KD: Tensor = getattr(self.targets[t], side)(vectors[t])
+        return F.normalize(target_KD, dim=1) if self.recipe.normalise else target_KD
+
+    def _interactive(self, view: View, query_BD: Tensor, drawn_K: Tensor, mixed_KD: Tensor, side: str) -> Tensor:
+        """InfoNCE of each own pair (B,) against the vectors that were drawn, or against its own teacher's alone."""
+        _, keys = teachers_of(view)
+        own, count = own_keys(view), len(drawn_K)
+        alone_BK = torch.arange(count, device=drawn_K.device) == torch.arange(own.start, own.stop)[:, None].to(
+            drawn_K.device
+        )
+
+        def against(key_KD: Tensor, key_K: Tensor | None) -> Tensor:
+            def loss(query_BD: Tensor, alone_BK: Tensor) -> Tensor:
+                return info_nce(query_BD, key_KD, self.scale, alone_BK, key_K)
+
+            return in_chunks(loss, (query_BD, alone_BK), count)
+
+        if not self.recipe.one_space:
+            return against(mixed_KD, None)
+        value_B = query_BD.new_zeros(len(query_BD))
+        for t in range(len(self.targets)):
+            found_B = against(self._target(view, t, side), keys.available_BT[:, t])
+            value_B = torch.where(drawn_K[own] == t, found_B, value_B)
+        return value_B
 
 
-def draw_teacher(available_BT: Tensor, generator: torch.Generator) -> Tensor:
-    """One available teacher a row, uniformly (B,); every row needs at least one."""
-    return torch.multinomial(available_BT.float().cpu(), 1, generator=generator).squeeze(1).to(available_BT.device)
+def draw_teacher(available_KT: Tensor, generator: torch.Generator) -> Tensor:
+    """One available teacher a row, uniformly (K,); every row needs at least one."""
+    number_KT = torch.rand(available_KT.shape, generator=generator).to(available_KT.device)
+    return number_KT.masked_fill(~available_KT.bool(), -1.0).argmax(dim=1)

@@ -4,20 +4,17 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from mmkd.calibrate.targets import Target
 from mmkd.errors import ConfigError
 from mmkd.training.view import TeacherBatch, View
 
 
 @dataclass(frozen=True)
 class TeacherShape:
-    """What an objective knows of a teacher beforehand. scale: of its softmax. dispersions: radian^2."""
+    """What an objective knows of a teacher beforehand. scale: of its softmax. target: what is done to its vectors."""
 
-    dim: int
     scale: float
-    image_dispersion: float
-    text_dispersion: float
-    image_mean: Tensor
-    text_mean: Tensor
+    target: Target
 
 
 class Objective(nn.Module):
@@ -38,3 +35,8 @@ def teachers_of(view: View) -> tuple[TeacherBatch, TeacherBatch]:
     if view.teachers is None or view.teacher_keys is None:
         raise ConfigError("this objective needs the teachers' features; only 'contrastive' goes without")
     return view.teachers, view.teacher_keys
+
+
+def own_keys(view: View) -> slice:
+    """Where this process's pairs stand among the keys."""
+    return slice(view.offset, view.offset + len(view.own.image_BD))

@@ -1,0 +1,121 @@
+"""What one teacher can ask of the student, each with a value per own pair; `TERMS` names them.
+
+Letters: B own pairs, K keys, D student dimension, E dimension of a teacher.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmkd.calibrate.targets import TargetMap
+from mmkd.training.losses.affinity import affinity
+from mmkd.training.losses.contrastive import info_nce
+from mmkd.training.losses.feature import cosine_distance, smooth_l1, squared_angle
+from mmkd.training.losses.memory import in_chunks
+from mmkd.training.losses.relational import mean_distance, too_close
+from mmkd.training.objectives.heads import TeacherHeads
+from mmkd.training.view import View
+
+Fixture = TypeVar("Fixture")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One teacher in one step: its vectors of own pairs and keys, on which keys it is trusted, and its fixtures.
+
+    scale: of its softmax. head, query_scale: trained for it where a term needs them; head_loss: see DistillSettings.
+    """
+
+    image_BE: Tensor
+    text_BE: Tensor
+    key_image_KE: Tensor
+    key_text_KE: Tensor
+    key_K: Tensor
+    scale: float
+    target: TargetMap
+    head_loss: str
+    head: TeacherHeads | None = None
+    query_scale: Tensor | None = None
+
+
+def affinity_term(view: View, lesson: Lesson) -> Tensor:
+    """KL of the student's image-text softmax from the teacher's, mean of both ways (B,)."""
+
+    def one_way(query_BD: Tensor, key_KD: Tensor, teacher_BE: Tensor, teacher_KE: Tensor) -> Tensor:
+        def loss(query_BD: Tensor, teacher_BE: Tensor) -> Tensor:
+            return affinity(query_BD, key_KD, view.own.scale, teacher_BE, teacher_KE, lesson.scale, lesson.key_K)
+
+        return in_chunks(loss, (query_BD, teacher_BE), len(key_KD))
+
+    forward_B = one_way(view.own.image_BD, view.keys.text_BD, lesson.image_BE, lesson.key_text_KE)
+    backward_B = one_way(view.own.text_BD, view.keys.image_BD, lesson.text_BE, lesson.key_image_KE)
+    return (forward_B + backward_B) / 2
+
+
+def heads_term(view: View, lesson: Lesson) -> Tensor:
+    """How far the heads are from the teacher's targets, mean of both sides (B,)."""
+    image_BE, text_BE = _predicted(view, lesson)
+    image_target_BE, text_target_BE = lesson.target.image(lesson.image_BE), lesson.target.text(lesson.text_BE)
+    if lesson.head_loss == "angle":
+        image_B = squared_angle(image_BE, image_target_BE, lesson.target.image_dispersion)
+        return (image_B + squared_angle(text_BE, text_target_BE, lesson.target.text_dispersion)) / 2
+    loss = {"cosine": cosine_distance, "smooth_l1": smooth_l1}[lesson.head_loss]
+    return (loss(image_BE, image_target_BE) + loss(text_BE, text_target_BE)) / 2
+
+
+def interactive_term(view: View, lesson: Lesson) -> Tensor:
+    """The student's images, through the head, find their captions among the teacher's, and the other way round (B,)."""
+
+    def one_way(query_BE: Tensor, target_KE: Tensor) -> Tensor:
+        key_KE = F.normalize(target_KE, dim=1)
+
+        def loss(query_BE: Tensor, positive_BK: Tensor) -> Tensor:
+            return info_nce(query_BE, key_KE, _given(lesson.query_scale), positive_BK, lesson.key_K)
+
+        return in_chunks(loss, (F.normalize(query_BE, dim=1), view.positive_BK), len(key_KE))
+
+    image_BE, text_BE = _predicted(view, lesson)
+    forward_B = one_way(image_BE, lesson.target.text(lesson.key_text_KE))
+    return (forward_B + one_way(text_BE, lesson.target.image(lesson.key_image_KE))) / 2
+
+
+def relational_term(view: View, lesson: Lesson) -> Tensor:
+    """How much closer the student brings pictures, and captions, than the teacher: `too_close`, mean of both (B,).
+
+    A pair's equals (`positive_BK`, itself among them) are not its others.
+    """
+    other_BK = lesson.key_K & ~view.positive_BK
+
+    def one_side(query_BD: Tensor, key_KD: Tensor, teacher_BE: Tensor, teacher_KE: Tensor) -> Tensor:
+        spread, teacher_spread = mean_distance(key_KD, lesson.key_K), mean_distance(teacher_KE, lesson.key_K)
+
+        def loss(query_BD: Tensor, teacher_BE: Tensor, other_BK: Tensor) -> Tensor:
+            return too_close(query_BD, key_KD, teacher_BE, teacher_KE, spread, teacher_spread, other_BK)
+
+        return in_chunks(loss, (query_BD, teacher_BE, other_BK), len(key_KD))
+
+    image_B = one_side(view.own.image_BD, view.keys.image_BD, lesson.image_BE, lesson.key_image_KE)
+    return (image_B + one_side(view.own.text_BD, view.keys.text_BD, lesson.text_BE, lesson.key_text_KE)) / 2
+
+
+TERMS: dict[str, Callable[[View, Lesson], Tensor]] = {
+    "affinity": affinity_term,
+    "heads": heads_term,
+    "interactive": interactive_term,
+    "relational": relational_term,
+}
+WITH_HEADS = ("heads", "interactive")  # these see the teacher through its heads
+
+
+def _predicted(view: View, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    image_BE, text_BE = _given(lesson.head)(view.own.image_BD, view.own.text_BD)
+    return image_BE, text_BE
+
+
+def _given(found: Fixture | None) -> Fixture:
+    if found is None:
+        raise TypeError("a term with heads was asked of an objective that has none; see WITH_HEADS")
+    return found

@@ -1,0 +1,207 @@
+"""Objectives: laws that hold for every one in the table, and for every switch of the composed ones."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmkd.errors import ConfigError
+from mmkd.training.distill_settings import DistillSettings, MmkdSettings
+from mmkd.training.losses import memory
+from mmkd.training.objectives.contrastive import Contrastive
+from mmkd.training.objectives.distilled import Distilled
+from mmkd.training.objectives.objective import Objective
+from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.view import TeacherBatch
+from objective_views import DIM, PAIRS, Batch, batch, build, on_shards, picked, shapes, total, view_of
+
+GATHERED = MmkdSettings(gather_gradient=True)  # without it the gradients on shards are not those of the batch
+CASES: dict[str, DistillSettings] = {
+    name: DistillSettings.model_validate({"objective": name, "mmkd": GATHERED}) for name in OBJECTIVES
+} | {
+    "everything": DistillSettings(contrastive=0.3, heads=0.5, interactive=0.2, relational=2.0),
+    "sigmoid": DistillSettings(objective="contrastive", pairwise="sigmoid"),
+    "cosine, phi-s": DistillSettings(objective="heads", head_loss="cosine", targets="phi-s"),
+    "smooth L1, standardise": DistillSettings(objective="heads", head_loss="smooth_l1", targets="standardise"),
+    "confidence": DistillSettings(weighting="confidence", confidence=0.5),
+    "dropping": DistillSettings(objective="heads", weighting="dropping", keep=0.4),
+    "uncertainty": DistillSettings(weighting="uncertainty", heads=1.0),
+    "min_weight": DistillSettings(min_weight=0.25),
+    "one_space": DistillSettings(objective="mmkd", mmkd=MmkdSettings(one_space=True, gather_gradient=True)),
+}
+
+
+def settled(settings: DistillSettings) -> DistillSettings:
+    """Without draws that depend on where a pair stands."""
+    return settings.model_copy(update={"keep": 0.0})
+
+
+def gradients(loss: Tensor, of: Batch, objective: Objective) -> list[Tensor]:
+    trained = [p for p in objective.parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, [*of.leaves(), *trained], allow_unused=True)
+    return [torch.zeros(()) if one is None else one for one in found]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shards_average_to_the_whole_batch(name: str) -> None:
+    of = batch()
+    objective = build(CASES[name], of)
+    whole, parts = total(objective, view_of(of)), on_shards(objective, of, cuts=[5])
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
+    expected = gradients(whole, of, objective)
+    for found, wanted in zip(gradients(parts, of, objective), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_part_of_the_student_is_taught_and_no_teacher(name: str) -> None:
+    of = batch()
+    objective = build(CASES[name], of)
+    image, text, *_ = gradients(total(objective, view_of(of)), of, objective)
+    for gradient in (image, text):
+        assert torch.isfinite(gradient).all()
+        assert (gradient.abs().sum(dim=1) > 0).float().mean() > 0.8
+    assert not [key for key in objective.state_dict() if key.startswith("targets")]
+    assert not any("targets" in key for key, _ in objective.named_parameters())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
+    of = batch()
+    if CASES[name].is_reference:  # its draw depends on the place in the batch: leave it one choice
+        of.teachers.available_BT[:] = F.one_hot(torch.arange(PAIRS) % 3, 3).bool()
+    objective = build(settled(CASES[name]), of)
+    turned = torch.randperm(PAIRS, generator=torch.Generator().manual_seed(2))
+    moved = Batch(
+        of.image_KD[turned], of.text_KD[turned], of.log_scale, picked(of.teachers, turned), of.caption_K[turned],
+        of.believed_K[turned],
+    )  # fmt: skip
+    torch.testing.assert_close(total(objective, view_of(moved)), total(objective, view_of(of)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_size_of_chunks_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = batch()
+    objective = build(CASES[name], of)
+    whole = total(objective, view_of(of))
+    expected = gradients(whole, of, objective)
+    monkeypatch.setattr(memory, "CELLS", 5 * PAIRS)  # 12 rows as 5 + 5 + 2
+    parts = total(objective, view_of(of))
+    torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
+    for found, wanted in zip(gradients(parts, of, objective), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def simplex(rows: int) -> Tensor:
+    """Unit vectors, all equally far from one another: the best that a contrastive loss can ask for."""
+    return F.normalize(torch.eye(rows) - 1 / rows, dim=1)
+
+
+class SeeingHeads(nn.Module):
+    """Heads through which the student's own vectors are seen."""
+
+    def forward(self, image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
+        return image_BD, text_BD
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_perfect_student_has_the_minimum(name: str) -> None:
+    perfect = simplex(DIM)
+    trust = torch.ones(DIM, 2)
+    teachers = TeacherBatch([perfect, perfect], [perfect, perfect], trust, trust.bool())
+    log_scale = torch.tensor(math.log(9.0))
+    settings = DistillSettings.model_validate({"objective": name, "targets": "none"})
+
+    def loss(image: Tensor, text: Tensor) -> Tensor:
+        of = Batch(image, text, log_scale, teachers, torch.arange(DIM), torch.ones(DIM))
+        objective = OBJECTIVES[name](settings, DIM, shapes(of, scale=9.0), torch.Generator())
+        if isinstance(objective, Distilled) and len(objective.heads):
+            objective.heads = nn.ModuleList(SeeingHeads() for _ in range(2))
+        return total(objective, view_of(of))
+
+    image, text = perfect.clone().requires_grad_(), perfect.clone().requires_grad_()
+    least = loss(image, text)
+    for side, gradient in zip((image, text), torch.autograd.grad(least, (image, text)), strict=True):
+        along = gradient - (gradient * side).sum(dim=1, keepdim=True) * side  # on the sphere
+        torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-5, rtol=0)
+    for seed in range(5):
+        noise = 0.2 * torch.randn(2, DIM, DIM, generator=torch.Generator().manual_seed(seed))
+        assert loss(F.normalize(perfect + noise[0], dim=1), F.normalize(perfect + noise[1], dim=1)) > least
+
+
+@pytest.mark.parametrize("name", ["affinity", "heads", "interactive", "relational"])
+def test_the_main_term_has_what_the_captions_leave(name: str) -> None:
+    settings = DistillSettings.model_validate({"objective": name, "contrastive": 0.25})
+    assert build(settings, batch()).weights == {name: 0.75, "contrastive": 0.25}
+    others = DistillSettings.model_validate({"objective": name, "heads": 3.0, "interactive": 2.0, "relational": 0.5})
+    assert build(others, batch()).weights == {"heads": 3.0, "interactive": 2.0, "relational": 0.5} | {name: 1.0}
+
+
+def test_captions_alone_leave_no_main_term() -> None:
+    of = batch()
+    objective = build(DistillSettings(objective="affinity", contrastive=1.0), of)
+    torch.testing.assert_close(total(objective, view_of(of)), total(Contrastive(), view_of(of)))
+
+
+def test_a_caption_that_is_not_believed_does_not_count() -> None:
+    of = batch()
+    of.believed_K = torch.zeros(PAIRS)
+    of.believed_K[3] = 0.5
+    found = total(Contrastive(), view_of(of))
+    of.believed_K = torch.ones(PAIRS)
+    alone = total(Contrastive(), view_of(of, slice(3, 4)))
+    torch.testing.assert_close(found, 0.5 * alone / PAIRS)
+
+
+def test_a_teacher_that_is_trusted_nowhere_changes_nothing() -> None:
+    of = batch()
+    of.teachers.weight_BT[:, 2] = 0.04  # below min_weight
+    objective = build(DistillSettings(heads=1.0, relational=1.0, interactive=1.0), of)
+    before = total(objective, view_of(of))
+    of.teachers.image[2], of.teachers.text[2] = -of.teachers.text[2], of.teachers.image[2] ** 2
+    torch.testing.assert_close(total(objective, view_of(of)), before)
+
+
+def test_where_no_teacher_is_trusted_the_loss_is_zero_and_teaches_nothing() -> None:
+    of = batch()
+    of.teachers.weight_BT[:] = 0.0
+    objective = build(DistillSettings(relational=1.0, interactive=1.0), of)
+    loss = total(objective, view_of(of))
+    assert loss.item() == 0.0
+    assert all((one == 0).all() for one in gradients(loss, of, objective))
+
+
+def test_an_objective_without_teachers_says_what_it_needs() -> None:
+    of = batch()
+    view = view_of(of)
+    without = type(view)(**{**vars(view), "teachers": None, "teacher_keys": None})
+    for name in ("affinity", "mmkd"):
+        with pytest.raises(ConfigError, match="only 'contrastive' goes without"):
+            build(CASES[name], of)(without)
+
+
+def test_heads_begin_alike_with_equal_generators_and_draw_from_no_other() -> None:
+    state = torch.random.get_rng_state()
+    one, same = (build(DistillSettings(objective="heads"), batch()).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_mmkd_fixed_has_every_defect_mended_and_mmkd_none() -> None:
+    fixed = DistillSettings(objective="mmkd-fixed").reference
+    flags = {name: value for name, value in fixed if isinstance(value, bool)}
+    assert flags
+    assert all(flags.values())
+    as_it_is = DistillSettings(objective="mmkd").reference
+    assert not any(value for _, value in as_it_is if isinstance(value, bool))
+    assert fixed.model_dump(exclude=set(flags)) == as_it_is.model_dump(exclude=set(flags))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_that_is_trained_has_a_gradient(name: str) -> None:
+    of = batch()
+    objective = build(CASES[name], of)
+    trained = [p for p in objective.parameters() if p.requires_grad]
+    torch.autograd.grad(total(objective, view_of(of)), [*of.leaves(), *trained])  # raises for one without
