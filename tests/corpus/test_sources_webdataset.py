@@ -8,6 +8,7 @@ from corpus_samples import REALDATA, everything, needs_realdata, png, reasons, r
 
 from mmkd.corpus.settings import WebDatasetSource
 from mmkd.corpus.sources.webdataset import WebDatasetReader, samples
+from mmkd.corpus.taxonomy import modality_of_labels
 from mmkd.errors import DataError
 
 
@@ -28,6 +29,7 @@ BIOMEDICA = {
     "image_set": [{"image_id": "fig1", "caption": "another"}, {"image_id": "fig2", "caption": "its own"}],
     "article_accession_id": "PMC77",
     "article_license": "CC BY",
+    "image_context": {"fig1": ["Of another."], "fig2": ["As Figure 2 shows.", "It grew."]},
 }
 
 
@@ -45,7 +47,9 @@ def test_biomedica_layout(tmp_path: Path) -> None:
     meta = ("b.json", json.dumps(BIOMEDICA).encode())
     path = write_tar(tmp_path / "x.tar", [*sample("b", caption="from txt"), meta])
     (found,) = records(reader(path, modality="MRI").shards())
-    assert (found.caption, found.modality, found.group, found.licence) == (b"from txt", "ct", "PMC77", "CC BY")
+    assert (found.caption, found.modality, found.group, found.licence) == (b"from txt", "", "PMC77", "CC BY")
+    assert found.labels == ("plot", "computerized tomography", "Clinical Imaging", "Plots and Charts")
+    assert found.mention == "As Figure 2 shows. It grew."
     (without,) = records(reader(write_tar(tmp_path / "y.tar", [("b.jpg", png()), meta])).shards())
     assert without.caption == "its own"
 
@@ -167,4 +171,6 @@ def test_real_biomedica_records_keep_article_licence_and_modality(tmp_path: Path
     assert len(found) == 8
     assert {record.licence for record in found} == {"CC BY"}
     assert all(record.group.startswith("PMC") and len(record.caption) > 40 for record in found)
-    assert sorted(record.modality for record in found) == ["ct", "endoscopy"] + ["histopathology"] * 4 + ["other"] * 2
+    named = sorted(modality_of_labels(record.labels) for record in found)
+    assert named == ["ct", "endoscopy"] + ["histopathology"] * 4 + ["other"] * 2
+    assert {bool(record.mention) for record in found} == {True, False}

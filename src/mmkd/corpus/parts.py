@@ -16,11 +16,13 @@ import pyarrow as pa
 
 from mmkd.arrow_folder import write_shard
 from mmkd.corpus.clean import clean_caption
+from mmkd.corpus.evidence.caption import caption_vote
+from mmkd.corpus.evidence.vote import judge, label_vote, source_vote
 from mmkd.corpus.images import stored_image
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, as_text
 from mmkd.corpus.schema import caption_group
 from mmkd.corpus.settings import CurateSettings
-from mmkd.corpus.taxonomy import canonical_modality
+from mmkd.corpus.taxonomy import UNKNOWN, canonical_modality, fine_modality, fine_modality_of_labels, modality_of_labels
 from mmkd.processes import worker_pool
 from mmkd.progress import counted
 
@@ -118,11 +120,14 @@ def _checked_row(record: Record, settings: CurateSettings) -> dict[str, Any]:
     original = as_text(record.caption)
     caption = _checked_caption(original, settings.min_caption)
     text = {name: as_text(getattr(record, name)) for name in ("id", "source", "licence", "group", "where")}
+    stated, labels = as_text(record.modality), [as_text(label) for label in record.labels]
+    votes = {"source": source_vote(stated), "label": label_vote(labels), "caption": caption_vote(caption)}
+    verdict = judge(votes, fine_modality(stated) if stated else fine_modality_of_labels(labels) or UNKNOWN)
     image = stored_image(record.image, settings.min_side, settings.max_side, settings.max_pixels)
     return text | {
-        "modality_evidence": "",
-        "modality_confidence": 0.0,
-        "labels": "; ".join(as_text(label) for label in record.labels),
+        "modality_evidence": verdict.evidence,
+        "modality_confidence": verdict.confidence,
+        "labels": "; ".join(labels),
         "caption_mention": clean_caption(as_text(record.mention)[:MAX_CAPTION]),
         "language": "",
         "panel": "",
@@ -130,7 +135,7 @@ def _checked_row(record: Record, settings: CurateSettings) -> dict[str, Any]:
         "image": image.data,
         "caption": caption,
         "caption_original": original,
-        "modality": canonical_modality(as_text(record.modality)),
+        "modality": canonical_modality(stated) if stated else modality_of_labels(labels) or UNKNOWN,
         "width": image.width,
         "height": image.height,
         "sha256": image.sha256,

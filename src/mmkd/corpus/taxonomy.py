@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 OTHER = "other"  # known to be none of them
 UNKNOWN = "unknown"  # the source does not say
@@ -28,11 +29,13 @@ def plain_name(name: str | None) -> str:
     return " ".join((name or "").lower().replace("_", " ").split())
 
 
+def _read(entry: dict[str, Any]) -> Modality:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return Modality(**fields)
+
+
 _FACTS = tomllib.loads(files("mmkd.corpus").joinpath("modalities.toml").read_text())
-TAXONOMY = tuple(
-    Modality(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
-    for entry in _FACTS["modality"]
-)
+TAXONOMY = tuple(_read(entry) for entry in _FACTS["modality"])
 BY_NAME = {modality.name: modality for modality in TAXONOMY}
 MODALITIES = tuple(modality.name for modality in TAXONOMY if modality.evaluated)
 """The nine of the evaluation."""
@@ -66,13 +69,16 @@ def canonical_modality(name: str | None) -> str:
     return evaluated_modality(fine_modality(name))
 
 
-def modality_of_labels(labels: Iterable[str]) -> str:
-    """Of an image with several labels: the first that names one of MODALITIES, else `other`; "" without labels."""
-    found = [canonical_modality(label) for label in labels]
-    return next((name for name in found if name in MODALITIES), OTHER if found else "")
-
-
 def fine_modality_of_labels(labels: Iterable[str]) -> str:
-    """As `modality_of_labels`, of TAXONOMY: the first label that names a modality, else `other`; "" without labels."""
+    """Of an image with several labels: the first that names one of the nine or of their parts, else the first that
+    names a modality at all, else `other`; "" without labels."""
     found = [fine_modality(label) for label in labels]
-    return next((name for name in found if name in BY_NAME), OTHER if found else "")
+    known = [name for name in found if name in BY_NAME]
+    ours = [name for name in known if evaluated_modality(name) != OTHER]
+    return next(iter((*ours, *known)), OTHER if found else "")
+
+
+def modality_of_labels(labels: Iterable[str]) -> str:
+    """As `fine_modality_of_labels`, in the evaluation's names: one of MODALITIES, `other`, or "" without labels."""
+    fine = fine_modality_of_labels(labels)
+    return fine and evaluated_modality(fine)

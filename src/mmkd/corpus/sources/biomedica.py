@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkd.corpus.records import BadRecordError, Reason, as_text
-from mmkd.corpus.taxonomy import modality_of_labels
 
 # our field -> keys of the JSON, the first one present counts; the second names are BIOMEDICA's
 META_FIELDS = {
@@ -20,12 +19,14 @@ LABELS = ("image_secondary_label", "image_primary_label")  # the more specific o
 
 @dataclass(frozen=True)
 class FigureFacts:
-    """What the JSON says of a figure; "" where it says nothing."""
+    """What the JSON says of a figure; "" where it says nothing. The fields are those of `Record`."""
 
     caption: str
     modality: str
     group: str
     licence: str
+    labels: tuple[str, ...]
+    mention: str
 
 
 def parse_meta(raw: bytes) -> Mapping[str, Any]:
@@ -42,19 +43,28 @@ def parse_meta(raw: bytes) -> Mapping[str, Any]:
 
 
 def figure_facts(meta: Mapping[str, Any]) -> FigureFacts:
-    """The facts that the corpus keeps; the modality from its own field or from the labels of the figure's cluster."""
+    """The facts that the corpus keeps. The labels are those of the figure's cluster."""
     field = {ours: as_text(next((meta[k] for k in keys if meta.get(k)), "")) for ours, keys in META_FIELDS.items()}
     return FigureFacts(
         caption=field["caption"] or _figure_caption(meta),
-        modality=field["modality"] or modality_of_labels(_labels(meta)),
+        modality=field["modality"],
         group=field["group"],
         licence=field["licence"],
+        labels=_labels(meta),
+        mention=_mention(meta),
     )
 
 
-def _labels(meta: Mapping[str, Any]) -> list[str]:
+def _labels(meta: Mapping[str, Any]) -> tuple[str, ...]:
     found = [meta.get(key) or [] for key in LABELS]
-    return [as_text(label) for labels in found for label in (labels if isinstance(labels, list) else [labels])]
+    return tuple(as_text(label) for labels in found for label in (labels if isinstance(labels, list) else [labels]))
+
+
+def _mention(meta: Mapping[str, Any]) -> str:
+    """The paragraphs of the article that refer to this figure."""
+    context = meta.get("image_context")
+    found = context.get(meta.get("image_cluster_id"), "") if isinstance(context, dict) else ""
+    return " ".join(as_text(part) for part in (found if isinstance(found, list) else [found]))
 
 
 def _figure_caption(meta: Mapping[str, Any]) -> str:

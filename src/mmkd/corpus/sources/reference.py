@@ -57,11 +57,13 @@ def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Rec
         id=identity,
         image=image,
         caption=as_text(row["txt"]),
-        modality=facts.modality or source.modality,
+        modality=facts.modality or ("" if facts.labels else source.modality),
         group=facts.group or identity,
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,
+        labels=facts.labels,
+        mention=facts.mention,
     )
 
 

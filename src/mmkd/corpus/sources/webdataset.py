@@ -146,11 +146,13 @@ def _record(source: WebDatasetSource, identity: str, where: str, files: Files) -
         id=identity,
         image=image,
         caption=caption,
-        modality=facts.modality or source.modality,
+        modality=facts.modality or ("" if facts.labels else source.modality),
         group=facts.group or identity,
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,
+        labels=facts.labels,
+        mention=facts.mention,
     )
 
 

@@ -1,0 +1,166 @@
+"""Evidence for a modality: what is said, what is taken back, and how it is weighed."""
+
+import json
+import math
+from itertools import pairwise as pairwise_of
+
+import numpy as np
+import pytest
+from corpus_samples import REALDATA, needs_realdata
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmkd.corpus.clean import clean_caption
+from mmkd.corpus.evidence.agreement import cohen_kappa, disagreements, pairwise, said_of
+from mmkd.corpus.evidence.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
+from mmkd.corpus.evidence.image import image_votes
+from mmkd.corpus.evidence.vote import LABEL_TRUST, SOURCE_TRUST, Vote, judge, label_vote, source_vote, weigh
+from mmkd.corpus.taxonomy import BY_NAME, OTHER, UNKNOWN, canonical_modality, evaluated_modality
+
+VOTES = st.builds(Vote, st.sampled_from([*BY_NAME, OTHER]), st.floats(0.4, 0.99))
+
+
+@pytest.mark.parametrize(
+    ("caption", "modality", "trust"),
+    [
+        ("Axial CT of the chest.", "ct", NAMED),
+        ("Computed tomography shows a mass", "ct", NAMED),
+        ("Contrast-enhanced HRCT", "ct", NAMED),
+        ("T2-weighted sagittal image", "mri", NAMED),
+        ("Kidney biopsy, H&E, ×400", "histopathology", NAMED),
+        ("SD-OCT B-scan of the macula", "oct", NAMED),
+        ("Chest X-ray (PA view)", "x-ray", NAMED),
+        ("a mammogram of the left breast", "mammography", NAMED),
+        ("Bone lesion on X-ray and mammography", "mammography", NAMED),
+        ("FDG-PET/CT at baseline", "nuclear imaging", NAMED),
+        ("A resting-state fMRI map", "functional mri", NAMED),
+        ("Dermatoscopic image of a nevus", "dermoscopy", NAMED),
+        ("CT-guided biopsy; hematoxylin and eosin", "histopathology", NAMED),
+        ("Ultrasound image compared with CT", "ultrasound", NAMED),
+        ("No CT was done; colonoscopy shows a polyp", "endoscopy", NAMED),
+        ("CT and MRI of the brain", "ct", NAMED_AMONG_OTHERS),
+        ("Hyperintense lesion with fat-sat", "mri", HINTED),
+        ("A hypoechoic nodule", "ultrasound", HINTED_ONCE),
+    ],
+)
+def test_captions_name_their_technique(caption: str, modality: str, trust: float) -> None:
+    assert caption_vote(caption) == Vote(modality, trust)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "Give us the octave of the fundamental",  # us, oct, fund
+        "There is a large pleural effusion.",
+        "A hypodense and hyperechoic lesion",  # hints that contradict each other
+        "Compared with MRI",
+        "",
+    ],
+)
+def test_what_no_technique_is_named_by_says_nothing(caption: str) -> None:
+    assert caption_vote(caption) is None
+
+
+@given(st.lists(st.sampled_from(["CT", "MRI", "no", "-guided", "H&E", "x40", "echoic", ".", "PET/CT", "ÄΩ"])))
+def test_mentions_stand_in_order_and_do_not_overlap(pieces: list[str]) -> None:
+    caption = " ".join(pieces)
+    found = list(mentions(caption))
+    assert all(one.end <= other.begin for one, other in pairwise_of(found))
+    assert all(0 <= mention.begin < mention.end <= len(caption) for mention in found)
+
+
+def test_a_source_is_believed_more_than_labels() -> None:
+    assert source_vote("Computed Tomography") == Vote("ct", SOURCE_TRUST)
+    assert source_vote("") is source_vote("unknown") is None
+    assert source_vote("Other") == Vote(OTHER, SOURCE_TRUST)
+    assert label_vote(["light microscopy", "plot"]) == Vote("histopathology", LABEL_TRUST)
+    assert label_vote(["plot", "Plots and Charts"]) == Vote(OTHER, LABEL_TRUST)
+    assert label_vote(["clinical imaging"]) is label_vote([]) is None
+
+
+def test_a_verdict_worked_by_hand() -> None:
+    verdict = weigh({"label": Vote("ct", 0.7), "caption": Vote("mri", 0.95)})
+    ct, mri, rest = 0.7 * 0.05 / 26, 0.95 * 0.3 / 26, (0.3 / 26) * (0.05 / 26)
+    # 24: who says MRI does not deny that it is functional, so that is no rival
+    assert (verdict.modality, verdict.evidence, verdict.disputed) == ("mri", "!label+caption", True)
+    assert math.isclose(verdict.confidence, mri / (mri + ct + 24 * rest))
+
+
+@given(st.dictionaries(st.sampled_from(["source", "label", "caption", "image"]), VOTES | st.none()))
+def test_a_verdict_is_one_of_the_votes_and_names_all_of_them(votes: dict[str, Vote | None]) -> None:
+    verdict = weigh(votes)
+    cast = {kind: vote for kind, vote in votes.items() if vote is not None}
+    assert verdict.modality in {vote.modality for vote in cast.values()} | (set() if cast else {UNKNOWN})
+    assert 0 <= verdict.confidence <= 1
+    assert {kind.lstrip("!") for kind in verdict.evidence.split("+") if kind} == set(cast)
+    if len({vote.modality for vote in cast.values()}) == 1:
+        assert not verdict.disputed
+        assert verdict.confidence >= max(vote.trust for vote in cast.values()) - 1e-9
+    assert weigh(dict(reversed(votes.items()))) == verdict
+
+
+def test_a_finer_vote_refines_and_does_not_dispute() -> None:
+    verdict = weigh({"source": source_vote("X-ray"), "caption": caption_vote("Mammogram, craniocaudal view")})
+    assert (verdict.modality, verdict.evidence) == ("mammography", "source+caption")
+
+
+def test_a_settled_modality_is_judged_not_changed() -> None:
+    verdict = judge({"caption": Vote("ct", 0.95)}, "mri")
+    assert (verdict.modality, verdict.evidence) == ("mri", "!caption")
+    assert verdict.confidence < 0.01
+    assert judge({"caption": Vote("ct", 0.95)}, UNKNOWN).confidence == 0.0
+
+
+def test_teachers_votes_are_pooled_by_what_they_have_above_chance() -> None:
+    votes = np.array([[[0.8, 0.2], [0.1, 0.9], [0.0, 1.0]], [[np.nan] * 2, [0.3, 0.7], [0.9, 0.1]], [[np.nan] * 2] * 3])
+    modality_N, confidence_N = image_votes(votes, np.array([0.9, 0.6, 0.5]))  # weights .8, .2 and none
+    assert modality_N.tolist() == [0, 1, -1]
+    np.testing.assert_allclose(confidence_N, [0.8 * 0.8 + 0.2 * 0.1, 0.7, 0.0])
+    with pytest.raises(ValueError, match=r"expected \(N, T, M\) and \(T,\)"):
+        image_votes(votes, np.ones(2))
+
+
+def test_kappa_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics import cohen_kappa_score
+
+    rng = np.random.default_rng(3)
+    one = rng.integers(0, 4, 200)
+    other = np.where(rng.random(200) < 0.6, one, rng.integers(0, 4, 200))
+    pairs = [(str(a), str(b)) for a, b in zip(one, other, strict=True)]
+    assert math.isclose(cohen_kappa(pairs), cohen_kappa_score(one, other))
+    assert cohen_kappa([("a", "a")]) == 1.0
+    with pytest.raises(ValueError, match="no pairs"):
+        cohen_kappa([])
+
+
+def test_agreement_counts_where_both_speak_and_lists_contradictions() -> None:
+    rows = [
+        {"caption": "Chest CT", "labels": "computerized tomography; clinical imaging", "modality": "ct"},
+        {"caption": "Brain MRI", "labels": "computerized tomography", "modality": "ct"},
+        {"caption": "A mammogram", "labels": "x-ray radiography", "modality": "x-ray"},
+        {"caption": "Nothing", "labels": "", "modality": "mri", "modality_evidence": "source"},
+    ]
+    said = [said_of({"modality_evidence": "label", **row}) for row in rows]
+    assert said[3] == {"source": "mri"}
+    (found,) = pairwise(said)
+    assert (found.one, found.other, found.records, found.share) == ("caption", "label", 3, 2 / 3)
+    (bad,) = disagreements(["a", "b", "c", "d"], said)
+    assert (bad.id, bad.said) == ("b", {"label": "ct", "caption": "mri"})
+
+
+@needs_realdata
+def test_captions_agree_with_the_given_labels_of_the_real_pairs() -> None:
+    rows = [json.loads(line) for line in (REALDATA / "pairs/pairs.jsonl").read_text().splitlines()]
+    own = [row for row in rows if row["caption_kind"] == "source" and row["modality"] != "Other"]
+    said = []
+    for row in own:
+        vote = caption_vote(clean_caption(row["caption"]))
+        given = {"source": canonical_modality(row["modality"])}
+        said.append(given if vote is None else given | {"caption": evaluated_modality(vote.modality)})
+    (found,) = pairwise(said)
+    assert found.records >= 0.6 * len(own), "captions that say something"
+    assert found.share >= 0.9
+    assert found.kappa >= 0.85
+    listed = disagreements([row["id"] for row in own], said)
+    assert len(listed) == round((1 - found.share) * found.records)
+    assert "biomedica_0000" in {bad.id for bad in listed}, "a PET/CT, labelled as CT"
