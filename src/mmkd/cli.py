@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mmkd.commands import ablate, compare, datasets, evaluate, extract, features, report, runs, teachers
+from mmkd.commands import ablate, compare, corpus, datasets, evaluate, extract, features, report, runs, teachers
 from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
 from mmkd.errors import MmkdError
 
@@ -107,6 +107,7 @@ def import_reference(
 app.add_typer(teachers.app, name="teachers")
 
 
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(datasets.app, name="datasets")
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)

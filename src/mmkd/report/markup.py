@@ -24,13 +24,16 @@ class Cell:
 
 
 def page(title: str, body: Sequence[str]) -> str:
-    """A whole document: style, plotly.js and data are inside, nothing is fetched."""
+    """A whole document: style, plotly.js where there are figures, and data are inside, nothing is fetched."""
+    drawn = any('class="plotly-graph-div"' in part for part in body)
+    plotly = f"<script>{get_plotlyjs()}</script>\n" if drawn else ""
+    told = "\n<noscript><p>The figures need JavaScript; all their numbers stand in the tables.</p></noscript>"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<style>{STYLE}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n<body>\n<main>\n"
+        f"<style>{STYLE}</style>\n{plotly}</head>\n<body>\n<main>\n"
         + "\n".join(body)
-        + "\n<noscript><p>The figures need JavaScript; all their numbers stand in the tables.</p></noscript>"
+        + (told if drawn else "")
         + f"\n</main>\n<script>{DRAW}</script>\n</body>\n</html>\n"
     )
 

@@ -51,8 +51,8 @@ def kept_examples(folder: Path, each: int = EACH) -> list[Example]:
     chosen: dict[str, list[Place]] = {}
     first = 0
     for batch in corpus_batches(folder, ("modality", "sha256")):
-        columns = (batch.column(name).to_pylist() for name in ("modality", "sha256"))
-        places = [Place(*told, first + number) for number, told in enumerate(zip(*columns, strict=True))]
+        modality, digest = (batch.column(name).to_pylist() for name in ("modality", "sha256"))
+        places = [Place(group, draw, first + n) for n, (group, draw) in enumerate(zip(modality, digest, strict=True))]
         for group, members in _by_group(places):
             chosen[group] = nsmallest(each, [*chosen.get(group, []), *members], key=lambda one: (one.draw, one.row))
         first += batch.num_rows

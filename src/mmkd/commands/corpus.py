@@ -1,0 +1,151 @@
+"""`mmkd corpus show | sample | stats | ledger | export`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmkd.commands.options import Force, Json
+
+HELP = "Look into a corpus: single pairs, a sample, its numbers, its ledger; write it in other programs' layouts."
+CAPTION = 100  # characters of a caption in a table
+LISTED = 30  # values of a column
+app = typer.Typer(help=HELP, no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A corpus folder (runs/demo/corpus).")]
+
+
+@app.command("show")
+def show(
+    folder: Folder,
+    identity: Annotated[str, typer.Argument(metavar="ID", help="The record's id.")],
+    image: Annotated[Path | None, typer.Option("--image", metavar="FILE", help="Write its picture there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of one record; of one that was rejected, why."""
+    from mmkd.corpus.ledger.look import find_record
+    from mmkd.errors import DataError
+    from mmkd.stage import atomic_file
+
+    is_kept, row = find_record(folder, identity)
+    data = row.pop("image", b"")
+    told = row | ({"image_bytes": len(data)} if is_kept else {"kept": False})
+    print(json.dumps(told, indent=1) if as_json else "\n".join(f"{name:20s} {value}" for name, value in told.items()))
+    if image is not None:
+        if not is_kept:
+            raise DataError(f"{identity} was rejected ({row['reason']}); the pictures of rejected records are not kept")
+        with atomic_file(image) as stream:
+            stream.write(data)
+
+
+@app.command("sample")
+def sample(
+    folder: Folder,
+    count: Annotated[int, typer.Option("-n", "--pairs", min=1, help="How many.")] = 20,
+    modality: Annotated[str | None, typer.Option("--modality", metavar="M", help="Only of this one.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw pairs at random, and print them or write them as a page with pictures."""
+    import numpy as np
+
+    from mmkd.corpus.ledger.look import sample as draw
+
+    rows = draw(folder, count, modality, np.random.default_rng(seed))
+    if html is not None:
+        from mmkd.progress import say
+        from mmkd.report.sample_page import sample_page
+        from mmkd.stage import atomic_file
+
+        with atomic_file(html) as stream:
+            stream.write(sample_page(f"A sample of {folder.resolve().name}", rows).encode())
+        say(f"{len(rows)} pairs: {html}")
+        return
+    plain = [{name: value for name, value in row.items() if name != "image"} for row in rows]
+    print(json.dumps(plain, indent=1)) if as_json else _print_sample(plain)
+
+
+@app.command("stats")
+def stats(folder: Folder, as_json: Json = False) -> None:
+    """Count a corpus: by split, modality, source, licence, language; lengths, sizes, and what repeats."""
+    from mmkd.corpus.ledger.facts import corpus_facts
+
+    found = corpus_facts(folder).to_json()
+    print(json.dumps(found, indent=1)) if as_json else _print_stats(found)
+
+
+@app.command("ledger")
+def ledger(folder: Folder) -> None:
+    """Write curation.html and curation.parquet anew, for a corpus that has none or an older one."""
+    from mmkd.progress import say
+    from mmkd.report.curation import PAGE, write_ledger
+
+    write_ledger(folder, folder.resolve().name)
+    say(f"ledger: {folder / PAGE}")
+
+
+@app.command("export")
+def export(
+    folder: Folder,
+    layout: Annotated[str, typer.Option("--format", metavar="NAME", help="webdataset, parquet or csv.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")],
+    split: Annotated[str | None, typer.Option("--split", metavar="NAME", help="Only train or val.")] = None,
+    pairs: Annotated[int, typer.Option("--shard-pairs", min=1, max=10_000, help="Pairs a shard.")] = 1000,
+    force: Force = False,
+) -> None:
+    """Write a corpus so that other programs train on it; a killed export goes on where it was.
+
+    webdataset: SPLIT/00000.tar with sizes.json, as open_clip and img2dataset have it. parquet: data/SPLIT-*.parquet
+    with the images inside, as the Hugging Face hub has it. csv: image files and SPLIT.tsv for open_clip's csv reader.
+    """
+    from mmkd.corpus.export.export import export_corpus
+
+    export_corpus(folder, layout, out.resolve(), split, pairs, force)
+
+
+def _print_sample(rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("id", "modality", "source", "size", "caption")
+    lines = [
+        (row["id"], row["modality"], row["source"], f"{row['width']} x {row['height']}", _cut(row["caption"]))
+        for row in rows
+    ]
+    _print_table(columns, lines)
+
+
+def _print_stats(found: Mapping[str, Any]) -> None:
+    print(f"{found['pairs']:,} pairs")
+    for name in ("split", "modality", "source", "licence", "language", "panel", "modality_evidence"):
+        counts = list(found[name].items())
+        lines = [(value, f"{count:,}", f"{count / found['pairs']:.1%}") for value, count in counts[:LISTED]]
+        _print_table((name.replace("_", " "), "pairs", "of all"), lines)
+        if len(counts) > LISTED:
+            print(f"and {len(counts) - LISTED:,} more; --json has all")
+    spread = {name: found[name] for name in ("characters", "words", "width", "height", "confidence") if found[name]}
+    heads = list(next(iter(spread.values()), {}))
+    _print_table(("", *heads), [(name, *(f"{n:,g}" for n in told.values())) for name, told in spread.items()])
+    heads = list(next(iter(found["repeats"].values())))
+    _print_table(("", *heads), [(name, *(f"{n:,}" for n in told.values())) for name, told in found["repeats"].items()])
+    print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
+
+
+def _print_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmkd.progress import table_width
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, head in enumerate(heads):
+        is_text = place == 0 or head in ("modality", "source", "caption")
+        table.add_column(head, justify="left" if is_text else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    Console(width=table_width(len(heads) + 2), highlight=False, markup=False).print(table)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CAPTION else f"{text[: CAPTION - 1].rstrip()}…"

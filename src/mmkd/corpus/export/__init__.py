@@ -1,0 +1,1 @@
+"""A corpus in the layouts of other training programs."""
