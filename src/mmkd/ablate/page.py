@@ -103,5 +103,6 @@ def curves_figure(lines: Sequence[Summary], axis: str) -> go.Figure:
             hovertemplate=f"{label(name)}, %{{x}}: %{{y:.1f}} %<extra></extra>",
         )
     figure.update_xaxes(title={"text": axis, "font": {"size": 12, "color": MUTED}})
-    figure.update_yaxes(ticksuffix=" %")
-    return styled(figure, 380, legend=True)
+    figure = styled(figure, 380, legend=True)
+    figure.update_yaxes(ticksuffix=" %  ")
+    return figure

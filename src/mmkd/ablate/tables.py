@@ -14,21 +14,21 @@ SHARE = scale_of(ACCURACY)
 HEAD = (
     "variant",
     "seeds",
-    "accuracy, %",
-    "worst modality, % of its best teacher",
-    "error, points",
-    "difference, points",
-    "t interval over seeds",
-    "bootstrap over seeds and modalities",
+    "accuracy",
+    "worst of best",
+    "error",
+    "difference",
+    "95 % t",
+    "95 % bootstrap",
     "seconds",
 )
 MEANING = (
-    "Accuracy: zero-shot, mean over modalities and seeds. Worst modality: the lowest ratio of student and best teacher "
-    "of a modality in any seed. Error: mean distance to the best teacher of each modality, chosen among the default's "
-    "teachers on the test data. Difference: to the default, or to the variant in brackets, paired by seed. Both "
-    "intervals are 95 %. The t interval is over the seeds' means: with three seeds it has two degrees of freedom. The "
+    "In %, differences in points. Accuracy: zero-shot, mean over modalities and seeds. Worst of best: the lowest ratio "
+    "of student and best teacher of a modality, in any seed. Error: mean distance to the best teacher of a modality, "
+    "chosen among the default's teachers on the test data. Difference: to the default, or to the variant in brackets, "
+    "paired by seed. The t interval is over the seeds' means: with three seeds it has two degrees of freedom. The "
     "bootstrap draws seeds and modalities; with so few seeds it is too narrow. Many variants are compared, and no "
-    "interval is corrected for that."
+    "interval is corrected for that. Seconds: of stage 2."
 )
 
 
