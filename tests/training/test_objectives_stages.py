@@ -96,3 +96,14 @@ def test_targets_are_fitted_where_the_teacher_is_trusted_and_read_when_they_are_
     (again / TARGETS).write_bytes((tmp_path / "run" / TARGETS).read_bytes())
     train("heads", inputs, again)
     assert (again / TARGETS).read_bytes() == (tmp_path / "run" / TARGETS).read_bytes()
+
+
+@pytest.mark.parametrize(("objective", "expected"), [("mmkd", False), ("mmkd-fixed", True), ("affinity", True)])
+def test_only_the_reference_as_it_is_reads_the_pairs_in_file_order(
+    objective: str, expected: bool, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("mmkd.training.distill.train", lambda *_, shuffle, **__: asked.append(shuffle))
+    settings = DistillSettings.model_validate({"objective": objective, "mmkd": {"projection": "linear"}})
+    distill(settings, inputs, tmp_path, MACHINE, seed=0)
+    assert asked == [expected]
