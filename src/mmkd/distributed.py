@@ -51,6 +51,16 @@ class World:
         distributed.all_reduce(total)
         return total
 
+    def collect(self, value: T) -> list[T]:
+        """What every process holds, in the order of their ranks, on each."""
+        if self.size == 1:
+            return [value]
+        from torch import distributed
+
+        held: list[T] = [value] * self.size
+        distributed.all_gather_object(held, value)
+        return held
+
     def wait(self) -> None:
         """Go on when every process has come here."""
         if self.size > 1:
@@ -73,9 +83,13 @@ def join_world() -> Iterator[World]:
     if processes() == 1:
         yield ALONE
         return
+    import torch
     from torch import distributed
 
-    distributed.init_process_group("gloo", timeout=PATIENCE)  # only small objects travel: features go to disk
+    backend = (
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    )  # objects go by gloo, tensors where they are
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield World(distributed.get_rank(), distributed.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
     finally:

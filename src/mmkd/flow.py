@@ -1,15 +1,17 @@
 """The main job, stage by stage: what each reads, what it writes, and under which name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmkd.distributed import ALONE, World, join_world
 from mmkd.errors import ModelError
 from mmkd.progress import say
 from mmkd.recipe import Recipe, SpecialistSettings
 from mmkd.run import Run, feature_names, status
 from mmkd.stage import complete, content_digest, digest_of
 from mmkd.teachers.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
+from mmkd.together import complete_together
 
 if TYPE_CHECKING:
     from mmkd.evaluation.results import Result
@@ -30,28 +32,35 @@ def world(run: Run) -> None:
 
 def specialists(run: Run) -> None:
     """Train the recipe's own teachers: each curates its pairs and goes through stage 1."""
-    for one in run.recipe.specialists:
+    for one in run.specialists:
         _curate(run, one.curate, f"specialists/{one.name}.corpus")
-        _pretrain(run, one, f"specialists/{one.name}.corpus", f"specialists/{one.name}")
+        _pretrain(run, one, f"specialists/{one.name}.corpus", f"specialists/{one.name}", ALONE)
 
 
 def curate(run: Run) -> None:
-    """Sources -> corpus."""
-    _curate(run, run.recipe.curate, "corpus")
+    """Sources -> corpus; under torchrun the processes share the parts."""
+    with join_world() as world:
+        _curate(run, run.recipe.curate, "corpus", world)
 
 
-def _curate(run: Run, settings: Any, name: str) -> None:
+def _curate(run: Run, settings: Any, name: str, world: World = ALONE) -> None:
     from mmkd.corpus.curate import corpus_stage
     from mmkd.corpus.curate import curate as body
+    from mmkd.evaluation.leakage.avoid import EvaluationPictures
 
     recipe = run.recipe
-    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed)
-    complete(stage, lambda folder: body(settings, folder, recipe.machine, recipe.seed), run.force)
+    avoided = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.workers)
+    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, avoided.fingerprints())
+    complete_together(
+        run.pooled(stage, settings),
+        lambda folder: body(settings, folder, recipe.machine, recipe.seed, avoided.read, world),
+        run.force,
+        world=world,
+    )
 
 
 def extract(run: Run, names: Sequence[str] = ()) -> None:
     """Corpus x teachers -> features; of the named teachers only, if there are names; shared by torchrun's processes."""
-    from mmkd.distributed import join_world
     from mmkd.teachers.extract import extract as body
 
     recipe, out = run.recipe, run.out
@@ -77,28 +86,35 @@ def calibrate(run: Run) -> None:
 
 
 def pretrain(run: Run) -> None:
-    """Stage 1."""
-    _pretrain(run, run.recipe, "corpus", "pretrain")
+    """Stage 1; under torchrun all processes train together."""
+    with join_world() as world:
+        _pretrain(run, run.recipe, "corpus", "pretrain", world)
 
 
-def _pretrain(run: Run, what: Recipe | SpecialistSettings, corpus: str, name: str) -> None:
+def _pretrain(run: Run, what: Recipe | SpecialistSettings, corpus: str, name: str, world: World) -> None:
     from mmkd.training.pretrain import pretrain as body
 
     recipe, out = run.recipe, run.out
     settings = {"pretrain": run.plain(what.pretrain), "student": run.plain(what.student), "seed": recipe.seed}
-    stage = run.stage("student", name, settings, [corpus], MODEL_FILES)
+    stage = run.stage("student", name, settings, [corpus], MODEL_FILES, reads=what.student)
     say(f"{name}: stage 1")
-    complete(
+    complete_together(
         stage,
         lambda folder: body(
-            what.pretrain, what.student, out / corpus, folder, recipe.machine, recipe.seed, stage.folder
+            what.pretrain, what.student, out / corpus, folder, recipe.machine, recipe.seed, stage.folder, world
         ),
         run.force,
+        world=world,
     )
 
 
 def distill(run: Run) -> None:
-    """Stage 2: the student, and the rivals it is compared with."""
+    """Stage 2: the student, and the rivals it is compared with; under torchrun all processes train together."""
+    with join_world() as world:
+        _distill(run, world)
+
+
+def _distill(run: Run, world: World) -> None:
     from mmkd.training.distill import Inputs
     from mmkd.training.distill import distill as body
 
@@ -112,10 +128,10 @@ def distill(run: Run) -> None:
         stage = run.stage("student", name, {**run.plain(settings), "seed": recipe.seed}, read, MODEL_FILES)
         say(f"{name}: stage 2, objective {settings.objective}")
 
-        def train(folder: Path, settings: Any = settings, home: Path = stage.folder) -> dict[str, int]:
-            return body(settings, inputs, folder, recipe.machine, recipe.seed, home)
+        def train(folder: Path, settings: Any = settings, home: Path = stage.folder) -> Mapping[str, int]:
+            return body(settings, inputs, folder, recipe.machine, recipe.seed, home, world)
 
-        complete(stage, train, run.force)
+        complete_together(stage, train, run.force, world=world)
 
 
 def evaluate(run: Run) -> None:
@@ -209,7 +225,9 @@ def preflight(run: Run) -> None:
     todo = [
         spec
         for spec in run.recipe.teachers
-        if spec.library != REFERENCE and status(run.out / "features" / spec.name) != "complete"
+        if spec.name not in run.recipe.leave_out
+        and spec.library != REFERENCE
+        and status(run.out / "features" / spec.name) != "complete"
     ]
     missing = []
     for spec in todo:

@@ -119,10 +119,13 @@ def wherever_it_lies(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {"text_cfg": {**config["text_cfg"], "hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
-def save(model: OpenClipModel, folder: Path, home: Path | None = None) -> None:
-    """Write the model as an open_clip folder; weights as float32 safetensors, the config last.
+def save(
+    model: OpenClipModel, folder: Path, home: Path | None = None, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
+    """Write the model as an open_clip folder; weights as safetensors, the config last.
 
-    home: where the folder will stand in the end, for configs of BERT towers, which open_clip wants as an absolute path.
+    weights: others than the network has now. home: where the folder will stand in the end, for configs of BERT towers,
+    which open_clip wants as an absolute path.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = deepcopy(model.config)
@@ -135,7 +138,8 @@ def save(model: OpenClipModel, folder: Path, home: Path | None = None) -> None:
         if source.resolve() != (folder / "config.json").resolve():
             shutil.copyfile(source, folder / "config.json")
         text["hf_model_name"] = str((home or folder).resolve())
-    tensors = {name: value.detach().contiguous().cpu() for name, value in model.network.state_dict().items()}
+    state = model.network.state_dict() if weights is None else weights
+    tensors = {name: value.detach().contiguous().cpu() for name, value in state.items()}
     with atomic_file(folder / WEIGHTS) as stream:
         stream.write(to_bytes(tensors))
     write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": model.preprocess})

@@ -29,8 +29,8 @@ def open_run(
 
     if processes() > 1 and not several:
         raise ConfigError(
-            "torchrun started several processes, but this command works in one (only 'mmkd extract' is shared by "
-            "several yet); start it without torchrun"
+            "torchrun started several processes, but this command works in one (extract, pretrain and distill are "
+            "shared by several); start it without torchrun"
         )
     folder = (out or Path("runs") / recipe.stem).resolve()
     return Run(load_recipe(recipe, folder, changes or []), folder, force)

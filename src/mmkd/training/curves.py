@@ -1,6 +1,7 @@
 """Training curves as numbers: which runs a folder holds, and what their records say."""
 
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 
 from mmkd.training.metrics_log import METRICS, Record, read_metrics
@@ -25,8 +26,8 @@ def find_metrics(out: Path) -> dict[str, Path]:
     A training that goes on has its final name; it takes the place of a finished one that it will replace.
     """
     found: dict[str, Path] = {}
-    for path in sorted(out.rglob(METRICS)):  # NAME comes before NAME.partial
-        found[path.parent.relative_to(out).as_posix().removesuffix(PARTIAL)] = path
+    for path in sorted(glob(f"**/{METRICS}", root_dir=out, recursive=True)):  # NAME comes before NAME.partial
+        found[Path(path).parent.as_posix().removesuffix(PARTIAL)] = out / path
     return {name: found[name] for name in sorted(found, key=_place)}
 
 

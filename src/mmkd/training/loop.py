@@ -1,30 +1,36 @@
-"""The training loop of both stages: one step is forward, named losses, backward, clip, update."""
+"""The training loop of both stages: steps from the newest checkpoint to the last one, and never a lost run."""
 
-import math
-import time
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, TrainingError
 from mmkd.open_clip_folder import OpenClipModel
 from mmkd.progress import say, track
 from mmkd.settings import Machine
-from mmkd.training.augment import augment, normalise
+from mmkd.stage import atomic_file
+from mmkd.training.average import MovingAverage, mix
 from mmkd.training.batches import PairBatch, StepBatches, loader
-from mmkd.training.checkpoint import Trained, restore_newest, save_checkpoint
+from mmkd.training.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
+from mmkd.training.engine import make_engine
+from mmkd.training.interrupt import Interrupt, listen
 from mmkd.training.metrics_log import MetricsLog
-from mmkd.training.order import step_generator, steps_per_epoch
+from mmkd.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from mmkd.training.prefetch import Prefetcher
 from mmkd.training.settings import TrainSettings
-from mmkd.training.view import Embedded, TeacherBatch, view_alone
+from mmkd.training.step import Outcome, Stepper
+from mmkd.training.throughput import Throughput
+from mmkd.training.validate import METRIC, Validation
 
-AUGMENT, OBJECTIVE, DROPOUT = 1, 2, 3  # purposes of a step's random numbers
-MAX_LOG_SCALE = math.log(100.0)  # as CLIP does, so that logits stay finite
+CHECKPOINTS = "checkpoints"
+SKIPPED = "skipped.jsonl"
 
 
 @dataclass
@@ -32,138 +38,185 @@ class Fit:
     """One training run: what is trained, on what, how, and where its checkpoints go."""
 
     model: OpenClipModel
-    objective: Any  # an Objective, which is also a torch module
+    objective: Any  # an Objective
     batches: StepBatches
     settings: TrainSettings
     machine: Machine
     device: torch.device
     folder: Path
     seed: int
+    validation: Validation | None = None
+    world: World = ALONE
+    name: str = "train"
+    _unseen: list[tuple[int, PairBatch, Outcome]] = field(default_factory=list)
 
     @property
     def total_steps(self) -> int:
-        return self.settings.epochs * steps_per_epoch(len(self.batches.rows), self.settings.batch_size)
+        return self.settings.epochs * self.batches.order.steps_per_epoch
 
 
-def fit(run: Fit) -> None:
+def fit(run: Fit) -> tuple[dict[str, Tensor], int]:
     """Train to the last step, from the newest checkpoint in the folder if there is one.
 
-    Raises ConfigError when the corpus is smaller than a batch, TrainingError on a non-finite loss.
+    Returns the student's weights on the CPU, and how many steps were skipped.
+
+    Raises ConfigError when the corpus is smaller than a batch, TrainingError on a loss that is not finite, SystemExit
+    with code 0 after SIGTERM, once everything is saved.
     """
     if run.total_steps == 0:
         raise ConfigError(
-            f"batch_size {run.settings.batch_size} is larger than the {len(run.batches.rows)} training pairs; "
+            f"batch_size {run.settings.batch_size} is larger than the {run.batches.order.pairs} training pairs; "
             "lower it or add pairs"
         )
-    network = run.model.network.to(run.device).train()
-    run.objective.to(run.device).train()
-    trained = Trained(network, run.objective, _optimizer(network, run.objective, run.settings))
-    first = restore_newest(run.folder / "checkpoints", trained)
-    if first:
-        say(f"  resumed after step {first:,} of {run.total_steps:,}")
-    log = MetricsLog(run.folder, first)
-    _steps(run, trained, first, log)
-    log.close()
-    network.eval()
+    start = _weights(run.model.network) if run.settings.wise_ft < 1 else {}
+    devices = [run.device] if run.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), listen() as interrupt:
+        stepper = _stepper(run)
+        first = restore_newest(run.folder / CHECKPOINTS, stepper.trained)
+        if first:
+            say(f"  resumed after step {first:,} of {run.total_steps:,}")
+        _steps(run, stepper, first, interrupt)
+    return _published(run, stepper.trained, start), len(stepper.trained.skipped)
 
 
-def _steps(run: Fit, trained: Trained, first: int, log: MetricsLog) -> None:
-    settings, start, waited = run.settings, time.perf_counter(), 0.0
-    batches = iter(loader(run.batches, first, run.total_steps, run.machine))
-    for step in track(range(first, run.total_steps), "train", run.total_steps, "steps", first):
-        before = time.perf_counter()
-        batch = next(batches)
-        waited += time.perf_counter() - before
-        _set_lr(trained.optimizer, learning_rate(step, run.total_steps, settings))
-        record = train_step(run, trained, batch, step)
-        done = step + 1
-        if done % settings.log_every == 0 or done == run.total_steps:
-            seconds = time.perf_counter() - start
-            record |= {"pairs_per_s": (done - first) * settings.batch_size / seconds, "wait": waited / seconds}
-            log.write({"step": done, "lr": trained.optimizer.param_groups[0]["lr"], **record})
-        if done % settings.checkpoint_every == 0 and done < run.total_steps:
-            save_checkpoint(run.folder / "checkpoints", done, trained)
-
-
-def train_step(run: Fit, trained: Trained, batch: PairBatch, step: int) -> dict[str, float]:
-    """One update; returns the named losses, the total, the gradient's norm and the logit scale as numbers."""
-    losses = _forward(run, batch, step)
-    total = torch.stack([run.objective.weights[name] * loss for name, loss in losses.items()]).sum()
-    if not torch.isfinite(total):
-        _stop(run, batch, step, losses)
-    trained.optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    parameters = [p for group in trained.optimizer.param_groups for p in group["params"]]
-    norm = nn.utils.clip_grad_norm_(parameters, run.settings.grad_clip)
-    trained.optimizer.step()
-    scale = run.model.network.logit_scale
-    with torch.no_grad():
-        scale.clamp_(0.0, MAX_LOG_SCALE)  # type: ignore[operator]
-    if (step + 1) % run.settings.log_every and step + 1 != run.total_steps:
-        return {}
-    named = {name: loss.item() for name, loss in losses.items()}
-    return {"loss": total.item(), **named, "grad_norm": norm.item(), "logit_scale": scale.exp().item()}  # type: ignore[operator]
-
-
-def _forward(run: Fit, batch: PairBatch, step: int) -> dict[str, Tensor]:
-    device, settings = run.device, run.settings
-    image = augment(batch.image_BCHW.to(device), settings.augment, step_generator(run.seed, step, AUGMENT))
-    mean, std = (torch.tensor(run.model.preprocess[name], device=device) for name in ("mean", "std"))
-    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
-    with _dropout_seed(run.seed, step), autocast:
-        embedded = run.model.network(normalise(image, mean, std), batch.token_BL.to(device))
-    student = Embedded(embedded[0].float(), embedded[1].float(), embedded[2].float())
-    caption_B = batch.caption_B.to(device)
-    alone_BB = torch.eye(len(caption_B), dtype=torch.bool, device=device)
-    positive_BB = caption_B[:, None] == caption_B[None, :] if settings.joint_positives else alone_BB
-    teachers = _to_device(batch.teachers, device)
-    found: dict[str, Tensor] = run.objective(
-        view_alone(student, positive_BB, teachers, step_generator(run.seed, step, OBJECTIVE))
+def _stepper(run: Fit) -> Stepper:
+    settings, network = run.settings, run.model.network
+    engine = make_engine(
+        network, settings.text_buckets, settings.precision == "bf16", run.machine, run.device, run.world
     )
+    run.objective.to(run.device).train()
+    modules = torch.nn.ModuleDict({"student": network, "objective": run.objective})
+    average = MovingAverage(network, settings.ema) if settings.ema else None
+    trained = Trained(modules, make_optimizer(modules, settings), average)
+    return Stepper(engine, run.model, run.objective, trained, settings, run.seed)
+
+
+def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None:
+    log = MetricsLog(run.folder, first, run.machine.track, run.name) if run.world.first else None
+    meter = Throughput(stepper.engine, run.model, run.settings.batch_size)
+    batches = Prefetcher(loader(run.batches, first, run.total_steps, run.machine), run.device)
+    try:
+        for step in track(range(first, run.total_steps), "train", run.total_steps, "steps", first):
+            batch = next(batches)
+            set_learning_rate(stepper.trained.optimizer, learning_rate(step, run.total_steps, run.settings))
+            outcome = stepper(batch, step)
+            if stepper.trained.average is not None:
+                stepper.trained.average.update(run.model.network, step)
+            meter.add(batch, batches.waited)
+            run._unseen.append((step, batch, outcome))
+            _after(run, stepper, step + 1, interrupt, log, meter)
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _after(
+    run: Fit, stepper: Stepper, done: int, interrupt: Interrupt, log: MetricsLog | None, meter: Throughput
+) -> None:
+    """What is due once `done` steps are made: looking for bad numbers, validation, a checkpoint, a record, the end."""
+    settings, last = run.settings, done == run.total_steps
+    stop = bool(run.world.sum(torch.tensor(float(interrupt.asked))))
+    save = stop or (done % settings.checkpoint_every == 0 and not last)
+    record = done % settings.log_every == 0 or last
+    validate = run.validation is not None and (done % settings.validate_every == 0 or last)
+    if record or save or validate or run.device.type == "cpu":
+        outcome = run._unseen[-1][2]
+        _look(run, stepper.trained)
+    else:
+        return  # nothing of this step has to reach the host
+    found: dict[str, float] = {}
+    if record:
+        found |= _numbers(run, stepper, outcome) | meter.record()
+    if validate:
+        found[METRIC] = _validate(run, stepper, done)
+        meter.restart()
+    if found and log is not None:
+        log.write({"step": done, **found})
+    if save:
+        folder = run.folder / CHECKPOINTS
+        save_checkpoint(folder, done, stepper.trained, settings.keep_last, writes=run.world.first)
+    if stop:
+        run.world.wait()
+        say(f"stopped by SIGTERM after step {done:,} of {run.total_steps:,}; run the same command again to go on")
+        raise SystemExit(0)
+
+
+def _numbers(run: Fit, stepper: Stepper, outcome: Outcome) -> dict[str, float]:
+    """The record of a step: each loss as that of the whole batch."""
+    names = list(outcome.losses)
+    values = run.world.sum(torch.stack([outcome.total, *outcome.losses.values()])) / run.world.size
+    total, *named = values.tolist()
+    lr = stepper.trained.optimizer.param_groups[0]["lr"]
+    scale: Any = run.model.network.logit_scale
+    found = {"lr": lr, "loss": total, **dict(zip(names, named, strict=True))}
+    found |= {"grad_norm": outcome.norm.item(), "logit_scale": whole(scale).exp().item()}
+    if stepper.trained.skipped:
+        found["skipped"] = float(len(stepper.trained.skipped))
     return found
 
 
-def _to_device(batch: TeacherBatch | None, device: torch.device) -> TeacherBatch | None:
-    if batch is None:
-        return None
-    image, text = ([side.to(device, non_blocking=True) for side in both] for both in (batch.image, batch.text))
-    return TeacherBatch(image, text, batch.weight_BT.to(device), batch.available_BT.to(device))
+def _look(run: Fit, trained: Trained) -> None:
+    """Read whether the steps since the last look were finite. Raises TrainingError where that is not allowed."""
+    for step, batch, outcome in run._unseen:
+        if not outcome.bad.item():
+            continue
+        ids = run.batches.ids(batch)
+        named = ", ".join(f"{name} {loss.item():g}" for name, loss in outcome.losses.items())
+        trained.skipped.append({"step": step + 1, "ids": ids})
+        count, allowed = len(trained.skipped), run.settings.max_skipped
+        if run.settings.on_nonfinite == "stop" or count > allowed:
+            more = f", the {count}th such step; at most {allowed} are skipped" if count > 1 else ""
+            raise TrainingError(
+                f"step {step + 1}: loss or gradient is not finite ({named}){more}. The step changed nothing, the last "
+                f"checkpoint stays. Look at these pairs or lower the learning rate: {', '.join(ids)}"
+            )
+        say(f"  step {step + 1:,}: loss or gradient is not finite ({named}); skipped, {count} of at most {allowed}")
+        if run.world.first:
+            with atomic_file(run.folder / SKIPPED) as stream:
+                stream.write("".join(json.dumps(one) + "\n" for one in trained.skipped).encode())
+    run._unseen.clear()
 
 
-def _stop(run: Fit, batch: PairBatch, step: int, losses: dict[str, Tensor]) -> None:
-    named = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
-    ids = run.batches.images.corpus.take(batch.row_B).column("id").to_pylist()
-    raise TrainingError(
-        f"step {step + 1}: the loss is not finite ({named}); the last checkpoint stays. "
-        f"Look at these pairs or lower the learning rate: {', '.join(ids)}"
-    )
-
-
-def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Linear warm-up, then half a cosine to 0; step counts from 0. A warm-up longer than a tenth of the run is cut."""
-    warmup = min(settings.warmup_steps, max(total // 10, 1))
-    if step < warmup:
-        return settings.lr * (step + 1) / warmup
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
-
-
-def _set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-
-
-def _optimizer(network: nn.Module, objective: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW; gains, biases and the logit scale do not decay, as in CLIP."""
-    parameters = [p for module in (network, objective) for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim >= 2]
-    others = [p for p in parameters if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
+def _validate(run: Fit, stepper: Stepper, done: int) -> float:
+    """Score the weights that would be published, and keep them where they are the best so far."""
+    trained, network = stepper.trained, run.model.network
+    if run.validation is None:
+        raise ConfigError("no validation pairs are at hand; set [curate] val above 0")
+    with _published_weights(trained):
+        network.eval()
+        score = run.validation.score(run.model, stepper.engine)
+        network.train()
+        if trained.best is None or score > trained.best[0]:
+            trained.best = (score, done)
+            weights = _weights(network)
+            if run.settings.select == "best" and run.world.first:
+                save_best(run.folder / CHECKPOINTS, done, weights, score)
+    return score
 
 
 @contextmanager
-def _dropout_seed(seed: int, step: int) -> Iterator[None]:
-    """Towers with dropout draw from torch's global generator: give it a state of the step's own, then its old one."""
-    with torch.random.fork_rng():
-        torch.random.set_rng_state(step_generator(seed, step, DROPOUT).get_state())
+def _published_weights(trained: Trained) -> Iterator[None]:
+    if trained.average is None:
         yield
+        return
+    with trained.average.in_place(trained.student):
+        yield
+
+
+def _published(run: Fit, trained: Trained, start: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that the settings ask for: the last or the best ones, averaged over steps, mixed with the first."""
+    network = run.model.network.eval()
+    if trained.average is not None:
+        trained.average.copy_to(network)
+    weights = _weights(network)
+    if run.settings.select == "best":
+        run.world.wait()  # rank 0 has written them
+        weights = load_best(run.folder / CHECKPOINTS)
+        score, step = trained.best or (0.0, 0)
+        say(f"  the weights after step {step:,} are taken, {METRIC} {score:.4f}")
+    return mix(start, weights, run.settings.wise_ft) if start else weights
+
+
+def _weights(network: torch.nn.Module) -> dict[str, Tensor]:
+    """The whole state of the network on the CPU, gathered from all processes."""
+    return {name: whole(value).detach().to("cpu", copy=True) for name, value in network.state_dict().items()}

@@ -15,6 +15,7 @@ from mmkd.stage import atomic_file, write_json
 METRICS = "metrics.jsonl"
 WANDB_RUN = "wandb_run.json"  # which run of Weights & Biases a resumed training goes on with
 PROJECT = "mmkd"
+TAIL_BYTES = 65536  # more than the longest record
 Record = dict[str, float | None]  # `step` and named numbers; None is a number that was not finite
 
 
@@ -125,6 +126,14 @@ def read_metrics(path: Path) -> list[Record]:
         elif line.strip() and number < len(lines):  # every whole line ends with a newline
             raise DataError(f"{path}, line {number}: expected a JSON object with step, found {line[:60]!r}; delete it")
     return records
+
+
+def last_record(path: Path) -> Record | None:
+    """The last whole record; only the end of the file is read. None where there is none."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = stream.read().split(b"\n")
+    return next((record for line in reversed(lines) if (record := _record(line)) is not None), None)
 
 
 def _record(line: bytes) -> Record | None:

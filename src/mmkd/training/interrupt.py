@@ -1,0 +1,30 @@
+"""SIGTERM, which schedulers send before they kill: the loop is told, and nothing else happens."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Interrupt:
+    """Whether the process has been asked to end."""
+
+    asked = False
+
+    def ask(self, *_: Any) -> None:
+        self.asked = True
+
+
+@contextmanager
+def listen() -> Iterator[Interrupt]:
+    """Catch SIGTERM while the context lasts; outside the main thread, where Python allows none, nothing is caught."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    before = signal.signal(signal.SIGTERM, interrupt.ask)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)

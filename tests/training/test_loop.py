@@ -1,0 +1,243 @@
+"""The loop: parts of a batch, SIGTERM, bad numbers, a full disk, validation, averages."""
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmkd.errors import ConfigError, TrainingError
+from mmkd.settings import Machine
+from mmkd.student.settings import StudentSettings
+from mmkd.training import checkpoint, loop
+from mmkd.training.average import MovingAverage, mix
+from mmkd.training.metrics_log import read_metrics
+from mmkd.training.pretrain import pretrain
+from mmkd.training.settings import PretrainSettings
+from mmkd.training.step import Stepper
+from tiny import MACHINE
+
+WEIGHTS = "open_clip_model.safetensors"
+SETTINGS = PretrainSettings(epochs=2, batch_size=16, lr=1e-3, checkpoint_every=5, log_every=1)  # 12 steps
+
+
+@pytest.fixture
+def train(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path) -> Callable[..., Path]:
+    """A function that trains into a folder of a name, with changed settings."""
+
+    def run(name: str, machine: Machine = MACHINE, **changes: Any) -> Path:
+        settings = SETTINGS.model_copy(update=changes)
+        pretrain(settings, tiny_student, tiny_corpus, tmp_path / name, machine, seed=0)
+        return tmp_path / name
+
+    return run
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / WEIGHTS)
+
+
+def same(left: Path, right: Path) -> bool:
+    a, b = weights(left), weights(right)
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("micro", [5, 8])
+def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(train: Callable[..., Path], micro: int) -> None:
+    whole, parts = train("whole"), train("parts", MACHINE.model_copy(update={"micro_batch": micro}))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(value, weights(parts)[name], atol=1e-5, rtol=1e-4)
+
+
+def test_recomputed_activations_change_nothing(train: Callable[..., Path]) -> None:
+    whole, again = train("whole"), train("again", MACHINE.model_copy(update={"grad_checkpointing": True}))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(value, weights(again)[name], atol=1e-6, rtol=1e-5)
+
+
+def test_batch_normalisation_and_parts_of_a_batch_do_not_go_together(tiny_corpus: Path, tmp_path: Path) -> None:
+    vision = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 32}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    student = StudentSettings(config={"embed_dim": 16, "vision_cfg": vision, "text_cfg": text})
+    with pytest.raises(ConfigError, match="batch normalisation"):
+        pretrain(SETTINGS, student, tiny_corpus, tmp_path, MACHINE.model_copy(update={"micro_batch": 4}), seed=0)
+
+
+def test_sigterm_saves_and_ends_with_code_0(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    step_of = Stepper.__call__
+
+    def asked(self: Stepper, batch: Any, step: int) -> Any:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step_of(self, batch, step)
+
+    undisturbed = train("whole")
+    monkeypatch.setattr(Stepper, "__call__", asked)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        train("cut")
+    assert ended.value.code == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setattr(Stepper, "__call__", step_of)
+    cut = undisturbed.with_name("cut")
+    assert [path.stem for path in sorted((cut / "checkpoints").glob("*.json"))] == ["step-00000005", "step-00000007"]
+    assert same(train("cut"), undisturbed)
+    assert [r["loss"] for r in read_metrics(cut / "metrics.jsonl")] == [
+        r["loss"] for r in read_metrics(undisturbed / "metrics.jsonl")
+    ]
+
+
+@pytest.fixture
+def bad_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A function that makes the losses of some steps not a number."""
+    losses_of = Stepper._losses
+
+    def arm(*steps: int) -> None:
+        def poisoned(self: Stepper, own: Any, batch: Any, step: int) -> Any:
+            found = losses_of(self, own, batch, step)
+            return {name: loss * float("nan") for name, loss in found.items()} if step in steps else found
+
+        monkeypatch.setattr(Stepper, "_losses", poisoned)
+
+    return arm
+
+
+def test_a_bad_step_stops_with_the_ids_of_its_pairs(train: Callable[..., Path], bad_at: Any) -> None:
+    bad_at(7)
+    with pytest.raises(TrainingError, match=r"step 8: .*not finite.*tiny_\d+") as caught:
+        train("run")
+    assert len(str(caught.value).rsplit("learning rate: ", 1)[1].split(", ")) == 16
+
+
+def test_bad_steps_are_skipped_counted_and_listed(train: Callable[..., Path], bad_at: Any) -> None:
+    bad_at(3, 8)
+    folder = train("run", on_nonfinite="skip", max_skipped=2)
+    records = {int(record["step"]): record for record in read_metrics(folder / "metrics.jsonl")}
+    assert records[12]["skipped"] == 2
+    assert records[4]["loss"] is None
+    listed = [json.loads(line) for line in (folder / "skipped.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in listed] == [4, 9]
+    assert all(len(one["ids"]) == 16 for one in listed)
+    assert all(torch.isfinite(value).all() for value in weights(folder).values())
+
+
+def test_a_skipped_step_leaves_weights_and_moments_as_they_were(train: Callable[..., Path], bad_at: Any) -> None:
+    bad_at(11)  # the last step: skipping it is ending one step before
+    folder = train("run", on_nonfinite="skip", checkpoint_every=11)
+    bad_at()
+    stopped: list[dict[str, torch.Tensor]] = []
+    original = loop.save_checkpoint
+
+    def spy(*args: Any, **more: Any) -> None:
+        stopped.append({n: v.clone() for n, v in args[2].student.state_dict().items()})
+        original(*args, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", spy)
+        train("plain", checkpoint_every=11)
+    assert all(torch.equal(value, weights(folder)[name]) for name, value in stopped[0].items())
+
+
+def test_more_bad_steps_than_allowed_stop_the_run(train: Callable[..., Path], bad_at: Any) -> None:
+    bad_at(2, 4, 6)
+    with pytest.raises(TrainingError, match=r"step 7: .*the 3th such step; at most 2"):
+        train("run", on_nonfinite="skip", max_skipped=2)
+
+
+def test_skipped_steps_are_counted_over_a_resume(train: Callable[..., Path], bad_at: Any) -> None:
+    bad_at(3, 8, 9)
+    with pytest.raises(TrainingError, match="step 10"):
+        train("run", on_nonfinite="skip", max_skipped=2)
+    with pytest.raises(TrainingError, match="step 10"):  # the checkpoint of step 5 knows of step 4
+        train("run", on_nonfinite="skip", max_skipped=2)
+
+
+def test_a_full_disk_makes_room_or_stops_with_what_stays(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, refused = checkpoint._write, []
+
+    def full(path: Path, tensors: Any, facts: Any) -> None:
+        there = len(list(path.parent.glob("step-*.safetensors")))
+        if there >= limit:
+            refused.append(path.name)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, tensors, facts)
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    limit = 2
+    train("room", checkpoint_every=2, keep_last=3)
+    assert refused
+    assert "dropping the older ones" in capsys.readouterr().out
+    limit = 1
+    with pytest.raises(TrainingError, match=r"no checkpoint of step 4 .*step-00000002 stays.*Make room"):
+        train("stop", checkpoint_every=2)
+    limit = 10
+    assert same(train("stop", checkpoint_every=2), train("whole"))
+
+
+def test_the_best_validated_weights_are_published(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train("run", validate_every=2, select="best", lr=0.05, epochs=3)
+    scores = {
+        int(r["step"]): r["val_percentile"] for r in read_metrics(folder / "metrics.jsonl") if "val_percentile" in r
+    }
+    assert sorted(scores) == [2, 4, 6, 8, 10, 12, 14, 16, 18]
+    assert all(0 <= score <= 1 for score in scores.values())
+    best = max(scores, key=lambda step: (scores[step], -step))
+    assert f"after step {best:,} are taken" in capsys.readouterr().out
+    assert best == 18 or not same(folder, train("last", lr=0.05, epochs=3))
+    assert not (folder / "checkpoints").exists()
+
+
+def test_validation_changes_no_weight(train: Callable[..., Path]) -> None:
+    assert same(train("with", validate_every=3), train("without"))
+
+
+def test_best_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs validate_every"):
+        PretrainSettings(select="best")
+
+
+def test_averages_resume_to_the_same_bits(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"ema": 0.9, "wise_ft": 0.7}
+    whole = train("whole", **settings)
+    step_of = Stepper.__call__
+
+    def dying(self: Stepper, batch: Any, step: int) -> Any:
+        if step == 8:
+            raise KeyboardInterrupt
+        return step_of(self, batch, step)
+
+    monkeypatch.setattr(Stepper, "__call__", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", **settings)
+    monkeypatch.setattr(Stepper, "__call__", step_of)
+    assert same(train("cut", **settings), whole)
+    assert not same(whole, train("plain"))
+
+
+def test_the_moving_average_by_hand() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, 1.0)
+    average = MovingAverage(network, 0.5)
+    torch.nn.init.constant_(network.weight, 3.0)
+    average.update(network, step=0)  # decay min(.5, 1/10): .1 * 1 + .9 * 3
+    assert average.parameters["weight"].item() == pytest.approx(2.8)
+    with average.in_place(network):
+        assert network.weight.item() == pytest.approx(2.8)
+    assert network.weight.item() == 3.0
+
+
+def test_mixed_weights_by_hand() -> None:
+    start, trained = {"w": torch.tensor([0.0]), "n": torch.tensor(3)}, {"w": torch.tensor([4.0]), "n": torch.tensor(5)}
+    found = mix(start, trained, 0.25)
+    assert found["w"].item() == 1.0
+    assert found["n"].item() == 5

@@ -1,0 +1,87 @@
+"""Training by several processes: the same losses and weights as one process on the same global batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmkd.training.metrics_log import read_metrics
+
+WEIGHTS = "open_clip_model.safetensors"
+SCRIPT = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from tiny import MACHINE, tiny_config
+from mmkd.distributed import join_world
+from mmkd.stage import Stage
+from mmkd.student.settings import StudentSettings
+from mmkd.together import complete_together
+from mmkd.training.distill import Inputs, distill
+from mmkd.training.distill_settings import DistillSettings
+from mmkd.training.pretrain import pretrain
+from mmkd.training.settings import PretrainSettings
+
+job = json.loads(sys.argv[1])
+machine = MACHINE.model_copy(update=job["machine"])
+with join_world() as world:
+    stage = Stage("student", Path(job["out"]), job["settings"], outputs=({weights!r},))
+    if "inputs" in job:
+        settings = DistillSettings(**job["settings"])
+        inputs = Inputs(*map(Path, job["inputs"]), ["narrow", "wide"])
+        body = lambda folder: distill(settings, inputs, folder, machine, 0, None, world)
+    else:
+        settings = PretrainSettings(**job["settings"])
+        student = StudentSettings(config=tiny_config())
+        body = lambda folder: pretrain(settings, student, Path(job["corpus"]), folder, machine, 0, None, world)
+    complete_together(stage, body, world=world)
+"""
+SETTINGS = {
+    "epochs": 2, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 5, "log_every": 1, "validate_every": 4,
+    "text_buckets": 2, "augment": {"shift": 0.1, "noise": 0.02},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ranks") / "train.py"
+    path.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), weights=WEIGHTS))
+    return path
+
+
+def run(script: Path, job: dict[str, object], ranks: int) -> None:
+    import json
+
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+    command = [sys.executable, *launcher, str(script), json.dumps({"machine": {}, **job}, default=str)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def numbers(folder: Path) -> list[dict[str, float]]:
+    unlike = ("pairs_per_s", "wait", "mfu", "tflops", "memory_mb")
+    return [{k: v for k, v in record.items() if k not in unlike} for record in read_metrics(folder / "metrics.jsonl")]
+
+
+def assert_alike(left: Path, right: Path) -> None:
+    a, b = numbers(left), numbers(right)
+    assert [sorted(record) for record in a] == [sorted(record) for record in b]
+    for one, other in zip(a, b, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+    first, second = load_file(left / WEIGHTS), load_file(right / WEIGHTS)
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("machine", [{}, {"micro_batch": 4}, {"sharding": "fsdp"}])
+def test_two_processes_train_as_one(
+    machine: dict[str, object], script: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    job = {"corpus": tiny_corpus, "settings": SETTINGS}
+    run(script, {**job, "out": tmp_path / "one"}, ranks=1)
+    run(script, {**job, "out": tmp_path / "two", "machine": machine}, ranks=2)
+    assert_alike(tmp_path / "one", tmp_path / "two")
