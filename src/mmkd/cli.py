@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mmkd.commands import ablate, compare, corpus, datasets, evaluate, extract, features, report, runs, teachers
+from mmkd.commands import ablate, compare, corpus, curate, datasets, evaluate, extract, features, report, runs, teachers
 from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
 from mmkd.errors import MmkdError
 
@@ -59,7 +59,6 @@ SHARED = ("pretrain", "distill")  # by torchrun's processes; extract has a comma
 STAGE_HELP = {
     "world": "Write the embedded synthetic world (recipes that have a phantom section).",
     "specialists": "Train the recipe's own small teachers (recipes that have specialists).",
-    "curate": "Read the sources, clean and check every pair, drop duplicates, split by group.",
     "calibrate": "Measure how far each teacher can be trusted on which modality, and print the table.",
     "pretrain": "Stage 1: train the student on the captions.",
     "distill": "Stage 2: distil the teachers into the student; train the rivals it is compared with.",
@@ -81,7 +80,8 @@ def _add_stage(name: str) -> None:
 
 for _name in STAGE_HELP:
     _add_stage(_name)
-    if _name == "curate":  # commands are listed in the order of the flow
+    if _name == "specialists":  # commands are listed in the order of the flow
+        app.command("curate")(curate.curate)
         app.command("extract")(extract.extract)
     if _name == "distill":
         app.command("evaluate")(evaluate.evaluate)

@@ -97,7 +97,7 @@ def test_a_long_list_is_written_in_pieces_and_stays_the_same(tmp_path: Path, mon
     table(tmp_path, rows, {})
     settings = settings_for(path, max_rejected=0.99)
     run(settings, tmp_path / "whole")
-    monkeypatch.setattr("mmkd.corpus.selection.LISTED_ROWS", 3)
+    monkeypatch.setattr("mmkd.corpus.choose.LISTED_ROWS", 3)
     monkeypatch.setattr("mmkd.corpus.sources.text_tables.ROWS_PER_SHARD", 4)
     run(settings, tmp_path / "pieces")
     assert len(listed(tmp_path / "pieces")) == 19

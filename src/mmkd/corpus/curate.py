@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from mmkd.corpus.assemble import write_corpus
+from mmkd.corpus.choose import Selection, select
 from mmkd.corpus.decontaminate import Avoid, nothing
 from mmkd.corpus.kept_parts import part_names, parts_folder, prune
 from mmkd.corpus.parts import Part, make_parts
-from mmkd.corpus.selection import Selection, select
 from mmkd.corpus.settings import AnySource, CurateSettings
 from mmkd.corpus.sources.kinds import open_source
 from mmkd.distributed import ALONE, World

@@ -15,19 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from mmkd.arrow_folder import write_shard
-from mmkd.corpus.clean import clean_caption
-from mmkd.corpus.evidence.caption import caption_vote
-from mmkd.corpus.evidence.vote import judge, label_vote, source_vote
-from mmkd.corpus.images import stored_image
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, as_text
-from mmkd.corpus.schema import caption_group
+from mmkd.corpus.check import checked_pairs
+from mmkd.corpus.records import BadRecordError, Rejected, Shard
 from mmkd.corpus.settings import CurateSettings
-from mmkd.corpus.taxonomy import UNKNOWN, canonical_modality, fine_modality, fine_modality_of_labels, modality_of_labels
 from mmkd.processes import worker_pool
 from mmkd.progress import counted
 
 WRITE_ROWS = 64  # rows in memory while a part is written
-MAX_CAPTION = 10_000  # characters; longer ones are articles, and the cleaning rules are not made for them
 MAX_DETAIL = 300
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
@@ -50,9 +44,9 @@ class Part:
     number: int
     shard: Shard
     folder: Path
+    name: str
 
     @property
-    name: str
     def pairs(self) -> Path:
         return self.folder / f"{self.name}.arrow"
 
@@ -76,9 +70,9 @@ def write_part(part: Part, settings: CurateSettings) -> int:
     kept = write_shard(draft, PAIRS, _batches(checked_rows(part.shard, settings, rejected)))
     _write_rejected(part, rejected)
     draft.replace(part.pairs)
-
-
     return kept + len(rejected)
+
+
 def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
     """Rejections as a table; what is not UTF-8 in them is written with backslashes."""
     columns = {name: [_printable(getattr(r, name)) for r in rejected] for name in REJECTED.names}
@@ -109,48 +103,11 @@ def checked_rows(shard: Shard, settings: CurateSettings, rejected: list[Rejected
             rejected.append(found)
             continue
         try:
-            row = _checked_row(found, settings)
+            rows = checked_pairs(found, settings)
         except BadRecordError as bad:
             rejected.append(Rejected(found.source, found.where, found.id, bad.reason, bad.detail))
         else:
-            yield row
-
-
-def _checked_row(record: Record, settings: CurateSettings) -> dict[str, Any]:
-    original = as_text(record.caption)
-    caption = _checked_caption(original, settings.min_caption)
-    text = {name: as_text(getattr(record, name)) for name in ("id", "source", "licence", "group", "where")}
-    stated, labels = as_text(record.modality), [as_text(label) for label in record.labels]
-    votes = {"source": source_vote(stated), "label": label_vote(labels), "caption": caption_vote(caption)}
-    verdict = judge(votes, fine_modality(stated) if stated else fine_modality_of_labels(labels) or UNKNOWN)
-    image = stored_image(record.image, settings.min_side, settings.max_side, settings.max_pixels)
-    return text | {
-        "modality_evidence": verdict.evidence,
-        "modality_confidence": verdict.confidence,
-        "labels": "; ".join(labels),
-        "caption_mention": clean_caption(as_text(record.mention)[:MAX_CAPTION]),
-        "language": "",
-        "panel": "",
-        "caption_group": caption_group(caption),
-        "image": image.data,
-        "caption": caption,
-        "caption_original": original,
-        "modality": canonical_modality(stated) if stated else modality_of_labels(labels) or UNKNOWN,
-        "width": image.width,
-        "height": image.height,
-        "sha256": image.sha256,
-        "phash": image.phash,
-    }
-
-
-def _checked_caption(original: str, min_caption: int) -> str:
-    if len(original) > MAX_CAPTION:
-        raise BadRecordError(Reason.LONG_CAPTION, f"{len(original):,} characters, at most {MAX_CAPTION:,} are taken")
-    if not (caption := clean_caption(original)):
-        raise BadRecordError(Reason.EMPTY_CAPTION, f"nothing is left of {original[:40]!r} after cleaning")
-    if len(caption) < min_caption:
-        raise BadRecordError(Reason.SHORT_CAPTION, f"{caption!r} is shorter than {min_caption} (min_caption)")
-    return caption
+            yield from rows
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:

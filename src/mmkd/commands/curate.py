@@ -1,0 +1,70 @@
+"""`mmkd curate`: the stage's command, which also plans it and is shared among processes."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmkd.commands.options import Force, Out, RecipeFile, Set, open_run
+from mmkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmkd.corpus.plan import SourcePlan
+
+
+def curate(
+    recipe: RecipeFile,
+    out: Out = None,
+    changes: Set = None,
+    force: Force = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print shards, records, bytes and time, and stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+) -> None:
+    """Read the sources, clean and check every pair, drop duplicates, split by group.
+
+    On several nodes, each with its [machine] workers: torchrun --nproc-per-node 1 -m mmkd curate RECIPE.
+    """
+    from mmkd import flow
+    from mmkd.run import require
+
+    work = open_run(recipe, out, changes, force, several=True)
+    if dry_run:
+        from mmkd.corpus.plan import plan_curation
+
+        plans = plan_curation(work.recipe.curate)
+        workers = max(1, work.recipe.machine.workers)
+        print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)
+        return
+    if as_json:
+        raise ConfigError("--json belongs to --dry-run")
+    require(work, "curate")
+    flow.curate(work)
+
+
+def _print(plans: "list[SourcePlan]", workers: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmkd.progress import table_width
+
+    table = Table("source", "shards", "records", "pass the checks", "KB/image", "GB", "ms/record", "hours")
+    for plan in plans:
+        each = 1e3 * (plan.read_s + plan.check_s)
+        table.add_row(
+            plan.name,
+            f"{plan.shards:,}",
+            f"{plan.records:,}",
+            f"{plan.kept:.0%}",
+            f"{plan.bytes_each / 1e3:.1f}",
+            f"{plan.bytes_kept / 1e9:,.2f}",
+            f"{each:.2f}",
+            f"{plan.hours(workers):,.2f}",
+        )
+    Console(width=table_width(8)).print(table)
+    hours = sum(plan.hours(workers) for plan in plans)
+    print(
+        f"{hours:,.2f} hours in {workers} processes; records as many as in each source's first shard, before duplicates"
+    )

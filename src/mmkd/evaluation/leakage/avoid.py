@@ -1,0 +1,78 @@
+"""Evaluation sets as curation sees them: pictures that must not be in the corpus."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from mmkd.corpus.decontaminate import Avoided
+from mmkd.corpus.images import stored_image
+from mmkd.corpus.records import BadRecordError
+from mmkd.corpus.settings import CurateSettings
+from mmkd.corpus.sources.files import files_below, fingerprint_of_files
+from mmkd.errors import DataError
+from mmkd.evaluation.data.cards import read_card
+from mmkd.evaluation.data.readers.read import read_samples
+from mmkd.evaluation.data.samples import PICTURE_SUFFIXES, FileImage, ImageRef
+from mmkd.evaluation.leakage.hashes import VIEWS, hashes_of
+
+
+@dataclass(frozen=True)
+class EvaluationPictures:
+    """The pictures of the data-set cards (`.toml`) and folders that `[curate] decontaminate` names.
+
+    variables: what `${NAME}` in a card stands for, beside the environment. workers: threads that decode.
+    """
+
+    settings: CurateSettings
+    variables: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 0
+
+    def fingerprints(self) -> dict[str, str]:
+        """Input of the corpus's stage -> digest. Raises DataError when a folder is missing, ConfigError for a card."""
+        return {f"decontaminate {path.name}": _digest(path, self.variables) for path in self.settings.decontaminate}
+
+    def read(self) -> Avoided:
+        """Their bytes and the hashes of their views, each picture once. Raises DataError for an unreadable one."""
+        named = self._named
+        digests = [self._stored_digest(image) for image in named]
+        view_MV = hashes_of(list(named), lambda image: image.read(), self.workers)
+        return Avoided(list(named.values()), digests, view_MV, list(VIEWS))
+
+    @cached_property
+    def _named(self) -> dict[ImageRef, str]:
+        found: dict[ImageRef, str] = {}
+        for path in self.settings.decontaminate:
+            for image, name in _pictures(path, self.variables):
+                found.setdefault(image, name)
+        return found
+
+    def _stored_digest(self, image: ImageRef) -> str:
+        """Of the bytes that the corpus would store: it makes large pictures smaller and writes odd ones anew."""
+        if isinstance(image, FileImage):
+            settings = self.settings
+            try:
+                data = image.path.read_bytes()
+                return stored_image(data, 1, settings.max_side, settings.max_pixels).sha256
+            except BadRecordError:  # DICOM, say; its hashes tell it
+                return image.digest()
+            except OSError as error:
+                raise DataError(f"{image.path}: not to be read ({error.strerror}); put it back") from error
+        return image.digest()
+
+
+def _pictures(path: Path, variables: Mapping[str, str]) -> Sequence[tuple[ImageRef, str]]:
+    if path.suffix == ".toml":
+        card = read_card(path, variables)
+        return [(image, f"{card.id}/{sample.id}") for sample in read_samples(card) for image in sample.images]
+    return [(FileImage(path / name), f"{path.name}/{name}") for name in files_below(path, PICTURE_SUFFIXES)]
+
+
+def _digest(path: Path, variables: Mapping[str, str]) -> str:
+    if path.suffix == ".toml":
+        from mmkd.evaluation.data.data_set import fingerprint  # loads torch, which most curations do without
+
+        card = read_card(path, variables)
+        samples = read_samples(card)
+        return fingerprint(card, samples, list(dict.fromkeys(image for one in samples for image in one.images)))
+    return fingerprint_of_files(path, files_below(path, PICTURE_SUFFIXES))

@@ -1,0 +1,52 @@
+"""`mmkd curate --dry-run`: what is counted and what is estimated."""
+
+import json
+from pathlib import Path
+
+import pytest
+from corpus_samples import many, png, settings_for, table
+from typer.testing import CliRunner
+
+from mmkd.cli import app
+from mmkd.corpus.plan import plan_curation
+from mmkd.corpus.sources import text_tables
+
+RECIPE = """
+name = "r"
+[student]
+model = "ViT-B-32"
+[evaluate]
+datasets = ["all"]
+data_root = "/nowhere"
+[curate]
+[[curate.sources]]
+kind = "table"
+path = "{path}"
+"""
+
+
+def test_shards_and_records_are_counted_and_the_first_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 4)
+    rows = [{"image": f"{i % 2}.png", "caption": "finding" if i else "x"} for i in range(12)]
+    path = table(tmp_path, rows, {f"{i}.png": png(i) for i in range(2)})
+    (plan,) = plan_curation(settings_for(path))
+    assert (plan.name, plan.shards, plan.records) == ("t", 3, 12)
+    assert plan.kept == 3 / 4
+    assert plan.bytes_each == pytest.approx((len(png(0)) + 2 * len(png(1))) / 3)
+    assert plan.bytes_kept == pytest.approx(12 * plan.kept * plan.bytes_each)
+    assert plan.hours(2) == pytest.approx(plan.hours(1) / 2)
+    (short,) = plan_curation(settings_for(path), sample=1)
+    assert (short.records, short.kept, short.bytes_each) == (12, 0.0, 0.0)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    path = many(tmp_path, 3)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECIPE.format(path=path))
+    shown = CliRunner().invoke(app, ["curate", str(recipe), "--out", str(tmp_path / "run"), "--dry-run", "--json"])
+    assert shown.exit_code == 0, shown.output
+    (plan,) = json.loads(shown.stdout)
+    assert plan["records"] == 3
+    assert not (tmp_path / "run").exists()
