@@ -140,6 +140,7 @@ def test_every_record_is_accounted_for(folder: Path) -> None:
         ("caption", 1, 9),
         ("image", 0, 9),
         ("filters", 0, 9),
+        ("decontamination", 0, 9),
         ("duplicates", 1, 8),
     ]
 

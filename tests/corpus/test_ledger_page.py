@@ -13,15 +13,8 @@ import pytest
 from corpus_samples import encoded, noise, png, run, settings_for, table
 from PIL import Image
 
-from mmkd.corpus.ledger.examples import (
-    SIDE_PX,
-    Example,
-    dropped_examples,
-    kept_examples,
-    rows_of,
-    thumbnail,
-    write_dropped,
-)
+from mmkd.corpus.ledger.dropped import dropped_examples
+from mmkd.corpus.ledger.examples import SIDE_PX, kept_examples, rows_of, thumbnail
 from mmkd.corpus.schema import Corpus
 from mmkd.report.curation import MOST_REJECTS, PAGE, cut, share, shown_of, write_ledger
 from mmkd.report.curation_figures import funnel_figure, span_text, spread_figure
@@ -79,7 +72,7 @@ def test_the_page_is_whole_in_itself_and_escapes_what_people_wrote(tmp_path: Pat
     assert len(reader.ids) == len(set(reader.ids))
     text = " ".join(reader.words)
     assert "a cyst of < 3 cm & more" in text
-    assert "Curation of tiny <set>" in text
+    assert "Curation: tiny <set>" in text
     assert "4 records were read and 2 kept (50.0%)" in text
     assert "alert(1)</script> a scan" in text
     assert "short caption 2" in text
@@ -131,15 +124,38 @@ def test_what_is_no_picture_has_no_thumbnail(data: bytes) -> None:
     assert thumbnail(data) == b""
 
 
-def test_dropped_examples_are_few_of_each_reason(tmp_path: Path) -> None:
-    jpeg = thumbnail(png(0))
-    many = [Example(reason, f"{reason} {i}", "words", jpeg) for i in range(5) for reason in ("tiny_image", "a_plot")]
-    many.insert(0, Example("a_plot", "without a picture", "", b""))
-    write_dropped(tmp_path / "dropped.arrow", many, each=2)
-    found = dropped_examples(tmp_path / "dropped.arrow")
-    assert [one.id for one in found] == ["a_plot 0", "a_plot 1", "tiny_image 0", "tiny_image 1"]
-    assert found[0] == many[2]
-    assert dropped_examples(tmp_path / "none.arrow") == []
+def test_dropped_examples_are_the_first_of_each_reason(tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "image": f"{i % 2}.png", "caption": "a finding"} for i in range(6)]
+    rows += [{"id": f"m{i}", "image": "0.png", "caption": "no"} for i in range(4)]
+    rows += [{"id": "small", "image": "small.png", "caption": "a small picture"}]
+    rows += [{"id": "gone", "image": "gone.png", "caption": "not there"}]
+    rows += [{"id": "broken", "image": "broken.png", "caption": "not whole"}]
+    images = {"0.png": png(0), "1.png": png(1), "small.png": png(2, 8, 8), "broken.png": png(3)[:80]}
+    corpus = run(settings_for(table(tmp_path, rows, images), max_rejected=1.0), tmp_path / "out")
+    found = dropped_examples(corpus.folder)
+    assert [(one.group, one.id, one.caption) for one in found] == [
+        ("duplicate_pair", "r2", "a finding"),
+        ("duplicate_pair", "r3", "a finding"),
+        ("short_caption", "m0", "no"),
+        ("short_caption", "m1", "no"),
+        ("tiny_image", "small", "a small picture"),
+    ]
+    assert [one.jpeg for one in found] == [
+        thumbnail(images[n]) for n in ("0.png", "1.png", *["0.png"] * 2, "small.png")
+    ]
+    write_ledger(corpus.folder, "dropped")
+    assert (corpus.folder / PAGE).read_text().count("✗ short caption") == 2
+    assert dropped_examples(tmp_path) == []
+
+
+def test_dropped_examples_are_found_in_whatever_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captions = ["one", "no", "two", "three", "one", "no", "four", "no", "two"]
+    rows = [{"id": f"r{i}", "image": "0.png", "caption": caption} for i, caption in enumerate(captions)]
+    path = table(tmp_path, rows, {"0.png": png(0)})
+    whole = dropped_examples(run(settings_for(path, max_rejected=1.0), tmp_path / "whole").folder)
+    monkeypatch.setattr("mmkd.corpus.sources.text_tables.ROWS_PER_SHARD", 2)
+    assert dropped_examples(run(settings_for(path, max_rejected=1.0), tmp_path / "cut").folder) == whole
+    assert [one.id for one in whole] == ["r4", "r8", "r1", "r5"]
 
 
 def test_rejects_are_cut_and_the_page_says_so(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mmkd.corpus.assemble import write_corpus
 from mmkd.corpus.choose import Selection, select
 from mmkd.corpus.decontaminate import Avoid, nothing
 from mmkd.corpus.kept_parts import part_names, parts_folder, prune
+from mmkd.corpus.ledger.dropped import write_dropped
 from mmkd.corpus.parts import Part, make_parts
 from mmkd.corpus.settings import AnySource, CurateSettings
 from mmkd.corpus.sources.kinds import open_source
@@ -55,6 +56,7 @@ def curate(
     _check(sources, selection, settings.max_rejected, folder / REJECTED)
     splits = write_corpus(folder, [part.pairs for part in parts], selection.keep, settings, seed)
     funnel = _funnel(sources, selection, splits)
+    write_dropped(parts, folder)
     write_json(folder / FUNNEL, funnel)
     prune(home, parts) if settings.keep_parts else shutil.rmtree(home)
     return _total(funnel)

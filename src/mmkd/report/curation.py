@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmkd.corpus.ledger.dropped import dropped_examples
 from mmkd.corpus.ledger.evidence import agreements
-from mmkd.corpus.ledger.examples import DROPPED, Example, dropped_examples, kept_examples
+from mmkd.corpus.ledger.examples import Example, kept_examples
 from mmkd.corpus.ledger.facts import Facts, corpus_facts
 from mmkd.corpus.ledger.funnel import Funnel, funnel_of
 from mmkd.corpus.ledger.rows import rejected_batches, write_curation
@@ -52,7 +53,7 @@ def read_ledger(folder: Path, name: str) -> Ledger:
     for batch in rejected_batches(folder):
         rejects += batch.slice(0, MOST_REJECTS - len(rejects)).to_pylist()
     funnel = funnel_of(folder, facts.by["source"])
-    return Ledger(name, facts, funnel, kept_examples(folder), dropped_examples(folder / DROPPED), rejects)
+    return Ledger(name, facts, funnel, kept_examples(folder), dropped_examples(folder), rejects)
 
 
 def ledger_page(ledger: Ledger) -> str:
@@ -70,9 +71,9 @@ def ledger_page(ledger: Ledger) -> str:
     made = {anchor: (title, list(section(ledger))) for anchor, (title, section) in sections.items()}
     present = {anchor: title for anchor, (title, parts) in made.items() if parts}
     return markup.page(
-        f"Curation of {ledger.name}",
+        f"Curation: {ledger.name}",
         [
-            markup.heading(1, f"Curation of {ledger.name}"),
+            markup.heading(1, f"Curation: {ledger.name}"),
             markup.paragraph(_told(ledger), kind="muted"),
             markup.contents(present),
             _tiles(ledger),

@@ -1,4 +1,4 @@
-"""Small pictures of what was kept and of what was dropped, for people to look at."""
+"""Small pictures of pairs, for people to look at."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from mmkd.arrow_folder import read_shard, write_shard
+from mmkd.arrow_folder import read_shard
 from mmkd.corpus.images import stored_image
 from mmkd.corpus.ledger.rows import corpus_batches, shards_of
 from mmkd.corpus.records import BadRecordError
@@ -20,8 +20,6 @@ SIDE_PX = 240
 QUALITY = 80
 MAX_PIXELS = 89_478_485
 EACH = 2
-DROPPED = "dropped.arrow"
-EXAMPLES = pa.schema({"group": pa.string(), "id": pa.string(), "caption": pa.string(), "jpeg": pa.binary()})
 
 
 @dataclass(frozen=True)
@@ -61,23 +59,6 @@ def kept_examples(folder: Path, each: int = EACH) -> list[Example]:
     told = zip(places, rows.to_pylist(), strict=True)
     made = [Example(place.group, row["id"], row["caption"], thumbnail(row["image"]["bytes"])) for place, row in told]
     return [one for one in made if one.jpeg]
-
-
-def write_dropped(path: Path, examples: Iterable[Example], each: int = EACH) -> None:
-    """Keep the first `each` examples of every group that have a picture, by group and else in their order."""
-    kept: dict[str, list[Example]] = {}
-    for one in examples:
-        members = kept.setdefault(one.group, [])
-        if one.jpeg and len(members) < each:
-            members.append(one)
-    chosen = [one for _, members in sorted(kept.items()) for one in members]
-    columns = {name: [getattr(one, name) for one in chosen] for name in EXAMPLES.names}
-    write_shard(path, EXAMPLES, [pa.table(columns, schema=EXAMPLES)])
-
-
-def dropped_examples(path: Path) -> list[Example]:
-    """What `write_dropped` wrote; none where it did not."""
-    return [Example(**row) for row in read_shard(path).to_pylist()] if path.is_file() else []
 
 
 def rows_of(folder: Path, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:

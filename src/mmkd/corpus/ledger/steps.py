@@ -3,11 +3,12 @@
 from mmkd.corpus.records import Reason
 
 KEPT = "kept"
+SOURCE = "source"
 FILTERS = "filters"
 
 # in the order in which a record meets them; a reason that stands nowhere here is a filter's
 STEPS: dict[str, tuple[str, ...]] = {
-    "source": (
+    SOURCE: (
         Reason.MISSING_FIELD,
         Reason.MISSING_FILE,
         Reason.OUTSIDE_FOLDER,
@@ -19,7 +20,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "caption": (Reason.EMPTY_CAPTION, Reason.SHORT_CAPTION, Reason.LONG_CAPTION),
     "image": (Reason.UNREADABLE_IMAGE, Reason.TRUNCATED_IMAGE, Reason.DECOMPRESSION_BOMB, Reason.TINY_IMAGE),
     FILTERS: (),
-    "duplicates": (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR),
+    "decontamination": (Reason.CONTAMINATED,),
+    "duplicates": (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR, Reason.NEAR_DUPLICATE),
 }
 _STEP_OF = {str(reason): step for step, reasons in STEPS.items() for reason in reasons}
 

@@ -1,0 +1,91 @@
+"""Small pictures of what curation dropped, taken while its parts and its sources are at hand.
+
+Of what was dropped among checked pairs the picture stands in the part; of what failed a check the shard is read once
+more, for the first records of each reason only.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmkd.arrow_folder import read_shard, write_shard
+from mmkd.corpus.ledger.examples import EACH, Example, thumbnail
+from mmkd.corpus.ledger.rows import rejected_batches
+from mmkd.corpus.ledger.steps import SOURCE, step_of
+from mmkd.corpus.parts import Part
+from mmkd.corpus.records import BadRecordError, Record, as_text
+
+DROPPED = "dropped.arrow"
+EXAMPLES = pa.schema({"group": pa.string(), "id": pa.string(), "caption": pa.string(), "jpeg": pa.binary()})
+MAX_CAPTION = 300  # characters kept of a caption
+
+Wanted = dict[tuple[str, str, str], str]
+"""(source, place in it, id) of a record -> why it was dropped."""
+
+
+def write_dropped(parts: Sequence[Part], folder: Path, each: int = EACH) -> None:
+    """Write `dropped.arrow`: of each reason the first `each` records that have a picture. `folder` has the list of all
+    rejected ones already."""
+    wanted = _first_of_each(folder, each)
+    found: dict[tuple[str, str, str], Example] = {}
+    for part in parts:
+        if len(found) == len(wanted):
+            break
+        found.update(_examples_in(part, wanted))
+    chosen = [found[key] for key in sorted(found, key=lambda key: (wanted[key], list(wanted).index(key)))]
+    columns = {name: [getattr(one, name) for one in chosen if one.jpeg] for name in EXAMPLES.names}
+    write_shard(folder / DROPPED, EXAMPLES, [pa.table(columns, schema=EXAMPLES)])
+
+
+def dropped_examples(folder: Path) -> list[Example]:
+    """What `write_dropped` wrote, by reason; none where it did not."""
+    path = folder / DROPPED
+    return [Example(**row) for row in read_shard(path).to_pylist()] if path.is_file() else []
+
+
+def _first_of_each(folder: Path, each: int) -> Wanted:
+    """Of each reason but those of records that the source could not give."""
+    wanted: Wanted = {}
+    counts: dict[str, int] = {}
+    for batch in rejected_batches(folder):
+        names = ("source", "where", "id", "reason")
+        for source, where, identity, reason in zip(*(batch.column(n).to_pylist() for n in names), strict=True):
+            if step_of(reason) != SOURCE and counts.get(reason, 0) < each:
+                counts[reason] = counts.get(reason, 0) + 1
+                wanted[source, where, identity] = reason
+    return wanted
+
+
+def _examples_in(part: Part, wanted: Wanted) -> Iterator[tuple[tuple[str, str, str], Example]]:
+    pairs = read_shard(part.pairs)
+    for row, key in _places(pairs, wanted):
+        told = pairs.slice(row, 1).select(("caption", "image")).to_pylist()[0]
+        yield key, Example(wanted[key], key[2], told["caption"][:MAX_CAPTION], thumbnail(told["image"]))
+    missing = {key for _, key in _places(read_shard(part.rejected), wanted)}
+    records = part.shard.records() if missing else iter(())
+    for record in records:
+        key = (record.source, record.where, record.id)
+        if key in missing and isinstance(record, Record):
+            missing.remove(key)
+            yield key, Example(wanted[key], record.id, _caption(record)[:MAX_CAPTION], thumbnail(record.image))
+        if not missing:
+            return
+
+
+def _places(table: pa.Table, wanted: Wanted) -> list[tuple[int, tuple[str, str, str]]]:
+    """Row and key of the wanted records; most tables hold none, so ids are compared first."""
+    ids = pa.array([identity for _, _, identity in wanted], pa.string())
+    rows = np.flatnonzero(np.asarray(pc.is_in(table.column("id"), ids)))
+    told = table.select(("source", "where", "id")).take(pa.array(rows)).to_pylist()
+    keys = [(one["source"], one["where"], one["id"]) for one in told]
+    return [(int(row), key) for row, key in zip(rows, keys, strict=True) if key in wanted]
+
+
+def _caption(record: Record) -> str:
+    try:
+        return as_text(record.caption)
+    except BadRecordError:
+        return ""
