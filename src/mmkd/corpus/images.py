@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from scipy.fft import dctn
 
+from mmkd.corpus.panels.gutters import Box
 from mmkd.corpus.records import BadRecordError, Reason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # others are refused: some of Pillow's readers start programs
@@ -34,6 +35,19 @@ class StoredImage:
     phash: int
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image, upright, in 8-bit grey or RGB. data: its bytes where they can be kept as they are, else None."""
+
+    image: Image.Image
+    source_format: str | None
+    data: bytes | None
+
+    def part(self, box: Box) -> "Picture":
+        """A rectangle of it."""
+        return Picture(self.image.crop((box.left, box.top, box.right, box.bottom)), self.source_format, None)
+
+
 def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> StoredImage:
     """Decode and check an image; keep its bytes where every reader will see the same picture, else encode it anew.
 
@@ -41,6 +55,11 @@ def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> 
     long side. Others are turned upright, brought to 8-bit grey or RGB (see `plain`), resized with Lanczos where larger
     and stored as JPEG where they came as JPEG, else as PNG. Raises BadRecordError with the reason.
     """
+    return store(open_picture(data, min_side, max_side, max_pixels), max_side)
+
+
+def open_picture(data: bytes, min_side: int, max_side: int, max_pixels: int) -> Picture:
+    """First half of `stored_image`: decoded and checked, in its own size."""
     with _opened(data, max_pixels) as image:
         size = _fitted(image.size, max_side)
         if min(size) < min_side:
@@ -49,12 +68,18 @@ def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> 
             )
         upright = _decoded(image)
         if upright is image and image.size == size and _keepable(image, data):
-            return _described(data, image)
-        source_format = image.format
-        picture = plain(upright)
-    if (size := _fitted(picture.size, max_side)) != picture.size:
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return _described(_encoded(picture, source_format), picture)
+            return Picture(image, image.format, data)
+        return Picture(plain(upright), image.format, None)
+
+
+def store(picture: Picture, max_side: int) -> StoredImage:
+    """Second half of `stored_image`: fitted and encoded where its bytes are not kept."""
+    if picture.data is not None:
+        return _described(picture.data, picture.image)
+    image = picture.image
+    if (size := _fitted(image.size, max_side)) != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return _described(_encoded(image, picture.source_format), image)
 
 
 def plain(image: Image.Image) -> Image.Image:

@@ -23,6 +23,15 @@ class Reason(StrEnum):
     TRUNCATED_IMAGE = "truncated_image"
     DECOMPRESSION_BOMB = "decompression_bomb"  # claims more pixels than max_pixels
     TINY_IMAGE = "tiny_image"
+    # from here on: filters and choices that a recipe makes, all off by default
+    LICENCE = "licence"
+    LANGUAGE = "language"
+    NO_CONTENT = "no_content"  # a caption of references alone
+    NONCLINICAL = "nonclinical_figure"
+    UNSURE_MODALITY = "unsure_modality"
+    ASPECT = "aspect"
+    BLANK = "blank_image"
+    COMPOUND = "compound_figure"
     DUPLICATE_ID = "duplicate_id"
     DUPLICATE_PAIR = "duplicate_pair"  # same image bytes and same cleaned caption as an earlier record
     NEAR_DUPLICATE = "near_duplicate"  # a picture like that of an earlier record, see [curate.duplicates]

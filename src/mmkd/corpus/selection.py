@@ -1,154 +1,57 @@
-"""Between the halves of curation: which of all checked records are kept, and the list of those that are not.
+"""The recipe sections below `[curate]` that say which pairs are wanted. All defaults leave a corpus as it is."""
 
-What is held in memory of a record are the keys of `corpus.duplicates` and a flag; N records of all parts.
-"""
+from typing import Literal
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from mmkd.arrow_folder import read_shard
-from mmkd.corpus.decontaminate import Avoided, contaminated
-from mmkd.corpus.duplicates import COLUMNS, KEPT, REASONS, Keys, Repeats, keys_of, repeats
-from mmkd.corpus.hamming import Array
-from mmkd.corpus.parts import REJECTED, Part, rejection_table
-from mmkd.corpus.records import Reason, Rejected
-from mmkd.corpus.settings import CurateSettings
-from mmkd.stage import atomic_file
-
-LISTED_ROWS = 65_536  # rejections in memory before they are written
+from mmkd.licences import CLASSES, UNKNOWN
+from mmkd.settings import Settings
 
 
-@dataclass(frozen=True)
-class Selection:
-    """keep: one bool array a part. read, kept: rows per source; rejected: rows per (source, reason)."""
-
-    keep: list[Array]
-    read: Counter[str]
-    kept: Counter[str]
-    rejected: Counter[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    """The keys of all parts, where each part begins, and which records have the bytes of a picture to avoid."""
-
-    keys: Keys
-    first: list[int]
-    exact: dict[int, int]
-
-
-def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, listing: Path) -> Selection:
-    """Find contaminated and repeated records in all parts; list them in `listing` with what the parts rejected.
-
-    The list keeps the order of the parts; in each come first the records it rejected, then those rejected here.
+class ModalitySettings(Settings):
+    """by: take the modality that the "source" states (or its labels, where it states none), or that which all
+    "evidence" together makes most probable. names: the nine of the "evaluation" and other, or the "fine" ones of the
+    taxonomy. min_confidence: pairs whose modality is less certain than this (0..1) are dropped.
     """
-    gathered = _gather(parts, settings, avoided)
-    shown = _contaminated(gathered, settings, avoided)
-    refused_N = np.zeros(len(gathered.keys.id_N), bool)
-    refused_N[list(shown)] = True
-    repeated = repeats(gathered.keys, settings.duplicates, refused_N)
-    names = _names(parts, gathered.first, repeated.partner_N)
-    keep_N = (repeated.partner_N == KEPT) & ~refused_N
-    selection = Selection(_by_part(keep_N, gathered.first), Counter(), Counter(), Counter())
 
-    def listed() -> Iterator[pa.Table]:
-        for part, first, keep in zip(parts, gathered.first, selection.keep, strict=True):
-            refused, pairs = read_shard(part.rejected), read_shard(part.pairs).select(("id", "source", "where"))
-            dropped = pairs.filter(pa.array(~keep)).to_pylist()
-            places = (first + np.flatnonzero(~keep)).tolist()
-            here = [
-                Rejected(row["source"], row["where"], row["id"], *_why(place, row["id"], shown, repeated, names))
-                for place, row in zip(places, dropped, strict=True)
-            ]
-            selection.kept.update(_counts(pairs.filter(pa.array(keep))))
-            selection.read.update(_counts(pairs))
-            for table in (refused, rejection_table(here)):
-                pairs_of = zip(*(table.column(name).to_pylist() for name in ("source", "reason")), strict=True)
-                selection.rejected.update(pairs_of)
-                yield table
-            selection.read.update(_counts(refused))
-
-    with atomic_file(listing) as stream:
-        _write(stream, listed())
-    return selection
+    by: Literal["source", "evidence"] = "source"
+    names: Literal["evaluation", "fine"] = "evaluation"
+    min_confidence: float = Field(0.0, ge=0.0, le=1.0)
 
 
-def _gather(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided) -> _Gathered:
-    near = settings.duplicates.near != "keep" or bool(avoided.names)
-    place_of = {digest: place for place, digest in reversed(list(enumerate(avoided.digests)))}
-    found, first, exact, count = [keys_of(_no_rows(), near)], [], {}, 0
-    for part in parts:
-        pairs = read_shard(part.pairs).select(COLUMNS)
-        first.append(count)
-        found.append(keys_of(pairs, near))
-        digests = pairs.column("sha256").to_pylist() if place_of else []
-        exact.update({count + row: place_of[digest] for row, digest in enumerate(digests) if digest in place_of})
-        count += pairs.num_rows
-    joined = (np.concatenate([getattr(keys, name) for keys in found]) for name in Keys.__dataclass_fields__)
-    return _Gathered(Keys(*joined), first, exact)
+class CaptionSettings(Settings):
+    """references: "strip" takes "Figure 1:", "(A)" and "(Fig. 2b)" out of captions. language: "tag" writes what it is
+    into the column `language`; which languages are dropped is a filter. mention: keep the text of the article that
+    refers to the figure as a second caption.
+    """
+
+    references: Literal["keep", "strip"] = "keep"
+    language: Literal["keep", "tag"] = "keep"
+    mention: bool = True
 
 
-def _no_rows() -> pa.Table:
-    kinds = {"phash": pa.uint64(), "caption_group": pa.uint64()}
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS]).empty_table()
+class FilterSettings(Settings):
+    """Thresholds of the filters in `filters/table.py`; the defaults let everything pass.
 
+    licences: accepted classes of licence (permissive, share-alike, non-commercial, no derivatives, unknown).
+    languages: accepted languages, ISO 639-1; captions that do not show theirs are kept. min_words, max_words: of a
+    caption. content: drop captions that are only references ("Figure 2.", "See text for details"). nonclinical: what
+    may say that a figure shows no patient and no tissue: its labels, its caption, its image. max_aspect: longest side
+    by shortest. min_contrast: standard deviation of the grey levels (0..255); blank images have less than about 2.
+    """
 
-def _contaminated(gathered: _Gathered, settings: CurateSettings, avoided: Avoided) -> dict[int, str]:
-    if not avoided.names:
-        return {}
-    return contaminated(gathered.exact, gathered.keys.hash_N, avoided, settings.decontaminate_radius)
+    licences: list[str] = []
+    languages: list[str] = []
+    min_words: NonNegativeInt = 0
+    max_words: PositiveInt | None = None
+    content: bool = False
+    nonclinical: list[Literal["labels", "caption", "image"]] = []
+    max_aspect: float | None = Field(None, ge=1.0)
+    min_contrast: NonNegativeFloat = 0.0
 
-
-def _names(parts: Sequence[Part], first: Sequence[int], partner_N: Array) -> dict[int, str]:
-    """Record -> id and place, of those that are kept in another's stead."""
-    wanted = np.unique(partner_N[partner_N != KEPT])
-    found = {}
-    places_of = _by_part(wanted, np.searchsorted(wanted, first).tolist())
-    for part, begin, places in zip(parts, first, places_of, strict=True):
-        if len(places):
-            rows = read_shard(part.pairs).select(("id", "where")).take(pa.array(places - begin)).to_pylist()
-            found.update({int(p): f"{row['id']} ({row['where']})" for p, row in zip(places, rows, strict=True)})
-    return found
-
-
-def _by_part(keep_N: Array, first: Sequence[int]) -> list[Array]:
-    return np.split(keep_N, first[1:]) if first else []
-
-
-def _why(
-    place: int, identity: str, shown: dict[int, str], repeated: Repeats, names: dict[int, str]
-) -> tuple[Reason, str]:
-    if place in shown:
-        return Reason.CONTAMINATED, shown[place]
-    reason, kept = REASONS[int(repeated.reason_N[place])], names[int(repeated.partner_N[place])]
-    what = {
-        Reason.DUPLICATE_ID: f"the id {identity}",
-        Reason.DUPLICATE_PAIR: "the same image and caption",
-        Reason.NEAR_DUPLICATE: f"an image {repeated.distance_N[place]} bits of the perceptual hash away",
-    }
-    return reason, f"kept is the earlier {kept} with {what[reason]}"
-
-
-def _counts(table: pa.Table) -> Counter[str]:
-    counted = pc.value_counts(table.column("source").combine_chunks()).to_pylist()
-    return Counter({one["values"]: one["counts"] for one in counted})
-
-
-def _write(stream: object, tables: Iterable[pa.Table]) -> None:
-    with pq.ParquetWriter(stream, REJECTED) as writer:
-        held, rows, written = [rejection_table([])], 0, False
-        for table in tables:
-            held.append(table)
-            rows += table.num_rows
-            if rows >= LISTED_ROWS:
-                writer.write_table(pa.concat_tables(held).combine_chunks())
-                held, rows, written = [rejection_table([])], 0, True
-        if rows or not written:
-            writer.write_table(pa.concat_tables(held).combine_chunks())
+    @field_validator("licences")
+    @classmethod
+    def _known_classes(cls, licences: list[str]) -> list[str]:
+        if unknown := sorted(set(licences) - {*CLASSES, UNKNOWN}):
+            raise ValueError(f"unknown licence classes {unknown}; they are {', '.join((*CLASSES, UNKNOWN))}")
+        return licences

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from mmkd.corpus.hamming import MAX_RADIUS
+from mmkd.corpus.selection import CaptionSettings, FilterSettings, ModalitySettings
 from mmkd.settings import RecipePath, Settings
 
 Columns = dict[str, str | list[str]]
@@ -111,6 +112,8 @@ class DuplicateSettings(Settings):
 class CurateSettings(Settings):
     """What is kept of the sources and how it is split.
 
+    modality, captions, filters: see `corpus/selection.py`. panels: compound figures are "keep" left alone, "split" into
+    pairs of panel and sub-caption where the caption labels as many as the picture has, or "drop" left out.
     min_side: images with a shorter side (pixels) are dropped. max_side: larger images are resized once, to this many
     pixels on the long side. max_pixels: images that claim more are refused undecoded (decompression bombs).
     min_caption: shortest caption kept, in characters after cleaning. val: share of the *groups* in the split `val`.
@@ -122,6 +125,10 @@ class CurateSettings(Settings):
     """
 
     sources: list[AnySource] = Field(min_length=1)
+    modality: ModalitySettings = ModalitySettings()
+    captions: CaptionSettings = CaptionSettings()
+    filters: FilterSettings = FilterSettings()
+    panels: Literal["keep", "split", "drop"] = "keep"
     min_side: PositiveInt = 16
     max_side: PositiveInt = 512
     max_pixels: PositiveInt = 89_478_485

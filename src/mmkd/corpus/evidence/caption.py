@@ -6,11 +6,10 @@ done". Such mentions do not count. Where two techniques are left, the first is b
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 
+from mmkd.corpus.evidence.patterns import Mention, all_mentions
 from mmkd.corpus.evidence.vote import Vote, agree
-from mmkd.corpus.taxonomy import BY_NAME, TAXONOMY, Modality
+from mmkd.corpus.taxonomy import BY_NAME
 
 # Trust by strength: how often each was right is in docs/curation.md.
 NAMED = 0.95
@@ -34,16 +33,6 @@ _TAKEN_BACK_AFTER = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Mention:
-    """Where a caption names or hints at a modality. named: by a word for the technique, not by a hint."""
-
-    modality: str
-    begin: int
-    end: int
-    named: bool
-
-
 def caption_vote(caption: str) -> Vote | None:
     """The modality that a caption names, else the one it hints at; None where it does neither, or hints at several."""
     found = list(mentions(caption))
@@ -61,8 +50,9 @@ def caption_vote(caption: str) -> Vote | None:
 
 def mentions(caption: str) -> Iterator[Mention]:
     """All that count, in the order of the text; of those that overlap, the longest."""
-    found = [mention for entry in TAXONOMY for mention in _mentions_of(entry, caption)]
-    found.sort(key=lambda mention: (mention.begin, not mention.named, mention.begin - mention.end))
+    found = sorted(
+        all_mentions(caption), key=lambda mention: (mention.begin, not mention.named, mention.begin - mention.end)
+    )
     end = -1
     for mention in found:
         if mention.begin >= end:
@@ -73,23 +63,6 @@ def mentions(caption: str) -> Iterator[Mention]:
 
 def _names(found: Iterator[Mention]) -> list[str]:
     return list(dict.fromkeys(mention.modality for mention in found))
-
-
-def _mentions_of(entry: Modality, caption: str) -> Iterator[Mention]:
-    for pattern, named in _patterns(entry.name):
-        for match in pattern.finditer(caption):
-            yield Mention(entry.name, match.start(), match.end(), named)
-
-
-@cache
-def _patterns(name: str) -> tuple[tuple[re.Pattern[str], bool], ...]:
-    entry = BY_NAME[name]
-    kinds = ((entry.words, re.IGNORECASE, True), (entry.marks, re.NOFLAG, True), (entry.hints, re.IGNORECASE, False))
-    return tuple(
-        (re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", flags), named)
-        for patterns, flags, named in kinds
-        if patterns
-    )
 
 
 def _taken_back(caption: str, mention: Mention) -> bool:

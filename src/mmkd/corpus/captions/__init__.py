@@ -1,0 +1,1 @@
+"""Captions made ready for training; the original stays beside them."""

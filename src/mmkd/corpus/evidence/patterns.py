@@ -1,0 +1,113 @@
+"""The caption patterns of the taxonomy, sorted by the character they can begin with.
+
+There are some 300; tried one after the other at every place of a caption they would cost more than all other checks of
+its record. At the start of a word only those are tried that can begin with its first character.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from mmkd.corpus.taxonomy import TAXONOMY
+
+_START = re.compile(r"(?<!\w)\S")
+_DIGITS = frozenset("0123456789")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Where a caption names or hints at a modality. named: by a word for the technique, not by a hint."""
+
+    modality: str
+    begin: int
+    end: int
+    named: bool
+
+
+Bucket = list[tuple[str, bool, re.Pattern[str]]]
+
+
+def all_mentions(caption: str) -> Iterator[Mention]:
+    """Every place where a pattern matches whole words; they may overlap."""
+    spelled, folded = _index()
+    lower = caption.lower()
+    if len(lower) != len(caption):  # a few capitals have longer small letters, and places would shift
+        lower = caption
+    for start in _START.finditer(caption):
+        begin = start.start()
+        for text, index in ((caption, spelled), (lower, folded)):
+            for modality, named, pattern in index.get(text[begin], ()):
+                if match := pattern.match(text, begin):
+                    yield Mention(modality, begin, match.end(), named)
+
+
+def openings(pattern: str) -> frozenset[str]:
+    """The characters that a match can begin with, of the regular expressions that `modalities.toml` uses.
+
+    Raises ValueError for a pattern that begins with anything but characters, classes and groups of them.
+    """
+    if pattern.startswith("(?:"):
+        inner, rest = _split_group(pattern)
+        found = frozenset().union(*(openings(part) for part in _alternatives(inner)))
+    elif pattern.startswith("["):
+        end = pattern.index("]")
+        found, rest = _class(pattern[1:end]), pattern[end + 1 :]
+    elif pattern.startswith("\\d"):
+        found, rest = _DIGITS, pattern[2:]
+    elif pattern and (pattern[0].isalnum() or pattern[0] in "×&-"):
+        found, rest = frozenset(pattern[0]), pattern[1:]
+    else:
+        raise ValueError(f"pattern {pattern!r}: expected it to begin with a character, a class or (?:...)")
+    if rest.startswith(("?", "{0")):
+        found |= openings(rest[1:] if rest[0] == "?" else rest[rest.index("}") + 1 :]) if rest[1:] else frozenset()
+    return found
+
+
+@cache
+def _index() -> tuple[Mapping[str, Bucket], Mapping[str, Bucket]]:
+    """First character -> patterns: of marks, as they are spelled, and of words and hints, in small letters."""
+    spelled: dict[str, Bucket] = defaultdict(list)
+    folded: dict[str, Bucket] = defaultdict(list)
+    for entry in TAXONOMY:
+        _add(spelled, entry.name, True, entry.marks)
+        _add(folded, entry.name, True, tuple(pattern.lower() for pattern in entry.words))
+        _add(folded, entry.name, False, tuple(pattern.lower() for pattern in entry.hints))
+    return dict(spelled), dict(folded)
+
+
+def _add(index: dict[str, Bucket], modality: str, named: bool, patterns: tuple[str, ...]) -> None:
+    beginning: dict[str, list[str]] = defaultdict(list)
+    for pattern in patterns:
+        for character in openings(pattern):
+            beginning[character].append(pattern)
+    for character, several in beginning.items():
+        index[character].append((modality, named, re.compile(rf"(?:{'|'.join(several)})(?!\w)")))
+
+
+def _split_group(pattern: str) -> tuple[str, str]:
+    """What stands in the group that the pattern begins with, and what follows it."""
+    depth = 0
+    for place, character in enumerate(pattern):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return pattern[3:place], pattern[place + 1 :]
+    raise ValueError(f"pattern {pattern!r}: its group is never closed")
+
+
+def _alternatives(inner: str) -> list[str]:
+    parts, depth = [""], 0
+    for character in inner:
+        depth += (character == "(") - (character == ")")
+        if character == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _class(inside: str) -> frozenset[str]:
+    ranges = re.findall(r"(.)-(.)", inside)
+    single = re.sub(r".-.", "", inside)
+    return frozenset(single).union(*(map(chr, range(ord(low), ord(high) + 1)) for low, high in ranges))

@@ -1,0 +1,138 @@
+"""The filters: name, reason, test. A new one is a function and a line in the table.
+
+Those on words run first, in this order, so that an image whose caption is not wanted is never decoded.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmkd.corpus.captions.references import has_content
+from mmkd.corpus.filters.facts import ImageFacts, WordFacts
+from mmkd.corpus.filters.graphic import graphic_signs
+from mmkd.corpus.records import BadRecordError, Reason
+from mmkd.corpus.selection import FilterSettings
+from mmkd.corpus.taxonomy import NONCLINICAL_LABELS, fine_modality_of_labels, plain_name
+from mmkd.licences import licence_class
+
+_DRAWN = re.compile(
+    r"\b(?:flow ?charts?|schematic\w*|(?:flow|block|venn|sankey) diagrams?"
+    r"|diagrams?|workflow|graphical abstract|timeline|study design|network architecture|conceptual (?:model|framework)"
+    r"|(?:bar|line|pie|box|violin|scatter|forest|funnel|volcano|dot|survival) ?(?:graphs?|charts?|plots?|curves?)"
+    r"|(?:box|bar|scatter)plots?|histograms?|heat ?maps?|roc curves?|receiver operating characteristic|kaplan[-– ]meier"
+    r"|dendrograms?|phylogen(?:etic|y)(?: tree)?|(?:western|northern|southern|immuno)[- ]?blot\w*|sds[-/ ]?page"
+    r"|(?:agarose |gel )electrophoresis|flow cytometry|chemical structures?|crystal structures?|sequence alignment"
+    r"|signal?ing pathways?|mechanisms? of action|screenshots?|questionnaires?|prisma)\b",
+    re.IGNORECASE,
+)
+_BEGINNING = 160  # characters; what stands later describes one panel of several
+
+
+@dataclass(frozen=True)
+class WordFilter:
+    """refuses: why the record is not wanted, "" where it is."""
+
+    name: str
+    reason: Reason
+    refuses: Callable[[WordFacts, FilterSettings], str]
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """As `WordFilter`, for what can be told from the decoded image alone."""
+
+    name: str
+    reason: Reason
+    refuses: Callable[[ImageFacts, FilterSettings], str]
+
+
+def check_words(facts: WordFacts, settings: FilterSettings) -> None:
+    """Raises BadRecordError with the reason of the first filter that refuses the record."""
+    for entry in WORD_FILTERS:
+        if detail := entry.refuses(facts, settings):
+            raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
+
+
+def check_image(facts: ImageFacts, settings: FilterSettings) -> None:
+    """As `check_words`."""
+    for entry in IMAGE_FILTERS:
+        if detail := entry.refuses(facts, settings):
+            raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
+
+
+def _licence(facts: WordFacts, settings: FilterSettings) -> str:
+    found = licence_class(facts.licence)
+    if not settings.licences or found in settings.licences:
+        return ""
+    return f"{facts.licence!r} is {found}; accepted: {', '.join(settings.licences)}"
+
+
+def _labels(facts: WordFacts, settings: FilterSettings) -> str:
+    if "labels" not in settings.nonclinical or not facts.labels:
+        return ""
+    drawn = [label for label in facts.labels if plain_name(label) in NONCLINICAL_LABELS]
+    return f"labelled {', '.join(drawn)}" if drawn and fine_modality_of_labels(facts.labels) == "other" else ""
+
+
+def _drawn_caption(facts: WordFacts, settings: FilterSettings) -> str:
+    if "caption" not in settings.nonclinical or facts.named:
+        return ""
+    found = _DRAWN.search(facts.caption[:_BEGINNING])
+    return f"the caption says {found[0]!r} and names no modality" if found else ""
+
+
+def _few_words(facts: WordFacts, settings: FilterSettings) -> str:
+    count = len(facts.caption.split())
+    return f"{count} words, at least {settings.min_words} are wanted" if count < settings.min_words else ""
+
+
+def _many_words(facts: WordFacts, settings: FilterSettings) -> str:
+    count, most = len(facts.caption.split()), settings.max_words
+    return f"{count} words, at most {most} are wanted" if most is not None and count > most else ""
+
+
+def _content(facts: WordFacts, settings: FilterSettings) -> str:
+    return f"{facts.caption[:40]!r} says nothing" if settings.content and not has_content(facts.caption) else ""
+
+
+def _language(facts: WordFacts, settings: FilterSettings) -> str:
+    if not settings.languages or not facts.language or facts.language in settings.languages:
+        return ""
+    return f"{facts.language}; accepted: {', '.join(settings.languages)}"
+
+
+def _aspect(facts: ImageFacts, settings: FilterSettings) -> str:
+    aspect = max(facts.size) / min(facts.size)
+    if settings.max_aspect is None or aspect <= settings.max_aspect:
+        return ""
+    return f"{facts.size[0]} x {facts.size[1]} pixels are {aspect:.1f} : 1, at most {settings.max_aspect} is wanted"
+
+
+def _contrast(facts: ImageFacts, settings: FilterSettings) -> str:
+    contrast = float(facts.small_HW3.mean(axis=2).std())
+    if contrast >= settings.min_contrast:
+        return ""
+    return f"grey levels deviate by {contrast:.2f}, at least {settings.min_contrast} is wanted"
+
+
+def _drawn_image(facts: ImageFacts, settings: FilterSettings) -> str:
+    if "image" not in settings.nonclinical or facts.named:
+        return ""
+    signs = graphic_signs(facts.small_HW3)
+    return f"{signs.paper:.0%} paper, {signs.colours} shades, {signs.lines} straight lines" if signs.drawn else ""
+
+
+WORD_FILTERS = (
+    WordFilter("licence", Reason.LICENCE, _licence),
+    WordFilter("nonclinical labels", Reason.NONCLINICAL, _labels),
+    WordFilter("content", Reason.NO_CONTENT, _content),
+    WordFilter("min_words", Reason.SHORT_CAPTION, _few_words),
+    WordFilter("max_words", Reason.LONG_CAPTION, _many_words),
+    WordFilter("language", Reason.LANGUAGE, _language),
+    WordFilter("nonclinical caption", Reason.NONCLINICAL, _drawn_caption),
+)
+IMAGE_FILTERS = (
+    ImageFilter("aspect", Reason.ASPECT, _aspect),
+    ImageFilter("contrast", Reason.BLANK, _contrast),
+    ImageFilter("nonclinical image", Reason.NONCLINICAL, _drawn_image),
+)
