@@ -2,7 +2,8 @@
 
 Every teacher's image vectors are centred and divided by the root of their dispersion, so that a wide cone does not
 drown a narrow one; put side by side and reduced to their principal axes they show what most teachers tell apart most
-clearly, which in a corpus of many modalities is the modality. Letters: N rows, D dimension, K clusters.
+clearly, which in a corpus of many modalities is the modality. Captions, which may be wrong, play no part.
+Letters: N rows, D dimension, K clusters.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from mmkd.calibrate.geometry import dispersion, mean_direction
+from mmkd.calibrate.reliability import reliability
 from mmkd.features.store import TeacherFeatures
 
 FIT_ROWS = 10_000  # rows from which axes and centres are found
-SILHOUETTE_ROWS = 2_000  # it compares all pairs of them
+TEST_ROWS, TEST_RIVALS = 4_000, 32  # of the rank tests that find how many clusters there should be
 AXES = 64
 BLOCK = 8_192
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-NEAR_BEST = 0.9
+COMMON = 16  # clusters where the teachers do not differ
 SMALLEST = 50  # pairs; the rank test on fewer cannot tell an advantage of .16 from none
 PURPOSE = 6  # of the random numbers
 
@@ -42,13 +44,14 @@ def find_clusters(
 ) -> np.ndarray:
     """The cluster of each of the corpus's `total` rows, int32; found on `rows`, number 0 is the largest there.
 
-    clusters: how many, 0: see `count_clusters`. There may be fewer, as small ones are joined to their neighbours.
+    clusters: how many, 0: as many as set the teachers apart most. There may be fewer, as small ones are joined.
     """
     generator = np.random.default_rng([seed, PURPOSE])
     fitted = np.sort(generator.choice(rows, min(FIT_ROWS, len(rows)), replace=False))
     space = image_space(features, fitted, generator)
     fit_ND = space.at(fitted)
-    centre_KD = join_small(fit_ND, centres(fit_ND, clusters, generator), SMALLEST * len(fitted) / len(rows))
+    tried = tried_centres(fit_ND, clusters, SMALLEST * len(fitted) / len(rows), generator)
+    centre_KD = tried[0] if len(tried) == 1 else tried[_telling(features, fitted, fit_ND, tried, generator)]
     blocks = (np.arange(first, min(first + BLOCK, total)) for first in range(0, total, BLOCK))
     found_N: np.ndarray = np.concatenate([nearest(space.at(block), centre_KD) for block in blocks]).astype(np.int32)
     return found_N
@@ -78,40 +81,58 @@ def _side_by_side(
     return np.concatenate(parts, axis=1)
 
 
-def centres(value_ND: np.ndarray, clusters: int, generator: np.random.Generator) -> np.ndarray:
-    """k-means centres (K, D) of at most `clusters` clusters; 0: as many as `count_clusters` finds."""
-    if clusters:
-        return _k_means(value_ND, min(clusters, len(value_ND)), _state(generator))
-    most = (len(value_ND) / 2) ** 0.5
-    tried = [_k_means(value_ND, count, _state(generator)) for count in COUNTS if count <= most]
-    if not tried:
-        return np.asarray(value_ND.mean(axis=0, keepdims=True))
-    return np.asarray(tried[count_clusters(value_ND, tried, generator)])
+def tried_centres(
+    value_ND: np.ndarray, clusters: int, smallest: float, generator: np.random.Generator
+) -> list[np.ndarray]:
+    """k-means centres (K, D) for the asked number of clusters, or for each of COUNTS up to sqrt(N / 2)."""
+    counts = [clusters] if clusters else [count for count in COUNTS if count <= (len(value_ND) / 2) ** 0.5]
+    counts = [min(count, len(value_ND)) for count in counts] or [1]
+    return [join_small(value_ND, _k_means(value_ND, count, _state(generator)), smallest) for count in counts]
 
 
-def count_clusters(value_ND: np.ndarray, tried: Sequence[np.ndarray], generator: np.random.Generator) -> int:
-    """Which of the tried sets of centres to take: the largest whose mean silhouette is within a tenth of the best.
+def _telling(
+    features: Sequence[TeacherFeatures],
+    rows: np.ndarray,
+    value_ND: np.ndarray,
+    tried: Sequence[np.ndarray],
+    generator: np.random.Generator,
+) -> int:
+    """Which of the tried clusterings sets the teachers apart most; one of about COMMON where none does."""
+    place = np.sort(generator.choice(len(rows), min(TEST_ROWS, len(rows)), replace=False))
+    sides = [teacher.take(rows[place]) for teacher in features]
+    score = [expertise(sides, nearest(value_ND[place], centre_KD), generator) for centre_KD in tried]
+    if max(score) <= 0:
+        return max(i for i, centre_KD in enumerate(tried) if i == 0 or len(centre_KD) <= COMMON)
+    return int(np.argmax(score))
 
-    The silhouette alone stops at the coarsest division that is clear. Of divisions about as clear the finer one is
-    taken, since a cluster that joins two modalities hides who knows which; one that is too fine only makes the tests
-    weaker, which `reliability.shrunk` allows for. Numbers up to sqrt(N / 2) are tried.
+
+def expertise(
+    sides: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], group_N: np.ndarray, generator: np.random.Generator
+) -> float:
+    """How far the teachers' advantages differ within groups: their variance, less what chance adds, mean over rows.
+
+    It is what groups are for, and has its peak where they are right. In one that joins two modalities, knowing the
+    modality is enough to rank captions, and teachers look alike; in one of a single finding nobody can rank them.
+    sides: image (N, D), text (N, D) and valid (N,) of each teacher.
     """
-    from sklearn.metrics import silhouette_score
-
-    sample = generator.choice(len(value_ND), min(SILHOUETTE_ROWS, len(value_ND)), replace=False)
-    score = []
-    for centre_KD in tried:
-        label_N = nearest(value_ND[sample], centre_KD)
-        several = 1 < len(np.unique(label_N)) < len(sample)
-        score.append(float(silhouette_score(value_ND[sample], label_N)) if several else -1.0)
-    good = [i for i, value in enumerate(score) if value >= NEAR_BEST * max(score)]
-    return good[-1] if good else 0
+    total = 0.0
+    for group in np.unique(group_N):
+        mine_N = group_N == group
+        found = [
+            reliability(image[mine_N & valid], text[mine_N & valid], TEST_RIVALS, generator)
+            for image, text, valid in sides
+        ]
+        known = [one for one in found if one.n > 1]
+        if len(known) > 1:
+            chance = float(np.mean([one.variance for one in known]))
+            total += mine_N.sum() * (float(np.var([one.advantage for one in known], ddof=1)) - chance)
+    return total / len(group_N)
 
 
 def _k_means(value_ND: np.ndarray, count: int, state: int) -> np.ndarray:
-    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.cluster import KMeans
 
-    found = MiniBatchKMeans(count, n_init=10, batch_size=2048, random_state=state).fit(value_ND)
+    found = KMeans(count, n_init=3, random_state=state).fit(value_ND)
     return np.asarray(found.cluster_centers_)
 
 
