@@ -47,16 +47,19 @@ def _curate(run: Run, settings: Any, name: str, world: World = ALONE) -> None:
     from mmkd.corpus.curate import corpus_stage
     from mmkd.corpus.curate import curate as body
     from mmkd.evaluation.leakage.avoid import EvaluationPictures
+    from mmkd.report.curation import write_ledger
 
     recipe = run.recipe
     avoided = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.workers)
     stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, avoided.fingerprints())
-    complete_together(
-        run.pooled(stage, settings),
-        lambda folder: body(settings, folder, recipe.machine, recipe.seed, avoided.read, world),
-        run.force,
-        world=world,
-    )
+
+    def make(folder: Path) -> Mapping[str, int]:
+        counts = body(settings, folder, recipe.machine, recipe.seed, avoided.read, world)
+        if world.first:
+            write_ledger(folder, name)
+        return counts
+
+    complete_together(run.pooled(stage, settings), make, run.force, world=world)
 
 
 def extract(run: Run, names: Sequence[str] = ()) -> None:

@@ -6,6 +6,7 @@ from mmkd.corpus.curate import corpus_stage, curate
 from mmkd.corpus.settings import CurateSettings, ReferenceSource
 from mmkd.errors import DataError
 from mmkd.progress import say
+from mmkd.report.curation import write_ledger
 from mmkd.settings import Machine
 from mmkd.stage import complete
 from mmkd.teachers.extract import extract
@@ -24,7 +25,13 @@ def import_reference(root: Path, out: Path, val: float, seed: int, force: bool, 
         raise DataError(f"{root}: no record names a teacher in available_clips; expected the public MMKD-CLIP data")
     settings = CurateSettings(sources=[ReferenceSource(kind="reference", path=root.resolve())], val=val)
     stage = corpus_stage(out / "corpus", settings, settings.model_dump(mode="json"), seed)
-    complete(stage, lambda folder: curate(settings, folder, machine, seed), force)
+
+    def make(folder: Path) -> dict[str, int]:
+        counts = curate(settings, folder, machine, seed)
+        write_ledger(folder, "corpus")
+        return counts
+
+    complete(stage, make, force)
     specs = [TeacherSpec(name=name, model=str(root.resolve()), library=REFERENCE) for name in names]
     extract(specs, ExtractSettings(), out / "corpus", out / "features", machine, force)
     say(f"corpus and features of {len(names)} teachers are in {out}; a recipe goes on from them with:\n")

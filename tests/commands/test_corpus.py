@@ -5,13 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from corpus_samples import png, run, settings_for, table
 from typer.testing import CliRunner, Result
 
 from mmkd.commands.corpus import LISTED, app
+from mmkd.commands.options import open_run
+from mmkd.corpus.curate import corpus_stage
 from mmkd.corpus.schema import COLUMNS, Corpus
 from mmkd.errors import ConfigError, DataError
+from mmkd.flow import curate
+from mmkd.stage import content_digest, read_manifest
 
 
 def corpus(*arguments: object) -> Result:
@@ -111,6 +116,37 @@ def test_an_export_is_made_and_left_alone_the_second_time(folder: Path, tmp_path
     assert (tmp_path / "e" / "train.tsv").stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="no layout 'zip'"):
         corpus("export", folder, "--format", "zip", "--out", tmp_path / "z")
+
+
+RECIPE = """
+name = "mine"
+[curate]
+sources = [{ kind = "table", path = "pairs.jsonl" }]
+[student]
+model = "ViT-B-32"
+[[teachers]]
+name = "one"
+model = "local-dir:one"
+licence = "MIT"
+[evaluate]
+datasets = ["busi"]
+data_root = "."
+"""
+
+
+def test_curation_of_a_recipe_leaves_the_ledger_beside_the_corpus(tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "image": "0.png", "caption": f"finding {i}"} for i in range(3)]
+    table(tmp_path, [*rows, rows[0]], {"0.png": png()})
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    curate(open_run(tmp_path / "recipe.toml", tmp_path / "run", None))
+    folder = tmp_path / "run" / "corpus"
+    assert "4 records were read and 3 kept (75.0%)" in (folder / "curation.html").read_text()
+    assert pq.read_metadata(folder / "curation.parquet").num_rows == 4
+    manifest = read_manifest(folder)
+    outputs = corpus_stage(folder, open_run(tmp_path / "recipe.toml", None, None).recipe.curate, {}, 0).outputs
+    for name in ("curation.html", "curation.parquet", "dropped.arrow"):
+        (folder / name).unlink()
+    assert content_digest(folder, outputs) == manifest["digest"]
 
 
 @pytest.mark.parametrize("command", ["show", "sample", "stats", "ledger"])
