@@ -8,7 +8,8 @@ from typing import Any
 from mmkd.errors import ConfigError
 from mmkd.recipe import Recipe, SpecialistSettings
 from mmkd.settings import Settings
-from mmkd.stage import MANIFEST, Stage, content_digest, digest_of
+from mmkd.stage import Stage, content_digest, digest_of
+from mmkd.stage import status as status
 from mmkd.teachers.settings import LOCAL, TeacherSpec
 from mmkd.validation import nearest
 
@@ -120,13 +121,6 @@ def folders(run: Run) -> dict[str, list[Path]]:
         "export": ["export"],
     }
     return {stage: [run.out / name for name in names] for stage, names in named.items()}
-
-
-def status(folder: Path) -> str:
-    """complete, partial or to do."""
-    if (folder / MANIFEST).is_file():
-        return "complete"
-    return "partial" if folder.with_name(folder.name + ".partial").exists() else "to do"
 
 
 def require(run: Run, stage: str) -> None:

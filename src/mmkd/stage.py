@@ -262,16 +262,46 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def status(folder: Path) -> str:
+    """complete, partial or to do."""
+    if (folder / MANIFEST).is_file():
+        return "complete"
+    return "partial" if folder.with_name(folder.name + ".partial").exists() else "to do"
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether some process works on the folder now, as far as this file system can tell."""
+    try:
+        with _lock_of(folder).open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody has ever worked on it, or there are no locks here
+        return False
+    return False
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
+
+
 @contextmanager
 def sole_owner(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold the folder's lock, which the system gives back even after kill -9. wait: for another process to be done."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = folder.with_name(f".{folder.name}.lock")
-    with lock.open("w") as stream:
+    with _lock_of(folder).open("w") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _lock(stream, wait)
         except BlockingIOError:
             raise ConfigError(f"another process is working on {folder}; wait for it or choose another --out") from None
         except OSError as error:  # some network file systems have no locks; files still appear whole or not at all
             say(f"{folder.parent}: no file locks here ({error.strerror}); let only one run work on it at a time")
         yield
+
+
+def _lock(stream: IO[str], wait: bool) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:  # it may only be asked for, as `is_owned` does for an instant
+        time.sleep(0.05)
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

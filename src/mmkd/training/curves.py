@@ -26,8 +26,9 @@ def find_metrics(out: Path) -> dict[str, Path]:
     A training that goes on has its final name; it takes the place of a finished one that it will replace.
     """
     found: dict[str, Path] = {}
-    for path in sorted(glob(f"**/{METRICS}", root_dir=out, recursive=True)):  # NAME comes before NAME.partial
-        found[Path(path).parent.as_posix().removesuffix(PARTIAL)] = out / path
+    places = {Path(path).parent.as_posix() for path in glob(f"**/{METRICS}", root_dir=out, recursive=True)}
+    for place in sorted(places):  # NAME comes before NAME.partial
+        found[place.removesuffix(PARTIAL)] = out / place / METRICS
     return {name: found[name] for name in sorted(found, key=_place)}
 
 

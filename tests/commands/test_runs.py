@@ -1,0 +1,190 @@
+"""`mmkd runs` says what the files of a run say, of any number of runs, and loads nothing heavy."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmkd.cli import main
+from mmkd.commands.run_states import OPTIONAL, RESULTS, STAGES, ZERO_SHOT, RunState, find_runs, is_run, read_run
+from mmkd.commands.runs import age, state
+from mmkd.recipe import load_recipe
+from mmkd.run import Run
+from mmkd.run import folders as published_by
+from mmkd.stage import Stage, complete, sole_owner
+from mmkd.training.metrics_log import METRICS
+from mmkd.training.order import steps_per_epoch
+
+DEMO = Path(__file__).parents[2] / "recipes" / "demo.toml"
+
+
+def finish(folder: Path, counts: dict[str, int], settings: dict[str, Any] | None = None) -> None:
+    complete(Stage("any", folder, settings or {}, {}), lambda partial: counts)
+
+
+def train(folder: Path, *records: dict[str, Any]) -> None:
+    """A training that was cut off: 3 epochs of batches of 8."""
+
+    def body(partial: Path) -> dict[str, int]:
+        (partial / METRICS).write_text("".join(json.dumps(record) + "\n" for record in records) + '{"step": 3')
+        raise InterruptedError
+
+    stage = Stage("student", folder, {"epochs": 3, "batch_size": 8, "seed": 0}, {"corpus": "x", "pretrain": "y"})
+    with pytest.raises(InterruptedError):
+        complete(stage, body)
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path) -> Path:
+    out = tmp_path / "runs" / "mine"
+    finish(out / "corpus", {"train": 100, "val": 5})
+    finish(out / "features" / "plip", {})
+    finish(out / "calibration", {})
+    finish(out / "pretrain", {"steps": 36, "pairs": 100})
+    found = [0.6, 0.9, 0.8]
+    train(
+        out / "distill",
+        *({"step": 10 * k, "loss": 4.0 / k, "val_percentile": found[k - 1], "pairs_per_s": 70.0} for k in (1, 2, 3)),
+    )
+    return out
+
+
+def test_a_training_that_was_cut_off(cut_off: Path) -> None:
+    found = read_run(cut_off)
+    assert found.broken == ""
+    assert found.stages["pretrain"] == found.stages["extract"] == "complete"
+    assert found.stages["distill"] == "partial"
+    assert found.stages["evaluate"] == found.stages["world"] == "to do"
+    assert found.training is not None
+    assert vars(found.training) == {
+        "name": "distill",
+        "step": 30,
+        "total": 3 * steps_per_epoch(100, 8),
+        "loss": pytest.approx(4 / 3),
+        "pairs_per_s": 70.0,
+        "best": 0.9,
+        "metric": "val_percentile",
+    }
+    assert state(found) == "distill partial"
+    assert datetime.now(UTC) - datetime.fromisoformat(found.written) < timedelta(minutes=5)
+
+
+def test_a_stage_whose_lock_is_held_is_running(cut_off: Path) -> None:
+    with sole_owner(cut_off / "distill"):
+        assert state(read_run(cut_off)) == "distill running"
+    assert state(read_run(cut_off)) == "distill partial"
+    with sole_owner(cut_off / "rivals" / "mmkd"):
+        assert state(read_run(cut_off)) == "distill partial"  # it has not even begun
+
+
+def test_a_finished_run_has_its_recipe_and_its_number(tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    for patterns in STAGES.values():
+        for pattern in patterns:
+            finish(out / pattern.replace("*", "one"), {"steps": 4, "train": 9}, {"recipe": "theirs"})
+    rows = [{**ZERO_SHOT, key: "other", "value": 0.1} for key in ZERO_SHOT] + [{**ZERO_SHOT, "value": 0.75}]
+    (out / RESULTS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_run(out)
+    assert (state(found), found.recipe, found.zero_shot) == ("complete", "theirs", 0.75)
+    assert found.training is None  # nothing was logged
+
+
+def test_optional_stages_do_not_keep_a_run_from_being_complete() -> None:
+    stages = {stage: "to do" if stage in OPTIONAL else "complete" for stage in STAGES}
+    assert state(RunState("a", "a", stages=stages)) == "complete"
+    assert state(RunState("a", "a", stages=dict.fromkeys(STAGES, "to do"))) == "curate to do"
+
+
+def test_the_row_is_the_one_that_an_evaluation_writes() -> None:
+    from mmkd.evaluation import results
+    from mmkd.evaluation.publish import EVALUATE
+    from mmkd.evaluation.tasks.table import TASKS
+
+    assert f"{EVALUATE}/{results.RESULTS}" == RESULTS
+    assert {
+        **{"model": results.STUDENT, "dataset": results.MEAN, "modality": results.MEAN},
+        **{"task": "zero_shot", "metric": TASKS["zero_shot"].primary, "subset": results.ALL},
+    } == ZERO_SHOT
+
+
+def test_the_patterns_are_those_of_the_folders_that_stages_publish(tmp_path: Path) -> None:
+    named = published_by(Run(load_recipe(DEMO, tmp_path), tmp_path))
+    assert list(named) == list(STAGES)
+    for stage, places in named.items():
+        for place in places:
+            inside = place.relative_to(tmp_path)
+            assert any(inside.match(pattern) for pattern in STAGES[stage]), (stage, inside)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pretrain/manifest.json", "{"),
+        ("corpus/manifest.json", "[]"),
+        ("distill.partial/begun.json", "no"),
+        ("distill.partial/metrics.jsonl", '{"val_x": }\n'),
+        ("evaluate/results.jsonl", json.dumps(ZERO_SHOT)[:-1]),
+    ],
+)
+def test_damage_is_shown_and_the_others_are_listed(
+    cut_off: Path, file: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(cut_off.parent / "other" / "corpus", {"train": 4})
+    (cut_off / file).parent.mkdir(exist_ok=True)
+    (cut_off / file).write_text(text)
+    assert read_run(cut_off).broken
+    assert mmkd(monkeypatch, "runs", str(cut_off.parent)) == 0
+    said = capsys.readouterr().out
+    assert "broken" in said
+    assert "curate complete" in said
+
+
+def mmkd(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["mmkd", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def test_runs_are_found_in_folders_of_folders_and_given_themselves(cut_off: Path) -> None:
+    nested = cut_off.parent / "ablation" / "objective" / "seed0"
+    finish(nested / "corpus", {"train": 4})
+    (cut_off.parent / "empty" / "report").mkdir(parents=True)
+    assert list(find_runs(cut_off.parent)) == [nested, cut_off]
+    assert list(find_runs(cut_off)) == [cut_off]
+    assert not is_run(cut_off.parent)
+
+
+def test_json_and_table(
+    cut_off: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert mmkd(monkeypatch, "runs", str(cut_off), str(cut_off.parent), "--json") == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["name"], one["training"]["step"], one["stages"]["distill"]) == ("mine", 30, "partial")
+    assert mmkd(monkeypatch, "runs", str(cut_off), "--curves") == 0
+    assert "30 of 36" in capsys.readouterr().out
+    assert (cut_off / "curves.html").is_file()
+    (tmp_path / "none").mkdir()
+    assert mmkd(monkeypatch, "runs", str(tmp_path / "none")) == 0
+    assert "no runs in" in capsys.readouterr().out
+    assert mmkd(monkeypatch, "runs", str(tmp_path / "nowhere")) == 2
+
+
+def test_nothing_heavy_is_loaded(cut_off: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "mmkd", "runs", str(cut_off)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "mmkd.commands.run_states" in imported
+    assert not imported & {"torch", "numpy", "pyarrow", "datasets", "plotly"}
+
+
+def test_an_age_is_told_in_its_largest_unit() -> None:
+    now = datetime(2026, 1, 10, tzinfo=UTC)
+    ages = [timedelta(seconds=20), timedelta(minutes=3), timedelta(hours=5), timedelta(days=4)]
+    told = [age((now - one).isoformat(), now) for one in ages]
+    assert told == ["20 s ago", "3 min ago", "5 h ago", "4 d ago"]
+    assert age("", now) == "–"
