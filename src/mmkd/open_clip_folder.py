@@ -25,6 +25,7 @@ from mmkd.stage import atomic_file, content_digest, write_json
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
+WEIGHTS_PATTERNS = ("*.safetensors", "*.bin", "*.pth")
 Tokenizer = Callable[[Sequence[str]], torch.Tensor]  # captions -> token ids (B, L)
 
 
@@ -99,7 +100,7 @@ def build_network(
 
 def load(folder: Path) -> OpenClipModel:
     """The model in a folder with its weights, in evaluation mode. Raises ModelError when a part is missing or wrong."""
-    described = _read_config(folder)
+    described = read_config(folder)
     config = described["model_cfg"] | wherever_it_lies(described["model_cfg"], folder)
     try:
         with _quiet():
@@ -154,7 +155,8 @@ def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """`model_cfg` and `preprocess_cfg` of a model folder. Raises ModelError when they or the weights are missing."""
     path = folder / CONFIG
     if not path.is_file():
         raise ModelError(f"{folder}: no {CONFIG} found; expected an open_clip model folder")
@@ -163,9 +165,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
         _ = described["model_cfg"]["embed_dim"], described["model_cfg"]["text_cfg"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not an open_clip config ({error!r}); expected model_cfg with embed_dim") from error
-    if not any(folder.glob(pattern) for pattern in ("*.safetensors", "*.bin", "*.pth")):
-        raise ModelError(f"{folder}: no weights found; expected {WEIGHTS}")
+    weights_file(folder)
     return described
+
+
+def weights_file(folder: Path) -> Path:
+    """The file that open_clip loads the weights from. Raises ModelError when there is none."""
+    for pattern in (WEIGHTS, "open_clip_*.safetensors", "open_clip_*.bin", *WEIGHTS_PATTERNS):
+        if found := sorted(folder.glob(pattern)):
+            return found[0]
+    raise ModelError(f"{folder}: no weights found; expected {WEIGHTS}")
 
 
 def _tokenizer(config: Mapping[str, Any]) -> Any:
@@ -187,7 +196,7 @@ def hf_tokenizer(source: str, context_length: int, **settings: Any) -> Any:
 
 def weights_digest(folder: Path) -> str:
     """SHA-256 of the weights in the folder; its config may name its place, and moves with it."""
-    return content_digest(folder, ("*.safetensors", "*.bin", "*.pth"))
+    return content_digest(folder, WEIGHTS_PATTERNS)
 
 
 def _is_hub_id(name: str) -> bool:

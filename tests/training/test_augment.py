@@ -1,5 +1,6 @@
 """Augmentation: nothing when off, within its ranges when on, independent of the device's generator."""
 
+import pytest
 import torch
 
 from mmkd.training.augment import augment, normalise
@@ -68,3 +69,31 @@ def test_normalise_is_what_torchvision_does() -> None:
     mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.4])
     expected = normalize(images().float() / 255, mean.tolist(), std.tolist())
     torch.testing.assert_close(normalise(images(), mean, std), expected)
+
+
+EVERYTHING = AugmentSettings(shift=0.2, gain=0.3, noise=0.1, flip=True)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_number_of_processes_changes_nothing(processes: int) -> None:
+    whole = augment(images(12), EVERYTHING, generator())
+    share = 12 // processes
+    parts = [
+        augment(images(12)[first : first + share], EVERYTHING, generator(), total=12, first=first)
+        for first in range(0, 12, share)
+    ]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_every_image_has_noise_of_its_own() -> None:
+    image = torch.full((5, 3, 8, 8), 128, dtype=torch.uint8)
+    noise = augment(image, AugmentSettings(noise=0.1), generator()) - 128 / 255
+    close = torch.cdist(noise.flatten(1), noise.flatten(1)) < 1e-3
+    assert torch.equal(close, torch.eye(5, dtype=torch.bool))
+
+
+def test_pixels_are_left_as_they_were() -> None:
+    image = images(4)
+    before = image.clone()
+    augment(image, EVERYTHING, generator())
+    assert torch.equal(image, before)

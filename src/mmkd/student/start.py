@@ -1,0 +1,124 @@
+"""What the student is made of before a network is built: its config, its transform, and the weights it starts from."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from open_clip.factory import download_pretrained_from_hf
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.transform import PreprocessCfg
+
+from mmkd.errors import ConfigError, ModelError
+from mmkd.open_clip_folder import CONFIG, architecture, read_config, weights_file, wherever_it_lies
+from mmkd.student.settings import HUB, LOCAL, StudentSettings
+
+
+@dataclass(frozen=True)
+class Start:
+    """config: `model_cfg`. preprocess: `preprocess_cfg`, what is not open_clip's default. tokenizer: its folder.
+
+    weights: a file, None for random ones. named: the setting that asks for them, for messages.
+    """
+
+    config: dict[str, Any]
+    preprocess: dict[str, Any]
+    tokenizer: Path | None = None
+    weights: Path | None = None
+    named: str = ""
+
+
+def start_of(settings: StudentSettings) -> Start:
+    """What the settings ask for. Raises ConfigError or ModelError as `build_student`."""
+    named = f"student.pretrained {settings.pretrained!r}"
+    if settings.pretrained is None:
+        found = Start(_own_config(settings), {}, None, settings.weights, "student.weights")
+    else:
+        found = (_from_repository if settings.from_repository else _from_tag)(settings, named)
+    return Start(
+        _resized(found.config, settings),
+        {**found.preprocess, **_given(settings)},
+        settings.tokenizer or found.tokenizer,
+        found.weights,
+        found.named,
+    )
+
+
+def _from_tag(settings: StudentSettings, named: str) -> Start:
+    name, tag = settings.model or "", settings.pretrained or ""
+    config, facts = architecture(name), get_pretrained_cfg(name, tag)
+    if not facts:
+        known = list_pretrained_tags_by_model(name)
+        near = ", ".join(difflib.get_close_matches(tag, known, n=3) or known) or "none"
+        raise ConfigError(
+            f"{named} is no tag of {name}; open_clip has {near}. For a file set weights, for a repository or folder "
+            f"write '{HUB}...' or '{LOCAL}...'"
+        )
+    try:
+        weights = Path(download_pretrained(facts))
+    except Exception as error:  # network, hub and file errors of three libraries
+        raise ModelError(f"{named} cannot be fetched: {error}") from error
+    config["quick_gelu"] = facts.get("quick_gelu", False)  # the weights' own activation, whatever the name says
+    return Start(config, _transform(facts), None, weights, named)
+
+
+def _from_repository(settings: StudentSettings, named: str) -> Start:
+    source = settings.pretrained or ""
+    if source.startswith(LOCAL):
+        folder = Path(source.removeprefix(LOCAL))
+        found, weights = read_config(folder), weights_file(folder)
+        config = found["model_cfg"] | wherever_it_lies(found["model_cfg"], folder)
+        tokenizer = folder if "hf_tokenizer_name" in config["text_cfg"] else None
+    else:
+        found, weights = _fetched(source.removeprefix(HUB), named)
+        config, tokenizer = found["model_cfg"], None
+    if settings.model is not None or settings.config is not None:
+        config, tokenizer = _own_config(settings), None
+    return Start(config, _transform(found.get("preprocess_cfg") or {}), tokenizer, weights, named)
+
+
+def _fetched(repository: str, named: str) -> tuple[dict[str, Any], Path]:
+    """The config and the weights file of a repository of the Hugging Face hub, or of its local cache."""
+    try:
+        found: dict[str, Any] = json.loads(Path(download_pretrained_from_hf(repository, filename=CONFIG)).read_text())
+        return found, Path(download_pretrained_from_hf(repository))
+    except Exception as error:  # network, hub and file errors of three libraries
+        raise ModelError(f"{named} cannot be fetched: {error}") from error
+
+
+def _own_config(settings: StudentSettings) -> dict[str, Any]:
+    if settings.model is not None:
+        return architecture(settings.model)
+    if not isinstance(settings.config, Path):
+        return dict(settings.config or {})
+    try:
+        found = json.loads(settings.config.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"student.config {settings.config}: not a readable JSON file ({error})") from error
+    return dict(found.get("model_cfg", found))
+
+
+def _resized(config: Mapping[str, Any], settings: StudentSettings) -> dict[str, Any]:
+    """With the image size and the context that the settings want instead."""
+    changed: dict[str, Any] = deepcopy(dict(config))
+    for table, key, value in (
+        ("vision_cfg", "image_size", settings.image_size),
+        ("text_cfg", "context_length", settings.context_length),
+    ):
+        if value is not None:
+            changed[table] = {**changed.get(table, {}), key: value}
+    return changed
+
+
+def _given(settings: StudentSettings) -> dict[str, Any]:
+    given = {"mean": settings.mean, "std": settings.std, "resize_mode": settings.resize_mode}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _transform(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The transform that weights were trained with; its size is the architecture's."""
+    names = {field.name for field in fields(PreprocessCfg)} - {"size"}
+    return {name: value for name, value in facts.items() if name in names and value is not None}
