@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from itertools import pairwise as pairwise_of
 
 import numpy as np
@@ -14,8 +15,9 @@ from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.evidence.agreement import cohen_kappa, disagreements, pairwise, said_of
 from mmkd.corpus.evidence.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
 from mmkd.corpus.evidence.image import image_votes
+from mmkd.corpus.evidence.patterns import all_mentions, openings
 from mmkd.corpus.evidence.vote import LABEL_TRUST, SOURCE_TRUST, Vote, judge, label_vote, source_vote, weigh
-from mmkd.corpus.taxonomy import BY_NAME, OTHER, UNKNOWN, canonical_modality, evaluated_modality
+from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN, canonical_modality, evaluated_modality
 
 VOTES = st.builds(Vote, st.sampled_from([*BY_NAME, OTHER]), st.floats(0.4, 0.99))
 
@@ -67,6 +69,37 @@ def test_mentions_stand_in_order_and_do_not_overlap(pieces: list[str]) -> None:
     found = list(mentions(caption))
     assert all(one.end <= other.begin for one, other in pairwise_of(found))
     assert all(0 <= mention.begin < mention.end <= len(caption) for mention in found)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("(?:CE|(?:P|Q)-)?CTs?", "CPQ"),
+        ("[AB][- ]?lines?", "AB"),
+        ("[×x]", "×x"),
+        ("x?a{0,2}b", "xab"),
+        ("\\d{2}", "0123456789"),
+    ],
+)
+def test_the_characters_a_pattern_can_begin_with(pattern: str, expected: str) -> None:
+    assert openings(pattern) == set(expected)
+    with pytest.raises(ValueError, match="expected it to begin with a character"):
+        openings("(captured)")
+
+
+@given(
+    st.lists(st.sampled_from(["CT", "cT", "MRI", "H&E", "×400", "T2*", "B-scan", "İ", "echoic", "x-ray,", "a", "40x"]))
+)
+def test_the_index_finds_what_every_pattern_on_its_own_finds(pieces: list[str]) -> None:
+    caption = " ".join(pieces)
+    longest: dict[tuple[str, int], int] = {}
+    for entry in TAXONOMY:
+        for patterns, flags in ((entry.words, re.IGNORECASE), (entry.marks, re.NOFLAG), (entry.hints, re.IGNORECASE)):
+            for pattern in patterns:
+                for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", caption, flags):
+                    place = (entry.name, match.start())
+                    longest[place] = max(longest.get(place, 0), match.end())
+    assert {(found.modality, found.begin) for found in all_mentions(caption)} == set(longest)
 
 
 def test_a_source_is_believed_more_than_labels() -> None:

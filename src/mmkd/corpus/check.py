@@ -49,7 +49,7 @@ def checked_pairs(record: Record, settings: CurateSettings) -> list[dict[str, An
     picture = open_picture(record.image, settings.min_side, settings.max_side, settings.max_pixels)
     if settings.filters != FilterSettings():  # else no filter would look at it
         check_image(image_facts(picture.image, named), settings.filters)
-    panels = panels_of(picture.image, words.caption, settings.panels)
+    panels = panels_of(picture.image, words.caption, settings.panels, settings.min_side, settings.min_caption)
     if len(panels) == 1:
         return [_row(words, panels[0], verdict, picture, settings)]
     return [

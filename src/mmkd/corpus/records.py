@@ -32,6 +32,7 @@ class Reason(StrEnum):
     ASPECT = "aspect"
     BLANK = "blank_image"
     COMPOUND = "compound_figure"
+    BURNT_IN_TEXT = "burnt_in_text"  # a DICOM header says so: it may name the patient
     DUPLICATE_ID = "duplicate_id"
     DUPLICATE_PAIR = "duplicate_pair"  # same image bytes and same cleaned caption as an earlier record
     NEAR_DUPLICATE = "near_duplicate"  # a picture like that of an earlier record, see [curate.duplicates]

@@ -9,7 +9,8 @@ from mmkd.corpus.selection import CaptionSettings, FilterSettings, ModalitySetti
 from mmkd.settings import RecipePath, Settings
 
 Columns = dict[str, str | list[str]]
-FIELDS = ("id", "image", "caption", "modality", "group", "licence")
+FIELDS = ("id", "image", "caption", "modality", "group", "licence", "labels", "mention")
+NAMED = ("labels", "mention")  # taken only where `columns` names them: a column of that name may hold anything
 
 
 def _with_place_for_the_name(template: str) -> str:
@@ -91,8 +92,55 @@ class ReferenceSource(Source):
     path: RecipePath
 
 
+class DicomSource(Source):
+    """A folder of DICOM files: every `step`th slice of each series, from its middle, in the window of its header.
+
+    templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. burnt_in:
+    what becomes of pictures whose header says that they have text burnt in; kept ones have it as a label. Patients
+    are known by a digest of their id; key: a file whose bytes key it, without which who knows an id can find the rows.
+    """
+
+    kind: Literal["dicom"]
+    path: RecipePath
+    step: PositiveInt = 1
+    templates: list[str] = Field(
+        [
+            "{modality} of the {body_part}, {view} view",
+            "{modality} of the {body_part}",
+            "{modality}, {view} view",
+            "{modality} image",
+        ],
+        min_length=1,
+    )
+    burnt_in: Literal["drop", "keep"] = "drop"
+    key: RecipePath | None = None
+
+
+class NiftiSource(Source):
+    """A folder of NIfTI volumes (`.nii`, `.nii.gz`) per class: every `step`th slice, from the middle.
+
+    templates: captions in turn, `{name}` is the class in words, `{plane}` the axis. window: percentiles of the volume's
+    values that become black and white.
+    """
+
+    kind: Literal["nifti"]
+    path: RecipePath
+    axis: Literal["sagittal", "coronal", "axial"] = "axial"
+    step: PositiveInt = 5
+    window: tuple[float, float] = (0.5, 99.5)
+    templates: Templates = ["{name}"]
+    names: dict[str, str] = {}  # as in a folder per class
+
+
 AnySource = Annotated[
-    TableSource | FoldersSource | WebDatasetSource | NpzSource | HubSource | ReferenceSource,
+    TableSource
+    | FoldersSource
+    | WebDatasetSource
+    | NpzSource
+    | HubSource
+    | ReferenceSource
+    | DicomSource
+    | NiftiSource,
     Field(discriminator="kind"),
 ]
 

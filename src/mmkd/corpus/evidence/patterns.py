@@ -33,8 +33,8 @@ def all_mentions(caption: str) -> Iterator[Mention]:
     """Every place where a pattern matches whole words; they may overlap."""
     spelled, folded = _index()
     lower = caption.lower()
-    if len(lower) != len(caption):  # a few capitals have longer small letters, and places would shift
-        lower = caption
+    if len(lower) != len(caption):  # one capital has a longer small letter, and places would shift
+        lower = "".join(small if len(small := character.lower()) == 1 else character for character in caption)
     for start in _START.finditer(caption):
         begin = start.start()
         for text, index in ((caption, spelled), (lower, folded)):

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PAPER = 240  # grey level from which a pixel counts as paper
+PAPER = 250  # grey level from which a pixel counts as paper; the glass of a slide is darker
 INK = 110  # and up to which as ink
-BITS = 5  # dropped of a colour channel's 8: shades that differ less are one colour
+LEVELS = 16  # of a colour channel: shades that differ less are one colour
 MOST = 0.97  # of the pixels
-FEW_COLOURS = 24
-MUCH_PAPER = 0.5
-LINE_SHARE = 0.5  # of the height or width: an unbroken run of ink this long is an axis or a rule
+FEW_COLOURS = 6
+MUCH_PAPER, SOME_PAPER = 0.6, 0.55  # shares of all pixels; scans in rows with white between them reach 0.5
+LINE_SHARE = 0.5  # of the height or width: an unbroken run of ink this long is an axis or a rule,
+LINE_WIDTH = 3  # if it is no wider than this, in pixels; the dark around a body is wider
 
 
 @dataclass(frozen=True)
 class GraphicSigns:
-    """paper: share of white pixels. colours: how many shades make up nearly all pixels. lines: straight dark ones."""
+    """paper: share of white pixels. colours: how many shades make up nearly all pixels. lines: straight, dark, thin."""
 
     paper: float
     colours: int
@@ -26,20 +27,26 @@ class GraphicSigns:
 
     @property
     def drawn(self) -> bool:
-        """Much paper, and either ruled lines or few shades. Tissue on white glass has neither, scans have no paper."""
-        return self.paper >= MUCH_PAPER and (self.lines >= 1 or self.colours <= FEW_COLOURS)
+        """Mostly paper, or a little less of it with ruled lines or few shades. Scans and photographs have little."""
+        ruled = self.lines >= 1 or self.colours <= FEW_COLOURS
+        return self.paper >= MUCH_PAPER or (self.paper >= SOME_PAPER and ruled)
 
 
 def graphic_signs(picture_HW3: np.ndarray) -> GraphicSigns:
     """The signs of an RGB picture, uint8."""
     grey_HW = picture_HW3.astype(np.uint16).sum(axis=2) // 3
-    shade_HW3 = (picture_HW3 >> BITS).astype(np.uint16)
-    code = ((shade_HW3[..., 0] << 6) | (shade_HW3[..., 1] << 3) | shade_HW3[..., 2]).ravel()
-    counts = np.sort(np.bincount(code, minlength=512))[::-1]
+    shade_HW3 = picture_HW3.astype(np.int64) * LEVELS // 256
+    code = (shade_HW3 @ np.array([LEVELS**2, LEVELS, 1])).ravel()
+    counts = np.sort(np.bincount(code))[::-1]
     colours = int(np.searchsorted(np.cumsum(counts), MOST * code.size)) + 1
     ink_HW = grey_HW <= INK
-    lines = sum(int((_longest_run(ink) >= LINE_SHARE * ink.shape[1]).sum()) for ink in (ink_HW, ink_HW.T))
+    lines = sum(_thin_lines(_longest_run(ink) >= LINE_SHARE * ink.shape[1]) for ink in (ink_HW, ink_HW.T))
     return GraphicSigns(float((grey_HW >= PAPER).mean()), colours, lines)
+
+
+def _thin_lines(long_H: np.ndarray) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], long_H.astype(np.int8), [0]))))
+    return int((edges[1::2] - edges[::2] <= LINE_WIDTH).sum())
 
 
 def _longest_run(ink_HW: np.ndarray) -> np.ndarray:

@@ -22,11 +22,14 @@ class Panel:
     box: Box | None
 
 
-def panels_of(picture: Image.Image, caption: str, choice: Panels) -> list[Panel]:
+def panels_of(
+    picture: Image.Image, caption: str, choice: Panels, min_side: int = 1, min_caption: int = 1
+) -> list[Panel]:
     """What becomes of a figure.
 
     keep: it stays as it is, and is not looked at. drop: raises BadRecordError for a compound one. split: one pair a
-    panel where the caption labels as many panels as the picture has; else in one piece.
+    panel where the caption labels as many panels as the picture has, and each is large enough (shorter side in pixels)
+    and has enough said of it (characters); else in one piece.
     """
     if choice == "keep":
         return [Panel("", caption, None)]
@@ -36,6 +39,7 @@ def panels_of(picture: Image.Image, caption: str, choice: Panels) -> list[Panel]
     if choice == "drop":
         detail = f"{len(boxes)} panels seen, {len(captions)} labelled in the caption (panels)"
         raise BadRecordError(Reason.COMPOUND, detail)
-    if len(boxes) != len(captions):
+    too_small = any(min(box.width, box.height) < min_side for box in boxes)
+    if len(boxes) != len(captions) or too_small or any(len(own) < min_caption for own in captions.values()):
         return [Panel(WHOLE, caption, None)]
     return [Panel(label, own, box) for (label, own), box in zip(captions.items(), boxes, strict=True)]

@@ -28,7 +28,7 @@ def sub_captions(caption: str) -> dict[str, str]:
     found = {}
     ends = [*(match.start() for match, _ in marks[1:]), len(caption)]
     for (match, several), end in zip(marks, ends, strict=True):
-        own = caption[match.end() : end].strip(" ,;:.")
+        own = re.sub(r"[ ,;:.]+(?:and)?[ ,;:.]*$", "", caption[match.end() : end]).lstrip(" ,;:.")
         if not own:
             return {}
         found.update(dict.fromkeys(several, " ".join(f"{common} {own}".split())))
