@@ -16,8 +16,9 @@ from PIL import Image
 from mmkd.corpus.ledger.dropped import dropped_examples
 from mmkd.corpus.ledger.examples import SIDE_PX, kept_examples, rows_of, thumbnail
 from mmkd.corpus.schema import Corpus
-from mmkd.report.curation import MOST_REJECTS, PAGE, cut, share, shown_of, write_ledger
+from mmkd.report.curation import EACH_REJECT, PAGE, write_ledger
 from mmkd.report.curation_figures import funnel_figure, span_text, spread_figure
+from mmkd.report.curation_tables import cut, share, shown_of
 
 
 def corpus_with(folder: Path, captions: list[str], **options: object) -> Corpus:
@@ -159,11 +160,12 @@ def test_dropped_examples_are_found_in_whatever_part(tmp_path: Path, monkeypatch
 
 
 def test_rejects_are_cut_and_the_page_says_so(tmp_path: Path) -> None:
-    corpus = corpus_with(tmp_path, ["a good caption", *["no"] * (MOST_REJECTS + 5)], min_caption=5)
+    corpus = corpus_with(tmp_path, ["a good caption", *["no"] * (EACH_REJECT + 5), "", "", "a good one"], min_caption=5)
     write_ledger(corpus.folder, "many")
     text = " ".join(read((corpus.folder / PAGE).read_text()).words)
-    assert f"One by one: the first {MOST_REJECTS} of {MOST_REJECTS + 5} records" in text
-    assert text.count("is shorter than 5") == MOST_REJECTS
+    assert f"One by one: of each reason the first {EACH_REJECT}, {EACH_REJECT + 2} of {EACH_REJECT + 7}" in text
+    assert text.count("is shorter than 5") == EACH_REJECT
+    assert text.count("nothing is left of") == 2
 
 
 def test_evidence_is_told_where_it_is_recorded(tmp_path: Path) -> None:

@@ -9,24 +9,24 @@ from mmkd.corpus.ledger.evidence import agreements
 from mmkd.corpus.ledger.examples import Example, kept_examples
 from mmkd.corpus.ledger.facts import Facts, corpus_facts
 from mmkd.corpus.ledger.funnel import Funnel, funnel_of
-from mmkd.corpus.ledger.rows import rejected_batches, write_curation
-from mmkd.corpus.ledger.tally import most_common, summary
+from mmkd.corpus.ledger.rows import first_rejected, write_curation
+from mmkd.corpus.ledger.tally import most_common
 from mmkd.report import markup
 from mmkd.report.curation_figures import funnel_figure, spread_figure
+from mmkd.report.curation_tables import MOST_ROWS, counted, cut, named_counts, plain, share, shown_of, summaries
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING
 from mmkd.stage import atomic_file
 
 PAGE = "curation.html"
-MOST_REJECTS = 100  # told one by one; all are in curation.parquet
-MOST_ROWS = 40  # of a table of names
+EACH_REJECT = 20  # of each reason are told one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
 CAPTION = 90  # characters of a caption below a picture
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything the page tells. rejects: rows of `rejected.parquet`, the first of them."""
+    """Everything the page tells. rejects: rows of `rejected.parquet`, the first of each reason."""
 
     name: str
     facts: Facts
@@ -49,10 +49,8 @@ def write_ledger(folder: Path, name: str) -> None:
 def read_ledger(folder: Path, name: str) -> Ledger:
     """From the corpus and `rejected.parquet`, batch by batch."""
     facts = corpus_facts(folder)
-    rejects: list[Mapping[str, str]] = []
-    for batch in rejected_batches(folder):
-        rejects += batch.slice(0, MOST_REJECTS - len(rejects)).to_pylist()
     funnel = funnel_of(folder, facts.by["source"])
+    rejects = first_rejected(folder, EACH_REJECT)
     return Ledger(name, facts, funnel, kept_examples(folder), dropped_examples(folder), rejects)
 
 
@@ -137,10 +135,11 @@ def _dropped(ledger: Ledger) -> Iterator[str]:
     if not ledger.rejects:
         return
     yield from _examples(ledger.dropped, "wrong")
-    rows = [[row["id"] or row["where"], row["source"], plain(row["reason"]), row["detail"]] for row in ledger.rejects]
+    ordered = sorted(ledger.rejects, key=lambda row: row["reason"])
+    rows = [[plain(row["reason"]), row["id"] or row["where"], row["source"], row["detail"]] for row in ordered]
     total = ledger.funnel.rejected.total()
-    told = "every record" if total == len(rows) else f"the first {len(rows):,} of {total:,} records"
-    listed = markup.text_table(["record", "source", "reason", "detail"], rows)
+    told = "all" if total == len(rows) else f"of each reason the first {EACH_REJECT}, {len(rows):,} of {total:,}"
+    listed = markup.text_table(["reason", "record", "source", "detail"], rows)
     yield markup.folded(f"One by one: {told}", [listed])
 
 
@@ -157,7 +156,7 @@ def _modalities(ledger: Ledger) -> Iterator[str]:
     counts, pairs = ledger.facts.by["modality"], ledger.facts.modality_source
     sources = list(most_common(ledger.facts.by["source"]))[:MOST_SOURCES]
     lines = [
-        Line(name, [Cell(f"{count:,}"), *(Cell(_count(pairs[name, source])) for source in sources)])
+        Line(name, [Cell(f"{count:,}"), *(Cell(counted(pairs[name, source])) for source in sources)])
         for name, count in most_common(counts).items()
     ]
     told = shown_of(len(sources), len(ledger.facts.by["source"]), "sources")
@@ -192,8 +191,8 @@ def _captions(ledger: Ledger) -> Iterator[str]:
         for name, counts in spread.items()
     ]
     yield markup.grid(figures)
-    yield _summaries(spread)
-    yield _named_counts("language", ledger.facts)
+    yield summaries(spread)
+    yield named_counts("language", ledger.facts)
     if ledger.facts.mentions:
         yield markup.paragraph(f"{ledger.facts.mentions:,} pairs also have what the article's text says of the figure.")
 
@@ -206,8 +205,8 @@ def _images(ledger: Ledger) -> Iterator[str]:
         for name, counts in spread.items()
     ]
     yield markup.grid(figures)
-    yield _summaries({f"{name}, pixels": counts for name, counts in spread.items()})
-    yield _named_counts("panel", ledger.facts)
+    yield summaries({f"{name}, pixels": counts for name, counts in spread.items()})
+    yield named_counts("panel", ledger.facts)
 
 
 def _repeats(ledger: Ledger) -> Iterator[str]:
@@ -220,40 +219,4 @@ def _repeats(ledger: Ledger) -> Iterator[str]:
 
 
 def _licences(ledger: Ledger) -> Iterator[str]:
-    yield _named_counts("licence", ledger.facts)
-
-
-def _named_counts(name: str, facts: Facts) -> str:
-    counts = most_common(facts.by[name])
-    rows = [[value, f"{count:,}", share(count, facts.pairs)] for value, count in list(counts.items())[:MOST_ROWS]]
-    return markup.text_table([name, "pairs", "of all"], rows, shown_of(len(rows), len(counts)))
-
-
-def _summaries(spread: Mapping[str, Mapping[int, int]]) -> str:
-    told = {name: summary(counts) for name, counts in spread.items()}
-    heads = list(next(iter(told.values()), {}))
-    lines = [Line(name, [Cell(f"{value:,g}") for value in values.values()]) for name, values in told.items()]
-    return markup.table(["", *heads], lines)
-
-
-def plain(name: str) -> str:
-    """A reason in words."""
-    return name.replace("_", " ")
-
-
-def share(part: int, whole: int) -> str:
-    """In percent; nothing of nothing is a dash."""
-    return f"{part / whole:.1%}" if whole else MISSING
-
-
-def cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
-
-
-def shown_of(shown: int, total: int, what: str = "rows") -> str:
-    """What to say below a table that does not show all; nothing for one that does."""
-    return "" if shown >= total else f"the first {shown:,} of {total:,} {what}"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number else MISSING
+    yield named_counts("licence", ledger.facts)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from mmkd.arrow_folder import read_shard, write_shard
 from mmkd.corpus.ledger.examples import EACH, Example, thumbnail
-from mmkd.corpus.ledger.rows import rejected_batches
+from mmkd.corpus.ledger.rows import first_rejected
 from mmkd.corpus.ledger.steps import SOURCE, step_of
 from mmkd.corpus.parts import Part
 from mmkd.corpus.records import BadRecordError, Record, as_text
@@ -35,8 +35,8 @@ def write_dropped(parts: Sequence[Part], folder: Path, each: int = EACH) -> None
         if len(found) == len(wanted):
             break
         found.update(_examples_in(part, wanted))
-    chosen = [found[key] for key in sorted(found, key=lambda key: (wanted[key], list(wanted).index(key)))]
-    columns = {name: [getattr(one, name) for one in chosen if one.jpeg] for name in EXAMPLES.names}
+    chosen = sorted((found[key] for key in wanted if key in found and found[key].jpeg), key=lambda one: one.group)
+    columns = {name: [getattr(one, name) for one in chosen] for name in EXAMPLES.names}
     write_shard(folder / DROPPED, EXAMPLES, [pa.table(columns, schema=EXAMPLES)])
 
 
@@ -48,15 +48,8 @@ def dropped_examples(folder: Path) -> list[Example]:
 
 def _first_of_each(folder: Path, each: int) -> Wanted:
     """Of each reason but those of records that the source could not give."""
-    wanted: Wanted = {}
-    counts: dict[str, int] = {}
-    for batch in rejected_batches(folder):
-        names = ("source", "where", "id", "reason")
-        for source, where, identity, reason in zip(*(batch.column(n).to_pylist() for n in names), strict=True):
-            if step_of(reason) != SOURCE and counts.get(reason, 0) < each:
-                counts[reason] = counts.get(reason, 0) + 1
-                wanted[source, where, identity] = reason
-    return wanted
+    rows = first_rejected(folder, each)
+    return {(r["source"], r["where"], r["id"]): r["reason"] for r in rows if step_of(r["reason"]) != SOURCE}
 
 
 def _examples_in(part: Part, wanted: Wanted) -> Iterator[tuple[tuple[str, str, str], Example]]:

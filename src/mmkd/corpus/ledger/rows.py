@@ -1,5 +1,6 @@
 """Columns of a corpus folder, batch by batch, finished or not; and `curation.parquet`, a row for every record read."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def rejected_batches(folder: Path) -> Iterator[pa.RecordBatch]:
         yield from pq.ParquetFile(path).iter_batches(ROWS)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not readable ({error}); curate again") from error
+
+
+def first_rejected(folder: Path, each: int) -> list[dict[str, str]]:
+    """Of each reason the first `each` rows of `rejected.parquet`, in their order."""
+    found: list[dict[str, str]] = []
+    counts: Counter[str] = Counter()
+    for batch in rejected_batches(folder):
+        for row, reason in enumerate(batch.column("reason").to_pylist()):
+            if counts[reason] < each:
+                counts[reason] += 1
+                found += batch.slice(row, 1).to_pylist()
+    return found
 
 
 def write_curation(folder: Path) -> int:
