@@ -18,6 +18,9 @@ model = "ViT-B-32"
 [evaluate]
 datasets = ["all"]
 data_root = "/nowhere"
+[[teachers]]
+name = "t"
+model = "hf-hub:nobody/nothing"
 [curate]
 [[curate.sources]]
 kind = "table"

@@ -12,8 +12,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.pixels import apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from mmkd.corpus.dicom import dicom_picture, windowed
 from mmkd.errors import DataError
-from mmkd.evaluation.data.dicom import dicom_picture, windowed
 from mmkd.evaluation.data.samples import FileImage
 
 VALUES_HW = np.array([[0, 1000, 2000], [3000, 4000, 4095]], np.uint16)

@@ -5,8 +5,10 @@ from typing import Any
 
 from mmkd.corpus.records import Reader
 from mmkd.corpus.settings import AnySource
+from mmkd.corpus.sources.dicom_series import DicomReader
 from mmkd.corpus.sources.folders import FoldersReader
 from mmkd.corpus.sources.hub import HubReader
+from mmkd.corpus.sources.nifti import NiftiReader
 from mmkd.corpus.sources.npz import NpzReader
 from mmkd.corpus.sources.reference import ReferenceReader
 from mmkd.corpus.sources.tables import TableReader
@@ -19,6 +21,8 @@ READERS: dict[str, Callable[[Any], Reader]] = {
     "npz": NpzReader,
     "datasets": HubReader,
     "reference": ReferenceReader,
+    "dicom": DicomReader,
+    "nifti": NiftiReader,
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, as_text, matches
-from mmkd.corpus.settings import FIELDS, HubSource, TableSource
+from mmkd.corpus.settings import FIELDS, NAMED, HubSource, TableSource
 from mmkd.corpus.sources.files import read_inside
 from mmkd.errors import ConfigError
 
@@ -50,7 +50,7 @@ def wanted_columns(source: TableSource | HubSource) -> set[str]:
 
 def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
     """The table's columns for one of our fields; of several, the first that a row fills counts."""
-    named = source.columns.get(field, field)
+    named = source.columns.get(field, [] if field in NAMED else field)
     return [named] if isinstance(named, str) else named
 
 
@@ -77,6 +77,8 @@ def records_of_rows(
                 licence=as_text(field["licence"]) or source.licence,
                 source=source.name,
                 where=where,
+                labels=_texts(field["labels"]),
+                mention=" ".join(_texts(field["mention"])),
             )
         except BadRecordError as bad:
             yield Rejected(source.name, where, identity, bad.reason, bad.detail)
@@ -86,6 +88,11 @@ def _first_filled(row: Mapping[str, Any], columns: list[str]) -> Any:
     values = [row.get(column) for column in columns]
     filled = (value for value in values if value is not None and value == value and value != "")  # NaN is unequal
     return next(filled, values[0] if values else None)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """What tables hold of labels and mentions: one text, a list of them, or nothing."""
+    return tuple(text for one in (value if isinstance(value, list) else [value]) if (text := as_text(one)))
 
 
 def image_of(value: object, folder: Path) -> bytes:

@@ -10,10 +10,10 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
+from mmkd.corpus.dicom import dicom_picture, is_dicom
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.sources.files import IMAGE_SUFFIXES
 from mmkd.errors import DataError
-from mmkd.evaluation.data.dicom import dicom_picture, is_dicom
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

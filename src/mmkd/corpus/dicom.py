@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 from scipy.special import expit
 
+from mmkd.corpus.hamming import Array
 from mmkd.corpus.images import plain
 from mmkd.errors import DataError
-from mmkd.evaluation.statistics.metrics import Array
 
 PREAMBLE = slice(128, 132)
 MARK = b"DICM"

@@ -1,0 +1,204 @@
+"""Folders of DICOM files: slices of each series as pictures, with captions made from what the device wrote.
+
+Nothing of a header is passed on but the fields in `SAID`, and those only as plain words. Who somebody is stands in
+other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
+"""
+
+import hashlib
+import io
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from mmkd.corpus.dicom import PREAMBLE, dicom_picture, is_dicom
+from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
+from mmkd.corpus.settings import DicomSource
+from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
+from mmkd.corpus.sources.folders import check_only
+from mmkd.errors import DataError
+
+COLUMNS = ("modality", "body_part", "view", "laterality")
+SAID = {
+    "modality": "Modality",
+    "body_part": "BodyPartExamined",
+    "view": "ViewPosition",
+    "laterality": "ImageLaterality",
+}
+WORDS = {
+    "modality": {
+        "CT": "CT",
+        "MR": "MRI",
+        "CR": "X-ray",
+        "DX": "X-ray",
+        "RG": "X-ray",
+        "RF": "fluoroscopy",
+        "XA": "angiography",
+        "MG": "mammography",
+        "US": "ultrasound",
+        "PT": "PET",
+        "NM": "scintigraphy",
+        "OP": "fundus photography",
+        "OPT": "optical coherence tomography",
+        "ES": "endoscopy",
+        "SM": "light microscopy",
+    },
+    "view": {"PA": "posteroanterior", "AP": "anteroposterior", "LL": "lateral", "RL": "lateral", "LATERAL": "lateral"},
+    "laterality": {"L": "left", "R": "right", "B": "both sides"},
+}
+CODED = re.compile(r"[A-Za-z][A-Za-z /-]{0,15}")  # a code string of the standard; anything else could be a name
+NEEDED = ["SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "PatientID", "BurnedInAnnotation", "Rows"]
+BURNT_IN = "burnt-in text"
+DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
+Header = dict[str, str]
+"""The fields that are needed, as text; "" where the file has none."""
+
+
+@dataclass(frozen=True)
+class DicomReader:
+    """The folder; every part is one of the folders in it, so that a series stays whole. Other files are passed over."""
+
+    source: DicomSource
+
+    def shards(self) -> list[Shard]:
+        check_only(self.source, COLUMNS)
+        numbered = list(enumerate(self._files()))
+        return [
+            DicomShard(self.source, tuple(files))
+            for _, files in groupby(numbered, key=lambda file: file[1].rpartition("/")[0])
+        ]
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, self._files())
+
+    def _files(self) -> list[str]:
+        """Sorted so that the files of a folder stand together."""
+        return sorted(files_below(self.source.path, ("",)), key=lambda name: (name.rpartition("/")[0], name))
+
+
+@dataclass(frozen=True)
+class DicomShard:
+    """Files of one folder, each with its number in the whole source, which stands for its name."""
+
+    source: DicomSource
+    files: tuple[tuple[int, str], ...]
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, [name for _, name in self.files])
+
+    def records(self) -> Iterator[Record | Rejected]:
+        series: dict[str, list[tuple[float, int, str, Header]]] = defaultdict(list)
+        for number, name in self.files:
+            try:
+                header = _header(self.source.path / name)
+            except BadRecordError as bad:
+                yield Rejected(self.source.name, f"file {number}", "", bad.reason, bad.detail)
+                continue
+            if header is not None:
+                series[header["SeriesInstanceUID"]].append((_number(header["InstanceNumber"]), number, name, header))
+        for slices in series.values():
+            ordered = sorted(slices, key=lambda one: one[:2])
+            for _, number, name, header in ordered[len(ordered) // 2 % self.source.step :: self.source.step]:
+                yield from self._slice(number, name, header)
+
+    def _slice(self, number: int, name: str, header: Header) -> Iterator[Record | Rejected]:
+        said = spoken(header)
+        if not all(said.get(column, "") in values for column, values in self.source.only.items()):
+            return
+        where, identity = f"file {number}", f"{self.source.name}/{_hidden(header['SOPInstanceUID'], self.source)}"
+        burnt_in = header["BurnedInAnnotation"].upper() == "YES"
+        try:
+            if burnt_in and self.source.burnt_in == "drop":
+                raise BadRecordError(Reason.BURNT_IN_TEXT, "BurnedInAnnotation is YES")
+            yield Record(
+                id=identity,
+                image=_picture(self.source.path, name),
+                caption=caption_of(said, self.source.templates),
+                modality=self.source.modality or said.get("modality", ""),
+                group=f"{self.source.name}/{_hidden(header['PatientID'] or identity, self.source)}",
+                licence=self.source.licence,
+                source=self.source.name,
+                where=where,
+                labels=(BURNT_IN,) if burnt_in else (),
+            )
+        except BadRecordError as bad:
+            yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
+
+
+def spoken(header: Header) -> dict[str, str]:
+    """The fields of `SAID` that the header fills with codes, in words."""
+    found = {}
+    for ours, theirs in SAID.items():
+        code = header.get(theirs, "").strip()
+        if CODED.fullmatch(code):
+            found[ours] = WORDS.get(ours, {}).get(code.upper(), code.lower() if ours != "modality" else code)
+    return found
+
+
+def caption_of(said: dict[str, str], templates: list[str]) -> str:
+    """The first template of which every field is known. Raises BadRecordError when there is none."""
+    for template in templates:
+        try:
+            return template.format_map(said)
+        except KeyError:
+            continue
+    raise BadRecordError(
+        Reason.EMPTY_CAPTION, f"no template fits the known fields ({', '.join(sorted(said)) or 'none'})"
+    )
+
+
+def _header(path: Path) -> Header | None:
+    """What is needed of the header; None for files that are not DICOM or hold no picture."""
+    try:
+        import pydicom
+    except ImportError as error:
+        raise DataError("DICOM files are read with pydicom; install mmkd with its extra [dicom]") from error
+    wanted = [*NEEDED, *SAID.values()]
+    try:
+        with path.open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the values of fields
+            if not is_dicom(stream.read(PREAMBLE.stop)):
+                return None
+            stream.seek(0)
+            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
+            found = {name: str(header.get(name) or "") for name in wanted}
+            directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
+    except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
+        raise BadRecordError(Reason.DAMAGED_FILE, f"its header cannot be read ({type(error).__name__})") from None
+    if not found["SOPInstanceUID"] and not directory:
+        raise BadRecordError(Reason.DAMAGED_FILE, "its header is cut off")
+    return found if found["Rows"] else None
+
+
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def _picture(folder: Path, name: str) -> bytes:
+    try:
+        data = read_inside(folder, name)
+    except BadRecordError as bad:
+        raise BadRecordError(bad.reason, "not to be read below the source's folder, or too large") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as above
+            picture = dicom_picture(data, "")
+    except DataError as error:
+        detail = f"its pixels cannot be decoded ({type(error.__cause__).__name__})"
+        raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
+    buffer = io.BytesIO()
+    grey = picture.convert("L")
+    (grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _hidden(value: object, source: DicomSource) -> str:
+    """A digest in place of an identifier, keyed by the source's key file: who has the file can name the patient."""
+    key = hashlib.sha256(source.key.read_bytes()).digest() if source.key else b""
+    return hashlib.blake2b(str(value).encode(), digest_size=12, key=key).hexdigest()

@@ -1,0 +1,119 @@
+"""NIfTI volumes in a folder per class: slices as pictures, seen as radiologists do; X, Y, Z voxels."""
+
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mmkd.corpus.hamming import Array
+from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, matches
+from mmkd.corpus.settings import NiftiSource
+from mmkd.corpus.sources.files import files_below, fingerprint_of_files, path_inside
+from mmkd.corpus.sources.folders import COLUMNS, check_only
+from mmkd.errors import DataError
+
+SUFFIXES = (".nii", ".nii.gz")
+MAX_VOXELS = 2**28  # a gigabyte of 32-bit values; more than any scan, less than a worker's memory
+AXES = ("sagittal", "coronal", "axial")
+
+
+@dataclass(frozen=True)
+class NiftiReader:
+    """Classes are the first-level folders; every part is a volume."""
+
+    source: NiftiSource
+
+    def shards(self) -> list[Shard]:
+        check_only(self.source, COLUMNS)
+        return [NiftiShard(self.source, name) for name in self._files()]
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, self._files())
+
+    def _files(self) -> list[str]:
+        files = [name for name in files_below(self.source.path, SUFFIXES) if "/" in name]
+        if not files:
+            raise DataError(f"{self.source.path}: volumes found, but none in a folder of its class; make one per class")
+        return files
+
+
+@dataclass(frozen=True)
+class NiftiShard:
+    """One volume."""
+
+    source: NiftiSource
+    name: str
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, [self.name])
+
+    def records(self) -> Iterator[Record | Rejected]:
+        source, group = self.source, f"{self.source.name}/{self.name}"
+        label = PurePosixPath(self.name).parts[0]
+        if not matches({"class": label, "image": self.name}, source.only):
+            return
+        try:
+            volume_XYZ = _volume(path_inside(source.path, self.name))
+            low, high = (float(value) for value in np.percentile(volume_XYZ, source.window))
+        except BadRecordError as bad:
+            yield Rejected(source.name, self.name, group, bad.reason, bad.detail)
+            return
+        axis = AXES.index(source.axis)
+        count = volume_XYZ.shape[axis]
+        words = source.names.get(label, label.replace("_", " "))
+        for number, place in enumerate(range(count // 2 % source.step, count, source.step)):
+            template = source.templates[number % len(source.templates)]
+            yield Record(
+                id=f"{group}/{place:04d}",
+                image=_png(_shown(volume_XYZ, axis, place), low, high),
+                caption=template.replace("{name}", words).replace("{plane}", source.axis),
+                modality=source.modality,
+                group=group,
+                licence=source.licence,
+                source=source.name,
+                where=f"{self.name}:{place}",
+            )
+
+
+def _volume(path: str) -> Array:
+    """The first three axes, turned so that they lead to the right, the front and the head. Raises BadRecordError."""
+    try:
+        import nibabel
+        from nibabel.filebasedimages import ImageFileError
+    except ImportError as error:
+        raise DataError("NIfTI volumes are read with nibabel; install mmkd with its extra [nifti]") from error
+    damage = (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error)
+    try:
+        image: Any = nibabel.load(path)
+        shape = image.shape
+        if len(shape) < 3 or min(shape) < 1:
+            raise BadRecordError(Reason.UNREADABLE_IMAGE, f"a volume of shape {shape}; expected at least three axes")
+        if (voxels := int(np.prod(shape[:3], dtype=np.int64))) > MAX_VOXELS:
+            raise BadRecordError(
+                Reason.DECOMPRESSION_BOMB, f"{voxels:,} voxels claimed, at most {MAX_VOXELS:,} are read"
+            )
+        first = image.slicer[(..., *(slice(0, 1) for _ in shape[3:]))] if len(shape) > 3 else image
+        turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(first.dataobj, first.affine))
+        volume_XYZ = np.asarray(turned.dataobj, np.float32).reshape(turned.shape[:3])
+    except damage as error:
+        raise BadRecordError(Reason.DAMAGED_FILE, f"{type(error).__name__}: {error}") from None
+    known = np.isfinite(volume_XYZ)
+    return np.where(known, volume_XYZ, volume_XYZ[known].min() if known.any() else 0.0)
+
+
+def _shown(volume_XYZ: Array, axis: int, place: int) -> Array:
+    """A slice as rows from top to bottom: front or head up; the patient's right, or front, on the left."""
+    shown_HW: Array = np.take(volume_XYZ, place, axis=axis).T[::-1, ::-1]
+    return shown_HW
+
+
+def _png(value_HW: Array, low: float, high: float) -> bytes:
+    share_HW = np.clip((value_HW - low) / (high - low), 0, 1) if high > low else np.zeros(value_HW.shape)
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(255 * share_HW).astype(np.uint8)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
