@@ -49,12 +49,11 @@ def encoded(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def members(records: range, jpegs: list[bytes], rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def members(records: range, jpegs: list[bytes]) -> Iterator[tuple[str, bytes]]:
     for number in records:
         shown = number - REPEATED // 2 if number % REPEATED == REPEATED - 1 else number
-        caption = f"Figure {shown % 9}. {' '.join(rng.permutation(WORDS))} ({number})."
-        if shown != number:
-            caption = f"repeated figure {shown}"
+        words = np.random.default_rng(shown).permutation(WORDS)
+        caption = f"Figure {shown % 9}. {' '.join(words)} ({shown})."
         meta = {
             "caption": caption,
             "image_secondary_label": LABELS[number % len(LABELS)],
@@ -70,11 +69,11 @@ def members(records: range, jpegs: list[bytes], rng: np.random.Generator) -> Ite
         yield f"{number:08d}.txt", caption.encode()
 
 
-def write_archive(folder: Path, records: int, jpegs: list[bytes], rng: np.random.Generator) -> None:
+def write_archive(folder: Path, records: int, jpegs: list[bytes]) -> None:
     folder.mkdir(parents=True)
     for first in range(0, records, TAR_RECORDS):
         with tarfile.open(folder / f"{first // TAR_RECORDS:06d}.tar", "w") as tar:
-            for name, content in members(range(first, min(first + TAR_RECORDS, records)), jpegs, rng):
+            for name, content in members(range(first, min(first + TAR_RECORDS, records)), jpegs):
                 header = tarfile.TarInfo(name)
                 header.size = len(content)
                 tar.addfile(header, io.BytesIO(content))
@@ -120,7 +119,7 @@ def metadata_rate(archive: Path) -> float:
 
 
 def measured(records: int, workers: int, folder: Path, jpegs: list[bytes]) -> dict[str, float]:
-    write_archive(folder / "archive", records, jpegs, np.random.default_rng(records))
+    write_archive(folder / "archive", records, jpegs)
     command = [sys.executable, __file__, "--once", str(folder / "archive"), "--out", str(folder / "made")]
     shown = subprocess.run([*command, "--workers", str(workers)], check=True, capture_output=True, text=True).stdout
     found: dict[str, float] = json.loads(shown.splitlines()[-1])

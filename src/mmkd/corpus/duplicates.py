@@ -119,11 +119,18 @@ def _near_groups(keys: Keys, settings: DuplicateSettings) -> tuple[Array, Neighb
         return none, Neighbours(none, none, none)
     caption_N = keys.caption_N if settings.near == "pair" else np.zeros_like(keys.hash_N)
     _, first_G, group_N = np.unique(keys.hash_N ^ caption_N * SPREAD, return_index=True, return_inverse=True)
-    hash_G, caption_G = keys.hash_N[first_G], caption_N[first_G]
-    pairs = within(hash_G, hash_G, settings.radius)
-    same_P = caption_G[pairs.query_P] == caption_G[pairs.key_P]
-    start_G1 = np.searchsorted(pairs.query_P[same_P], np.arange(len(first_G) + 1))
-    return group_N, Neighbours(start_G1, pairs.key_P[same_P], pairs.distance_P[same_P])
+    hash_G, caption_G = keys.hash_N[first_G], _numbered(caption_N[first_G])
+    # a caption that one group alone has makes no pair: most captions of articles are such
+    shared_S = np.flatnonzero(_shared(caption_G))
+    pairs = within(hash_G[shared_S], hash_G[shared_S], settings.radius)
+    query_P, key_P = shared_S[pairs.query_P], shared_S[pairs.key_P]
+    near_P = (caption_G[query_P] == caption_G[key_P]) & (query_P != key_P)
+    own_G = np.arange(len(first_G))
+    query_P, other_P = np.concatenate([query_P[near_P], own_G]), np.concatenate([key_P[near_P], own_G])
+    distance_P = np.concatenate([pairs.distance_P[near_P], np.zeros_like(own_G)])
+    order_P = np.argsort(query_P, kind="stable")
+    start_G1 = np.searchsorted(query_P[order_P], np.arange(len(first_G) + 1))
+    return group_N, Neighbours(start_G1, other_P[order_P], distance_P[order_P])
 
 
 def _numbered(key_N: Array) -> Array:
