@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from corpus_samples import encoded, noise, png, run, settings_for, table
 from PIL import Image
 
-from mmkd.corpus.ledger.dropped import dropped_examples
+from mmkd.corpus.ledger.dropped import _first_of_each, dropped_examples
 from mmkd.corpus.ledger.examples import SIDE_PX, kept_examples, rows_of, thumbnail
 from mmkd.corpus.schema import Corpus
 from mmkd.report.curation import EACH_REJECT, PAGE, write_ledger
@@ -209,3 +210,10 @@ def test_small_words() -> None:
     assert (share(1, 3), share(0, 0)) == ("33.3%", "–")
     assert (cut("a caption", 4), cut("word", 4)) == ("a c…", "word")
     assert (shown_of(3, 3), shown_of(3, 7)) == ("", "the first 3 of 7 rows")
+
+
+@pytest.mark.parametrize(("reason", "shown"), [("tiny_image", True), ("burnt_in_text", False), ("missing_file", False)])
+def test_a_picture_that_may_name_a_patient_is_never_shown(tmp_path: Path, reason: str, shown: bool) -> None:
+    row = {"source": "s", "where": "s:0", "id": "r", "reason": reason, "detail": ""}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rejected.parquet")
+    assert bool(_first_of_each(tmp_path, 1)) == shown

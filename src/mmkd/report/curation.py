@@ -7,10 +7,11 @@ from pathlib import Path
 from mmkd.corpus.ledger.dropped import dropped_examples
 from mmkd.corpus.ledger.evidence import agreements
 from mmkd.corpus.ledger.examples import Example, kept_examples
-from mmkd.corpus.ledger.facts import Facts, corpus_facts
+from mmkd.corpus.ledger.facts import UNSAID, Facts, corpus_facts
 from mmkd.corpus.ledger.funnel import Funnel, funnel_of
 from mmkd.corpus.ledger.rows import first_rejected, write_curation
 from mmkd.corpus.ledger.tally import most_common
+from mmkd.corpus.panels.split import WHOLE
 from mmkd.report import markup
 from mmkd.report.curation_figures import funnel_figure, spread_figure
 from mmkd.report.curation_tables import MOST_ROWS, counted, cut, named_counts, plain, share, shown_of, summaries
@@ -113,6 +114,8 @@ def _funnel(ledger: Ledger) -> Iterator[str]:
     yield markup.figure(
         "left-after-steps", funnel_figure(left), "How many records were left after each step, in their order."
     )
+    if set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}:
+        yield markup.paragraph("A figure that was cut into panels counts once a panel.")
     lines = []
     for step, gone, after in steps:
         told = ", ".join(f"{plain(reason)} {count:,}" for reason, count in most_common(gone).items())

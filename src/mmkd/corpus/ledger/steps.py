@@ -16,10 +16,18 @@ STEPS: dict[str, tuple[str, ...]] = {
         Reason.DAMAGED_FILE,
         Reason.UNREADABLE_ROW,
         Reason.NOT_UTF8,
+        Reason.BURNT_IN_TEXT,  # no example of it may be shown
     ),
-    "caption": (Reason.EMPTY_CAPTION, Reason.SHORT_CAPTION, Reason.LONG_CAPTION),
+    "caption": (
+        Reason.EMPTY_CAPTION,
+        Reason.SHORT_CAPTION,
+        Reason.LONG_CAPTION,
+        Reason.NO_CONTENT,
+        Reason.LANGUAGE,
+    ),
+    "metadata": (Reason.LICENCE, Reason.UNSURE_MODALITY),
     "image": (Reason.UNREADABLE_IMAGE, Reason.TRUNCATED_IMAGE, Reason.DECOMPRESSION_BOMB, Reason.TINY_IMAGE),
-    FILTERS: (),
+    FILTERS: (Reason.NONCLINICAL, Reason.ASPECT, Reason.BLANK, Reason.COMPOUND),
     "decontamination": (Reason.CONTAMINATED,),
     "duplicates": (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR, Reason.NEAR_DUPLICATE),
 }
