@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from itertools import pairwise as pairwise_of
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.evidence.agreement import cohen_kappa, disagreements, pairwise, said_of
 from mmkd.corpus.evidence.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
-from mmkd.corpus.evidence.image import image_votes
+from mmkd.corpus.evidence.image import image_votes, zero_shot
 from mmkd.corpus.evidence.patterns import all_mentions, openings
 from mmkd.corpus.evidence.vote import LABEL_TRUST, SOURCE_TRUST, Vote, judge, label_vote, source_vote, weigh
 from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN, canonical_modality, evaluated_modality
@@ -144,6 +145,13 @@ def test_a_settled_modality_is_judged_not_changed() -> None:
     assert judge({"caption": Vote("ct", 0.95)}, UNKNOWN).confidence == 0.0
 
 
+def test_a_teachers_vote_is_the_softmax_of_its_scaled_cosines() -> None:
+    image, prompts = np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])
+    odds = np.exp(10 * np.array([0.6 - 0.8, 0.0 - 1.0]))  # of the first modality, by the cosines
+    np.testing.assert_allclose(zero_shot(image, prompts, 10.0)[:, 0], odds / (1 + odds))
+    assert np.isnan(zero_shot(np.full((1, 2), np.nan), prompts, 10.0)).all()
+
+
 def test_teachers_votes_are_pooled_by_what_they_have_above_chance() -> None:
     votes = np.array([[[0.8, 0.2], [0.1, 0.9], [0.0, 1.0]], [[np.nan] * 2, [0.3, 0.7], [0.9, 0.1]], [[np.nan] * 2] * 3])
     modality_N, confidence_N = image_votes(votes, np.array([0.9, 0.6, 0.5]))  # weights .8, .2 and none
@@ -160,10 +168,10 @@ def test_kappa_agrees_with_scikit_learn() -> None:
     one = rng.integers(0, 4, 200)
     other = np.where(rng.random(200) < 0.6, one, rng.integers(0, 4, 200))
     pairs = [(str(a), str(b)) for a, b in zip(one, other, strict=True)]
-    assert math.isclose(cohen_kappa(pairs), cohen_kappa_score(one, other))
-    assert cohen_kappa([("a", "a")]) == 1.0
+    assert math.isclose(cohen_kappa(Counter(pairs)), cohen_kappa_score(one, other))
+    assert cohen_kappa(Counter({("a", "a"): 5})) == 1.0
     with pytest.raises(ValueError, match="no pairs"):
-        cohen_kappa([])
+        cohen_kappa(Counter())
 
 
 def test_agreement_counts_where_both_speak_and_lists_contradictions() -> None:
@@ -177,7 +185,7 @@ def test_agreement_counts_where_both_speak_and_lists_contradictions() -> None:
     assert said[3] == {"source": "mri"}
     (found,) = pairwise(said)
     assert (found.one, found.other, found.records, found.share) == ("caption", "label", 3, 2 / 3)
-    (bad,) = disagreements(["a", "b", "c", "d"], said)
+    (bad,) = disagreements(zip("abcd", said, strict=True))
     assert (bad.id, bad.said) == ("b", {"label": "ct", "caption": "mri"})
 
 
@@ -194,6 +202,6 @@ def test_captions_agree_with_the_given_labels_of_the_real_pairs() -> None:
     assert found.records >= 0.6 * len(own), "captions that say something"
     assert found.share >= 0.9
     assert found.kappa >= 0.85
-    listed = disagreements([row["id"] for row in own], said)
+    listed = list(disagreements((row["id"], of_row) for row, of_row in zip(own, said, strict=True)))
     assert len(listed) == round((1 - found.share) * found.records)
     assert "biomedica_0000" in {bad.id for bad in listed}, "a PET/CT, labelled as CT"

@@ -1,7 +1,7 @@
 """How well the kinds of evidence agree, two by two, and where they do not."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -44,38 +44,46 @@ def said_of(row: Mapping[str, str]) -> dict[str, str]:
     )
 
 
-def pairwise(said: Sequence[Mapping[str, str]]) -> list[Agreement]:
-    """The agreement of every two kinds that ever speak of the same record, in the order of their names."""
-    found = []
-    for one, other in combinations(sorted({kind for row in said for kind in row}), 2):
-        pairs = [(_broad(row[one]), _broad(row[other])) for row in said if one in row and other in row]
-        if pairs:
-            share = sum(a == b for a, b in pairs) / len(pairs)
-            found.append(Agreement(one, other, len(pairs), share, cohen_kappa(pairs)))
-    return found
+def pairwise(said: Iterable[Mapping[str, str]]) -> list[Agreement]:
+    """The agreement of every two kinds that ever speak of the same record, in the order of their names.
 
-
-def disagreements(ids: Sequence[str], said: Sequence[Mapping[str, str]]) -> list[Disagreement]:
-    """The records of which two kinds say what cannot both be true, in their order."""
+    One pass; what is held in memory are counts of modalities.
+    """
+    counts: dict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
+    for row in said:
+        for one, other in combinations(sorted(row), 2):
+            counts[one, other][_broad(row[one]), _broad(row[other])] += 1
     return [
-        Disagreement(identity, dict(row))
-        for identity, row in zip(ids, said, strict=True)
-        if not all(agree(a, b) for a, b in combinations(row.values(), 2))
+        Agreement(one, other, pairs.total(), _share(pairs), cohen_kappa(pairs))
+        for (one, other), pairs in sorted(counts.items())
     ]
 
 
-def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float:
+def disagreements(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Disagreement]:
+    """Of (id, said), the records of which two kinds say what cannot both be true."""
+    for identity, said in rows:
+        if not all(agree(a, b) for a, b in combinations(said.values(), 2)):
+            yield Disagreement(identity, dict(said))
+
+
+def cohen_kappa(pairs: Counter[tuple[str, str]]) -> float:
     """Agreement beyond chance: (p - e) / (1 - e), e being that of two raters with these frequencies (Cohen, 1960).
 
-    1 for raters who always say the same single thing, where the formula is 0 / 0. Raises ValueError without pairs.
+    pairs: how often each pair of answers came. 1 for raters who always say the same single thing, where the formula is
+    0 / 0. Raises ValueError without pairs.
     """
-    if not pairs:
+    if not (n := pairs.total()):
         raise ValueError("no pairs; kappa needs at least one")
-    n = len(pairs)
-    ones, others = (Counter(pair[side] for pair in pairs) for side in (0, 1))
+    ones, others = Counter[str](), Counter[str]()
+    for (one, other), times in pairs.items():
+        ones[one] += times
+        others[other] += times
     expected = sum(count * others[name] for name, count in ones.items()) / n**2
-    observed = sum(a == b for a, b in pairs) / n
-    return 1.0 if expected == 1 else (observed - expected) / (1 - expected)
+    return 1.0 if expected == 1 else (_share(pairs) - expected) / (1 - expected)
+
+
+def _share(pairs: Counter[tuple[str, str]]) -> float:
+    return sum(times for (one, other), times in pairs.items() if one == other) / pairs.total()
 
 
 def _broad(modality: str) -> str:
