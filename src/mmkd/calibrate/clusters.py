@@ -1,9 +1,9 @@
-"""Groups of a corpus without labels: k-means on what the teachers see in the images.
+"""Groups of a corpus without labels: k-means on what the teachers see.
 
-Every teacher's image vectors are centred and divided by the root of their dispersion, so that a wide cone does not
-drown a narrow one; put side by side and reduced to their principal axes they show what most teachers tell apart most
-clearly, which in a corpus of many modalities is the modality. Captions, which may be wrong, play no part.
-Letters: N rows, D dimension, K clusters.
+Every teacher's vectors are centred and divided by the root of their dispersion, so that a wide cone does not drown a
+narrow one; put side by side and reduced to their principal axes they show what most teachers tell apart most clearly,
+which in a corpus of many modalities is the modality. Captions count less than images: they name the modality, but may
+be wrong. Letters: N rows, D dimension, K clusters.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ from mmkd.features.store import TeacherFeatures
 FIT_ROWS = 10_000  # rows from which axes and centres are found
 TEST_ROWS, TEST_RIVALS = 4_000, 32  # of the rank tests that find how many clusters there should be
 AXES = 64
+SIDES = (1.0, 0.5)  # how much image and caption count
+NEAR_BEST = 0.9  # of the best clustering's expertise
 BLOCK = 8_192
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 COMMON = 16  # clusters where the teachers do not differ
@@ -27,11 +29,19 @@ PURPOSE = 6  # of the random numbers
 
 
 @dataclass(frozen=True)
-class ImageSpace:
-    """The shared space of the teachers' image vectors. cones: (mean, factor) of each teacher."""
+class Cone:
+    """Where a teacher's vectors of one side lie, and the factor that makes them comparable."""
+
+    mean_D: np.ndarray
+    factor: float
+
+
+@dataclass(frozen=True)
+class PairSpace:
+    """The shared space of the teachers' vectors. cones: of each teacher's sides."""
 
     features: Sequence[TeacherFeatures]
-    cones: Sequence[tuple[np.ndarray, float]]
+    cones: Sequence[tuple[Cone, Cone]]
     axes: Any  # a fitted sklearn PCA
 
     def at(self, rows: np.ndarray) -> np.ndarray:
@@ -44,11 +54,11 @@ def find_clusters(
 ) -> np.ndarray:
     """The cluster of each of the corpus's `total` rows, int32; found on `rows`, number 0 is the largest there.
 
-    clusters: how many, 0: as many as set the teachers apart most. There may be fewer, as small ones are joined.
+    clusters: how many, 0: as many as still set the teachers apart. There may be fewer, as small ones are joined.
     """
     generator = np.random.default_rng([seed, PURPOSE])
     fitted = np.sort(generator.choice(rows, min(FIT_ROWS, len(rows)), replace=False))
-    space = image_space(features, fitted, generator)
+    space = pair_space(features, fitted, generator)
     fit_ND = space.at(fitted)
     tried = tried_centres(fit_ND, clusters, SMALLEST * len(fitted) / len(rows), generator)
     centre_KD = tried[0] if len(tried) == 1 else tried[_telling(features, fitted, fit_ND, tried, generator)]
@@ -57,27 +67,35 @@ def find_clusters(
     return found_N
 
 
-def image_space(features: Sequence[TeacherFeatures], rows: np.ndarray, generator: np.random.Generator) -> ImageSpace:
+def pair_space(features: Sequence[TeacherFeatures], rows: np.ndarray, generator: np.random.Generator) -> PairSpace:
     """Fit the space on the given rows."""
     from sklearn.decomposition import PCA
 
     cones = []
     for teacher in features:
-        image_ND, _, valid_N = teacher.take(rows)
-        cones.append((mean_direction(image_ND[valid_N]), dispersion(image_ND[valid_N]) ** -0.5))
+        image_ND, text_ND, valid_N = teacher.take(rows)
+        cones.append((_cone(image_ND[valid_N], SIDES[0]), _cone(text_ND[valid_N], SIDES[1])))
     side_ND = _side_by_side(features, cones, rows)
     axes = PCA(min(AXES, *side_ND.shape), svd_solver="randomized", random_state=_state(generator))
-    return ImageSpace(features, cones, axes.fit(side_ND))
+    return PairSpace(features, cones, axes.fit(side_ND))
+
+
+def _cone(unit_ND: np.ndarray, weight: float) -> Cone:
+    if not len(unit_ND):  # a teacher that failed on all of the rows says nothing
+        return Cone(np.zeros(unit_ND.shape[1]), 0.0)
+    return Cone(mean_direction(unit_ND), weight * dispersion(unit_ND) ** -0.5)
 
 
 def _side_by_side(
-    features: Sequence[TeacherFeatures], cones: Sequence[tuple[np.ndarray, float]], rows: np.ndarray
+    features: Sequence[TeacherFeatures], cones: Sequence[tuple[Cone, Cone]], rows: np.ndarray
 ) -> np.ndarray:
     """Rows that a teacher failed on stand at its mean."""
     parts = []
-    for teacher, (mean_D, factor) in zip(features, cones, strict=True):
-        image_ND, _, valid_N = teacher.take(rows)
-        parts.append(np.where(valid_N[:, None], (image_ND - mean_D) * factor, 0.0).astype(np.float32))
+    for teacher, of_teacher in zip(features, cones, strict=True):
+        *sides, valid_N = teacher.take(rows)
+        for unit_ND, cone in zip(sides, of_teacher, strict=True):
+            moved_ND = (unit_ND - cone.mean_D) * (cone.factor * valid_N[:, None])
+            parts.append(moved_ND.astype(np.float32))
     return np.concatenate(parts, axis=1)
 
 
@@ -97,13 +115,17 @@ def _telling(
     tried: Sequence[np.ndarray],
     generator: np.random.Generator,
 ) -> int:
-    """Which of the tried clusterings sets the teachers apart most; one of about COMMON where none does."""
+    """The finest of the tried clusterings that sets the teachers apart nearly as well as the best one.
+
+    Where none sets them apart, the finest of at most COMMON clusters. The finest, since a cluster that joins two
+    modalities gives one of them the other's teacher, and costs more than a test on fewer rows.
+    """
     place = np.sort(generator.choice(len(rows), min(TEST_ROWS, len(rows)), replace=False))
     sides = [teacher.take(rows[place]) for teacher in features]
     score = [expertise(sides, nearest(value_ND[place], centre_KD), generator) for centre_KD in tried]
     if max(score) <= 0:
         return max(i for i, centre_KD in enumerate(tried) if i == 0 or len(centre_KD) <= COMMON)
-    return int(np.argmax(score))
+    return max(i for i, value in enumerate(score) if value >= NEAR_BEST * max(score))
 
 
 def expertise(
