@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from corpus_samples import HERE, many, png, run, settings_for, shard_digests, table
 
@@ -138,6 +139,13 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) ->
         process.kill()
         process.wait()
         until(lambda: not any(is_running(pid) for pid in family))  # noqa: B023  # workers end with their parent
+    for delay in np.random.default_rng(0).uniform(0.2, 2.5, 6):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        time.sleep(delay)
+        family = processes_below(process.pid)
+        process.kill()
+        process.wait()
+        until(lambda: not any(is_running(pid) for pid in family))  # noqa: B023
     assert kills >= 2
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     assert shard_digests(tmp_path / "killed") == shard_digests(undisturbed.folder)

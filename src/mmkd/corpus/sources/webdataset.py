@@ -19,6 +19,8 @@ CAPTION_KEYS = ("txt", "caption")
 META_KEYS = ("json", "meta.json")
 WANTED = frozenset((*IMAGE_KEYS, *CAPTION_KEYS, *META_KEYS))
 NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)", re.DOTALL)  # key: up to the first dot of the file name
+MAX_TEXT_BYTES = 2**20  # of a caption; the longest that is kept has a hundredth of it
+MAX_META_BYTES = 2**25  # of a JSON, which may hold a whole article
 BLOCK = 512
 DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 
@@ -113,12 +115,15 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | BadRecordError]]:
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | BadRecordError:
     """The bytes of a wanted member (of others none), or why they are refused."""
-    if member.name.rpartition("/")[2].partition(".")[2].lower() not in WANTED:
+    extension = member.name.rpartition("/")[2].partition(".")[2].lower()
+    if extension not in WANTED:
         return b""
     if not is_inside(member.name):
         return BadRecordError(Reason.OUTSIDE_FOLDER, f"member {member.name!r} leads outside the archive")
-    if member.size > MAX_FILE_BYTES:
+    if member.size > MAX_FILE_BYTES or (extension in META_KEYS and member.size > MAX_META_BYTES):
         return BadRecordError(Reason.OVERSIZED_FILE, f"member {member.name!r} has {member.size:,} bytes")
+    if extension in CAPTION_KEYS and member.size > MAX_TEXT_BYTES:
+        return BadRecordError(Reason.LONG_CAPTION, f"member {member.name!r} has {member.size:,} bytes")
     stream = tar.extractfile(member)
     content = b"" if stream is None else stream.read()
     if len(content) < member.size:

@@ -1,0 +1,111 @@
+"""One archive with everything that can be wrong: each record is counted and listed, the good ones arrive."""
+
+import json
+import resource
+import tarfile
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from corpus_samples import encoded, noise, png, run, write_files, write_tar
+
+from mmkd.corpus.settings import CurateSettings
+
+LONG_BYTES = 200 * 2**20
+
+
+def bomb() -> bytes:
+    """A PNG of a hundred bytes that claims 100,000 x 100,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = (100_000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
+
+
+class Zeros:
+    """Blanks to any length, without holding them."""
+
+    def read(self, size: int) -> bytes:
+        return b" " * size
+
+
+def long_captioned(path: Path) -> None:
+    with tarfile.open(path, "a") as tar:
+        header = tarfile.TarInfo("long.txt")
+        header.size = LONG_BYTES
+        tar.addfile(header, Zeros())  # type: ignore[arg-type]
+
+
+def sample(name: str, image: bytes | None = None, caption: str | None = None) -> list[tuple[str, bytes]]:
+    found = png(sum(name.encode())) if image is None else image
+    return [(f"{name}.png", found), (f"{name}.txt", (caption or f"finding {name}").encode())]
+
+
+def test_whatever_is_wrong_is_counted_and_listed_and_survived(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    whole = write_tar(folder / "cut.tar", sample("c") + sample("lost")).read_bytes()
+    (folder / "cut.tar").write_bytes(whole[: whole.index(b"lost.txt")])
+    write_files(folder, {"garbage.tar": b"no tar at all"})
+    members = [
+        *sample("good"),
+        *sample("../up"),
+        *sample("bomb", bomb()),
+        *sample("json"),
+        ("json.json", b'{"caption": '),
+        *sample("half", encoded(noise(5, 64, 64))[:-300]),
+        *sample("empty", caption="<p></p>"),
+        ("only.png", png(1)),
+        *sample("bytes", caption="x"),
+        *sample("long")[:1],
+    ]
+    write_tar(folder / "mixed.tar", members)
+    long_captioned(folder / "mixed.tar")
+    rows = [
+        {"image": "0.png", "caption": "a good row"},
+        {"image": "../0.png", "caption": "outside"},
+        {"image": "gone.png", "caption": "a missing image"},
+        {"image": "0.png", "caption": "w " * 6000},
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"image": \n[1]\n')
+    write_files(folder, {"0.png": png(90)})
+    settings = CurateSettings.model_validate(
+        {
+            "sources": [
+                {"kind": "webdataset", "name": "w", "path": folder},
+                {"kind": "table", "name": "t", "path": folder / "rows.jsonl"},
+            ],
+            "max_rejected": 0.95,
+        }
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    corpus = run(settings, tmp_path / "out")
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown_mb < LONG_BYTES / 2**20
+    assert corpus.column("id") == ["w/cut/c", "w/mixed/good", "t_00000000"]
+    listed = pq.read_table(tmp_path / "out/rejected.parquet").to_pylist()
+    assert {(row["where"], row["reason"]) for row in listed} == {
+        ("cut.tar", "damaged_file"),
+        ("garbage.tar", "damaged_file"),
+        ("mixed.tar:../up", "outside_folder"),
+        ("mixed.tar:bomb", "decompression_bomb"),
+        ("mixed.tar:json", "unreadable_row"),
+        ("mixed.tar:half", "truncated_image"),
+        ("mixed.tar:empty", "empty_caption"),
+        ("mixed.tar:only", "missing_field"),
+        ("mixed.tar:bytes", "short_caption"),
+        ("mixed.tar:long", "long_caption"),
+        ("rows.jsonl:1", "outside_folder"),
+        ("rows.jsonl:2", "missing_file"),
+        ("rows.jsonl:3", "long_caption"),
+        ("rows.jsonl:4", "unreadable_row"),
+        ("rows.jsonl:5", "unreadable_row"),
+    }
+    funnel = json.loads((tmp_path / "out/funnel.json").read_text())
+    assert funnel["total"]["read"] == len(listed) + len(corpus)
+    assert sum((Counter(source["rejected"]) for source in funnel["sources"].values()), Counter()).total() == len(listed)
