@@ -1,6 +1,7 @@
 """Languages and references of captions."""
 
 import json
+import time
 
 import pytest
 from corpus_samples import REALDATA, needs_realdata
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 
 from mmkd.corpus.captions.language import language_of
 from mmkd.corpus.captions.references import has_content, strip_references
+from mmkd.corpus.check import MAX_CAPTION
 from mmkd.corpus.clean import clean_caption
+from mmkd.corpus.evidence.caption import caption_vote
+from mmkd.corpus.panels.sub_captions import sub_captions
 
 LANGUAGES = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "zh", "ja", "ko", "ru", "ar", "el")
 PIECES = ["Figure 1", "Fig. 2b", "(A)", "(a–c)", "(Fig. 3)", ":", ".", "CT of", "the", "lung", "Fig", "(5)", "A", "1"]
@@ -95,6 +99,17 @@ def test_stripping_twice_changes_nothing_and_adds_nothing(caption: str) -> None:
 )
 def test_captions_without_content(caption: str, content: bool) -> None:
     assert has_content(caption) == content
+
+
+@pytest.mark.parametrize(
+    "unit", ["Figure 1. ", "(a) ", "(Fig. 1", "compared with the ", "(a, b, ", "a-", "no CT ", "hyper-"]
+)
+def test_the_longest_captions_do_not_stop_curation(unit: str) -> None:
+    caption = (unit * MAX_CAPTION)[:MAX_CAPTION]
+    begin = time.perf_counter()
+    for check in (caption_vote, language_of, strip_references, has_content, sub_captions):
+        check(caption)
+    assert time.perf_counter() - begin < 5, "a pattern takes more than linear time"
 
 
 @needs_realdata

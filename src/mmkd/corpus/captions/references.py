@@ -6,7 +6,7 @@ _NUMBER = r"(?:S?\d{1,3}(?:[.\-]\d{1,2})?|[IVX]{1,5}\b)"
 _PANELS = r"(?:\s?\(?[A-Za-z](?:\s?[-–,&]\s?[A-Za-z])*\)?(?![A-Za-z]))?"
 _NAME = r"(?:supplementary |additional )?(?:figures?|figs?|plates?|images?|film|abb(?:ildung)?|figura)"
 _FIGURE = rf"{_NAME}\.?\s?#?{_NUMBER}{_PANELS}"
-_LEADING = re.compile(rf"^\W*{_FIGURE}\s*[.:,;|)\]–—-]*\s*", re.IGNORECASE)
+_LEADING = re.compile(rf"^(?:\W*{_FIGURE}\s*[.:,;|)\]–—-]*\s*)+", re.IGNORECASE)
 _IN_BRACKETS = re.compile(rf"\s*[(\[](?:see |cf\.? |in )?(?:also )?{_FIGURE}[)\]]", re.IGNORECASE)
 # "(A)", "(a–c)", "(a, b)", "(i)"; a bracket with a word or a number in it stays
 PANEL_MARK = re.compile(r"\(\s?(?:[A-Za-z]|i{1,3}|iv|v)(?:\s?[-–,&]\s?(?:[A-Za-z]|i{1,3}|iv|v))*\s?\)(?=[\s:.,;]|$)")
@@ -37,5 +37,5 @@ def has_content(caption: str) -> bool:
 
 def _stripped_once(caption: str) -> str:
     caption = _IN_BRACKETS.sub("", _LEADING.sub("", caption))
-    caption = re.sub(r"\s+([.,;:])", r"\1", PANEL_MARK.sub(" ", caption))
-    return " ".join(caption.split()).lstrip(".:,; ")
+    caption = " ".join(PANEL_MARK.sub(" ", caption).split())
+    return re.sub(r" ([.,;:])", r"\1", caption).lstrip(".:,; ")
