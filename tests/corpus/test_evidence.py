@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.evidence.agreement import cohen_kappa, disagreements, pairwise, said_of
 from mmkd.corpus.evidence.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
-from mmkd.corpus.evidence.image import image_votes, zero_shot
+from mmkd.corpus.evidence.image import image_votes
 from mmkd.corpus.evidence.patterns import all_mentions, openings
 from mmkd.corpus.evidence.vote import LABEL_TRUST, SOURCE_TRUST, Vote, judge, label_vote, source_vote, weigh
 from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN, canonical_modality, evaluated_modality
@@ -143,13 +143,6 @@ def test_a_settled_modality_is_judged_not_changed() -> None:
     assert (verdict.modality, verdict.evidence) == ("mri", "!caption")
     assert verdict.confidence < 0.01
     assert judge({"caption": Vote("ct", 0.95)}, UNKNOWN).confidence == 0.0
-
-
-def test_a_teachers_vote_is_the_softmax_of_its_scaled_cosines() -> None:
-    image, prompts = np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])
-    odds = np.exp(10 * np.array([0.6 - 0.8, 0.0 - 1.0]))  # of the first modality, by the cosines
-    np.testing.assert_allclose(zero_shot(image, prompts, 10.0)[:, 0], odds / (1 + odds))
-    assert np.isnan(zero_shot(np.full((1, 2), np.nan), prompts, 10.0)).all()
 
 
 def test_teachers_votes_are_pooled_by_what_they_have_above_chance() -> None:

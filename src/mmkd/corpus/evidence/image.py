@@ -1,19 +1,9 @@
 """What teachers see: zero-shot votes on an image's modality, once their features exist.
 
-N images, T teachers, M modalities, D a teacher's dimension.
+N images, T teachers, M modalities.
 """
 
 import numpy as np
-
-
-def zero_shot(image_ND: np.ndarray, prompt_MD: np.ndarray, scale: float) -> np.ndarray:
-    """A teacher's votes (N, M): softmax of its scaled cosines with one prompt vector a modality; NaN rows stay NaN."""
-    image_ND = image_ND / np.linalg.norm(image_ND, axis=1, keepdims=True)
-    prompt_MD = prompt_MD / np.linalg.norm(prompt_MD, axis=1, keepdims=True)
-    logit_NM = scale * image_ND @ prompt_MD.T
-    odds_NM = np.exp(logit_NM - logit_NM.max(axis=1, keepdims=True))
-    votes_NM: np.ndarray = odds_NM / odds_NM.sum(axis=1, keepdims=True)
-    return votes_NM
 
 
 def image_votes(vote_NTM: np.ndarray, reliability_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
