@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from mmkd.commands import ablate, compare, corpus, curate, datasets, evaluate, extract, features, report, runs, teachers
+from mmkd.commands import (
+    ablate,
+    compare,
+    corpus,
+    curate,
+    datasets,
+    evaluate,
+    extract,
+    features,
+    plan,
+    report,
+    runs,
+    teachers,
+)
 from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
 from mmkd.errors import MmkdError
 
@@ -110,6 +123,7 @@ app.add_typer(teachers.app, name="teachers")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(datasets.app, name="datasets")
 app.command("compare")(compare.compare)
+app.command("plan")(plan.plan)
 app.command("runs")(runs.runs)
 app.command("ablate")(ablate.ablate)
 

@@ -78,7 +78,7 @@ def plan_extraction(
 
     Raises ModelError for a teacher that is refused, or that is not of the zoo and does not load.
     """
-    id_bytes, caption_tokens = _lengths(corpus) if corpus else (ID_BYTES, CAPTION_TOKENS)
+    id_bytes, caption_tokens = lengths(corpus) if corpus else (ID_BYTES, CAPTION_TOKENS)
     teachers = []
     for spec in specs:
         teacher = _untrained(spec, device, settings.precision) if spec.library == ZOO else load_teacher(spec, device)
@@ -94,7 +94,7 @@ def pair_bytes(dim: int, id_bytes: float = ID_BYTES) -> float:
     return 2 * VECTOR_BYTES * dim + id_bytes + ROW_BYTES
 
 
-def _lengths(corpus: Corpus) -> tuple[float, int]:
+def lengths(corpus: Corpus) -> tuple[float, int]:
     """Mean bytes of an id and mean tokens of a caption, from some of the rows."""
     table = corpus.take(np.unique(np.linspace(0, len(corpus) - 1, SAMPLED).astype(np.int64)))
     ids, captions = table.column("id").to_pylist(), table.column("caption").to_pylist()

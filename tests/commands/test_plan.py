@@ -1,0 +1,129 @@
+"""`mmkd plan` as its user meets it: no weights, no network, every assumption said."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmkd.cli import main
+from mmkd.commands.run_plan import is_contrastive, torchrun, trainings
+from mmkd.recipe import load_recipe
+from mmkd.teachers.plan import pair_bytes
+
+RECIPE = """
+name = "mine"
+teachers = ["plip"]
+[curate]
+val = 0.1
+sources = [{ kind = "table", path = "unused.csv" }]
+[student.config]
+embed_dim = 16
+vision_cfg = { image_size = 32, layers = 1, width = 32, head_width = 16, patch_size = 16 }
+text_cfg = { context_length = 16, vocab_size = 100, width = 32, heads = 2, layers = 1 }
+[pretrain]
+epochs = 2
+batch_size = 100
+[distill]
+epochs = 3
+batch_size = 100
+[rivals.plain]
+objective = "contrastive"
+epochs = 1
+[evaluate]
+cards = ["unused.toml"]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMKD_TEACHERS", str(tmp_path))
+    Path("mine.toml").write_text(RECIPE)
+    return Path("mine.toml")
+
+
+def mmkd(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["mmkd", "plan", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def test_a_plan_in_json(recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--gpus", "2", "--tflops", "10", "--mfu", "0.5", "--pairs", "1000", "--tokens", "12"]
+    assert mmkd(monkeypatch, str(recipe), *given, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["data"]["pairs"], found["data"]["train"], found["data"]["tokens"]) == (1000, 900, 12)
+    assert {one["name"]: one["steps"] for one in found["stages"]} == {"pretrain": 18, "rivals/plain": 9, "distill": 27}
+    (teacher,) = found["teachers"]
+    assert found["extraction_hours"] == pytest.approx(1000 * teacher["gflop"] * 1e9 / (2 * 10e12 * 0.5) / 3600)
+    student = found["student"]["image_gflop"] + found["student"]["context_gflop"]
+    for one in found["stages"]:
+        loss = 4 * 100 * (3 * 16 + (512 if one["name"] == "distill" else 0)) / 1e9
+        assert one["gflop"] == pytest.approx(3 * student + loss)
+    weights = 4 * found["student"]["parameters"] / 1e9
+    assert found["storage"]["features"] == pytest.approx(1000 * pair_bytes(512) / 1e9)
+    assert found["storage"]["students"] == pytest.approx(4 * weights)
+    assert found["storage"]["checkpoints"] == pytest.approx(3 * 3 * weights)
+    assert [one["fits"] for one in found["memory"]] == [True] * 3
+    assert found["micro_batch"]["distill"] == [50, 50]
+
+
+def test_a_plan_says_what_it_assumes_and_how_to_run(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert mmkd(monkeypatch, str(recipe), "--gpus", "3", "--tflops", "10", "--pairs", "1000", "--memory", "0.1") == 0
+    said = capsys.readouterr().out
+    for line in (
+        "40 % of 10 TFLOP/s",
+        "64 tokens on average",
+        "no multiple of 3 GPUs",
+        "text_buckets = 1",
+        "50 KB a pair",
+    ):
+        assert line in said
+    assert "torchrun --nproc-per-node 3 -m mmkd distill mine.toml" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+
+def test_what_is_not_known_is_asked_for(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mmkd(monkeypatch, str(recipe), "--tflops", "10") == 2
+    assert "give --pairs" in capsys.readouterr().err
+    assert mmkd(monkeypatch, str(recipe), "--pairs", "10") == 2
+    assert "Give --tflops, or set machine.tflops" in capsys.readouterr().err
+
+
+def test_a_teacher_that_is_not_there_is_said_and_not_counted(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = '[[teachers]]\nname = "gone"\nmodel = "local-dir:nowhere"\n'
+    recipe.write_text(RECIPE.replace('teachers = ["plip"]\n', "") + gone)
+    assert mmkd(monkeypatch, str(recipe), "--tflops", "10", "--pairs", "1000", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["teachers"] == []
+    assert any(line.startswith("teacher gone is not counted: ") for line in found["assumptions"])
+
+
+def test_every_training_of_a_recipe_is_planned() -> None:
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / "mmkd-b16.toml", Path("runs"))
+    found = trainings(recipe)
+    assert list(found) == ["pretrain", *[f"rivals/{name}" for name in recipe.rivals], "distill"]
+    assert [is_contrastive(one) for one in found.values()] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "line"),
+    [
+        (1, "mmkd extract a.toml"),
+        (8, "torchrun --nproc-per-node 8 -m mmkd extract a.toml"),
+        (
+            16,
+            "torchrun --nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node 8 "
+            "-m mmkd extract a.toml",
+        ),
+    ],
+)
+def test_the_command_for_so_many_gpus(gpus: int, line: str) -> None:
+    assert torchrun(Path("a.toml"), gpus)[0] == line
