@@ -19,11 +19,14 @@ from mmkd.features.store import TeacherFacts, feature_columns, feature_table, wr
 from mmkd.stage import Stage, complete
 
 
-def write_teacher(folder: Path, corpus: Corpus, expert_in: set[str], seed: int) -> None:
-    """Features that match image and caption on the given modalities and are unrelated elsewhere."""
+def write_teacher(
+    folder: Path, corpus: Corpus, expert_in: set[str], seed: int, failed_on: tuple[str, ...] = ()
+) -> None:
+    """Features that match image and caption where it is an expert, none where it failed, unrelated ones elsewhere."""
     rng = np.random.default_rng(seed)
     image = rng.normal(size=(len(corpus), 12))
     text = np.where(np.isin(corpus.modalities, list(expert_in))[:, None], image, rng.normal(size=image.shape))
+    text[np.isin(corpus.modalities, failed_on)] = np.nan
     sides = {
         name: side / np.linalg.norm(side, axis=1, keepdims=True) for name, side in (("image", image), ("text", text))
     }
@@ -87,6 +90,30 @@ def test_a_folder_that_is_no_calibration_is_named(calibrated: Path, tmp_path: Pa
     (tmp_path / "broken" / "calibration.json").write_text('{"teachers": [{"name": "x"}]}')
     with pytest.raises(DataError, match="not a calibration folder"):
         load_calibration(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("by", ["modality", "cluster"])
+def test_a_teacher_without_features_of_a_modality_is_not_trusted_there(
+    by: str, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    corpus = Corpus(tiny_corpus)
+    write_teacher(tmp_path / "features" / "both", corpus, {"x-ray", "oct"}, 0)
+    write_teacher(tmp_path / "features" / "half", corpus, {"x-ray"}, 1, failed_on=("oct",))
+    settings = CalibrateSettings.model_validate({"by": by})
+    stage = Stage("calibration", tmp_path / "calibration", {})
+    complete(stage, lambda p: calibrate(settings, tiny_corpus, tmp_path / "features", ["both", "half"], p, 0))
+    found = load_calibration(stage.folder)
+    weight = {name: found.weights(found.groups(corpus))[:, k] for k, name in enumerate(["both", "half"])}
+    assert (weight["both"] == 1).all()
+    if by == "modality":
+        assert weight["half"][corpus.modalities == "oct"].max() == 0
+        assert weight["half"][corpus.modalities == "x-ray"].min() > 0.9
+
+
+def test_a_teacher_without_any_features_is_named(tiny_corpus: Path, tmp_path: Path) -> None:
+    write_teacher(tmp_path / "features" / "silent", Corpus(tiny_corpus), set(), 0, failed_on=("x-ray", "oct"))
+    with pytest.raises(DataError, match="'silent' has vectors of none of the"):
+        calibrate(CalibrateSettings(), tiny_corpus, tmp_path / "features", ["silent"], tmp_path / "out", 0)
 
 
 def test_linear_projections_keep_angles() -> None:

@@ -154,7 +154,7 @@ def expertise(
 def _k_means(value_ND: np.ndarray, count: int, state: int) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    found = KMeans(count, n_init=3, random_state=state).fit(value_ND)
+    found = KMeans(count, n_init=10, random_state=state).fit(value_ND)
     return np.asarray(found.cluster_centers_)
 
 
