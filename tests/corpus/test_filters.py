@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from mmkd.corpus.filters.facts import SMALL_SIDE, ImageFacts, WordFacts, image_facts
 from mmkd.corpus.filters.graphic import graphic_signs
-from mmkd.corpus.filters.table import IMAGE_FILTERS, WORD_FILTERS, ImageFilter, WordFilter, check_image, check_words
+from mmkd.corpus.filters.table import (
+    IMAGE_FILTERS,
+    WORD_FILTERS,
+    ImageFilter,
+    WordFilter,
+    check_image,
+    check_words,
+    looks_at_images,
+)
 from mmkd.corpus.records import BadRecordError
 from mmkd.corpus.selection import FilterSettings
 
@@ -73,6 +81,8 @@ def test_a_word_filter_refuses_what_it_is_for(entry: WordFilter) -> None:
 @pytest.mark.parametrize("entry", IMAGE_FILTERS, ids=lambda entry: entry.name)
 def test_an_image_filter_refuses_what_it_is_for(entry: ImageFilter) -> None:
     settings, bad, told = REFUSED_IMAGES[entry.name]
+    assert looks_at_images(FilterSettings(**settings))
+    assert not looks_at_images(FilterSettings())
     assert entry.refuses(bad, FilterSettings()) == "", "off by default"
     assert entry.refuses(picture(noise(2, 40, 60)), FilterSettings(**settings)) == ""
     with pytest.raises(BadRecordError) as caught:

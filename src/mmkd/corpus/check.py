@@ -9,12 +9,12 @@ from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.evidence.caption import NAMED, caption_vote
 from mmkd.corpus.evidence.vote import Verdict, Vote, judge, label_vote, source_vote, weigh
 from mmkd.corpus.filters.facts import WordFacts, image_facts
-from mmkd.corpus.filters.table import check_image, check_words
+from mmkd.corpus.filters.table import check_image, check_words, looks_at_images
 from mmkd.corpus.images import Picture, open_picture, store
 from mmkd.corpus.panels.split import WHOLE, Panel, panels_of
 from mmkd.corpus.records import BadRecordError, Reason, Record, as_text
 from mmkd.corpus.schema import caption_group
-from mmkd.corpus.selection import FilterSettings, ModalitySettings
+from mmkd.corpus.selection import ModalitySettings
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.taxonomy import (
     UNKNOWN,
@@ -47,7 +47,7 @@ def checked_pairs(record: Record, settings: CurateSettings) -> list[dict[str, An
     check_words(facts, settings.filters)
     verdict = _verdict(words, vote, settings.modality)
     picture = open_picture(record.image, settings.min_side, settings.max_side, settings.max_pixels)
-    if settings.filters != FilterSettings():  # else no filter would look at it
+    if looks_at_images(settings.filters):
         check_image(image_facts(picture.image, named), settings.filters)
     panels = panels_of(picture.image, words.caption, settings.panels, settings.min_side, settings.min_caption)
     if len(panels) == 1:

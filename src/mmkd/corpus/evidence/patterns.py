@@ -26,7 +26,12 @@ class Mention:
     named: bool
 
 
-Bucket = list[tuple[str, bool, re.Pattern[str]]]
+@dataclass(frozen=True)
+class Bucket:
+    """The patterns that begin with one character. anything: matches where one of them does; most words are none."""
+
+    anything: re.Pattern[str]
+    each: list[tuple[str, bool, re.Pattern[str]]]
 
 
 def all_mentions(caption: str) -> Iterator[Mention]:
@@ -38,7 +43,10 @@ def all_mentions(caption: str) -> Iterator[Mention]:
     for start in _START.finditer(caption):
         begin = start.start()
         for text, index in ((caption, spelled), (lower, folded)):
-            for modality, named, pattern in index.get(text[begin], ()):
+            bucket = index.get(text[begin])
+            if bucket is None or not bucket.anything.match(text, begin):
+                continue
+            for modality, named, pattern in bucket.each:
                 if match := pattern.match(text, begin):
                     yield Mention(modality, begin, match.end(), named)
 
@@ -68,22 +76,29 @@ def openings(pattern: str) -> frozenset[str]:
 @cache
 def _index() -> tuple[Mapping[str, Bucket], Mapping[str, Bucket]]:
     """First character -> patterns: of marks, as they are spelled, and of words and hints, in small letters."""
-    spelled: dict[str, Bucket] = defaultdict(list)
-    folded: dict[str, Bucket] = defaultdict(list)
-    for entry in TAXONOMY:
-        _add(spelled, entry.name, True, entry.marks)
-        _add(folded, entry.name, True, tuple(pattern.lower() for pattern in entry.words))
-        _add(folded, entry.name, False, tuple(pattern.lower() for pattern in entry.hints))
-    return dict(spelled), dict(folded)
+    spelled = [((entry.name, True), entry.marks) for entry in TAXONOMY]
+    folded = [((entry.name, True), entry.words) for entry in TAXONOMY]
+    folded += [((entry.name, False), entry.hints) for entry in TAXONOMY]
+    return _buckets(spelled), _buckets([(key, tuple(map(str.lower, patterns))) for key, patterns in folded])
 
 
-def _add(index: dict[str, Bucket], modality: str, named: bool, patterns: tuple[str, ...]) -> None:
-    beginning: dict[str, list[str]] = defaultdict(list)
-    for pattern in patterns:
-        for character in openings(pattern):
-            beginning[character].append(pattern)
-    for character, several in beginning.items():
-        index[character].append((modality, named, re.compile(rf"(?:{'|'.join(several)})(?!\w)")))
+def _buckets(table: list[tuple[tuple[str, bool], tuple[str, ...]]]) -> dict[str, Bucket]:
+    beginning: dict[str, dict[tuple[str, bool], list[str]]] = defaultdict(lambda: defaultdict(list))
+    for key, patterns in table:
+        for pattern in patterns:
+            for character in openings(pattern):
+                beginning[character][key].append(pattern)
+    return {
+        character: Bucket(
+            _whole_words([pattern for several in by_key.values() for pattern in several]),
+            [(modality, named, _whole_words(several)) for (modality, named), several in by_key.items()],
+        )
+        for character, by_key in beginning.items()
+    }
+
+
+def _whole_words(patterns: list[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?:{'|'.join(patterns)})(?!\w)")
 
 
 def _split_group(pattern: str) -> tuple[str, str]:

@@ -60,6 +60,11 @@ def check_image(facts: ImageFacts, settings: FilterSettings) -> None:
             raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
 
 
+def looks_at_images(settings: FilterSettings) -> bool:
+    """Whether any filter on images is on; else they need not be made small."""
+    return settings.max_aspect is not None or settings.min_contrast > 0 or "image" in settings.nonclinical
+
+
 def _licence(facts: WordFacts, settings: FilterSettings) -> str:
     found = licence_class(facts.licence)
     if not settings.licences or found in settings.licences:
