@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmkd.distributed import ALONE
-from mmkd.open_clip_folder import OpenClipModel
+from mmkd.open_clip_folder import OpenClipModel, architecture
 from mmkd.settings import Machine
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
@@ -127,6 +127,16 @@ def test_towers_that_cannot_be_counted_are_said_once(
         counted.add(batch([4] * 6), 0.0)
         assert set(counted.record()) == {"pairs_per_s", "wait", "memory_gb"}
     assert capsys.readouterr().out.count("cannot be counted (a shape depends on a value)") == 1
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "RN50"])
+def test_towers_of_other_makes_are_counted_too(name: str) -> None:
+    config, nothing = architecture(name), torch.nn.Identity()
+    size = config["vision_cfg"].get("image_size", 224)
+    found = forward_tflop(OpenClipModel(nothing, lambda texts: torch.zeros(0), config, {"size": size}), [64])
+    assert found is not None
+    assert 0.005 < found[0] < 0.05
+    assert found[1][64] > 0.004
 
 
 def test_a_bert_is_counted_without_its_weights(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def forward_tflop(model: OpenClipModel, widths: list[int]) -> tuple[float, dict[
     """
     try:
         with torch.device("meta"), torch.no_grad():
-            network = build_network(model.config, model.preprocess).eval()
+            network = build_network(model.config, model.preprocess).eval().requires_grad_(False)
             pixels = torch.zeros(1, 3, *_sides(model.preprocess["size"]))
             both = {width: _count(network, pixels, width) for width in widths}
             with FlopCounterMode(display=False) as counter:
