@@ -80,7 +80,7 @@ def write_archive(folder: Path, records: int, jpegs: list[bytes]) -> None:
 
 
 def curate_once(archive: Path, out: Path, workers: int) -> dict[str, float]:
-    """In this process: seconds of each step and the peak memory in MB."""
+    """In this process: seconds of each step, processor seconds (for machines with other work), peak memory in MB."""
     from mmkd.corpus import curate as stage
     from mmkd.corpus.settings import CurateSettings
     from mmkd.settings import Machine
@@ -101,10 +101,14 @@ def curate_once(archive: Path, out: Path, workers: int) -> dict[str, float]:
         {"sources": [{"kind": "webdataset", "name": "w", "path": archive}], "duplicates": {"near": "pair"}}
     )
     out.mkdir()
+    loaded = resource.getrusage(resource.RUSAGE_SELF)
+    begun = loaded.ru_utime + loaded.ru_stime
     start = time.perf_counter()
     counts = stage.curate(settings, out, Machine(workers=workers), 0)
     spent["all"] = time.perf_counter() - start
-    own, below = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    spent["cpu"] = sum(one.ru_utime + one.ru_stime for one in used) - begun
+    own, below = (one.ru_maxrss / 1024 for one in used)
     return {**spent, "read": counts["read"], "kept": counts["kept"], "peak_mb": own, "peak_mb_of_a_worker": below}
 
 
@@ -139,7 +143,7 @@ def report(rows: list[dict[str, float]], workers: int) -> dict[str, object]:
     hours = WHOLE / last["read"] * (shared / CORES + alone) / 3600
     for row in rows:
         rates = ", ".join(
-            f"{step} {row['read'] / row[step]:,.0f}/s" for step in ("all", "read_and_check", "choose", "write")
+            f"{step} {row['read'] / row[step]:,.0f}/s" for step in ("all", "cpu", "read_and_check", "choose", "write")
         )
         print(
             f"{row['read']:,.0f} records, {workers} workers: {rates}; reading alone {row['metadata_per_s']:,.0f}/s; "

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 BITS = 64
 MAX_RADIUS = 15  # with bands of four bits: beyond, they hold everything and all would be compared with all
 CHUNK_PAIRS = 2**22  # candidates held at once
-SORTING = 40  # what a key costs to be sorted and looked up, in comparisons of two hashes
+SORTING = 6  # what a key costs to be sorted and looked up, in comparisons of two hashes (measured)
 MAX_MASKS = 200
 
 
@@ -37,11 +37,15 @@ def within(query_Q: Array, key_K: Array, radius: int) -> Pairs:
         raise ValueError(f"radius is {radius}; expected 0..{MAX_RADIUS}")
     query_Q, key_K = np.asarray(query_Q, np.uint64), np.asarray(key_K, np.uint64)
     found = [np.empty(0, np.int64)]
-    for mask in masks(radius, len(query_Q), len(key_K)):
+    chosen = masks(radius, len(query_Q), len(key_K))
+    for place, mask in enumerate(chosen):
         for query_P, key_P in _candidates(query_Q & mask, key_K & mask):
-            near_P = np.bitwise_count(query_Q[query_P] ^ key_K[key_P]) <= radius
-            found.append(query_P[near_P] * len(key_K) + key_P[near_P])
-    query_P, key_P = np.divmod(np.unique(np.concatenate(found)), max(1, len(key_K)))
+            differing_P = query_Q[query_P] ^ key_K[key_P]
+            new_P = np.bitwise_count(differing_P) <= radius
+            for earlier in chosen[:place]:  # a pair is told once, by the first mask in which it agrees
+                new_P[new_P] = (differing_P[new_P] & earlier) != 0
+            found.append(query_P[new_P] * len(key_K) + key_P[new_P])
+    query_P, key_P = np.divmod(np.sort(np.concatenate(found)), max(1, len(key_K)))
     return Pairs(query_P, key_P, np.bitwise_count(query_Q[query_P] ^ key_K[key_P]).astype(np.int64))
 
 
@@ -72,10 +76,10 @@ def bands(count: int) -> list[tuple[int, int]]:
 
 def _candidates(query_Q: Array, key_K: Array) -> Iterator[tuple[Array, Array]]:
     """Places of equal queries and keys, a bounded number at a time."""
-    order_K = np.argsort(key_K, kind="stable")
-    sorted_K = key_K[order_K]
-    first_Q = np.searchsorted(sorted_K, query_Q, side="left")
-    count_Q = np.searchsorted(sorted_K, query_Q, side="right") - first_Q
+    order_Q, order_K = np.argsort(query_Q, kind="stable"), np.argsort(key_K, kind="stable")
+    sorted_Q, sorted_K = query_Q[order_Q], key_K[order_K]  # queries too: neighbours are then looked up in one place
+    first_Q = np.searchsorted(sorted_K, sorted_Q, side="left")
+    count_Q = np.searchsorted(sorted_K, sorted_Q, side="right") - first_Q
     ends_Q = np.cumsum(count_Q)
     start = 0
     while start < len(query_Q):
@@ -85,5 +89,5 @@ def _candidates(query_Q: Array, key_K: Array) -> Iterator[tuple[Array, Array]]:
         counts = count_Q[start:stop]
         query_P = np.repeat(np.arange(start, stop), counts)
         within_P = np.arange(len(query_P)) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield query_P, order_K[np.repeat(first_Q[start:stop], counts) + within_P]
+        yield order_Q[query_P], order_K[np.repeat(first_Q[start:stop], counts) + within_P]
         start = stop
