@@ -29,7 +29,7 @@ def open_run(
 
     if processes() > 1 and not several:
         raise ConfigError(
-            "torchrun started several processes, but this command works in one (extract, pretrain and distill are "
+            "torchrun started several processes, but this command works in one (curate, extract, pretrain and distill are "
             "shared by several); start it without torchrun"
         )
     folder = (out or Path("runs") / recipe.stem).resolve()

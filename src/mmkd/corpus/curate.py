@@ -43,7 +43,9 @@ def curate(
     of the records are rejected or none is left.
     """
     home = parts_folder(folder) if settings.keep_parts else folder / PARTS
-    if (folder / FUNNEL).is_file():  # written last: an earlier run was killed after everything was done
+    if world.agree((folder / FUNNEL).is_file()):  # written last: an earlier run was killed after everything was done
+        if not world.first:
+            return {}
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         return _total(json.loads((folder / FUNNEL).read_text()))
     sources = named_sources(settings)
