@@ -7,6 +7,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field
 from mmkd.licences import CLASSES, UNKNOWN
 from mmkd.settings import Settings
 
+Panels = Literal["keep", "split", "drop"]
+
 
 class ModalitySettings(Settings):
     """by: take the modality that the "source" states (or its labels, where it states none), or that which all

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from mmkd.corpus.hamming import MAX_RADIUS
-from mmkd.corpus.selection import CaptionSettings, FilterSettings, ModalitySettings
+from mmkd.corpus.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
 from mmkd.settings import RecipePath, Settings
 
 Columns = dict[str, str | list[str]]
@@ -176,7 +176,7 @@ class CurateSettings(Settings):
     modality: ModalitySettings = ModalitySettings()
     captions: CaptionSettings = CaptionSettings()
     filters: FilterSettings = FilterSettings()
-    panels: Literal["keep", "split", "drop"] = "keep"
+    panels: Panels = "keep"
     min_side: PositiveInt = 16
     max_side: PositiveInt = 512
     max_pixels: PositiveInt = 89_478_485

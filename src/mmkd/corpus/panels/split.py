@@ -1,15 +1,14 @@
 """A figure and its caption, to one pair or to one a panel."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from PIL import Image
 
 from mmkd.corpus.panels.gutters import Box, panel_boxes
 from mmkd.corpus.panels.sub_captions import sub_captions
 from mmkd.corpus.records import BadRecordError, Reason
+from mmkd.corpus.selection import Panels
 
-Panels = Literal["keep", "split", "drop"]
 WHOLE = "whole"
 
 
