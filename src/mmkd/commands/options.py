@@ -29,8 +29,8 @@ def open_run(
 
     if processes() > 1 and not several:
         raise ConfigError(
-            "torchrun started several processes, but this command works in one (curate, extract, pretrain and distill are "
-            "shared by several); start it without torchrun"
+            "torchrun started several processes, but this command works in one (curate, extract, pretrain and distill "
+            "are shared by several); start it without torchrun"
         )
     folder = (out or Path("runs") / recipe.stem).resolve()
     return Run(load_recipe(recipe, folder, changes or []), folder, force)
