@@ -109,6 +109,15 @@ def _pretrain(run: Run, what: Recipe | SpecialistSettings, corpus: str, name: st
         run.force,
         world=world,
     )
+    _draw_curves(run, world)
+
+
+def _draw_curves(run: Run, world: World) -> None:
+    """One page for all trainings of a run; runs that share a pool are many, and their results are drawn elsewhere."""
+    from mmkd.report.training_page import refresh_curves
+
+    if world.first and run.pool is None:
+        refresh_curves(run.out)
 
 
 def distill(run: Run) -> None:
@@ -135,6 +144,7 @@ def _distill(run: Run, world: World) -> None:
             return body(settings, inputs, folder, recipe.machine, recipe.seed, home, world)
 
         complete_together(stage, train, run.force, world=world)
+        _draw_curves(run, world)
 
 
 def evaluate(run: Run) -> None:
@@ -220,11 +230,13 @@ STAGES: dict[str, Callable[[Run], None]] = {
 def preflight(run: Run) -> None:
     """Load every teacher that the recipe does not train itself, so that a missing one stops the run before any work.
 
-    Raises ModelError that says of all of them at once what is missing.
+    Raises ModelError that says of all of them at once what is missing, and ConfigError as `check_tracking` does.
     """
     from mmkd.device import prepare
     from mmkd.teachers.load import identity, load_teacher
+    from mmkd.training.metrics_log import check_tracking
 
+    check_tracking(run.recipe.machine.track)
     todo = [
         spec
         for spec in run.recipe.teachers

@@ -1,6 +1,7 @@
 """Every training below a folder is found and drawn; nothing that matters is lost by thinning."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkd.report.training_page import MEASURES as DRAWN
-from mmkd.report.training_page import PAGE, write_curves
+from mmkd.report.training_page import PAGE, refresh_curves, write_curves
 from mmkd.stage import Stage, complete, digest_of
 from mmkd.training.curves import MEASURES, find_metrics, loss_names, points, thinned, validation_names
 from mmkd.training.metrics_log import METRICS
@@ -101,6 +102,17 @@ def test_equal_records_make_equal_pages_and_none_make_none(out: Path, tmp_path: 
     (tmp_path / "empty").mkdir()
     assert write_curves(tmp_path / "empty") is None
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_the_page_is_made_anew_when_a_training_has_written(out: Path) -> None:
+    refresh_curves(out)
+    page = out / PAGE
+    page.write_text("as it was")
+    refresh_curves(out)
+    assert page.read_text() == "as it was"
+    os.utime(out / "pretrain" / METRICS, ns=(0, page.stat().st_mtime_ns + 1))
+    refresh_curves(out)
+    assert page.read_text() != "as it was"
 
 
 def test_curves_change_no_stage(tmp_path: Path) -> None:

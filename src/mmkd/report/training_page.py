@@ -6,7 +6,16 @@ from pathlib import Path
 from mmkd.report import markup
 from mmkd.report.curves import training_figure
 from mmkd.stage import atomic_file
-from mmkd.training.curves import TOTAL, VALIDATION, Points, loss_names, points, read_curves, validation_names
+from mmkd.training.curves import (
+    TOTAL,
+    VALIDATION,
+    Points,
+    find_metrics,
+    loss_names,
+    points,
+    read_curves,
+    validation_names,
+)
 from mmkd.training.metrics_log import Record
 
 PAGE = "curves.html"
@@ -37,6 +46,14 @@ def write_curves(out: Path) -> Path | None:
     with atomic_file(out / PAGE) as stream:
         stream.write(markup.page(f"mmkd training: {out.name}", list(curves_body(out.name, runs))).encode())
     return out / PAGE
+
+
+def refresh_curves(out: Path) -> None:
+    """`write_curves` where some training below the folder has written since."""
+    page = out / PAGE
+    made = page.stat().st_mtime_ns if page.is_file() else 0
+    if any(path.stat().st_mtime_ns > made for path in find_metrics(out).values()):
+        write_curves(out)
 
 
 def curves_body(title: str, runs: Runs) -> Iterator[str]:
