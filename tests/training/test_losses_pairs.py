@@ -101,7 +101,7 @@ def test_chunks_have_the_values_and_gradients_of_the_whole(cells: int) -> None:
         seen.append(len(query))
         return info_nce(query, key, 3.0, positive)
 
-    found = in_chunks(loss, (query, positive), keys=6, cells=cells)
+    found = in_chunks(loss, (query, positive), width=6, cells=cells)
     expected = info_nce(query, key, 3.0, positive)
     torch.testing.assert_close(found, expected)
     assert max(seen) <= max(1, cells // 6)

@@ -102,8 +102,9 @@ def simplex(rows: int) -> Tensor:
 class SeeingHeads(nn.Module):
     """Heads through which the student's own vectors are seen."""
 
-    def forward(self, image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
-        return image_BD, text_BD
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.text = nn.Identity(), nn.Identity()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -1,5 +1,6 @@
 """Every objective in the table, every kind of target and weighting as a stage: it trains, and resumes to the bit."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmkd.training.distill_settings import DistillSettings, MmkdSettings
 from mmkd.training.frozen_targets import TARGETS
 from mmkd.training.objectives.objective import Objective
 from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.train import train as train_stage
 from tiny import MACHINE
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -103,7 +105,11 @@ def test_only_the_reference_as_it_is_reads_the_pairs_in_file_order(
     objective: str, expected: bool, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr("mmkd.training.distill.train", lambda *_, shuffle, **__: asked.append(shuffle))
+
+    def told(*values: Any, **named: Any) -> None:
+        asked.append(inspect.signature(train_stage).bind(*values, **named).arguments["shuffle"])
+
+    monkeypatch.setattr("mmkd.training.distill.train", told)
     settings = DistillSettings.model_validate({"objective": objective, "mmkd": {"projection": "linear"}})
     distill(settings, inputs, tmp_path, MACHINE, seed=0)
     assert asked == [expected]

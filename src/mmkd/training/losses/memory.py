@@ -9,18 +9,23 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-CELLS = 2**22  # of a (rows, K) matrix: 16 MiB in float32, and a loss holds five to ten such at once
+# Cells of a matrix at a time: 32 MiB in float32, and a loss holds five to ten such at once. Blocks of this size
+# go back to the system when they are freed; glibc keeps smaller ones, and half the size cost twice the memory.
+CELLS = 2**23
+KEPT = 2**20  # cells of a whole matrix that is too small to be worth computing twice
 
 
-def in_chunks(loss: Callable[..., Tensor], rows: Sequence[Tensor], keys: int, cells: int | None = None) -> Tensor:
-    """loss(*rows), one value a row (B,), on `cells` / `keys` rows at a time; every tensor of `rows` is (B, ...).
+def in_chunks(loss: Callable[..., Tensor], rows: Sequence[Tensor], width: int, cells: int | None = None) -> Tensor:
+    """loss(*rows), one value a row (B,), on `cells` / `width` rows at a time; every tensor of `rows` is (B, ...).
 
+    width: cells that a row takes, the keys of a contrastive loss.
     `loss` must treat each row by itself. What it computed is dropped after the forward pass and computed again in the
-    backward pass, so the whole (B, K) is never there; what fits in one chunk is kept. Values do not depend on `cells`.
+    backward pass, so the whole (B, K) is never there; only small ones are kept. Values do not depend on `cells`.
     """
-    many = max(1, (CELLS if cells is None else cells) // max(keys, 1))
-    if len(rows[0]) <= many:
+    cells = CELLS if cells is None else cells
+    if len(rows[0]) * width <= min(cells, KEPT):
         return loss(*rows)
+    many = max(1, cells // max(width, 1))
     parts = zip(*(torch.split(tensor, many) for tensor in rows), strict=True)
     if not torch.is_grad_enabled():
         return torch.cat([loss(*part) for part in parts])

@@ -29,7 +29,7 @@ class CaptionTerm(nn.Module):
         """The mean over the pairs, each of which counts as far as its caption is believed."""
         forward_B = self._one_way(view, view.own.image_BD, view.keys.text_BD)
         backward_B = self._one_way(view, view.own.text_BD, view.keys.image_BD)
-        return view.row_mean((forward_B + backward_B) / 2 * view.caption_B)
+        return view.row_mean((forward_B + backward_B) / 2 * view.believed_B)
 
     def _one_way(self, view: View, query_BD: Tensor, key_KD: Tensor) -> Tensor:
         if not self.gather_gradient:

@@ -6,13 +6,13 @@ Letters: D student dimension, E dimension of a teacher's targets.
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 WIDEN = 2  # hidden units of a head, in multiples of the student's dimension
 
 
 class TeacherHeads(nn.Module):
-    """One head a side for one teacher, each a layer norm and two linear layers."""
+    """One head a side for one teacher, (B, D) to (B, E): a layer norm and two linear layers."""
 
     def __init__(self, dim: int, width: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -22,10 +22,6 @@ class TeacherHeads(nn.Module):
             )
             for _ in range(2)
         )
-
-    def forward(self, image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Both sides' predictions of the teacher's targets, (B, E) each."""
-        return self.image(image_BD), self.text(text_BD)
 
 
 def linear(inward: int, outward: int, generator: torch.Generator) -> nn.Linear:

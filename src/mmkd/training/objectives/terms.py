@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkd.calibrate.targets import TargetMap
 from mmkd.training.losses.affinity import affinity
@@ -20,6 +20,14 @@ from mmkd.training.objectives.heads import TeacherHeads
 from mmkd.training.view import View
 
 Fixture = TypeVar("Fixture")
+Side = Callable[[Tensor], Tensor]
+HEAD_CELLS = 8  # numbers that a head holds of a row while it is trained, in multiples of the student's dimension
+
+HEAD_LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "angle": squared_angle,
+    "cosine": lambda predicted_BE, target_BE, _dispersion: cosine_distance(predicted_BE, target_BE),
+    "smooth_l1": lambda predicted_BE, target_BE, _dispersion: smooth_l1(predicted_BE, target_BE),
+}
 
 
 @dataclass(frozen=True)
@@ -57,29 +65,32 @@ def affinity_term(view: View, lesson: Lesson) -> Tensor:
 
 def heads_term(view: View, lesson: Lesson) -> Tensor:
     """How far the heads are from the teacher's targets, mean of both sides (B,)."""
-    image_BE, text_BE = _predicted(view, lesson)
-    image_target_BE, text_target_BE = lesson.target.image(lesson.image_BE), lesson.target.text(lesson.text_BE)
-    if lesson.head_loss == "angle":
-        image_B = squared_angle(image_BE, image_target_BE, lesson.target.image_dispersion)
-        return (image_B + squared_angle(text_BE, text_target_BE, lesson.target.text_dispersion)) / 2
-    loss = {"cosine": cosine_distance, "smooth_l1": smooth_l1}[lesson.head_loss]
-    return (loss(image_BE, image_target_BE) + loss(text_BE, text_target_BE)) / 2
+    distance, head, target = HEAD_LOSSES[lesson.head_loss], _given(lesson.head), lesson.target
+
+    def one_side(side: nn.Module, own_BD: Tensor, target_of: Side, teacher_BE: Tensor, spread: float) -> Tensor:
+        def loss(own_BD: Tensor, teacher_BE: Tensor) -> Tensor:
+            return distance(side(own_BD), target_of(teacher_BE), spread)
+
+        return in_chunks(loss, (own_BD, teacher_BE), HEAD_CELLS * own_BD.shape[1])
+
+    image_B = one_side(head.image, view.own.image_BD, target.image, lesson.image_BE, target.image_dispersion)
+    return (image_B + one_side(head.text, view.own.text_BD, target.text, lesson.text_BE, target.text_dispersion)) / 2
 
 
 def interactive_term(view: View, lesson: Lesson) -> Tensor:
     """The student's images, through the head, find their captions among the teacher's, and the other way round (B,)."""
+    head, scale = _given(lesson.head), _given(lesson.query_scale)
 
-    def one_way(query_BE: Tensor, target_KE: Tensor) -> Tensor:
+    def one_way(side: nn.Module, own_BD: Tensor, target_KE: Tensor) -> Tensor:
         key_KE = F.normalize(target_KE, dim=1)
 
-        def loss(query_BE: Tensor, positive_BK: Tensor) -> Tensor:
-            return info_nce(query_BE, key_KE, _given(lesson.query_scale), positive_BK, lesson.key_K)
+        def loss(own_BD: Tensor, positive_BK: Tensor) -> Tensor:
+            return info_nce(F.normalize(side(own_BD), dim=1), key_KE, scale, positive_BK, lesson.key_K)
 
-        return in_chunks(loss, (F.normalize(query_BE, dim=1), view.positive_BK), len(key_KE))
+        return in_chunks(loss, (own_BD, view.positive_BK), len(key_KE))
 
-    image_BE, text_BE = _predicted(view, lesson)
-    forward_B = one_way(image_BE, lesson.target.text(lesson.key_text_KE))
-    return (forward_B + one_way(text_BE, lesson.target.image(lesson.key_image_KE))) / 2
+    forward_B = one_way(head.image, view.own.image_BD, lesson.target.text(lesson.key_text_KE))
+    return (forward_B + one_way(head.text, view.own.text_BD, lesson.target.image(lesson.key_image_KE))) / 2
 
 
 def relational_term(view: View, lesson: Lesson) -> Tensor:
@@ -108,11 +119,6 @@ TERMS: dict[str, Callable[[View, Lesson], Tensor]] = {
     "relational": relational_term,
 }
 WITH_HEADS = ("heads", "interactive")  # these see the teacher through its heads
-
-
-def _predicted(view: View, lesson: Lesson) -> tuple[Tensor, Tensor]:
-    image_BE, text_BE = _given(lesson.head)(view.own.image_BD, view.own.text_BD)
-    return image_BE, text_BE
 
 
 def _given(found: Fixture | None) -> Fixture:
