@@ -75,7 +75,7 @@ def view_of(of: Batch, rows: slice | None = None, world: World = ALONE, seed: in
         own=Embedded(of.image_KD[rows], of.text_KD[rows], scale),
         keys=Embedded(of.image_KD, of.text_KD, scale),
         positive_BK=of.caption_K[rows, None] == of.caption_K,
-        caption_B=of.believed_K[rows],
+        believed_B=of.believed_K[rows],
         teachers=picked(of.teachers, rows),
         teacher_keys=of.teachers,
         generator=torch.Generator().manual_seed(seed),

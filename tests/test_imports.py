@@ -14,7 +14,7 @@ LAYERS = (
     ("errors", "progress", "__init__"),
     ("settings", "interpolate", "licences", "validation"),
     ("stage",),
-    ("arrow_folder", "device", "distributed", "doctor", "processes"),
+    ("arrow_folder", "device", "distributed", "doctor", "processes", "together"),
     ("corpus",),
     ("image_transform", "open_clip_folder"),
     ("features",),

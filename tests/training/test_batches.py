@@ -95,7 +95,7 @@ def test_captions_are_believed_as_the_targets_say_and_wholly_without(parts: dict
 def test_ids_are_those_of_the_corpus(parts: dict[str, StepBatches]) -> None:
     batch = parts["second"][1]
     names = parts["second"].images.corpus.column("id")
-    assert parts["second"].ids(batch) == [names[row] for row in batch.row_B]
+    assert parts["second"].ids(batch.row_B) == [names[row] for row in batch.row_B]
 
 
 def test_decoding_at_each_step_gives_the_cached_pixels(model: OpenClipModel, tiny_corpus: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_published_student_by_hand() -> None:
     assert found.parameters == pytest.approx(86.2e6 + 109.5e6, rel=0.01)
     assert BERT in found.assumed
     assert "the zoo knows" in found.assumed
-    stage = PretrainSettings()
+    stage = PretrainSettings(text_buckets=1)
     assert 3 * found.forward_gflop(stage) == pytest.approx(243, abs=0.5)  # every caption padded to 256
     assert 3 * found.forward_gflop(BUCKETS) == pytest.approx(138, abs=0.5)  # their own lengths
 
@@ -85,7 +85,7 @@ def real_bytes(network: Any, tokens: int, bf16: bool, count: int) -> int:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_activations_are_those_of_real_tensors(precision: str) -> None:
     config = tiny_config()
-    found = count_student(StudentSettings(config=config), PretrainSettings(precision=precision), 9)
+    found = count_student(StudentSettings(config=config), PretrainSettings(precision=precision, text_buckets=1), 9)
     network = build_network(config).eval()
     small, large = (real_bytes(network, 16, precision == "bf16", count) for count in (2, 4))
     tolerance = 0.01 if precision == "bf16" else 0.0  # real kernels keep means of norms in another precision
@@ -130,7 +130,7 @@ HARDWARE = Hardware(gpus=4, tflops=100.0, mfu=0.5, memory_gb=1.0)
 
 
 def test_steps_and_hours_by_hand() -> None:
-    settings = PretrainSettings(epochs=3, batch_size=64)
+    settings = PretrainSettings(epochs=3, batch_size=64, text_buckets=1)
     found = plan_stage("pretrain", settings, 1000, STUDENT, [], Machine(), HARDWARE)
     assert (found.steps, found.pairs) == (45, 45 * 64)
     loss = 4 * 64 * 3 * 8 / 1e9
@@ -150,15 +150,17 @@ def test_steps_and_hours_by_hand() -> None:
     ],
 )
 def test_what_is_computed_again_counts(machine: Machine, passes: int) -> None:
-    found = plan_stage("a", PretrainSettings(epochs=1, batch_size=64), 640, STUDENT, [], machine, HARDWARE)
+    found = plan_stage(
+        "a", PretrainSettings(epochs=1, batch_size=64, text_buckets=1), 640, STUDENT, [], machine, HARDWARE
+    )
     assert found.gflop - found.loss_gflop == pytest.approx(passes * 5.0)
 
 
 def test_memory_by_hand() -> None:
-    settings = DistillSettings(batch_size=64)
+    settings = DistillSettings(batch_size=64, text_buckets=1)
     assert state_bytes(settings, 1000, Machine(), 4) == 16 * 1000
     assert state_bytes(settings, 1000, Machine(sharding="fsdp"), 4) == 4 * 1000
-    averaged = DistillSettings(precision="bf16", ema=0.99)
+    averaged = DistillSettings(precision="bf16", ema=0.99, text_buckets=1)
     assert state_bytes(averaged, 1000, Machine(), 4) == 22 * 1000
     assert pair_bytes(STUDENT, False) == 5000
     assert pair_bytes(STUDENT, True) == 400 + 1000
@@ -174,7 +176,7 @@ def test_memory_by_hand() -> None:
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("memory_gb", [0.01, 0.0178, 0.018, 0.02])
 def test_the_largest_micro_batch_fits_and_the_next_does_not(memory_gb: float, checkpointing: bool) -> None:
-    settings, hardware = PretrainSettings(batch_size=64), Hardware(4, 100.0, 0.5, memory_gb)
+    settings, hardware = PretrainSettings(batch_size=64, text_buckets=1), Hardware(4, 100.0, 0.5, memory_gb)
     largest = largest_micro_batch(settings, STUDENT, [], Machine(), hardware, checkpointing)
     assert 0 <= largest <= math.ceil(64 / 4)
 

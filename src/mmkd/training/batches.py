@@ -129,9 +129,9 @@ class StepBatches(Dataset[PairBatch]):
             self.teachers.at(position_B, row_B) if self.teachers else None,
         )
 
-    def ids(self, batch: PairBatch) -> list[str]:
-        """The corpus ids of a batch's pairs."""
-        names: list[str] = self.images.corpus.take(batch.row_B).column("id").to_pylist()
+    def ids(self, row_B: np.ndarray) -> list[str]:
+        """The ids of some rows of the corpus."""
+        names: list[str] = self.images.corpus.take(row_B).column("id").to_pylist()
         return names
 
 

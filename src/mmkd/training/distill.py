@@ -45,20 +45,21 @@ def distill(
     corpus = Corpus(inputs.corpus)
     model = open_clip_folder.load(inputs.student)
     place = Place(folder, machine, seed, home, world)
-    teachers, shapes = _teachers(settings, inputs, corpus, model.dim, place)
+    calibration = load_calibration(inputs.calibration)
+    teachers, shapes = _teachers(settings, inputs, corpus, calibration, model.dim, place)
     objective = OBJECTIVES[settings.objective](settings, model.dim, shapes, torch.Generator().manual_seed(seed))
     shuffle = not settings.is_reference or settings.reference.shuffle
-    return train(model, objective, settings, corpus, place, teachers, shuffle=shuffle)
+    groups = calibration.groups(corpus)
+    return train(model, objective, settings, corpus, place, teachers, groups, shuffle)
 
 
 def _teachers(
-    settings: DistillSettings, inputs: Inputs, corpus: Corpus, dim: int, place: Place
+    settings: DistillSettings, inputs: Inputs, corpus: Corpus, calibration: Calibration, dim: int, place: Place
 ) -> tuple[TeacherTargets | None, list[TeacherShape]]:
     """The teachers' side of the training pairs and what the objective knows of each; none for the captions alone."""
     if settings.objective == "contrastive":
         return None, []
     features = open_features(inputs.features, corpus, inputs.teachers)
-    calibration = load_calibration(inputs.calibration)
     _check_teachers(inputs, calibration)
     rows = corpus.rows("train")
     teachers = teacher_targets(settings, corpus, rows, features, calibration, place.seed)

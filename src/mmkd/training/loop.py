@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.stage import atomic_file
 from mmkd.training.average import MovingAverage, mix
-from mmkd.training.batches import PairBatch, StepBatches, loader
+from mmkd.training.batches import StepBatches, loader
 from mmkd.training.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
 from mmkd.training.engine import make_engine
 from mmkd.training.interrupt import Interrupt, listen
@@ -48,7 +49,7 @@ class Fit:
     validation: Validation | None = None
     world: World = ALONE
     name: str = "train"
-    _unseen: list[tuple[int, PairBatch, Outcome]] = field(default_factory=list)
+    _unseen: list[tuple[int, np.ndarray, Outcome]] = field(default_factory=list)
 
     @property
     def total_steps(self) -> int:
@@ -103,7 +104,7 @@ def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None
             if stepper.trained.average is not None:
                 stepper.trained.average.update(run.model.network, step)
             meter.add(batch, batches.waited)
-            run._unseen.append((step, batch, outcome))
+            run._unseen.append((step, batch.row_B, outcome))
             _after(run, stepper, step + 1, interrupt, log, meter)
     finally:
         if log is not None:
@@ -157,10 +158,10 @@ def _numbers(run: Fit, stepper: Stepper, outcome: Outcome) -> dict[str, float]:
 
 def _look(run: Fit, trained: Trained) -> None:
     """Read whether the steps since the last look were finite. Raises TrainingError where that is not allowed."""
-    for step, batch, outcome in run._unseen:
+    for step, row_B, outcome in run._unseen:
         if not outcome.bad.item():
             continue
-        ids = run.batches.ids(batch)
+        ids = run.batches.ids(row_B)
         named = ", ".join(f"{name} {loss.item():g}" for name, loss in outcome.losses.items())
         trained.skipped.append({"step": step + 1, "ids": ids})
         count, allowed = len(trained.skipped), run.settings.max_skipped

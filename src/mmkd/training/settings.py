@@ -50,7 +50,7 @@ class TrainSettings(Settings):
     joint_positives: bool = True
     pairwise: Literal["softmax", "sigmoid"] = "softmax"
     balance: float = Field(0.0, ge=0.0, le=1.0)
-    text_buckets: PositiveInt = 1
+    text_buckets: PositiveInt = 4
     augment: AugmentSettings = AugmentSettings()
     checkpoint_every: PositiveInt = 500
     keep_last: PositiveInt = 2

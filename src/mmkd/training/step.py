@@ -47,6 +47,11 @@ class Stepper:
     settings: TrainSettings
     seed: int
 
+    def __post_init__(self) -> None:
+        self._mean, self._std = (
+            torch.tensor(self.model.preprocess[name], device=self.engine.device) for name in ("mean", "std")
+        )
+
     def __call__(self, batch: PairBatch, step: int) -> Outcome:
         """One update by a batch on the device; all stays as it was where the loss or the gradient is not finite."""
         world = self.engine.world
@@ -106,7 +111,7 @@ class Stepper:
         return losses
 
     def _image(self, batch: PairBatch, step: int) -> Tensor:
-        device, world = self.engine.device, self.engine.world
+        world = self.engine.world
         count = len(batch.image_BCHW)
         image = augment(
             batch.image_BCHW,
@@ -115,8 +120,7 @@ class Stepper:
             total=count * world.size,
             first=count * world.rank,
         )
-        mean, std = (torch.tensor(self.model.preprocess[name], device=device) for name in ("mean", "std"))
-        return normalise(image, mean, std)
+        return normalise(image, self._mean, self._std)
 
     def _embed(self, image: Tensor, batch: PairBatch, step: int, part: slice) -> Embedded:
         """The towers on some of the pairs; dropout draws from a state of the step's and the part's own."""
@@ -133,7 +137,7 @@ class Stepper:
             own=own,
             keys=gather_embedded(own, world),
             positive_BK=self._positives(batch.caption_B, batch.image_code_B, offset),
-            caption_B=batch.believed_B,
+            believed_B=batch.believed_B,
             teachers=batch.teachers,
             teacher_keys=gather_teachers(batch.teachers, world),
             generator=step_generator(self.seed, step, OBJECTIVE),

@@ -39,14 +39,14 @@ class View:
     """A step's batch. `own` and `teachers` are this process's pairs, `keys` and `teacher_keys` those of all processes.
 
     keys carries gradients back to the process that embedded each row. Own pair b is key offset + b.
-    positive_BK: which keys are positives of an own pair (at least its own). caption_B: how far each own pair's caption
+    positive_BK: which keys are positives of an own pair (at least its own). believed_B: how far each own pair's caption
     is believed, 0..1; it scales the pair's contrastive term. generator: the same on every process.
     """
 
     own: Embedded
     keys: Embedded
     positive_BK: Tensor
-    caption_B: Tensor
+    believed_B: Tensor
     teachers: TeacherBatch | None
     teacher_keys: TeacherBatch | None
     generator: torch.Generator
