@@ -78,7 +78,7 @@ def test_a_plan_says_what_it_assumes_and_how_to_run(
         "40 % of 10 TFLOP/s",
         "64 tokens on average",
         "no multiple of 3 GPUs",
-        "text_buckets = 1",
+        "one group of captions",
         "50 KB a pair",
     ):
         assert line in said

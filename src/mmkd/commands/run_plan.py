@@ -91,10 +91,10 @@ def plan_run(
 
 def _count_once(recipe: Recipe, tokens: int) -> Callable[["TrainSettings"], training.StudentCount]:
     """Stages that treat the student alike share its count."""
-    known: dict[tuple[bool, str], training.StudentCount] = {}
+    known: dict[tuple[int, str], training.StudentCount] = {}
 
     def count(settings: "TrainSettings") -> training.StudentCount:
-        key = (training.pads_fully(settings), settings.precision)
+        key = (settings.text_buckets, settings.precision)
         if key not in known:
             known[key] = training.count_student(recipe.student, settings, tokens)
         return known[key]
@@ -179,10 +179,10 @@ def _of_stages(
 ) -> Iterator[str]:
     if student.assumed:
         yield student.assumed
-    if padded := [name for name, settings in trained.items() if training.pads_fully(settings)]:
+    if padded := [name for name, settings in trained.items() if training.pads_fully(settings, student.context)]:
         yield (
-            f"text_buckets = 1 ({', '.join(padded)}): every caption is as wide as the longest of its batch, taken as "
-            f"the context of {student.context} tokens; with more buckets, {student.tokens} tokens"
+            f"one group of captions ({', '.join(padded)}): every caption is as wide as the longest of its batch, taken "
+            f"as the context of {student.context} tokens; with more text_buckets, {student.tokens} tokens"
         )
     for name, settings in trained.items():
         if settings.batch_size % hardware.gpus:

@@ -82,9 +82,8 @@ def fit(run: Fit) -> tuple[dict[str, Tensor], int]:
 
 def _stepper(run: Fit) -> Stepper:
     settings, network = run.settings, run.model.network
-    engine = make_engine(
-        network, settings.text_buckets, settings.precision == "bf16", run.machine, run.device, run.world
-    )
+    groups, bf16 = settings.groups(run.batches.captions.context), settings.precision == "bf16"
+    engine = make_engine(network, groups, bf16, run.machine, run.device, run.world)
     run.objective.to(run.device).train()
     modules = torch.nn.ModuleDict({"student": network, "objective": run.objective})
     average = MovingAverage(network, settings.ema) if settings.ema else None

@@ -65,12 +65,12 @@ class StudentCount:
 
     def forward_gflop(self, settings: TrainSettings) -> float:
         """As the stage pads its captions."""
-        return self.image_gflop + (self.context_gflop if pads_fully(settings) else self.text_gflop)
+        return self.image_gflop + (self.context_gflop if pads_fully(settings, self.context) else self.text_gflop)
 
 
-def pads_fully(settings: TrainSettings) -> bool:
+def pads_fully(settings: TrainSettings, context: int) -> bool:
     """With one group of captions a batch is as wide as its longest one, which among hundreds fills the context."""
-    return settings.text_buckets == 1
+    return settings.groups(context) == 1
 
 
 def count_student(student: StudentSettings, train: TrainSettings, caption_tokens: int) -> StudentCount:
@@ -91,7 +91,7 @@ def count_student(student: StudentSettings, train: TrainSettings, caption_tokens
             return encode_text(network, torch.zeros(count, length, dtype=torch.long), torch.full((count,), length))
 
         def both(count: int) -> object:
-            return image(count), text(count, context if pads_fully(train) else tokens)
+            return image(count), text(count, context if pads_fully(train, context) else tokens)
 
         kept, inputs = _activations(network, both, train.precision == "bf16")
         with torch.no_grad():

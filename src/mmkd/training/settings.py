@@ -28,7 +28,8 @@ class TrainSettings(Settings):
     negatives. pairwise: `softmax` is InfoNCE, `sigmoid` SigLIP's loss. balance: 0 draws every pair once an epoch, 1
     makes every cluster (or modality) equally frequent, between them the frequency is its size to the power 1 - balance.
     text_buckets: captions of a batch go through the text tower in so many groups of similar length, each padded to its
-    own longest; it changes no batch.
+    own longest; it changes no batch (0: four where the context has more than 64 tokens, else one, since small towers
+    lose more by another group than by padding).
 
     checkpoint_every, log_every: steps. keep_last: checkpoints kept beside the best one. validate_every: steps between
     validations (0: none), on the split `val`: how high the student ranks a pair's own caption among captions of the
@@ -50,7 +51,7 @@ class TrainSettings(Settings):
     joint_positives: bool = True
     pairwise: Literal["softmax", "sigmoid"] = "softmax"
     balance: float = Field(0.0, ge=0.0, le=1.0)
-    text_buckets: PositiveInt = 4
+    text_buckets: NonNegativeInt = 0
     augment: AugmentSettings = AugmentSettings()
     checkpoint_every: PositiveInt = 500
     keep_last: PositiveInt = 2
@@ -61,6 +62,10 @@ class TrainSettings(Settings):
     wise_ft: float = Field(1.0, gt=0.0, le=1.0)
     on_nonfinite: Literal["stop", "skip"] = "stop"
     max_skipped: NonNegativeInt = 10
+
+    def groups(self, context: int) -> int:
+        """How many groups of captions go through a text tower of a context of so many tokens."""
+        return self.text_buckets or (4 if context > 64 else 1)
 
     @model_validator(mode="after")
     def _best_of_something(self) -> "TrainSettings":
