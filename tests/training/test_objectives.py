@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmkd.errors import ConfigError
 from mmkd.training.distill_settings import DistillSettings, MmkdSettings
 from mmkd.training.losses import memory
+from mmkd.training.objectives import terms
 from mmkd.training.objectives.contrastive import Contrastive
 from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.objective import Objective
@@ -88,6 +89,7 @@ def test_the_size_of_chunks_changes_nothing(name: str, monkeypatch: pytest.Monke
     whole = total(objective, view_of(of))
     expected = gradients(whole, of, objective)
     monkeypatch.setattr(memory, "CELLS", 5 * PAIRS)  # 12 rows as 5 + 5 + 2
+    monkeypatch.setattr(terms, "HEAD_CELLS", 1)  # and of heads as 7 + 5
     parts = total(objective, view_of(of))
     torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
     for found, wanted in zip(gradients(parts, of, objective), expected, strict=True):
