@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "mmkd"
 # a module may import from its own line and from the lines above
 LAYERS = (
     ("errors", "progress", "__init__"),
-    ("settings", "interpolate", "licences", "validation"),
+    ("settings", "interpolate", "licences", "locks", "validation"),
     ("stage",),
     ("arrow_folder", "device", "distributed", "doctor", "processes", "together"),
     ("corpus",),

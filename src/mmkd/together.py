@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mmkd.distributed import World
+from mmkd.locks import sole_owner
 from mmkd.progress import say
-from mmkd.stage import Stage, begin, complete, publish, sole_owner
+from mmkd.stage import Stage, begin, complete, publish
 
 
 def complete_together(

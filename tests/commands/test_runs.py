@@ -12,10 +12,11 @@ import pytest
 from mmkd.cli import main
 from mmkd.commands.run_states import OPTIONAL, RESULTS, STAGES, ZERO_SHOT, RunState, find_runs, is_run, read_run
 from mmkd.commands.runs import age, state
+from mmkd.locks import sole_owner
 from mmkd.recipe import load_recipe
 from mmkd.run import Run
 from mmkd.run import folders as published_by
-from mmkd.stage import Stage, complete, sole_owner
+from mmkd.stage import Stage, complete
 from mmkd.training.metrics_log import METRICS
 from mmkd.training.order import steps_per_epoch
 

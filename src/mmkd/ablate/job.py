@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row, write_rows
 from mmkd.errors import MmkdError
+from mmkd.locks import sole_owner
 from mmkd.recipe import Recipe
 from mmkd.run import Run
-from mmkd.stage import check_link, digest_of, read_manifest, sole_owner, write_link
+from mmkd.stage import check_link, digest_of, read_manifest, write_link
 from mmkd.teachers.settings import LOCAL, TeacherSpec
 
 LOG = "log.txt"

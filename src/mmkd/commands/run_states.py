@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
-from mmkd.stage import BEGUN, MANIFEST, is_owned, read_manifest, status
+from mmkd.locks import is_owned
+from mmkd.stage import BEGUN, MANIFEST, read_manifest, status
 from mmkd.training.curves import PARTIAL, TOTAL, VALIDATION
 from mmkd.training.metrics_log import METRICS, last_record
 

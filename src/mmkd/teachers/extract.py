@@ -20,6 +20,7 @@ from mmkd.device import prepare
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ModelError
 from mmkd.features.store import SIDES, TeacherFacts, feature_columns, write_facts
+from mmkd.locks import sole_owner
 from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.stage import Stage
@@ -119,7 +120,7 @@ def _stages(specs: Sequence[TeacherSpec], settings: ExtractSettings, corpus: str
 
 def _begin(stage: Stage, force: bool, owned: contextlib.ExitStack) -> bool:
     """Whether the stage is to be worked on; then its folder is ours until `owned` closes."""
-    owned.enter_context(stages.sole_owner(stage.folder))
+    owned.enter_context(sole_owner(stage.folder))
     if stages.begin(stage, force) is None:
         return True
     say(f"features: {stage.folder} is complete, skipped")
