@@ -52,10 +52,12 @@ def apply(vector_ND: Tensor, mean_D: Tensor, map_DE: Tensor | None, offset_E: Te
 def fit_target(kind: str, image_ND: np.ndarray, text_ND: np.ndarray, generator: np.random.Generator) -> Target:
     """The target of one of the kinds `none`, `centre`, `standardise`, `phi-s`, from a sample of rows that have both.
 
-    Raises DataError on fewer than two rows, where there is no variance, ConfigError on another kind.
+    Fewer than two rows, of a teacher that knows next to nothing of the corpus, leave vectors as they are: there is no
+    variance to measure. Raises ConfigError on another kind.
     """
     if len(image_ND) < 2:
-        raise DataError(f"targets need two pairs with features of the teacher at least, found {len(image_ND)}")
+        width = image_ND.shape[1]
+        return Target(torch.zeros(width), torch.zeros(width), None, None, 1.0, 1.0)
     if kind == "none":
         return frozen(np.zeros(image_ND.shape[1]), np.zeros(image_ND.shape[1]), None, None, image_ND, text_ND)
     means = [side_ND.mean(axis=0, dtype=np.float64) for side_ND in (image_ND, text_ND)]
