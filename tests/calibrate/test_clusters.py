@@ -8,7 +8,7 @@ import pytest
 from feature_world import FeatureWorld, make_feature_world
 from mmkd.calibrate.calibrate import calibrate
 from mmkd.calibrate.calibration import Calibration, load_calibration
-from mmkd.calibrate.clusters import SMALLEST, expertise, find_clusters, join_small, nearest, tried_centres
+from mmkd.calibrate.clusters import FEW, SMALLEST, find_clusters, join_small, mastery, nearest, tried_centres
 from mmkd.calibrate.settings import CalibrateSettings
 from mmkd.errors import DataError
 from mmkd.stage import Stage, complete
@@ -52,22 +52,22 @@ def test_numbers_of_clusters_are_tried_up_to_the_root_of_half_the_rows() -> None
     assert [len(one) for one in tried_centres(value, 4, 90, np.random.default_rng(0))] == [3]
 
 
-def test_true_groups_set_the_teachers_apart_more_than_coarser_finer_or_other_ones(world: FeatureWorld) -> None:
+def test_mastery_is_that_of_each_groups_best_teacher(world: FeatureWorld) -> None:
     rows = np.arange(len(world.modality_N))
     sides = [teacher.take(rows) for teacher in world.features]
     generator = np.random.default_rng(0)
-    true = expertise(sides, world.modality_N, generator)
-    joined = np.where(world.modality_N == "bone", "bone", "soft")
-    other = generator.permutation(world.modality_N)
-    assert true > 0.02
-    for groups in (joined, other, np.zeros(len(rows))):
-        assert expertise(sides, groups, generator) < 0.8 * true
+    known = world.modality_N != "skin"  # nobody knows anything of skin
+    inside = [(image[known], text[known], valid[known]) for image, text, valid in sides]
+    assert mastery(inside, world.modality_N[known], generator) > 0.25
+    assert mastery(sides, world.modality_N, generator) < mastery(inside, world.modality_N[known], generator)
+    alone = [(image[~known], text[~known], valid[~known]) for image, text, valid in sides]
+    assert mastery(alone, world.modality_N[~known], generator) < FEW
 
 
-def test_teachers_that_do_not_differ_are_not_set_apart(tmp_path: Path) -> None:
+def test_where_nobody_knows_anything_clusters_are_few(tmp_path: Path) -> None:
     world = make_feature_world(tmp_path, {"idle": {}, "useless": {}}, {"bone": 400})
     sides = [teacher.take(np.arange(400)) for teacher in world.features]
-    assert abs(expertise(sides, world.modality_N, np.random.default_rng(0))) < 0.005
+    assert mastery(sides, world.modality_N, np.random.default_rng(0)) < FEW
     found_N = find_clusters(world.features, np.arange(400), 400, 0, seed=0)
     assert np.bincount(found_N).min() >= SMALLEST
 
@@ -103,8 +103,8 @@ def test_each_pair_gets_its_expert_and_neither_the_useless_nor_the_contrary(
 ) -> None:
     weight = dict(zip(SKILLS, by_cluster.weights(by_cluster.groups(world.corpus)).T, strict=True))
     bone, retina, skin = (world.modality_N == name for name in SIZES)
-    assert weight["osteology"][bone].mean() > 0.6
-    assert weight["contrary"][bone].mean() > 0.6  # as good as the other there
+    assert weight["osteology"][bone].mean() > 0.5
+    assert weight["contrary"][bone].mean() > 0.5  # as good as the other there
     assert weight["retinology"][retina].mean() > 0.99
     for name in ("osteology", "contrary", "useless"):
         assert weight[name][retina].max() < 0.01
@@ -120,7 +120,7 @@ def test_a_number_of_clusters_that_is_asked_for_excludes_the_contrary_as_well(
     found = calibrated(world, CalibrateSettings(by="cluster", clusters=clusters), tmp_path / "calibration")
     weight = dict(zip(SKILLS, found.weights(found.groups(world.corpus)).T, strict=True))
     assert weight["contrary"][world.modality_N == "retina"].mean() < 0.01
-    assert weight["retinology"][world.modality_N == "retina"].mean() > 0.75  # of 5, one may hold a single finding
+    assert weight["retinology"][world.modality_N == "retina"].mean() > 0.7  # of 5, one may hold a single finding
     assert weight["useless"].mean() < 0.01
 
 

@@ -2,8 +2,8 @@
 
 Every teacher's vectors are centred and divided by the root of their dispersion, so that a wide cone does not drown a
 narrow one; put side by side and reduced to their principal axes they show what most teachers tell apart most clearly,
-which in a corpus of many modalities is the modality. Captions count less than images: they name the modality, but may
-be wrong. Letters: N rows, D dimension, K clusters.
+which in a corpus of many modalities is the modality. Captions count as much as images: one that is wrong about the
+finding names the modality all the same. Letters: N rows, D dimension, K clusters.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from mmkd.features.store import TeacherFeatures
 FIT_ROWS = 10_000  # rows from which axes and centres are found
 TEST_ROWS, TEST_RIVALS = 4_000, 32  # of the rank tests that find how many clusters there should be
 AXES = 64
-SIDES = (1.0, 0.5)  # how much image and caption count
-NEAR_BEST = 0.9  # of the best clustering's expertise
+KEPT = 0.4  # of what the best teachers know of the coarsest clusters, see `_telling`
 BLOCK = 8_192
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+FEW = 0.05  # an advantage that is none
 COMMON = 16  # clusters where the teachers do not differ
 SMALLEST = 50  # pairs; the rank test on fewer cannot tell an advantage of .16 from none
 PURPOSE = 6  # of the random numbers
@@ -54,7 +54,8 @@ def find_clusters(
 ) -> np.ndarray:
     """The cluster of each of the corpus's `total` rows, int32; found on `rows`, number 0 is the largest there.
 
-    clusters: how many, 0: as many as still set the teachers apart. There may be fewer, as small ones are joined.
+    clusters: how many, 0: as many as leave the best teachers something to know, see `_telling`. There may be fewer, as
+    small ones are joined.
     """
     generator = np.random.default_rng([seed, PURPOSE])
     fitted = np.sort(generator.choice(rows, min(FIT_ROWS, len(rows)), replace=False))
@@ -74,16 +75,16 @@ def pair_space(features: Sequence[TeacherFeatures], rows: np.ndarray, generator:
     cones = []
     for teacher in features:
         image_ND, text_ND, valid_N = teacher.take(rows)
-        cones.append((_cone(image_ND[valid_N], SIDES[0]), _cone(text_ND[valid_N], SIDES[1])))
+        cones.append((_cone(image_ND[valid_N]), _cone(text_ND[valid_N])))
     side_ND = _side_by_side(features, cones, rows)
     axes = PCA(min(AXES, *side_ND.shape), svd_solver="randomized", random_state=_state(generator))
     return PairSpace(features, cones, axes.fit(side_ND))
 
 
-def _cone(unit_ND: np.ndarray, weight: float) -> Cone:
+def _cone(unit_ND: np.ndarray) -> Cone:
     if not len(unit_ND):  # a teacher that failed on all of the rows says nothing
         return Cone(np.zeros(unit_ND.shape[1]), 0.0)
-    return Cone(mean_direction(unit_ND), weight * dispersion(unit_ND) ** -0.5)
+    return Cone(mean_direction(unit_ND), dispersion(unit_ND) ** -0.5)
 
 
 def _side_by_side(
@@ -115,26 +116,25 @@ def _telling(
     tried: Sequence[np.ndarray],
     generator: np.random.Generator,
 ) -> int:
-    """The finest of the tried clusterings that sets the teachers apart nearly as well as the best one.
+    """The finest of the tried clusterings in which the best teachers still know KEPT of what they know in the coarsest.
 
-    Where none sets them apart, the finest of at most COMMON clusters. The finest, since a cluster that joins two
-    modalities gives one of them the other's teacher, and costs more than a test on fewer rows.
+    A cluster that joins modalities flatters whoever knows the modality, and in one of a single finding nobody can rank
+    captions, so what the best teacher knows falls from cluster to finer cluster. Where nobody knows anything, the
+    finest of at most COMMON clusters.
     """
     place = np.sort(generator.choice(len(rows), min(TEST_ROWS, len(rows)), replace=False))
     sides = [teacher.take(rows[place]) for teacher in features]
-    score = [expertise(sides, nearest(value_ND[place], centre_KD), generator) for centre_KD in tried]
-    if max(score) <= 0:
+    score = [mastery(sides, nearest(value_ND[place], centre_KD), generator) for centre_KD in tried]
+    if max(score) <= FEW:
         return max(i for i, centre_KD in enumerate(tried) if i == 0 or len(centre_KD) <= COMMON)
-    return max(i for i, value in enumerate(score) if value >= NEAR_BEST * max(score))
+    return max(i for i, value in enumerate(score) if value >= KEPT * max(score))
 
 
-def expertise(
+def mastery(
     sides: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], group_N: np.ndarray, generator: np.random.Generator
 ) -> float:
-    """How far the teachers' advantages differ within groups: their variance, less what chance adds, mean over rows.
+    """The advantage over chance of each group's best teacher, mean over rows; 0 where it is within chance.
 
-    It is what groups are for, and has its peak where they are right. In one that joins two modalities, knowing the
-    modality is enough to rank captions, and teachers look alike; in one of a single finding nobody can rank them.
     sides: image (N, D), text (N, D) and valid (N,) of each teacher.
     """
     total = 0.0
@@ -144,10 +144,9 @@ def expertise(
             reliability(image[mine_N & valid], text[mine_N & valid], TEST_RIVALS, generator)
             for image, text, valid in sides
         ]
-        known = [one for one in found if one.n > 1]
-        if len(known) > 1:
-            chance = float(np.mean([one.variance for one in known]))
-            total += mine_N.sum() * (float(np.var([one.advantage for one in known], ddof=1)) - chance)
+        total += mine_N.sum() * max(
+            (one.advantage for one in found if one.n > 1 and one.advantage > 2 * one.variance**0.5), default=0.0
+        )
     return total / len(group_N)
 
 
