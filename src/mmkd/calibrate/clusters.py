@@ -19,7 +19,7 @@ from mmkd.features.store import TeacherFeatures
 FIT_ROWS = 10_000  # rows from which axes and centres are found
 TEST_ROWS, TEST_RIVALS = 4_000, 32  # of the rank tests that find how many clusters there should be
 AXES = 64
-KEPT = 0.4  # of what the best teachers know of the coarsest clusters, see `_telling`
+KEPT = 0.5  # of what the best teachers know of the coarsest clusters, see `_telling`
 BLOCK = 8_192
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 FEW = 0.05  # an advantage that is none
