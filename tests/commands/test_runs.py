@@ -18,7 +18,7 @@ from mmkd.run import Run
 from mmkd.run import folders as published_by
 from mmkd.stage import Stage, complete
 from mmkd.training.metrics_log import METRICS
-from mmkd.training.order import steps_per_epoch
+from mmkd.training.order import Order
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo.toml"
 
@@ -64,7 +64,7 @@ def test_a_training_that_was_cut_off(cut_off: Path) -> None:
     assert vars(found.training) == {
         "name": "distill",
         "step": 30,
-        "total": 3 * steps_per_epoch(100, 8),
+        "total": 3 * Order(100, 8, 0).steps_per_epoch,
         "loss": pytest.approx(4 / 3),
         "pairs_per_s": 70.0,
         "best": 0.9,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkd.errors import ConfigError
-from mmkd.training.order import Order, batch_at, epoch_order, quotas, step_generator, steps_per_epoch
+from mmkd.training.order import Order, epoch_order, quotas, step_generator
 
 GROUPS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
@@ -29,7 +29,8 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 def test_the_batches_of_an_epoch_are_disjoint_and_in_its_order() -> None:
-    batches = [batch_at(step, pairs=23, batch_size=5, seed=7) for step in range(2 * steps_per_epoch(23, 5))]
+    order = Order(23, 5, seed=7)
+    batches = [order.at(step) for step in range(2 * order.steps_per_epoch)]
     assert np.array_equal(np.concatenate(batches[:4]), epoch_order(23, 7, 0)[:20])
     assert np.array_equal(np.concatenate(batches[4:]), epoch_order(23, 7, 1)[:20])
 
@@ -52,7 +53,9 @@ def groups_of(sizes: list[int]) -> np.ndarray:
 def test_the_plain_order_is_the_permutation_of_the_epoch(pairs: int, batch_size: int, seed: int, step: int) -> None:
     order = Order(pairs, batch_size, seed, group_N=np.zeros(pairs))
     if order.steps_per_epoch:
-        assert np.array_equal(order.at(step), batch_at(step, pairs, batch_size, seed))
+        epoch, place = divmod(step, order.steps_per_epoch)
+        first = place * batch_size
+        assert np.array_equal(order.at(step), epoch_order(pairs, seed, epoch)[first : first + batch_size])
 
 
 def test_the_bits_of_earlier_runs_stay() -> None:

@@ -99,20 +99,10 @@ def quotas(size_G: np.ndarray, balance: float) -> np.ndarray:
     return np.asarray(quota_G)
 
 
-def steps_per_epoch(pairs: int, batch_size: int) -> int:
-    """Of the plain order."""
-    return Order(pairs, batch_size, 0).steps_per_epoch
-
-
 @lru_cache(maxsize=2)  # every step of an epoch asks for the same one
 def epoch_order(pairs: int, seed: int, epoch: int) -> np.ndarray:
     """A permutation of 0..pairs-1, int64; a new one each epoch."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))).permutation(pairs)
-
-
-def batch_at(step: int, pairs: int, batch_size: int, seed: int) -> np.ndarray:
-    """Positions of the pairs of a global step (0-based) of the plain order, (batch_size,)."""
-    return Order(pairs, batch_size, seed).at(step)
 
 
 def step_generator(seed: int, step: int, purpose: int) -> torch.Generator:

@@ -19,7 +19,7 @@ from mmkd.teachers.adapters.open_clip import encode_text
 from mmkd.teachers.weightless import CHANNELS, bert_at_hand, gflop_of, weightless
 from mmkd.training.engine import transformer_blocks
 from mmkd.training.losses.memory import CELLS
-from mmkd.training.order import steps_per_epoch
+from mmkd.training.order import Order
 from mmkd.training.settings import TrainSettings
 
 TRAINING = 3  # times the forward pass: the gradients of inputs and of weights cost as much each
@@ -161,7 +161,7 @@ def plan_stage(
     hardware: Hardware,
 ) -> StagePlan:
     """Steps and hours. teacher_dims: of those whose image-text logits the loss computes, none for stage 1."""
-    steps = settings.epochs * steps_per_epoch(train_pairs, settings.batch_size)
+    steps = settings.epochs * Order(train_pairs, settings.batch_size, 0).steps_per_epoch
     loss = loss_gflop(settings.batch_size, student.dim, teacher_dims)
     again = machine.grad_checkpointing + (0 < machine.micro_batch < settings.batch_size / hardware.gpus)
     gflop = (TRAINING + again) * student.forward_gflop(settings) + loss

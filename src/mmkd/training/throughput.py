@@ -1,7 +1,7 @@
 """How fast training goes: pairs a second, waiting for data, model FLOPs, memory.
 
-FLOPs are counted, not estimated: one image and one caption of each width go through the same network on torch's `meta`
-device, which computes shapes only. A multiplication and an addition are two. Training is three times the forward pass;
+FLOPs are counted, not estimated: one image and one caption of each width go through the same network without weights,
+where shapes only are computed. A multiplication and an addition are two. Training is three times the forward pass;
 computing activations again for `grad_checkpointing` or `micro_batch` is no useful work and does not count.
 """
 
@@ -9,21 +9,23 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
-from mmkd.errors import ConfigError
 from mmkd.open_clip_folder import OpenClipModel, build_network
 from mmkd.progress import say
+from mmkd.teachers.weightless import CHANNELS, gflop_of, weightless
 from mmkd.training.batches import PairBatch
 from mmkd.training.engine import Engine
 from mmkd.training.towers import StudentTowers, embed
 
 TRAINING = 3  # times the forward pass: the gradients of inputs and of weights cost as much each
-TERA = 1e12
+GIGA_IN_TERA = 1e3
+UNCOUNTABLE = (DataDependentOutputException, DynamicOutputShapeException)
 
 # dense bf16 TFLOP/s by the vendors' data sheets; all words of a name must stand in the device's, most words win
 PEAK_TFLOPS: Mapping[str, float] = {
@@ -56,24 +58,24 @@ def forward_tflop(model: OpenClipModel, widths: list[int]) -> tuple[float, dict[
     Towers whose shapes depend on values cannot be counted.
     """
     try:
-        with torch.device("meta"), torch.no_grad():
-            network = build_network(model.config, model.preprocess).eval().requires_grad_(False)
-            pixels = torch.zeros(1, 3, *_sides(model.preprocess["size"]))
-            both = {width: _count(network, pixels, width) for width in widths}
-            with FlopCounterMode(display=False) as counter:
-                network.encode_image(pixels)
-    except (RuntimeError, NotImplementedError, ConfigError) as error:
+        with weightless(lambda: _frozen(model)) as network, torch.no_grad():
+            pixels = torch.empty(1, CHANNELS, *_sides(model.preprocess["size"]))
+            image = gflop_of(lambda: network.encode_image(pixels)) / GIGA_IN_TERA
+            both = {width: gflop_of(partial(_pair, network, pixels, width)) for width in widths}
+    except UNCOUNTABLE as error:
         say(f"  the student's operations cannot be counted ({error}); the records go without them")
         return None
-    image = counter.get_total_flops() / TERA
-    return image, {width: total - image for width, total in both.items()}
+    return image, {width: found / GIGA_IN_TERA - image for width, found in both.items()}
 
 
-def _count(network: Any, pixels: torch.Tensor, width: int) -> float:
-    """Of one image and one caption that is as wide as its batch."""
-    with FlopCounterMode(display=False) as counter:
-        embed(network, pixels, torch.ones(1, width, dtype=torch.long), np.array([width]))
-    return float(counter.get_total_flops()) / TERA
+def _frozen(model: OpenClipModel) -> nn.Module:
+    network: nn.Module = build_network(model.config, model.preprocess)
+    return network.requires_grad_(False)  # what wants gradients trips torch's counter
+
+
+def _pair(network: nn.Module, pixels: torch.Tensor, width: int) -> object:
+    """One image and one caption that is as wide as its batch."""
+    return embed(network, pixels, torch.ones(1, width, dtype=torch.long), np.array([width]))
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
