@@ -1,4 +1,4 @@
-"""`mmkd corpus show | sample | stats | ledger | export`."""
+"""`mmkd corpus show | sample | stats | alike | ledger | export`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -75,6 +75,36 @@ def stats(folder: Folder, as_json: Json = False) -> None:
 
     found = corpus_facts(folder).to_json()
     print(json.dumps(found, indent=1)) if as_json else _print_stats(found)
+
+
+@app.command("alike")
+def alike(
+    folder: Folder,
+    features: Annotated[Path, typer.Option("--features", metavar="DIR", help="A teacher's (runs/demo/features/eye).")],
+    cosine: Annotated[float, typer.Option("--cosine", min=-1, max=1, help="Of two pictures, at least.")] = 0.98,
+    seed: Annotated[int, typer.Option("--seed", help="Of the projections.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """List pairs of pictures that a teacher finds nearly equal, which hashes of pixels may have missed."""
+    import numpy as np
+
+    from mmkd.corpus.near_duplicates import alike as find
+    from mmkd.corpus.schema import Corpus
+    from mmkd.features.store import TeacherFeatures
+
+    corpus = Corpus(folder)
+    teacher = TeacherFeatures(features, corpus)
+    rows = np.flatnonzero(teacher.valid())
+    image_ND, _, _ = teacher.take(rows)
+    pair_P2, cosine_P = find(image_ND.astype(np.float32), cosine, np.random.default_rng(seed))
+    ids = corpus.column("id")
+    lines = [
+        (ids[rows[one]], ids[rows[other]], float(near)) for (one, other), near in zip(pair_P2, cosine_P, strict=True)
+    ]
+    if as_json:
+        print(json.dumps([dict(zip(("first", "second", "cosine"), line, strict=True)) for line in lines], indent=1))
+        return
+    _print_table(("first", "second", "cosine"), [(one, other, f"{near:.4f}") for one, other, near in lines])
 
 
 @app.command("ledger")
