@@ -92,10 +92,10 @@ def test_captions_are_believed_as_the_targets_say_and_wholly_without(parts: dict
     assert parts["captions only"][2].teachers is None
 
 
-def test_ids_are_those_of_the_corpus(parts: dict[str, StepBatches]) -> None:
-    batch = parts["second"][1]
-    names = parts["second"].images.corpus.column("id")
-    assert parts["second"].ids(batch.row_B) == [names[row] for row in batch.row_B]
+def test_every_process_names_the_pairs_of_all(parts: dict[str, StepBatches]) -> None:
+    whole, names = parts["alone"][1], parts["alone"].images.corpus.column("id")
+    for batches in (parts["alone"], parts["second"]):
+        assert batches.ids(1) == [names[row] for row in whole.row_B]
 
 
 def test_decoding_at_each_step_gives_the_cached_pixels(model: OpenClipModel, tiny_corpus: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_skipped_step_leaves_weights_and_moments_as_they_were(train: Callable[
 
 def test_more_bad_steps_than_allowed_stop_the_run(train: Callable[..., Path], bad_at: Any) -> None:
     bad_at(2, 4, 6)
-    with pytest.raises(TrainingError, match=r"step 7: .*the 3th such step; at most 2"):
+    with pytest.raises(TrainingError, match=r"step 7: .*the case number 3; at most 2"):
         train("run", on_nonfinite="skip", max_skipped=2)
 
 

@@ -129,9 +129,9 @@ class StepBatches(Dataset[PairBatch]):
             self.teachers.at(position_B, row_B) if self.teachers else None,
         )
 
-    def ids(self, row_B: np.ndarray) -> list[str]:
-        """The ids of some rows of the corpus."""
-        names: list[str] = self.images.corpus.take(row_B).column("id").to_pylist()
+    def ids(self, step: int) -> list[str]:
+        """The ids of all pairs of a global step, those of other processes too."""
+        names: list[str] = self.images.corpus.take(self.rows[self.order.at(step)]).column("id").to_pylist()
         return names
 
 

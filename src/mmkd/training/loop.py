@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,7 +48,7 @@ class Fit:
     validation: Validation | None = None
     world: World = ALONE
     name: str = "train"
-    _unseen: list[tuple[int, np.ndarray, Outcome]] = field(default_factory=list)
+    _unseen: list[tuple[int, Outcome]] = field(default_factory=list)
 
     @property
     def total_steps(self) -> int:
@@ -103,7 +102,7 @@ def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None
             if stepper.trained.average is not None:
                 stepper.trained.average.update(run.model.network, step)
             meter.add(batch, batches.waited)
-            run._unseen.append((step, batch.row_B, outcome))
+            run._unseen.append((step, outcome))
             _after(run, stepper, step + 1, interrupt, log, meter)
     finally:
         if log is not None:
@@ -120,7 +119,7 @@ def _after(
     record = done % settings.log_every == 0 or last
     validate = run.validation is not None and (done % settings.validate_every == 0 or last)
     if record or save or validate or run.device.type == "cpu":
-        outcome = run._unseen[-1][2]
+        _, outcome = run._unseen[-1]
         _look(run, stepper.trained)
     else:
         return  # nothing of this step has to reach the host
@@ -157,15 +156,15 @@ def _numbers(run: Fit, stepper: Stepper, outcome: Outcome) -> dict[str, float]:
 
 def _look(run: Fit, trained: Trained) -> None:
     """Read whether the steps since the last look were finite. Raises TrainingError where that is not allowed."""
-    for step, row_B, outcome in run._unseen:
+    for step, outcome in run._unseen:
         if not outcome.bad.item():
             continue
-        ids = run.batches.ids(row_B)
+        ids = run.batches.ids(step)
         named = ", ".join(f"{name} {loss.item():g}" for name, loss in outcome.losses.items())
         trained.skipped.append({"step": step + 1, "ids": ids})
         count, allowed = len(trained.skipped), run.settings.max_skipped
         if run.settings.on_nonfinite == "stop" or count > allowed:
-            more = f", the {count}th such step; at most {allowed} are skipped" if count > 1 else ""
+            more = f", the case number {count}; at most {allowed} are skipped" if count > 1 else ""
             raise TrainingError(
                 f"step {step + 1}: loss or gradient is not finite ({named}){more}. The step changed nothing, the last "
                 f"checkpoint stays. Look at these pairs or lower the learning rate: {', '.join(ids)}"
