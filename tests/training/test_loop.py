@@ -17,7 +17,7 @@ from mmkd.settings import Machine
 from mmkd.student.settings import StudentSettings
 from mmkd.training import checkpoint, loop
 from mmkd.training.average import MovingAverage, mix
-from mmkd.training.metrics_log import read_metrics
+from mmkd.training.metrics_log import TRACKERS, read_metrics
 from mmkd.training.pretrain import pretrain
 from mmkd.training.settings import PretrainSettings
 from mmkd.training.step import Stepper
@@ -195,6 +195,26 @@ def test_the_best_validated_weights_are_published(
     assert f"after step {best:,} are taken" in capsys.readouterr().out
     assert best == 18 or not same(folder, train("last", lr=0.05, epochs=3))
     assert not (folder / "checkpoints").exists()
+
+
+def test_a_run_has_the_name_of_its_folder_where_it_is_tracked(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+
+    class Told:
+        def __init__(self, folder: Path, first_step: int, name: str) -> None:
+            named.append(name)
+
+        def write(self, step: int, values: Any) -> None:
+            named.append(str(step))
+
+        def close(self) -> None:
+            named.append("closed")
+
+    monkeypatch.setitem(TRACKERS, "tensorboard", Told)
+    train("student", MACHINE.model_copy(update={"track": ["tensorboard"]}), log_every=6)
+    assert named == ["student", "6", "12", "closed"]
 
 
 def test_validation_changes_no_weight(train: Callable[..., Path]) -> None:

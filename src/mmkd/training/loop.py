@@ -47,7 +47,7 @@ class Fit:
     seed: int
     validation: Validation | None = None
     world: World = ALONE
-    name: str = "train"
+    name: str = ""  # in W&B
     _unseen: list[tuple[int, Outcome]] = field(default_factory=list)
 
     @property
@@ -187,9 +187,10 @@ def _validate(run: Fit, stepper: Stepper, done: int) -> float:
         network.train()
         if trained.best is None or score > trained.best[0]:
             trained.best = (score, done)
-            weights = _weights(network)
-            if run.settings.select == "best" and run.world.first:
-                save_best(run.folder / CHECKPOINTS, done, weights, score)
+            if run.settings.select == "best":
+                weights = _weights(network)  # all processes gather, the first one writes
+                if run.world.first:
+                    save_best(run.folder / CHECKPOINTS, done, weights, score)
     return score
 
 

@@ -63,7 +63,19 @@ def train(
         captions = tokenise(corpus, rows, model.tokenizer, folder, world)
         batches = StepBatches(rows, images, captions, teachers, order, world)
         validation = _validation(model, settings, corpus, groups, place)
-        run = Fit(model, objective, batches, settings, place.machine, device, folder, place.seed, validation, world)
+        run = Fit(
+            model,
+            objective,
+            batches,
+            settings,
+            place.machine,
+            device,
+            folder,
+            place.seed,
+            validation,
+            world,
+            name=(place.home or folder).name,
+        )
         weights, skipped = fit(run)
         if world.first:
             save(model, folder, place.home, weights)
