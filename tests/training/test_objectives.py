@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmkd.distributed import ALONE
 from mmkd.errors import ConfigError
 from mmkd.training.distill_settings import DistillSettings, MmkdSettings
 from mmkd.training.losses import memory
@@ -15,6 +16,7 @@ from mmkd.training.objectives.contrastive import Contrastive
 from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.objective import Objective
 from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.step import positives
 from mmkd.training.view import TeacherBatch
 from objective_views import DIM, PAIRS, Batch, batch, build, on_shards, picked, shapes, total, view_of
 
@@ -200,6 +202,22 @@ def test_mmkd_fixed_has_every_defect_mended_and_mmkd_none() -> None:
     as_it_is = DistillSettings(objective="mmkd").reference
     assert not any(value for _, value in as_it_is if isinstance(value, bool))
     assert fixed.model_dump(exclude=set(flags)) == as_it_is.model_dump(exclude=set(flags))
+
+
+def test_repeats_are_negatives_of_the_reference_alone_unless_asked() -> None:
+    joint = {
+        name: DistillSettings.model_validate({"objective": name}).joint_positives for name in ("mmkd", "mmkd-fixed")
+    }
+    assert joint == {"mmkd": False, "mmkd-fixed": True}
+    assert DistillSettings(objective="mmkd", joint_positives=True).joint_positives
+    assert DistillSettings().joint_positives
+
+
+def test_pairs_with_equal_captions_or_images_are_positives_of_one_another() -> None:
+    caption, image = torch.tensor([5, 6, 5, 7]), torch.tensor([1, 2, 3, 2])
+    assert positives(caption, image, 0, ALONE, joint=False).equal(torch.eye(4, dtype=torch.bool))
+    expected = torch.tensor([[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]], dtype=torch.bool)
+    assert positives(caption, image, 0, ALONE, joint=True).equal(expected)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,7 +11,7 @@ class CalibrateSettings(Settings):
     """The recipe section `[calibrate]`.
 
     by: groups within which teachers are tested and trusted: the corpus's modalities, or clusters of the teachers'
-    features, which need no label. clusters: how many (0: as many as still set the teachers apart).
+    features, which need no label. clusters: how many (0: as many as the teachers' differences need).
     rows: at most so many rows of a group are tested. rivals: captions that each row's own caption must beat.
     power: weights grow with this power of the advantage over chance. z_min: an advantage of fewer standard errors
     counts as none. spread: standard deviation of every teacher's logits along a row, from which its scale follows

@@ -1,8 +1,9 @@
 """The recipe section `[distill]`, which the rivals share."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.settings import Settings
 from mmkd.training.settings import TrainSettings
@@ -53,6 +54,7 @@ class DistillSettings(TrainSettings):
     reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive: share of the contrastive
     term, the main term has the rest. heads, interactive, relational: weights of these terms beside another main term.
     `contrastive`, `mmkd` and `mmkd-fixed` have none of these terms beside them, and shares of their own.
+    joint_positives is false under `mmkd` unless it is given: the public code takes a caption's repeats for negatives.
 
     head_loss: of the heads. targets: what is done to a teacher's vectors before heads see them
     (`mmkd.calibrate.targets`). min_weight: teachers with less weight on a pair leave it alone.
@@ -80,6 +82,13 @@ class DistillSettings(TrainSettings):
     keep: float = Field(0.5, ge=0.0, le=1.0)
     caption_trust: NonNegativeFloat = 0.0
     mmkd: MmkdSettings = MmkdSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _repeats_of_the_reference(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("objective") == "mmkd":
+            return {"joint_positives": False, **data}
+        return data
 
     @property
     def is_reference(self) -> bool:

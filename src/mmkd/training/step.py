@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmkd.distributed import World
 from mmkd.open_clip_folder import OpenClipModel
 from mmkd.training.augment import augment, normalise
 from mmkd.training.batches import PairBatch
@@ -66,11 +67,7 @@ class Stepper:
 
     def _update(self, bad: Tensor) -> None:
         optimizer: Any = self.trained.optimizer
-        if self.engine.sharded:
-            if bad.item():  # a sharded optimiser has no switch on the device
-                return
-        else:
-            optimizer.found_inf, optimizer.grad_scale = bad, None  # the fused AdamW then leaves all as it is
+        optimizer.found_inf, optimizer.grad_scale = bad, None  # the fused AdamW then leaves all as it is
         optimizer.step()
         scale: Any = self.model.network.logit_scale
         with torch.no_grad():
@@ -136,7 +133,7 @@ class Stepper:
         view = View(
             own=own,
             keys=gather_embedded(own, world),
-            positive_BK=self._positives(batch.caption_B, batch.image_code_B, offset),
+            positive_BK=positives(batch.caption_B, batch.image_code_B, offset, world, self.settings.joint_positives),
             believed_B=batch.believed_B,
             teachers=batch.teachers,
             teacher_keys=gather_teachers(batch.teachers, world),
@@ -147,13 +144,17 @@ class Stepper:
         found: dict[str, Tensor] = self.objective(view)
         return found
 
-    def _positives(self, caption_B: Tensor, image_B: Tensor, offset: int) -> Tensor:
-        world = self.engine.world
-        if self.settings.joint_positives:
-            caption_K, image_K = (gather_rows(code, world) for code in (caption_B, image_B))
-            return (caption_B[:, None] == caption_K) | (image_B[:, None] == image_K)
-        key_K = torch.arange(len(caption_B) * world.size, device=caption_B.device)
-        return key_K[offset : offset + len(caption_B), None] == key_K
+
+def positives(caption_B: Tensor, image_B: Tensor, offset: int, world: World, joint: bool) -> Tensor:
+    """Which pairs of all processes are positives of each own one (B, K): its own, and with `joint` its repeats.
+
+    caption_B, image_B: codes; equal codes are equal captions or images. Own pair b is key offset + b.
+    """
+    if joint:
+        caption_K, image_K = (gather_rows(code, world) for code in (caption_B, image_B))
+        return (caption_B[:, None] == caption_K) | (image_B[:, None] == image_K)
+    key_K = torch.arange(len(caption_B) * world.size, device=caption_B.device)
+    return key_K[offset : offset + len(caption_B), None] == key_K
 
 
 def _dot(again_BD: Tensor, gradient_BD: Tensor | None, part: slice) -> Tensor:

@@ -4,6 +4,7 @@ Letters: B pairs of this process, K pairs of all processes (the whole contrastiv
 dimension, D_t dimension of teacher t, T teachers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,12 +60,20 @@ class View:
         The value is this process's share, times their number: averaged over processes, as DDP averages gradients, it
         is the loss of the whole batch. 0, with a gradient of 0, where the norm of all is 0.
         """
-        norm = self.world.sum(torch.as_tensor(norm, dtype=total.dtype, device=total.device).detach())
+        if isinstance(norm, float):  # filled in on the device: a copy would make the host wait for it
+            norm = total.new_full((), norm)
+        norm = self.world.sum(norm.detach().to(total.dtype))
         return total * self.world.size / norm.clamp(min=1e-6)
 
     def row_mean(self, value_B: Tensor) -> Tensor:
         """Mean of a value of each pair over the pairs of all processes."""
         return self.mean(value_B.sum(), float(len(value_B)))
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Uniform numbers 0..1 on the device, drawn on the CPU: every kind of machine draws the same."""
+    drawn = torch.rand(tuple(shape), generator=generator)
+    return (drawn.pin_memory() if device.type == "cuda" else drawn).to(device, non_blocking=True)
 
 
 def view_alone(own: Embedded, positive_BB: Tensor, teachers: TeacherBatch | None, generator: torch.Generator) -> View:

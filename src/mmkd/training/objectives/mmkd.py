@@ -16,7 +16,7 @@ from mmkd.training.losses.feature import squared_error
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.contrastive import CaptionTerm
 from mmkd.training.objectives.objective import Objective, TeacherShape, own_keys, teachers_of
-from mmkd.training.view import View
+from mmkd.training.view import View, uniform
 
 LOG_SCALE = math.log(1 / 0.07)  # 2.66; the public code multiplies by it as it is, its exponential is 14.3
 MAX_LOG_SCALE = math.log(100.0)
@@ -80,9 +80,8 @@ class Mmkd(Objective):
         """InfoNCE of each own pair (B,) against the vectors that were drawn, or against its own teacher's alone."""
         _, keys = teachers_of(view)
         own, count = own_keys(view), len(drawn_K)
-        alone_BK = torch.arange(count, device=drawn_K.device) == torch.arange(own.start, own.stop)[:, None].to(
-            drawn_K.device
-        )
+        key_K = torch.arange(count, device=drawn_K.device)
+        alone_BK = key_K == key_K[own, None]
 
         def against(key_KD: Tensor, key_K: Tensor | None) -> Tensor:
             def loss(query_BD: Tensor, alone_BK: Tensor) -> Tensor:
@@ -101,5 +100,5 @@ class Mmkd(Objective):
 
 def draw_teacher(available_KT: Tensor, generator: torch.Generator) -> Tensor:
     """One available teacher a row, uniformly (K,); every row needs at least one."""
-    number_KT = torch.rand(available_KT.shape, generator=generator).to(available_KT.device)
+    number_KT = uniform(available_KT.shape, generator, available_KT.device)
     return number_KT.masked_fill(~available_KT.bool(), -1.0).argmax(dim=1)

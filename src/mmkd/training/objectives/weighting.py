@@ -11,7 +11,7 @@ from mmkd.training.losses.contrastive import MASKED
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.objective import own_keys
 from mmkd.training.objectives.terms import Lesson
-from mmkd.training.view import View
+from mmkd.training.view import View, uniform
 
 
 @torch.no_grad()
@@ -33,8 +33,8 @@ def own_probability(view: View, lesson: Lesson) -> Tensor:
 
 def draws(view: View, teachers: int) -> Tensor:
     """Uniform numbers 0..1 of the own pairs (B, T), drawn for all pairs so that every process draws the same."""
-    drawn_KT = torch.rand(len(view.keys.image_BD), teachers, generator=view.generator)
-    return drawn_KT[own_keys(view)].to(view.own.image_BD.device)
+    drawn_KT = uniform((len(view.keys.image_BD), teachers), view.generator, view.own.image_BD.device)
+    return drawn_KT[own_keys(view)]
 
 
 def dropped(weight_BT: Tensor, value_BT: Tensor, draw_BT: Tensor, keep: float) -> Tensor:

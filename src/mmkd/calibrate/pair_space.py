@@ -1,0 +1,87 @@
+"""A space in which pairs of one modality lie together, whatever a single teacher thinks of them.
+
+A teacher spreads the findings of its own modality wide and lays all others on one spot. Side by side in one Euclidean
+space, one such teacher outvotes the rest: a finding of its modality stands further from its sisters than from another
+modality. So distances are bounded, teacher by teacher: each side of each teacher is a Gaussian kernel, and the space is
+that of their mean (multiple-kernel clustering with equal weights; the kernels by random Fourier features, Rahimi and
+Recht 2007), reduced to its principal axes. Captions count as much as images: one that is wrong about the finding names
+the modality all the same. Letters: N rows, D dimension.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmkd.features.store import TeacherFeatures
+
+AXES = 64
+WAVES = 128  # random features of a kernel
+SPOT = 1e-9  # a spread that is none
+GAMMA = 0.5  # of exp(-gamma d^2), where two random rows have d^2 = 2
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side (images or captions) of a teacher. factor: makes the mean squared distance of two rows 2."""
+
+    factor: float
+    kernel: Any  # a fitted sklearn RBFSampler
+
+    def at(self, unit_ND: np.ndarray, valid_N: np.ndarray) -> np.ndarray:
+        """float32 (N, WAVES); rows that the teacher failed on are 0: they are like none and unlike none."""
+        if not len(unit_ND):
+            return np.zeros((0, WAVES), dtype=np.float32)
+        wave_ND = self.kernel.transform(unit_ND.astype(np.float32) * np.float32(self.factor))
+        return np.asarray(wave_ND * valid_N[:, None], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class PairSpace:
+    """The shared space of the teachers' vectors. sides: of each teacher, image and text."""
+
+    features: Sequence[TeacherFeatures]
+    sides: Sequence[tuple[Side, Side]]
+    axes: Any  # a fitted sklearn PCA
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """float32 (N, D) of the given corpus rows."""
+        return np.asarray(self.axes.transform(_side_by_side(self.features, self.sides, rows)), dtype=np.float32)
+
+
+def pair_space(features: Sequence[TeacherFeatures], rows: np.ndarray, generator: np.random.Generator) -> PairSpace:
+    """Fit the space on the given rows."""
+    from sklearn.decomposition import PCA
+
+    sides = []
+    for teacher in features:
+        image_ND, text_ND, valid_N = teacher.take(rows)
+        sides.append((_side(image_ND[valid_N], generator), _side(text_ND[valid_N], generator)))
+    wave_ND = _side_by_side(features, sides, rows)
+    axes = PCA(min(AXES, *wave_ND.shape), svd_solver="randomized", random_state=drawn_state(generator))
+    return PairSpace(features, sides, axes.fit(wave_ND))
+
+
+def _side(unit_ND: np.ndarray, generator: np.random.Generator) -> Side:
+    from sklearn.kernel_approximation import RBFSampler
+
+    kernel = RBFSampler(gamma=GAMMA, n_components=WAVES, random_state=drawn_state(generator))
+    kernel.fit(np.zeros((1, unit_ND.shape[1]), dtype=np.float32))  # it learns the dimension alone
+    spread = float(unit_ND.astype(np.float64).var(axis=0).sum()) if len(unit_ND) else 0.0
+    return Side(spread**-0.5 if spread > SPOT else 0.0, kernel)  # on one spot, or failed on all rows: says nothing
+
+
+def _side_by_side(
+    features: Sequence[TeacherFeatures], sides: Sequence[tuple[Side, Side]], rows: np.ndarray
+) -> np.ndarray:
+    parts = []
+    for teacher, of_teacher in zip(features, sides, strict=True):
+        *units, valid_N = teacher.take(rows)
+        parts += [side.at(unit_ND, valid_N) for side, unit_ND in zip(of_teacher, units, strict=True)]
+    return np.concatenate(parts, axis=1)
+
+
+def drawn_state(generator: np.random.Generator) -> int:
+    """A seed for scikit-learn, which takes no Generator."""
+    return int(generator.integers(2**31))
