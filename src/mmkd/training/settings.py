@@ -71,6 +71,8 @@ class TrainSettings(Settings):
     def _best_of_something(self) -> "TrainSettings":
         if self.select == "best" and not self.validate_every:
             raise ValueError('select = "best" needs validate_every: without a validation there is no best')
+        if self.select == "best" and self.wise_ft < 1:
+            raise ValueError('select = "best" with wise_ft < 1: the best would be chosen on weights before they are mixed')
         return self
 
 
