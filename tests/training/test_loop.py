@@ -224,7 +224,7 @@ def test_validation_changes_no_weight(train: Callable[..., Path]) -> None:
 def test_best_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="needs validate_every"):
         PretrainSettings(select="best")
-    with pytest.raises(ValueError, match="before they are mixed"):
+    with pytest.raises(ValueError, match="before the mixing"):
         PretrainSettings(select="best", validate_every=2, wise_ft=0.5)
 
 

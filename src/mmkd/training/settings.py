@@ -72,7 +72,7 @@ class TrainSettings(Settings):
         if self.select == "best" and not self.validate_every:
             raise ValueError('select = "best" needs validate_every: without a validation there is no best')
         if self.select == "best" and self.wise_ft < 1:
-            raise ValueError('select = "best" with wise_ft < 1: the best would be chosen on weights before they are mixed')
+            raise ValueError('select = "best" with wise_ft < 1: the best would be chosen on weights before the mixing')
         return self
 
 
