@@ -35,7 +35,7 @@ def curate(
         from mmkd.corpus.plan import plan_curation
 
         plans = plan_curation(work.recipe.curate)
-        workers = max(1, work.recipe.machine.workers)
+        workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)
         return
     if as_json:
