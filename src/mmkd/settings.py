@@ -36,8 +36,10 @@ class Machine(Settings):
     """Where a run happens. Nothing here changes a result, so stages do not compare it when they resume.
 
     device: "auto" takes a GPU where there is one. workers: processes that decode images (0: none; not given: one for
-    each processor that this process may use, shared among the processes that torchrun started on the machine). threads: of torch in the main process (0: torch decides). decoded_cache_mb: images of a training corpus are kept
-    decoded when all of them fit into this; otherwise they are decoded again at each step.
+    each processor that this process may use, shared among the processes that torchrun started on the machine; where
+    they hold whole batches, at most MOST_LOADERS). threads: of torch in the main process (0: torch decides).
+    decoded_cache_mb: images of a training corpus are kept decoded when all of them fit into this; otherwise they are
+    decoded again at each step.
 
     Of training, up to rounding: micro_batch pairs go through the student at once (0: all of a process's), the loss is
     still that of the whole batch (GradCache, arXiv 2101.06983). grad_checkpointing: activations are computed again

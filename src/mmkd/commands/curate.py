@@ -64,6 +64,12 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
             f"{plan.hours(workers):,.2f}",
         )
     Console(width=table_width(8)).print(table)
+    for plan in plans:
+        if plan.rejected:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
+            print(
+                f"{plan.name}: of {plan.looked_at:,} records looked at {sum(plan.rejected.values()):,} fail: {reasons}"
+            )
     hours = sum(plan.hours(workers) for plan in plans)
     print(
         f"{hours:,.2f} hours in {workers} processes; records as many as in each source's first shard, before duplicates"
