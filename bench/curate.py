@@ -1,180 +1,220 @@
 """What curation costs at scale: records a second end to end and per step, peak memory, and how both grow.
 
-`python bench/curate.py [--records 20000 200000] [--workers 1] [--out FOLDER] [--json FILE]` writes an archive in
-BIOMEDICA's WebDataset layout for each size (50-kB JPEGs of noisy texture, drawn once and used again with other bytes
-after their end, so that every record is one of its own; captions, articles and labels vary; one record in twenty
-repeats an earlier one), curates it in a fresh process, and fits a line through the times.
+    python bench/curate.py [--records 20000 60000 200000] [--workers 2] [--near drop] [--out FOLDER]
+
+Writes bench/results/curate.json. A synthetic archive in BIOMEDICA's layout (`curate_archive.py`) is written once, at
+the largest size; each size curates its first records in a fresh process, ledger and all, with every filter on and
+every picture decoded. Lines are fitted through the times of all sizes. Memory is that of all processes together,
+looked up every SAMPLE_S. Steps that need no picture are measured one by one (`curate_steps.py`).
 """
 
 import argparse
-import io
 import json
 import resource
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from curate_archive import BYTES, POOL, SIDE, pool, prefix, tar_records, write_archive
+from curate_steps import metadata_rates, tree_memory
 
-PICTURES, SIDE, BYTES = 64, 384, 50_000
-TAR_RECORDS = 2_000
-REPEATED = 20  # one record in so many
+from mmkd.progress import say
+from mmkd.stage import versions, write_json
+
+RESULT = Path(__file__).parent / "results" / "curate.json"
+STEPS = {  # functions that `corpus/curate.py` calls, in their order
+    "make_parts": "read and check",
+    "select": "choose",
+    "write_corpus": "write",
+    "write_dropped": "examples",
+}
+SHARED = "read and check"  # among processes; the other steps are one process's
 WHOLE, CORES = 24_000_000, 64
-LABELS = (["ultrasound"], ["computerized tomography"], ["magnetic resonance"], ["light microscopy"], ["plot"])
-SENTENCE = "axial scan of the liver shows a large hypodense lesion with rim enhancement after contrast in a patient"
-WORDS = SENTENCE.split()
-
-
-def pictures(rng: np.random.Generator) -> list[bytes]:
-    """JPEGs of about BYTES each: a smooth picture with noise, as much as makes the size."""
-    found = []
-    for _ in range(PICTURES):
-        coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
-        smooth_HW3 = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)
-        noisy = Image.fromarray(np.clip(smooth_HW3 + rng.normal(0, 14, smooth_HW3.shape), 0, 255).astype(np.uint8))
-        sizes = {quality: encoded(noisy, quality) for quality in (60, 70, 80, 85, 90)}
-        found.append(min(sizes.values(), key=lambda data: abs(len(data) - BYTES)))
-    return found
-
-
-def encoded(image: Image.Image, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def members(records: range, jpegs: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    for number in records:
-        shown = number - REPEATED // 2 if number % REPEATED == REPEATED - 1 else number
-        words = np.random.default_rng(shown).permutation(WORDS)
-        caption = f"Figure {shown % 9}. {' '.join(words)} ({shown})."
-        meta = {
-            "caption": caption,
-            "image_secondary_label": LABELS[number % len(LABELS)],
-            "image_primary_label": ["Clinical Imaging"],
-            "article_accession_id": f"PMC{number // 4}",
-            "article_license": "CC BY",
-            "article_abstract": " ".join(WORDS * 20),
-        }
-        # bytes after the end of a JPEG are no part of the picture, but of what is stored and hashed
-        image = jpegs[shown % PICTURES] + shown.to_bytes(8, "big")
-        yield f"{number:08d}.jpg", image
-        yield f"{number:08d}.json", json.dumps(meta).encode()
-        yield f"{number:08d}.txt", caption.encode()
-
-
-def write_archive(folder: Path, records: int, jpegs: list[bytes]) -> None:
-    folder.mkdir(parents=True)
-    for first in range(0, records, TAR_RECORDS):
-        with tarfile.open(folder / f"{first // TAR_RECORDS:06d}.tar", "w") as tar:
-            for name, content in members(range(first, min(first + TAR_RECORDS, records)), jpegs):
-                header = tarfile.TarInfo(name)
-                header.size = len(content)
-                tar.addfile(header, io.BytesIO(content))
-
-
-def curate_once(archive: Path, out: Path, workers: int) -> dict[str, float]:
-    """In this process: seconds of each step, processor seconds (for machines with other work), peak memory in MB."""
-    from mmkd.corpus import curate as stage
-    from mmkd.corpus.settings import CurateSettings
-    from mmkd.settings import Machine
-
-    spent: dict[str, float] = {}
-    steps = {"read_and_check": "make_parts", "choose": "select", "write": "write_corpus"}
-    for step, name in steps.items():
-        body = getattr(stage, name)
-
-        def timed(*given: object, step: str = step, body: object = body) -> object:
-            start = time.perf_counter()
-            found = body(*given)  # type: ignore[operator]
-            spent[step] = time.perf_counter() - start
-            return found
-
-        setattr(stage, name, timed)
-    settings = CurateSettings.model_validate(
-        {"sources": [{"kind": "webdataset", "name": "w", "path": archive}], "duplicates": {"near": "pair"}}
-    )
-    out.mkdir()
-    loaded = resource.getrusage(resource.RUSAGE_SELF)
-    begun = loaded.ru_utime + loaded.ru_stime
-    start = time.perf_counter()
-    counts = stage.curate(settings, out, Machine(workers=workers), 0)
-    spent["all"] = time.perf_counter() - start
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    spent["cpu"] = sum(one.ru_utime + one.ru_stime for one in used) - begun
-    own, below = (one.ru_maxrss / 1024 for one in used)
-    return {**spent, "read": counts["read"], "kept": counts["kept"], "peak_mb": own, "peak_mb_of_a_worker": below}
-
-
-def metadata_rate(archive: Path) -> float:
-    """Records a second of reading a tar and its JSON without decoding a picture."""
-    from mmkd.corpus.settings import WebDatasetSource
-    from mmkd.corpus.sources.webdataset import WebDatasetReader
-
-    shard = WebDatasetReader(WebDatasetSource(kind="webdataset", name="w", path=archive)).shards()[0]
-    start = time.perf_counter()
-    return sum(1 for _ in shard.records()) / (time.perf_counter() - start)
-
-
-def measured(records: int, workers: int, folder: Path, jpegs: list[bytes]) -> dict[str, float]:
-    write_archive(folder / "archive", records, jpegs)
-    command = [sys.executable, __file__, "--once", str(folder / "archive"), "--out", str(folder / "made")]
-    shown = subprocess.run([*command, "--workers", str(workers)], check=True, capture_output=True, text=True).stdout
-    found: dict[str, float] = json.loads(shown.splitlines()[-1])
-    found["metadata_per_s"] = metadata_rate(folder / "archive")
-    shutil.rmtree(folder)
-    return found
-
-
-def report(rows: list[dict[str, float]], workers: int) -> dict[str, object]:
-    """Rates, the line through the times (at_start_s + per_record_s * records), and hours for the whole archive."""
-    read_N, all_N = np.array([row["read"] for row in rows]), np.array([row["all"] for row in rows])
-    at_start, per_record = 0.0, float(all_N[-1] / read_N[-1])
-    if len(rows) > 1:
-        per_record, at_start = (float(value) for value in np.polyfit(read_N, all_N, 1))
-    last = rows[-1]
-    shared, alone = last["read_and_check"] * max(1, workers), last["choose"] + last["write"]
-    hours = WHOLE / last["read"] * (shared / CORES + alone) / 3600
-    for row in rows:
-        rates = ", ".join(
-            f"{step} {row['read'] / row[step]:,.0f}/s" for step in ("all", "cpu", "read_and_check", "choose", "write")
-        )
-        print(
-            f"{row['read']:,.0f} records, {workers} workers: {rates}; reading alone {row['metadata_per_s']:,.0f}/s; "
-            f"peak {row['peak_mb']:,.0f} MB (a worker {row['peak_mb_of_a_worker']:,.0f} MB)"
-        )
-    print(f"seconds = {at_start:.1f} + {1e3 * per_record:.3f} ms a record")
-    print(f"{WHOLE:,} records on {CORES} cores: {hours:.1f} hours, if the disks keep up")
-    return {"rows": rows, "workers": workers, "at_start_s": at_start, "per_record_s": per_record, "hours": hours}
+AIM_PER_S, AIM_METADATA_PER_S, AIM_MB = 300, 3_000, 3_000
+SAMPLE_S = 0.2
+METADATA_RECORDS = 20_000
+ON_DISK = 3.5  # archive, checked parts and corpus, in archives
+SETTINGS: dict[str, Any] = {
+    "modality": {"by": "evidence", "names": "fine"},
+    "captions": {"references": "strip", "language": "tag"},
+    "filters": {
+        "licences": ["permissive", "share-alike", "non-commercial", "no derivatives"],
+        "languages": ["en"],
+        "min_words": 3,
+        "max_words": 500,
+        "content": True,
+        "nonclinical": ["labels", "caption", "image"],
+        "max_aspect": 4,
+        "min_contrast": 2,
+    },
+}
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    asked.add_argument("--records", type=int, nargs="+", default=[20_000, 200_000])
-    asked.add_argument("--workers", type=int, default=1)
-    asked.add_argument("--out", type=Path, help="folder for the archive, removed afterwards [default: a temporary one]")
-    asked.add_argument("--json", type=Path, help="write the figures there")
-    asked.add_argument("--once", type=Path, help="curate this archive once and print what it took")
-    options = asked.parse_args()
-    if options.once:
-        print(json.dumps(curate_once(options.once, options.out, options.workers)))
-        return
-    jpegs = pictures(np.random.default_rng(0))
-    print(f"{np.mean([len(data) for data in jpegs]) / 1e3:.1f} kB a picture, {SIDE} x {SIDE}")
-    rows = []
-    for records in options.records:
-        with tempfile.TemporaryDirectory(dir=options.out) as folder:
-            rows.append(measured(records, options.workers, Path(folder) / "bench", jpegs))
-    found = report(rows, options.workers)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, nargs="+", default=[20_000, 60_000, 200_000])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--near", choices=("keep", "pair", "drop"), default="drop", help="near duplicates")
+    parser.add_argument("--out", type=Path, help="an emptied folder is made in it [default: the temporary one]")
+    parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--metadata", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.once:
+        print(json.dumps(curate_once(asked.once, asked.out, asked.workers, asked.near)))
+    elif asked.metadata:
+        print(json.dumps(metadata_rates(settings_for(asked.metadata, asked.near), METADATA_RECORDS)))
+    elif len(set(asked.records)) < 3:
+        parser.error("--records: at least three sizes; any two lie on a line")
+    else:
+        measure_all(sorted(set(asked.records)), asked)
 
+
+def measure_all(sizes: Sequence[int], asked: argparse.Namespace) -> None:
+    per_tar = tar_records(sizes)
+    with tempfile.TemporaryDirectory(dir=asked.out, prefix="curate-") as name:
+        folder = Path(name)
+        need, free = ON_DISK * sizes[-1] * BYTES, shutil.disk_usage(folder).free
+        if free < need:
+            raise SystemExit(f"{folder}: {free / 1e9:.0f} GB free, {need / 1e9:.0f} GB are needed; give --out or less")
+        start = time.perf_counter()
+        write_archive(folder / "archive", sizes[-1], per_tar, pool(np.random.default_rng(0)))
+        say(f"{sizes[-1]:,} records in tars of {per_tar:,} made in {time.perf_counter() - start:.0f} s")
+        rows = []
+        for size in sizes:
+            rows.append(measured(prefix(folder / "archive", size, per_tar, folder / str(size)), asked))
+            say(f"{size:,} records: {rows[-1]['all']:,.1f} s, {rows[-1]['peak_mb']:,.0f} MB at most")
+        (metadata, _) = apart(["--metadata", str(folder / "archive"), "--near", asked.near])
+    fits = {step: fitted(rows, step) for step in ("all", "processor_s", *STEPS.values(), "ledger")}
+    result = {
+        "rows": rows,
+        "fits": fits,
+        "metadata_per_s": metadata,
+        "hours": hours(fits, asked.workers),
+        "settings": {"workers": asked.workers, "near": asked.near, "picture": [SIDE, SIDE], "pool": POOL, **SETTINGS},
+        "versions": versions(),
+    }
+    write_json(RESULT, result)
+    print(f"\n{markdown(result)}\n\n{RESULT}")
+
+
+def measured(archive: Path, asked: argparse.Namespace) -> dict[str, float]:
+    made = archive.with_name(f"{archive.name}.made")
+    arguments = ["--once", str(archive), "--out", str(made), "--workers", str(asked.workers), "--near", asked.near]
+    found, (peak, own) = apart(arguments)
+    shutil.rmtree(made)
+    return {**found, "peak_mb": peak, "peak_own_mb": own}
+
+
+def apart(arguments: Sequence[str]) -> tuple[dict[str, float], tuple[float, float]]:
+    """What this program prints last when it is called so, and the peaks of its memory (see `tree_memory`)."""
+    process = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
+    peaks = (0.0, 0.0)
+    while process.poll() is None:
+        whole, own = tree_memory(process.pid)
+        peaks = (max(peaks[0], whole), max(peaks[1], own))
+        time.sleep(SAMPLE_S)
+    said = process.communicate()[0]
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}")
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    return found, peaks
+
+
+def settings_for(archive: Path, near: str) -> Any:
+    from mmkd.corpus.settings import CurateSettings
+
+    source = {"kind": "webdataset", "name": "w", "path": archive}
+    return CurateSettings.model_validate({"sources": [source], "duplicates": {"near": near}, **SETTINGS})
+
+
+def curate_once(archive: Path, out: Path, workers: int, near: str) -> dict[str, float]:
+    """In this process: seconds of each step and of all, processor seconds (for machines with other work), counts."""
+    from mmkd.corpus import curate as stage
+    from mmkd.report.curation import write_ledger
+    from mmkd.settings import Machine
+
+    spent: dict[str, float] = {}
+    for name, step in STEPS.items():
+        setattr(stage, name, timed(getattr(stage, name), step, spent))
+    settings = settings_for(archive, near)
+    out.mkdir()
+    begun, start = processor_s(), time.perf_counter()
+    counts = stage.curate(settings, out, Machine(workers=workers), 0)
+    timed(write_ledger, "ledger", spent)(out, "corpus")
+    spent["all"] = time.perf_counter() - start
+    spent["processor_s"] = processor_s() - begun
+    return {**spent, "read": counts["read"], "kept": counts["kept"]}
+
+
+def timed(body: Any, step: str, spent: dict[str, float]) -> Any:
+    def measured(*given: object) -> object:
+        start = time.perf_counter()
+        found = body(*given)
+        spent[step] = time.perf_counter() - start
+        return found
+
+    return measured
+
+
+def processor_s() -> float:
+    """Of this process and of those below it that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def fitted(rows: Sequence[dict[str, float]], step: str) -> dict[str, float]:
+    """The line at_start_s + per_record_s * records, its R2, and the furthest any size is from it, in its own time."""
+    read_N, time_N = np.array([row["read"] for row in rows]), np.array([row[step] for row in rows])
+    per_record, at_start = np.polyfit(read_N, time_N, 1)
+    off_N = time_N - (at_start + per_record * read_N)
+    explained = 1 - (off_N**2).sum() / ((time_N - time_N.mean()) ** 2).sum()
+    worst = np.abs(off_N / time_N).max()
+    names = ("at_start_s", "per_record_s", "r2", "worst_residual")
+    return dict(zip(names, map(float, (at_start, per_record, explained, worst)), strict=True))
+
+
+def hours(fits: dict[str, dict[str, float]], workers: int) -> float:
+    """For the whole of BIOMEDICA on CORES cores, if every step goes on along its line and the disks keep up."""
+    each = {step: max(0.0, fit["per_record_s"]) for step, fit in fits.items() if step not in ("all", "processor_s")}
+    shared = each.pop(SHARED) * max(1, workers) / CORES
+    return WHOLE * (shared + sum(each.values())) / 3600
+
+
+def markdown(result: dict[str, Any]) -> str:
+    rows, fits, metadata = result["rows"], result["fits"], result["metadata_per_s"]
+    steps = [*STEPS.values(), "ledger"]
+    heads = ["records", "records/s", "a processor s", *(f"{step}, s" for step in steps), "peak MB", "without files"]
+    lines = [heads, ["---:"] * len(heads)]
+    for row in rows:
+        rates = [f"{row['read']:,}", f"{row['read'] / row['all']:,.0f}", f"{row['read'] / row['processor_s']:,.0f}"]
+        lines.append(rates + [f"{row[step]:,.1f}" for step in steps] + [f"{row[n]:,.0f}" for n in PEAKS])
+    told = ["| " + " | ".join(line) + " |" for line in lines] + ["", "| step | ms a record | R2 | worst residual |"]
+    told += ["|---|---:|---:|---:|"]
+    told += [
+        f"| {step} | {1e3 * fit['per_record_s']:.3f} | {fit['r2']:.5f} | {fit['worst_residual']:.1%} |"
+        for step, fit in fits.items()
+    ]
+    told += ["", "| without pictures, one process | records/processor s |", "|---|---:|"]
+    told += [f"| {step} | {rate:,.0f} |" for step, rate in metadata.items()]
+    slowest = min(row["read"] / row["all"] for row in rows)
+    return "\n".join(
+        [
+            *told,
+            "",
+            f"end to end at least {slowest:,.0f}/s (aim {AIM_PER_S}), metadata {metadata['all']:,.0f}/s "
+            f"(aim {AIM_METADATA_PER_S:,}), at most {max(row['peak_mb'] for row in rows):,.0f} MB (aim {AIM_MB:,}); "
+            f"{WHOLE:,} records on {CORES} cores: {result['hours']:.1f} hours, if the disks keep up",
+        ]
+    )
+
+
+PEAKS = ("peak_mb", "peak_own_mb")
 
 if __name__ == "__main__":
     main()

@@ -83,7 +83,7 @@ def test_a_card_gives_the_names_of_its_samples_and_its_digest(tmp_path: Path, pa
     assert all("held_out/" in detail for detail in found.values())
     before = EvaluationPictures(settings).fingerprints()
     stage = corpus_stage(tmp_path / "corpus", settings, {}, 7, before)
-    assert stage.inputs["decontaminate card.toml"] == before["decontaminate card.toml"]
+    assert stage.inputs["decontaminate 0 card.toml"] == before["decontaminate 0 card.toml"]
     (tmp_path / "set/one/a.png").write_bytes(encoded(noise(9, 60, 60)))
     assert EvaluationPictures(settings).fingerprints() != before
 
@@ -102,6 +102,19 @@ def test_of_several_pictures_the_nearest_is_told() -> None:
     avoided = Avoided(["far", "near"], ["", ""], np.array([[0b111], [0b1]], np.uint64), ["as it is"])
     found = contaminated({}, np.array([0, 2**40 - 1], np.uint64), avoided, radius=4)
     assert found == {0: "1 bits of the perceptual hash from near, as it is"}
+
+
+def test_of_folders_of_one_name_each_counts(tmp_path: Path) -> None:
+    for name, seed in {"a": 0, "b": 1}.items():
+        write_files(tmp_path / name / "test", {"0.png": encoded(noise(seed, 60, 60))})
+    settings = settings_for(tmp_path, decontaminate=[tmp_path / "a/test", tmp_path / "b/test"])
+    before = EvaluationPictures(settings).fingerprints()
+    assert len(before) == 2
+    for name in ("a", "b"):
+        write_files(tmp_path / name / "test", {f"{name}.png": encoded(noise(2, 60, 60))})
+        now = EvaluationPictures(settings).fingerprints()
+        assert now != before
+        before = now
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from corpus_samples import REALDATA, needs_realdata, noise
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from mmkd.corpus.filters.facts import SMALL_SIDE, ImageFacts, WordFacts, image_facts
+from mmkd.corpus.filters.facts import SMALL_SIDE, ImageFacts, WordFacts, channel_sum, image_facts
 from mmkd.corpus.filters.graphic import graphic_signs
 from mmkd.corpus.filters.table import (
     IMAGE_FILTERS,
@@ -110,6 +110,17 @@ def test_a_language_that_is_not_shown_is_kept() -> None:
 def test_unknown_licence_classes_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"unknown licence classes \['free'\]; they are permissive, "):
         FilterSettings(licences=["free"])
+
+
+@pytest.mark.parametrize("name", ["english", "EN", "eng", ""])
+def test_a_language_that_no_caption_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"unknown languages .* those that can be told are ar, de, .*en, "):
+        FilterSettings(languages=["de", name])
+
+
+def test_channels_are_added_as_numpy_adds_them() -> None:
+    image = noise(7, 9, 13)
+    np.testing.assert_array_equal(channel_sum(image), image.sum(axis=2))
 
 
 def test_signs_worked_by_hand() -> None:

@@ -50,7 +50,7 @@ def curate(
         return _total(json.loads((folder / FUNNEL).read_text()))
     sources = named_sources(settings)
     parts = _parts(sources, settings, home)
-    make_parts(world.share(parts), settings, machine.workers)
+    make_parts(world.share(parts), settings, machine.processes)
     world.wait()
     if not world.first:
         return {}

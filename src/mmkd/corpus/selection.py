@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
+from mmkd.corpus.captions.language import known_languages
 from mmkd.licences import CLASSES, UNKNOWN
 from mmkd.settings import Settings
 
@@ -50,6 +51,14 @@ class FilterSettings(Settings):
     nonclinical: list[Literal["labels", "caption", "image"]] = []
     max_aspect: float | None = Field(None, ge=1.0)
     min_contrast: NonNegativeFloat = 0.0
+
+    @field_validator("languages")
+    @classmethod
+    def _known_languages(cls, languages: list[str]) -> list[str]:
+        """A name that no caption is found to have would drop them all."""
+        if unknown := sorted(set(languages) - set(known := known_languages())):
+            raise ValueError(f"unknown languages {unknown}; those that can be told are {', '.join(known)}")
+        return languages
 
     @field_validator("licences")
     @classmethod

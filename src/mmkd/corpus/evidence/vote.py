@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mmkd.corpus.taxonomy import (
     BY_NAME,
@@ -65,10 +66,10 @@ def weigh(votes: Mapping[str, Vote | None]) -> Verdict:
     modality and those below it in the taxonomy (who says x-ray does not deny mammography), and (1 - r) / M under the
     others, M being the number of modalities.
     """
-    cast = _cast(votes)
+    cast = tuple(_cast(votes).values())
     if not cast:
         return Verdict(UNKNOWN, 0.0, "")
-    return judge(votes, max((vote.modality for vote in cast.values()), key=lambda name: _log_posterior(cast, name)))
+    return judge(votes, max((vote.modality for vote in cast), key=lambda name: _log_posterior(cast, name)))
 
 
 def judge(votes: Mapping[str, Vote | None], modality: str) -> Verdict:
@@ -77,11 +78,7 @@ def judge(votes: Mapping[str, Vote | None], modality: str) -> Verdict:
     said = "+".join(kind if agree(vote.modality, modality) else f"!{kind}" for kind, vote in cast.items())
     if not cast or modality == UNKNOWN:
         return Verdict(modality, 0.0, said)
-    own = _log_posterior(cast, modality)
-    # what is finer than the modality does not speak against it
-    rivals = [name for name in (*BY_NAME, OTHER) if name != modality and not _finer(name, modality)]
-    odds = sum(math.exp(min(_log_posterior(cast, name) - own, 700.0)) for name in rivals)
-    return Verdict(modality, 1 / (1 + odds), said)
+    return Verdict(modality, _posterior(tuple(cast.values()), modality), said)
 
 
 def agree(one: str, other: str) -> bool:
@@ -97,9 +94,19 @@ def _cast(votes: Mapping[str, Vote | None]) -> dict[str, Vote]:
     return {kind: vote for kind in KINDS if (vote := votes.get(kind)) is not None}
 
 
-def _log_posterior(cast: Mapping[str, Vote], truth: str) -> float:
+@lru_cache(1024)  # records repeat few votes many times
+def _posterior(cast: tuple[Vote, ...], modality: str) -> float:
+    own = _log_posterior(cast, modality)
+    # what is finer than the modality does not speak against it
+    rivals = [name for name in (*BY_NAME, OTHER) if name != modality and not _finer(name, modality)]
+    odds = sum(math.exp(min(_log_posterior(cast, name) - own, 700.0)) for name in rivals)
+    return 1 / (1 + odds)
+
+
+@lru_cache(1024)
+def _log_posterior(cast: tuple[Vote, ...], truth: str) -> float:
     """Up to a constant; the prior is flat."""
-    return sum(_log_likelihood(vote, truth) for vote in cast.values())
+    return sum(_log_likelihood(vote, truth) for vote in cast)
 
 
 def _log_likelihood(vote: Vote, truth: str) -> float:

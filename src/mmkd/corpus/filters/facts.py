@@ -1,4 +1,7 @@
-"""What filters look at: the words of a record before its image is decoded, then the image."""
+"""What filters look at: the words of a record before its image is decoded, then the image.
+
+H, W: height and width of a picture.
+"""
 
 from dataclasses import dataclass
 
@@ -27,6 +30,13 @@ class ImageFacts:
     size: tuple[int, int]
     small_HW3: np.ndarray
     named: bool
+
+
+def channel_sum(picture_HW3: np.ndarray) -> np.ndarray:
+    """Red, green and blue added, uint16 (H, W). Over so short an axis numpy's own `sum` takes ten times as long."""
+    red_HW, green_HW, blue_HW = (picture_HW3[:, :, channel] for channel in range(3))
+    added_HW: np.ndarray = red_HW.astype(np.uint16) + green_HW + blue_HW
+    return added_HW
 
 
 def image_facts(picture: Image.Image, named: bool) -> ImageFacts:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmkd.corpus.filters.facts import channel_sum
+
 PAPER = 250  # grey level from which a pixel counts as paper; the glass of a slide is darker
 INK = 110  # and up to which as ink
 LEVELS = 16  # of a colour channel: shades that differ less are one colour
@@ -34,11 +36,11 @@ class GraphicSigns:
 
 def graphic_signs(picture_HW3: np.ndarray) -> GraphicSigns:
     """The signs of an RGB picture, uint8."""
-    grey_HW = picture_HW3.astype(np.uint16).sum(axis=2) // 3
-    shade_HW3 = picture_HW3.astype(np.int64) * LEVELS // 256
-    code = (shade_HW3 @ np.array([LEVELS**2, LEVELS, 1])).ravel()
-    counts = np.sort(np.bincount(code))[::-1]
-    colours = int(np.searchsorted(np.cumsum(counts), MOST * code.size)) + 1
+    grey_HW = channel_sum(picture_HW3) // 3
+    red_HW, green_HW, blue_HW = (picture_HW3[:, :, k].astype(np.uint16) * LEVELS // 256 for k in range(3))
+    code_HW = (red_HW * LEVELS + green_HW) * LEVELS + blue_HW
+    counts = np.sort(np.bincount(code_HW.ravel()))[::-1]
+    colours = int(np.searchsorted(np.cumsum(counts), MOST * code_HW.size)) + 1
     ink_HW = grey_HW <= INK
     lines = sum(_thin_lines(_longest_run(ink) >= LINE_SHARE * ink.shape[1]) for ink in (ink_HW, ink_HW.T))
     return GraphicSigns(float((grey_HW >= PAPER).mean()), colours, lines)
@@ -51,9 +53,7 @@ def _thin_lines(long_H: np.ndarray) -> int:
 
 def _longest_run(ink_HW: np.ndarray) -> np.ndarray:
     """The longest unbroken run of True in each row (H,)."""
-    run_H = np.zeros(ink_HW.shape[0], np.int64)
-    longest_H = run_H.copy()
-    for column_H in ink_HW.T:
-        run_H = (run_H + 1) * column_H
-        longest_H = np.maximum(longest_H, run_H)
+    column_W = np.arange(ink_HW.shape[1], dtype=np.int32)
+    last_gap_HW = np.maximum.accumulate(np.where(ink_HW, np.int32(-1), column_W), axis=1)
+    longest_H: np.ndarray = (column_W - last_gap_HW).max(axis=1)
     return longest_H

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmkd.corpus.captions.references import has_content
-from mmkd.corpus.filters.facts import ImageFacts, WordFacts
+from mmkd.corpus.filters.facts import ImageFacts, WordFacts, channel_sum
 from mmkd.corpus.filters.graphic import graphic_signs
 from mmkd.corpus.records import BadRecordError, Reason
 from mmkd.corpus.selection import FilterSettings
@@ -114,7 +114,7 @@ def _aspect(facts: ImageFacts, settings: FilterSettings) -> str:
 
 
 def _contrast(facts: ImageFacts, settings: FilterSettings) -> str:
-    contrast = float(facts.small_HW3.mean(axis=2).std())
+    contrast = float((channel_sum(facts.small_HW3) / 3).std())
     if contrast >= settings.min_contrast:
         return ""
     return f"grey levels deviate by {contrast:.2f}, at least {settings.min_contrast} is wanted"

@@ -29,8 +29,12 @@ class EvaluationPictures:
     workers: int = 0
 
     def fingerprints(self) -> dict[str, str]:
-        """Input of the corpus's stage -> digest. Raises DataError when a folder is missing, ConfigError for a card."""
-        return {f"decontaminate {path.name}": _digest(path, self.variables) for path in self.settings.decontaminate}
+        """Input of the corpus's stage -> digest. Raises DataError when a folder is missing, ConfigError for a card.
+
+        Each is named by its place in the list as well: many sets have a folder `test`.
+        """
+        paths = self.settings.decontaminate
+        return {f"decontaminate {place} {path.name}": _digest(path, self.variables) for place, path in enumerate(paths)}
 
     def read(self) -> Avoided:
         """Their bytes and the hashes of their views, each picture once. Raises DataError for an unreadable one."""
