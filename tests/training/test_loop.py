@@ -1,6 +1,5 @@
 """The loop: parts of a batch, SIGTERM, bad numbers, a full disk, validation, averages."""
 
-import errno
 import json
 import os
 import signal
@@ -10,42 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from mmkd.errors import ConfigError, TrainingError
-from mmkd.settings import Machine
 from mmkd.student.settings import StudentSettings
-from mmkd.training import checkpoint, loop
+from mmkd.training import loop
 from mmkd.training.average import MovingAverage, mix
 from mmkd.training.metrics_log import TRACKERS, read_metrics
 from mmkd.training.pretrain import pretrain
 from mmkd.training.settings import PretrainSettings
 from mmkd.training.step import Stepper
+from short_runs import SETTINGS, same, weights
 from tiny import MACHINE
-
-WEIGHTS = "open_clip_model.safetensors"
-SETTINGS = PretrainSettings(epochs=2, batch_size=16, lr=1e-3, checkpoint_every=5, log_every=1)  # 12 steps
-
-
-@pytest.fixture
-def train(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path) -> Callable[..., Path]:
-    """A function that trains into a folder of a name, with changed settings."""
-
-    def run(name: str, machine: Machine = MACHINE, **changes: Any) -> Path:
-        settings = SETTINGS.model_copy(update=changes)
-        pretrain(settings, tiny_student, tiny_corpus, tmp_path / name, machine, seed=0)
-        return tmp_path / name
-
-    return run
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / WEIGHTS)
-
-
-def same(left: Path, right: Path) -> bool:
-    a, b = weights(left), weights(right)
-    return all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("micro", [5, 8])
@@ -93,21 +67,6 @@ def test_sigterm_saves_and_ends_with_code_0(train: Callable[..., Path], monkeypa
     ]
 
 
-@pytest.fixture
-def bad_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """A function that makes the losses of some steps not a number."""
-    losses_of = Stepper._losses
-
-    def arm(*steps: int) -> None:
-        def poisoned(self: Stepper, own: Any, batch: Any, step: int) -> Any:
-            found = losses_of(self, own, batch, step)
-            return {name: loss * float("nan") for name, loss in found.items()} if step in steps else found
-
-        monkeypatch.setattr(Stepper, "_losses", poisoned)
-
-    return arm
-
-
 def test_a_bad_step_stops_with_the_ids_of_its_pairs(train: Callable[..., Path], bad_at: Any) -> None:
     bad_at(7)
     with pytest.raises(TrainingError, match=r"step 8: .*not finite.*tiny_\d+") as caught:
@@ -127,20 +86,26 @@ def test_bad_steps_are_skipped_counted_and_listed(train: Callable[..., Path], ba
     assert all(torch.isfinite(value).all() for value in weights(folder).values())
 
 
-def test_a_skipped_step_leaves_weights_and_moments_as_they_were(train: Callable[..., Path], bad_at: Any) -> None:
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_skipped_step_leaves_weights_moments_and_average_as_they_were(
+    ema: float, train: Callable[..., Path], bad_at: Any
+) -> None:
     bad_at(11)  # the last step: skipping it is ending one step before
-    folder = train("run", on_nonfinite="skip", checkpoint_every=11)
+    folder = train("run", on_nonfinite="skip", checkpoint_every=11, ema=ema)
     bad_at()
     stopped: list[dict[str, torch.Tensor]] = []
     original = loop.save_checkpoint
 
     def spy(*args: Any, **more: Any) -> None:
-        stopped.append({n: v.clone() for n, v in args[2].student.state_dict().items()})
+        trained = args[2]
+        known = trained.average.parameters if ema else trained.student.state_dict()
+        stopped.append({name: value.clone() for name, value in known.items()})
         original(*args, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "save_checkpoint", spy)
-        train("plain", checkpoint_every=11)
+        train("plain", checkpoint_every=11, ema=ema)
+    assert stopped[0]
     assert all(torch.equal(value, weights(folder)[name]) for name, value in stopped[0].items())
 
 
@@ -156,30 +121,6 @@ def test_skipped_steps_are_counted_over_a_resume(train: Callable[..., Path], bad
         train("run", on_nonfinite="skip", max_skipped=2)
     with pytest.raises(TrainingError, match="step 10"):  # the checkpoint of step 5 knows of step 4
         train("run", on_nonfinite="skip", max_skipped=2)
-
-
-def test_a_full_disk_makes_room_or_stops_with_what_stays(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write, refused = checkpoint._write, []
-
-    def full(path: Path, tensors: Any, facts: Any) -> None:
-        there = len(list(path.parent.glob("step-*.safetensors")))
-        if there >= limit:
-            refused.append(path.name)
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, tensors, facts)
-
-    monkeypatch.setattr(checkpoint, "_write", full)
-    limit = 2
-    train("room", checkpoint_every=2, keep_last=3)
-    assert refused
-    assert "dropping the older ones" in capsys.readouterr().out
-    limit = 1
-    with pytest.raises(TrainingError, match=r"no checkpoint of step 4 .*step-00000002 stays.*Make room"):
-        train("stop", checkpoint_every=2)
-    limit = 10
-    assert same(train("stop", checkpoint_every=2), train("whole"))
 
 
 def test_the_best_validated_weights_are_published(
@@ -226,20 +167,13 @@ def test_best_of_nothing_is_refused() -> None:
         PretrainSettings(select="best")
 
 
-def test_averages_resume_to_the_same_bits(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_averages_resume_to_the_same_bits(train: Callable[..., Path], killed_at: Any) -> None:
     settings = {"ema": 0.9, "wise_ft": 0.7}
     whole = train("whole", **settings)
-    step_of = Stepper.__call__
-
-    def dying(self: Stepper, batch: Any, step: int) -> Any:
-        if step == 8:
-            raise KeyboardInterrupt
-        return step_of(self, batch, step)
-
-    monkeypatch.setattr(Stepper, "__call__", dying)
+    killed_at(8)
     with pytest.raises(KeyboardInterrupt):
         train("cut", **settings)
-    monkeypatch.setattr(Stepper, "__call__", step_of)
+    killed_at(None)
     assert same(train("cut", **settings), whole)
     assert not same(whole, train("plain"))
 
@@ -249,8 +183,12 @@ def test_the_moving_average_by_hand() -> None:
     torch.nn.init.constant_(network.weight, 1.0)
     average = MovingAverage(network, 0.5)
     torch.nn.init.constant_(network.weight, 3.0)
-    average.update(network, step=0)  # decay min(.5, 1/10): .1 * 1 + .9 * 3
+    average.update(network, step=0, bad=torch.tensor(0.0))  # decay min(.5, 1/10): .1 * 1 + .9 * 3
     assert average.parameters["weight"].item() == pytest.approx(2.8)
+    torch.nn.init.constant_(network.weight, 9.0)
+    average.update(network, step=1, bad=torch.tensor(1.0))  # skipped
+    assert average.parameters["weight"].item() == pytest.approx(2.8)
+    torch.nn.init.constant_(network.weight, 3.0)
     with average.in_place(network):
         assert network.weight.item() == pytest.approx(2.8)
     assert network.weight.item() == 3.0

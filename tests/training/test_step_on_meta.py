@@ -89,7 +89,7 @@ def test_a_step_reads_no_value_and_stays_on_its_device(case: str, micro_batch: i
     assert {value.device for value in (*outcome.losses.values(), outcome.total, outcome.norm, outcome.bad)} == {META}
     average = stepper.trained.average
     assert average is not None
-    average.update(stepper.model.network, 3)
+    average.update(stepper.model.network, 3, outcome.bad)
     assert {value.device for value in average.parameters.values()} == {META}
 
 

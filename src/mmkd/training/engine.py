@@ -55,6 +55,15 @@ class Engine:
         finally:
             root.set_requires_gradient_sync(True)
 
+    def reshard(self) -> None:
+        """Have only shards of the weights again; after a forward pass that no backward pass follows, FSDP2 has more."""
+        if self.sharded:
+            from torch.distributed.fsdp import FSDPModule
+
+            for module in self.towers.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
+
     def last(self, is_last: bool) -> Any:
         """The context of one of several backward passes."""
         return nullcontext() if is_last else self.quietly()
