@@ -4,22 +4,28 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
-from mmkd.errors import ConfigError, TrainingError
+from mmkd.errors import ConfigError, DataError, TrainingError
+from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
-from mmkd.training import loop
+from mmkd.training import engine, loop
 from mmkd.training.average import MovingAverage, mix
+from mmkd.training.checkpoint import Trained, restore_newest
 from mmkd.training.metrics_log import TRACKERS, read_metrics
+from mmkd.training.optimizer import make_optimizer
 from mmkd.training.pretrain import pretrain
 from mmkd.training.settings import PretrainSettings
 from mmkd.training.step import Stepper
+from mmkd.training.towers import compile_towers
 from short_runs import SETTINGS, same, weights
-from tiny import MACHINE
+from tiny import MACHINE, tiny_config
 
 
 @pytest.mark.parametrize("micro", [5, 8])
@@ -33,6 +39,18 @@ def test_recomputed_activations_change_nothing(train: Callable[..., Path]) -> No
     whole, again = train("whole"), train("again", MACHINE.model_copy(update={"grad_checkpointing": True}))
     for name, value in weights(whole).items():
         torch.testing.assert_close(value, weights(again)[name], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's own look
+def test_compiled_towers_train_to_the_same(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("eager")  # traced in full, without minutes of a C++ compiler
+    monkeypatch.setattr(engine, "compile_towers", partial(compile_towers, backend=counter))
+    plain, fused = train("plain", epochs=1), train("fused", MACHINE.model_copy(update={"compile": True}), epochs=1)
+    torch.compiler.reset()
+    assert counter.frame_count >= 2  # both towers
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(value, weights(fused)[name], atol=1e-5, rtol=1e-4)
 
 
 def test_batch_normalisation_and_parts_of_a_batch_do_not_go_together(tiny_corpus: Path, tmp_path: Path) -> None:
@@ -107,6 +125,34 @@ def test_a_skipped_step_leaves_weights_moments_and_average_as_they_were(
         train("plain", checkpoint_every=11, ema=ema)
     assert stopped[0]
     assert all(torch.equal(value, weights(folder)[name]) for name, value in stopped[0].items())
+
+
+def test_skipped_steps_are_counted_where_training_was_over_before_the_kill(
+    bad_at: Any, tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
+) -> None:
+    bad_at(3, 8)
+    settings = SETTINGS.model_copy(update={"on_nonfinite": "skip"})
+    counts = [pretrain(settings, tiny_student, tiny_corpus, tmp_path, MACHINE, seed=0) for _ in ("whole", "again")]
+    assert counts[0] == counts[1]
+    assert counts[0]["skipped_steps"] == 2
+
+
+def test_every_record_has_throughput_those_of_validations_too(train: Callable[..., Path]) -> None:
+    records = read_metrics(train("run", log_every=5, validate_every=4) / "metrics.jsonl")
+    assert [record["step"] for record in records] == [4, 5, 8, 10, 12]
+    assert all({"pairs_per_s", "wait", "memory_gb", "loss"} <= record.keys() for record in records)
+
+
+def test_a_checkpoint_of_another_model_is_refused(train: Callable[..., Path], killed_at: Any, tmp_path: Path) -> None:
+    killed_at(6)
+    with pytest.raises(KeyboardInterrupt):
+        train("run")
+    killed_at(None)
+    other = build_student(StudentSettings(config=tiny_config(dim=24)), seed=0)
+    modules = torch.nn.ModuleDict({"student": other.network, "objective": torch.nn.Identity()})
+    trained = Trained(modules, make_optimizer(modules, SETTINGS))
+    with pytest.raises(DataError, match=r"of another model: student\.\S+ has the shape .*16.*, expected .*24.*--force"):
+        restore_newest(tmp_path / "run" / "checkpoints", trained)
 
 
 def test_more_bad_steps_than_allowed_stop_the_run(train: Callable[..., Path], bad_at: Any) -> None:
