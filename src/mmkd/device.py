@@ -27,7 +27,8 @@ def prepare(machine: Machine, local_rank: int | None = None) -> torch.device:
             raise ConfigError(
                 f"{local_rank + 1} processes or more on {torch.cuda.device_count()} GPUs; start one for each"
             )
-        return torch.device("cuda", local_rank)
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)  # what says only "cuda", as FSDP's mesh does, means it from now on
     return device
 
 

@@ -1,51 +1,31 @@
 """The loop: parts of a batch, SIGTERM, bad numbers, a full disk, validation, averages."""
 
-import errno
 import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from torch._dynamo.testing import CompileCounterWithBackend
 
-from mmkd.errors import ConfigError, TrainingError
-from mmkd.settings import Machine
+from mmkd.errors import ConfigError, DataError, TrainingError
+from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
-from mmkd.training import checkpoint, loop
+from mmkd.training import engine, loop
 from mmkd.training.average import MovingAverage, mix
+from mmkd.training.checkpoint import Trained, restore_newest
 from mmkd.training.metrics_log import TRACKERS, read_metrics
+from mmkd.training.optimizer import make_optimizer
 from mmkd.training.pretrain import pretrain
 from mmkd.training.settings import PretrainSettings
 from mmkd.training.step import Stepper
-from tiny import MACHINE
-
-WEIGHTS = "open_clip_model.safetensors"
-SETTINGS = PretrainSettings(epochs=2, batch_size=16, lr=1e-3, checkpoint_every=5, log_every=1)  # 12 steps
-
-
-@pytest.fixture
-def train(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path) -> Callable[..., Path]:
-    """A function that trains into a folder of a name, with changed settings."""
-
-    def run(name: str, machine: Machine = MACHINE, **changes: Any) -> Path:
-        settings = SETTINGS.model_copy(update=changes)
-        pretrain(settings, tiny_student, tiny_corpus, tmp_path / name, machine, seed=0)
-        return tmp_path / name
-
-    return run
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / WEIGHTS)
-
-
-def same(left: Path, right: Path) -> bool:
-    a, b = weights(left), weights(right)
-    return all(torch.equal(a[name], b[name]) for name in a)
+from mmkd.training.towers import compile_towers
+from short_runs import SETTINGS, same, weights
+from tiny import MACHINE, tiny_config
 
 
 @pytest.mark.parametrize("micro", [5, 8])
@@ -59,6 +39,18 @@ def test_recomputed_activations_change_nothing(train: Callable[..., Path]) -> No
     whole, again = train("whole"), train("again", MACHINE.model_copy(update={"grad_checkpointing": True}))
     for name, value in weights(whole).items():
         torch.testing.assert_close(value, weights(again)[name], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's own look
+def test_compiled_towers_train_to_the_same(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("eager")  # traced in full, without minutes of a C++ compiler
+    monkeypatch.setattr(engine, "compile_towers", partial(compile_towers, backend=counter))
+    plain, fused = train("plain", epochs=1), train("fused", MACHINE.model_copy(update={"compile": True}), epochs=1)
+    torch.compiler.reset()
+    assert counter.frame_count >= 2  # both towers
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(value, weights(fused)[name], atol=1e-5, rtol=1e-4)
 
 
 def test_batch_normalisation_and_parts_of_a_batch_do_not_go_together(tiny_corpus: Path, tmp_path: Path) -> None:
@@ -93,21 +85,6 @@ def test_sigterm_saves_and_ends_with_code_0(train: Callable[..., Path], monkeypa
     ]
 
 
-@pytest.fixture
-def bad_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """A function that makes the losses of some steps not a number."""
-    losses_of = Stepper._losses
-
-    def arm(*steps: int) -> None:
-        def poisoned(self: Stepper, own: Any, batch: Any, step: int) -> Any:
-            found = losses_of(self, own, batch, step)
-            return {name: loss * float("nan") for name, loss in found.items()} if step in steps else found
-
-        monkeypatch.setattr(Stepper, "_losses", poisoned)
-
-    return arm
-
-
 def test_a_bad_step_stops_with_the_ids_of_its_pairs(train: Callable[..., Path], bad_at: Any) -> None:
     bad_at(7)
     with pytest.raises(TrainingError, match=r"step 8: .*not finite.*tiny_\d+") as caught:
@@ -127,21 +104,55 @@ def test_bad_steps_are_skipped_counted_and_listed(train: Callable[..., Path], ba
     assert all(torch.isfinite(value).all() for value in weights(folder).values())
 
 
-def test_a_skipped_step_leaves_weights_and_moments_as_they_were(train: Callable[..., Path], bad_at: Any) -> None:
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_skipped_step_leaves_weights_moments_and_average_as_they_were(
+    ema: float, train: Callable[..., Path], bad_at: Any
+) -> None:
     bad_at(11)  # the last step: skipping it is ending one step before
-    folder = train("run", on_nonfinite="skip", checkpoint_every=11)
+    folder = train("run", on_nonfinite="skip", checkpoint_every=11, ema=ema)
     bad_at()
     stopped: list[dict[str, torch.Tensor]] = []
     original = loop.save_checkpoint
 
     def spy(*args: Any, **more: Any) -> None:
-        stopped.append({n: v.clone() for n, v in args[2].student.state_dict().items()})
+        trained = args[2]
+        known = trained.average.parameters if ema else trained.student.state_dict()
+        stopped.append({name: value.clone() for name, value in known.items()})
         original(*args, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "save_checkpoint", spy)
-        train("plain", checkpoint_every=11)
+        train("plain", checkpoint_every=11, ema=ema)
+    assert stopped[0]
     assert all(torch.equal(value, weights(folder)[name]) for name, value in stopped[0].items())
+
+
+def test_skipped_steps_are_counted_where_training_was_over_before_the_kill(
+    bad_at: Any, tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
+) -> None:
+    bad_at(3, 8)
+    settings = SETTINGS.model_copy(update={"on_nonfinite": "skip"})
+    counts = [pretrain(settings, tiny_student, tiny_corpus, tmp_path, MACHINE, seed=0) for _ in ("whole", "again")]
+    assert counts[0] == counts[1]
+    assert counts[0]["skipped_steps"] == 2
+
+
+def test_every_record_has_throughput_those_of_validations_too(train: Callable[..., Path]) -> None:
+    records = read_metrics(train("run", log_every=5, validate_every=4) / "metrics.jsonl")
+    assert [record["step"] for record in records] == [4, 5, 8, 10, 12]
+    assert all({"pairs_per_s", "wait", "memory_gb", "loss"} <= record.keys() for record in records)
+
+
+def test_a_checkpoint_of_another_model_is_refused(train: Callable[..., Path], killed_at: Any, tmp_path: Path) -> None:
+    killed_at(6)
+    with pytest.raises(KeyboardInterrupt):
+        train("run")
+    killed_at(None)
+    other = build_student(StudentSettings(config=tiny_config(dim=24)), seed=0)
+    modules = torch.nn.ModuleDict({"student": other.network, "objective": torch.nn.Identity()})
+    trained = Trained(modules, make_optimizer(modules, SETTINGS))
+    with pytest.raises(DataError, match=r"of another model: student\.\S+ has the shape .*16.*, expected .*24.*--force"):
+        restore_newest(tmp_path / "run" / "checkpoints", trained)
 
 
 def test_more_bad_steps_than_allowed_stop_the_run(train: Callable[..., Path], bad_at: Any) -> None:
@@ -156,30 +167,6 @@ def test_skipped_steps_are_counted_over_a_resume(train: Callable[..., Path], bad
         train("run", on_nonfinite="skip", max_skipped=2)
     with pytest.raises(TrainingError, match="step 10"):  # the checkpoint of step 5 knows of step 4
         train("run", on_nonfinite="skip", max_skipped=2)
-
-
-def test_a_full_disk_makes_room_or_stops_with_what_stays(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write, refused = checkpoint._write, []
-
-    def full(path: Path, tensors: Any, facts: Any) -> None:
-        there = len(list(path.parent.glob("step-*.safetensors")))
-        if there >= limit:
-            refused.append(path.name)
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, tensors, facts)
-
-    monkeypatch.setattr(checkpoint, "_write", full)
-    limit = 2
-    train("room", checkpoint_every=2, keep_last=3)
-    assert refused
-    assert "dropping the older ones" in capsys.readouterr().out
-    limit = 1
-    with pytest.raises(TrainingError, match=r"no checkpoint of step 4 .*step-00000002 stays.*Make room"):
-        train("stop", checkpoint_every=2)
-    limit = 10
-    assert same(train("stop", checkpoint_every=2), train("whole"))
 
 
 def test_the_best_validated_weights_are_published(
@@ -228,20 +215,13 @@ def test_best_of_nothing_is_refused() -> None:
         PretrainSettings(select="best", validate_every=2, wise_ft=0.5)
 
 
-def test_averages_resume_to_the_same_bits(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_averages_resume_to_the_same_bits(train: Callable[..., Path], killed_at: Any) -> None:
     settings = {"ema": 0.9, "wise_ft": 0.7}
     whole = train("whole", **settings)
-    step_of = Stepper.__call__
-
-    def dying(self: Stepper, batch: Any, step: int) -> Any:
-        if step == 8:
-            raise KeyboardInterrupt
-        return step_of(self, batch, step)
-
-    monkeypatch.setattr(Stepper, "__call__", dying)
+    killed_at(8)
     with pytest.raises(KeyboardInterrupt):
         train("cut", **settings)
-    monkeypatch.setattr(Stepper, "__call__", step_of)
+    killed_at(None)
     assert same(train("cut", **settings), whole)
     assert not same(whole, train("plain"))
 
@@ -251,8 +231,12 @@ def test_the_moving_average_by_hand() -> None:
     torch.nn.init.constant_(network.weight, 1.0)
     average = MovingAverage(network, 0.5)
     torch.nn.init.constant_(network.weight, 3.0)
-    average.update(network, step=0)  # decay min(.5, 1/10): .1 * 1 + .9 * 3
+    average.update(network, step=0, bad=torch.tensor(0.0))  # decay min(.5, 1/10): .1 * 1 + .9 * 3
     assert average.parameters["weight"].item() == pytest.approx(2.8)
+    torch.nn.init.constant_(network.weight, 9.0)
+    average.update(network, step=1, bad=torch.tensor(1.0))  # skipped
+    assert average.parameters["weight"].item() == pytest.approx(2.8)
+    torch.nn.init.constant_(network.weight, 3.0)
     with average.in_place(network):
         assert network.weight.item() == pytest.approx(2.8)
     assert network.weight.item() == 3.0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,22 @@ def test_a_resume_drops_the_records_of_steps_that_are_repeated(tmp_path: Path) -
     assert logged(tmp_path, 4, range(5, 10)) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert read_metrics(tmp_path / METRICS)[:7] == before
     assert logged(tmp_path, 0, range(1, 3)) == [1, 2]
+
+
+def test_a_record_that_the_disk_has_no_room_for_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, 0)
+    log.write({"step": 1, "loss": 0.5})
+    before = log.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 7, limits[1]))  # room for a part of a record
+    try:
+        with pytest.raises(OSError, match="too large"):
+            log.write({"step": 2, "loss": 0.25})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert log.path.read_bytes() == before
+    log.write({"step": 2, "loss": 0.25})
+    assert [record["step"] for record in read_metrics(log.path)] == [1, 2]
 
 
 @given(st.integers(0, 80))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from mmkd.training.metrics_log import read_metrics
 
 WEIGHTS = "open_clip_model.safetensors"
 SCRIPT = """
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tiny import MACHINE, tiny_config
@@ -28,8 +29,18 @@ from mmkd.training.distill import Inputs, distill
 from mmkd.training.distill_settings import DistillSettings
 from mmkd.training.pretrain import pretrain
 from mmkd.training.settings import PretrainSettings
+from mmkd.training.step import Stepper
 
 job = json.loads(sys.argv[1])
+if "killed_at" in job:
+    step_of = Stepper.__call__
+
+    def dying(self, batch, step):
+        if step == job["killed_at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step_of(self, batch, step)
+
+    Stepper.__call__ = dying
 machine = MACHINE.model_copy(update=job["machine"])
 with join_world() as world:
     stage = Stage("student", Path(job["out"]), job["settings"], outputs=({weights!r},))
@@ -71,10 +82,11 @@ def command(script: Path, job: Job, ranks: int) -> list[str]:
     return [sys.executable, *launcher, str(script), json.dumps({"machine": {}, **job}, default=str)]
 
 
-def run(script: Path, job: Job, ranks: int) -> None:
+def run(script: Path, job: Job, ranks: int) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command(script, job, ranks), capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def numbers(folder: Path) -> list[dict[str, Any]]:
@@ -109,17 +121,56 @@ def test_two_processes_distil_as_one(
     assert_alike(tmp_path / "1", tmp_path / "2")
 
 
+def test_shared_weights_are_averaged_validated_and_gone_on_with_after_a_kill(
+    script: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "ema": 0.9, "select": "best", "checkpoint_every": 3}
+    job = {"corpus": tiny_corpus, "settings": settings}
+    run(script, {**job, "out": tmp_path / "one"}, ranks=1)
+    shared = {**job, "out": tmp_path / "two", "machine": {"sharding": "fsdp"}}
+    killed = subprocess.run(command(script, {**shared, "killed_at": 7}, 2), capture_output=True, text=True)
+    assert killed.returncode != 0
+    assert "Signal 9" in killed.stderr
+    assert "is damaged" not in run(script, shared, ranks=2)
+    assert_alike(tmp_path / "one", tmp_path / "two")
+
+
+def wait_for_records(folder: Path, process: subprocess.Popen[str]) -> None:
+    while len(read_metrics(folder / "metrics.jsonl")) < 2:
+        assert process.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_signal_to_the_whole_group_saves_though_workers_decode(
+    ranks: int, script: Path, alone: Job, tmp_path: Path
+) -> None:
+    """A scheduler signals every process of a job, image workers too; torchrun passes it on and fails itself."""
+    machine = {"workers": 1, "decoded_cache_mb": 0}
+    long = {**SETTINGS, "epochs": 40, "checkpoint_every": 5000, "validate_every": 0}
+    job = {**alone, "settings": long, "machine": machine, "out": tmp_path / "student"}
+    process = subprocess.Popen(
+        command(script, job, ranks), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for_records(tmp_path / "student.partial", process)
+    os.killpg(process.pid, signal.SIGTERM)
+    said, error = process.communicate()
+    assert process.returncode == (0 if ranks == 1 else 1), error
+    assert said.count("stopped by SIGTERM after step") == 1, error
+    assert "killed by signal" not in error
+    saved = list((tmp_path / "student.partial" / "checkpoints").glob("step-*.json"))
+    assert len(saved) == 1
+
+
 def test_two_processes_go_on_where_one_was_asked_to_stop(script: Path, alone: Job, tmp_path: Path) -> None:
     job = {**alone, "out": tmp_path / "student"}
     process = subprocess.Popen(command(script, job, 1), stdout=subprocess.PIPE, text=True)
-    metrics = tmp_path / "student.partial" / "metrics.jsonl"
-    while len(read_metrics(metrics)) < 2:
-        assert process.poll() is None, "it ended before it could be stopped"
-        time.sleep(0.002)
+    wait_for_records(tmp_path / "student.partial", process)
     process.terminate()
     said, _ = process.communicate()
     assert process.returncode == 0
     assert "stopped by SIGTERM after step" in said
     assert not (tmp_path / "student").exists()
-    run(script, job, ranks=2)
+    said = run(script, job, ranks=2)
+    assert said.count("resumed after step") == 1  # one of them speaks
     assert_alike(alone["out"], tmp_path / "student")

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.distributed.tensor import DTensor
 
 
 class MovingAverage:
@@ -20,12 +19,12 @@ class MovingAverage:
         self.parameters = {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after a step (0-based)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        mean: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    def update(self, network: nn.Module, step: int, bad: Tensor) -> None:
+        """Take in the weights after a step (0-based); bad: 1 where the step was skipped, which leaves all as it is."""
+        weight = (1 - min(self.decay, (1 + step) / (10 + step))) * (1 - bad)  # on the device: nobody waits for it
         current = dict(network.named_parameters())
-        mean(list(self.parameters.values()), [current[name].detach() for name in self.parameters], 0)
+        for name, value in self.parameters.items():
+            _local(value).lerp_(_local(current[name].detach()), weight)
 
     @contextmanager
     def in_place(self, network: nn.Module) -> Iterator[None]:
@@ -40,6 +39,11 @@ class MovingAverage:
     def copy_to(self, network: nn.Module) -> None:
         """Give the network the averaged weights."""
         _copy(self.parameters, network)
+
+
+def _local(value: Tensor) -> Tensor:
+    """This process's shard of a sharded tensor, in the same memory."""
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ Letters: N training pairs, B pairs of this process in a step, L tokens (the stud
 """
 
 import io
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +109,7 @@ class StepBatches(Dataset[PairBatch]):
                 f"batch_size {order.batch_size} cannot be shared equally by {world.size} processes; "
                 f"set it to a multiple of {world.size}"
             )
+        self.world = world
         self.rows, self.images, self.captions, self.teachers, self.order = rows, images, captions, teachers, order
         share = order.batch_size // world.size
         self._own = slice(world.rank * share, (world.rank + 1) * share)
@@ -138,7 +140,19 @@ class StepBatches(Dataset[PairBatch]):
 def loader(batches: StepBatches, first: int, last: int, machine: Machine) -> DataLoader[PairBatch]:
     """Batches of the steps first..last-1, in order; worker processes only where images are decoded on the way."""
     workers = 0 if batches.images.cached else machine.loaders
-    if not batches.images.cached:
+    if not batches.images.cached and batches.world.first:
         say(f"  the decoded images exceed decoded_cache_mb, so {workers} processes decode them at each step")
     pinned = torch.cuda.is_available() and machine.device != "cpu"
-    return DataLoader(batches, batch_size=None, sampler=range(first, last), num_workers=workers, pin_memory=pinned)
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        pin_memory=pinned,
+        worker_init_fn=_leave_sigterm,
+    )
+
+
+def _leave_sigterm(_: int) -> None:
+    """A scheduler's SIGTERM reaches all processes of a group; the main one saves, for which it needs its workers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,27 +1,20 @@
-"""Training checkpoints: one safetensors file with every tensor, one JSON file that makes it valid.
+"""Training checkpoints: every tensor that training goes on with, and what it has counted."""
 
-The JSON is written last and holds the digest of the tensors, so a checkpoint is whole or does not count.
-"""
-
-import errno
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
-from mmkd.errors import DataError, TrainingError
+from mmkd.errors import DataError
 from mmkd.progress import say
-from mmkd.stage import atomic_file, write_json
 from mmkd.training.average import MovingAverage
+from mmkd.training.checkpoint_files import DAMAGED, best_path, prune, read_whole, step_path, with_room, write_whole
 
-BEST = "best"
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # gathered from all processes, so their number is free
 
 
@@ -29,7 +22,8 @@ WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # gathered fro
 class Trained:
     """All that a checkpoint restores: student, objective's own parameters, optimiser, average, and what was counted.
 
-    skipped: steps whose loss was not finite, with the ids of their pairs. best: the best validation and its step.
+    skipped: steps whose loss was not finite, with the ids of their pairs. best: the best validation and its step, where
+    its weights are kept.
     """
 
     modules: nn.ModuleDict  # student, objective
@@ -39,6 +33,10 @@ class Trained:
     best: tuple[float, int] | None = None
 
     @property
+    def best_step(self) -> int | None:
+        return self.best[1] if self.best else None
+
+    @property
     def student(self) -> nn.Module:
         return self.modules["student"]
 
@@ -46,85 +44,65 @@ class Trained:
 def save_checkpoint(folder: Path, step: int, trained: Trained, keep: int, writes: bool = True) -> None:
     """Save the state after `step` steps and drop all but the last `keep` checkpoints; all processes call, one writes.
 
-    Where the disk is full, older checkpoints make room. Raises TrainingError when that is not enough.
+    Raises TrainingError on a full disk, as `with_room` does.
     """
     tensors = _tensors(trained)
     if not writes:
         return
     facts = {"step": step, "skipped": trained.skipped, "best": trained.best}
-    try:
-        _write(folder / f"step-{step:08d}", tensors, facts)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        say(f"  no space left for the checkpoint of step {step:,}: dropping the older ones")
-        _prune(folder, 1)
-        _write_or_stop(folder, step, tensors, facts)
-    _prune(folder, keep)
+    write = partial(write_whole, step_path(folder, step), tensors, facts)
+    with_room(folder, f"the checkpoint of step {step:,}", trained.best_step, write)
+    prune(folder, keep, trained.best_step)
 
 
 def save_best(folder: Path, step: int, weights: Mapping[str, Tensor], score: float) -> None:
-    """Keep the student's weights as the best validated ones so far."""
-    _write(folder / BEST, weights, {"step": step, "score": score})
+    """Keep the student's weights as the best validated ones so far. Raises TrainingError on a full disk."""
+    write = partial(write_whole, best_path(folder, step), weights, {"step": step, "score": score})
+    with_room(folder, f"the best weights, of step {step:,},", step, write)
+    prune(folder, len(list(folder.glob("step-*.json"))) or 1, step)
 
 
-def load_best(folder: Path) -> dict[str, Tensor]:
+def load_best(folder: Path, step: int) -> dict[str, Tensor]:
     """The best validated weights. Raises DataError when they are damaged."""
+    path = best_path(folder, step)
     try:
-        weights: dict[str, Tensor] = load(_checked(folder / f"{BEST}.json")[1])
-        return weights
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder / BEST}: the best weights are damaged ({error}); run with --force") from error
+        return read_whole(path)[1]
+    except DAMAGED as error:
+        raise DataError(
+            f"{path}: the best weights are damaged ({error}); run the same command again: it goes on from the last "
+            "checkpoint and takes the best of the validations after it"
+        ) from error
 
 
-def restore_newest(folder: Path, trained: Trained) -> int:
+def restore_newest(folder: Path, trained: Trained, tell: Callable[[str], None] = say) -> int:
     """Load the newest whole checkpoint and return its step; 0 and nothing changed when there is none.
 
-    A damaged one is named and passed over for the one before.
+    A damaged one is named and passed over for the one before. Where the best weights are damaged, the best is sought
+    among the validations to come.
     """
     for path in sorted(folder.glob("step-*.json"), reverse=True):
         try:
-            facts, data = _checked(path)
-        except (OSError, ValueError, KeyError) as error:
-            say(f"  checkpoint {path.stem} is damaged ({error}); going back to the one before")
+            facts, tensors = read_whole(path)
+        except DAMAGED as error:
+            tell(f"  checkpoint {path.stem} is damaged ({error}); going back to the one before")
             continue
-        _restore(load(data), trained, path)
+        _restore(tensors, trained, path)
         trained.skipped = list(facts["skipped"])
-        trained.best = tuple(facts["best"]) if facts["best"] else None
+        trained.best = _whole_best(folder, facts["best"], tell)
         return int(facts["step"])
     return 0
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
-    with atomic_file(path.with_name(path.name + ".safetensors")) as stream:
-        stream.write(data)
-    write_json(path.with_name(path.name + ".json"), {**facts, "sha256": hashlib.sha256(data).hexdigest()})
-
-
-def _write_or_stop(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def _whole_best(folder: Path, best: tuple[float, int] | None, tell: Callable[[str], None]) -> tuple[float, int] | None:
+    if not best:
+        return None
+    score, step = best
     try:
-        _write(folder / f"step-{step:08d}", tensors, facts)
-    except OSError as error:
-        kept = sorted(path.stem for path in folder.glob("step-*.json"))
-        raise TrainingError(
-            f"{folder}: no checkpoint of step {step} could be written ({error}); {kept[-1] if kept else 'none'} stays. "
-            "Make room and run the same command again: it goes on from there"
-        ) from error
-
-
-def _prune(folder: Path, keep: int) -> None:
-    for old in sorted(folder.glob("step-*.json"))[:-keep]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
-
-
-def _checked(path: Path) -> tuple[dict[str, Any], bytes]:
-    facts = json.loads(path.read_text())
-    data = path.with_suffix(".safetensors").read_bytes()
-    if hashlib.sha256(data).hexdigest() != facts["sha256"]:
-        raise ValueError("its digest differs from the recorded one")
-    return facts, data
+        read_whole(best_path(folder, step))
+    except DAMAGED as error:
+        tell(f"  the best weights, of step {step:,}, are damaged ({error}); the best is sought from here on")
+        return None
+    return score, step
 
 
 def _tensors(trained: Trained) -> dict[str, Tensor]:
@@ -152,19 +130,29 @@ def _restore(tensors: Mapping[str, Tensor], trained: Trained, where: Path) -> No
     for name, value in part(tensors, "optimizer.").items():
         parameter, key = name.rsplit(".", 1)
         state.setdefault(parameter, {})[key] = value
-    try:
-        _, now = get_state_dict(trained.modules, trained.optimizer)
-        set_state_dict(
-            trained.modules,
-            trained.optimizer,
-            model_state_dict=model,
-            optim_state_dict={"state": state, "param_groups": now["param_groups"]},
-            options=WHOLE,
-        )
-    except (RuntimeError, KeyError) as error:
-        raise DataError(f"{where}: the checkpoint is of another model ({error}); run with --force") from error
+    _refuse_another(model, trained, where)
+    _, now = get_state_dict(trained.modules, trained.optimizer)
+    set_state_dict(
+        trained.modules,
+        trained.optimizer,
+        model_state_dict=model,
+        optim_state_dict={"state": state, "param_groups": now["param_groups"]},
+        options=WHOLE,
+    )
     if trained.average is not None:
         restore_average(trained.average, part(tensors, "average."))
+
+
+def _refuse_another(model: Mapping[str, Tensor], trained: Trained, where: Path) -> None:
+    stored = {name: tuple(value.shape) for name, value in model.items()}
+    wanted = {name: tuple(value.shape) for name, value in trained.modules.state_dict().items()}
+    differing = sorted(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
+    if differing:
+        first = differing[0]
+        raise DataError(
+            f"{where}: the checkpoint is of another model: {first} has the shape {stored.get(first)}, expected "
+            f"{wanted.get(first)} ({len(differing)} differ); run with --force"
+        )
 
 
 def restore_average(average: MovingAverage, tensors: Mapping[str, Tensor]) -> None:

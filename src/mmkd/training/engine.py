@@ -36,7 +36,7 @@ class Engine:
         return self.towers.module if isinstance(self.towers, DistributedDataParallel) else self.towers
 
     def autocast(self) -> Any:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
@@ -54,6 +54,15 @@ class Engine:
             yield
         finally:
             root.set_requires_gradient_sync(True)
+
+    def reshard(self) -> None:
+        """Have only shards of the weights again; after a forward pass that no backward pass follows, FSDP2 has more."""
+        if self.sharded:
+            from torch.distributed.fsdp import FSDPModule
+
+            for module in self.towers.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
 
     def last(self, is_last: bool) -> Any:
         """The context of one of several backward passes."""
@@ -119,7 +128,9 @@ def share_gradients(engine: Engine, objective: nn.Module) -> None:
 
 def clipped_norm(parameters: list[nn.Parameter], limit: float) -> Tensor:
     """Scale the gradients to a common norm of at most `limit`; returns the norm before, on the device."""
-    groups = [[p for p in parameters if isinstance(p, DTensor) is sharded] for sharded in (False, True)]
+    moved = [p for p in parameters if p.grad is not None]
+    split = [[p for p in moved if isinstance(p, DTensor) is sharded] for sharded in (False, True)]
+    groups = [group for group in split if group]  # the norm of nothing would be a tensor on the CPU
     parts = [nn.utils.get_total_norm([p.grad for p in group if p.grad is not None]) for group in groups]
     total: Tensor = torch.stack([part.full_tensor() if isinstance(part, DTensor) else part for part in parts]).norm()
     for group in groups:

@@ -30,7 +30,7 @@ class _GatherWithGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        total = gradient.contiguous()
+        total = gradient.clone(memory_format=torch.contiguous_format)  # the graph may use its own once more
         distributed.all_reduce(total)  # what every process's loss wants of this process's rows
         return total[ctx.own], None
 

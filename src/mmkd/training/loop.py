@@ -1,9 +1,9 @@
 """The training loop of both stages: steps from the newest checkpoint to the last one, and never a lost run."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,22 @@ from mmkd.errors import ConfigError, TrainingError
 from mmkd.open_clip_folder import OpenClipModel
 from mmkd.progress import say, track
 from mmkd.settings import Machine
-from mmkd.stage import atomic_file
 from mmkd.training.average import MovingAverage, mix
 from mmkd.training.batches import StepBatches, loader
 from mmkd.training.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
+from mmkd.training.checkpoint_files import with_room
 from mmkd.training.engine import make_engine
 from mmkd.training.interrupt import Interrupt, listen
-from mmkd.training.metrics_log import MetricsLog
+from mmkd.training.metrics_log import METRICS, MetricsLog
 from mmkd.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from mmkd.training.prefetch import Prefetcher
 from mmkd.training.settings import TrainSettings
+from mmkd.training.skipped import SKIPPED, list_skipped
 from mmkd.training.step import Outcome, Stepper
 from mmkd.training.throughput import Throughput
 from mmkd.training.validate import METRIC, Validation
 
 CHECKPOINTS = "checkpoints"
-SKIPPED = "skipped.jsonl"
 
 
 @dataclass
@@ -54,14 +54,23 @@ class Fit:
     def total_steps(self) -> int:
         return self.settings.epochs * self.batches.order.steps_per_epoch
 
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / CHECKPOINTS
 
-def fit(run: Fit) -> tuple[dict[str, Tensor], int]:
-    """Train to the last step, from the newest checkpoint in the folder if there is one.
+    def tell(self, line: str) -> None:
+        """Say it once, however many processes train."""
+        if self.world.first:
+            say(line)
 
-    Returns the student's weights on the CPU, and how many steps were skipped.
 
-    Raises ConfigError when the corpus is smaller than a batch, TrainingError on a loss that is not finite, SystemExit
-    with code 0 after SIGTERM, once everything is saved.
+def fit(run: Fit) -> dict[str, Tensor]:
+    """Train to the last step, from the newest checkpoint in the folder if there is one; the steps skipped are listed.
+
+    Returns the student's weights on the CPU.
+
+    Raises ConfigError when the corpus is smaller than a batch, TrainingError on a loss that is not finite or a full
+    disk, DataError on damaged best weights, SystemExit with code 0 after SIGTERM, once everything is saved.
     """
     if run.total_steps == 0:
         raise ConfigError(
@@ -72,11 +81,12 @@ def fit(run: Fit) -> tuple[dict[str, Tensor], int]:
     devices = [run.device] if run.device.type == "cuda" else []
     with torch.random.fork_rng(devices), listen() as interrupt:
         stepper = _stepper(run)
-        first = restore_newest(run.folder / CHECKPOINTS, stepper.trained)
+        first = restore_newest(run.checkpoints, stepper.trained, run.tell)
         if first:
-            say(f"  resumed after step {first:,} of {run.total_steps:,}")
+            run.tell(f"  resumed after step {first:,} of {run.total_steps:,}")
+        _list_skipped(run, stepper.trained)  # without those that are to be repeated
         _steps(run, stepper, first, interrupt)
-    return _published(run, stepper.trained, start), len(stepper.trained.skipped)
+    return _published(run, stepper.trained, start)
 
 
 def _stepper(run: Fit) -> Stepper:
@@ -91,22 +101,28 @@ def _stepper(run: Fit) -> Stepper:
 
 
 def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None:
-    log = MetricsLog(run.folder, first, run.machine.track, run.name) if run.world.first else None
+    log = _log(run, stepper.trained, first) if run.world.first else None
     meter = Throughput(stepper.engine, run.model, run.settings.batch_size)
     batches = Prefetcher(loader(run.batches, first, run.total_steps, run.machine), run.device)
+    steps = range(first, run.total_steps)
     try:
-        for step in track(range(first, run.total_steps), "train", run.total_steps, "steps", first):
+        for step in track(steps, "train", run.total_steps, "steps", first) if run.world.first else steps:
             batch = next(batches)
             set_learning_rate(stepper.trained.optimizer, learning_rate(step, run.total_steps, run.settings))
             outcome = stepper(batch, step)
             if stepper.trained.average is not None:
-                stepper.trained.average.update(run.model.network, step)
+                stepper.trained.average.update(run.model.network, step, outcome.bad)
             meter.add(batch, batches.waited)
             run._unseen.append((step, outcome))
             _after(run, stepper, step + 1, interrupt, log, meter)
     finally:
         if log is not None:
             log.close()
+
+
+def _log(run: Fit, trained: Trained, first: int) -> MetricsLog:
+    begin = partial(MetricsLog, run.folder, first, run.machine.track, run.name)
+    return with_room(run.checkpoints, METRICS, trained.best_step, begin)
 
 
 def _after(
@@ -116,9 +132,9 @@ def _after(
     settings, last = run.settings, done == run.total_steps
     stop = bool(run.world.sum(torch.tensor(float(interrupt.asked))))
     save = stop or (done % settings.checkpoint_every == 0 and not last)
-    record = done % settings.log_every == 0 or last
     validate = run.validation is not None and (done % settings.validate_every == 0 or last)
-    if record or save or validate or run.device.type == "cpu":
+    record = validate or done % settings.log_every == 0 or last
+    if record or save or run.device.type == "cpu":
         _, outcome = run._unseen[-1]
         _look(run, stepper.trained)
     else:
@@ -129,14 +145,13 @@ def _after(
     if validate:
         found[METRIC] = _validate(run, stepper, done)
         meter.restart()
-    if found and log is not None:
-        log.write({"step": done, **found})
+    if record and log is not None:
+        with_room(run.checkpoints, METRICS, stepper.trained.best_step, partial(log.write, {"step": done, **found}))
     if save:
-        folder = run.folder / CHECKPOINTS
-        save_checkpoint(folder, done, stepper.trained, settings.keep_last, writes=run.world.first)
+        save_checkpoint(run.checkpoints, done, stepper.trained, settings.keep_last, writes=run.world.first)
     if stop:
         run.world.wait()
-        say(f"stopped by SIGTERM after step {done:,} of {run.total_steps:,}; run the same command again to go on")
+        run.tell(f"stopped by SIGTERM after step {done:,} of {run.total_steps:,}; run the same command again to go on")
         raise SystemExit(0)
 
 
@@ -169,11 +184,17 @@ def _look(run: Fit, trained: Trained) -> None:
                 f"step {step + 1}: loss or gradient is not finite ({named}){more}. The step changed nothing, the last "
                 f"checkpoint stays. Look at these pairs or lower the learning rate: {', '.join(ids)}"
             )
-        say(f"  step {step + 1:,}: loss or gradient is not finite ({named}); skipped, {count} of at most {allowed}")
-        if run.world.first:
-            with atomic_file(run.folder / SKIPPED) as stream:
-                stream.write("".join(json.dumps(one) + "\n" for one in trained.skipped).encode())
+        run.tell(
+            f"  step {step + 1:,}: loss or gradient is not finite ({named}); skipped, {count} of at most {allowed}"
+        )
+        _list_skipped(run, trained)
     run._unseen.clear()
+
+
+def _list_skipped(run: Fit, trained: Trained) -> None:
+    if run.world.first:
+        write = partial(list_skipped, run.folder, trained.skipped)
+        with_room(run.checkpoints, SKIPPED, trained.best_step, write)
 
 
 def _validate(run: Fit, stepper: Stepper, done: int) -> float:
@@ -185,12 +206,11 @@ def _validate(run: Fit, stepper: Stepper, done: int) -> float:
         network.eval()
         score = run.validation.score(run.model, stepper.engine)
         network.train()
-        if trained.best is None or score > trained.best[0]:
+        if run.settings.select == "best" and (trained.best is None or score > trained.best[0]):
+            weights = _weights(network)  # all processes gather, the first one writes
+            if run.world.first:
+                save_best(run.checkpoints, done, weights, score)
             trained.best = (score, done)
-            if run.settings.select == "best":
-                weights = _weights(network)  # all processes gather, the first one writes
-                if run.world.first:
-                    save_best(run.folder / CHECKPOINTS, done, weights, score)
     return score
 
 
@@ -209,11 +229,11 @@ def _published(run: Fit, trained: Trained, start: dict[str, Tensor]) -> dict[str
     if trained.average is not None:
         trained.average.copy_to(network)
     weights = _weights(network)
-    if run.settings.select == "best":
+    if trained.best is not None:
+        score, step = trained.best
         run.world.wait()  # rank 0 has written them
-        weights = load_best(run.folder / CHECKPOINTS)
-        score, step = trained.best or (0.0, 0)
-        say(f"  the weights after step {step:,} are taken, {METRIC} {score:.4f}")
+        weights = load_best(run.checkpoints, step)
+        run.tell(f"  the weights after step {step:,} are taken, {METRIC} {score:.4f}")
     return mix(start, weights, run.settings.wise_ft) if start else weights
 
 

@@ -39,22 +39,31 @@ class MetricsLog:
         kept = [record for record in read_metrics(self.path) if (record["step"] or 0) <= first_step]
         with atomic_file(self.path) as stream:
             stream.write("".join(json.dumps(record) + "\n" for record in kept).encode())
-        self._stream = self.path.open("a")
         self._trackers: list[Tracker] = [TRACKERS[one](folder, first_step, name) for one in track]
 
     def write(self, record: Mapping[str, float]) -> None:
-        """Append one record; it must have `step`. What is not finite is written as null, so that the file is JSON."""
+        """Append one record; it must have `step`. What is not finite is written as null, so that the file is JSON.
+
+        Raises OSError on a full disk, the file as it was.
+        """
         finite = {key: value for key, value in record.items() if math.isfinite(value)}
-        self._stream.write(json.dumps({key: finite.get(key) for key in record}) + "\n")
-        self._stream.flush()
+        self._append(json.dumps({key: finite.get(key) for key in record}) + "\n")
         values = {key: value for key, value in finite.items() if key != "step"}
         for tracker in self._trackers:
             tracker.write(int(record["step"]), values)
 
     def close(self) -> None:
-        self._stream.close()
         for tracker in self._trackers:
             tracker.close()
+
+    def _append(self, line: str) -> None:
+        size = self.path.stat().st_size
+        try:
+            with self.path.open("a") as stream:
+                stream.write(line)
+        except OSError:  # a full disk takes a part of a line, which the next one would be joined to
+            os.truncate(self.path, size)
+            raise
 
 
 class TensorBoard:

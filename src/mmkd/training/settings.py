@@ -31,11 +31,12 @@ class TrainSettings(Settings):
     own longest; it changes no batch (0: four where the context has more than 64 tokens, else one, since small towers
     lose more by another group than by padding).
 
-    checkpoint_every, log_every: steps. keep_last: checkpoints kept beside the best one. validate_every: steps between
-    validations (0: none), on the split `val`: how high the student ranks a pair's own caption among captions of the
-    same modality. select: which weights the stage publishes, the `last` or the `best` validated ones. ema: decay of an
-    average of the weights, which is what is validated and published (0: none). wise_ft: share of the trained weights in
-    their mean with those the stage began with (1: only the trained ones; WiSE-FT, arXiv 2109.01903).
+    checkpoint_every, log_every: steps. keep_last: checkpoints kept, beside the best weights where those are published.
+    validate_every: steps between validations (0: none), on the split `val`: how high the student ranks a pair's own
+    caption among captions of the same modality. select: which weights the stage publishes, the `last` or the `best`
+    validated ones. ema: decay of an average of the weights, which is what is validated and published (0: none).
+    wise_ft: share of the trained weights in their mean with those the stage began with (1: only the trained ones;
+    WiSE-FT, arXiv 2109.01903).
     on_nonfinite: `stop` at a step whose loss or gradient is not finite, or `skip` it, at most max_skipped times.
     """
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -15,9 +16,11 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.settings import Machine
 from mmkd.training.batches import PairImages, StepBatches
+from mmkd.training.checkpoint_files import with_room
 from mmkd.training.loop import CHECKPOINTS, Fit, fit
 from mmkd.training.order import Order
 from mmkd.training.settings import TrainSettings
+from mmkd.training.skipped import count_skipped
 from mmkd.training.teacher_targets import TeacherTargets
 from mmkd.training.tokens import captions_done, tokenise
 from mmkd.training.validate import Validation
@@ -57,7 +60,6 @@ def train(
     groups = corpus.modalities if group_N is None else group_N
     order = Order(len(rows), settings.batch_size, place.seed, shuffle, groups[rows], settings.balance)
     finished = world.agree((folder / CONFIG).is_file())
-    skipped = 0
     if not finished:
         images = PairImages(corpus, rows, model, place.machine.decoded_cache_mb)
         captions = tokenise(corpus, rows, model.tokenizer, folder, world)
@@ -76,15 +78,16 @@ def train(
             world,
             name=(place.home or folder).name,
         )
-        weights, skipped = fit(run)
+        weights = fit(run)
         if world.first:
-            save(model, folder, place.home, weights)
+            write = partial(save, model, folder, place.home, weights)
+            with_room(run.checkpoints, "the student", None, write)
     world.wait()
     if world.first:
         rmtree(folder / CHECKPOINTS, ignore_errors=True)
         captions_done(folder)
         rmtree(folder / VALIDATION, ignore_errors=True)
-    steps = settings.epochs * order.steps_per_epoch
+    steps, skipped = settings.epochs * order.steps_per_epoch, count_skipped(folder)
     return {"steps": steps, "pairs": len(rows)} | ({"skipped_steps": skipped} if skipped else {})
 
 

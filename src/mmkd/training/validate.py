@@ -44,6 +44,7 @@ class Validation:
         starts, world = list(range(0, len(self.group_N), self.batch_size)), engine.world
         rounds = starts + starts[-1:] * (-len(starts) % world.size)
         mine = {start: self._embed(model, engine, start) for start in world.share(rounds)}
+        engine.reshard()
         found = {start: pair for part in world.collect(mine) for start, pair in part.items()}
         image, text = zip(*(found[start] for start in starts), strict=True)
         return np.concatenate(image), np.concatenate(text)

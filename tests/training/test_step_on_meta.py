@@ -1,0 +1,110 @@
+"""A step on the meta device, which knows shapes and devices and no values, stands in for a GPU that is not at hand.
+
+Reading a value (`.item()`, `nonzero`, a mask as an index) and mixing it with a tensor of the CPU raise there, so that a
+step that passes neither makes the host wait nor meets a tensor of another device. Letters: B pairs.
+"""
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from mmkd.calibrate.targets import fit_target
+from mmkd.distributed import ALONE
+from mmkd.student.build import build_student
+from mmkd.student.settings import StudentSettings
+from mmkd.training.average import MovingAverage
+from mmkd.training.batches import PairBatch
+from mmkd.training.checkpoint import Trained
+from mmkd.training.distill_settings import DistillSettings, Weighting
+from mmkd.training.engine import clipped_norm, make_engine
+from mmkd.training.objectives.objective import TeacherShape
+from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.step import Stepper
+from mmkd.training.view import TeacherBatch
+from tiny import MACHINE, tiny_config
+
+META = torch.device("meta")
+PAIRS, DIM, DIMS = 16, 16, (8, 24)
+CASES: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES} | {
+    "all terms": {"contrastive": 0.3, "heads": 1.0, "interactive": 0.5, "relational": 1.0},
+    "sigmoid": {"objective": "contrastive", "pairwise": "sigmoid"},
+    "phi-s": {"objective": "heads", "targets": "phi-s"},
+    **{weighting: {"weighting": weighting} for weighting in get_args(Weighting)},
+}
+
+
+def meta_batch() -> PairBatch:
+    image, text = ([torch.empty(PAIRS, dim, device=META) for dim in DIMS] for _ in ("image", "text"))
+    weight_BT = torch.empty(PAIRS, len(DIMS), device=META)
+    code_B = torch.arange(PAIRS, device=META)
+    return PairBatch(
+        row_B=np.arange(PAIRS),
+        image_BCHW=torch.empty(PAIRS, 3, 32, 32, dtype=torch.uint8, device=META),
+        token_BL=torch.empty(PAIRS, 16, dtype=torch.long, device=META),
+        length_B=np.arange(1, PAIRS + 1),
+        caption_B=code_B,
+        image_code_B=code_B,
+        believed_B=torch.empty(PAIRS, device=META),
+        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0),
+    )
+
+
+def teacher_shapes(settings: DistillSettings) -> list[TeacherShape]:
+    rng = np.random.default_rng(0)
+    kind = "none" if settings.is_reference else settings.targets
+    found = []
+    for dim in DIMS:
+        vectors = rng.normal(size=(PAIRS, dim)).astype(np.float32)
+        target = fit_target(kind, vectors, vectors, rng)
+        if settings.is_reference:  # maps into the student's dimension
+            target = replace(target, map_DE=torch.randn(target.width, DIM), offset_E=torch.zeros(DIM))
+        found.append(TeacherShape(9.0, target))
+    return found
+
+
+def meta_stepper(settings: DistillSettings, micro_batch: int) -> Stepper:
+    model = build_student(StudentSettings(config=tiny_config(DIM)), 0)
+    machine = MACHINE.model_copy(update={"micro_batch": micro_batch})
+    engine = make_engine(model.network.to_empty(device=META), 2, False, machine, META, ALONE)
+    objective = OBJECTIVES[settings.objective](
+        settings, DIM, teacher_shapes(settings), torch.Generator().manual_seed(0)
+    ).to(META)
+    modules = torch.nn.ModuleDict({"student": model.network, "objective": objective})
+    # the fused AdamW has no kernel for this device; its switch for bad steps is tested with values in test_loop.py
+    optimizer = torch.optim.RMSprop([p for p in modules.parameters() if p.requires_grad])
+    trained = Trained(modules, optimizer, MovingAverage(model.network, 0.9))
+    return Stepper(engine, model, objective, trained, settings, seed=0)
+
+
+@pytest.mark.parametrize("micro_batch", [0, 5])
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_reads_no_value_and_stays_on_its_device(case: str, micro_batch: int) -> None:
+    augment = {"shift": 0.1, "gain": 0.1, "flip": True}  # no noise: this device has no random numbers of its own
+    settings = DistillSettings.model_validate({**CASES[case], "batch_size": PAIRS, "augment": augment})
+    stepper = meta_stepper(settings, micro_batch)
+    outcome = stepper(meta_batch(), 3)
+    assert {value.device for value in (*outcome.losses.values(), outcome.total, outcome.norm, outcome.bad)} == {META}
+    average = stepper.trained.average
+    assert average is not None
+    average.update(stepper.model.network, 3, outcome.bad)
+    assert {value.device for value in average.parameters.values()} == {META}
+
+
+def test_the_device_without_values_would_tell() -> None:
+    with pytest.raises(RuntimeError, match=r"item\(\)"):
+        torch.ones(3, device=META).sum().item()
+    with pytest.raises(RuntimeError):
+        torch.stack([torch.tensor(1.0), torch.ones((), device=META)])
+
+
+def test_the_norm_of_gradients_is_that_of_all_together_and_only_long_ones_are_cut() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])  # the third has none
+    assert clipped_norm(parameters, 10.0).item() == pytest.approx(5.0)
+    assert parameters[0].grad.tolist() == [3.0, 0.0]
+    assert clipped_norm(parameters, 1.0).item() == pytest.approx(5.0)
+    assert parameters[0].grad.tolist() == pytest.approx([0.6, 0.0])
+    assert parameters[1].grad.tolist() == pytest.approx([0.0, 0.8])
