@@ -108,6 +108,7 @@ def _row(words: Words, panel: Panel, verdict: Verdict, picture: Picture, setting
     row = {
         "caption": caption,
         "modality": verdict.modality if fine else evaluated_modality(verdict.modality),
+        "modality_stated": words.stated,
         "modality_evidence": verdict.evidence,
         "modality_confidence": verdict.confidence,
         "labels": "; ".join(words.labels),

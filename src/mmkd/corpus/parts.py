@@ -25,7 +25,7 @@ WRITE_ROWS = 64  # rows in memory while a part is written
 MAX_DETAIL = 300
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
-_SAID = ("modality_evidence", "labels", "caption_mention", "language", "panel")
+_SAID = ("modality_stated", "modality_evidence", "labels", "caption_mention", "language", "panel")
 PAIRS = pa.schema(
     [(name, pa.string()) for name in (*_TEXT, *_SAID)]
     + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
