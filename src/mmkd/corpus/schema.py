@@ -53,8 +53,8 @@ NEUTRAL: dict[str, str | float] = {
 
 modality_stated: what the source says of the modality, as it spells it. modality_evidence: which of source, label,
 caption, image gave the modality, joined by "+", with "!" before one that disagrees. modality_confidence: 0..1. labels:
-the source's own, "; " between. caption_mention: what the text says of the figure, a second caption. language: ISO 639-1.
-panel: "a", "b", ... cut out of a compound figure, "whole" for one kept in one piece.
+the source's own, "; " between. caption_mention: what the text says of the figure, a second caption. language: ISO
+639-1. panel: "a", "b", ... cut out of a compound figure, "whole" for one kept in one piece.
 """
 LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32(), "caption_group": pa.uint64()}
 
