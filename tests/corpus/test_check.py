@@ -1,7 +1,9 @@
 """What a recipe asks of a record: nothing by default, and each choice does what it says and no more."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from mmkd.corpus.check import checked_pairs
 from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.images import stored_image
 from mmkd.corpus.ledger.dropped import dropped_examples
+from mmkd.corpus.ledger.steps import STEPS
 from mmkd.corpus.records import Reason, Record, Rejected
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.taxonomy import canonical_modality
@@ -237,6 +240,40 @@ def test_panels_are_cut_from_the_figure_in_its_own_size() -> None:
         large = encoded(image.resize((1300, 600), Image.Resampling.NEAREST))
     rows = checked_pairs(record(image=large, caption="(a) CT. (b) MRI."), chosen(panels="split", min_caption=2))
     assert [max(row["width"], row["height"]) for row in rows] == [512, 512], "600 pixels, not half of 512"
+
+
+def test_the_steps_of_the_funnel_stand_in_the_order_of_the_checks() -> None:
+    """One thing after the other is mended in a record in which nothing is right."""
+    white = np.full((40, 200, 3), 255, np.uint8)
+    compound_plot = white.copy()
+    compound_plot[5:35, 20:80] = compound_plot[5:35, 120:180] = 90
+    mended: list[tuple[Reason, dict[str, object]]] = [
+        (Reason.LONG_CAPTION, {"caption": "a" * 20_000, "licence": "CC BY-NC", "modality": "", "image": b"none"}),
+        (Reason.EMPTY_CAPTION, {"caption": "<p></p>"}),
+        (Reason.SHORT_CAPTION, {"caption": "ab"}),
+        (Reason.LICENCE, {"caption": "Figura 2. Que muestra una de las figuras en el texto"}),
+        (Reason.LANGUAGE, {"licence": "CC0"}),
+        (Reason.NO_CONTENT, {"caption": "See the main text for details"}),
+        (Reason.UNSURE_MODALITY, {"caption": "A finding"}),
+        (Reason.UNREADABLE_IMAGE, {"modality": "CT"}),
+        (Reason.DECOMPRESSION_BOMB, {"image": png(1, 300, 300)[:60]}),
+        (Reason.TINY_IMAGE, {"image": png(1, 8, 8)[:60]}),
+        (Reason.TRUNCATED_IMAGE, {"image": png(1, 40, 200)[:60]}),
+        (Reason.COMPOUND, {"image": encoded(compound_plot)}),
+        (Reason.ASPECT, {"image": encoded(white)}),
+        (Reason.BLANK, {"image": encoded(white[:, :40])}),
+        (Reason.NONCLINICAL, {"image": encoded(compound_plot[:, 110:190]), "caption": "A finding"}),
+    ]
+    wanted = {"licences": ["permissive"], "languages": ["en"], "content": True}
+    looks = {"max_aspect": 3, "min_contrast": 20, "nonclinical": ["image"], "max_paper": 0.45}
+    options = {"filters": {**wanted, **looks}, "modality": {"min_confidence": 0.8}, "panels": "drop"}
+    found = record()
+    for reason, changed in mended:
+        found = replace(found, **changed)
+        assert reason_of(found, max_pixels=80_000, **options) == reason
+    assert not isinstance(checked_pairs(replace(found, image=png()), chosen(**options))[0], Rejected)
+    checked = [reason for reason in chain(*STEPS.values()) if reason in dict(mended)]
+    assert checked == [reason for reason, _ in mended]
 
 
 @needs_realdata

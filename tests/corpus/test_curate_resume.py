@@ -1,4 +1,5 @@
-import os
+import hashlib
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.sources import text_tables
 from mmkd.errors import DataError
 from mmkd.settings import Machine
+from mmkd.stage import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +85,36 @@ def test_a_run_killed_after_its_funnel_only_tidies_up(tmp_path: Path) -> None:
     assert not (tmp_path / "p/parts").exists()
 
 
+RECIPE = """
+name = "r"
+[student]
+model = "ViT-B-32"
+[evaluate]
+datasets = ["all"]
+data_root = "/nowhere"
+[machine]
+workers = 2
+[[teachers]]
+name = "t"
+model = "hf-hub:nobody/nothing"
+[curate]
+shard_rows = 200
+[[curate.sources]]
+kind = "table"
+path = "pairs.jsonl"
+"""
 RUN = """
 import sys
 from pathlib import Path
-from mmkd.corpus.curate import curate
-from mmkd.corpus.settings import CurateSettings
+from mmkd.commands.options import open_run
 from mmkd.corpus.sources import text_tables
-from mmkd.settings import Machine
-from mmkd.stage import Stage, complete
+from mmkd.flow import curate
 
 if __name__ == "__main__":
     text_tables.ROWS_PER_SHARD = 100
-    settings = CurateSettings.model_validate_json(sys.argv[1])
-    stage = Stage("corpus", Path(sys.argv[2]), settings.model_dump(mode="json"))
-    complete(stage, lambda folder: curate(settings, folder, Machine(workers=2), 7))
+    curate(open_run(Path(sys.argv[1]), Path(sys.argv[2]), None))
 """
+KILLS = 10
 
 
 def processes_below(pid: int) -> list[int]:
@@ -122,35 +139,56 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def killed_after(command: list[str], begun: Path, delay_s: float) -> bool:
+    """Start the command and kill it, with its workers, so long after it began; whether it was still running then."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    until(lambda: begun.is_file() or process.poll() is not None)
+    deadline = time.monotonic() + delay_s
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    family = processes_below(process.pid)
+    process.kill()
+    alive = process.wait() == -signal.SIGKILL
+    until(lambda: not any(is_running(pid) for pid in family))  # workers end with their parent
+    assert alive or process.returncode == 0, "a run that goes on does not fail"
+    return alive
+
+
+def published(folder: Path) -> dict[str, str]:
+    """File -> digest of all that a curation leaves, its ledger among it; the manifest has times."""
+    files = {path.name: path for path in folder.iterdir() if path.name != "manifest.json"}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see worker processes")
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    """Ten kills, each of a live run, at moments spread over all that a run does; a new folder for each that ends."""
     rows = [{"image": f"{i % 10}.png", "caption": f"finding {i}"} for i in range(600)]
-    path = table(tmp_path, rows, {f"{i}.png": png(i, 200, 200) for i in range(10)})
-    settings = settings_for(path, shard_rows=200)
+    table(tmp_path, rows, {f"{i}.png": png(i, 200, 200) for i in range(10)})
     (tmp_path / "script.py").write_text(RUN)
-    command = [sys.executable, str(tmp_path / "script.py"), settings.model_dump_json(), str(tmp_path / "killed")]
-    undisturbed = run(settings, tmp_path / "undisturbed")
-    kills = 0
-    for pattern, count in (("parts/*.draft", 1), ("parts/??????.arrow", 1), ("parts/??????.arrow", 4), ("data-*", 1)):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        until(lambda: len(list((tmp_path / "killed.partial").glob(pattern))) >= count or process.poll() is not None)  # noqa: B023
-        family = processes_below(process.pid)
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-        until(lambda: not any(is_running(pid) for pid in family))  # noqa: B023  # workers end with their parent
-    for delay in np.random.default_rng(0).uniform(0.2, 2.5, 6):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        time.sleep(delay)
-        family = processes_below(process.pid)
-        process.kill()
-        process.wait()
-        until(lambda: not any(is_running(pid) for pid in family))  # noqa: B023
-    assert kills >= 2
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    assert shard_digests(tmp_path / "killed") == shard_digests(undisturbed.folder)
-    assert Corpus(tmp_path / "killed").digest == undisturbed.digest
-    assert sorted(os.listdir(tmp_path / "killed")) == sorted(os.listdir(undisturbed.folder))
+    (tmp_path / "r.toml").write_text(RECIPE)
+
+    def command(name: object) -> list[str]:
+        return [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "r.toml"), str(tmp_path / f"{name}")]
+
+    subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=True)
+    wanted = published(tmp_path / "undisturbed/corpus")
+    assert {"curation.html", "curation.parquet", "funnel.json", "rejected.parquet"} < set(wanted)
+    whole_s = float(read_manifest(tmp_path / "undisturbed/corpus")["wall_s"])
+    delays, kills, ended = np.random.default_rng(0), 0, 0
+    for _ in range(5 * KILLS):
+        begun = tmp_path / f"{ended}/corpus.partial/begun.json"
+        if killed_after(command(ended), begun, delays.uniform(0, whole_s)):
+            kills += 1
+        else:
+            ended += 1
+        if kills == KILLS:
+            break
+    assert kills == KILLS
+    subprocess.run(command(ended), stdout=subprocess.DEVNULL, check=True)
+    for number in range(ended + 1):
+        assert published(tmp_path / f"{number}/corpus") == wanted
+        assert Corpus(tmp_path / f"{number}/corpus").digest == Corpus(tmp_path / "undisturbed/corpus").digest
 
 
 def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
