@@ -1,4 +1,6 @@
+import contextlib
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -92,27 +94,35 @@ model = "ViT-B-32"
 [evaluate]
 datasets = ["all"]
 data_root = "/nowhere"
-[machine]
-workers = 2
 [[teachers]]
 name = "t"
 model = "hf-hub:nobody/nothing"
 [curate]
-shard_rows = 200
+shard_rows = 100
 [[curate.sources]]
 kind = "table"
 path = "pairs.jsonl"
 """
 RUN = """
-import sys
-from pathlib import Path
-from mmkd.commands.options import open_run
-from mmkd.corpus.sources import text_tables
-from mmkd.flow import curate
+import os, sys
 
-if __name__ == "__main__":
-    text_tables.ROWS_PER_SHARD = 100
-    curate(open_run(Path(sys.argv[1]), Path(sys.argv[2]), None))
+if __name__ == "__main__":  # workers import this file too
+    from pathlib import Path
+    import datasets, torch, mmkd.corpus.curate, mmkd.evaluation.leakage.avoid, mmkd.report.curation
+    from mmkd.commands.options import open_run
+    from mmkd.corpus.sources import text_tables
+    from mmkd.flow import curate
+
+    text_tables.ROWS_PER_SHARD = 50
+    for asked in sys.stdin:  # a process for each, which need not import again
+        workers, _, out = asked.strip().partition(" ")
+        process = os.fork()
+        if not process:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            curate(open_run(Path(sys.argv[1]), Path(out), [f"machine.workers={workers}"]))
+            os._exit(0)
+        print(process, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 """
 KILLS = 10
 
@@ -139,19 +149,24 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def killed_after(command: list[str], begun: Path, delay_s: float) -> bool:
-    """Start the command and kill it, with its workers, so long after it began; whether it was still running then."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    until(lambda: begun.is_file() or process.poll() is not None)
-    deadline = time.monotonic() + delay_s
-    while time.monotonic() < deadline and process.poll() is None:
+def curated(runs: "subprocess.Popen[str]", out: Path, kill_after_s: float = 3600, workers: int = 0) -> bool:
+    """Curate in a process of its own, which is killed, and its workers with it, so long after it began its stage;
+    whether it came to its end before."""
+    assert runs.stdin is not None
+    assert runs.stdout is not None
+    print(workers, out, file=runs.stdin, flush=True)
+    process = int(runs.stdout.readline())
+    until(lambda: (out / "corpus.partial/begun.json").is_file() or not is_running(process))
+    deadline = time.monotonic() + kill_after_s
+    while time.monotonic() < deadline and is_running(process):
         time.sleep(0.005)
-    family = processes_below(process.pid)
-    process.kill()
-    alive = process.wait() == -signal.SIGKILL
+    family = processes_below(process)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    code = int(runs.stdout.readline())
     until(lambda: not any(is_running(pid) for pid in family))  # workers end with their parent
-    assert alive or process.returncode == 0, "a run that goes on does not fail"
-    return alive
+    assert code in (0, -signal.SIGKILL), "a run that goes on does not fail"
+    return code == 0
 
 
 def published(folder: Path) -> dict[str, str]:
@@ -163,32 +178,29 @@ def published(folder: Path) -> dict[str, str]:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see worker processes")
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     """Ten kills, each of a live run, at moments spread over all that a run does; a new folder for each that ends."""
-    rows = [{"image": f"{i % 10}.png", "caption": f"finding {i}"} for i in range(600)]
-    table(tmp_path, rows, {f"{i}.png": png(i, 200, 200) for i in range(10)})
+    rows = [{"image": f"{i % 10}.png", "caption": f"finding {i}"} for i in range(300)]
+    table(tmp_path, rows, {f"{i}.png": png(i, 120, 120) for i in range(10)})
     (tmp_path / "script.py").write_text(RUN)
     (tmp_path / "r.toml").write_text(RECIPE)
-
-    def command(name: object) -> list[str]:
-        return [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "r.toml"), str(tmp_path / f"{name}")]
-
-    subprocess.run(command("undisturbed"), stdout=subprocess.DEVNULL, check=True)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "r.toml")]
+    delays, kills, ended = np.random.default_rng(0), 0, 0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runs:
+        assert curated(runs, tmp_path / "undisturbed")
+        whole_s = float(read_manifest(tmp_path / "undisturbed/corpus")["wall_s"])
+        for _ in range(5 * KILLS):
+            if curated(runs, tmp_path / f"{ended}", delays.uniform(0, whole_s), workers=2 * (kills % 3 == 0)):
+                ended += 1
+            else:
+                kills += 1
+            if kills == KILLS:
+                break
+        assert kills == KILLS
+        assert curated(runs, tmp_path / f"{ended}")
     wanted = published(tmp_path / "undisturbed/corpus")
     assert {"curation.html", "curation.parquet", "funnel.json", "rejected.parquet"} < set(wanted)
-    whole_s = float(read_manifest(tmp_path / "undisturbed/corpus")["wall_s"])
-    delays, kills, ended = np.random.default_rng(0), 0, 0
-    for _ in range(5 * KILLS):
-        begun = tmp_path / f"{ended}/corpus.partial/begun.json"
-        if killed_after(command(ended), begun, delays.uniform(0, whole_s)):
-            kills += 1
-        else:
-            ended += 1
-        if kills == KILLS:
-            break
-    assert kills == KILLS
-    subprocess.run(command(ended), stdout=subprocess.DEVNULL, check=True)
-    for number in range(ended + 1):
-        assert published(tmp_path / f"{number}/corpus") == wanted
-        assert Corpus(tmp_path / f"{number}/corpus").digest == Corpus(tmp_path / "undisturbed/corpus").digest
+    for name in range(ended + 1):
+        assert published(tmp_path / f"{name}/corpus") == wanted
+        assert Corpus(tmp_path / f"{name}/corpus").digest == Corpus(tmp_path / "undisturbed/corpus").digest
 
 
 def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
