@@ -3,6 +3,7 @@
 Choosing among these rows gives the same pairs and rejections as `check.checked_pairs` gives from the records.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,12 +15,14 @@ from mmkd.corpus.filters.facts import KnownImage, SeenImage, image_facts
 from mmkd.corpus.filters.graphic import GraphicSigns
 from mmkd.corpus.filters.table import check_image, looks_at_images
 from mmkd.corpus.images import store
+from mmkd.corpus.ledger.examples import EACH, thumbnail
 from mmkd.corpus.panels.split import may_be_cut
 from mmkd.corpus.parts import PAIRS, printable
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected
+from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, as_text
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.words import TEXT, Figure, Words, figure_of, wants_language, words_of
 
+MAX_SHOWN = 300  # characters of a caption that are shown
 DECIDED = ("modality", "modality_evidence", "modality_confidence", "labels")
 AT_ONCE, BEFORE_WORDS, AFTER_WORDS = "at once", "before words", "after words"
 """When a record that gave no pair was lost: before anything was known of it; at its picture, before or after the words
@@ -36,9 +39,17 @@ KNOWN = pa.schema(
 
 
 def known_rows(found: Iterable[Record | Rejected], settings: CurateSettings) -> Iterator[dict[str, Any]]:
-    """Rows of KNOWN, one a pair, or one for a record that gives none; of the settings only those of reading count."""
+    """Rows of KNOWN, one a pair, or one for a record that gives none; of the settings only those of reading count.
+
+    Of the first records that are lost for a reason a small picture is kept for the ledger, which need not read again.
+    """
+    shown: Counter[str] = Counter()
     for one in found:
-        yield from _lost(one) if isinstance(one, Rejected) else rows_of_record(one, settings)
+        rows = _lost(one) if isinstance(one, Rejected) else rows_of_record(one, settings)
+        if isinstance(one, Record) and rows[0]["lost"] and shown[rows[0]["reason"]] < EACH:
+            shown[rows[0]["reason"]] += 1
+            rows = [{"caption": raw_caption(one), **rows[0], "image": thumbnail(one.image)}]
+        yield from rows
 
 
 def rows_of_record(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
@@ -90,6 +101,14 @@ def _pair(row: Mapping[str, Any], words: Words, settings: CurateSettings) -> dic
     told["language"] = row["language"] if wants_language(settings) else ""
     told["caption_mention"] = row["caption_mention"] if settings.captions.mention else ""
     return told | decided(words.figure, verdict, settings)
+
+
+def raw_caption(record: Record) -> str:
+    """The beginning of it as the source has it, for people to look at; nothing where it is no text."""
+    try:
+        return as_text(record.caption)[:MAX_SHOWN]
+    except BadRecordError:
+        return ""
 
 
 def _lost(one: Rejected) -> list[dict[str, Any]]:

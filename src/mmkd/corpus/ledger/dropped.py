@@ -1,7 +1,7 @@
 """Small pictures of what curation dropped, taken while its parts and its sources are at hand.
 
 Of what was dropped among checked pairs the picture stands in the part; of what failed a check the shard is read once
-more, for the first records of each reason only.
+more, for the first records of each reason only, unless the part is a kept one, which has them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmkd.arrow_folder import read_shard, write_shard
-from mmkd.corpus.known import rows_of_record
+from mmkd.corpus.known import MAX_SHOWN, raw_caption, rows_of_record
 from mmkd.corpus.ledger.examples import EACH, Example, thumbnail
 from mmkd.corpus.ledger.rows import first_rejected
 from mmkd.corpus.ledger.steps import SOURCE, step_of
 from mmkd.corpus.parts import Part
-from mmkd.corpus.records import BadRecordError, Record, as_text
+from mmkd.corpus.records import Record
 from mmkd.corpus.settings import CurateSettings
 
 DROPPED = "dropped.arrow"
 EXAMPLES = pa.schema({"group": pa.string(), "id": pa.string(), "caption": pa.string(), "jpeg": pa.binary()})
-MAX_CAPTION = 300  # characters kept of a caption
 
 Key = tuple[str, str, str]
 """(source, place in it, id) of a record or a panel."""
@@ -59,12 +58,16 @@ def _first_of_each(folder: Path, each: int) -> Wanted:
 def _examples_in(part: Part, wanted: Wanted, settings: CurateSettings) -> Iterator[tuple[Key, Example]]:
     pairs = read_shard(part.pictures)
     missing = {key for _, key in _places(read_shard(part.rejected), wanted)}
-    for row, key in _places(pairs, wanted):
+    places = _places(pairs, wanted)
+    if part.kept is not None:  # of a figure that was refused with its panels, the first of them is shown
+        named = pairs.select(("source", "where", "figure_id")).rename_columns(("source", "where", "id"))
+        places += [(row, key) for row, key in _places(named, wanted) if key in missing]
+    for row, key in places[::-1]:  # the first row of a key counts
         told = pairs.slice(row, 1).select(("caption", "image")).to_pylist()[0]
-        if told["image"]:  # a kept part has a row, but no picture, of what could not be decoded
+        if told["image"]:  # a kept part has a row, but no picture, of most that could not be decoded
             missing.discard(key)
             yield key, _example(wanted, key, told["caption"], told["image"])
-    for record in part.shard.records() if missing else iter(()):
+    for record in part.shard.records() if missing and part.kept is None else iter(()):
         if isinstance(record, Record):
             yield from ((key, _shown(wanted, key, record, settings)) for key in _of(record, missing))
             missing -= _of(record, missing)
@@ -83,11 +86,11 @@ def _shown(wanted: Wanted, key: Key, record: Record, settings: CurateSettings) -
         for row in rows_of_record(record, settings):
             if row["id"] == key[2]:
                 return _example(wanted, key, row["caption"], row["image"])
-    return _example(wanted, key, _caption(record), record.image)
+    return _example(wanted, key, raw_caption(record), record.image)
 
 
 def _example(wanted: Wanted, key: Key, caption: str, image: bytes) -> Example:
-    return Example(wanted[key], key[2], caption[:MAX_CAPTION], thumbnail(image))
+    return Example(wanted[key], key[2], caption[:MAX_SHOWN], thumbnail(image))
 
 
 def _places(table: pa.Table, wanted: Wanted) -> list[tuple[int, Key]]:
@@ -97,10 +100,3 @@ def _places(table: pa.Table, wanted: Wanted) -> list[tuple[int, Key]]:
     told = table.select(("source", "where", "id")).take(pa.array(rows)).to_pylist()
     keys = [(one["source"], one["where"], one["id"]) for one in told]
     return [(int(row), key) for row, key in zip(rows, keys, strict=True) if key in wanted]
-
-
-def _caption(record: Record) -> str:
-    try:
-        return as_text(record.caption)
-    except BadRecordError:
-        return ""
