@@ -90,7 +90,7 @@ def measure_all(sizes: Sequence[int], asked: argparse.Namespace) -> None:
             rows.append(measured(prefix(folder / "archive", size, per_tar, folder / str(size)), asked))
             say(f"{size:,} records: {rows[-1]['all']:,.1f} s, {rows[-1]['peak_mb']:,.0f} MB at most")
         (metadata, _) = apart(["--metadata", str(folder / "archive"), "--near", asked.near])
-    fits = {step: fitted(rows, step) for step in ("all", *STEPS.values(), "ledger")}
+    fits = {step: fitted(rows, step) for step in ("all", "processor_s", *STEPS.values(), "ledger")}
     result = {
         "rows": rows,
         "fits": fits,
@@ -181,7 +181,7 @@ def fitted(rows: Sequence[dict[str, float]], step: str) -> dict[str, float]:
 
 def hours(fits: dict[str, dict[str, float]], workers: int) -> float:
     """For the whole of BIOMEDICA on CORES cores, if every step goes on along its line and the disks keep up."""
-    each = {step: max(0.0, fit["per_record_s"]) for step, fit in fits.items() if step != "all"}
+    each = {step: max(0.0, fit["per_record_s"]) for step, fit in fits.items() if step not in ("all", "processor_s")}
     shared = each.pop(SHARED) * max(1, workers) / CORES
     return WHOLE * (shared + sum(each.values())) / 3600
 
@@ -200,7 +200,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"| {step} | {1e3 * fit['per_record_s']:.3f} | {fit['r2']:.5f} | {fit['worst_residual']:.1%} |"
         for step, fit in fits.items()
     ]
-    told += ["", "| without pictures, one process | records/s |", "|---|---:|"]
+    told += ["", "| without pictures, one process | records/processor s |", "|---|---:|"]
     told += [f"| {step} | {rate:,.0f} |" for step, rate in metadata.items()]
     slowest = min(row["read"] / row["all"] for row in rows)
     return "\n".join(

@@ -50,7 +50,7 @@ def _curate(run: Run, settings: Any, name: str, world: World = ALONE) -> None:
     from mmkd.report.curation import write_ledger
 
     recipe = run.recipe
-    avoided = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.workers)
+    avoided = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.loaders)
     stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, avoided.fingerprints())
 
     def make(folder: Path) -> Mapping[str, int]:

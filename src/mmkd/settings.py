@@ -1,5 +1,6 @@
 """The base of every recipe section: frozen, typed, and closed to unknown keys."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,8 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
     return path if base is None or path.is_absolute() else (Path(base) / path).resolve()
 
 
+MOST_LOADERS = 16  # unless a recipe says more: each loader has whole batches ready, so they cost memory
+
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path in a recipe or card: relative ones are relative to the file they stand in."""
 
@@ -32,9 +35,11 @@ RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 class Machine(Settings):
     """Where a run happens. Nothing here changes a result, so stages do not compare it when they resume.
 
-    device: "auto" takes a GPU where there is one. workers: processes that decode images (0: none).
-    threads: of torch in the main process (0: torch decides). decoded_cache_mb: images of a training corpus are kept
-    decoded when all of them fit into this; otherwise they are decoded again at each step.
+    device: "auto" takes a GPU where there is one. workers: processes that decode images (0: none; not given: one for
+    each processor that this process may use, shared among the processes that torchrun started on the machine; where
+    they hold whole batches, at most MOST_LOADERS). threads: of torch in the main process (0: torch decides).
+    decoded_cache_mb: images of a training corpus are kept decoded when all of them fit into this; otherwise they are
+    decoded again at each step.
 
     Of training, up to rounding: micro_batch pairs go through the student at once (0: all of a process's), the loss is
     still that of the whole batch (GradCache, arXiv 2101.06983). grad_checkpointing: activations are computed again
@@ -44,7 +49,7 @@ class Machine(Settings):
     """
 
     device: str = "auto"
-    workers: int = 2
+    workers: NonNegativeInt | None = None
     threads: int = 0
     decoded_cache_mb: int = 1024
     micro_batch: NonNegativeInt = 0
@@ -53,3 +58,18 @@ class Machine(Settings):
     sharding: Literal["ddp", "fsdp"] = "ddp"
     tflops: PositiveFloat | None = None
     track: list[Literal["tensorboard", "wandb"]] = []
+
+    @property
+    def processes(self) -> int:
+        """Worker processes that hold a record at a time."""
+        return own_processors() if self.workers is None else self.workers
+
+    @property
+    def loaders(self) -> int:
+        """Worker processes or threads that hold whole batches."""
+        return min(own_processors(), MOST_LOADERS) if self.workers is None else self.workers
+
+
+def own_processors() -> int:
+    """This process's share of the processors that it may use; torchrun says how many share them."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -76,6 +76,9 @@ def test_tars_are_open_clips(corpus: Corpus) -> None:
         sizes = json.loads((out / split / "sizes.json").read_text())
         assert sizes.keys() == {path.name for path in (out / split).glob("*.tar")}
         assert sum(sizes.values()) == len(corpus.rows(split))
+        stats = {path.name: json.loads(path.read_text()) for path in (out / split).glob("*_stats.json")}
+        assert {name.replace("_stats.json", ".tar"): one["successes"] for name, one in stats.items()} == sizes
+        assert all(one["status_dict"] == {"success": one["count"]} for one in stats.values())
         for name, size in sizes.items():
             samples: dict[str, dict[str, bytes]] = {}
             with tarfile.open(out / split / name) as tar:
@@ -90,7 +93,7 @@ def test_tars_are_open_clips(corpus: Corpus) -> None:
             for (key, files), row in zip(samples.items(), rows, strict=True):
                 told = json.loads(files["json"])
                 assert (told["key"], told["split"], told["caption"]) == (key, split, files["txt"].decode())
-                assert told.keys() == {"key", *METADATA}
+                assert told.keys() == {"key", "url", "status", "error_message", *METADATA}
                 assert row == {**told, "modality_confidence": pytest.approx(told["modality_confidence"])}
                 assert len(files) == 3
 

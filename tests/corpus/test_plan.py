@@ -44,6 +44,7 @@ def test_shards_and_records_are_counted_and_the_first_is_looked_at(
     (plan,) = plan_curation(settings_for(path))
     assert (plan.name, plan.shards, plan.records) == ("t", 3, 12)
     assert plan.kept == 3 / 4
+    assert (plan.looked_at, plan.rejected) == (4, {"short_caption": 1})
     assert plan.bytes_each == pytest.approx((len(png(0)) + 2 * len(png(1))) / 3)
     assert plan.bytes_kept == pytest.approx(12 * plan.kept * plan.bytes_each)
     assert plan.hours(2) == pytest.approx(plan.hours(1) / 2)
@@ -58,7 +59,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["curate", str(recipe), "--out", str(tmp_path / "run"), "--dry-run", "--json"])
     assert shown.exit_code == 0, shown.output
     (plan,) = json.loads(shown.stdout)
-    assert plan["records"] == 3
+    assert (plan["records"], plan["rejected"]) == (3, {})
     assert not (tmp_path / "run").exists()
 
 
@@ -95,3 +96,11 @@ def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
     assert manifests[0]["inputs"] == manifests[1]["inputs"]
     with pytest.raises(ConfigError, match=r"made from other settings\.val"):
         raise curated("run", "curate.val=0.5") or AssertionError
+
+
+def test_a_dry_run_says_why_records_fail(tmp_path: Path) -> None:
+    rows = [{"image": "0.png", "caption": caption} for caption in ("a finding", "x", "y", "<p></p>")]
+    path = table(tmp_path, rows, {"0.png": png(0)})
+    (tmp_path / "r.toml").write_text(RECIPE.format(path=path))
+    shown = CliRunner().invoke(app, ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--dry-run"])
+    assert "table0: of 4 records looked at 3 fail: 2 short_caption, 1 empty_caption" in shown.stdout

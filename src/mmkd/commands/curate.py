@@ -35,7 +35,7 @@ def curate(
         from mmkd.corpus.plan import plan_curation
 
         plans = plan_curation(work.recipe.curate)
-        workers = max(1, work.recipe.machine.workers)
+        workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)
         return
     if as_json:
@@ -64,6 +64,12 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
             f"{plan.hours(workers):,.2f}",
         )
     Console(width=table_width(8)).print(table)
+    for plan in plans:
+        if plan.rejected:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
+            print(
+                f"{plan.name}: of {plan.looked_at:,} records looked at {sum(plan.rejected.values()):,} fail: {reasons}"
+            )
     hours = sum(plan.hours(workers) for plan in plans)
     print(
         f"{hours:,.2f} hours in {workers} processes; records as many as in each source's first shard, before duplicates"

@@ -20,6 +20,7 @@ from mmkd.corpus.hamming import Array
 from mmkd.corpus.parts import REJECTED, Part, rejection_table
 from mmkd.corpus.records import Reason, Rejected
 from mmkd.corpus.settings import CurateSettings
+from mmkd.progress import track
 from mmkd.stage import atomic_file
 
 LISTED_ROWS = 65_536  # rejections in memory before they are written
@@ -59,7 +60,8 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
     selection = Selection(_by_part(keep_N, gathered.first), Counter(), Counter(), Counter())
 
     def listed() -> Iterator[pa.Table]:
-        for part, first, keep in zip(parts, gathered.first, selection.keep, strict=True):
+        told = zip(parts, gathered.first, selection.keep, strict=True)
+        for part, first, keep in track(told, "list what is dropped", len(parts), "parts"):
             refused, pairs = read_shard(part.rejected), read_shard(part.pairs).select(("id", "source", "where"))
             dropped = pairs.filter(pa.array(~keep)).to_pylist()
             places = (first + np.flatnonzero(~keep)).tolist()
@@ -84,7 +86,7 @@ def _gather(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided) -
     near = settings.duplicates.near != "keep" or bool(avoided.names)
     place_of = {digest: place for place, digest in reversed(list(enumerate(avoided.digests)))}
     found, first, exact, count = [keys_of(_no_rows(), near)], [], {}, 0
-    for part in parts:
+    for part in track(parts, "look for duplicates", len(parts), "parts"):
         pairs = read_shard(part.pairs).select(COLUMNS)
         first.append(count)
         found.append(keys_of(pairs, near))

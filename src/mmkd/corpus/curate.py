@@ -52,7 +52,7 @@ def curate(
     sources = named_sources(settings)
     parts = _parts(sources, settings, folder)
     make = make_kept_parts if settings.keep_parts else make_parts
-    make(world.share(parts), settings, machine.workers)
+    make(world.share(parts), settings, machine.processes)
     world.wait()
     if not world.first:
         return {}

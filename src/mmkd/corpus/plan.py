@@ -1,7 +1,8 @@
 """What a curation would read, write and take, from a look at one shard of each source."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmkd.corpus.curate import named_sources
@@ -16,7 +17,8 @@ SAMPLE = 200  # records that are really checked
 @dataclass(frozen=True)
 class SourcePlan:
     """One source. records: of all shards if all hold as many as the first. bytes_each: of a checked image. kept: share
-    of the looked-at records that pass the checks of a record. read_s, check_s: seconds a record in one process."""
+    of the records looked at that pass the checks of a record. read_s, check_s: seconds a record in one process.
+    rejected: reason -> how many of the `looked_at`, commonest first."""
 
     name: str
     shards: int
@@ -25,6 +27,8 @@ class SourcePlan:
     kept: float
     read_s: float
     check_s: float
+    looked_at: int
+    rejected: Mapping[str, int]
 
     def hours(self, processes: int) -> float:
         """Of reading and checking all records, by so many processes."""
@@ -46,7 +50,7 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:
     if not shards:
-        return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0)
+        return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, {})
     start = time.perf_counter()
     looked_at: list[Record | Rejected] = []
     count = 0
@@ -67,6 +71,8 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
         kept=len(sizes) / max(1, len(looked_at)),
         read_s=read_s,
         check_s=check_s,
+        looked_at=len(looked_at),
+        rejected=dict(Counter(str(one.reason) for one in rejected).most_common()),
     )
 
 

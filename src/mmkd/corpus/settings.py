@@ -169,9 +169,9 @@ class CurateSettings(Settings):
     max_rejected: the run stops when a larger share of the records is rejected, for whatever reason; with a higher limit
     the same command goes on from what was read. decontaminate: data-set cards and
     folders of images whose pictures must not be in the corpus, neither as they are nor mirrored or turned, to so many
-    bits of the perceptual hash. keep_parts: leave what was read beside the corpus, with all that filters look at, so that
-    making it anew with another source, or with other settings of what is wanted, reads only what is new; takes as much
-    room as all pictures that can be decoded, and decodes also those that the filters would spare.
+    bits of the perceptual hash. keep_parts: leave what was read beside the corpus, and all that filters look at, so
+    that making it anew with another source, or with other settings of what is wanted, reads only what is new; takes as
+    much room as all pictures that can be decoded, and decodes also those that the filters would spare.
     """
 
     sources: list[AnySource] = Field(min_length=1)

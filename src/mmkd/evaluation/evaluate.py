@@ -66,7 +66,7 @@ def evaluate(
         _write_bags(candidates, data_sets, folder)
     if settings.audit:
         judge = candidates[[candidate.name for candidate in candidates].index(reference.name)]
-        audit(data_sets, corpus, folder, images, judge, device, machine.workers)
+        audit(data_sets, corpus, folder, images, judge, device, machine.loaders)
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
     names = [spec.name for spec in models]
     summary = write_results(folder, teachers, resampling, names, partial(tainted, folder))
@@ -104,7 +104,7 @@ def _embed_all(
 ) -> None:
     pictured = [data_set for data_set in data_sets if data_set.images]
     for candidate in candidates:
-        embed(candidate, pictured, folder, device, images, settings.batch_size, machine.workers)
+        embed(candidate, pictured, folder, device, images, settings.batch_size, machine.loaders)
 
 
 def _predict_all(wanted: Sequence[Combination], folder: Path, settings: EvaluateSettings, seed: int) -> int:

@@ -49,7 +49,7 @@ def write_ledger(folder: Path, name: str) -> None:
 
 def read_ledger(folder: Path, name: str) -> Ledger:
     """From the corpus and `rejected.parquet`, batch by batch."""
-    facts = corpus_facts(folder)
+    facts = corpus_facts(folder, "ledger: counts")
     funnel = funnel_of(folder, facts.by["source"])
     rejects = first_rejected(folder, EACH_REJECT)
     return Ledger(name, facts, funnel, kept_examples(folder), dropped_examples(folder), rejects)

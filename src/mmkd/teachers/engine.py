@@ -152,7 +152,7 @@ def resident(
                 here[k], used = teacher, used + teacher.memory_bytes
             del teacher
         label = "extract " + ", ".join(specs[k].name for k in here) if later or len(here) < len(specs) else "extract"
-        places, producer = list(here), ModelFeatures(list(here.values()), corpus, settings, machine.workers, label)
+        places, producer = list(here), ModelFeatures(list(here.values()), corpus, settings, machine.loaders, label)
         here.clear()
         yield places, producer
         producer.teachers, todo, used = [], later, 0.0

@@ -137,7 +137,7 @@ class StepBatches(Dataset[PairBatch]):
 
 def loader(batches: StepBatches, first: int, last: int, machine: Machine) -> DataLoader[PairBatch]:
     """Batches of the steps first..last-1, in order; worker processes only where images are decoded on the way."""
-    workers = 0 if batches.images.cached else machine.workers
+    workers = 0 if batches.images.cached else machine.loaders
     if not batches.images.cached:
         say(f"  the decoded images exceed decoded_cache_mb, so {workers} processes decode them at each step")
     pinned = torch.cuda.is_available() and machine.device != "cpu"

@@ -64,8 +64,8 @@ class Facts:
         }
 
 
-def corpus_facts(folder: Path) -> Facts:
-    """Count a corpus folder, finished or not. Raises DataError when it is none."""
+def corpus_facts(folder: Path, label: str = "") -> Facts:
+    """Count a corpus folder, finished or not. label: tell how far it is. Raises DataError when it is none."""
     by: dict[str, Counter[str]] = {name: Counter() for name in BY}
     numbers: dict[str, Counter[int]] = {name: Counter() for name in NUMBERS}
     seen: dict[str, list[np.ndarray]] = {name: [] for name in REPEATING}
@@ -73,7 +73,7 @@ def corpus_facts(folder: Path) -> Facts:
     evidence: Counter[str] = Counter()
     conflicts: list[Conflict] = []
     pairs = mentions = 0
-    for batch in corpus_batches(folder, COLUMNS):
+    for batch in corpus_batches(folder, COLUMNS, label):
         column = {name: batch.column(name).to_pylist() for name in COLUMNS}
         pairs += batch.num_rows
         for name, counts in by.items():

@@ -12,6 +12,7 @@ from mmkd.arrow_folder import read_shard
 from mmkd.corpus.ledger.steps import KEPT, step_of
 from mmkd.corpus.schema import LATER, completed
 from mmkd.errors import DataError
+from mmkd.progress import track
 from mmkd.stage import atomic_file
 
 CURATION = "curation.parquet"
@@ -33,12 +34,13 @@ def shards_of(folder: Path) -> list[Path]:
     return found
 
 
-def corpus_batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The given columns of all rows, in order; of other columns nothing is read.
+def corpus_batches(folder: Path, columns: Sequence[str], label: str = "") -> Iterator[pa.RecordBatch]:
+    """The given columns of all rows, in order; of other columns nothing is read. label: tell how far it is.
 
     Raises DataError for a folder without shards and for a column that neither stands there nor was added later.
     """
-    for path in shards_of(folder):
+    shards = shards_of(folder)
+    for path in track(shards, label, len(shards), "shards") if label else shards:
         shard = read_shard(path)
         there = [name for name in shard.column_names if name in {*columns, "caption"}]
         if strangers := {*columns, "caption"} - {*there, *LATER}:
@@ -91,7 +93,7 @@ def curation_batches(folder: Path) -> Iterator[pa.RecordBatch]:
     theirs = {"evidence": "modality_evidence", "confidence": "modality_confidence"}
     same = ("id", "source", "modality", "language", "licence", "split")
     columns = {name: name for name in same} | theirs
-    for batch in corpus_batches(folder, list(columns.values())):
+    for batch in corpus_batches(folder, list(columns.values()), "ledger: rows"):
         found = {ours: batch.column(name) for ours, name in columns.items()}
         yield _row_batch({**found, "step": pa.repeat(KEPT, batch.num_rows)}, batch.num_rows)
     for batch in rejected_batches(folder):

@@ -25,8 +25,8 @@ def write_world(settings: PhantomSettings, folder: Path, machine: Machine, seed:
     """Body of the stage; equal settings and seeds give equal bytes, so a cut-off world is simply written again."""
     jobs = list(_jobs(settings, folder, seed))
     try:
-        if machine.workers:
-            with worker_pool(machine.workers) as pool:
+        if workers := min(machine.processes, len(jobs)):
+            with worker_pool(workers) as pool:
                 waiting = [pool.submit(job) for job in jobs]
                 for done in track(waiting, "world", len(jobs), "folders"):
                     done.result()
