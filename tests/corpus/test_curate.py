@@ -61,6 +61,7 @@ def test_a_pair_arrives_with_all_its_columns(tmp_path: Path) -> None:
         "height": 40,
         "sha256": hashlib.sha256(image).hexdigest(),
         **NEUTRAL,
+        "modality_stated": "Computed Tomography",
         "modality_evidence": "source",
         "modality_confidence": np.float32(0.97),
         "caption_group": caption_group("a CYST <  3 cm."),

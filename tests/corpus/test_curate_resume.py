@@ -1,4 +1,7 @@
+import contextlib
+import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +19,7 @@ from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.sources import text_tables
 from mmkd.errors import DataError
 from mmkd.settings import Machine
+from mmkd.stage import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +87,44 @@ def test_a_run_killed_after_its_funnel_only_tidies_up(tmp_path: Path) -> None:
     assert not (tmp_path / "p/parts").exists()
 
 
-RUN = """
-import sys
-from pathlib import Path
-from mmkd.corpus.curate import curate
-from mmkd.corpus.settings import CurateSettings
-from mmkd.corpus.sources import text_tables
-from mmkd.settings import Machine
-from mmkd.stage import Stage, complete
-
-if __name__ == "__main__":
-    text_tables.ROWS_PER_SHARD = 100
-    settings = CurateSettings.model_validate_json(sys.argv[1])
-    stage = Stage("corpus", Path(sys.argv[2]), settings.model_dump(mode="json"))
-    complete(stage, lambda folder: curate(settings, folder, Machine(workers=2), 7))
+RECIPE = """
+name = "r"
+[student]
+model = "ViT-B-32"
+[evaluate]
+datasets = ["all"]
+data_root = "/nowhere"
+[[teachers]]
+name = "t"
+model = "hf-hub:nobody/nothing"
+[curate]
+shard_rows = 100
+[[curate.sources]]
+kind = "table"
+path = "pairs.jsonl"
 """
+RUN = """
+import os, sys
+
+if __name__ == "__main__":  # workers import this file too
+    from pathlib import Path
+    import datasets, torch, mmkd.corpus.curate, mmkd.evaluation.leakage.avoid, mmkd.report.curation
+    from mmkd.commands.options import open_run
+    from mmkd.corpus.sources import text_tables
+    from mmkd.flow import curate
+
+    text_tables.ROWS_PER_SHARD = 50
+    for asked in sys.stdin:  # a process for each, which need not import again
+        workers, _, out = asked.strip().partition(" ")
+        process = os.fork()
+        if not process:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            curate(open_run(Path(sys.argv[1]), Path(out), [f"machine.workers={workers}"]))
+            os._exit(0)
+        print(process, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+"""
+KILLS = 10
 
 
 def processes_below(pid: int) -> list[int]:
@@ -122,35 +149,58 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def curated(runs: "subprocess.Popen[str]", out: Path, kill_after_s: float = 3600, workers: int = 0) -> bool:
+    """Curate in a process of its own, which is killed, and its workers with it, so long after it began its stage;
+    whether it came to its end before."""
+    assert runs.stdin is not None
+    assert runs.stdout is not None
+    print(workers, out, file=runs.stdin, flush=True)
+    process = int(runs.stdout.readline())
+    until(lambda: (out / "corpus.partial/begun.json").is_file() or not is_running(process))
+    deadline = time.monotonic() + kill_after_s
+    while time.monotonic() < deadline and is_running(process):
+        time.sleep(0.005)
+    family = processes_below(process)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    code = int(runs.stdout.readline())
+    until(lambda: not any(is_running(pid) for pid in family))  # workers end with their parent
+    assert code in (0, -signal.SIGKILL), "a run that goes on does not fail"
+    return code == 0
+
+
+def published(folder: Path) -> dict[str, str]:
+    """File -> digest of all that a curation leaves, its ledger among it; the manifest has times."""
+    files = {path.name: path for path in folder.iterdir() if path.name != "manifest.json"}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see worker processes")
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    rows = [{"image": f"{i % 10}.png", "caption": f"finding {i}"} for i in range(600)]
-    path = table(tmp_path, rows, {f"{i}.png": png(i, 200, 200) for i in range(10)})
-    settings = settings_for(path, shard_rows=200)
+    """Ten kills, each of a live run, at moments spread over all that a run does; a new folder for each that ends."""
+    rows = [{"image": f"{i % 10}.png", "caption": f"finding {i}"} for i in range(300)]
+    table(tmp_path, rows, {f"{i}.png": png(i, 120, 120) for i in range(10)})
     (tmp_path / "script.py").write_text(RUN)
-    command = [sys.executable, str(tmp_path / "script.py"), settings.model_dump_json(), str(tmp_path / "killed")]
-    undisturbed = run(settings, tmp_path / "undisturbed")
-    kills = 0
-    for pattern, count in (("parts/*.draft", 1), ("parts/??????.arrow", 1), ("parts/??????.arrow", 4), ("data-*", 1)):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        until(lambda: len(list((tmp_path / "killed.partial").glob(pattern))) >= count or process.poll() is not None)  # noqa: B023
-        family = processes_below(process.pid)
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-        until(lambda: not any(is_running(pid) for pid in family))  # noqa: B023  # workers end with their parent
-    for delay in np.random.default_rng(0).uniform(0.2, 2.5, 6):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        time.sleep(delay)
-        family = processes_below(process.pid)
-        process.kill()
-        process.wait()
-        until(lambda: not any(is_running(pid) for pid in family))  # noqa: B023
-    assert kills >= 2
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    assert shard_digests(tmp_path / "killed") == shard_digests(undisturbed.folder)
-    assert Corpus(tmp_path / "killed").digest == undisturbed.digest
-    assert sorted(os.listdir(tmp_path / "killed")) == sorted(os.listdir(undisturbed.folder))
+    (tmp_path / "r.toml").write_text(RECIPE)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "r.toml")]
+    delays, kills, ended = np.random.default_rng(0), 0, 0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runs:
+        assert curated(runs, tmp_path / "undisturbed")
+        whole_s = float(read_manifest(tmp_path / "undisturbed/corpus")["wall_s"])
+        for _ in range(5 * KILLS):
+            if curated(runs, tmp_path / f"{ended}", delays.uniform(0, whole_s), workers=2 * (kills % 3 == 0)):
+                ended += 1
+            else:
+                kills += 1
+            if kills == KILLS:
+                break
+        assert kills == KILLS
+        assert curated(runs, tmp_path / f"{ended}")
+    wanted = published(tmp_path / "undisturbed/corpus")
+    assert {"curation.html", "curation.parquet", "funnel.json", "rejected.parquet"} < set(wanted)
+    for name in range(ended + 1):
+        assert published(tmp_path / f"{name}/corpus") == wanted
+        assert Corpus(tmp_path / f"{name}/corpus").digest == Corpus(tmp_path / "undisturbed/corpus").digest
 
 
 def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

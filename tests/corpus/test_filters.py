@@ -8,8 +8,8 @@ from corpus_samples import REALDATA, needs_realdata, noise
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from mmkd.corpus.filters.facts import SMALL_SIDE, ImageFacts, WordFacts, channel_sum, image_facts
-from mmkd.corpus.filters.graphic import graphic_signs
+from mmkd.corpus.filters.facts import SMALL_SIDE, ImageFacts, WordFacts, image_facts
+from mmkd.corpus.filters.graphic import channel_sum, graphic_signs
 from mmkd.corpus.filters.table import (
     IMAGE_FILTERS,
     WORD_FILTERS,
@@ -62,7 +62,7 @@ REFUSED_WORDS = {
 REFUSED_IMAGES = {
     "aspect": ({"max_aspect": 3}, picture(noise(1, 20, 100)), "100 x 20 pixels are 5.0 : 1"),
     "contrast": ({"min_contrast": 2}, picture(np.full((40, 40, 3), 90, np.uint8)), "deviate by 0.00"),
-    "nonclinical image": ({"nonclinical": ["image"]}, picture(plot()), "straight lines"),
+    "nonclinical image": ({"nonclinical": ["image"], "max_paper": 0.8}, picture(plot()), "straight lines"),
 }
 
 
@@ -129,8 +129,9 @@ def test_signs_worked_by_hand() -> None:
     image[10:50, 0:60] = 0  # a block, too thick for a rule; its columns are 40 long
     signs = graphic_signs(image)
     assert (signs.paper, signs.colours, signs.lines) == ((10_000 - 140 - 2400) / 10_000, 2, 1)
-    assert signs.drawn
-    assert not graphic_signs(noise(3, 64, 64)).drawn
+    assert signs.drawn()
+    assert [signs.drawn(much) for much in (0.795, 0.797, 0.8)] == [True, False, False], "0.746 and a rule"
+    assert not graphic_signs(noise(3, 64, 64)).drawn()
 
 
 def test_facts_are_of_a_small_copy_in_the_colours_of_the_picture() -> None:
@@ -147,6 +148,6 @@ def test_no_clinical_picture_of_the_real_pairs_looks_drawn() -> None:
     drawn = {True: 0, False: 0}
     for row in rows[::40] + [row for row in rows if row["id"].startswith("pmc")]:
         with Image.open(REALDATA / "pairs" / row["image"]) as image:
-            drawn[row["modality"] == "Other"] += graphic_signs(image_facts(image, named=False).small_HW3).drawn
+            drawn[row["modality"] == "Other"] += graphic_signs(image_facts(image, named=False).small_HW3).drawn()
     assert drawn[False] == 0
     assert drawn[True] >= 8, "plots and diagrams of the PMC figures"

@@ -103,10 +103,14 @@ def test_what_becomes_of_a_figure() -> None:
     ]
     three = "(a) CT. (b) MRI. (c) PET."
     assert panels_of(figure, three, "split") == [Panel("whole", three, None)]
-    with pytest.raises(BadRecordError, match="2 panels seen, 3 labelled"):
-        panels_of(figure, three, "drop")
+    assert panels_of(figure, caption, "split_or_drop") == panels_of(figure, caption, "split")
+    for choice in ("drop", "split_or_drop"):
+        with pytest.raises(BadRecordError, match="2 panels seen, 3 labelled"):
+            panels_of(figure, three, choice)
+    with pytest.raises(BadRecordError, match=r"2 panels seen, 2 labelled .* too small"):
+        panels_of(figure, caption, "split_or_drop", min_side=61)
     single = Image.fromarray(noise(1, 60, 60))
-    for choice in ("keep", "split", "drop"):
+    for choice in ("keep", "split", "split_or_drop", "drop"):
         assert panels_of(single, "A cyst", choice) == [Panel("", "A cyst", None)]
 
 

@@ -1,6 +1,8 @@
-"""`mmkd curate --dry-run`: what is counted and what is estimated."""
+"""`mmkd curate`, as a user calls it: what a dry run counts and estimates, and what a stopped run goes on from."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,13 @@ from corpus_samples import many, png, settings_for, table
 from typer.testing import CliRunner
 
 from mmkd.cli import app
+from mmkd.corpus.kept_parts import read_part
+from mmkd.corpus.parts import Part, write_part
 from mmkd.corpus.plan import plan_curation
+from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.sources import text_tables
+from mmkd.errors import ConfigError, DataError
+from mmkd.stage import read_manifest
 
 RECIPE = """
 name = "r"
@@ -54,6 +61,41 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     (plan,) = json.loads(shown.stdout)
     assert (plan["records"], plan["rejected"]) == (3, {})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("keep_parts", ["false", "true"])
+def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_parts: str
+) -> None:
+    rows = [{"id": f"r{i}", "image": f"{i}.png", "caption": f"finding {i}"} for i in range(9)]
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECIPE.format(path=table(tmp_path, rows, {f"{i}.png": png(i) for i in range(3)})))
+    read: list[int] = []
+
+    def noting(part: Part, settings: CurateSettings, make: Callable[..., int] = write_part) -> int:
+        read.append(part.number)
+        return make(part, settings)
+
+    def curated(out: str, *changes: str) -> BaseException | None:
+        given = [text for change in ("machine.workers=0", *changes) for text in ("--set", change)]
+        return CliRunner().invoke(app, ["curate", str(recipe), "--out", str(tmp_path / out), *given]).exception
+
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 4)
+    monkeypatch.setattr("mmkd.corpus.parts.write_part", noting)
+    monkeypatch.setattr("mmkd.corpus.kept_parts.read_part", partial(noting, make=read_part))
+    kept = f"curate.keep_parts={keep_parts}"
+    with pytest.raises(DataError, match=r"6 of 9 records rejected, .* goes on from what was read"):
+        raise curated("run", kept) or AssertionError
+    assert read == [0, 1, 2]
+    assert curated("run", kept, "curate.max_rejected=0.7") is None
+    assert read == [0, 1, 2], "no part is made twice"
+    assert curated("run") is None, "skipped: no limit and no kept part changes a corpus"
+    assert curated("lenient", "curate.max_rejected=1.0") is None
+    manifests = [read_manifest(tmp_path / out / "corpus") for out in ("run", "lenient")]
+    assert manifests[0]["digest"] == manifests[1]["digest"]
+    assert manifests[0]["inputs"] == manifests[1]["inputs"]
+    with pytest.raises(ConfigError, match=r"made from other settings\.val"):
+        raise curated("run", "curate.val=0.5") or AssertionError
 
 
 def test_a_dry_run_says_why_records_fail(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmkd.arrow_folder import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
+from mmkd.corpus.parts import Part
 from mmkd.corpus.schema import SPLITS, corpus_features
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.splits import split_of
@@ -18,7 +19,7 @@ from mmkd.progress import track
 
 
 def write_corpus(
-    folder: Path, parts: Sequence[Path], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
+    folder: Path, parts: Sequence[Part], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
 ) -> dict[str, int]:
     """Write the kept rows (one bool array a part) as a data set of `shard_rows` rows a shard; returns rows per split.
 
@@ -40,19 +41,35 @@ def write_corpus(
 
 
 def _corpus_rows(
-    parts: Sequence[Path], keep: Sequence[np.ndarray], schema: pa.Schema, val: float, seed: int
+    parts: Sequence[Part], keep: Sequence[np.ndarray], schema: pa.Schema, val: float, seed: int
 ) -> Iterator[pa.Table]:
-    for path, mask in zip(parts, keep, strict=True):
-        first = 0
-        for batch in read_shard(path).to_batches():
-            kept = batch.filter(pa.array(mask[first : first + batch.num_rows]))
-            first += batch.num_rows
+    for part, mask in zip(parts, keep, strict=True):
+        for kept in _filtered(read_shard(part.pairs), mask) if part.kept is None else _with_pictures(part, mask):
             yield _with_split(kept, schema, val, seed)
 
 
-def _with_split(pairs: pa.RecordBatch, schema: pa.Schema, val: float, seed: int) -> pa.Table:
+def _filtered(table: pa.Table, mask: np.ndarray) -> Iterator[pa.Table]:
+    first = 0
+    for batch in table.to_batches():
+        yield pa.Table.from_batches([batch.filter(pa.array(mask[first : first + batch.num_rows]))])
+        first += batch.num_rows
+
+
+def _with_pictures(part: Part, mask: np.ndarray) -> Iterator[pa.Table]:
+    """The rows of a part whose pictures lie elsewhere, in the same order, with them; a batch of pictures at a time."""
+    pairs, seen = read_shard(part.pairs).filter(pa.array(mask)), read_shard(part.pictures).select(["image"])
+    shown = np.zeros(seen.num_rows, bool)
+    shown[pairs.column("row").to_numpy()] = True
+    first = 0
+    for pictures in _filtered(seen, shown):
+        own = pairs.slice(first, pictures.num_rows).append_column("image", pictures.column("image"))
+        first += pictures.num_rows
+        yield own.combine_chunks()
+
+
+def _with_split(pairs: pa.Table, schema: pa.Schema, val: float, seed: int) -> pa.Table:
     """Checked pairs in the columns of the corpus."""
-    columns = dict(zip(pairs.schema.names, pairs.columns, strict=True))
+    columns = {name: pairs.column(name).combine_chunks() for name in pairs.column_names}
     columns["image"] = pa.StructArray.from_arrays(
         [columns["image"], pa.nulls(pairs.num_rows, pa.string())], names=["bytes", "path"]
     )

@@ -1,18 +1,19 @@
-"""A record as its source spells it in, rows of a part out; or the reason why it is not wanted."""
+"""A record as its source spells it in, rows of a part out; or the reason why it, or a panel of it, is not wanted.
 
-from dataclasses import dataclass
+The order of the checks: the caption as such; licence, labels and language of the figure; the words and the modality of
+each pair; the picture; its panels; how each pair looks. Where the caption takes a figure apart, its pairs are known
+only with the picture, so their words come after it.
+"""
+
+from functools import partial
 from typing import Any
 
-from mmkd.corpus.captions.language import language_of
-from mmkd.corpus.captions.references import strip_references
-from mmkd.corpus.clean import clean_caption
-from mmkd.corpus.evidence.caption import NAMED, caption_vote
-from mmkd.corpus.evidence.vote import Verdict, Vote, judge, label_vote, source_vote, weigh
-from mmkd.corpus.filters.facts import WordFacts, image_facts
-from mmkd.corpus.filters.table import check_image, check_words, looks_at_images
-from mmkd.corpus.images import Picture, open_picture, store
-from mmkd.corpus.panels.split import WHOLE, Panel, panels_of
-from mmkd.corpus.records import BadRecordError, Reason, Record, as_text
+from mmkd.corpus.evidence.vote import Verdict, judge, label_vote, source_vote, weigh
+from mmkd.corpus.filters.facts import image_facts
+from mmkd.corpus.filters.table import FIGURE_FILTERS, PAIR_FILTERS, check_image, check_words, looks_at_images
+from mmkd.corpus.images import Picture, StoredImage, open_picture, store
+from mmkd.corpus.panels.split import WHOLE, Panel, may_be_cut, panels_of
+from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected
 from mmkd.corpus.schema import caption_group
 from mmkd.corpus.selection import ModalitySettings
 from mmkd.corpus.settings import CurateSettings
@@ -22,77 +23,68 @@ from mmkd.corpus.taxonomy import (
     fine_modality,
     fine_modality_of_labels,
 )
-
-MAX_CAPTION = 10_000  # characters; longer ones are articles, and the cleaning rules are not made for them
-
-
-@dataclass(frozen=True)
-class Words:
-    """What a record says, checked. text: the columns that are taken over as they are."""
-
-    text: dict[str, str]
-    caption: str
-    stated: str
-    labels: tuple[str, ...]
-    mention: str
-    language: str
+from mmkd.corpus.words import Figure, Words, figure_of, fitted, word_facts, words_of
 
 
-def checked_pairs(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
-    """Rows of `parts.PAIRS`: one, or one a panel. Raises BadRecordError; the cheap checks come first."""
-    words = _words(record, settings)
-    vote = caption_vote(words.caption)
-    named = vote is not None and vote.trust >= NAMED
-    facts = WordFacts(words.caption, words.labels, words.text["licence"], words.language, named)
-    check_words(facts, settings.filters)
-    verdict = _verdict(words, vote, settings.modality)
-    picture = open_picture(record.image, settings.min_side, settings.max_side, settings.max_pixels)
-    if looks_at_images(settings.filters):
-        check_image(image_facts(picture.image, named), settings.filters)
-    panels = panels_of(picture.image, words.caption, settings.panels, settings.min_side, settings.min_caption)
-    if len(panels) == 1:
-        return [_row(words, panels[0], verdict, picture, settings)]
-    return [
-        _row(words, panel, _verdict(words, caption_vote(panel.caption), settings.modality), picture, settings)
-        for panel in panels
-    ]
+def checked_pairs(record: Record, settings: CurateSettings) -> list[dict[str, Any] | Rejected]:
+    """A row of `parts.PAIRS` or a rejection: one, or one a panel. The cheap checks come first."""
+    try:
+        figure = figure_of(record, settings)
+        check_figure(figure, settings)
+        whole, verdict = None, None
+        if not may_be_cut(figure.marked, settings.panels):
+            whole = words_of(figure)
+            verdict = judged(whole, settings)
+        picture, panels = opened(record.image, figure, settings)
+    except BadRecordError as bad:
+        return [Rejected(record.source, record.where, record.id, bad.reason, bad.detail)]
+    rows: list[dict[str, Any] | Rejected] = []
+    for panel in panels:
+        words = words_of(figure, panel.label, panel.caption) if whole is None else whole
+        own = piece(picture, panel)
+        try:
+            settled = verdict or judged(words, settings)
+            if looks_at_images(settings.filters):
+                check_image(image_facts(own.image, words.named), settings.filters)
+        except BadRecordError as bad:
+            rows.append(Rejected(record.source, record.where, pair_id(figure, panel.label), bad.reason, bad.detail))
+        else:
+            told = told_of(figure, panel.label, words.caption) | stored(store(own, settings.max_side))
+            rows.append(told | decided(figure, settled, settings))
+    return rows
 
 
-def _words(record: Record, settings: CurateSettings) -> Words:
-    original = as_text(record.caption)
-    caption = _checked_caption(original, settings)
-    names = ("id", "source", "licence", "group", "where")
-    wants_language = settings.captions.language == "tag" or settings.filters.languages
-    return Words(
-        text={name: as_text(getattr(record, name)) for name in names} | {"caption_original": original},
-        caption=caption,
-        stated=as_text(record.modality),
-        labels=tuple(as_text(label) for label in record.labels),
-        mention=clean_caption(as_text(record.mention)[:MAX_CAPTION]) if settings.captions.mention else "",
-        language=language_of(caption) if wants_language else "",
-    )
+def opened(data: bytes, figure: Figure, settings: CurateSettings) -> tuple[Picture, list[Panel]]:
+    """The picture of a figure and what it is cut into. Raises BadRecordError."""
+    picture = open_picture(data, settings.min_side, settings.max_side, settings.max_pixels)
+    fit = partial(fitted, settings=settings)
+    limits = settings.min_side, settings.min_caption
+    return picture, panels_of(picture.image, figure.marked, settings.panels, *limits, fit)
 
 
-def _checked_caption(original: str, settings: CurateSettings) -> str:
-    if len(original) > MAX_CAPTION:
-        raise BadRecordError(Reason.LONG_CAPTION, f"{len(original):,} characters, at most {MAX_CAPTION:,} are taken")
-    caption = clean_caption(original)
-    if settings.captions.references == "strip" and settings.panels != "split":
-        caption = strip_references(caption)  # of panels that are split, the marks are still needed
-    if not caption:
-        raise BadRecordError(Reason.EMPTY_CAPTION, f"nothing is left of {original[:40]!r} after cleaning")
-    if len(caption) < settings.min_caption:
-        raise BadRecordError(Reason.SHORT_CAPTION, f"{caption!r} is shorter than {settings.min_caption} (min_caption)")
-    return caption
+def piece(picture: Picture, panel: Panel) -> Picture:
+    """What a panel shows."""
+    return picture if panel.box is None else picture.part(panel.box)
 
 
-def _verdict(words: Words, vote: Vote | None, settings: ModalitySettings) -> Verdict:
-    """In the fine names. Raises BadRecordError below min_confidence."""
-    votes = {"source": source_vote(words.stated), "label": label_vote(words.labels), "caption": vote}
+def check_figure(figure: Figure, settings: CurateSettings) -> None:
+    """What keeps a figure out with all its panels. Raises BadRecordError."""
+    check_words(word_facts(figure), settings.filters, FIGURE_FILTERS)
+
+
+def judged(words: Words, settings: CurateSettings) -> Verdict:
+    """The modality of a pair, in the fine names. Raises BadRecordError where its words or its modality keep it out."""
+    check_words(word_facts(words.figure, words), settings.filters, PAIR_FILTERS)
+    return _verdict(words, settings.modality)
+
+
+def _verdict(words: Words, settings: ModalitySettings) -> Verdict:
+    figure = words.figure
+    votes = {"source": source_vote(figure.stated), "label": label_vote(figure.labels), "caption": words.vote}
     if settings.by == "evidence":
         verdict = weigh(votes)
     else:
-        stated = fine_modality(words.stated) if words.stated else fine_modality_of_labels(words.labels)
+        stated = fine_modality(figure.stated) if figure.stated else fine_modality_of_labels(figure.labels)
         verdict = judge(votes, stated or UNKNOWN)
     if verdict.confidence < settings.min_confidence:
         detail = f"{verdict.modality} with {verdict.confidence:.2f} by {verdict.evidence or 'nothing'} (min_confidence)"
@@ -100,26 +92,36 @@ def _verdict(words: Words, vote: Vote | None, settings: ModalitySettings) -> Ver
     return verdict
 
 
-def _row(words: Words, panel: Panel, verdict: Verdict, picture: Picture, settings: CurateSettings) -> dict[str, Any]:
-    strip = settings.captions.references == "strip" and settings.panels == "split"
-    caption = (strip_references(panel.caption) or panel.caption) if strip else panel.caption
-    image = store(picture if panel.box is None else picture.part(panel.box), settings.max_side)
-    fine = settings.modality.names == "fine"
-    row = {
+def pair_id(figure: Figure, panel: str) -> str:
+    """The record's id, and the letter of the panel that was cut out of it."""
+    return figure.text["id"] + (f"#{panel}" if panel not in ("", WHOLE) else "")
+
+
+def told_of(figure: Figure, panel: str, caption: str) -> dict[str, Any]:
+    """Columns of `parts.PAIRS` that hang on no picture and on no choice among pairs."""
+    own = {
+        "id": pair_id(figure, panel),
         "caption": caption,
+        "modality_stated": figure.stated,
+        "caption_mention": figure.mention,
+        "language": figure.language,
+        "panel": panel,
+        "caption_group": caption_group(caption),
+    }
+    return figure.text | own
+
+
+def stored(image: StoredImage) -> dict[str, Any]:
+    """Those of the picture."""
+    return {"image": image.data} | {name: getattr(image, name) for name in ("width", "height", "sha256", "phash")}
+
+
+def decided(figure: Figure, verdict: Verdict, settings: CurateSettings) -> dict[str, Any]:
+    """Those that the verdict fills, and the labels."""
+    fine = settings.modality.names == "fine"
+    return {
         "modality": verdict.modality if fine else evaluated_modality(verdict.modality),
         "modality_evidence": verdict.evidence,
         "modality_confidence": verdict.confidence,
-        "labels": "; ".join(words.labels),
-        "caption_mention": words.mention,
-        "language": words.language,
-        "panel": panel.label,
-        "caption_group": caption_group(caption),
-        "image": image.data,
-        "width": image.width,
-        "height": image.height,
-        "sha256": image.sha256,
-        "phash": image.phash,
+        "labels": "; ".join(figure.labels),
     }
-    suffix = f"#{panel.label}" if panel.label not in ("", WHOLE) else ""
-    return words.text | row | {"id": words.text["id"] + suffix}

@@ -11,7 +11,7 @@ from typing import Any
 from mmkd.corpus.assemble import write_corpus
 from mmkd.corpus.choose import Selection, select
 from mmkd.corpus.decontaminate import Avoid, nothing
-from mmkd.corpus.kept_parts import part_names, parts_folder, prune
+from mmkd.corpus.kept_parts import kept_names, make_kept_parts, parts_folder, prune, tables
 from mmkd.corpus.ledger.dropped import write_dropped
 from mmkd.corpus.parts import Part, make_parts
 from mmkd.corpus.settings import AnySource, CurateSettings
@@ -25,6 +25,8 @@ PARTS = "parts"
 REJECTED = "rejected.parquet"
 FUNNEL = "funnel.json"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
+WITHOUT_EFFECT = ("max_rejected", "keep_parts")
+"""Settings that change no byte of a corpus, so that a run goes on when they do."""
 
 
 def curate(
@@ -42,25 +44,27 @@ def curate(
     nothing). avoid: the pictures of evaluation sets that must stay out. Raises DataError when more than `max_rejected`
     of the records are rejected or none is left.
     """
-    home = parts_folder(folder) if settings.keep_parts else folder / PARTS
     if world.agree((folder / FUNNEL).is_file()):  # written last: an earlier run was killed after everything was done
         if not world.first:
             return {}
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         return _total(json.loads((folder / FUNNEL).read_text()))
     sources = named_sources(settings)
-    parts = _parts(sources, settings, home)
-    make_parts(world.share(parts), settings, machine.processes)
+    parts = _parts(sources, settings, folder)
+    make = make_kept_parts if settings.keep_parts else make_parts
+    make(world.share(parts), settings, machine.processes)
     world.wait()
     if not world.first:
         return {}
     selection = select(parts, settings, avoid(), folder / REJECTED)
     _check(sources, selection, settings.max_rejected, folder / REJECTED)
-    splits = write_corpus(folder, [part.pairs for part in parts], selection.keep, settings, seed)
+    splits = write_corpus(folder, parts, selection.keep, settings, seed)
     funnel = _funnel(sources, selection, splits)
-    write_dropped(parts, folder)
+    write_dropped(parts, folder, settings)
     write_json(folder / FUNNEL, funnel)
-    prune(home, parts) if settings.keep_parts else shutil.rmtree(home)
+    shutil.rmtree(folder / PARTS)
+    if settings.keep_parts:
+        prune(parts_folder(folder), parts)
     return _total(funnel)
 
 
@@ -70,7 +74,9 @@ def corpus_stage(
     """The stage that makes a corpus folder. kept: the settings as its manifest keeps them. avoided: evaluation set ->
     digest."""
     outputs = ("data-*.arrow", REJECTED, FUNNEL)
-    return Stage("corpus", folder, {**kept, "seed": seed}, {**fingerprints(settings), **avoided}, outputs)
+    told = {name: value for name, value in kept.items() if name not in WITHOUT_EFFECT}
+    inputs = {**tables(), **fingerprints(settings), **avoided}
+    return Stage("corpus", folder, {**told, "seed": seed}, inputs, outputs)
 
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:
@@ -93,11 +99,15 @@ def named_sources(settings: CurateSettings) -> list[AnySource]:
 
 
 def _parts(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[Part]:
-    folder.mkdir(exist_ok=True)
+    home, kept = folder / PARTS, parts_folder(folder)
+    home.mkdir(exist_ok=True)
     readers = [open_source(source) for source in sources]
     found = [(reader, shard) for reader in readers for shard in reader.shards()]
-    names = part_names(found, settings) if settings.keep_parts else [f"{number:06d}" for number in range(len(found))]
-    return [Part(number, shard, folder, names[number]) for number, (_, shard) in enumerate(found)]
+    if not settings.keep_parts:
+        return [Part(number, shard, home) for number, (_, shard) in enumerate(found)]
+    kept.mkdir(exist_ok=True)
+    names = kept_names(found, settings)
+    return [Part(number, shard, home, kept / names[number]) for number, (_, shard) in enumerate(found)]
 
 
 def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
@@ -113,7 +123,8 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
     commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
     raise DataError(
         f"{rejected:,} of {read:,} records rejected, at most {max_rejected:.0%} are allowed (max_rejected); "
-        f"mostly {commonest}; all are listed in {listing}"
+        f"mostly {commonest}; with a higher limit the same command goes on from what was read; "
+        f"all are listed in {listing}"
     )
 
 

@@ -1,30 +1,50 @@
 """Parts that outlive the run that made them, so that the next run reads only what is new.
 
-A kept part is named by everything that decides its bytes: the version of mmkd, the settings that the check of a record
-reads, and the content of its shard. Settings that only select among checked records are left out.
+A kept part holds all that is known of each record of its shard, wanted or not, and is named by everything that decides
+its bytes: the version of mmkd, its tables of facts, the settings by which records are read, and the content of the
+shard. What is wanted is chosen anew by every run, from its columns; no source is read and no picture decoded for that.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from itertools import chain
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 import mmkd
-from mmkd.corpus.parts import PAIRS, Part
-from mmkd.corpus.records import Reader, Shard, Stamped
+from mmkd.arrow_folder import read_shard, write_shard
+from mmkd.corpus.known import KNOWN, chosen, known_rows
+from mmkd.corpus.parts import PAIRS, Part, batches_of, each_part, write_pairs
+from mmkd.corpus.records import Reader, Rejected, Shard, Stamped
 from mmkd.corpus.settings import CurateSettings
 
-SELECTING = {
-    "sources",  # those of a shard are part of the shard
-    "duplicates",
-    "decontaminate",
-    "decontaminate_radius",
-    "val",
-    "max_rejected",
-    "shard_rows",
-    "keep_parts",
+SELECTING: Mapping[str, Any] = {
+    "sources": True,  # those of a shard are part of the shard
+    "modality": True,
+    "captions": {"language": True, "mention": True},
+    "filters": True,
+    "duplicates": True,
+    "decontaminate": True,
+    "decontaminate_radius": True,
+    "val": True,
+    "max_rejected": True,
+    "shard_rows": True,
+    "keep_parts": True,
 }
 """Settings that leave a part as it is; a setting that is not named here makes all parts anew when it changes."""
+TABLES = ("modalities.toml", "captions/languages.toml")
+CHOSEN = pa.schema([field for field in PAIRS if field.name != "image"] + [("row", pa.int32())])
+
+
+def tables() -> dict[str, str]:
+    """File in the package -> SHA-256, of the facts by which records are judged: they may change within a version."""
+    home = files("mmkd.corpus")
+    return {f"mmkd/{name}": hashlib.sha256(home.joinpath(name).read_bytes()).hexdigest() for name in TABLES}
 
 
 def parts_folder(partial: Path) -> Path:
@@ -32,9 +52,10 @@ def parts_folder(partial: Path) -> Path:
     return partial.with_name(f"{partial.name.removesuffix('.partial')}.parts")
 
 
-def part_names(shards: Sequence[tuple[Reader, Shard]], settings: CurateSettings) -> list[str]:
-    """A name for each shard that changes with its content and with what is done to it."""
-    done = [mmkd.__version__, PAIRS.to_string(), settings.model_dump_json(exclude=SELECTING)]
+def kept_names(shards: Sequence[tuple[Reader, Shard]], settings: CurateSettings) -> list[str]:
+    """A file name for each shard that changes with its content and with how it is read."""
+    reading = settings.model_dump_json(exclude=dict(SELECTING))
+    done = [mmkd.__version__, KNOWN.to_string(), json.dumps(tables()), reading]
     whole: dict[int, str] = {}  # the source's, where its shards have none of their own
     names = []
     for reader, shard in shards:
@@ -42,13 +63,47 @@ def part_names(shards: Sequence[tuple[Reader, Shard]], settings: CurateSettings)
             whole[id(reader)] = reader.fingerprint()
         content = shard.fingerprint() if isinstance(shard, Stamped) else whole[id(reader)]
         told = json.dumps([*done, repr(shard), content])
-        names.append(hashlib.sha256(told.encode()).hexdigest()[:32])
+        names.append(f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.arrow")
     return names
+
+
+def make_kept_parts(parts: Sequence[Part], settings: CurateSettings, workers: int) -> None:
+    """Read the shards whose kept part is not there yet, then choose from all of them; as `parts.make_parts`."""
+    unread = [part for part in parts if not part.pictures.is_file()]
+    each_part("curate", read_part, unread, settings, workers, done=len(parts) - len(unread))
+    todo = [part for part in parts if not part.pairs.is_file()]
+    each_part("choose", choose_part, todo, settings, workers, done=len(parts) - len(todo))
+
+
+def read_part(part: Part, settings: CurateSettings) -> int:
+    """Write a kept part, whole or not at all. Returns its number of rows."""
+    home = part.pictures
+    draft = home.with_name(f"{home.stem}.{os.getpid()}.draft")
+    rows = write_shard(draft, KNOWN, batches_of(known_rows(part.shard.records(), settings), KNOWN))
+    draft.replace(home)
+    return rows
+
+
+def choose_part(part: Part, settings: CurateSettings) -> int:
+    """Write the pairs and rejections of a part whose shard was read. Returns how many both are."""
+    rejected: list[Rejected] = []
+    return write_pairs(part, CHOSEN, _chosen(part, settings, rejected), rejected)
 
 
 def prune(folder: Path, parts: Sequence[Part]) -> None:
     """Delete all files of the folder that are not of these parts."""
-    current = {path for part in parts for path in (part.pairs, part.rejected)}
+    current = {part.pictures for part in parts}
     for path in folder.iterdir():
         if path not in current:
             path.unlink()
+
+
+def _chosen(part: Part, settings: CurateSettings, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
+    """Rows of CHOSEN; a batch of them is in memory, and no picture."""
+    batches = read_shard(part.pictures).drop_columns("image").to_batches()
+    for number, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches)):
+        found = chosen(row, settings)
+        if isinstance(found, Rejected):
+            rejected.append(found)
+        elif found is not None:
+            yield found | {"row": number}

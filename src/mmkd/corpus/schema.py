@@ -31,6 +31,7 @@ COLUMNS = (
     "height",
     "sha256",
     "phash",
+    "modality_stated",
     "modality_evidence",
     "modality_confidence",
     "labels",
@@ -40,6 +41,7 @@ COLUMNS = (
     "caption_group",
 )
 NEUTRAL: dict[str, str | float] = {
+    "modality_stated": "",
     "modality_evidence": "",
     "modality_confidence": 0.0,
     "labels": "",
@@ -49,10 +51,10 @@ NEUTRAL: dict[str, str | float] = {
 }
 """Columns that older corpora lack, and what they then read as; `caption_group` is worked out from the captions.
 
-modality_evidence: which of source, label, caption, image gave the modality, joined by "+", with "!" before one that
-disagrees. modality_confidence: 0..1. labels: the source's own, "; " between. caption_mention: what the text says of the
-figure, a second caption. language: ISO 639-1. panel: "a", "b", ... cut out of a compound figure, "whole" for one kept
-in one piece.
+modality_stated: what the source says of the modality, as it spells it. modality_evidence: which of source, label,
+caption, image gave the modality, joined by "+", with "!" before one that disagrees. modality_confidence: 0..1. labels:
+the source's own, "; " between. caption_mention: what the text says of the figure, a second caption. language: ISO
+639-1. panel: "a", "b", ... cut out of a compound figure, "whole" for one kept in one piece.
 """
 LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32(), "caption_group": pa.uint64()}
 

@@ -5,10 +5,11 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
 from mmkd.corpus.captions.language import known_languages
+from mmkd.corpus.filters.graphic import MUCH_PAPER
 from mmkd.licences import CLASSES, UNKNOWN
 from mmkd.settings import Settings
 
-Panels = Literal["keep", "split", "drop"]
+Panels = Literal["keep", "split", "split_or_drop", "drop"]
 
 
 class ModalitySettings(Settings):
@@ -41,6 +42,8 @@ class FilterSettings(Settings):
     caption. content: drop captions that are only references ("Figure 2.", "See text for details"). nonclinical: what
     may say that a figure shows no patient and no tissue: its labels, its caption, its image. max_aspect: longest side
     by shortest. min_contrast: standard deviation of the grey levels (0..255); blank images have less than about 2.
+    max_paper: share of white (0..1) from which the image says that it is drawn; 0.05 less is enough for one with ruled
+    lines or few shades.
     """
 
     licences: list[str] = []
@@ -51,6 +54,7 @@ class FilterSettings(Settings):
     nonclinical: list[Literal["labels", "caption", "image"]] = []
     max_aspect: float | None = Field(None, ge=1.0)
     min_contrast: NonNegativeFloat = 0.0
+    max_paper: float = Field(MUCH_PAPER, ge=0.0, le=1.0)
 
     @field_validator("languages")
     @classmethod

@@ -161,15 +161,17 @@ class CurateSettings(Settings):
     """What is kept of the sources and how it is split.
 
     modality, captions, filters: see `corpus/selection.py`. panels: compound figures are "keep" left alone, "split" into
-    pairs of panel and sub-caption where the caption labels as many as the picture has, or "drop" left out.
+    pairs of panel and sub-caption where the caption labels as many as the picture has and else kept whole,
+    "split_or_drop" split there and else left out, or "drop" all left out.
     min_side: images with a shorter side (pixels) are dropped. max_side: larger images are resized once, to this many
     pixels on the long side. max_pixels: images that claim more are refused undecoded (decompression bombs).
     min_caption: shortest caption kept, in characters after cleaning. val: share of the *groups* in the split `val`.
-    max_rejected: the run stops when a larger share of the records is rejected. decontaminate: data-set cards and
+    max_rejected: the run stops when a larger share of the records is rejected, for whatever reason; with a higher limit
+    the same command goes on from what was read. decontaminate: data-set cards and
     folders of images whose pictures must not be in the corpus, neither as they are nor mirrored or turned, to so many
-    bits of the perceptual hash. keep_parts: leave what was read and checked beside the corpus, so that making it anew
-    with another source, or with other settings of what is kept, reads only what is new; takes as much room as all
-    checked pairs.
+    bits of the perceptual hash. keep_parts: leave what was read beside the corpus, and all that filters look at, so
+    that making it anew with another source, or with other settings of what is wanted, reads only what is new; takes as
+    much room as all pictures that can be decoded, and decodes also those that the filters would spare.
     """
 
     sources: list[AnySource] = Field(min_length=1)

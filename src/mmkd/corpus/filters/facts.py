@@ -4,9 +4,13 @@ H, W: height and width of a picture.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
+
+from mmkd.corpus.filters.graphic import GraphicSigns, channel_sum, graphic_signs
 
 SMALL_SIDE = 256  # pixels; enough to see axes and frames, cheap to look at
 
@@ -22,26 +26,51 @@ class WordFacts:
     named: bool
 
 
+class ImageFacts(Protocol):
+    """size: width and height in pixels, upright, as the source has them. contrast: standard deviation of the grey
+    levels (0..255). named: as in `WordFacts`."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def contrast(self) -> float: ...
+    @property
+    def signs(self) -> GraphicSigns: ...
+    @property
+    def named(self) -> bool: ...
+
+
 @dataclass(frozen=True)
-class ImageFacts:
-    """size: width and height in pixels, upright. small_HW3: the picture in RGB, at most SMALL_SIDE a side; pixels
-    are picked, not blended, so that lines stay lines and colours stay few. named: as in `WordFacts`."""
+class SeenImage:
+    """Facts of a picture at hand, worked out when they are asked for. small_HW3: it in RGB, at most SMALL_SIDE a side;
+    pixels are picked, not blended, so that lines stay lines and colours stay few."""
 
     size: tuple[int, int]
     small_HW3: np.ndarray
     named: bool
 
+    @cached_property
+    def contrast(self) -> float:
+        return float((channel_sum(self.small_HW3) / 3).std())
 
-def channel_sum(picture_HW3: np.ndarray) -> np.ndarray:
-    """Red, green and blue added, uint16 (H, W). Over so short an axis numpy's own `sum` takes ten times as long."""
-    red_HW, green_HW, blue_HW = (picture_HW3[:, :, channel] for channel in range(3))
-    added_HW: np.ndarray = red_HW.astype(np.uint16) + green_HW + blue_HW
-    return added_HW
+    @cached_property
+    def signs(self) -> GraphicSigns:
+        return graphic_signs(self.small_HW3)
 
 
-def image_facts(picture: Image.Image, named: bool) -> ImageFacts:
+@dataclass(frozen=True)
+class KnownImage:
+    """Facts of a picture that was seen earlier."""
+
+    size: tuple[int, int]
+    contrast: float
+    signs: GraphicSigns
+    named: bool
+
+
+def image_facts(picture: Image.Image, named: bool) -> SeenImage:
     """Of a decoded picture in its own size."""
     scale = max(1.0, max(picture.size) / SMALL_SIDE)
     fitted = (max(1, round(picture.width / scale)), max(1, round(picture.height / scale)))
     small = picture.resize(fitted, Image.Resampling.NEAREST).convert("RGB")
-    return ImageFacts(picture.size, np.asarray(small), named)
+    return SeenImage(picture.size, np.asarray(small), named)

@@ -1,15 +1,16 @@
 """The filters: name, reason, test. A new one is a function and a line in the table.
 
-Those on words run first, in this order, so that an image whose caption is not wanted is never decoded.
+They run in this order: those on the figure, whose record they let in or keep out with all its panels; those on the
+words of a pair, which is a figure in one piece or one of its panels; those on its image. A figure that nothing can cut
+is a pair before it is decoded, so an image whose caption is not wanted never is.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mmkd.corpus.captions.references import has_content
-from mmkd.corpus.filters.facts import ImageFacts, WordFacts, channel_sum
-from mmkd.corpus.filters.graphic import graphic_signs
+from mmkd.corpus.filters.facts import ImageFacts, WordFacts
 from mmkd.corpus.records import BadRecordError, Reason
 from mmkd.corpus.selection import FilterSettings
 from mmkd.corpus.taxonomy import NONCLINICAL_LABELS, fine_modality_of_labels, plain_name
@@ -46,9 +47,9 @@ class ImageFilter:
     refuses: Callable[[ImageFacts, FilterSettings], str]
 
 
-def check_words(facts: WordFacts, settings: FilterSettings) -> None:
-    """Raises BadRecordError with the reason of the first filter that refuses the record."""
-    for entry in WORD_FILTERS:
+def check_words(facts: WordFacts, settings: FilterSettings, entries: "Sequence[WordFilter] | None" = None) -> None:
+    """Raises BadRecordError with the reason of the first filter that refuses the record; all of them, or `entries`."""
+    for entry in WORD_FILTERS if entries is None else entries:
         if detail := entry.refuses(facts, settings):
             raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
 
@@ -114,28 +115,31 @@ def _aspect(facts: ImageFacts, settings: FilterSettings) -> str:
 
 
 def _contrast(facts: ImageFacts, settings: FilterSettings) -> str:
-    contrast = float((channel_sum(facts.small_HW3) / 3).std())
-    if contrast >= settings.min_contrast:
+    if settings.min_contrast <= 0 or facts.contrast >= settings.min_contrast:
         return ""
-    return f"grey levels deviate by {contrast:.2f}, at least {settings.min_contrast} is wanted"
+    return f"grey levels deviate by {facts.contrast:.2f}, at least {settings.min_contrast} is wanted"
 
 
 def _drawn_image(facts: ImageFacts, settings: FilterSettings) -> str:
     if "image" not in settings.nonclinical or facts.named:
         return ""
-    signs = graphic_signs(facts.small_HW3)
-    return f"{signs.paper:.0%} paper, {signs.colours} shades, {signs.lines} straight lines" if signs.drawn else ""
+    signs = facts.signs
+    told = f"{signs.paper:.0%} paper, {signs.colours} shades, {signs.lines} straight lines"
+    return told if signs.drawn(settings.max_paper) else ""
 
 
-WORD_FILTERS = (
+FIGURE_FILTERS = (
     WordFilter("licence", Reason.LICENCE, _licence),
     WordFilter("nonclinical labels", Reason.NONCLINICAL, _labels),
+    WordFilter("language", Reason.LANGUAGE, _language),
+)
+PAIR_FILTERS = (
     WordFilter("content", Reason.NO_CONTENT, _content),
     WordFilter("min_words", Reason.SHORT_CAPTION, _few_words),
     WordFilter("max_words", Reason.LONG_CAPTION, _many_words),
-    WordFilter("language", Reason.LANGUAGE, _language),
     WordFilter("nonclinical caption", Reason.NONCLINICAL, _drawn_caption),
 )
+WORD_FILTERS = (*FIGURE_FILTERS, *PAIR_FILTERS)
 IMAGE_FILTERS = (
     ImageFilter("aspect", Reason.ASPECT, _aspect),
     ImageFilter("contrast", Reason.BLANK, _contrast),

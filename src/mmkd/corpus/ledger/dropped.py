@@ -1,7 +1,7 @@
 """Small pictures of what curation dropped, taken while its parts and its sources are at hand.
 
 Of what was dropped among checked pairs the picture stands in the part; of what failed a check the shard is read once
-more, for the first records of each reason only.
+more, for the first records of each reason only, unless the part is a kept one, which has them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,29 +12,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmkd.arrow_folder import read_shard, write_shard
+from mmkd.corpus.known import MAX_SHOWN, raw_caption, rows_of_record
 from mmkd.corpus.ledger.examples import EACH, Example, thumbnail
 from mmkd.corpus.ledger.rows import first_rejected
 from mmkd.corpus.ledger.steps import SOURCE, step_of
 from mmkd.corpus.parts import Part
-from mmkd.corpus.records import BadRecordError, Record, as_text
+from mmkd.corpus.records import Record
+from mmkd.corpus.settings import CurateSettings
 
 DROPPED = "dropped.arrow"
 EXAMPLES = pa.schema({"group": pa.string(), "id": pa.string(), "caption": pa.string(), "jpeg": pa.binary()})
-MAX_CAPTION = 300  # characters kept of a caption
 
-Wanted = dict[tuple[str, str, str], str]
-"""(source, place in it, id) of a record -> why it was dropped."""
+Key = tuple[str, str, str]
+"""(source, place in it, id) of a record or a panel."""
+Wanted = dict[Key, str]
+"""What was dropped -> why."""
 
 
-def write_dropped(parts: Sequence[Part], folder: Path, each: int = EACH) -> None:
+def write_dropped(parts: Sequence[Part], folder: Path, settings: CurateSettings, each: int = EACH) -> None:
     """Write `dropped.arrow`: of each reason the first `each` records that have a picture. `folder` has the list of all
     rejected ones already."""
     wanted = _first_of_each(folder, each)
-    found: dict[tuple[str, str, str], Example] = {}
+    found: dict[Key, Example] = {}
     for part in parts:
         if len(found) == len(wanted):
             break
-        found.update(_examples_in(part, wanted))
+        found.update(_examples_in(part, wanted, settings))
     chosen = sorted((found[key] for key in wanted if key in found and found[key].jpeg), key=lambda one: one.group)
     columns = {name: [getattr(one, name) for one in chosen] for name in EXAMPLES.names}
     write_shard(folder / DROPPED, EXAMPLES, [pa.table(columns, schema=EXAMPLES)])
@@ -52,33 +55,48 @@ def _first_of_each(folder: Path, each: int) -> Wanted:
     return {(r["source"], r["where"], r["id"]): r["reason"] for r in rows if step_of(r["reason"]) != SOURCE}
 
 
-def _examples_in(part: Part, wanted: Wanted) -> Iterator[tuple[tuple[str, str, str], Example]]:
-    pairs = read_shard(part.pairs)
-    for row, key in _places(pairs, wanted):
-        told = pairs.slice(row, 1).select(("caption", "image")).to_pylist()[0]
-        yield key, Example(wanted[key], key[2], told["caption"][:MAX_CAPTION], thumbnail(told["image"]))
+def _examples_in(part: Part, wanted: Wanted, settings: CurateSettings) -> Iterator[tuple[Key, Example]]:
+    pairs = read_shard(part.pictures)
     missing = {key for _, key in _places(read_shard(part.rejected), wanted)}
-    records = part.shard.records() if missing else iter(())
-    for record in records:
-        key = (record.source, record.where, record.id)
-        if key in missing and isinstance(record, Record):
-            missing.remove(key)
-            yield key, Example(wanted[key], record.id, _caption(record)[:MAX_CAPTION], thumbnail(record.image))
+    places = _places(pairs, wanted)
+    if part.kept is not None:  # of a figure that was refused with its panels, the first of them is shown
+        named = pairs.select(("source", "where", "figure_id")).rename_columns(("source", "where", "id"))
+        places += [(row, key) for row, key in _places(named, wanted) if key in missing]
+    for row, key in places[::-1]:  # the first row of a key counts
+        told = pairs.slice(row, 1).select(("caption", "image")).to_pylist()[0]
+        if told["image"]:  # a kept part has a row, but no picture, of most that could not be decoded
+            missing.discard(key)
+            yield key, _example(wanted, key, told["caption"], told["image"])
+    for record in part.shard.records() if missing and part.kept is None else iter(()):
+        if isinstance(record, Record):
+            yield from ((key, _shown(wanted, key, record, settings)) for key in _of(record, missing))
+            missing -= _of(record, missing)
         if not missing:
             return
 
 
-def _places(table: pa.Table, wanted: Wanted) -> list[tuple[int, tuple[str, str, str]]]:
+def _of(record: Record, keys: set[Key]) -> set[Key]:
+    """Those of the record and of its panels."""
+    here = {key for key in keys if key[:2] == (record.source, record.where)}
+    return {key for key in here if key[2] == record.id or key[2].startswith(f"{record.id}#")}
+
+
+def _shown(wanted: Wanted, key: Key, record: Record, settings: CurateSettings) -> Example:
+    if key[2] != record.id:
+        for row in rows_of_record(record, settings):
+            if row["id"] == key[2]:
+                return _example(wanted, key, row["caption"], row["image"])
+    return _example(wanted, key, raw_caption(record), record.image)
+
+
+def _example(wanted: Wanted, key: Key, caption: str, image: bytes) -> Example:
+    return Example(wanted[key], key[2], caption[:MAX_SHOWN], thumbnail(image))
+
+
+def _places(table: pa.Table, wanted: Wanted) -> list[tuple[int, Key]]:
     """Row and key of the wanted records; most tables hold none, so ids are compared first."""
     ids = pa.array([identity for _, _, identity in wanted], pa.string())
     rows = np.flatnonzero(np.asarray(pc.is_in(table.column("id"), ids)))
     told = table.select(("source", "where", "id")).take(pa.array(rows)).to_pylist()
     keys = [(one["source"], one["where"], one["id"]) for one in told]
     return [(int(row), key) for row, key in zip(rows, keys, strict=True) if key in wanted]
-
-
-def _caption(record: Record) -> str:
-    try:
-        return as_text(record.caption)
-    except BadRecordError:
-        return ""

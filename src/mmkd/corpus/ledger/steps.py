@@ -6,7 +6,9 @@ KEPT = "kept"
 SOURCE = "source"
 FILTERS = "filters"
 
-# in the order in which a record meets them; a reason that stands nowhere here is a filter's
+# In the order in which a figure in one piece meets them. The words and the modality of a panel come after its image.
+# What labels or caption show to be nonclinical leaves before its image but is counted with what the image shows so.
+# A reason that stands nowhere here is a filter's.
 STEPS: dict[str, tuple[str, ...]] = {
     SOURCE: (
         Reason.MISSING_FIELD,
@@ -19,15 +21,13 @@ STEPS: dict[str, tuple[str, ...]] = {
         Reason.BURNT_IN_TEXT,  # no example of it may be shown
     ),
     "caption": (
+        Reason.LONG_CAPTION,
         Reason.EMPTY_CAPTION,
         Reason.SHORT_CAPTION,
-        Reason.LONG_CAPTION,
-        Reason.NO_CONTENT,
-        Reason.LANGUAGE,
     ),
-    "metadata": (Reason.LICENCE, Reason.UNSURE_MODALITY),
-    "image": (Reason.UNREADABLE_IMAGE, Reason.TRUNCATED_IMAGE, Reason.DECOMPRESSION_BOMB, Reason.TINY_IMAGE),
-    FILTERS: (Reason.NONCLINICAL, Reason.ASPECT, Reason.BLANK, Reason.COMPOUND),
+    "metadata": (Reason.LICENCE, Reason.LANGUAGE, Reason.NO_CONTENT, Reason.UNSURE_MODALITY),
+    "image": (Reason.UNREADABLE_IMAGE, Reason.DECOMPRESSION_BOMB, Reason.TINY_IMAGE, Reason.TRUNCATED_IMAGE),
+    FILTERS: (Reason.COMPOUND, Reason.ASPECT, Reason.BLANK, Reason.NONCLINICAL),
     "decontamination": (Reason.CONTAMINATED,),
     "duplicates": (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR, Reason.NEAR_DUPLICATE),
 }

@@ -1,5 +1,6 @@
 """A figure and its caption, to one pair or to one a panel."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
@@ -10,6 +11,7 @@ from mmkd.corpus.records import BadRecordError, Reason
 from mmkd.corpus.selection import Panels
 
 WHOLE = "whole"
+CUTTING: tuple[Panels, ...] = ("split", "split_or_drop")
 
 
 @dataclass(frozen=True)
@@ -21,24 +23,40 @@ class Panel:
     box: Box | None
 
 
+def may_be_cut(caption: str, choice: Panels) -> bool:
+    """Whether the picture decides if a figure with this caption is cut into panels."""
+    return choice in CUTTING and len(sub_captions(caption)) > 1
+
+
 def panels_of(
-    picture: Image.Image, caption: str, choice: Panels, min_side: int = 1, min_caption: int = 1
+    picture: Image.Image,
+    caption: str,
+    choice: Panels,
+    min_side: int = 1,
+    min_caption: int = 1,
+    fitted: Callable[[str], str] = str,
 ) -> list[Panel]:
     """What becomes of a figure.
 
-    keep: it stays as it is, and is not looked at. drop: raises BadRecordError for a compound one. split: one pair a
-    panel where the caption labels as many panels as the picture has, and each is large enough (shorter side in pixels)
-    and has enough said of it (characters); else in one piece.
+    keep: it stays as it is, and is not looked at. split: one pair a panel where the caption labels as many panels as
+    the picture has, and each is large enough (shorter side in pixels) and has enough said of it (characters); else in
+    one piece. A compound figure is refused with BadRecordError by drop, and by split_or_drop where it cannot be split.
+    fitted: what becomes of the words of each pair once the marks of panels are no longer needed.
     """
     if choice == "keep":
-        return [Panel("", caption, None)]
+        return [Panel("", fitted(caption), None)]
     boxes, captions = panel_boxes(picture), sub_captions(caption)
     if len(boxes) < 2 and len(captions) < 2:
-        return [Panel("", caption, None)]
-    if choice == "drop":
-        detail = f"{len(boxes)} panels seen, {len(captions)} labelled in the caption (panels)"
-        raise BadRecordError(Reason.COMPOUND, detail)
-    too_small = any(min(box.width, box.height) < min_side for box in boxes)
-    if len(boxes) != len(captions) or too_small or any(len(own) < min_caption for own in captions.values()):
-        return [Panel(WHOLE, caption, None)]
-    return [Panel(label, own, box) for (label, own), box in zip(captions.items(), boxes, strict=True)]
+        return [Panel("", fitted(caption), None)]
+    if choice in CUTTING and len(boxes) == len(captions):
+        panels = [Panel(label, fitted(own), box) for (label, own), box in zip(captions.items(), boxes, strict=True)]
+        if all(min(box.width, box.height) >= min_side for box in boxes) and all(
+            len(panel.caption) >= min_caption for panel in panels
+        ):
+            return panels
+    if choice == "split":
+        return [Panel(WHOLE, fitted(caption), None)]
+    detail = f"{len(boxes)} panels seen, {len(captions)} labelled in the caption (panels)"
+    if choice in CUTTING and len(boxes) == len(captions):
+        detail += ", but one is too small or too little is said of it (min_side, min_caption)"
+    raise BadRecordError(Reason.COMPOUND, detail)
