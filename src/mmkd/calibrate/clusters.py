@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmkd.calibrate.pair_space import drawn_state, pair_space
-from mmkd.calibrate.reliability import reliability, soft_weights
+from mmkd.calibrate.reliability import own_percentile, reliability, soft_weights
 from mmkd.features.store import TeacherFeatures
 
 FIT_ROWS = 10_000  # rows from which axes, centres and borders are found
@@ -26,6 +26,7 @@ LEAD = 1.0  # standard errors by which parts must beat the whole: a border too m
 POWER, TRUSTED = 4.0, 2.0  # of the weights that are compared, as `soft_weights` has them
 PURPOSE = 6  # of the random numbers
 
+Leaves = tuple[int, ...]
 Sides = Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]  # image (N, D), text (N, D), valid (N,) of each teacher
 
 
@@ -102,6 +103,11 @@ class Verdict:
     advantage_FT: np.ndarray
     variance_FT: np.ndarray
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether there is a fold without anyone to trust."""
+        return not bool(self.weight_FT.any(axis=1).all())
+
     def gain(self, whole: "Verdict") -> tuple[float, float]:
         """How much more the own weights know here than those of a whole that this is a part of: sum over rows, and its
         variance if teachers guessed."""
@@ -118,9 +124,9 @@ class Trial:
     leaf_N: np.ndarray
     fold_N: np.ndarray
     generator: np.random.Generator
-    known: dict[tuple[int, ...], Verdict] = field(default_factory=dict)
+    known: dict[Leaves, Verdict] = field(default_factory=dict)
 
-    def of(self, leaves: tuple[int, ...]) -> Verdict:
+    def of(self, leaves: Leaves) -> Verdict:
         """leaves: those of the node."""
         if leaves not in self.known:
             inside_N = np.isin(self.leaf_N, leaves)
@@ -140,6 +146,27 @@ class Trial:
         ]
         return np.array([one.advantage for one in found]), np.array([one.variance for one in found])
 
+    def taught(self, part: Leaves, by: Leaves) -> tuple[float, float]:
+        """How much more the weights of `by` know of a part than all teachers alike do, and its standard error.
+
+        Among the captions of both: does the expert of `by` tell the part's pairs from those, better than whoever tells
+        the two groups apart? The findings of one modality have that in common.
+        """
+        both_N, part_N = np.isin(self.leaf_N, part + by), np.isin(self.leaf_N, part)
+        weight_T = self.of(by).weight_FT.mean(axis=0)
+        more_T = weight_T - weight_T.sum() / len(weight_T)
+        known = variance = 0.0
+        for more, (image, text, valid) in zip(more_T, self.sides, strict=True):
+            seen = both_N & valid
+            asked = part_N[seen]
+            if seen.sum() < 2 or not asked.any():
+                continue
+            forward_N = own_percentile(image[seen], text[seen], RIVALS, self.generator)
+            backward_N = own_percentile(text[seen], image[seen], RIVALS, self.generator)
+            known += more * float((forward_N + backward_N)[asked].mean() - 1.0)
+            variance += more**2 / (3 * asked.sum())
+        return known, variance**0.5
+
 
 def _earned(advantage_T: np.ndarray, variance_T: np.ndarray) -> np.ndarray:
     z_T = advantage_T / np.sqrt(variance_T)
@@ -154,13 +181,14 @@ def pruned(
 
     From the leaves upwards the clusters found so far below a join are compared with the join as one cluster: on each of
     them, the weights earned there against those earned in the whole. They stay apart if they gain more than LEAD
-    standard errors.
+    standard errors. Before that, a cluster in which nobody can be trusted goes to the neighbour whose expert knows it.
     """
     trial = Trial(sides, leaf_N, generator.integers(FOLDS, size=len(leaf_N)), generator)
-    node_leaves: list[tuple[int, ...]] = [(leaf,) for leaf in range(len(tree) + 1)]
+    node_leaves: list[Leaves] = [(leaf,) for leaf in range(len(tree) + 1)]
     parts = [[leaves] for leaves in node_leaves]
     for first, second in tree:
-        whole, divided = node_leaves[first] + node_leaves[second], parts[first] + parts[second]
+        whole = node_leaves[first] + node_leaves[second]
+        divided = adopted(adopted(parts[first] + parts[second], parts[first], trial), parts[second], trial)
         gains, variances = zip(*(trial.of(part).gain(trial.of(whole)) for part in divided), strict=True)
         keep = sum(gains) > LEAD * sum(variances) ** 0.5
         node_leaves.append(whole)
@@ -169,3 +197,19 @@ def pruned(
     for number, leaves in enumerate(parts[-1]):
         cluster_K[list(leaves)] = number
     return cluster_K
+
+
+def adopted(divided: list[Leaves], side: list[Leaves], trial: Trial) -> list[Leaves]:
+    """`divided`, but a side of one cluster in which nobody can be trusted is joined to the cluster that knows it best.
+
+    Where no cluster's expert knows it by LEAD standard errors, it stays alone: nobody knows anything there.
+    """
+    if len(side) != 1 or side[0] not in divided or not trial.of(side[0]).doubtful:
+        return divided
+    lone = side[0]
+    others = [part for part in divided if part != lone and not trial.of(part).doubtful]
+    known = {part: trial.taught(lone, part) for part in others}
+    best = max(known, key=lambda part: known[part][0], default=None)
+    if best is None or known[best][0] <= LEAD * known[best][1]:
+        return divided
+    return [part + lone if part == best else part for part in divided if part != lone]
