@@ -12,6 +12,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from mmkd.corpus.records import Rejected
 from mmkd.corpus.settings import CurateSettings, DicomSource, NiftiSource
 from mmkd.corpus.sources.dicom_series import DicomReader, caption_of, spoken
 from mmkd.corpus.sources.nifti import NiftiReader
@@ -196,6 +197,37 @@ def test_damage_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert ("a/good.nii.gz", "decompression_bomb") in reasons(nifti(tmp_path).shards())
     assert records(nifti(tmp_path, only={"class": ["b"]}).shards()) == []
     assert len(everything(nifti(tmp_path).shards())) == 4
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_a_damaged_header_costs_its_volume_alone(tmp_path: Path, kind: type) -> None:
+    volume(tmp_path / "a/sound.nii", corner(True, True, True))
+    damaged = tmp_path / "a/damaged.nii"
+    nibabel.save(kind(np.ones((4, 5, 6), np.float32), np.eye(4)), damaged)
+    sound = damaged.read_bytes()
+    header_bytes = len(sound) - 4 * 5 * 6 * 4
+    generator = np.random.default_rng(5)
+    damage = set()
+    for _ in range(150):
+        mutated = bytearray(sound)
+        place = int(generator.integers(header_bytes - 4))
+        ends = [generator.bytes(4), b"\xff" * 4, bytes(4), b"\x00\x00\xc0\x7f"]  # the last: not a number
+        mutated[place : place + 4] = ends[int(generator.integers(4))]
+        damaged.write_bytes(bytes(mutated))
+        first, *others = nifti(tmp_path).shards()
+        found = everything([first])
+        assert found
+        damage |= {one.detail.partition(":")[0] for one in found if isinstance(one, Rejected)}
+    assert "HeaderDataError" in damage
+    assert records(others)
+
+
+def test_a_volume_without_directions_is_listed(tmp_path: Path) -> None:
+    path = volume(tmp_path / "a/flat.nii", corner(True, True, True))
+    header = bytearray(path.read_bytes())
+    header[280:296] = np.full(4, np.nan, np.float32).tobytes()  # srow_x of the NIfTI-1 header
+    path.write_bytes(bytes(header))
+    assert reasons(nifti(tmp_path).shards()) == [("a/flat.nii", "damaged_file")]
 
 
 def test_volumes_need_a_folder_of_their_class(tmp_path: Path) -> None:
