@@ -112,6 +112,20 @@ def test_groups_are_keyed_by_the_file(archive: Path, tmp_path: Path) -> None:
     assert all(PATIENT[1] not in group for group in (plain, one, other))
 
 
+def test_slices_without_a_patient_are_grouped_by_study_or_series(tmp_path: Path) -> None:
+    study = generate_uid(entropy_srcs=["study"])
+    for place in range(2):
+        dicom(tmp_path / f"a{place}", "one", place, PatientID="", StudyInstanceUID=study)
+        dicom(tmp_path / f"b{place}", "two!", place, PatientID="  ", StudyInstanceUID=study)
+        dicom(tmp_path / f"c{place}", "three", place, PatientID="")
+    a, b, c = ({record.group for record in records(source(tmp_path).shards()) if record.where in where}
+        for where in (("file 0", "file 1"), ("file 2", "file 3"), ("file 4", "file 5")))  # fmt: skip
+    assert a == b
+    assert a != c
+    assert len(a) == len(c) == 1
+    assert study not in a.pop()
+
+
 def test_what_is_no_code_is_not_said() -> None:
     header = {"Modality": "DX", "BodyPartExamined": "Doe, J. 1962", "ViewPosition": "PA"}
     assert spoken(header) == {"modality": "X-ray", "view": "posteroanterior"}

@@ -50,7 +50,8 @@ WORDS = {
     "laterality": {"L": "left", "R": "right", "B": "both sides"},
 }
 CODED = re.compile(r"[A-Za-z][A-Za-z /-]{0,15}")  # a code string of the standard; anything else could be a name
-NEEDED = ["SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "PatientID", "BurnedInAnnotation", "Rows"]
+OWNERS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]  # the first that is filled tells whose a slice is
+NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", *OWNERS]
 BURNT_IN = "burnt-in text"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
 Header = dict[str, str]
@@ -118,7 +119,7 @@ class DicomShard:
                 image=_picture(self.source.path, name),
                 caption=caption_of(said, self.source.templates),
                 modality=self.source.modality or said.get("modality", ""),
-                group=f"{self.source.name}/{_hidden(header['PatientID'] or identity, self.source)}",
+                group=f"{self.source.name}/{_hidden(_owner(header) or identity, self.source)}",
                 licence=self.source.licence,
                 source=self.source.name,
                 where=where,
@@ -171,6 +172,10 @@ def _header(path: Path) -> Header | None:
     if not found["SOPInstanceUID"] and not directory:
         raise BadRecordError(Reason.DAMAGED_FILE, "its header is cut off")
     return found if found["Rows"] else None
+
+
+def _owner(header: Header) -> str:
+    return next((value for name in OWNERS if (value := header[name].strip())), "")
 
 
 def _number(value: str) -> float:
