@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from corpus_samples import everything, reasons, records, run, write_files
 from PIL import Image
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
+from mmkd.corpus.dicom import dicom_picture
 from mmkd.corpus.records import Rejected
 from mmkd.corpus.settings import CurateSettings, DicomSource, NiftiSource
 from mmkd.corpus.sources.dicom_series import DicomReader, caption_of, spoken
@@ -124,6 +125,25 @@ def test_slices_without_a_patient_are_grouped_by_study_or_series(tmp_path: Path)
     assert a != c
     assert len(a) == len(c) == 1
     assert study not in a.pop()
+
+
+def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicom(tmp_path / "claims", "one", 1, Rows=60_000, Columns=60_000)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    assert reasons(source(tmp_path).shards()) == [("file 0", "decompression_bomb")]
+
+
+def test_deflated_bombs_are_refused_before_they_are_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicom(tmp_path / "small", "one", 1)
+    sound = dcmread(tmp_path / "small")
+    sound.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dcmwrite(tmp_path / "small", sound, enforce_file_format=True)
+    assert len(records(source(tmp_path).shards())) == 1
+    monkeypatch.setattr("mmkd.corpus.dicom.MAX_DEFLATED_BYTES", 1000)
+    monkeypatch.setattr("zlib.decompress", lambda *_, **__: pytest.fail("inflated"))
+    assert reasons(source(tmp_path).shards()) == [("file 0", "decompression_bomb")]
+    with pytest.raises(DataError, match="deflated bytes"):
+        dicom_picture((tmp_path / "small").read_bytes(), "a scan")
 
 
 def test_what_is_no_code_is_not_said() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from mmkd.corpus.dicom import PREAMBLE, dicom_picture, is_dicom
+from mmkd.corpus.dicom import DEFLATED, PREAMBLE, TooLargeError, check_deflated, dicom_picture, is_dicom
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
 from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
@@ -164,9 +164,13 @@ def _header(path: Path) -> Header | None:
             if not is_dicom(stream.read(PREAMBLE.stop)):
                 return None
             stream.seek(0)
+            if pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED:
+                check_deflated(path.stat().st_size)
             header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
             found = {name: str(header.get(name) or "") for name in wanted}
             directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
+    except TooLargeError as error:
+        raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error)) from None
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
         raise BadRecordError(Reason.DAMAGED_FILE, f"its header cannot be read ({type(error).__name__})") from None
     if not found["SOPInstanceUID"] and not directory:
@@ -195,6 +199,8 @@ def _picture(folder: Path, name: str) -> bytes:
             warnings.simplefilter("ignore")  # as above
             picture = dicom_picture(data, "")
     except DataError as error:
+        if isinstance(error.__cause__, TooLargeError):
+            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error.__cause__)) from None
         detail = f"its pixels cannot be decoded ({type(error.__cause__).__name__})"
         raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
     buffer = io.BytesIO()
