@@ -15,7 +15,7 @@ from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, Explicit
 from mmkd.corpus.dicom import dicom_picture
 from mmkd.corpus.records import Rejected
 from mmkd.corpus.settings import CurateSettings, DicomSource, NiftiSource
-from mmkd.corpus.sources.dicom_series import DicomReader, caption_of, spoken
+from mmkd.corpus.sources.dicom_series import SAID, DicomReader, caption_of, spoken
 from mmkd.corpus.sources.nifti import NiftiReader
 from mmkd.errors import DataError
 
@@ -149,6 +149,8 @@ def test_deflated_bombs_are_refused_before_they_are_inflated(tmp_path: Path, mon
 def test_what_is_no_code_is_not_said() -> None:
     header = {"Modality": "DX", "BodyPartExamined": "Doe, J. 1962", "ViewPosition": "PA"}
     assert spoken(header) == {"modality": "X-ray", "view": "posteroanterior"}
+    free = dict.fromkeys(SAID.values(), "DOE JANE") | {"BodyPartExamined": "lspine", "ImageLaterality": "JANE"}
+    assert spoken(free) == {"body_part": "lumbar spine"}
     default = DicomSource(kind="dicom", path=Path()).templates
     assert caption_of(spoken(header), default) == "X-ray, posteroanterior view"
 

@@ -1,16 +1,17 @@
 """Folders of DICOM files: slices of each series as pictures, with captions made from what the device wrote.
 
-Nothing of a header is passed on but the fields in `SAID`, and those only as plain words. Who somebody is stands in
-other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
+Nothing of a header is passed on but the fields in `SAID`, and those only in the words of a table. Who somebody is stands
+in other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
 """
 
 import hashlib
 import io
-import re
+import tomllib
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
@@ -28,28 +29,7 @@ SAID = {
     "view": "ViewPosition",
     "laterality": "ImageLaterality",
 }
-WORDS = {
-    "modality": {
-        "CT": "CT",
-        "MR": "MRI",
-        "CR": "X-ray",
-        "DX": "X-ray",
-        "RG": "X-ray",
-        "RF": "fluoroscopy",
-        "XA": "angiography",
-        "MG": "mammography",
-        "US": "ultrasound",
-        "PT": "PET",
-        "NM": "scintigraphy",
-        "OP": "fundus photography",
-        "OPT": "optical coherence tomography",
-        "ES": "endoscopy",
-        "SM": "light microscopy",
-    },
-    "view": {"PA": "posteroanterior", "AP": "anteroposterior", "LL": "lateral", "RL": "lateral", "LATERAL": "lateral"},
-    "laterality": {"L": "left", "R": "right", "B": "both sides"},
-}
-CODED = re.compile(r"[A-Za-z][A-Za-z /-]{0,15}")  # a code string of the standard; anything else could be a name
+WORDS = tomllib.loads(files("mmkd.corpus").joinpath("dicom_terms.toml").read_text())
 OWNERS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]  # the first that is filled tells whose a slice is
 NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", *OWNERS]
 BURNT_IN = "burnt-in text"
@@ -130,13 +110,9 @@ class DicomShard:
 
 
 def spoken(header: Header) -> dict[str, str]:
-    """The fields of `SAID` that the header fills with codes, in words."""
-    found = {}
-    for ours, theirs in SAID.items():
-        code = header.get(theirs, "").strip()
-        if CODED.fullmatch(code):
-            found[ours] = WORDS.get(ours, {}).get(code.upper(), code.lower() if ours != "modality" else code)
-    return found
+    """The fields of `SAID` that the header fills with codes of `dicom_terms.toml`, in words."""
+    coded = {ours: header.get(theirs, "").strip().upper() for ours, theirs in SAID.items()}
+    return {ours: WORDS[ours][code] for ours, code in coded.items() if code in WORDS[ours]}
 
 
 def caption_of(said: dict[str, str], templates: list[str]) -> str:
