@@ -1,7 +1,7 @@
 """Folders of DICOM files: slices of each series as pictures, with captions made from what the device wrote.
 
-Nothing of a header is passed on but the fields in `SAID`, and those only in the words of a table. Who somebody is stands
-in other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
+Nothing of a header is passed on but the fields in `SAID`, and those only in the words of a table. Who somebody is
+stands in other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
 """
 
 import hashlib
