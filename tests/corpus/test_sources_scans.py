@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from corpus_samples import everything, reasons, records, run, write_files
 from PIL import Image
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
+from mmkd.corpus.dicom import dicom_picture
+from mmkd.corpus.records import Rejected
 from mmkd.corpus.settings import CurateSettings, DicomSource, NiftiSource
-from mmkd.corpus.sources.dicom_series import DicomReader, caption_of, spoken
+from mmkd.corpus.sources.dicom_series import SAID, DicomReader, caption_of, spoken
 from mmkd.corpus.sources.nifti import NiftiReader
 from mmkd.errors import DataError
 
@@ -111,9 +113,44 @@ def test_groups_are_keyed_by_the_file(archive: Path, tmp_path: Path) -> None:
     assert all(PATIENT[1] not in group for group in (plain, one, other))
 
 
+def test_slices_without_a_patient_are_grouped_by_study_or_series(tmp_path: Path) -> None:
+    study = generate_uid(entropy_srcs=["study"])
+    for place in range(2):
+        dicom(tmp_path / f"a{place}", "one", place, PatientID="", StudyInstanceUID=study)
+        dicom(tmp_path / f"b{place}", "two!", place, PatientID="  ", StudyInstanceUID=study)
+        dicom(tmp_path / f"c{place}", "three", place, PatientID="")
+    a, b, c = ({record.group for record in records(source(tmp_path).shards()) if record.where in where}
+        for where in (("file 0", "file 1"), ("file 2", "file 3"), ("file 4", "file 5")))  # fmt: skip
+    assert a == b
+    assert a != c
+    assert len(a) == len(c) == 1
+    assert study not in a.pop()
+
+
+def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicom(tmp_path / "claims", "one", 1, Rows=60_000, Columns=60_000)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    assert reasons(source(tmp_path).shards()) == [("file 0", "decompression_bomb")]
+
+
+def test_deflated_bombs_are_refused_before_they_are_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicom(tmp_path / "small", "one", 1)
+    sound = dcmread(tmp_path / "small")
+    sound.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dcmwrite(tmp_path / "small", sound, enforce_file_format=True)
+    assert len(records(source(tmp_path).shards())) == 1
+    monkeypatch.setattr("mmkd.corpus.dicom.MAX_DEFLATED_BYTES", 1000)
+    monkeypatch.setattr("zlib.decompress", lambda *_, **__: pytest.fail("inflated"))
+    assert reasons(source(tmp_path).shards()) == [("file 0", "decompression_bomb")]
+    with pytest.raises(DataError, match="deflated bytes"):
+        dicom_picture((tmp_path / "small").read_bytes(), "a scan")
+
+
 def test_what_is_no_code_is_not_said() -> None:
     header = {"Modality": "DX", "BodyPartExamined": "Doe, J. 1962", "ViewPosition": "PA"}
     assert spoken(header) == {"modality": "X-ray", "view": "posteroanterior"}
+    free = dict.fromkeys(SAID.values(), "DOE JANE") | {"BodyPartExamined": "lspine", "ImageLaterality": "JANE"}
+    assert spoken(free) == {"body_part": "lumbar spine"}
     default = DicomSource(kind="dicom", path=Path()).templates
     assert caption_of(spoken(header), default) == "X-ray, posteroanterior view"
 
@@ -196,6 +233,37 @@ def test_damage_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert ("a/good.nii.gz", "decompression_bomb") in reasons(nifti(tmp_path).shards())
     assert records(nifti(tmp_path, only={"class": ["b"]}).shards()) == []
     assert len(everything(nifti(tmp_path).shards())) == 4
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_a_damaged_header_costs_its_volume_alone(tmp_path: Path, kind: type) -> None:
+    volume(tmp_path / "a/sound.nii", corner(True, True, True))
+    damaged = tmp_path / "a/damaged.nii"
+    nibabel.save(kind(np.ones((4, 5, 6), np.float32), np.eye(4)), damaged)
+    sound = damaged.read_bytes()
+    header_bytes = len(sound) - 4 * 5 * 6 * 4
+    generator = np.random.default_rng(5)
+    damage = set()
+    for _ in range(150):
+        mutated = bytearray(sound)
+        place = int(generator.integers(header_bytes - 4))
+        ends = [generator.bytes(4), b"\xff" * 4, bytes(4), b"\x00\x00\xc0\x7f"]  # the last: not a number
+        mutated[place : place + 4] = ends[int(generator.integers(4))]
+        damaged.write_bytes(bytes(mutated))
+        first, *others = nifti(tmp_path).shards()
+        found = everything([first])
+        assert found
+        damage |= {one.detail.partition(":")[0] for one in found if isinstance(one, Rejected)}
+    assert "HeaderDataError" in damage
+    assert records(others)
+
+
+def test_a_volume_without_directions_is_listed(tmp_path: Path) -> None:
+    path = volume(tmp_path / "a/flat.nii", corner(True, True, True))
+    header = bytearray(path.read_bytes())
+    header[280:296] = np.full(4, np.nan, np.float32).tobytes()  # srow_x of the NIfTI-1 header
+    path.write_bytes(bytes(header))
+    assert reasons(nifti(tmp_path).shards()) == [("a/flat.nii", "damaged_file")]
 
 
 def test_volumes_need_a_folder_of_their_class(tmp_path: Path) -> None:

@@ -13,6 +13,19 @@ from mmkd.errors import DataError
 
 PREAMBLE = slice(128, 132)
 MARK = b"DICM"
+MAX_SAMPLES = 89_478_485  # of one frame (rows x columns x colours); decoded to float64 they take 700 MB
+DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose whole data set is inflated before a field is known
+MAX_DEFLATED_BYTES = 2**20  # deflate shrinks at most 1,032 times
+
+
+class TooLargeError(Exception):
+    """Decoding this file would take more memory than any picture needs."""
+
+
+def check_deflated(size: int) -> None:
+    """Raise TooLargeError for a file of the deflated transfer syntax with so many bytes that they may be a bomb."""
+    if size > MAX_DEFLATED_BYTES:
+        raise TooLargeError(f"{size:,} deflated bytes, at most {MAX_DEFLATED_BYTES:,} are inflated")
 
 
 def is_dicom(data: bytes) -> bool:
@@ -25,20 +38,30 @@ def dicom_picture(data: bytes, where: str) -> Image.Image:
 
     Greys are rescaled and windowed as the header says: by its first window, else its table (VOI LUT), else by the range
     of their own values; MONOCHROME1 is turned so that high values are bright. Raises DataError that names `where` when
-    pydicom is not installed or the pixels cannot be decoded.
+    pydicom is not installed or the pixels cannot be decoded; caused by TooLargeError where they are too many to try.
     """
     try:
         import pydicom
     except ImportError as error:
         raise DataError(f"{where}: a DICOM file, read with pydicom; install mmkd with its extra [dicom]") from error
     try:
+        if DEFLATED.encode() in data:
+            check_deflated(len(data))
         header = pydicom.dcmread(io.BytesIO(data))
+        _check_size(header)
         return _picture(header).convert("RGB")
     except Exception as error:  # decoders raise whatever a damaged or rare header makes them stumble on
         raise DataError(
             f"{where}: no pixels of this DICOM file can be decoded ({type(error).__name__}: {error}); "
             "rare compressions need pylibjpeg beside pydicom, else replace the file or take it out of the data set"
         ) from error
+
+
+def _check_size(header: Any) -> None:
+    """Of the frames only one is decoded, so their number does not count."""
+    samples = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
+    if samples > MAX_SAMPLES:
+        raise TooLargeError(f"{samples:,} values claimed for a frame, at most {MAX_SAMPLES:,} are decoded")
 
 
 def _picture(header: Any) -> Image.Image:

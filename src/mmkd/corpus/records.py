@@ -113,7 +113,7 @@ class Reader(Protocol):
 
 
 def as_text(value: object) -> str:
-    """A field as text, "" for a missing one (None or NaN). Raises BadRecordError when it is not UTF-8.
+    """A field as text, "" for a missing one (None or NaN). Raises BadRecordError when it is not UTF-8 or too nested.
 
     Text that was decoded with `surrogateescape` counts as not UTF-8 where it holds escaped bytes.
     """
@@ -126,6 +126,8 @@ def as_text(value: object) -> str:
         text.encode()
     except UnicodeError as error:
         raise BadRecordError(Reason.NOT_UTF8, str(error)) from None
+    except RecursionError as error:
+        raise BadRecordError(Reason.UNREADABLE_ROW, f"a value nested too deeply: {error}") from None
     return text
 
 

@@ -93,7 +93,9 @@ class ReferenceSource(Source):
 
 
 class DicomSource(Source):
-    """A folder of DICOM files: every `step`th slice of each series, from its middle, in the window of its header.
+    """A folder of DICOM files: every `step`th file of each series, from its middle, in the window of its header.
+
+    Of a file with several frames, the middle one is taken.
 
     templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. burnt_in:
     what becomes of pictures whose header says that they have text burnt in; kept ones have it as a label. Patients

@@ -43,7 +43,10 @@ def parse_meta(raw: bytes) -> Mapping[str, Any]:
 
 
 def figure_facts(meta: Mapping[str, Any]) -> FigureFacts:
-    """The facts that the corpus keeps. The labels are those of the figure's cluster."""
+    """The facts that the corpus keeps. The labels are those of the figure's cluster.
+
+    Values of an unexpected kind are taken as their text. Raises BadRecordError where one has no text.
+    """
     field = {ours: as_text(next((meta[k] for k in keys if meta.get(k)), "")) for ours, keys in META_FIELDS.items()}
     return FigureFacts(
         caption=field["caption"] or _figure_caption(meta),
@@ -63,7 +66,7 @@ def _labels(meta: Mapping[str, Any]) -> tuple[str, ...]:
 def _mention(meta: Mapping[str, Any]) -> str:
     """The paragraphs of the article that refer to this figure."""
     context = meta.get("image_context")
-    found = context.get(meta.get("image_cluster_id"), "") if isinstance(context, dict) else ""
+    found = context.get(_cluster(meta), "") if isinstance(context, dict) else ""
     return " ".join(as_text(part) for part in (found if isinstance(found, list) else [found]))
 
 
@@ -71,6 +74,11 @@ def _figure_caption(meta: Mapping[str, Any]) -> str:
     """BIOMEDICA's own caption: that of the figure among the article's whose id the sample has."""
     figures = meta.get("image_set")
     for figure in figures if isinstance(figures, list) else []:
-        if isinstance(figure, dict) and figure.get("image_id") == meta.get("image_cluster_id"):
+        if isinstance(figure, dict) and as_text(figure.get("image_id")) == _cluster(meta):
             return as_text(figure.get("caption"))
     return ""
+
+
+def _cluster(meta: Mapping[str, Any]) -> str:
+    """The figure's id among those of its article."""
+    return as_text(meta.get("image_cluster_id"))

@@ -1,20 +1,21 @@
 """Folders of DICOM files: slices of each series as pictures, with captions made from what the device wrote.
 
-Nothing of a header is passed on but the fields in `SAID`, and those only as plain words. Who somebody is stands in
-other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
+Nothing of a header is passed on but the fields in `SAID`, and those only in the words of a table. Who somebody is
+stands in other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
 """
 
 import hashlib
 import io
-import re
+import tomllib
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from mmkd.corpus.dicom import PREAMBLE, dicom_picture, is_dicom
+from mmkd.corpus.dicom import DEFLATED, PREAMBLE, TooLargeError, check_deflated, dicom_picture, is_dicom
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
 from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
@@ -28,29 +29,9 @@ SAID = {
     "view": "ViewPosition",
     "laterality": "ImageLaterality",
 }
-WORDS = {
-    "modality": {
-        "CT": "CT",
-        "MR": "MRI",
-        "CR": "X-ray",
-        "DX": "X-ray",
-        "RG": "X-ray",
-        "RF": "fluoroscopy",
-        "XA": "angiography",
-        "MG": "mammography",
-        "US": "ultrasound",
-        "PT": "PET",
-        "NM": "scintigraphy",
-        "OP": "fundus photography",
-        "OPT": "optical coherence tomography",
-        "ES": "endoscopy",
-        "SM": "light microscopy",
-    },
-    "view": {"PA": "posteroanterior", "AP": "anteroposterior", "LL": "lateral", "RL": "lateral", "LATERAL": "lateral"},
-    "laterality": {"L": "left", "R": "right", "B": "both sides"},
-}
-CODED = re.compile(r"[A-Za-z][A-Za-z /-]{0,15}")  # a code string of the standard; anything else could be a name
-NEEDED = ["SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "PatientID", "BurnedInAnnotation", "Rows"]
+WORDS = tomllib.loads(files("mmkd.corpus").joinpath("dicom_terms.toml").read_text())
+OWNERS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]  # the first that is filled tells whose a slice is
+NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", *OWNERS]
 BURNT_IN = "burnt-in text"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
 Header = dict[str, str]
@@ -118,7 +99,7 @@ class DicomShard:
                 image=_picture(self.source.path, name),
                 caption=caption_of(said, self.source.templates),
                 modality=self.source.modality or said.get("modality", ""),
-                group=f"{self.source.name}/{_hidden(header['PatientID'] or identity, self.source)}",
+                group=f"{self.source.name}/{_hidden(_owner(header) or identity, self.source)}",
                 licence=self.source.licence,
                 source=self.source.name,
                 where=where,
@@ -129,13 +110,9 @@ class DicomShard:
 
 
 def spoken(header: Header) -> dict[str, str]:
-    """The fields of `SAID` that the header fills with codes, in words."""
-    found = {}
-    for ours, theirs in SAID.items():
-        code = header.get(theirs, "").strip()
-        if CODED.fullmatch(code):
-            found[ours] = WORDS.get(ours, {}).get(code.upper(), code.lower() if ours != "modality" else code)
-    return found
+    """The fields of `SAID` that the header fills with codes of `dicom_terms.toml`, in words."""
+    coded = {ours: header.get(theirs, "").strip().upper() for ours, theirs in SAID.items()}
+    return {ours: WORDS[ours][code] for ours, code in coded.items() if code in WORDS[ours]}
 
 
 def caption_of(said: dict[str, str], templates: list[str]) -> str:
@@ -163,14 +140,22 @@ def _header(path: Path) -> Header | None:
             if not is_dicom(stream.read(PREAMBLE.stop)):
                 return None
             stream.seek(0)
+            if pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED:
+                check_deflated(path.stat().st_size)
             header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
             found = {name: str(header.get(name) or "") for name in wanted}
             directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
+    except TooLargeError as error:
+        raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error)) from None
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
         raise BadRecordError(Reason.DAMAGED_FILE, f"its header cannot be read ({type(error).__name__})") from None
     if not found["SOPInstanceUID"] and not directory:
         raise BadRecordError(Reason.DAMAGED_FILE, "its header is cut off")
     return found if found["Rows"] else None
+
+
+def _owner(header: Header) -> str:
+    return next((value for name in OWNERS if (value := header[name].strip())), "")
 
 
 def _number(value: str) -> float:
@@ -190,6 +175,8 @@ def _picture(folder: Path, name: str) -> bytes:
             warnings.simplefilter("ignore")  # as above
             picture = dicom_picture(data, "")
     except DataError as error:
+        if isinstance(error.__cause__, TooLargeError):
+            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error.__cause__)) from None
         detail = f"its pixels cannot be decoded ({type(error.__cause__).__name__})"
         raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
     buffer = io.BytesIO()
