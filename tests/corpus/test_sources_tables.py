@@ -160,6 +160,31 @@ def test_broken_rows_are_rejected_and_the_others_read(tmp_path: Path) -> None:
     assert [r for _, r in reasons(reader(table(tmp_path, text, "p.jsonl")).shards())] == ["unreadable_row"] * 3
 
 
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
+def test_a_line_that_is_too_long_costs_its_row_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A line of 100 bytes with its end is the longest that is read."""
+    monkeypatch.setattr(text_tables, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
+
+    def row(caption: str) -> str:
+        return f"0.png,{caption}" if name.endswith("csv") else json.dumps({"image": "0.png", "caption": caption})
+
+    fill = 99 - len(row(""))
+    lines = [row("x" * length) for length in (1, fill, fill + 1, 350, 2, fill + 1)]
+    text = "\n".join(["image,caption"] * name.endswith("csv") + lines)
+    shards = reader(table(tmp_path, text, name)).shards()
+    assert len(shards) == 3
+    assert [len(record.caption) for record in records(shards)] == [1, fill, 2]
+    assert reasons(shards) == [(f"{name}:{i}", "long_caption") for i in (2, 3, 5)]
+
+
+def test_a_long_line_within_quotes_ends_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_tables, "MAX_LINE_BYTES", 50)
+    path = table(tmp_path, f'image,caption\n0.png,"one\n{"x" * 200}"\n1.png,after\n')
+    assert reasons(reader(path).shards()) == [("pairs.csv:0", "long_caption")]
+    assert [record.caption for record in records(reader(path).shards())] == ["after"]
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
