@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 import pickle
 from pathlib import Path
@@ -8,12 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_samples import everything, png, reasons, records, write_files
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mmkd.corpus.records import Rejected
 from mmkd.corpus.settings import TableSource
-from mmkd.corpus.sources import rows, text_tables
 from mmkd.corpus.sources.tables import FORMATS, TableReader
 from mmkd.errors import ConfigError, DataError
 
@@ -58,7 +54,7 @@ def written(path: Path) -> Path:
         path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     else:
         with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(ROWS[0]), delimiter={".csv": ",", ".tsv": "\t"}[path.suffix])
+            writer = csv.DictWriter(stream, list(ROWS[0]), delimiter="," if path.suffix == ".csv" else "\t")
             writer.writeheader()
             writer.writerows(ROWS)
     return path
@@ -101,24 +97,6 @@ def test_rows_of_jsonl_may_lack_keys_that_others_have(tmp_path: Path) -> None:
     assert reasons(found) == [("pairs.jsonl:2", "missing_field")]
 
 
-def test_a_table_is_cut_into_spans_without_losing_or_repeating_a_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 3)
-    captions = [f'row {i}, "quoted"\n\nand\r\n{"long" * i}' for i in range(10)]
-    text = io.StringIO()
-    csv.writer(text).writerows([["image", "caption"], *(["0.png", caption] for caption in captions)])
-    for name, content in {
-        "pairs.csv": "\ufeff" + text.getvalue(),
-        "pairs.jsonl": "\n\n".join(json.dumps({"image": "0.png", "caption": caption}) for caption in captions),
-    }.items():
-        shards = reader(table(tmp_path, content, name)).shards()
-        assert len(shards) == 4
-        found = records(shards)
-        assert [record.caption for record in found] == captions
-        assert [record.id for record in found] == [f"t_{i:08d}" for i in range(10)]
-
-
 def test_parquet_is_cut_by_row_groups(tmp_path: Path) -> None:
     rows = pa.table({"image": [png(0)] * 5, "caption": [f"c{i}" for i in range(5)]})
     pq.write_table(rows, tmp_path / "pairs.parquet", row_group_size=2)
@@ -158,31 +136,6 @@ def test_broken_rows_are_rejected_and_the_others_read(tmp_path: Path) -> None:
     assert [record.caption for record in records(reader(path).shards())] == ["ok"]
     text = '{"image": "0.png", "caption": "ok"}\n{"image": \n[1]\n' + "[" * 100_000 + "\n"
     assert [r for _, r in reasons(reader(table(tmp_path, text, "p.jsonl")).shards())] == ["unreadable_row"] * 3
-
-
-@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
-def test_a_line_that_is_too_long_costs_its_row_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A line of 100 bytes with its end is the longest that is read."""
-    monkeypatch.setattr(text_tables, "MAX_LINE_BYTES", 100)
-    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
-
-    def row(caption: str) -> str:
-        return f"0.png,{caption}" if name.endswith("csv") else json.dumps({"image": "0.png", "caption": caption})
-
-    fill = 99 - len(row(""))
-    lines = [row("x" * length) for length in (1, fill, fill + 1, 350, 2, fill + 1)]
-    text = "\n".join(["image,caption"] * name.endswith("csv") + lines)
-    shards = reader(table(tmp_path, text, name)).shards()
-    assert len(shards) == 3
-    assert [len(record.caption) for record in records(shards)] == [1, fill, 2]
-    assert reasons(shards) == [(f"{name}:{i}", "long_caption") for i in (2, 3, 5)]
-
-
-def test_a_long_line_within_quotes_ends_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_tables, "MAX_LINE_BYTES", 50)
-    path = table(tmp_path, f'image,caption\n0.png,"one\n{"x" * 200}"\n1.png,after\n')
-    assert reasons(reader(path).shards()) == [("pairs.csv:0", "long_caption")]
-    assert [record.caption for record in records(reader(path).shards())] == ["after"]
 
 
 @pytest.mark.parametrize(
@@ -251,21 +204,6 @@ def test_damage_inside_a_parquet_file_costs_its_row_group_only(tmp_path: Path) -
     found = everything(reader(path).shards())
     assert [type(item) is Rejected for item in found] == [True, False, False]
     assert found[0].where == "pairs.parquet:0"
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=200), per_span=st.integers(1, 4))
-def test_any_bytes_give_the_same_rows_in_spans_as_in_one(tmp_path: Path, content: bytes, per_span: int) -> None:
-    path = tmp_path / "any.csv"
-    path.write_bytes(b"a,b\n" + content)
-
-    def read(size: int) -> list[object]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(text_tables, "ROWS_PER_SHARD", size)
-            spans = text_tables.csv_spans(path, ",")
-        return [(number, str(row)) for span in spans for number, row in text_tables.csv_rows(path, span, ",")]
-
-    assert read(per_span) == read(rows.ROWS_PER_SHARD)
 
 
 def test_of_several_columns_the_first_that_a_row_fills_counts(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Bad bytes are carried through as surrogates, so that they reject the field's row
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +18,10 @@ MAX_LINE_BYTES = 2**22  # of a line; the longest caption that is kept has a hund
 Line = bytes | BadRecordError
 
 
-def csv_columns(path: Path, delimiter: str) -> list[str]:
-    """The header. Raises DataError when there is none."""
+def csv_columns(path: Path, delimiter: str, names: Sequence[str] = ()) -> list[str]:
+    """The header: `names` where the table has none of its own. Raises DataError when there is none."""
+    if names:
+        return list(names)
     with _opened(path) as stream:
         header = next(_csv_records(stream, delimiter), None)
     if header is None or isinstance(header, BadRecordError):
@@ -27,17 +29,18 @@ def csv_columns(path: Path, delimiter: str) -> list[str]:
     return header
 
 
-def csv_spans(path: Path, delimiter: str) -> list[Span]:
-    """Cut where the CSV reader sees a row end, so that quoted line breaks stay whole."""
+def csv_spans(path: Path, delimiter: str, names: Sequence[str] = ()) -> list[Span]:
+    """Cut where the CSV reader sees a row end, so that quoted line breaks stay whole; `names` as in `csv_columns`."""
     with _opened(path) as stream:
         records = _csv_records(stream, delimiter)
-        next(records, None)
+        if not names:
+            next(records, None)
         return _cut(stream, records)
 
 
-def csv_rows(path: Path, span: Span, delimiter: str) -> Iterator[tuple[int, Row]]:
-    """The numbered rows of a span, column -> text."""
-    header = csv_columns(path, delimiter)
+def csv_rows(path: Path, span: Span, delimiter: str, names: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
+    """The numbered rows of a span, column -> text; `names` as in `csv_columns`."""
+    header = csv_columns(path, delimiter, names)
     with path.open("rb") as stream:
         stream.seek(span.begin)
         for number, record in enumerate(_csv_records(stream, delimiter, span.end), span.first):
