@@ -33,10 +33,10 @@ class Images:
     after: str = ""
 
 
-def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str) -> None:
+def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str, advice: str = "") -> None:
     """Raise ConfigError when the table lacks the image or caption column, or one that the settings name.
 
-    `found` is drawn from only until all of them have been seen.
+    `found` is drawn from only until all of them have been seen. advice: what else to do than to name other columns.
     """
     named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
     missing = {*named, *source.only}
@@ -48,7 +48,7 @@ def check_columns(found: Iterable[str], source: TableSource | HubSource, where: 
             return
     raise ConfigError(
         f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(seen)}; "
-        f"name the right ones under columns of source {source.name!r} (our field = table's column)"
+        f"name the right ones under columns of source {source.name!r} (our field = table's column){advice}"
     )
 
 

@@ -43,6 +43,7 @@ NAMED_COLUMNS = {
 }
 """Suffixes of tables that say themselves how their columns are called; those that a folder is searched for."""
 FORMATS = (*DELIMITERS, *NAMED_COLUMNS)
+NO_HEADER = "; if the table begins with a row, name its columns in `header`"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class TableReader:
     def _of(self, folder: Path, name: str) -> list[Shard]:
         path = folder / name
         table = _format_of(path, self.source)
-        check_columns(table.columns(path), self.source, str(path))
+        unnamed = path.suffix.lower() in DELIMITERS and not self.source.header
+        check_columns(table.columns(path), self.source, str(path), NO_HEADER if unnamed else "")
         kind = TableShard if self.source.path.is_file() else OneOfManyShard
         return [kind(self.source, span, folder, name) for span in table.spans(path)]
 
