@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from corpus_samples import encoded, noise, png, run, write_files, write_tar
 
 from mmkd.corpus.settings import CurateSettings
@@ -128,15 +129,39 @@ print(peak_kb() - before)
 """
 
 
+def grown_bytes(source: dict[str, str], out: Path) -> int:
+    """What curating adds to the peak memory of a process of its own: this one's may be that of another test."""
+    settings = CurateSettings.model_validate({"sources": [source]})
+    out.mkdir()
+    command = [sys.executable, "-c", RUN, settings.model_dump_json(), str(out)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) * 1024
+
+
 def test_a_caption_of_200_mb_is_never_in_memory(tmp_path: Path) -> None:
-    """In a process of its own: the peak of this one may be that of another test."""
     write_tar(tmp_path / "a.tar", [*sample("good"), *sample("long")[:1]])
     long_captioned(tmp_path / "a.tar")
-    source = {"kind": "webdataset", "name": "w", "path": tmp_path / "a.tar"}
-    settings = CurateSettings.model_validate({"sources": [source]})
-    (tmp_path / "out").mkdir()
-    command = [sys.executable, "-c", RUN, settings.model_dump_json(), str(tmp_path / "out")]
-    grown_kb = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
-    assert int(grown_kb) * 1024 < LONG_BYTES / 2
+    source = {"kind": "webdataset", "name": "w", "path": str(tmp_path / "a.tar")}
+    assert grown_bytes(source, tmp_path / "out") < LONG_BYTES / 2
     (long,) = pq.read_table(tmp_path / "out/rejected.parquet").to_pylist()
     assert (long["where"], long["reason"]) == ("a.tar:long", "long_caption")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "begin", "end"),
+    [
+        ("t.jsonl", '{"image": "0.png", "caption": "good"}\n', '{"image": "0.png", "caption": "', '"}\n'),
+        ("t.csv", "image,caption\n0.png,good\n", "0.png,", "\n"),
+    ],
+    ids=["jsonl", "csv"],
+)
+def test_nor_is_one_in_a_table(tmp_path: Path, name: str, good: str, begin: str, end: str) -> None:
+    write_files(tmp_path, {"0.png": png(90)})
+    with (tmp_path / name).open("w") as stream:
+        stream.write(good + begin)
+        for _ in range(LONG_BYTES // 2**20):
+            stream.write("x" * 2**20)
+        stream.write(end)
+    source = {"kind": "table", "name": "t", "path": str(tmp_path / name)}
+    assert grown_bytes(source, tmp_path / "out") < LONG_BYTES / 2
+    (long,) = pq.read_table(tmp_path / "out/rejected.parquet").to_pylist()
+    assert (long["where"], long["reason"]) == (f"{name}:1", "long_caption")

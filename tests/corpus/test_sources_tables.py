@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 import pickle
 from pathlib import Path
@@ -8,12 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_samples import everything, png, reasons, records, write_files
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mmkd.corpus.records import Rejected
 from mmkd.corpus.settings import TableSource
-from mmkd.corpus.sources import rows, text_tables
 from mmkd.corpus.sources.tables import FORMATS, TableReader
 from mmkd.errors import ConfigError, DataError
 
@@ -58,7 +54,7 @@ def written(path: Path) -> Path:
         path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     else:
         with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(ROWS[0]), delimiter={".csv": ",", ".tsv": "\t"}[path.suffix])
+            writer = csv.DictWriter(stream, list(ROWS[0]), delimiter="," if path.suffix == ".csv" else "\t")
             writer.writeheader()
             writer.writerows(ROWS)
     return path
@@ -99,24 +95,6 @@ def test_rows_of_jsonl_may_lack_keys_that_others_have(tmp_path: Path) -> None:
     found = reader(path, columns={"group": "case"}).shards()
     assert [record.group for record in records(found)] == ["t_00000000", "c7"]
     assert reasons(found) == [("pairs.jsonl:2", "missing_field")]
-
-
-def test_a_table_is_cut_into_spans_without_losing_or_repeating_a_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 3)
-    captions = [f'row {i}, "quoted"\n\nand\r\n{"long" * i}' for i in range(10)]
-    text = io.StringIO()
-    csv.writer(text).writerows([["image", "caption"], *(["0.png", caption] for caption in captions)])
-    for name, content in {
-        "pairs.csv": "\ufeff" + text.getvalue(),
-        "pairs.jsonl": "\n\n".join(json.dumps({"image": "0.png", "caption": caption}) for caption in captions),
-    }.items():
-        shards = reader(table(tmp_path, content, name)).shards()
-        assert len(shards) == 4
-        found = records(shards)
-        assert [record.caption for record in found] == captions
-        assert [record.id for record in found] == [f"t_{i:08d}" for i in range(10)]
 
 
 def test_parquet_is_cut_by_row_groups(tmp_path: Path) -> None:
@@ -226,21 +204,6 @@ def test_damage_inside_a_parquet_file_costs_its_row_group_only(tmp_path: Path) -
     found = everything(reader(path).shards())
     assert [type(item) is Rejected for item in found] == [True, False, False]
     assert found[0].where == "pairs.parquet:0"
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=200), per_span=st.integers(1, 4))
-def test_any_bytes_give_the_same_rows_in_spans_as_in_one(tmp_path: Path, content: bytes, per_span: int) -> None:
-    path = tmp_path / "any.csv"
-    path.write_bytes(b"a,b\n" + content)
-
-    def read(size: int) -> list[object]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(text_tables, "ROWS_PER_SHARD", size)
-            spans = text_tables.csv_spans(path, ",")
-        return [(number, str(row)) for span in spans for number, row in text_tables.csv_rows(path, span, ",")]
-
-    assert read(per_span) == read(rows.ROWS_PER_SHARD)
 
 
 def test_of_several_columns_the_first_that_a_row_fills_counts(tmp_path: Path) -> None:

@@ -34,15 +34,32 @@ class Source(Settings):
     only: dict[str, list[str]] = {}
 
 
+def _with_one_place(template: str) -> str:
+    if template.count("{}") != 1:
+        raise ValueError(f"template {template!r} must have one {{}}, where the image column's value stands")
+    return template
+
+
+def _each_once(names: list[str]) -> list[str]:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"header names {', '.join(map(repr, repeated))} more than once")
+    return names
+
+
 class TableSource(Source):
-    """A CSV, TSV, JSONL or Parquet table with one row per pair; image paths are relative to the table's folder.
+    """CSV, TSV (`.txt` too), JSONL or Parquet with one row per pair: a table, a pattern of them such as
+    `parts/*.parquet`, or a folder of JSONL and Parquet.
 
     columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
+    images: the image's path for the image column's value, relative to the table's folder (`train/{}.jpg`); no value
+    leads out of the folder in front of it. header: the names of the columns where the first line is a row already.
     """
 
     kind: Literal["table"]
     path: RecipePath
     columns: Columns = {}
+    images: Annotated[str, AfterValidator(_with_one_place)] = "{}"
+    header: Annotated[list[str], AfterValidator(_each_once)] = []
 
 
 class FoldersSource(Source):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,10 +70,22 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return names
 
 
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sorts `part-2` before `part-10`; names that differ in leading zeros alone as text."""
+    pieces = re.split(r"([0-9]+)", name)
+    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], name
+
+
 def fingerprint_of_bytes(path: Path) -> str:
     """SHA-256 of one file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stamp_of(path: Path) -> str:
+    """Size and time of a file: a copy of it counts as another, an edit is never missed."""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def fingerprint_of_files(folder: Path, names: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmkd.corpus.records import Record, Rejected, Shard
 from mmkd.corpus.settings import HubSource
 from mmkd.corpus.sources.arrow_rows import BATCH_ROWS, python_rows
-from mmkd.corpus.sources.rows import ROWS_PER_SHARD, Row, check_columns, records_of_rows, wanted_columns
+from mmkd.corpus.sources.rows import ROWS_PER_SHARD, Images, Row, check_columns, records_of_rows, wanted_columns
 from mmkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class HubShard:
     end: int
 
     def records(self) -> Iterator[Record | Rejected]:
-        return records_of_rows(self._rows(), self.source.path, self.source, _image_root(self.source.path))
+        return records_of_rows(self._rows(), self.source.path, self.source, Images(_image_root(self.source.path)))
 
     def _rows(self) -> Iterator[tuple[int, Row]]:
         rows = _opened(self.source.path, self.source.split)

@@ -24,10 +24,19 @@ class Span:
     end: int
 
 
-def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str) -> None:
+@dataclass(frozen=True)
+class Images:
+    """Where the image files are that rows name: `folder`/`before` + value + `after`, never outside `folder`."""
+
+    folder: Path
+    before: str = ""
+    after: str = ""
+
+
+def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str, advice: str = "") -> None:
     """Raise ConfigError when the table lacks the image or caption column, or one that the settings name.
 
-    `found` is drawn from only until all of them have been seen.
+    `found` is drawn from only until all of them have been seen. advice: what else to do than to name other columns.
     """
     named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
     missing = {*named, *source.only}
@@ -39,7 +48,7 @@ def check_columns(found: Iterable[str], source: TableSource | HubSource, where: 
             return
     raise ConfigError(
         f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(seen)}; "
-        f"name the right ones under columns of source {source.name!r} (our field = table's column)"
+        f"name the right ones under columns of source {source.name!r} (our field = table's column){advice}"
     )
 
 
@@ -55,12 +64,15 @@ def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
 
 
 def records_of_rows(
-    rows: Iterable[tuple[int, Row]], file: str, source: TableSource | HubSource, folder: Path
+    rows: Iterable[tuple[int, Row]], file: str, source: TableSource | HubSource, images: Images, part: str = ""
 ) -> Iterator[Record | Rejected]:
-    """The records of numbered rows; rows that `only` leaves out are skipped. Image paths are relative to `folder`."""
+    """The records of numbered rows; rows that `only` leaves out are skipped.
+
+    part: which of the source's tables this is, in the ids of rows that have none of their own.
+    """
     for number, row in rows:
         where = f"{file}:{number}"
-        identity = f"{source.name}_{number:08d}"
+        identity = f"{source.name}{part}_{number:08d}"
         try:
             if isinstance(row, BadRecordError):
                 raise row
@@ -70,7 +82,7 @@ def records_of_rows(
             identity = as_text(field["id"]) or identity
             yield Record(
                 id=identity,
-                image=image_of(field["image"], folder),
+                image=image_of(field["image"], images),
                 caption=_caption_of(field["caption"]),
                 modality=as_text(field["modality"]) or source.modality,
                 group=as_text(field["group"]) or identity,
@@ -95,14 +107,14 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(text for one in (value if isinstance(value, list) else [value]) if (text := as_text(one)))
 
 
-def image_of(value: object, folder: Path) -> bytes:
+def image_of(value: object, images: Images) -> bytes:
     """Encoded bytes from what tables store: bytes, a path, or `{bytes, path}` as Hugging Face writes it."""
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes) and value:
         return value
     if name := as_text(value):
-        return read_inside(folder, name)
+        return read_inside(images.folder, f"{images.before}{name}{images.after}")
     raise BadRecordError(Reason.MISSING_FIELD, "the image is empty; expected a path or encoded bytes")
 
 

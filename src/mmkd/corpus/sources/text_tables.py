@@ -5,7 +5,7 @@ Bad bytes are carried through as surrogates, so that they reject the field's row
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,10 +14,14 @@ from mmkd.corpus.sources.rows import ROWS_PER_SHARD, Row, Span
 from mmkd.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
+MAX_LINE_BYTES = 2**22  # of a line; the longest caption that is kept has a hundredth of it, a whole article a tenth
+Line = bytes | BadRecordError
 
 
-def csv_columns(path: Path, delimiter: str) -> list[str]:
-    """The header. Raises DataError when there is none."""
+def csv_columns(path: Path, delimiter: str, names: Sequence[str] = ()) -> list[str]:
+    """The header: `names` where the table has none of its own. Raises DataError when there is none."""
+    if names:
+        return list(names)
     with _opened(path) as stream:
         header = next(_csv_records(stream, delimiter), None)
     if header is None or isinstance(header, BadRecordError):
@@ -25,17 +29,18 @@ def csv_columns(path: Path, delimiter: str) -> list[str]:
     return header
 
 
-def csv_spans(path: Path, delimiter: str) -> list[Span]:
-    """Cut where the CSV reader sees a row end, so that quoted line breaks stay whole."""
+def csv_spans(path: Path, delimiter: str, names: Sequence[str] = ()) -> list[Span]:
+    """Cut where the CSV reader sees a row end, so that quoted line breaks stay whole; `names` as in `csv_columns`."""
     with _opened(path) as stream:
         records = _csv_records(stream, delimiter)
-        next(records, None)
+        if not names:
+            next(records, None)
         return _cut(stream, records)
 
 
-def csv_rows(path: Path, span: Span, delimiter: str) -> Iterator[tuple[int, Row]]:
-    """The numbered rows of a span, column -> text."""
-    header = csv_columns(path, delimiter)
+def csv_rows(path: Path, span: Span, delimiter: str, names: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
+    """The numbered rows of a span, column -> text; `names` as in `csv_columns`."""
+    header = csv_columns(path, delimiter, names)
     with path.open("rb") as stream:
         stream.seek(span.begin)
         for number, record in enumerate(_csv_records(stream, delimiter, span.end), span.first):
@@ -75,25 +80,39 @@ def _opened(path: Path) -> BinaryIO:
     return stream
 
 
-def _lines(stream: BinaryIO, end: int | None = None) -> Iterator[bytes]:
-    """One at a time, so that `stream.tell()` stands where the last line ended; `end` is a place in the file."""
-    while (end is None or stream.tell() < end) and (line := stream.readline()):
-        yield line
+def _lines(stream: BinaryIO, end: int | None = None) -> Iterator[Line]:
+    """One at a time, so that `stream.tell()` stands where the last line ended; `end` is a place in the file.
+
+    Of a line that is too long no more than MAX_LINE_BYTES are ever in memory.
+    """
+    while (end is None or stream.tell() < end) and (line := stream.readline(MAX_LINE_BYTES)):
+        yield line if len(line) < MAX_LINE_BYTES or line.endswith(b"\n") else _skip_line(stream, len(line))
 
 
-def _filled_lines(stream: BinaryIO, end: int | None = None) -> Iterator[bytes]:
-    return (line for line in _lines(stream, end) if line.strip())
+def _skip_line(stream: BinaryIO, size: int) -> BadRecordError:
+    """Go to the end of the line of which `size` bytes were read."""
+    while rest := stream.readline(MAX_LINE_BYTES):
+        size += len(rest)
+        if rest.endswith(b"\n"):
+            break
+    return BadRecordError(Reason.LONG_CAPTION, f"a line of {size:,} bytes, at most {MAX_LINE_BYTES:,} are read")
+
+
+def _filled_lines(stream: BinaryIO, end: int | None = None) -> Iterator[Line]:
+    return (line for line in _lines(stream, end) if isinstance(line, BadRecordError) or line.strip())
 
 
 def _csv_records(stream: BinaryIO, delimiter: str, end: int | None = None) -> Iterator[list[str] | BadRecordError]:
-    text = (line.decode("utf-8", "surrogateescape") for line in _lines(stream, end))
-    reader = csv.reader(text, delimiter=delimiter)
+    # `map`, since a generator would end where a line is refused
+    reader = csv.reader(map(_text, _lines(stream, end)), delimiter=delimiter)
     while True:
         try:
             if record := next(reader):  # a blank line is an empty record
                 yield record
         except StopIteration:
             return
+        except BadRecordError as bad:
+            yield bad
         except csv.Error as error:
             yield BadRecordError(Reason.UNREADABLE_ROW, f"not CSV: {error}")
 
@@ -104,9 +123,17 @@ def _csv_row(header: list[str], record: list[str]) -> Row:
     return dict(zip(header, record, strict=True))
 
 
-def _json_row(line: bytes) -> Row:
+def _text(line: Line) -> str:
+    if isinstance(line, BadRecordError):
+        raise line
+    return line.decode("utf-8", "surrogateescape")
+
+
+def _json_row(line: Line) -> Row:
     try:
-        row = json.loads(line.decode("utf-8", "surrogateescape"))
+        row = json.loads(_text(line))
+    except BadRecordError as bad:
+        return bad
     except (ValueError, RecursionError) as error:
         return BadRecordError(Reason.UNREADABLE_ROW, f"not JSON: {error}")
     if not isinstance(row, dict):

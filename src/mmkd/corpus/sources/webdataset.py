@@ -11,7 +11,14 @@ from pathlib import Path
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, matches
 from mmkd.corpus.settings import WebDatasetSource
 from mmkd.corpus.sources.biomedica import figure_facts, parse_meta
-from mmkd.corpus.sources.files import IMAGE_SUFFIXES, MAX_FILE_BYTES, files_below, fingerprint_of_files, is_inside
+from mmkd.corpus.sources.files import (
+    IMAGE_SUFFIXES,
+    MAX_FILE_BYTES,
+    files_below,
+    fingerprint_of_files,
+    is_inside,
+    stamp_of,
+)
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 IMAGE_KEYS = tuple(suffix[1:] for suffix in IMAGE_SUFFIXES)
@@ -56,9 +63,7 @@ class TarShard:
     name: str
 
     def fingerprint(self) -> str:
-        """By size and time: a copy of the same tar is read again, an edit is never missed."""
-        found = self.path.stat()
-        return f"{found.st_size} {found.st_mtime_ns}"
+        return stamp_of(self.path)
 
     def records(self) -> Iterator[Record | Rejected]:
         stem = self.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
