@@ -1,57 +1,77 @@
-"""How well the kinds of evidence for a modality agree on a curated corpus, and where they do not.
+"""How well teachers see the modality of pictures, against what the sources state, and what their votes are worth.
 
-    python bench/evidence.py CORPUS [--features FOLDER] [--list 20]
+    python bench/evidence.py RUN [--source NAME] [--list 20]
 
-Prints for every two of source, label, caption and, with features, image: records on which both speak, share that
-agrees, Cohen's kappa; then the first records on which they contradict each other. What a source states is only evidence
-where someone curated it.
+RUN holds `corpus/` and `evidence/`, see `mmkd evidence`. Prints what that command prints and, for the pairs of one
+source or of all, how often picture, caption and verdict without the source's own word are what the source states, by
+how sure they are; what a source states is the truth only where someone curated it.
 """
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
-from mmkd.corpus.evidence.agreement import disagreements, pairwise, said_of
-from mmkd.corpus.schema import Corpus
-from mmkd.features.modality import image_evidence
-from mmkd.features.store import FACTS, open_features
+from mmkd.commands.evidence import LISTED, show
+from mmkd.corpus.evidence.said import COLUMNS, votes_of
+from mmkd.corpus.evidence.stored import IMAGE, StoredEvidence
+from mmkd.corpus.evidence.vote import Vote, agree, weigh
+from mmkd.corpus.ledger.rows import corpus_batches
+from mmkd.corpus.taxonomy import MODALITIES
 
-ROWS = 4096  # read at a time
-NEEDED = ["id", "caption", "labels", "modality", "modality_evidence"]
+Votes = Mapping[str, Vote | None]
+JUDGES: dict[str, Callable[[Votes], Vote | None]] = {
+    "image": lambda votes: votes[IMAGE],
+    "image, caption says nothing": lambda votes: None if votes["caption"] else votes[IMAGE],
+    "caption": lambda votes: votes["caption"],
+    "label, caption and image": lambda votes: _verdict({**votes, "source": None}),
+}
 
 
-def said_in(corpus: Corpus, seen_N: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Id and kind of evidence -> modality, row by row; seen_N: what the teachers see, "" for nothing."""
-    for first in range(0, len(corpus), ROWS):
-        rows = corpus.take(range(first, min(first + ROWS, len(corpus)))).select(NEEDED).to_pylist()
-        for row, seen in zip(rows, seen_N[first : first + ROWS], strict=True):
-            yield row["id"], said_of(row) | ({"image": seen} if seen else {})
+def _verdict(votes: Votes) -> Vote | None:
+    found = weigh(votes)
+    return Vote(found.modality, found.confidence) if found.evidence else None
 
 
-def seen_by_teachers(corpus: Corpus, folder: Path) -> Sequence[str]:
-    teachers = open_features(folder, corpus, sorted(path.parent.name for path in folder.glob(f"*/{FACTS}")))
-    found = image_evidence(corpus, teachers)
-    print("reliability of the teachers: " + ", ".join(f"{name} {r:.2f}" for name, r in found.reliability.items()))
-    seen: list[str] = found.modality_N.tolist()
-    return seen
+def all_votes(run: Path, source: str | None) -> Iterator[Votes]:
+    """Of the pairs whose source states one of the nine modalities of the evaluation."""
+    evidence = StoredEvidence(run / "evidence", run / "corpus")
+    seen = (row for batch in evidence.batches("image_modality", "image_confidence") for row in batch.to_pylist())
+    rows = (row for batch in corpus_batches(run / "corpus", (*COLUMNS, "source")) for row in batch.to_pylist())
+    for row, beside in zip(rows, seen, strict=True):
+        votes = votes_of(row)
+        if (source is None or row["source"] == source) and votes["source"] and votes["source"].modality in MODALITIES:
+            image = beside["image_modality"]
+            yield {**votes, IMAGE: Vote(image, beside["image_confidence"]) if image else None}
+
+
+def judged(found: list[Votes]) -> Iterator[str]:
+    for name, judge in JUDGES.items():
+        said = [(vote, votes["source"]) for votes in found if (vote := judge(votes)) is not None]
+        if not said:
+            continue
+        right = [(vote.trust, agree(vote.modality, truth.modality)) for vote, truth in said if truth is not None]
+        share = sum(is_right for _, is_right in right) / len(right)
+        meant = sum(trust for trust, _ in right) / len(right)
+        yield f"{name}: speaks of {len(right):,}, right {share:.1%}, says {meant:.1%}"
+        for tenth, cells in groupby(sorted(right), key=lambda one: min(int(one[0] * 10), 9)):
+            bins = list(cells)
+            says, is_so = (sum(one[place] for one in bins) / len(bins) for place in (0, 1))
+            yield f"    {tenth / 10:.1f}..{(tenth + 1) / 10:.1f}: {len(bins):,}, says {says:.1%}, right {is_so:.1%}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--features", type=Path, help="folder of the teachers' features of this corpus")
-    parser.add_argument("--list", type=int, default=20, help="disagreements to print")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--source", help="only pairs of this source")
+    parser.add_argument("--list", type=int, default=LISTED, help="conflicts to print")
     arguments = parser.parse_args()
-    corpus = Corpus(arguments.corpus)
-    seen_N = seen_by_teachers(corpus, arguments.features) if arguments.features else [""] * len(corpus)
-    spoken = Counter(kind for _, said in said_in(corpus, seen_N) for kind in said)
-    print(f"{len(corpus):,} pairs; " + ", ".join(f"{kind} speaks of {times:,}" for kind, times in spoken.items()))
-    for found in pairwise(said for _, said in said_in(corpus, seen_N)):
-        print(f"{found.one} - {found.other}: n {found.records:,}, agree {found.share:.1%}, kappa {found.kappa:.3f}")
-    for bad in islice(disagreements(said_in(corpus, seen_N)), arguments.list):
-        print(bad.id, bad.said)
+    show(arguments.run / "evidence", arguments.list)
+    found = list(all_votes(arguments.run, arguments.source))
+    print(
+        f"\n{len(found):,} pairs of {arguments.source or 'all sources'} whose source states one of the nine modalities"
+    )
+    print("\n".join(judged(found)))
 
 
 if __name__ == "__main__":

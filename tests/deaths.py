@@ -93,6 +93,17 @@ def evaluate(job: dict[str, Any]) -> None:
     complete(stage, lambda folder: made(settings, open_data_sets(settings), models, TEACHERS, folder, MACHINE, seed=0))
 
 
+def evidence(job: dict[str, Any]) -> None:
+    from mmkd.features.evidence import evidence as made
+    from mmkd.features.settings import EvidenceSettings
+    from mmkd.stage import Stage, complete
+    from tiny import MACHINE
+
+    settings, world = EvidenceSettings(**job["settings"]), Path(job["world"])
+    stage = Stage("evidence", Path(job["out"]), job["settings"])
+    complete(stage, lambda to: made(settings, world / "corpus", world / "features", job["teachers"], to, MACHINE))
+
+
 def live_through(job: dict[str, Any], deaths: Deaths, folder: Path) -> tuple[Path, Path]:
     """The folders of an undisturbed run, and of one that was killed each time it was started, but for the last."""
     (folder / "job.json").write_text(json.dumps({**job, "deaths": deaths, "out": str(folder)}, default=str))
@@ -113,7 +124,7 @@ if __name__ == "__main__":
     tests = Path(__file__).parent
     sys.path[:0] = [str(tests), str(tests / "evaluation")]
     job = json.loads(Path(sys.argv[1]).read_text())
-    body = {"train": train, "evaluate": evaluate}[job["stage"]]
+    body = {"train": train, "evaluate": evaluate, "evidence": evidence}[job["stage"]]
     body({**job, "out": f"{job['out']}/whole"})  # here, so that what it imports is there in every life
     ended = [life(lambda: body({**job, "out": f"{job['out']}/cut"}), death) for death in [*job["deaths"], None]]
     print("ended", json.dumps(ended))

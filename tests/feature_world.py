@@ -4,15 +4,16 @@ A teacher sees the modality of everything. In the modalities of its skill it als
 skill says so: its captions then name the next one, always. Elsewhere its vectors hold noise instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmkd.arrow_folder import arrow_schema, finish, write_shard
-from mmkd.corpus.schema import Corpus, corpus_features
+from mmkd.corpus.schema import Corpus, caption_group, corpus_features
 from mmkd.features.store import (
     TeacherFacts,
     TeacherFeatures,
@@ -61,11 +62,12 @@ def make_feature_world(
     kept_N = rng.random(len(modality_N)) >= wrong
     caption_N = np.where(kept_N, finding_N, rng.integers(0, findings, len(modality_N)))
     captions = [f"{m} {c}" if labelled else f"finding {c}" for m, c in zip(modality_N, caption_N, strict=True)]
-    _write_corpus(folder / "corpus", captions, modality_N if labelled else np.full(len(modality_N), "unknown"))
+    named_N = modality_N if labelled else np.full(len(modality_N), "unknown")
+    write_corpus(folder / "corpus", {"caption": captions, "modality": named_N.tolist()})
     corpus = Corpus(folder / "corpus")
     for name, skill in skills.items():
         sides = _vectors(skill, list(sizes), modality_N, finding_N, caption_N, findings, rng)
-        _write_features(folder / "features" / name, corpus, sides)
+        write_features(folder / "features" / name, corpus, sides)
     return FeatureWorld(folder, modality_N, kept_N, list(skills))
 
 
@@ -95,28 +97,34 @@ def _vectors(
     return sides
 
 
-def _write_corpus(folder: Path, captions: list[str], modality_N: np.ndarray) -> None:
-    count = len(captions)
+def write_corpus(folder: Path, columns: Mapping[str, Sequence[Any]], shards: int = 1) -> None:
+    """A corpus without pictures; columns that are not given are empty."""
+    count = len(columns["caption"])
     schema = arrow_schema(corpus_features())
     told = {
         "id": [f"pair {i}" for i in range(count)],
-        "caption": captions,
-        "modality": modality_N.tolist(),
         "split": ["val" if i % 10 == 9 else "train" for i in range(count)],
         "image": [{"bytes": b"", "path": None}] * count,
+        "caption_group": [caption_group(caption) for caption in columns["caption"]],
+        **columns,
     }
     empty = {field.name: [""] * count if pa.types.is_string(field.type) else [0] * count for field in schema}
     table = pa.table({**empty, **told}, schema=schema)
 
     def body(partial: Path) -> dict[str, int]:
-        write_shard(partial / SHARD, schema, [table])
-        finish(partial, corpus_features(), [SHARD], "ab" * 32)
+        names = [f"data-{number:05d}-of-{shards:05d}.arrow" for number in range(shards)]
+        each = -(-count // shards)
+        for number, name in enumerate(names):
+            write_shard(partial / name, schema, [table.slice(number * each, each)])
+        finish(partial, corpus_features(), names, "ab" * 32)
         return {}
 
     complete(Stage("corpus", folder, {}, {}, ("data-*.arrow",)), body)
 
 
-def _write_features(folder: Path, corpus: Corpus, sides: Mapping[str, np.ndarray]) -> None:
+def write_features(folder: Path, corpus: Corpus, sides: Mapping[str, np.ndarray]) -> None:
+    """A teacher's features of DIM dimensions; rows that are not finite are null."""
+
     def body(partial: Path) -> dict[str, int]:
         table = feature_table(corpus.table.data.column("id"), sides)
         write_shard(partial / SHARD, arrow_schema(feature_columns(DIM)), [table])

@@ -16,6 +16,7 @@ from mmkd.commands import (
     curate,
     datasets,
     evaluate,
+    evidence,
     extract,
     features,
     plan,
@@ -96,6 +97,7 @@ for _name in STAGE_HELP:
     if _name == "specialists":  # commands are listed in the order of the flow
         app.command("curate")(curate.curate)
         app.command("extract")(extract.extract)
+        app.command("evidence")(evidence.evidence)
     if _name == "distill":
         app.command("evaluate")(evaluate.evaluate)
         app.command("report")(report.report)

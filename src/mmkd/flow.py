@@ -72,6 +72,25 @@ def extract(run: Run, names: Sequence[str] = ()) -> None:
         body(specs, recipe.extract, out / "corpus", out / "features", recipe.machine, run.force, world)
 
 
+def evidence(run: Run) -> None:
+    """Corpus and features -> what the teachers see of each picture's modality, where the recipe asks for it."""
+    if run.recipe.evidence is None:
+        return
+    from mmkd.corpus.taxonomy import DIGEST
+    from mmkd.features.evidence import evidence as body
+
+    recipe, out, settings = run.recipe, run.out, run.recipe.evidence
+    names = [teacher.name for teacher in run.teachers]
+    is_fine = recipe.curate.modality.names == "fine"
+    made_from = {**run.plain(settings), "names": recipe.curate.modality.names, "taxonomy": DIGEST}
+    stage = run.stage("evidence", "evidence", made_from, ["corpus", *feature_names(run)])
+    complete(
+        stage,
+        lambda folder: body(settings, out / "corpus", out / "features", names, folder, recipe.machine, is_fine),
+        run.force,
+    )
+
+
 def calibrate(run: Run) -> None:
     """Corpus and features -> whom to trust about what."""
     from mmkd.calibrate.calibrate import calibrate as body
@@ -218,6 +237,7 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "specialists": specialists,
     "curate": curate,
     "extract": extract,
+    "evidence": evidence,
     "calibrate": calibrate,
     "pretrain": pretrain,
     "distill": distill,

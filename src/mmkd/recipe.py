@@ -13,6 +13,7 @@ from mmkd.corpus.phantom.settings import PhantomSettings
 from mmkd.corpus.settings import CurateSettings
 from mmkd.errors import ConfigError
 from mmkd.evaluation.settings import EvaluateSettings
+from mmkd.features.settings import EvidenceSettings
 from mmkd.interpolate import expand
 from mmkd.settings import Machine, Settings, overlaid
 from mmkd.student.settings import StudentSettings
@@ -44,9 +45,9 @@ class ExportSettings(Settings):
 class Recipe(Settings):
     """The whole of a run, section by section in the order of the flow.
 
-    Stages that a recipe has no section for (`phantom`, `specialists`, `rivals`) are left out. A rival is another
-    student from the same stage 1: its table holds only the keys in which it differs from `[distill]`. leave_out: names
-    of teachers and specialists that this run does without.
+    Stages that a recipe has no section for (`phantom`, `specialists`, `evidence`, `rivals`) are left out. A rival is
+    another student from the same stage 1: its table holds only the keys in which it differs from `[distill]`.
+    leave_out: names of teachers and specialists that this run does without.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -58,6 +59,7 @@ class Recipe(Settings):
     curate: CurateSettings
     teachers: list[TeacherSpec] = []
     extract: ExtractSettings = ExtractSettings()
+    evidence: EvidenceSettings | None = None
     calibrate: CalibrateSettings = CalibrateSettings()
     student: StudentSettings
     pretrain: PretrainSettings = PretrainSettings()

@@ -113,6 +113,7 @@ def folders(run: Run) -> dict[str, list[Path]]:
         "specialists": [f"specialists/{one.name}" for one in run.specialists],
         "curate": ["corpus"],
         "extract": feature_names(run),
+        "evidence": ["evidence"] if run.recipe.evidence else [],
         "calibrate": ["calibration"],
         "pretrain": ["pretrain"],
         "distill": [*[f"rivals/{name}" for name in run.recipe.rivals], "distill"],

@@ -1,91 +1,110 @@
-"""Image evidence from stored features: prompts from the other half of the captions, guessers without a say."""
+"""What teachers see: prompts from the other half of the captions, scales that fit, guessers without a say."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 
-from mmkd.corpus.schema import Corpus, caption_group
+from feature_world import DIM, write_features
+from mmkd.corpus.evidence.said import NAMES, halves, said_in
 from mmkd.errors import DataError
-from mmkd.features.modality import image_evidence
-from mmkd.features.store import TeacherFeatures
-
-MODALITIES = ("ct", "mri", "ultrasound")
-WORDS = ("Axial CT", "T2-weighted MRI", "Ultrasound image")
+from mmkd.features.modality import SCALES, SILENT, Asked, asked_of, counted, seen, sight
+from mmkd.features.store import open_features
+from seen_world import SHOWN, SeenWorld, make_seen_world
 
 
-@dataclass(frozen=True)
-class Rows:
-    """What `image_evidence` asks of a corpus, without a folder."""
-
-    captions: list[str]
-    folder: Path = Path("corpus")
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def column(self, name: str) -> Sequence[object]:
-        return self.captions if name == "caption" else [caption_group(caption) for caption in self.captions]
+def asked_in(world: SeenWorld) -> Asked:
+    said = said_in(world.folder / "corpus", workers=0)
+    return asked_of(said.known_N, halves(said), is_fine=False, min_captions=5)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A teacher's vectors in memory."""
-
-    name: str
-    image_ND: np.ndarray
-    text_ND: np.ndarray
-    valid_N: np.ndarray
-    dim: int = 8
-
-    def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.image_ND[rows], self.text_ND[rows], self.valid_N[rows]
+@pytest.fixture
+def world(tmp_path: Path) -> SeenWorld:
+    return make_seen_world(tmp_path)
 
 
-def world(count: int = 240) -> tuple[Corpus, np.ndarray]:
-    """Captions that name three modalities in turn, every fourth of them none; and the true modality of each row."""
-    truth_N = np.arange(count) % 3
-    captions = [f"{WORDS[m]} number {row}" if row % 4 else f"finding {row}" for row, m in enumerate(truth_N)]
-    return cast(Corpus, Rows(captions)), truth_N
+def test_pictures_are_told_apart_whose_captions_say_nothing(world: SeenWorld) -> None:
+    asked = asked_in(world)
+    assert sorted(asked.names) == sorted(SHOWN)
+    sights = [sight(world.add("sharp", 1.0, seed=1, blind=slice(0, 10)), asked)]
+    sights.append(sight(world.add("guesser", 0.0, seed=2), asked))
+    assert sights[0].accuracy == 1.0
+    assert sights[0].rows == 180 - 6  # rows 4 to 9 are blind and named
+    assert sights[1].accuracy < 0.45
+    alone_N, _ = seen(sights[:1], asked)
+    expected_N = np.array([asked.names.index(name) for name in SHOWN])[world.truth_N]
+    assert (alone_N[:10] == SILENT).all()
+    assert (alone_N[10:] == expected_N[10:]).all()
+    both_N, _ = seen(sights, asked)
+    assert (both_N[10:] == expected_N[10:]).all()
 
 
-def teacher(name: str, truth_N: np.ndarray, signal: float, seed: int, blind: slice = slice(0)) -> TeacherFeatures:
-    """Image and text of a modality share a direction, as far as `signal` goes; there are no vectors of rows `blind`."""
-    rng = np.random.default_rng(seed)
-    image_ND, text_ND = (signal * np.eye(8)[truth_N] + rng.normal(0, 0.1, (len(truth_N), 8)) for _ in range(2))
-    valid_N = np.ones(len(truth_N), bool)
-    valid_N[blind] = False
-    return cast(TeacherFeatures, Seen(name, image_ND.astype(np.float16), text_ND.astype(np.float16), valid_N))
+def test_support_is_the_softmax_of_cosines_with_prompts_of_the_other_half(world: SeenWorld) -> None:
+    """Against a loop over rows in plain terms."""
+    asked = asked_in(world)
+    teacher = world.add("dim", 0.3, seed=3)
+    found = sight(teacher, asked)
+    image_ND, text_ND, _ = teacher.take(np.arange(240))
+    image_ND, text_ND = image_ND.astype(np.float64), text_ND.astype(np.float64)
+    support_NM = found.support(0, 240, asked.half_N)
+    for row in range(0, 240, 17):
+        scores = []
+        for m in range(len(asked.names)):
+            mean_D = text_ND[(asked.known_N == m) & (asked.half_N != asked.half_N[row])].sum(axis=0)
+            scores.append(image_ND[row] @ mean_D / np.linalg.norm(mean_D))
+        power = np.exp(found.scale * np.array(scores))
+        np.testing.assert_allclose(support_NM[row], power / power.sum(), rtol=1e-9)
 
 
-def test_pictures_are_told_apart_whose_captions_say_nothing() -> None:
-    corpus, truth_N = world()
-    sharp = teacher("sharp", truth_N, 1.0, seed=1, blind=slice(0, 10))
-    found = image_evidence(corpus, [sharp, teacher("guesser", truth_N, 0.0, seed=2)])
-    assert found.reliability["sharp"] == 1.0
-    assert found.reliability["guesser"] < 0.6
-    expected = np.array(MODALITIES)[truth_N]
-    assert (found.modality_N[10:] == expected[10:]).all()
-    assert found.confidence_N[10:].min() > 0.5
-    alone = image_evidence(corpus, [sharp])
-    assert (alone.modality_N[:10] == "").all()
-    assert (alone.confidence_N[:10] == 0).all()
-    assert (alone.confidence_N[10:] == 1).all()
+def test_the_scale_is_that_under_which_the_captions_are_most_probable(world: SeenWorld) -> None:
+    asked = asked_in(world)
+    teacher = world.add("dim", 0.3, seed=3)
+    found = sight(teacher, asked)
+    known_N = asked.known_N
+    rows = np.flatnonzero(known_N != SILENT)
+
+    def loss(scale: float) -> float:
+        one = type(found)(teacher, found.prompt_GMD, scale, 0.0, 0)
+        own_N = np.log(one.support(0, 240, asked.half_N)[rows, known_N[rows]])
+        return -float(np.mean([own_N[known_N[rows] == m].mean() for m in range(len(asked.names))]))
+
+    assert found.scale == min(SCALES, key=loss)
+    assert SCALES[0] < found.scale < SCALES[-1]
 
 
-def test_no_caption_votes_for_its_own_picture() -> None:
+def test_no_caption_votes_for_its_own_picture(world: SeenWorld) -> None:
     """A teacher that knows nothing but gives a picture and its caption one vector is right by chance only."""
-    corpus, truth_N = world()
-    rng = np.random.default_rng(5)
-    vector_ND = rng.normal(0, 1, (len(truth_N), 8)).astype(np.float16)
-    memory = cast(TeacherFeatures, Seen("memory", vector_ND, vector_ND, np.ones(len(truth_N), bool)))
-    assert abs(image_evidence(corpus, [memory]).reliability["memory"] - 1 / 3) < 0.15
+    vector_ND = np.random.default_rng(5).normal(0, 1, (240, DIM))
+    write_features(world.folder / "features" / "memory", world.corpus, {"image": vector_ND, "text": vector_ND})
+    (memory,) = open_features(world.folder / "features", world.corpus, ["memory"])
+    assert abs(sight(memory, asked_in(world)).accuracy - 1 / 4) < 0.12
 
 
-def test_too_few_named_modalities_are_an_error() -> None:
-    corpus, truth_N = world(12)
-    with pytest.raises(DataError, match="0 modalities are named by at least 5 captions"):
-        image_evidence(corpus, [teacher("sharp", truth_N, 1.0, seed=1)])
+def test_a_teacher_without_vectors_has_no_say(world: SeenWorld) -> None:
+    asked = asked_in(world)
+    blind = sight(world.add("blind", 1.0, seed=1, blind=slice(0, 240)), asked)
+    assert (blind.accuracy, blind.rows) == (0.0, 0)
+    assert (seen([blind], asked)[0] == SILENT).all()
+
+
+def test_a_modality_that_nobody_asks_for_is_seen_wrong() -> None:
+    asked = Asked(["x-ray", "ct"], np.zeros(4, np.int8), np.zeros(4, np.int8))
+    named_N = np.array([NAMES.index(name) for name in ("mammography", "mri", "ct", "")])
+    rows_MS, right_MS = counted(np.array([0, 0, 1, 1]), np.array([2, 2, 5, 5]), named_N, asked)
+    assert (rows_MS[0, 2], right_MS[0, 2]) == (2, 1)  # who says mammography does not deny x-ray
+    assert (rows_MS[1, 5], right_MS[1, 5]) == (1, 1)
+    assert (rows_MS.sum(), right_MS.sum()) == (3, 2)
+
+
+def test_finer_modalities_count_as_their_parents_unless_they_are_asked_for() -> None:
+    known_N = np.array([NAMES.index(name) for name in ("mammography", "x-ray", "ct") for _ in range(12)])
+    half_N = np.arange(36) % 2
+    assert asked_of(known_N, half_N, is_fine=False, min_captions=6).names == ["x-ray", "ct"]
+    fine = asked_of(known_N, half_N, is_fine=True, min_captions=6)
+    assert sorted(fine.names) == ["ct", "mammography", "x-ray"]
+    assert [fine.names[place] for place in fine.known_N[::12]] == ["mammography", "x-ray", "ct"]
+
+
+def test_too_few_named_modalities_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"0 modalities are named by at least 5 captions .* leave the section"):
+        asked_in(make_seen_world(tmp_path, count=12))

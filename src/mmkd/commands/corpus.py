@@ -15,6 +15,9 @@ LISTED = 30  # values of a column
 app = typer.Typer(help=HELP, no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A corpus folder (runs/demo/corpus).")]
+Beside = Annotated[
+    Path | None, typer.Option("--evidence", metavar="DIR", help="What 'mmkd evidence' left (runs/demo/evidence).")
+]
 
 
 @app.command("show")
@@ -22,6 +25,7 @@ def show(
     folder: Folder,
     identity: Annotated[str, typer.Argument(metavar="ID", help="The record's id.")],
     image: Annotated[Path | None, typer.Option("--image", metavar="FILE", help="Write its picture there.")] = None,
+    evidence: Beside = None,
     as_json: Json = False,
 ) -> None:
     """Show all that is known of one record; of one that was rejected, why."""
@@ -32,6 +36,10 @@ def show(
     is_kept, row = find_record(folder, identity)
     data = row.pop("image", b"")
     told = row | ({"image_bytes": len(data)} if is_kept else {"kept": False})
+    if evidence is not None and is_kept:
+        from mmkd.corpus.evidence.stored import StoredEvidence
+
+        told |= {"seen": StoredEvidence(evidence, folder).row(identity)}
     print(json.dumps(told, indent=1) if as_json else "\n".join(f"{name:20s} {value}" for name, value in told.items()))
     if image is not None:
         if not is_kept:
@@ -69,11 +77,18 @@ def sample(
 
 
 @app.command("stats")
-def stats(folder: Folder, as_json: Json = False) -> None:
-    """Count a corpus: by split, modality, source, licence, language; lengths, sizes, and what repeats."""
+def stats(folder: Folder, evidence: Beside = None, as_json: Json = False) -> None:
+    """Count a corpus: by split, modality, source, licence, language; lengths, sizes, and what repeats.
+
+    With --evidence also by the modality that all evidence together makes most probable, and by what teachers see.
+    """
     from mmkd.corpus.ledger.facts import corpus_facts
 
     found = corpus_facts(folder).to_json()
+    if evidence is not None:
+        from mmkd.corpus.evidence.stored import StoredEvidence
+
+        found["seen"] = StoredEvidence(evidence, folder).counts()
     print(json.dumps(found, indent=1)) if as_json else _print_stats(found)
 
 
@@ -88,19 +103,14 @@ def alike(
     """List pairs of pictures that a teacher finds nearly equal, which hashes of pixels may have missed."""
     import numpy as np
 
-    from mmkd.corpus.near_duplicates import alike as find
     from mmkd.corpus.schema import Corpus
+    from mmkd.features.alike import alike_rows
     from mmkd.features.store import TeacherFeatures
 
     corpus = Corpus(folder)
-    teacher = TeacherFeatures(features, corpus)
-    rows = np.flatnonzero(teacher.valid())
-    image_ND, _, _ = teacher.take(rows)
-    pair_P2, cosine_P = find(image_ND.astype(np.float32), cosine, np.random.default_rng(seed))
+    pair_P2, cosine_P = alike_rows(TeacherFeatures(features, corpus), cosine, np.random.default_rng(seed))
     ids = corpus.column("id")
-    lines = [
-        (ids[rows[one]], ids[rows[other]], float(near)) for (one, other), near in zip(pair_P2, cosine_P, strict=True)
-    ]
+    lines = [(ids[one], ids[other], float(near)) for (one, other), near in zip(pair_P2, cosine_P, strict=True)]
     if as_json:
         print(json.dumps([dict(zip(("first", "second", "cosine"), line, strict=True)) for line in lines], indent=1))
         return
@@ -148,17 +158,24 @@ def _print_sample(rows: Sequence[Mapping[str, Any]]) -> None:
 def _print_stats(found: Mapping[str, Any]) -> None:
     print(f"{found['pairs']:,} pairs")
     for name in ("split", "modality", "source", "licence", "language", "panel", "modality_evidence"):
-        counts = list(found[name].items())
-        lines = [(value, f"{count:,}", f"{count / found['pairs']:.1%}") for value, count in counts[:LISTED]]
-        _print_table((name.replace("_", " "), "pairs", "of all"), lines)
-        if len(counts) > LISTED:
-            print(f"and {len(counts) - LISTED:,} more; --json has all")
+        _print_counts(name.replace("_", " "), found[name], found["pairs"])
     spread = {name: found[name] for name in ("characters", "words", "width", "height", "confidence") if found[name]}
     heads = list(next(iter(spread.values()), {}))
     _print_table(("", *heads), [(name, *(f"{n:,g}" for n in told.values())) for name, told in spread.items()])
     heads = list(next(iter(found["repeats"].values())))
     _print_table(("", *heads), [(name, *(f"{n:,}" for n in told.values())) for name, told in found["repeats"].items()])
     print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
+    if seen := found.get("seen"):
+        _print_counts("modality by all evidence", seen["modality"], found["pairs"])
+        _print_counts("modality that teachers see", seen["image_modality"], found["pairs"])
+        print(f"{seen['disputed']:,} pairs with contradicting evidence; {seen['alike']:,} like an earlier picture")
+
+
+def _print_counts(name: str, counts: Mapping[str, int], pairs: int) -> None:
+    lines = [(value, f"{count:,}", f"{count / pairs:.1%}") for value, count in list(counts.items())[:LISTED]]
+    _print_table((name, "pairs", "of all"), lines)
+    if len(counts) > LISTED:
+        print(f"and {len(counts) - LISTED:,} more; --json has all")
 
 
 def _print_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -20,6 +20,7 @@ STAGES = {
     "specialists": ("specialists/*",),
     "curate": ("corpus",),
     "extract": ("features/*",),
+    "evidence": ("evidence",),
     "calibrate": ("calibration",),
     "pretrain": ("pretrain",),
     "distill": ("rivals/*", "distill"),
@@ -30,7 +31,7 @@ STAGES = {
 """Stage -> patterns of the folders it publishes, as `mmkd.run.folders` names them, without a recipe at hand."""
 
 TRAININGS = ("pretrain*", "distill*", "rivals/*", "specialists/*")
-OPTIONAL = ("world", "specialists")  # many recipes have no such section
+OPTIONAL = ("world", "specialists", "evidence")  # many recipes have no such section
 CORPUS_OF_A_SPECIALIST = ".corpus"
 DEPTH = 4  # folders of runs may lie in folders, as an ablation's do
 RESULTS = "evaluate/results.jsonl"

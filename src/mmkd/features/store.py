@@ -122,6 +122,10 @@ class TeacherFeatures:
         text_ND, has_text_N = to_numpy(table.column("text"), self.dim)
         return image_ND, text_ND, has_image_N & has_text_N
 
+    def block(self, side: str, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of one side of the rows first..stop - 1 as float16 (N, D) and which rows have one (N,)."""
+        return to_numpy(self.table.data.column(side).slice(first, stop - first), self.dim)
+
     def valid(self) -> np.ndarray:
         """Which rows of the corpus have both vectors (N,)."""
         data = self.table.data

@@ -1,13 +1,11 @@
-"""How well the kinds of evidence agree, two by two, and where they do not."""
+"""How well the kinds of evidence agree, two by two."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, repeat
 
-from mmkd.corpus.evidence.caption import caption_vote
-from mmkd.corpus.evidence.vote import Vote, agree, label_vote
-from mmkd.corpus.taxonomy import BY_NAME, fine_modality
+from mmkd.corpus.taxonomy import BY_NAME
 
 
 @dataclass(frozen=True)
@@ -21,49 +19,19 @@ class Agreement:
     kappa: float
 
 
-@dataclass(frozen=True)
-class Disagreement:
-    """A record whose kinds of evidence contradict each other. said: kind -> modality."""
-
-    id: str
-    said: dict[str, str]
-
-
-def said_of(row: Mapping[str, str]) -> dict[str, str]:
-    """Kind of evidence -> modality, of a corpus row with the columns caption, labels, modality and modality_evidence.
-
-    The source's own statement counts where the row's modality is that; what teachers see is not in a corpus.
-    """
-    votes: dict[str, Vote | None] = {
-        "label": label_vote([label for label in row["labels"].split("; ") if label]),
-        "caption": caption_vote(row["caption"]),
-    }
-    said = {kind: vote.modality for kind, vote in votes.items() if vote is not None}
-    return (
-        {"source": fine_modality(row["modality"]), **said} if "source" in row["modality_evidence"].split("+") else said
-    )
-
-
-def pairwise(said: Iterable[Mapping[str, str]]) -> list[Agreement]:
+def pairwise(said: Iterable[Mapping[str, str]], times: Iterable[int] | None = None) -> list[Agreement]:
     """The agreement of every two kinds that ever speak of the same record, in the order of their names.
 
-    One pass; what is held in memory are counts of modalities.
+    times: of how many records each is said; without, of one. One pass; what is held in memory are counts of modalities.
     """
     counts: dict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
-    for row in said:
+    for row, count in zip(said, times or repeat(1), strict=False):
         for one, other in combinations(sorted(row), 2):
-            counts[one, other][_broad(row[one]), _broad(row[other])] += 1
+            counts[one, other][_broad(row[one]), _broad(row[other])] += count
     return [
         Agreement(one, other, pairs.total(), _share(pairs), cohen_kappa(pairs))
         for (one, other), pairs in sorted(counts.items())
     ]
-
-
-def disagreements(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Disagreement]:
-    """Of (id, said), the records of which two kinds say what cannot both be true."""
-    for identity, said in rows:
-        if not all(agree(a, b) for a, b in combinations(said.values(), 2)):
-            yield Disagreement(identity, dict(said))
 
 
 def cohen_kappa(pairs: Counter[tuple[str, str]]) -> float:

@@ -83,8 +83,14 @@ def _labels(facts: WordFacts, settings: FilterSettings) -> str:
 def _drawn_caption(facts: WordFacts, settings: FilterSettings) -> str:
     if "caption" not in settings.nonclinical or facts.named:
         return ""
-    found = _DRAWN.search(facts.caption[:_BEGINNING])
-    return f"the caption says {found[0]!r} and names no modality" if found else ""
+    found = drawn_word(facts.caption)
+    return f"the caption says {found!r} and names no modality" if found else ""
+
+
+def drawn_word(caption: str) -> str:
+    """By which words a caption says that its figure is drawn or measured, no picture of a patient; "" without any."""
+    found = _DRAWN.search(caption[:_BEGINNING])
+    return found[0] if found else ""
 
 
 def _few_words(facts: WordFacts, settings: FilterSettings) -> str:

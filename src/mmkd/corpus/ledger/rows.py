@@ -41,15 +41,20 @@ def corpus_batches(folder: Path, columns: Sequence[str], label: str = "") -> Ite
     """
     shards = shards_of(folder)
     for path in track(shards, label, len(shards), "shards") if label else shards:
-        shard = read_shard(path)
-        there = [name for name in shard.column_names if name in {*columns, "caption"}]
-        if strangers := {*columns, "caption"} - {*there, *LATER}:
-            raise DataError(f"{path}: no column {', '.join(sorted(strangers))}; it is no corpus, or curate it again")
-        for batch in shard.select(there).to_batches(max_chunksize=ROWS):
-            if set(columns) <= {*there}:
-                yield batch.select(columns)
-            else:  # of one batch, so they give one
-                yield from completed(pa.Table.from_batches([batch])).select(columns).combine_chunks().to_batches()
+        yield from shard_batches(path, columns)
+
+
+def shard_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """As `corpus_batches`, of one shard."""
+    shard = read_shard(path)
+    there = [name for name in shard.column_names if name in {*columns, "caption"}]
+    if strangers := {*columns, "caption"} - {*there, *LATER}:
+        raise DataError(f"{path}: no column {', '.join(sorted(strangers))}; it is no corpus, or curate it again")
+    for batch in shard.select(there).to_batches(max_chunksize=ROWS):
+        if set(columns) <= {*there}:
+            yield batch.select(columns)
+        else:  # of one batch, so they give one
+            yield from completed(pa.Table.from_batches([batch])).select(columns).combine_chunks().to_batches()
 
 
 def rejected_batches(folder: Path) -> Iterator[pa.RecordBatch]:

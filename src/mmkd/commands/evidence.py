@@ -1,0 +1,92 @@
+"""`mmkd evidence`: the stage's command, which also shows what it found."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
+
+LISTED = 20
+
+
+def evidence(
+    recipe: RecipeFile,
+    out: Out = None,
+    changes: Set = None,
+    force: Force = False,
+    listed: Annotated[int, typer.Option("--list", min=0, help="Conflicts to print.")] = LISTED,
+    as_json: Json = False,
+) -> None:
+    """Let the teachers vote on each picture's modality, and show how far all evidence agrees.
+
+    The corpus stays as it is: the votes lie beside it, in the run's folder `evidence`. A recipe without a section
+    [evidence] has the defaults.
+    """
+    from mmkd import flow
+    from mmkd.features.settings import EvidenceSettings
+    from mmkd.run import require
+
+    work = open_run(recipe, out, changes, force)
+    if work.recipe.evidence is None:
+        work = replace(work, recipe=work.recipe.model_copy(update={"evidence": EvidenceSettings()}))
+    require(work, "evidence")
+    flow.evidence(work)
+    show(work.out / "evidence", listed, as_json)
+
+
+def show(folder: Path, listed: int, as_json: bool = False) -> None:
+    """Print what `evidence.json` in a finished folder says."""
+    from mmkd.corpus.evidence.stored import FACTS_FILE
+
+    facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text())
+    print(json.dumps(facts, indent=1)) if as_json else _print(facts, listed)
+
+
+def _print(facts: Mapping[str, Any], listed: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmkd.progress import table_width
+
+    console = Console(width=table_width(7), highlight=False, markup=False)
+
+    def table(heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+        drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for place, head in enumerate(heads):
+            drawn.add_column(head, justify="left" if place == 0 else "right", overflow="fold")
+        for line in lines:
+            drawn.add_row(*line)
+        console.print(drawn)
+
+    table(
+        ("teacher", "balanced accuracy", "of rows"),
+        [(one["teacher"], f"{one['accuracy']:.2f}", f"{one['rows']:,}") for one in facts["teachers"]],
+    )
+    table(("what teachers see", "known rows", "right", "share", "rows with a vote"), _votes(facts))
+    print("; ".join(f"{kind} speaks of {rows:,}" for kind, rows in facts["spoken"].items()))
+    table(
+        ("agreement", "rows", "agree", "kappa"),
+        [
+            (f"{one['one']} - {one['other']}", f"{one['records']:,}", f"{one['share']:.1%}", f"{one['kappa']:.3f}")
+            for one in facts["agreement"]
+        ],
+    )
+    print(f"{facts['disputed']:,} pairs with contradicting evidence")
+    for one in facts["conflicts"][:listed]:
+        print(one["id"], ", ".join(f"{kind}: {modality}" for kind, modality in one["said"].items()))
+
+
+def _votes(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Of each modality: how often it was seen where captions tell, how often rightly, and how many of these count."""
+    lines: list[tuple[str, ...]] = []
+    for name in facts["modalities"]:
+        cells = [cell for cell in facts["trust"] if cell["modality"] == name]
+        rows, right = (sum(cell[count] for cell in cells) for count in ("rows", "right"))
+        speak = sum(cell["rows"] for cell in cells if cell["speaks"])
+        lines.append((name, f"{rows:,}", f"{right:,}", f"{right / rows:.1%}" if rows else "-", f"{speak:,}"))
+    return lines
