@@ -48,6 +48,7 @@ def make_seen_world(folder: Path, count: int = 240, shards: int = 1, **changed: 
             f"{WORDS[m]} number {row}" if row // 4 % 4 else f"finding {row}" for row, m in enumerate(truth_N.tolist())
         ],
         "modality_stated": [""] * count,
+        "sha256": [f"{row:064x}" for row in range(count)],
     }
     for name, values in changed.items():
         for row, value in values.items():

@@ -76,13 +76,13 @@ def evidence(run: Run) -> None:
     """Corpus and features -> what the teachers see of each picture's modality, where the recipe asks for it."""
     if run.recipe.evidence is None:
         return
-    from mmkd.corpus.taxonomy import DIGEST
+    from mmkd.corpus.kept_parts import tables
     from mmkd.features.evidence import evidence as body
 
     recipe, out, settings = run.recipe, run.out, run.recipe.evidence
     names = [teacher.name for teacher in run.teachers]
     is_fine = recipe.curate.modality.names == "fine"
-    made_from = {**run.plain(settings), "names": recipe.curate.modality.names, "taxonomy": DIGEST}
+    made_from = {**run.plain(settings), "names": recipe.curate.modality.names, "tables": tables()}
     stage = run.stage("evidence", "evidence", made_from, ["corpus", *feature_names(run)])
     complete(
         stage,

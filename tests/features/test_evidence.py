@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from deaths import assert_same, live_through
+from mmkd.cli import main
+from mmkd.commands.options import open_run
 from mmkd.corpus.evidence.caption import NAMED
 from mmkd.corpus.evidence.said import said_in
 from mmkd.corpus.evidence.stored import FACTS_FILE, ROWS_FILE, SCHEMA, StoredEvidence
@@ -15,11 +17,28 @@ from mmkd.corpus.evidence.vote import SOURCE_TRUST, Vote, weigh
 from mmkd.errors import ConfigError, DataError
 from mmkd.features.evidence import evidence
 from mmkd.features.settings import AlikeSettings, EvidenceSettings
-from mmkd.stage import Stage, complete, content_digest, digest_of
+from mmkd.flow import evidence as run_evidence
+from mmkd.run import folders
+from mmkd.stage import Stage, complete, content_digest, digest_of, read_manifest
 from seen_world import SHOWN, SeenWorld, make_seen_world
 from tiny import MACHINE
 
 SETTINGS = EvidenceSettings()
+RECIPE = """
+name = "mine"
+[machine]
+workers = 0
+[curate]
+sources = [{ kind = "table", path = "unused.csv" }]
+[[teachers]]
+name = "sharp"
+model = "local-dir:unused"
+licence = "MIT"
+[student]
+model = "ViT-B-32"
+[evaluate]
+cards = ["unused.toml"]
+"""
 
 
 def made(world: SeenWorld, *teachers: str, settings: EvidenceSettings = SETTINGS) -> StoredEvidence:
@@ -122,6 +141,47 @@ def test_killed_and_resumed_it_has_the_same_bytes(world: SeenWorld, tmp_path: Pa
     assert_same(whole, cut)
     assert (whole / ROWS_FILE).read_bytes() == (cut / ROWS_FILE).read_bytes()
     assert json.loads((cut / FACTS_FILE).read_text())["teachers"]
+
+
+def test_the_command_votes_once_and_shows_what_it_found(
+    world: SeenWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add("sharp", 1.0, seed=1)
+    (tmp_path / "mine.toml").write_text(RECIPE)
+
+    def mmkd(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["mmkd", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code
+        return capsys.readouterr().out
+
+    asked = ("evidence", str(tmp_path / "mine.toml"), "--out", str(world.folder))
+    told = mmkd(*asked)
+    assert "pair 14 source: ct, caption: ct, image: ultrasound" in told
+    assert "1 pairs with contradicting evidence" in told
+    again = mmkd(*asked, "--list", "0", "--json")
+    assert "is complete, skipped" in again
+    facts = json.loads((world.folder / "evidence" / FACTS_FILE).read_text())
+    assert json.loads(again[again.index("{") :]) == facts
+    beside = ("--evidence", str(world.folder / "evidence"), "--json")
+    shown = json.loads(mmkd("corpus", "show", str(world.folder / "corpus"), "pair 14", *beside))
+    assert shown["seen"]["modality_evidence"] == "source+caption+!image"
+    counts = json.loads(mmkd("corpus", "stats", str(world.folder / "corpus"), *beside))["seen"]
+    assert (counts["disputed"], counts["alike"], sum(counts["image_modality"].values())) == (1, 0, 240)
+
+
+def test_a_run_votes_only_where_its_recipe_asks(world: SeenWorld, tmp_path: Path) -> None:
+    world.add("sharp", 1.0, seed=1)
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    run_evidence(open_run(tmp_path / "mine.toml", world.folder, None))
+    assert not (world.folder / "evidence").exists()
+    asked = open_run(tmp_path / "mine.toml", world.folder, ["evidence.min_rows=30"])
+    run_evidence(asked)
+    assert folders(asked)["evidence"] == [world.folder / "evidence"]
+    manifest = read_manifest(world.folder / "evidence")
+    assert manifest["inputs"].keys() == {"corpus", "features/sharp"}
+    assert "mmkd/modalities.toml" in manifest["settings"]["tables"]
 
 
 def test_the_earlier_twin_of_a_picture_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The modalities of a corpus as `modalities.toml` defines them, and the many names sources give them."""
 
-import hashlib
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,10 +34,7 @@ def _read(entry: dict[str, Any]) -> Modality:
     return Modality(**fields)
 
 
-_FILE = files("mmkd.corpus").joinpath("modalities.toml").read_bytes()
-_FACTS = tomllib.loads(_FILE.decode())
-DIGEST = hashlib.sha256(_FILE).hexdigest()
-"""Of the taxonomy's file, for the inputs of stages that read captions by it."""
+_FACTS = tomllib.loads(files("mmkd.corpus").joinpath("modalities.toml").read_text())
 TAXONOMY = tuple(_read(entry) for entry in _FACTS["modality"])
 BY_NAME = {modality.name: modality for modality in TAXONOMY}
 MODALITIES = tuple(modality.name for modality in TAXONOMY if modality.evaluated)

@@ -20,7 +20,7 @@ class EvidenceSettings(Settings):
     are right less often than this (0..1). alike: also name the earlier twin of pictures that are nearly equal.
     """
 
-    min_captions: PositiveInt = 5
+    min_captions: PositiveInt = 3
     min_rows: PositiveInt = 20
     floor: float = Field(0.5, ge=0.0, le=1.0)
     alike: AlikeSettings | None = None
