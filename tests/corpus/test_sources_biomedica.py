@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.corpus.records import BadRecordError, Reason
+from mmkd.corpus.records import BadRecordError, Reason, matches
 from mmkd.corpus.sources.biomedica import LABELS, META_FIELDS, figure_facts, parse_meta
 
 KEYS = (
@@ -68,3 +68,10 @@ def test_what_is_nested_too_deeply_to_be_written_is_rejected() -> None:
         deep = [deep]
     with pytest.raises(BadRecordError, match="nested too deeply"):
         figure_facts(WHOLE | {"image_cluster_id": deep})
+
+
+def test_what_is_nested_too_deeply_is_not_what_anybody_accepts() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert not matches({"kind": deep}, {"kind": ["[]"]})

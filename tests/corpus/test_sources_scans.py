@@ -270,3 +270,17 @@ def test_volumes_need_a_folder_of_their_class(tmp_path: Path) -> None:
     volume(tmp_path / "a.nii", corner(True, True, True))
     with pytest.raises(DataError, match="none in a folder of its class"):
         nifti(tmp_path).shards()
+
+
+def test_values_too_far_apart_have_no_window(tmp_path: Path) -> None:
+    values_XYZ = np.zeros((4, 4, 4), np.float32)
+    values_XYZ[:2], values_XYZ[2:] = -3e38, 3e38
+    volume(tmp_path / "a/far.nii", values_XYZ)
+    volume(tmp_path / "a/wide.nii", values_XYZ / 2)
+    found = everything(nifti(tmp_path, window=(50, 100), step=9).shards())
+    assert [(item.where, getattr(item, "reason", "")) for item in found] == [
+        ("a/far.nii", "unreadable_image"),
+        ("a/wide.nii:2", ""),
+    ]
+    wide = picture(found[1].image)  # type: ignore[union-attr]
+    assert set(wide[0]) == {0, 255}

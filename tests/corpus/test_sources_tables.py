@@ -211,3 +211,17 @@ def test_of_several_columns_the_first_that_a_row_fills_counts(tmp_path: Path) ->
     (tmp_path / "t.csv").write_text("image,caption,case,patient\na.png,one,c1,p1\na.png,two,,p2\na.png,three,,\n")
     found = records(reader(tmp_path / "t.csv", columns={"group": ["case", "patient"]}).shards())
     assert [record.group for record in found] == ["c1", "p2", found[2].id]
+
+
+def test_names_in_parquet_that_are_no_text_are_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"image": [png(0)], "caption": ["x"]}), tmp_path / "t.parquet")
+    shards = reader(tmp_path / "t.parquet").shards()
+
+    def fail(*_: object, **__: object) -> None:
+        b"\xff".decode()
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
+    assert reasons(shards) == [("t.parquet:0", "damaged_file")]
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        reader(tmp_path / "t.parquet").shards()

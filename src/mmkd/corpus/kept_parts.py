@@ -37,7 +37,7 @@ SELECTING: Mapping[str, Any] = {
     "keep_parts": True,
 }
 """Settings that leave a part as it is; a setting that is not named here makes all parts anew when it changes."""
-TABLES = ("modalities.toml", "captions/languages.toml")
+TABLES = ("modalities.toml", "captions/languages.toml", "dicom_terms.toml")
 CHOSEN = pa.schema([field for field in PAIRS if field.name != "image"] + [("row", pa.int32())])
 
 

@@ -1,5 +1,6 @@
 """The recipe section `[curate]`: where pairs come from and what is kept."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
@@ -19,6 +20,18 @@ def _with_place_for_the_name(template: str) -> str:
     return template
 
 
+def _pattern_with_a_group(pattern: str) -> str:
+    if not pattern:
+        return pattern
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"group {pattern!r} is no regular expression: {error}") from None
+    if not groups:
+        raise ValueError(f"group {pattern!r} has no parentheses around what names the group, as in '^(PMC[0-9]+)_'")
+    return pattern
+
+
 Templates = Annotated[list[Annotated[str, AfterValidator(_with_place_for_the_name)]], Field(min_length=1)]
 
 
@@ -26,12 +39,16 @@ class Source(Settings):
     """What every source has: a name (in the corpus column `source`) and defaults for what its records do not say.
 
     only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
+    group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
+    else says which article or patient it is of; what its first parentheses take is the group (`'^(PMC[0-9]+)_'`). A
+    record that it does not match is its own group.
     """
 
     name: str = ""
     modality: str = ""
     licence: str = "unknown"
     only: dict[str, list[str]] = {}
+    group: Annotated[str, AfterValidator(_pattern_with_a_group)] = ""
 
 
 def _with_one_place(template: str) -> str:

@@ -42,7 +42,7 @@ def parquet_rows(path: Path, span: Span, wanted: set[str]) -> Iterator[tuple[int
             for row in python_rows(batch):
                 yield number, row
                 number += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield number, BadRecordError(Reason.DAMAGED_FILE, f"the row group cannot be read from here on: {error}")
 
 
@@ -71,6 +71,6 @@ def _values(column: pa.Array) -> list[Any]:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        return pq.ParquetFile(path, memory_map=True)  # else a row group's column of images is in memory twice
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error}); correct the source's path") from error

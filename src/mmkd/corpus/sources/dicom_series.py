@@ -20,7 +20,8 @@ from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
 from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
 from mmkd.corpus.sources.folders import check_only
-from mmkd.errors import DataError
+from mmkd.corpus.sources.groups import group_in
+from mmkd.errors import ConfigError, DataError
 
 COLUMNS = ("modality", "body_part", "view", "laterality")
 SAID = {
@@ -30,8 +31,11 @@ SAID = {
     "laterality": "ImageLaterality",
 }
 WORDS = tomllib.loads(files("mmkd.corpus").joinpath("dicom_terms.toml").read_text())
-OWNERS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]  # the first that is filled tells whose a slice is
-NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", *OWNERS]
+UIDS = [
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+]  # of several slices at least, where no patient is told
+NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", "PatientID", *UIDS]
 BURNT_IN = "burnt-in text"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
 Header = dict[str, str]
@@ -46,7 +50,12 @@ class DicomReader:
 
     def shards(self) -> list[Shard]:
         check_only(self.source, COLUMNS)
-        numbered = list(enumerate(self._files()))
+        names = self._files()
+        if self.source.group and not any(group_in(self.source, name) for name in names):
+            raise ConfigError(  # which names there are is not told: they may name patients
+                f"source {self.source.name!r}: group = {self.source.group!r} matches none of its {len(names)} files"
+            )
+        numbered = list(enumerate(names))
         return [
             DicomShard(self.source, tuple(files))
             for _, files in groupby(numbered, key=lambda file: file[1].rpartition("/")[0])
@@ -89,6 +98,7 @@ class DicomShard:
         said = spoken(header)
         if not all(said.get(column, "") in values for column, values in self.source.only.items()):
             return
+        owner = _owner(header, group_in(self.source, name))
         where, identity = f"file {number}", f"{self.source.name}/{_hidden(header['SOPInstanceUID'], self.source)}"
         burnt_in = header["BurnedInAnnotation"].upper() == "YES"
         try:
@@ -99,7 +109,7 @@ class DicomShard:
                 image=_picture(self.source.path, name),
                 caption=caption_of(said, self.source.templates),
                 modality=self.source.modality or said.get("modality", ""),
-                group=f"{self.source.name}/{_hidden(_owner(header) or identity, self.source)}",
+                group=f"{self.source.name}/{_hidden(owner or identity, self.source)}",
                 licence=self.source.licence,
                 source=self.source.name,
                 where=where,
@@ -154,8 +164,10 @@ def _header(path: Path) -> Header | None:
     return found if found["Rows"] else None
 
 
-def _owner(header: Header) -> str:
-    return next((value for name in OWNERS if (value := header[name].strip())), "")
+def _owner(header: Header, named: str) -> str:
+    """Whose the slice is, not to be told in clear. named: what the file's path says of it."""
+    told = [header["PatientID"], named, *(header[name] for name in UIDS)]
+    return next((value for one in told if (value := one.strip())), "")
 
 
 def _number(value: str) -> float:

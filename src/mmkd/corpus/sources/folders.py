@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from mmkd.corpus.records import BadRecordError, Record, Rejected, Shard, matches
 from mmkd.corpus.settings import FoldersSource, NpzSource, Source
 from mmkd.corpus.sources.files import IMAGE_SUFFIXES, files_below, fingerprint_of_files, read_inside
+from mmkd.corpus.sources.groups import check_group, group_in
 from mmkd.corpus.sources.rows import ROWS_PER_SHARD
 from mmkd.errors import ConfigError, DataError
 
@@ -22,6 +23,7 @@ class FoldersReader:
     def shards(self) -> list[Shard]:
         check_only(self.source, COLUMNS)
         files = self._files()
+        check_group(self.source, files)
         return [
             FoldersShard(self.source, first, tuple(files[first : first + ROWS_PER_SHARD]))
             for first in range(0, len(files), ROWS_PER_SHARD)
@@ -66,14 +68,14 @@ class FoldersShard:
 def labelled_record(
     source: FoldersSource | NpzSource, identity: str, where: str, image: bytes, words: str, number: int
 ) -> Record:
-    """A record whose caption is the class in words, put into the template whose turn it is. Its group is itself."""
+    """A record whose caption is the class in words, put into the template whose turn it is."""
     template = source.templates[number % len(source.templates)]
     return Record(
         id=identity,
         image=image,
         caption=template.replace("{name}", words),
         modality=source.modality,
-        group=identity,
+        group=group_in(source, where, identity) or identity,
         licence=source.licence,
         source=source.name,
         where=where,

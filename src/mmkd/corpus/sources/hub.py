@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from mmkd.corpus.records import Record, Rejected, Shard
 from mmkd.corpus.settings import HubSource
 from mmkd.corpus.sources.arrow_rows import BATCH_ROWS, python_rows
-from mmkd.corpus.sources.rows import ROWS_PER_SHARD, Images, Row, check_columns, records_of_rows, wanted_columns
+from mmkd.corpus.sources.groups import check_group
+from mmkd.corpus.sources.rows import (
+    ROWS_PER_SHARD,
+    Images,
+    Row,
+    check_columns,
+    names_in,
+    records_of_rows,
+    wanted_columns,
+)
 from mmkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,10 +36,12 @@ class HubReader:
     def shards(self) -> list[Shard]:
         rows = _opened(self.source.path, self.source.split)
         check_columns(rows.column_names, self.source, self.source.path)
-        return [
+        shards = [
             HubShard(self.source, first, min(first + ROWS_PER_SHARD, len(rows)))
             for first in range(0, len(rows), ROWS_PER_SHARD)
         ]
+        check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
+        return list(shards)
 
     def fingerprint(self) -> str:
         """The one `datasets` keeps."""
@@ -44,9 +55,9 @@ class HubShard:
     end: int
 
     def records(self) -> Iterator[Record | Rejected]:
-        return records_of_rows(self._rows(), self.source.path, self.source, Images(_image_root(self.source.path)))
+        return records_of_rows(self.rows(), self.source.path, self.source, Images(_image_root(self.source.path)))
 
-    def _rows(self) -> Iterator[tuple[int, Row]]:
+    def rows(self) -> Iterator[tuple[int, Row]]:
         rows = _opened(self.source.path, self.source.split)
         columns = [name for name in rows.column_names if name in wanted_columns(self.source)]
         wanted = rows.select_columns(columns).with_format("arrow")

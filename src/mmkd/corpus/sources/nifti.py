@@ -15,6 +15,7 @@ from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard,
 from mmkd.corpus.settings import NiftiSource
 from mmkd.corpus.sources.files import files_below, fingerprint_of_files, path_inside
 from mmkd.corpus.sources.folders import COLUMNS, check_only
+from mmkd.corpus.sources.groups import check_group, group_in
 from mmkd.errors import DataError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -30,7 +31,9 @@ class NiftiReader:
 
     def shards(self) -> list[Shard]:
         check_only(self.source, COLUMNS)
-        return [NiftiShard(self.source, name) for name in self._files()]
+        files = self._files()
+        check_group(self.source, files)
+        return [NiftiShard(self.source, name) for name in files]
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, self._files())
@@ -53,15 +56,15 @@ class NiftiShard:
         return fingerprint_of_files(self.source.path, [self.name])
 
     def records(self) -> Iterator[Record | Rejected]:
-        source, group = self.source, f"{self.source.name}/{self.name}"
+        source, identity = self.source, f"{self.source.name}/{self.name}"
         label = PurePosixPath(self.name).parts[0]
         if not matches({"class": label, "image": self.name}, source.only):
             return
         try:
             volume_XYZ = _volume(path_inside(source.path, self.name))
-            low, high = (float(value) for value in np.percentile(volume_XYZ, source.window))
+            low, high = _percentiles(volume_XYZ, source.window)
         except BadRecordError as bad:
-            yield Rejected(source.name, self.name, group, bad.reason, bad.detail)
+            yield Rejected(source.name, self.name, identity, bad.reason, bad.detail)
             return
         axis = AXES.index(source.axis)
         count = volume_XYZ.shape[axis]
@@ -69,11 +72,11 @@ class NiftiShard:
         for number, place in enumerate(range(count // 2 % source.step, count, source.step)):
             template = source.templates[number % len(source.templates)]
             yield Record(
-                id=f"{group}/{place:04d}",
+                id=f"{identity}/{place:04d}",
                 image=_png(_shown(volume_XYZ, axis, place), low, high),
                 caption=template.replace("{name}", words).replace("{plane}", source.axis),
                 modality=source.modality,
-                group=group,
+                group=group_in(source, self.name) or identity,
                 licence=source.licence,
                 source=source.name,
                 where=f"{self.name}:{place}",
@@ -97,13 +100,23 @@ def _volume(path: str) -> Array:
             )
         first = image.slicer[(..., *(slice(0, 1) for _ in shape[3:]))] if len(shape) > 3 else image
         turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(first.dataobj, first.affine))
-        volume_XYZ = np.asarray(turned.dataobj, np.float32).reshape(turned.shape[:3])
+        with np.errstate(all="ignore"):  # what is too large for 32 bits counts as unknown
+            volume_XYZ = np.asarray(turned.dataobj, np.float32).reshape(turned.shape[:3])
     except BadRecordError:
         raise
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
         raise BadRecordError(Reason.DAMAGED_FILE, f"{type(error).__name__}: {error}") from None
     known = np.isfinite(volume_XYZ)
     return np.where(known, volume_XYZ, volume_XYZ[known].min() if known.any() else 0.0)
+
+
+def _percentiles(volume_XYZ: Array, window: tuple[float, float]) -> tuple[float, float]:
+    """Raises BadRecordError where the values lie too far apart to have any between them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = (float(value) for value in np.percentile(volume_XYZ, window))
+    if not np.isfinite(high - low):
+        raise BadRecordError(Reason.UNREADABLE_IMAGE, f"values from {volume_XYZ.min():g} to {volume_XYZ.max():g}")
+    return low, high
 
 
 def _shown(volume_XYZ: Array, axis: int, place: int) -> Array:
@@ -113,7 +126,7 @@ def _shown(volume_XYZ: Array, axis: int, place: int) -> Array:
 
 
 def _png(value_HW: Array, low: float, high: float) -> bytes:
-    share_HW = np.clip((value_HW - low) / (high - low), 0, 1) if high > low else np.zeros(value_HW.shape)
+    share_HW = np.clip((np.float64(value_HW) - low) / (high - low), 0, 1) if high > low else np.zeros(value_HW.shape)
     buffer = io.BytesIO()
     Image.fromarray(np.rint(255 * share_HW).astype(np.uint8)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

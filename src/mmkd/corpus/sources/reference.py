@@ -9,6 +9,7 @@ from mmkd.corpus.settings import ReferenceSource
 from mmkd.corpus.sources import text_tables
 from mmkd.corpus.sources.biomedica import figure_facts, parse_meta
 from mmkd.corpus.sources.files import fingerprint_of_bytes, read_inside
+from mmkd.corpus.sources.groups import check_group, group_in
 from mmkd.corpus.sources.rows import Row, Span
 from mmkd.errors import DataError
 
@@ -22,7 +23,9 @@ class ReferenceReader:
     source: ReferenceSource
 
     def shards(self) -> list[Shard]:
-        return [ReferenceShard(self.source, span) for span in text_tables.jsonl_spans(_table(self.source))]
+        spans = text_tables.jsonl_spans(_table(self.source))
+        check_group(self.source, _names(self.source, spans[:1]))
+        return [ReferenceShard(self.source, span) for span in spans]
 
     def fingerprint(self) -> str:
         """SHA-256 of `meta.jsonl`; images and features are known by their names in it."""
@@ -58,13 +61,21 @@ def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Rec
         image=image,
         caption=as_text(row["txt"]),
         modality=facts.modality or ("" if facts.labels else source.modality),
-        group=facts.group or identity,
+        group=facts.group or group_in(source, as_text(row["imgpath"]), identity) or identity,
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,
         labels=facts.labels,
         mention=facts.mention,
     )
+
+
+def _names(source: ReferenceSource, spans: list[Span]) -> Iterator[str]:
+    """What `group` is searched in."""
+    for span in spans:
+        for _, row in text_tables.jsonl_rows(_table(source), span):
+            if not isinstance(row, BadRecordError):
+                yield from (name for key in ("imgpath", "id") if isinstance(name := row.get(key), str))
 
 
 def _table(source: ReferenceSource) -> Path:

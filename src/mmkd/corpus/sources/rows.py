@@ -8,6 +8,7 @@ from typing import Any
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, as_text, matches
 from mmkd.corpus.settings import FIELDS, NAMED, HubSource, TableSource
 from mmkd.corpus.sources.files import read_inside
+from mmkd.corpus.sources.groups import group_in
 from mmkd.errors import ConfigError
 
 ROWS_PER_SHARD = 1024
@@ -85,7 +86,7 @@ def records_of_rows(
                 image=image_of(field["image"], images),
                 caption=_caption_of(field["caption"]),
                 modality=as_text(field["modality"]) or source.modality,
-                group=as_text(field["group"]) or identity,
+                group=as_text(field["group"]) or group_in(source, *_names(field)) or identity,
                 licence=as_text(field["licence"]) or source.licence,
                 source=source.name,
                 where=where,
@@ -107,6 +108,23 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(text for one in (value if isinstance(value, list) else [value]) if (text := as_text(one)))
 
 
+def names_in(rows: Iterable[tuple[int, Row]], source: TableSource | HubSource) -> Iterator[str]:
+    """What `group` is searched in, row by row."""
+    for _, row in rows:
+        if isinstance(row, BadRecordError):
+            continue
+        try:
+            yield from _names({name: _first_filled(row, columns_of(source, name)) for name in ("image", "id")})
+        except BadRecordError:  # it is counted where the rows are read
+            continue
+
+
+def _names(field: Mapping[str, Any]) -> list[str]:
+    """What may hold a group's name: the image's path as the table spells it, and the id."""
+    image = field["image"].get("path") if isinstance(field["image"], Mapping) else field["image"]
+    return [as_text(name) for name in (image, field["id"]) if not isinstance(name, bytes)]
+
+
 def image_of(value: object, images: Images) -> bytes:
     """Encoded bytes from what tables store: bytes, a path, or `{bytes, path}` as Hugging Face writes it."""
     if isinstance(value, Mapping):
@@ -121,4 +139,4 @@ def image_of(value: object, images: Images) -> bytes:
 def _caption_of(value: object) -> str | bytes:
     if value is None or value != value:  # NaN, as in `as_text`
         raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption")
-    return value if isinstance(value, bytes) else str(value)
+    return value if isinstance(value, bytes | str) else as_text(value)

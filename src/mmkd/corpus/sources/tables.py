@@ -11,7 +11,8 @@ from mmkd.corpus.records import Record, Rejected, Shard
 from mmkd.corpus.settings import TableSource
 from mmkd.corpus.sources import arrow_rows, text_tables
 from mmkd.corpus.sources.files import files_below, fingerprint_of_bytes, fingerprint_of_files, natural_key, stamp_of
-from mmkd.corpus.sources.rows import Images, Row, Span, check_columns, records_of_rows, wanted_columns
+from mmkd.corpus.sources.groups import check_group
+from mmkd.corpus.sources.rows import Images, Row, Span, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import ConfigError, DataError
 
 
@@ -54,7 +55,9 @@ class TableReader:
 
     def shards(self) -> list[Shard]:
         folder, names = _tables(self.source)
-        return [shard for name in names for shard in self._of(folder, name)]
+        shards = [shard for name in names for shard in self._of(folder, name)]
+        check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
+        return list(shards)
 
     def fingerprint(self) -> str:
         """SHA-256 of a single table, names and sizes of many; the images are known by their names in them."""
@@ -62,7 +65,7 @@ class TableReader:
             return fingerprint_of_bytes(self.source.path)
         return fingerprint_of_files(*_tables(self.source))
 
-    def _of(self, folder: Path, name: str) -> list[Shard]:
+    def _of(self, folder: Path, name: str) -> "list[TableShard]":
         path = folder / name
         table = _format_of(path, self.source)
         unnamed = path.suffix.lower() in DELIMITERS and not self.source.header
@@ -80,10 +83,13 @@ class TableShard:
     folder: Path
     name: str
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def rows(self) -> Iterator[tuple[int, Row]]:
         path = self.folder / self.name
-        rows = _format_of(path, self.source).rows(path, self.span, wanted_columns(self.source))
-        return records_of_rows(rows, self.name, self.source, _images(path, self.source), self._part())
+        return _format_of(path, self.source).rows(path, self.span, wanted_columns(self.source))
+
+    def records(self) -> Iterator[Record | Rejected]:
+        images = _images(self.folder / self.name, self.source)
+        return records_of_rows(self.rows(), self.name, self.source, images, self._part())
 
     def _part(self) -> str:
         return ""

@@ -19,6 +19,7 @@ from mmkd.corpus.sources.files import (
     is_inside,
     stamp_of,
 )
+from mmkd.corpus.sources.groups import check_group, group_in
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 IMAGE_KEYS = tuple(suffix[1:] for suffix in IMAGE_SUFFIXES)
@@ -44,7 +45,9 @@ class WebDatasetReader:
 
     def shards(self) -> list[Shard]:
         folder, names = self._tars()
-        return [TarShard(self.source, folder / name, name) for name in names]
+        shards = [TarShard(self.source, folder / name, name) for name in names]
+        check_group(self.source, (name for shard in shards[:1] for name in shard.names()))
+        return list(shards)
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(*self._tars())
@@ -65,13 +68,26 @@ class TarShard:
     def fingerprint(self) -> str:
         return stamp_of(self.path)
 
+    @property
+    def stem(self) -> str:
+        return self.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
+
+    def names(self) -> Iterator[str]:
+        """What `group` is searched in, up to where the tar is damaged."""
+        try:
+            for key, _ in samples(self.path):
+                yield from (key, f"{self.stem}/{key}")
+        except DamagedTarError:  # it is listed where the records are read
+            return
+
     def records(self) -> Iterator[Record | Rejected]:
-        stem = self.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
+        stem = self.stem
         try:
             for key, files in samples(self.path):
                 identity, where = f"{self.source.name}/{stem}/{key}", f"{self.name}:{key}"
                 try:
-                    if (record := _record(self.source, identity, where, files)) is not None:
+                    named = group_in(self.source, key, f"{stem}/{key}")
+                    if (record := _record(self.source, identity, where, files, named)) is not None:
                         yield record
                 except BadRecordError as bad:
                     yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
@@ -143,7 +159,8 @@ def _ends_at(path: Path, offset: int) -> bool:
         return stream.read(BLOCK) == bytes(BLOCK)
 
 
-def _record(source: WebDatasetSource, identity: str, where: str, files: Files) -> Record | None:
+def _record(source: WebDatasetSource, identity: str, where: str, files: Files, named: str) -> Record | None:
+    """named: the group that the names tell of, for where the JSON tells of none."""
     meta = parse_meta(_first(files, META_KEYS))
     if not matches(meta, source.only):
         return None
@@ -157,7 +174,7 @@ def _record(source: WebDatasetSource, identity: str, where: str, files: Files) -
         image=image,
         caption=caption,
         modality=facts.modality or ("" if facts.labels else source.modality),
-        group=facts.group or identity,
+        group=facts.group or named or identity,
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,
