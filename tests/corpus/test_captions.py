@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from mmkd.corpus.captions.language import language_of
 from mmkd.corpus.captions.references import has_content, strip_references
-from mmkd.corpus.check import MAX_CAPTION
 from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.evidence.caption import caption_vote
 from mmkd.corpus.panels.sub_captions import sub_captions
+from mmkd.corpus.words import MAX_CAPTION
 
 LANGUAGES = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "zh", "ja", "ko", "ru", "ar", "el")
 PIECES = ["Figure 1", "Fig. 2b", "(A)", "(a–c)", "(Fig. 3)", ":", ".", "CT of", "the", "lung", "Fig", "(5)", "A", "1"]
