@@ -56,13 +56,16 @@ def run(
 
     work = open_run(recipe, out, changes, force)
     if dry_run:
-        for stage, published in folders(work).items():
-            for folder in published:
+        for stage, names in folders(work).items():
+            for folder in names:
                 say(f"{stage:12s} {status(folder):9s} {folder}")
         return
     start = time.perf_counter()
     flow.preflight(work)
+    published = folders(work)
     for name, body in flow.STAGES.items():
+        if not published[name]:
+            continue  # a stage that the recipe has no use for
         begun = time.perf_counter()
         body(work)
         say(f"[{time.perf_counter() - start:6.0f} s] {name} took {time.perf_counter() - begun:.1f} s")
