@@ -98,3 +98,21 @@ def run(settings: CurateSettings, folder: Path, machine: Machine = HERE, seed: i
 
 def shard_digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("data-*.arrow"))}
+
+
+TABLE_RECIPE = """
+name = "r"
+[student]
+model = "ViT-B-32"
+[evaluate]
+datasets = ["all"]
+data_root = "/nowhere"
+[[teachers]]
+name = "t"
+model = "hf-hub:nobody/nothing"
+[curate]
+{curate}
+[[curate.sources]]
+kind = "table"
+path = "{path}"
+"""  # of which only the curation is asked for

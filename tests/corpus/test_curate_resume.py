@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_samples import HERE, many, png, run, settings_for, shard_digests, table
+from corpus_samples import HERE, TABLE_RECIPE, many, png, run, settings_for, shard_digests, table
 
 from mmkd.arrow_folder import BATCH_ROWS, read_shard
 from mmkd.corpus.curate import curate
@@ -87,22 +87,6 @@ def test_a_run_killed_after_its_funnel_only_tidies_up(tmp_path: Path) -> None:
     assert not (tmp_path / "p/parts").exists()
 
 
-RECIPE = """
-name = "r"
-[student]
-model = "ViT-B-32"
-[evaluate]
-datasets = ["all"]
-data_root = "/nowhere"
-[[teachers]]
-name = "t"
-model = "hf-hub:nobody/nothing"
-[curate]
-shard_rows = 100
-[[curate.sources]]
-kind = "table"
-path = "pairs.jsonl"
-"""
 RUN = """
 import os, sys
 
@@ -181,7 +165,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) ->
     rows = [{"image": f"{i % 10}.png", "caption": f"finding {i}"} for i in range(300)]
     table(tmp_path, rows, {f"{i}.png": png(i, 120, 120) for i in range(10)})
     (tmp_path / "script.py").write_text(RUN)
-    (tmp_path / "r.toml").write_text(RECIPE)
+    (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(path="pairs.jsonl", curate="shard_rows = 100"))
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "r.toml")]
     delays, kills, ended = np.random.default_rng(0), 0, 0
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runs:

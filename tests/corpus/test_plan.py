@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from corpus_samples import many, png, settings_for, table
+from corpus_samples import TABLE_RECIPE, many, png, settings_for, table
 from typer.testing import CliRunner
 
 from mmkd.cli import app
@@ -17,22 +17,6 @@ from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.sources import text_tables
 from mmkd.errors import ConfigError, DataError
 from mmkd.stage import read_manifest
-
-RECIPE = """
-name = "r"
-[student]
-model = "ViT-B-32"
-[evaluate]
-datasets = ["all"]
-data_root = "/nowhere"
-[[teachers]]
-name = "t"
-model = "hf-hub:nobody/nothing"
-[curate]
-[[curate.sources]]
-kind = "table"
-path = "{path}"
-"""
 
 
 def test_shards_and_records_are_counted_and_the_first_is_looked_at(
@@ -55,7 +39,7 @@ def test_shards_and_records_are_counted_and_the_first_is_looked_at(
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     path = many(tmp_path, 3)
     recipe = tmp_path / "r.toml"
-    recipe.write_text(RECIPE.format(path=path))
+    recipe.write_text(TABLE_RECIPE.format(curate="", path=path))
     shown = CliRunner().invoke(app, ["curate", str(recipe), "--out", str(tmp_path / "run"), "--dry-run", "--json"])
     assert shown.exit_code == 0, shown.output
     (plan,) = json.loads(shown.stdout)
@@ -69,7 +53,9 @@ def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
 ) -> None:
     rows = [{"id": f"r{i}", "image": f"{i}.png", "caption": f"finding {i}"} for i in range(9)]
     recipe = tmp_path / "r.toml"
-    recipe.write_text(RECIPE.format(path=table(tmp_path, rows, {f"{i}.png": png(i) for i in range(3)})))
+    recipe.write_text(
+        TABLE_RECIPE.format(curate="", path=table(tmp_path, rows, {f"{i}.png": png(i) for i in range(3)}))
+    )
     read: list[int] = []
 
     def noting(part: Part, settings: CurateSettings, make: Callable[..., int] = write_part) -> int:
@@ -101,6 +87,6 @@ def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
 def test_a_dry_run_says_why_records_fail(tmp_path: Path) -> None:
     rows = [{"image": "0.png", "caption": caption} for caption in ("a finding", "x", "y", "<p></p>")]
     path = table(tmp_path, rows, {"0.png": png(0)})
-    (tmp_path / "r.toml").write_text(RECIPE.format(path=path))
+    (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(curate="", path=path))
     shown = CliRunner().invoke(app, ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--dry-run"])
     assert "table0: of 4 records looked at 3 fail: 2 short_caption, 1 empty_caption" in shown.stdout

@@ -23,7 +23,6 @@ from mmkd.training.distill_settings import DistillSettings, MmkdSettings
 from mmkd.training.metrics_log import read_metrics
 from mmkd.training.pretrain import pretrain
 from mmkd.training.settings import AugmentSettings, PretrainSettings
-from mmkd.training.step import Stepper
 from tiny import MACHINE
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -95,32 +94,12 @@ def short(settings: DistillSettings, **changes: Any) -> DistillSettings:
     return settings.model_copy(update=common | changes)
 
 
-class KilledError(Exception):
-    """Stands in for a kill between two steps."""
-
-
-@pytest.fixture
-def killed_at(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that makes training die at the start of a step."""
-    step_of = Stepper.__call__
-
-    def arm(step: int | None) -> None:
-        def dying(self: Stepper, batch: Any, now: int) -> Any:
-            if now == step:
-                raise KilledError
-            return step_of(self, batch, now)
-
-        monkeypatch.setattr(Stepper, "__call__", dying)
-
-    return arm
-
-
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
     settings = short(OBJECTIVES[name])
     distill(settings, inputs, tmp_path / "whole", MACHINE, seed=3)
     killed_at(8)  # the newest checkpoint is of step 5
-    with pytest.raises(KilledError):
+    with pytest.raises(KeyboardInterrupt):
         distill(settings, inputs, tmp_path / "cut", MACHINE, seed=3)
     killed_at(None)
     distill(settings, inputs, tmp_path / "cut", MACHINE, seed=3)
@@ -151,7 +130,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     settings = short(OBJECTIVES["affinity"], checkpoint_every=3)
     distill(settings, inputs, tmp_path / "whole", MACHINE, seed=0)
     killed_at(8)
-    with pytest.raises(KilledError):
+    with pytest.raises(KeyboardInterrupt):
         distill(settings, inputs, tmp_path / "cut", MACHINE, seed=0)
     newest = tmp_path / "cut" / "checkpoints" / "step-00000006.safetensors"
     data = bytearray(newest.read_bytes())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.calibrate.reliability import own_percentile
+from mmkd.calibrate.reliability import both_ways
 
 STEPS = 20  # of the density
 LOW = 6  # steps, the lowest, in which no right caption is expected
@@ -28,15 +28,10 @@ def null_ranks(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator
     order_N = generator.permutation(count)
     other_N = np.empty(count, dtype=np.int64)
     other_N[order_N] = np.roll(order_N, 1)  # a pair never keeps its own caption
-    own_N = _both_ways(image_ND, text_ND, rivals, generator)
-    drawn_N = np.sort(_both_ways(image_ND, text_ND[other_N], rivals, generator))
+    own_N = both_ways(image_ND, text_ND, rivals, generator)
+    drawn_N = np.sort(both_ways(image_ND, text_ND[other_N], rivals, generator))
     below_N, at_most_N = (np.searchsorted(drawn_N, own_N, side) for side in ("left", "right"))
     return np.asarray((below_N + at_most_N) / (2 * count))
-
-
-def _both_ways(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> np.ndarray:
-    forward_N = own_percentile(image_ND, text_ND, rivals, generator)
-    return np.asarray((forward_N + own_percentile(text_ND, image_ND, rivals, generator)) / 2)
 
 
 def rank_density(rank_N: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmkd.calibrate.pair_space import drawn_state, pair_space
-from mmkd.calibrate.reliability import own_percentile, reliability, soft_weights
+from mmkd.calibrate.reliability import both_ways, reliability, soft_weights
 from mmkd.features.store import TeacherFeatures
 
 FIT_ROWS = 10_000  # rows from which axes, centres and borders are found
@@ -161,9 +161,8 @@ class Trial:
             asked = part_N[seen]
             if seen.sum() < 2 or not asked.any():
                 continue
-            forward_N = own_percentile(image[seen], text[seen], RIVALS, self.generator)
-            backward_N = own_percentile(text[seen], image[seen], RIVALS, self.generator)
-            known += more * float((forward_N + backward_N)[asked].mean() - 1.0)
+            rank_N = both_ways(image[seen], text[seen], RIVALS, self.generator)
+            known += more * float(2.0 * rank_N[asked].mean() - 1.0)
             variance += more**2 / (3 * asked.sum())
         return known, variance**0.5
 

@@ -53,6 +53,12 @@ def own_percentile(
     return percentile_N
 
 
+def both_ways(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> np.ndarray:
+    """`own_percentile` of each pair (N,), the mean of image to text and text to image."""
+    forward_N = own_percentile(image_ND, text_ND, rivals, generator)
+    return np.asarray((forward_N + own_percentile(text_ND, image_ND, rivals, generator)) / 2)
+
+
 def reliability(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> Reliability:
     """The rank test of one teacher on the rows of one group, the mean of both directions.
 
@@ -61,9 +67,7 @@ def reliability(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generato
     count = len(image_ND)
     if count < 2:
         return Reliability(0.5, math.inf, count)
-    forward_N = own_percentile(image_ND, text_ND, rivals, generator)
-    backward_N = own_percentile(text_ND, image_ND, rivals, generator)
-    both_N = (forward_N + backward_N) / 2
+    both_N = both_ways(image_ND, text_ND, rivals, generator)
     return Reliability(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
 
 
