@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp, softmax
 
 from mmkd.corpus.evidence.image import BINS, above_chance, bin_of, pooled
 from mmkd.corpus.evidence.said import NAMES
@@ -49,7 +50,7 @@ class Sight:
     def support(self, first: int, stop: int, half_N: np.ndarray) -> np.ndarray:
         """Probabilities (N, M) by prompts of the other half; NaN where it has no vector of the picture."""
         image_ND, valid_N = self.teacher.block("image", first, stop)
-        support_NM = _softmax(self.scale * _scores(image_ND, self.prompt_GMD, half_N))
+        support_NM: np.ndarray = softmax(self.scale * _scores(image_ND, self.prompt_GMD, half_N), axis=1)
         support_NM[~valid_N] = np.nan
         return support_NM
 
@@ -153,17 +154,10 @@ def _scores(image_ND: np.ndarray, prompt_GMD: np.ndarray, half_N: np.ndarray) ->
 def _losses(score_NM: np.ndarray, truth_N: np.ndarray) -> np.ndarray:
     """Cross-entropies (N, C) of the known modalities at each scale; of one without a prompt, that of a guess."""
     logit_CNM = SCALES[:, None, None] * score_NM
-    top_CN1 = logit_CNM.max(axis=2, keepdims=True)
-    total_CN = np.log(np.exp(logit_CNM - top_CN1).sum(axis=2)) + top_CN1[..., 0]
+    total_CN = logsumexp(logit_CNM, axis=2)
     own_CN = logit_CNM[:, np.arange(len(score_NM)), truth_N]
     loss_CN = np.where(np.isfinite(own_CN), total_CN - own_CN, np.log(score_NM.shape[1]))
     return np.ascontiguousarray(loss_CN.T)
-
-
-def _softmax(logit_NM: np.ndarray) -> np.ndarray:
-    power_NM = np.exp(logit_NM - logit_NM.max(axis=1, keepdims=True))
-    softmax_NM: np.ndarray = power_NM / power_NM.sum(axis=1, keepdims=True)
-    return softmax_NM
 
 
 def _blocks(rows: int) -> Iterator[tuple[int, int]]:
