@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,6 +17,20 @@ def say(line: str) -> None:
 def table_width(columns: int) -> int | None:
     """For rich: the terminal's own width, or in a file enough for so many columns."""
     return None if sys.stdout.isatty() else max(100, 20 * columns)
+
+
+def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]], texts: Container[str] = ()) -> None:
+    """Lines of text cells under their heads; all but the first column and those of `texts` hold numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place == 0 or head in texts else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    Console(width=table_width(len(heads) + 2), highlight=False, markup=False).print(table)
 
 
 def counted(counts: Iterable[int], label: str, total: int, unit: str, inner: str, done: int = 0) -> None:

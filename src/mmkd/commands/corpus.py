@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from mmkd.commands.options import Force, Json
+from mmkd.progress import print_table
 
 HELP = "Look into a corpus: single pairs, a sample, its numbers, its ledger; write it in other programs' layouts."
 CAPTION = 100  # characters of a caption in a table
 LISTED = 30  # values of a column
+TEXTS = ("modality", "source", "caption")  # columns of a sample that hold no numbers
 app = typer.Typer(help=HELP, no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A corpus folder (runs/demo/corpus).")]
@@ -114,7 +116,7 @@ def alike(
     if as_json:
         print(json.dumps([dict(zip(("first", "second", "cosine"), line, strict=True)) for line in lines], indent=1))
         return
-    _print_table(("first", "second", "cosine"), [(one, other, f"{near:.4f}") for one, other, near in lines])
+    print_table(("first", "second", "cosine"), [(one, other, f"{near:.4f}") for one, other, near in lines])
 
 
 @app.command("ledger")
@@ -152,7 +154,7 @@ def _print_sample(rows: Sequence[Mapping[str, Any]]) -> None:
         (row["id"], row["modality"], row["source"], f"{row['width']} x {row['height']}", _cut(row["caption"]))
         for row in rows
     ]
-    _print_table(columns, lines)
+    print_table(columns, lines, TEXTS)
 
 
 def _print_stats(found: Mapping[str, Any]) -> None:
@@ -161,9 +163,9 @@ def _print_stats(found: Mapping[str, Any]) -> None:
         _print_counts(name.replace("_", " "), found[name], found["pairs"])
     spread = {name: found[name] for name in ("characters", "words", "width", "height", "confidence") if found[name]}
     heads = list(next(iter(spread.values()), {}))
-    _print_table(("", *heads), [(name, *(f"{n:,g}" for n in told.values())) for name, told in spread.items()])
+    print_table(("", *heads), [(name, *(f"{n:,g}" for n in told.values())) for name, told in spread.items()])
     heads = list(next(iter(found["repeats"].values())))
-    _print_table(("", *heads), [(name, *(f"{n:,}" for n in told.values())) for name, told in found["repeats"].items()])
+    print_table(("", *heads), [(name, *(f"{n:,}" for n in told.values())) for name, told in found["repeats"].items()])
     print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
     if seen := found.get("seen"):
         _print_counts("modality by all evidence", seen["modality"], found["pairs"])
@@ -173,25 +175,9 @@ def _print_stats(found: Mapping[str, Any]) -> None:
 
 def _print_counts(name: str, counts: Mapping[str, int], pairs: int) -> None:
     lines = [(value, f"{count:,}", f"{count / pairs:.1%}") for value, count in list(counts.items())[:LISTED]]
-    _print_table((name, "pairs", "of all"), lines)
+    print_table((name, "pairs", "of all"), lines)
     if len(counts) > LISTED:
         print(f"and {len(counts) - LISTED:,} more; --json has all")
-
-
-def _print_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from mmkd.progress import table_width
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for place, head in enumerate(heads):
-        is_text = place == 0 or head in ("modality", "source", "caption")
-        table.add_column(head, justify="left" if is_text else "right", overflow="fold")
-    for line in lines:
-        table.add_row(*line)
-    Console(width=table_width(len(heads) + 2), highlight=False, markup=False).print(table)
 
 
 def _cut(text: str) -> str:

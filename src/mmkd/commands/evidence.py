@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
+from mmkd.progress import print_table
 
 LISTED = 20
 
@@ -47,29 +48,13 @@ def show(folder: Path, listed: int, as_json: bool = False) -> None:
 
 
 def _print(facts: Mapping[str, Any], listed: int) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from mmkd.progress import table_width
-
-    console = Console(width=table_width(7), highlight=False, markup=False)
-
-    def table(heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
-        drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for place, head in enumerate(heads):
-            drawn.add_column(head, justify="left" if place == 0 else "right", overflow="fold")
-        for line in lines:
-            drawn.add_row(*line)
-        console.print(drawn)
-
-    table(
+    print_table(
         ("teacher", "balanced accuracy", "of rows"),
         [(one["teacher"], f"{one['accuracy']:.2f}", f"{one['rows']:,}") for one in facts["teachers"]],
     )
-    table(("what teachers see", "known rows", "right", "share", "rows with a vote"), _votes(facts))
+    print_table(("what teachers see", "known rows", "right", "share", "rows with a vote"), _votes(facts))
     print("; ".join(f"{kind} speaks of {rows:,}" for kind, rows in facts["spoken"].items()))
-    table(
+    print_table(
         ("agreement", "rows", "agree", "kappa"),
         [
             (f"{one['one']} - {one['other']}", f"{one['records']:,}", f"{one['share']:.1%}", f"{one['kappa']:.3f}")
