@@ -189,7 +189,14 @@ def hours(fits: dict[str, dict[str, float]], workers: int) -> float:
 def markdown(result: dict[str, Any]) -> str:
     rows, fits, metadata = result["rows"], result["fits"], result["metadata_per_s"]
     steps = [*STEPS.values(), "ledger"]
-    heads = ["records", "records/s", "a processor s", *(f"{step}, s" for step in steps), "peak MB", "without files"]
+    heads = [
+        "records",
+        "records/s",
+        "a processor s",
+        *(f"{step}, s" for step in steps),
+        "peak MB",
+        "of it without files",
+    ]
     lines = [heads, ["---:"] * len(heads)]
     for row in rows:
         rates = [f"{row['read']:,}", f"{row['read'] / row['all']:,.0f}", f"{row['read'] / row['processor_s']:,.0f}"]
