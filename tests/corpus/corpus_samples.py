@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mmkd.corpus.curate import curate
-from mmkd.corpus.records import Record, Rejected, Shard
+from mmkd.corpus.records import LeftOut, Record, Rejected, Shard
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.settings import CurateSettings
 from mmkd.settings import Machine
@@ -59,7 +59,8 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def everything(shards: Iterable[Shard]) -> list[Record | Rejected]:
-    return [found for shard in shards for found in shard.records()]
+    """But what `only` leaves out."""
+    return [found for shard in shards for found in shard.records() if not isinstance(found, LeftOut)]
 
 
 def records(shards: Iterable[Shard]) -> list[Record]:

@@ -121,7 +121,7 @@ def test_every_bad_record_is_listed_with_its_reason(tmp_path: Path) -> None:
         "pairs.jsonl:14": "not_utf8",
     }
     funnel = json.loads((tmp_path / "out/funnel.json").read_text())
-    assert funnel["total"] == {"read": 15, "kept": 2, "rejected": 13, "train": 2, "val": 0}
+    assert funnel["total"] == {"read": 15, "kept": 2, "rejected": 13, "left_out": 0, "train": 2, "val": 0}
     assert funnel["sources"]["t"]["rejected"]["not_utf8"] == 3
     assert sum(funnel["sources"]["t"]["rejected"].values()) == 13
 
@@ -183,7 +183,9 @@ def test_a_source_without_records_is_an_error(tmp_path: Path) -> None:
     settings = CurateSettings.model_validate(
         {"sources": [{"kind": "table", "name": "t", "path": many(tmp_path, 3), "only": {"id": ["r9"]}}]}
     )
-    with pytest.raises(DataError, match=r"source 't': no record found with only = \{'id': \['r9'\]\}"):
+    with pytest.raises(
+        DataError, match=r"source 't': no record found with only = \{'id': \['r9'\]\}, which leaves out 3;"
+    ):
         run(settings, tmp_path / "out")
 
 

@@ -18,7 +18,7 @@ teachers = ["plip"]
 workers = 0
 [curate]
 val = 0.3
-sources = [{ kind = "webdataset", name = "w", path = "tars" }]
+sources = [{ kind = "webdataset", name = "w", path = "tars", only = { kind = ["figure"] } }]
 [curate.duplicates]
 near = "drop"
 [student]
@@ -26,6 +26,7 @@ model = "ViT-B-32"
 [evaluate]
 cards = ["unused.toml"]
 """
+FIGURE = b'{"kind": "figure"}'
 TARS, EACH = 5, 4  # an odd number, so that one process has more to do
 
 
@@ -42,12 +43,16 @@ def test_two_processes_make_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("MMKD_TEACHERS", str(tmp_path))
     (tmp_path / "recipe.toml").write_text(RECIPE)
     (tmp_path / "tars").mkdir()
+    bad = [("bad.png", b"no picture"), ("bad.txt", b"bad"), ("bad.json", FIGURE)]
     for tar in range(TARS):
         members = []
         for place in range(EACH):
             seed = 0 if place == 0 else tar * EACH + place  # the first of each tar repeats across the processes
             members += [(f"{place}.png", png(seed)), (f"{place}.txt", f"finding {tar} {place}".encode())]
-        write_tar(tmp_path / f"tars/{tar}.tar", [*members, ("bad.png", b"no picture"), ("bad.txt", b"bad")])
+            members += [(f"{place}.json", FIGURE)]
+        write_tar(
+            tmp_path / f"tars/{tar}.tar", [*members, *bad, ("other.png", png(99)), ("other.txt", b"of another kind")]
+        )
     one, two = tmp_path / "one", curate_by_two(tmp_path, tmp_path / "recipe.toml")
     recipe = load_recipe(tmp_path / "recipe.toml", one)
     run(recipe.curate, one, seed=recipe.seed)
@@ -59,5 +64,6 @@ def test_two_processes_make_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest
         "read": TARS * (EACH + 1),
         "kept": TARS * EACH - (TARS - 1),
         "rejected": {"near_duplicate": TARS - 1, "unreadable_image": TARS},
+        "left_out": TARS,
     }
     assert not (two / "parts").exists()

@@ -17,7 +17,7 @@ from mmkd.arrow_folder import read_shard
 from mmkd.corpus.decontaminate import Avoided, contaminated
 from mmkd.corpus.duplicates import COLUMNS, KEPT, REASONS, Keys, Repeats, keys_of, repeats
 from mmkd.corpus.hamming import Array
-from mmkd.corpus.parts import REJECTED, Part, rejection_table
+from mmkd.corpus.parts import REJECTED, Part, left_out_of, rejection_table
 from mmkd.corpus.records import Reason, Rejected
 from mmkd.corpus.settings import CurateSettings
 from mmkd.progress import track
@@ -28,12 +28,16 @@ LISTED_ROWS = 65_536  # rejections in memory before they are written
 
 @dataclass(frozen=True)
 class Selection:
-    """keep: one bool array a part. read, kept: rows per source; rejected: rows per (source, reason)."""
+    """keep: one bool array a part. read, kept: rows per source; rejected: rows per (source, reason).
+
+    left_out: records per source that its `only` leaves out; they are not among those read.
+    """
 
     keep: list[Array]
     read: Counter[str]
     kept: Counter[str]
     rejected: Counter[tuple[str, str]]
+    left_out: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
     repeated = repeats(gathered.keys, settings.duplicates, refused_N)
     names = _names(parts, gathered.first, repeated.partner_N)
     keep_N = (repeated.partner_N == KEPT) & ~refused_N
-    selection = Selection(_by_part(keep_N, gathered.first), Counter(), Counter(), Counter())
+    selection = Selection(_by_part(keep_N, gathered.first), Counter(), Counter(), Counter(), Counter())
 
     def listed() -> Iterator[pa.Table]:
         told = zip(parts, gathered.first, selection.keep, strict=True)
@@ -76,6 +80,7 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
                 selection.rejected.update(pairs_of)
                 yield table
             selection.read.update(_counts(refused))
+            selection.left_out.update(left_out_of(part))
 
     with atomic_file(listing) as stream:
         _write(stream, listed())

@@ -13,6 +13,7 @@ from mmkd.corpus.choose import Selection, select
 from mmkd.corpus.decontaminate import Avoid, nothing
 from mmkd.corpus.kept_parts import kept_names, make_kept_parts, parts_folder, prune, tables
 from mmkd.corpus.ledger.dropped import write_dropped
+from mmkd.corpus.ledger.funnel import FUNNEL
 from mmkd.corpus.parts import Part, make_parts
 from mmkd.corpus.settings import AnySource, CurateSettings
 from mmkd.corpus.sources.kinds import open_source
@@ -23,7 +24,6 @@ from mmkd.stage import Stage, write_json
 
 PARTS = "parts"
 REJECTED = "rejected.parquet"
-FUNNEL = "funnel.json"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 WITHOUT_EFFECT = ("max_rejected", "keep_parts")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
@@ -37,7 +37,8 @@ def curate(
     avoid: Avoid = nothing,
     world: World = ALONE,
 ) -> dict[str, int]:
-    """Fill the stage's partial folder with the corpus; returns rows read, kept and rejected, and rows per split.
+    """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and left out, and rows per
+    split.
 
     Goes on from the parts that an earlier, killed run left there, and writes the same bytes in any case and with any
     number of workers and processes of the world: those share the parts, and the first does the rest (the others return
@@ -113,7 +114,10 @@ def _parts(sources: Sequence[AnySource], settings: CurateSettings, folder: Path)
 def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
     for source in sources:
         if not selection.read[source.name]:
-            raise DataError(f"source {source.name!r}: no record found with only = {source.only}; correct it or drop it")
+            raise DataError(
+                f"source {source.name!r}: no record found with only = {source.only}, which leaves out "
+                f"{selection.left_out[source.name]:,}; correct it or drop it"
+            )
     read, rejected = selection.read.total(), selection.rejected.total()
     if rejected <= max_rejected * read and rejected < read:
         return
@@ -136,10 +140,11 @@ def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str
             "rejected": {
                 reason: count for (source, reason), count in sorted(selection.rejected.items()) if source == name
             },
+            "left_out": selection.left_out[name],
         }
         for name in (source.name for source in sources)
     }
-    counts = {"read": selection.read.total(), "kept": selection.kept.total(), "rejected": selection.rejected.total()}
+    counts = {name: getattr(selection, name).total() for name in ("read", "kept", "rejected", "left_out")}
     return {"sources": per_source, "total": {**counts, **splits}}
 
 

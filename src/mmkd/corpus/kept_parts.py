@@ -19,8 +19,8 @@ import pyarrow as pa
 import mmkd
 from mmkd.arrow_folder import read_shard, write_shard
 from mmkd.corpus.known import KNOWN, chosen, known_rows
-from mmkd.corpus.parts import PAIRS, Part, batches_of, each_part, write_pairs
-from mmkd.corpus.records import Reader, Rejected, Shard, Stamped
+from mmkd.corpus.parts import PAIRS, Aside, Part, batches_of, each_part, write_pairs
+from mmkd.corpus.records import LeftOut, Reader, Rejected, Shard, Stamped
 from mmkd.corpus.settings import CurateSettings
 
 SELECTING: Mapping[str, Any] = {
@@ -86,8 +86,8 @@ def read_part(part: Part, settings: CurateSettings) -> int:
 
 def choose_part(part: Part, settings: CurateSettings) -> int:
     """Write the pairs and rejections of a part whose shard was read. Returns how many both are."""
-    rejected: list[Rejected] = []
-    return write_pairs(part, CHOSEN, _chosen(part, settings, rejected), rejected)
+    aside = Aside()
+    return write_pairs(part, CHOSEN, _chosen(part, settings, aside), aside)
 
 
 def prune(folder: Path, parts: Sequence[Part]) -> None:
@@ -98,12 +98,12 @@ def prune(folder: Path, parts: Sequence[Part]) -> None:
             path.unlink()
 
 
-def _chosen(part: Part, settings: CurateSettings, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
+def _chosen(part: Part, settings: CurateSettings, aside: Aside) -> Iterator[dict[str, Any]]:
     """Rows of CHOSEN; a batch of them is in memory, and no picture."""
     batches = read_shard(part.pictures).drop_columns("image").to_batches()
     for number, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches)):
         found = chosen(row, settings)
-        if isinstance(found, Rejected):
-            rejected.append(found)
+        if isinstance(found, Rejected | LeftOut):
+            aside.put(found)
         elif found is not None:
             yield found | {"row": number}

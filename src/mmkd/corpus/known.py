@@ -18,38 +18,45 @@ from mmkd.corpus.images import store
 from mmkd.corpus.ledger.examples import EACH, thumbnail
 from mmkd.corpus.panels.split import may_be_cut
 from mmkd.corpus.parts import PAIRS, printable
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, as_text
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Record, Rejected, as_text
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.words import TEXT, Figure, Words, figure_of, wants_language, words_of
 
 MAX_SHOWN = 300  # characters of a caption that are shown
 DECIDED = ("modality", "modality_evidence", "modality_confidence", "labels")
-AT_ONCE, BEFORE_WORDS, AFTER_WORDS = "at once", "before words", "after words"
+AT_ONCE, BEFORE_WORDS, AFTER_WORDS, LEFT_OUT = "at once", "before words", "after words", "left out"
 """When a record that gave no pair was lost: before anything was known of it; at its picture, before or after the words
-of its pairs are judged (a caption that may take the figure apart waits for the picture)."""
+of its pairs are judged (a caption that may take the figure apart waits for the picture). The last row may only
+say how many records `only` leaves out."""
 
-# lost, reason, detail: of a record without a pair. place: which pair of its figure. voted, trust: the caption's vote.
+# lost, reason, detail: of a record without a pair. left_out: how many records the last row stands for. place: which
+# pair of its figure. voted, trust: the caption's vote.
 KNOWN = pa.schema(
     [field for field in PAIRS if field.name not in DECIDED]
     + [(name, pa.string()) for name in ("figure_id", "voted", "lost", "reason", "detail")]
-    + [("trust", pa.float64()), ("label_list", pa.list_(pa.string()))]
+    + [("left_out", pa.int64()), ("trust", pa.float64()), ("label_list", pa.list_(pa.string()))]
     + [(name, pa.int32()) for name in ("place", "own_width", "own_height", "colours", "lines")]
     + [(name, pa.float64()) for name in ("contrast", "paper")]
 )
 
 
-def known_rows(found: Iterable[Record | Rejected], settings: CurateSettings) -> Iterator[dict[str, Any]]:
+def known_rows(found: Iterable[Found], settings: CurateSettings) -> Iterator[dict[str, Any]]:
     """Rows of KNOWN, one a pair, or one for a record that gives none; of the settings only those of reading count.
 
     Of the first records that are lost for a reason a small picture is kept for the ledger, which need not read again.
     """
     shown: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     for one in found:
+        if isinstance(one, LeftOut):
+            left_out[one.source] += one.records
+            continue
         rows = _lost(one) if isinstance(one, Rejected) else rows_of_record(one, settings)
         if isinstance(one, Record) and rows[0]["lost"] and shown[rows[0]["reason"]] < EACH:
             shown[rows[0]["reason"]] += 1
             rows = [{"caption": raw_caption(one), **rows[0], "image": thumbnail(one.image)}]
         yield from rows
+    yield from ({"source": name, "lost": LEFT_OUT, "left_out": number} for name, number in left_out.items())
 
 
 def rows_of_record(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
@@ -71,11 +78,13 @@ def rows_of_record(record: Record, settings: CurateSettings) -> list[dict[str, A
     return rows
 
 
-def chosen(row: Mapping[str, Any], settings: CurateSettings) -> dict[str, Any] | Rejected | None:
+def chosen(row: Mapping[str, Any], settings: CurateSettings) -> dict[str, Any] | Rejected | LeftOut | None:
     """A row of PAIRS without its image, from one of KNOWN, or why the pair is not wanted.
 
     A figure that is refused with all its panels is told once, for the first of them; for the others it is None.
     """
+    if row["lost"] == LEFT_OUT:
+        return LeftOut(row["source"], row["left_out"])
     if row["lost"] == AT_ONCE:
         return _refused(row, row["id"], _again(row))
     words = _words(row)

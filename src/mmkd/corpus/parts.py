@@ -4,25 +4,29 @@ Parts are independent of each other, so several processes make them and a killed
 Nothing here needs `datasets`, whose import would cost every worker process seconds.
 """
 
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from mmkd.arrow_folder import write_shard
+from mmkd.arrow_folder import read_shard, write_shard
 from mmkd.corpus.check import checked_pairs
-from mmkd.corpus.records import Rejected, Shard
+from mmkd.corpus.records import Found, LeftOut, Rejected, Shard
 from mmkd.corpus.settings import CurateSettings
+from mmkd.errors import DataError
 from mmkd.processes import worker_pool
 from mmkd.progress import counted
 
 WRITE_ROWS = 64  # rows in memory while a part is written
 MAX_DETAIL = 300
+LEFT_OUT = b"left_out"  # key in the metadata of a file of rejections: source -> records, as JSON
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
 _SAID = ("modality_stated", "modality_evidence", "labels", "caption_mention", "language", "panel")
@@ -61,6 +65,24 @@ class Part:
         return self.pairs if self.kept is None else self.kept
 
 
+@dataclass
+class Aside:
+    """What reading a part gives beside its pairs. left_out: source -> records that its `only` leaves out."""
+
+    rejected: list[Rejected] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def put(self, found: Rejected | LeftOut) -> None:
+        if isinstance(found, Rejected):
+            self.rejected.append(found)
+        else:
+            self.left_out[found.source] += found.records
+
+    @property
+    def records(self) -> int:
+        return len(self.rejected) + self.left_out.total()
+
+
 def make_parts(parts: Sequence[Part], settings: CurateSettings, workers: int) -> None:
     """Write all parts that are not there yet, in `workers` processes (fewer than two: in this one)."""
     todo = [part for part in parts if not part.pairs.is_file()]
@@ -79,18 +101,26 @@ def each_part(
 
 def write_part(part: Part, settings: CurateSettings) -> int:
     """Read, check and write one part; both files appear whole or not at all. Returns the number of records read."""
-    rejected: list[Rejected] = []
-    return write_pairs(part, PAIRS, checked_rows(part.shard, settings, rejected), rejected)
+    aside = Aside()
+    return write_pairs(part, PAIRS, checked_rows(part.shard.records(), settings, aside), aside)
 
 
-def write_pairs(part: Part, schema: pa.Schema, rows: Iterator[dict[str, Any]], rejected: list[Rejected]) -> int:
-    """Write the rows of a part and what is in `rejected` after the last of them; returns how many both are."""
+def write_pairs(part: Part, schema: pa.Schema, rows: Iterator[dict[str, Any]], aside: Aside) -> int:
+    """Write the rows of a part and what is in `aside` after the last of them; returns how many both are."""
     # the name is this process's own: a process left over from a killed run must not write into the same file
     draft = part.folder / f"{part.number:06d}.{os.getpid()}.draft"
     kept = write_shard(draft, schema, batches_of(rows, schema))
-    _write_rejected(part, rejected)
+    _write_aside(part, aside)
     draft.replace(part.pairs)
-    return kept + len(rejected)
+    return kept + aside.records
+
+
+def left_out_of(part: Part) -> Counter[str]:
+    """Source -> records of a finished part that its `only` leaves out."""
+    told = (read_shard(part.rejected).schema.metadata or {}).get(LEFT_OUT)
+    if told is None:
+        raise DataError(f"{part.rejected}: made by an older mmkd; delete {part.folder} and curate again")
+    return Counter(json.loads(told))
 
 
 def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
@@ -99,9 +129,10 @@ def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
     return pa.table(columns, schema=REJECTED)
 
 
-def _write_rejected(part: Part, rejected: list[Rejected]) -> None:
+def _write_aside(part: Part, aside: Aside) -> None:
     draft = part.folder / f"{part.number:06d}.{os.getpid()}.rejected.draft"
-    write_shard(draft, REJECTED, [rejection_table(rejected)])
+    schema = REJECTED.with_metadata({LEFT_OUT: json.dumps(aside.left_out)})
+    write_shard(draft, schema, [rejection_table(aside.rejected)])
     draft.replace(part.rejected)
 
 
@@ -113,15 +144,15 @@ def _in_processes(
             yield future.result()
 
 
-def checked_rows(shard: Shard, settings: CurateSettings, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
-    """Rows of PAIRS; what is rejected on the way is appended to `rejected`."""
-    for found in shard.records():
-        if isinstance(found, Rejected):
-            rejected.append(found)
+def checked_rows(records: Iterable[Found], settings: CurateSettings, aside: Aside) -> Iterator[dict[str, Any]]:
+    """Rows of PAIRS; what gives none is put into `aside` on the way."""
+    for found in records:
+        if isinstance(found, Rejected | LeftOut):
+            aside.put(found)
             continue
         for one in checked_pairs(found, settings):
             if isinstance(one, Rejected):
-                rejected.append(one)
+                aside.put(one)
             else:
                 yield one
 

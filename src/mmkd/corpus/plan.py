@@ -2,12 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmkd.corpus.curate import named_sources
-from mmkd.corpus.parts import checked_rows
-from mmkd.corpus.records import Record, Rejected, Shard
+from mmkd.corpus.parts import Aside, checked_rows
+from mmkd.corpus.records import LeftOut, Record, Rejected, Shard
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.sources.kinds import open_source
 
@@ -18,7 +18,8 @@ SAMPLE = 200  # records that are really checked
 class SourcePlan:
     """One source. records: of all shards if all hold as many as the first. bytes_each: of a checked image. kept: share
     of the records looked at that pass the checks of a record. read_s, check_s: seconds a record in one process.
-    rejected: reason -> how many of the `looked_at`, commonest first."""
+    rejected: reason -> how many of the `looked_at`, commonest first. left_out: as `records`, but those that `only`
+    leaves out."""
 
     name: str
     shards: int
@@ -29,6 +30,7 @@ class SourcePlan:
     check_s: float
     looked_at: int
     rejected: Mapping[str, int]
+    left_out: int
 
     def hours(self, processes: int) -> float:
         """Of reading and checking all records, by so many processes."""
@@ -50,18 +52,21 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:
     if not shards:
-        return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, {})
+        return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, {}, 0)
     start = time.perf_counter()
     looked_at: list[Record | Rejected] = []
-    count = 0
+    count = left_out = 0
     for record in shards[0].records():
+        if isinstance(record, LeftOut):
+            left_out += record.records
+            continue
         if count < sample:
             looked_at.append(record)
         count += 1
     read_s = (time.perf_counter() - start) / max(1, count)
-    rejected: list[Rejected] = []
+    aside = Aside()
     start = time.perf_counter()
-    sizes = [len(row["image"]) for row in checked_rows(_Held(looked_at), settings, rejected)]
+    sizes = [len(row["image"]) for row in checked_rows(looked_at, settings, aside)]
     check_s = (time.perf_counter() - start) / max(1, len(looked_at))
     return SourcePlan(
         name=name,
@@ -72,15 +77,6 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
         read_s=read_s,
         check_s=check_s,
         looked_at=len(looked_at),
-        rejected=dict(Counter(str(one.reason) for one in rejected).most_common()),
+        rejected=dict(Counter(str(one.reason) for one in aside.rejected).most_common()),
+        left_out=left_out * len(shards),
     )
-
-
-@dataclass(frozen=True)
-class _Held:
-    """Records in memory, as a shard."""
-
-    held: Sequence[Record | Rejected]
-
-    def records(self) -> Iterator[Record | Rejected]:
-        return iter(self.held)

@@ -80,11 +80,22 @@ class Rejected:
     detail: str
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Records that `only` of their source leaves out: neither kept nor rejected but counted, as they may be most."""
+
+    source: str
+    records: int = 1
+
+
+Found = Record | Rejected | LeftOut
+
+
 class Shard(Protocol):
     """A part of a source that one process reads on its own. Picklable and small."""
 
-    def records(self) -> Iterator[Record | Rejected]:
-        """The records in the source's order, one at a time; the same every time."""
+    def records(self) -> Iterator[Found]:
+        """All that the shard holds in the source's order, one at a time; the same every time."""
         ...
 
 

@@ -22,6 +22,7 @@ from mmkd.stage import atomic_file
 PAGE = "curation.html"
 EACH_REJECT = 20  # of each reason are told one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
+LEFT_OUT = "left out by only"
 CAPTION = 90  # characters of a caption below a picture
 
 
@@ -87,10 +88,11 @@ def ledger_page(ledger: Ledger) -> str:
 
 
 def _told(ledger: Ledger) -> str:
-    read, kept = ledger.funnel.read, ledger.facts.pairs
+    read, kept, left_out = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.left_out.total()
+    told = f" {left_out:,} more in the sources were left out by only and are listed nowhere." if left_out else ""
     return (
         f"{read:,} records were read and {kept:,} kept ({share(kept, read)}). What became of every single one stands "
-        "in curation.parquet beside this page."
+        f"in curation.parquet beside this page.{told}"
     )
 
 
@@ -110,13 +112,14 @@ def _tiles(ledger: Ledger) -> str:
 
 def _funnel(ledger: Ledger) -> Iterator[str]:
     read, steps = ledger.funnel.read, ledger.funnel.steps()
-    left = {"read": read, **{step: after for step, _, after in steps}}
+    found, left_out = ledger.funnel.found, ledger.funnel.left_out
+    left = {**({"found": found} if left_out else {}), "read": read, **{step: after for step, _, after in steps}}
     yield markup.figure(
         "left-after-steps", funnel_figure(left), "How many records were left after each step, in their order."
     )
     if set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}:
         yield markup.paragraph("A figure that was cut into panels counts once a panel.")
-    lines = []
+    lines = [["only", f"{left_out.total():,}", f"{read:,}", share(read, read), LEFT_OUT if left_out else MISSING]]
     for step, gone, after in steps:
         told = ", ".join(f"{plain(reason)} {count:,}" for reason, count in most_common(gone).items())
         lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), told or MISSING])
@@ -124,10 +127,15 @@ def _funnel(ledger: Ledger) -> Iterator[str]:
     yield markup.heading(3, "Source by source")
     by_source = ledger.funnel.by_source()
     rows = [
-        Line(name, [Cell(f"{n:,}") for n in (kept + gone, kept, gone)] + [Cell(share(kept, kept + gone))])
+        Line(
+            name,
+            [Cell(f"{n:,}") for n in (left_out[name], kept + gone, kept, gone)] + [Cell(share(kept, kept + gone))],
+        )
         for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
     ]
-    yield markup.table(["source", "read", "kept", "left", "kept of all"], rows, shown_of(len(rows), len(by_source)))
+    yield markup.table(
+        ["source", LEFT_OUT, "read", "kept", "left", "kept of all read"], rows, shown_of(len(rows), len(by_source))
+    )
 
 
 def _kept(ledger: Ledger) -> Iterator[str]:

@@ -1,24 +1,34 @@
 """How many records are left after each step of curation."""
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmkd.corpus.ledger.rows import rejected_batches
 from mmkd.corpus.ledger.steps import STEPS, step_of
 from mmkd.corpus.ledger.tally import most_common
 
+FUNNEL = "funnel.json"
+
 
 @dataclass(frozen=True)
 class Funnel:
-    """rejected: (source, reason) -> records; kept: source -> records."""
+    """rejected: (source, reason) -> records; kept: source -> records; left_out: source -> those that its `only` leaves
+    out, which are not read."""
 
     rejected: Counter[tuple[str, str]]
     kept: Counter[str]
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def read(self) -> int:
         return self.rejected.total() + self.kept.total()
+
+    @property
+    def found(self) -> int:
+        """All that the sources hold."""
+        return self.read + self.left_out.total()
 
     def by_source(self) -> dict[str, tuple[int, int]]:
         """source -> kept and rejected, the largest first."""
@@ -46,4 +56,11 @@ def funnel_of(folder: Path, kept: Counter[str]) -> Funnel:
     rejected: Counter[tuple[str, str]] = Counter()
     for batch in rejected_batches(folder):
         rejected.update(zip(batch.column("source").to_pylist(), batch.column("reason").to_pylist(), strict=True))
-    return Funnel(rejected, kept)
+    return Funnel(rejected, kept, left_out(folder))
+
+
+def left_out(folder: Path) -> Counter[str]:
+    """Source -> records that its `only` leaves out; nothing for a corpus made otherwise, or earlier."""
+    path = folder / FUNNEL
+    sources = json.loads(path.read_text())["sources"] if path.is_file() else {}
+    return +Counter({name: told.get("left_out", 0) for name, told in sources.items()})

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from mmkd.corpus.dicom import DEFLATED, PREAMBLE, TooLargeError, check_deflated, dicom_picture, is_dicom
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
 from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
 from mmkd.corpus.sources.folders import check_only
@@ -79,7 +79,7 @@ class DicomShard:
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, [name for _, name in self.files])
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         series: dict[str, list[tuple[float, int, str, Header]]] = defaultdict(list)
         for number, name in self.files:
             try:
@@ -94,9 +94,10 @@ class DicomShard:
             for _, number, name, header in ordered[len(ordered) // 2 % self.source.step :: self.source.step]:
                 yield from self._slice(number, name, header)
 
-    def _slice(self, number: int, name: str, header: Header) -> Iterator[Record | Rejected]:
+    def _slice(self, number: int, name: str, header: Header) -> Iterator[Found]:
         said = spoken(header)
         if not all(said.get(column, "") in values for column, values in self.source.only.items()):
+            yield LeftOut(self.source.name)
             return
         owner = _owner(header, group_in(self.source, name))
         where, identity = f"file {number}", f"{self.source.name}/{_hidden(header['SOPInstanceUID'], self.source)}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from mmkd.corpus.records import BadRecordError, Record, Rejected, Shard, matches
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Record, Rejected, Shard, matches
 from mmkd.corpus.settings import FoldersSource, NpzSource, Source
 from mmkd.corpus.sources.files import IMAGE_SUFFIXES, files_below, fingerprint_of_files, read_inside
 from mmkd.corpus.sources.groups import check_group, group_in
@@ -50,10 +50,11 @@ class FoldersShard:
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, self.files)
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         for number, name in enumerate(self.files, self.first):
             label = PurePosixPath(name).parts[0]
             if not matches({"class": label, "image": name}, self.source.only):
+                yield LeftOut(self.source.name)
                 continue
             identity = f"{self.source.name}/{name}"
             try:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmkd.corpus.records import Record, Rejected, Shard
+from mmkd.corpus.records import Found, Shard
 from mmkd.corpus.settings import HubSource
 from mmkd.corpus.sources.arrow_rows import BATCH_ROWS, python_rows
 from mmkd.corpus.sources.groups import check_group
@@ -54,7 +54,7 @@ class HubShard:
     begin: int
     end: int
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         return records_of_rows(self.rows(), self.source.path, self.source, Images(_image_root(self.source.path)))
 
     def rows(self) -> Iterator[tuple[int, Row]]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.corpus.hamming import Array
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, matches
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Record, Rejected, Shard, matches
 from mmkd.corpus.settings import NiftiSource
 from mmkd.corpus.sources.files import files_below, fingerprint_of_files, path_inside
 from mmkd.corpus.sources.folders import COLUMNS, check_only
@@ -55,10 +55,11 @@ class NiftiShard:
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, [self.name])
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         source, identity = self.source, f"{self.source.name}/{self.name}"
         label = PurePosixPath(self.name).parts[0]
         if not matches({"class": label, "image": self.name}, source.only):
+            yield LeftOut(source.name)  # a volume that is not read counts once, as one that cannot be read does
             return
         try:
             volume_XYZ = _volume(path_inside(source.path, self.name))

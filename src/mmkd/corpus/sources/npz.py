@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, matches
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Rejected, Shard, matches
 from mmkd.corpus.settings import NpzSource
 from mmkd.corpus.sources.files import fingerprint_of_files
 from mmkd.corpus.sources.folders import check_only, labelled_record
@@ -70,13 +70,12 @@ class NpzShard:
     begin: int
     end: int
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         labels_NL = _labels(self.source.path, self.split)
         row = self.begin - 1
         try:
             for row, image in enumerate(_images(self.source.path, self.split, self.begin, self.end), self.begin):
-                if (record := self._record(row, image, labels_NL[row])) is not None:
-                    yield record
+                yield self._record(row, image, labels_NL[row])
         except DAMAGE as error:
             detail = f"images {row + 1} to {self.end - 1} cannot be read: {error}"
             yield Rejected(self.source.name, self._where(row + 1), "", Reason.DAMAGED_FILE, detail)
@@ -84,14 +83,14 @@ class NpzShard:
     def _where(self, row: int) -> str:
         return f"{self.source.path.name}:{self.split}_images[{row}]"
 
-    def _record(self, row: int, image: np.ndarray, label_L: np.ndarray) -> Record | Rejected | None:
+    def _record(self, row: int, image: np.ndarray, label_L: np.ndarray) -> Found:
         identity = f"{self.source.name}/{self.split}/{row:08d}"
         try:
             names = _class_names(label_L, self.source.classes)
         except BadRecordError as bad:
             return Rejected(self.source.name, self._where(row), identity, bad.reason, bad.detail)
         if not matches({"class": names, "split": self.split}, self.source.only):
-            return None
+            return LeftOut(self.source.name)
         return labelled_record(self.source, identity, self._where(row), _png(image), ", ".join(names), row)
 
 

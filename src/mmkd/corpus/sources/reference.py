@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, as_text, matches
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Record, Rejected, Shard, as_text, matches
 from mmkd.corpus.settings import ReferenceSource
 from mmkd.corpus.sources import text_tables
 from mmkd.corpus.sources.biomedica import figure_facts, parse_meta
@@ -37,15 +37,15 @@ class ReferenceShard:
     source: ReferenceSource
     span: Span
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         for number, row in text_tables.jsonl_rows(_table(self.source), self.span):
             where, identity = f"{META}:{number}", ""
             try:
                 if isinstance(row, BadRecordError):
                     raise row
                 identity = as_text(row.get("id"))
-                if matches(row, self.source.only):
-                    yield _record(self.source, identity, where, row)
+                wanted = matches(row, self.source.only)
+                yield _record(self.source, identity, where, row) if wanted else LeftOut(self.source.name)
             except BadRecordError as bad:
                 yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, as_text, matches
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Record, Rejected, as_text, matches
 from mmkd.corpus.settings import FIELDS, NAMED, HubSource, TableSource
 from mmkd.corpus.sources.files import read_inside
 from mmkd.corpus.sources.groups import group_in
@@ -66,8 +66,8 @@ def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
 
 def records_of_rows(
     rows: Iterable[tuple[int, Row]], file: str, source: TableSource | HubSource, images: Images, part: str = ""
-) -> Iterator[Record | Rejected]:
-    """The records of numbered rows; rows that `only` leaves out are skipped.
+) -> Iterator[Found]:
+    """The records of numbered rows; rows that `only` leaves out are marked.
 
     part: which of the source's tables this is, in the ids of rows that have none of their own.
     """
@@ -78,6 +78,7 @@ def records_of_rows(
             if isinstance(row, BadRecordError):
                 raise row
             if not matches(row, source.only):
+                yield LeftOut(source.name)
                 continue
             field = {name: _first_filled(row, columns_of(source, name)) for name in FIELDS}
             identity = as_text(field["id"]) or identity

@@ -7,7 +7,7 @@ from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 
-from mmkd.corpus.records import Record, Rejected, Shard
+from mmkd.corpus.records import Found, Shard
 from mmkd.corpus.settings import TableSource
 from mmkd.corpus.sources import arrow_rows, text_tables
 from mmkd.corpus.sources.files import files_below, fingerprint_of_bytes, fingerprint_of_files, natural_key, stamp_of
@@ -87,7 +87,7 @@ class TableShard:
         path = self.folder / self.name
         return _format_of(path, self.source).rows(path, self.span, wanted_columns(self.source))
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         images = _images(self.folder / self.name, self.source)
         return records_of_rows(self.rows(), self.name, self.source, images, self._part())
 

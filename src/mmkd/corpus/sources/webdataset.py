@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard, matches
+from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Record, Rejected, Shard, matches
 from mmkd.corpus.settings import WebDatasetSource
 from mmkd.corpus.sources.biomedica import figure_facts, parse_meta
 from mmkd.corpus.sources.files import (
@@ -80,15 +80,14 @@ class TarShard:
         except DamagedTarError:  # it is listed where the records are read
             return
 
-    def records(self) -> Iterator[Record | Rejected]:
+    def records(self) -> Iterator[Found]:
         stem = self.stem
         try:
             for key, files in samples(self.path):
                 identity, where = f"{self.source.name}/{stem}/{key}", f"{self.name}:{key}"
                 try:
                     named = group_in(self.source, key, f"{stem}/{key}")
-                    if (record := _record(self.source, identity, where, files, named)) is not None:
-                        yield record
+                    yield _record(self.source, identity, where, files, named)
                 except BadRecordError as bad:
                     yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
         except DamagedTarError as error:
@@ -159,11 +158,11 @@ def _ends_at(path: Path, offset: int) -> bool:
         return stream.read(BLOCK) == bytes(BLOCK)
 
 
-def _record(source: WebDatasetSource, identity: str, where: str, files: Files, named: str) -> Record | None:
+def _record(source: WebDatasetSource, identity: str, where: str, files: Files, named: str) -> Record | LeftOut:
     """named: the group that the names tell of, for where the JSON tells of none."""
     meta = parse_meta(_first(files, META_KEYS))
     if not matches(meta, source.only):
-        return None
+        return LeftOut(source.name)
     facts = figure_facts(meta)
     caption = _first(files, CAPTION_KEYS) or facts.caption
     if not (image := _first(files, IMAGE_KEYS)) or not caption:
