@@ -49,6 +49,7 @@ def make_seen_world(folder: Path, count: int = 240, shards: int = 1, **changed: 
         ],
         "modality_stated": [""] * count,
         "sha256": [f"{row:064x}" for row in range(count)],
+        "image": [{"bytes": b"", "path": None} for _ in range(count)],
     }
     for name, values in changed.items():
         for row, value in values.items():
