@@ -58,7 +58,9 @@ def test_conflicts_have_their_pictures_and_what_each_kind_says(world: SeenWorld,
     assert shown.count("<figure>") == 2
     assert shown.count("<img") == 1
     assert "Axial CT &lt;b&gt;number&lt;/b&gt; 14" in shown
-    assert re.search(r"✓ source: ct \(0\.97\).*✓ caption: ct \(0\.95\).*✗ image: ultrasound \(0\.\d\d\)", shown)
+    assert re.search(
+        r"verdict: ct \(1.00\).*✓ source: ct \(0\.97\).*✓ caption: ct \(0\.95\).*✗ image: ultrasound \(0\.\d\d\)", shown
+    )
     assert "pair 14" in shown
     assert not re.search(r'(src|href)="(?!data:|#)', page)
 

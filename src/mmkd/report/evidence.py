@@ -83,7 +83,7 @@ def _tiles(shown: Shown) -> str:
 
 def _votes(shown: Shown) -> Iterator[str]:
     votes = shown.facts["votes"]
-    yield markup.paragraph("Of how many pairs each kind of evidence says a modality, and of how many all together do.")
+    yield markup.paragraph("How many pairs each kind of evidence calls so, and how many have that verdict.")
     names = dict.fromkeys([*votes["verdict"], *(name for kind in votes.values() for name in kind)])
     lines = [Line(name, [Cell(counted(said.get(name, 0))) for said in votes.values()]) for name in names]
     whole = Line("all", [Cell(f"{sum(said.values()):,}") for said in votes.values()], kind="ours")
@@ -143,7 +143,8 @@ def _trust(shown: Shown) -> Iterator[str]:
         return
     yield markup.paragraph(
         "Votes of all teachers together, by the support that they give (0 to 1): how far such a vote is trusted, and "
-        "below it how many captions of those that tell say the same. A dash is a vote that does not count."
+        "below it how many captions of those that tell say the same; few are drawn to the share of their modality. "
+        "A dash is a vote that does not count."
     )
     lines = []
     for name in shown.facts["modalities"]:
@@ -186,12 +187,8 @@ def _pictured(one: Mapping[str, Any], exhibit: Exhibit) -> str:
         (f"{kind}: {_sure(name, one['trust'][kind])}", "right" if agree(name, one["verdict"]) else "wrong")
         for kind, name in one["said"].items()
     ]
-    lines = [
-        (_sure(one["verdict"], one["confidence"]), ""),
-        *said,
-        (one["id"], ""),
-        (cut(exhibit.caption, CAPTION), ""),
-    ]
+    verdict = f"verdict: {_sure(one['verdict'], one['confidence'])}"
+    lines = [(verdict, ""), *said, (one["id"], ""), (cut(exhibit.caption, CAPTION), "")]
     return markup.captioned(exhibit.jpeg, f"the picture of {one['id']}", lines)
 
 
