@@ -97,17 +97,19 @@ def evidence(run: Run) -> None:
 
 
 def calibrate(run: Run) -> None:
-    """Corpus and features -> whom to trust about what."""
+    """Corpus and features -> whom to trust about what; with modalities of the evidence where the recipe asks for it."""
     from mmkd.calibrate.calibrate import calibrate as body
 
     settings, seed, out = run.recipe.calibrate, run.recipe.seed, run.out
-    stage = run.stage(
-        "calibration", "calibration", {**run.plain(settings), "seed": seed}, ["corpus", *feature_names(run)]
-    )
+    evidence = out / "evidence" if settings.needs_evidence else None
+    plain = run.plain(settings)
+    plain.pop("modality")  # the input `evidence` tells; so calibrations made before there was a choice stay good
+    read = ["corpus", *feature_names(run), *(["evidence"] if evidence else [])]
+    stage = run.stage("calibration", "calibration", {**plain, "seed": seed}, read)
     names = [teacher.name for teacher in run.teachers]
     complete(
         stage,
-        lambda folder: body(settings, out / "corpus", out / "features", names, folder, seed),
+        lambda folder: body(settings, out / "corpus", out / "features", names, folder, seed, evidence),
         run.force,
     )
 

@@ -21,25 +21,10 @@ from mmkd.flow import evidence as run_evidence
 from mmkd.report.evidence import PAGE
 from mmkd.run import folders
 from mmkd.stage import Stage, complete, content_digest, digest_of, read_manifest
-from seen_world import SHOWN, SeenWorld, make_seen_world
+from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
 from tiny import MACHINE
 
 SETTINGS = EvidenceSettings()
-RECIPE = """
-name = "mine"
-[machine]
-workers = 0
-[curate]
-sources = [{ kind = "table", path = "unused.csv" }]
-[[teachers]]
-name = "sharp"
-model = "local-dir:unused"
-licence = "MIT"
-[student]
-model = "ViT-B-32"
-[evaluate]
-cards = ["unused.toml"]
-"""
 
 
 def made(world: SeenWorld, *teachers: str, settings: EvidenceSettings = SETTINGS) -> StoredEvidence:

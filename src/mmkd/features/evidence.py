@@ -17,7 +17,7 @@ from mmkd.corpus.evidence.agreement import pairwise
 from mmkd.corpus.evidence.conflicts import surest
 from mmkd.corpus.evidence.image import BINS, Trust, trusted
 from mmkd.corpus.evidence.said import halves, said_in
-from mmkd.corpus.evidence.stored import FACTS_FILE, Judged, write_rows
+from mmkd.corpus.evidence.stored import FACTS_FILE, VERDICT, Judged, write_rows
 from mmkd.corpus.evidence.vote import KINDS, Vote
 from mmkd.corpus.ledger.rows import corpus_batches
 from mmkd.corpus.ledger.tally import most_common
@@ -33,7 +33,6 @@ from mmkd.stage import write_json
 from mmkd.validation import nearest
 
 MOST_CONFLICTS = 200  # that are listed word for word; all have `disputed` in the rows
-VERDICT = "verdict"
 PROJECTIONS = 0  # seed of the directions by which candidates for twins are found; no choice of a run
 
 

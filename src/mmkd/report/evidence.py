@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.corpus.evidence.image import BINS
-from mmkd.corpus.evidence.stored import FACTS_FILE, IMAGE
+from mmkd.corpus.evidence.stored import FACTS_FILE, IMAGE, VERDICT
 from mmkd.corpus.evidence.vote import agree
 from mmkd.corpus.ledger.examples import rows_of, thumbnail
 from mmkd.report import markup
@@ -38,7 +38,7 @@ class Shown:
 
     @property
     def pairs(self) -> int:
-        return sum(self.facts["votes"]["verdict"].values())
+        return sum(self.facts["votes"][VERDICT].values())
 
 
 def write_evidence_page(folder: Path, corpus: Path) -> None:
@@ -84,7 +84,7 @@ def _tiles(shown: Shown) -> str:
 def _votes(shown: Shown) -> Iterator[str]:
     votes = shown.facts["votes"]
     yield markup.paragraph("How many pairs each kind of evidence calls so, and how many have that verdict.")
-    names = dict.fromkeys([*votes["verdict"], *(name for kind in votes.values() for name in kind)])
+    names = dict.fromkeys([*votes[VERDICT], *(name for kind in votes.values() for name in kind)])
     lines = [Line(name, [Cell(counted(said.get(name, 0))) for said in votes.values()]) for name in names]
     whole = Line("all", [Cell(f"{sum(said.values()):,}") for said in votes.values()], kind="ours")
     yield markup.table(["modality", *votes], [whole, *lines])
@@ -173,21 +173,21 @@ def _conflicts(shown: Shown) -> Iterator[str]:
     if told:
         yield markup.paragraph(markup.sentence(told) + ".", kind="muted")
     yield markup.pictures([_pictured(*both) for both in zip(conflicts, shown.exhibits, strict=False)])
-    kinds = [kind for kind in shown.facts["votes"] if kind != "verdict"]
+    kinds = [kind for kind in shown.facts["votes"] if kind != VERDICT]
     rows = [
-        [one["id"], _sure(one["verdict"], one["confidence"]), *(one["said"].get(kind, MISSING) for kind in kinds)]
+        [one["id"], _sure(one[VERDICT], one["confidence"]), *(one["said"].get(kind, MISSING) for kind in kinds)]
         for one in conflicts
     ]
     title = shown_of(len(conflicts), disputed, "conflicts") or "all conflicts"
-    yield markup.folded(f"One by one: {title}", [markup.text_table(["record", "verdict", *kinds], rows)])
+    yield markup.folded(f"One by one: {title}", [markup.text_table(["record", VERDICT, *kinds], rows)])
 
 
 def _pictured(one: Mapping[str, Any], exhibit: Exhibit) -> str:
     said = [
-        (f"{kind}: {_sure(name, one['trust'][kind])}", "right" if agree(name, one["verdict"]) else "wrong")
+        (f"{kind}: {_sure(name, one['trust'][kind])}", "right" if agree(name, one[VERDICT]) else "wrong")
         for kind, name in one["said"].items()
     ]
-    verdict = f"verdict: {_sure(one['verdict'], one['confidence'])}"
+    verdict = f"{VERDICT}: {_sure(one[VERDICT], one['confidence'])}"
     lines = [(verdict, ""), *said, (one["id"], ""), (cut(exhibit.caption, CAPTION), "")]
     return markup.captioned(exhibit.jpeg, f"the picture of {one['id']}", lines)
 
