@@ -1,7 +1,8 @@
 """DICOM files as pictures: nothing of a header but what decides its pixels is used, and nothing of it is kept."""
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -9,23 +10,16 @@ from scipy.special import expit
 
 from mmkd.corpus.hamming import Array
 from mmkd.corpus.images import plain
+from mmkd.corpus.inflated import Inflated, TooLargeError
+from mmkd.corpus.sources.files import MAX_FILE_BYTES
 from mmkd.errors import DataError
 
 PREAMBLE = slice(128, 132)
 MARK = b"DICM"
 MAX_SAMPLES = 89_478_485  # of one frame (rows x columns x colours); decoded to float64 they take 700 MB
-DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose whole data set is inflated before a field is known
-MAX_DEFLATED_BYTES = 2**20  # deflate shrinks at most 1,032 times
-
-
-class TooLargeError(Exception):
-    """Decoding this file would take more memory than any picture needs."""
-
-
-def check_deflated(size: int) -> None:
-    """Raise TooLargeError for a file of the deflated transfer syntax with so many bytes that they may be a bomb."""
-    if size > MAX_DEFLATED_BYTES:
-        raise TooLargeError(f"{size:,} deflated bytes, at most {MAX_DEFLATED_BYTES:,} are inflated")
+DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose data set, all behind the file meta group, is deflated
+MAX_INFLATED_BYTES = MAX_FILE_BYTES  # as many as a file has that is read as it is
+FILE_META, PIXELS = 0x0002, 0x7FE0  # groups of fields
 
 
 def is_dicom(data: bytes) -> bool:
@@ -41,13 +35,11 @@ def dicom_picture(data: bytes, where: str) -> Image.Image:
     pydicom is not installed or the pixels cannot be decoded; caused by TooLargeError where they are too many to try.
     """
     try:
-        import pydicom
+        import pydicom  # noqa: F401  # asked for here, where its absence can be told from a damaged file
     except ImportError as error:
         raise DataError(f"{where}: a DICOM file, read with pydicom; install mmkd with its extra [dicom]") from error
     try:
-        if DEFLATED.encode() in data:
-            check_deflated(len(data))
-        header = pydicom.dcmread(io.BytesIO(data))
+        header = read_header(io.BytesIO(data))
         _check_size(header)
         return _picture(header).convert("RGB")
     except Exception as error:  # decoders raise whatever a damaged or rare header makes them stumble on
@@ -55,6 +47,34 @@ def dicom_picture(data: bytes, where: str) -> Image.Image:
             f"{where}: no pixels of this DICOM file can be decoded ({type(error).__name__}: {error}); "
             "rare compressions need pylibjpeg beside pydicom, else replace the file or take it out of the data set"
         ) from error
+
+
+def read_header(stream: BinaryIO, wanted: Sequence[str] | None = None) -> Any:
+    """The fields of a DICOM file, its pixels too; where `wanted` names fields, these alone and no pixels.
+
+    As pydicom.dcmread reads it, but a deflated data set is inflated only as far as is needed and at most to
+    MAX_INFLATED_BYTES. Raises TooLargeError where it has more, zlib.error where it is damaged, else what pydicom does.
+    """
+    import pydicom
+    from pydicom.filereader import read_dataset
+    from pydicom.tag import Tag
+
+    stream.seek(PREAMBLE.stop)
+    meta = pydicom.dataset.FileMetaDataset(
+        read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != FILE_META)
+    )
+    if meta.get("TransferSyntaxUID") != DEFLATED:
+        stream.seek(0)
+        tags = None if wanted is None else list(wanted)
+        return pydicom.dcmread(stream, stop_before_pixels=wanted is not None, specific_tags=tags)
+    inflated = cast(BinaryIO, Inflated(stream, MAX_INFLATED_BYTES))
+    if wanted is None:
+        header = read_dataset(inflated, False, True)
+    else:
+        tags = [Tag(name) for name in ("SpecificCharacterSet", *wanted)]
+        header = read_dataset(inflated, False, True, stop_when=lambda tag, *_: tag >> 16 == PIXELS, specific_tags=tags)
+    header.file_meta = meta
+    return header
 
 
 def _check_size(header: Any) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import tomllib
 import warnings
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from mmkd.corpus.dicom import DEFLATED, PREAMBLE, TooLargeError, check_deflated, dicom_picture, is_dicom
+from mmkd.corpus.dicom import PREAMBLE, dicom_picture, is_dicom, read_header
+from mmkd.corpus.inflated import TooLargeError
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
 from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
@@ -140,7 +142,7 @@ def caption_of(said: dict[str, str], templates: list[str]) -> str:
 def _header(path: Path) -> Header | None:
     """What is needed of the header; None for files that are not DICOM or hold no picture."""
     try:
-        import pydicom
+        import pydicom  # noqa: F401  # as in dicom_picture
     except ImportError as error:
         raise DataError("DICOM files are read with pydicom; install mmkd with its extra [dicom]") from error
     wanted = [*NEEDED, *SAID.values()]
@@ -149,10 +151,7 @@ def _header(path: Path) -> Header | None:
             warnings.simplefilter("ignore")  # they quote the values of fields
             if not is_dicom(stream.read(PREAMBLE.stop)):
                 return None
-            stream.seek(0)
-            if pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED:
-                check_deflated(path.stat().st_size)
-            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
+            header = read_header(stream, wanted)
             found = {name: str(header.get(name) or "") for name in wanted}
             directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
     except TooLargeError as error:
@@ -189,6 +188,8 @@ def _picture(folder: Path, name: str) -> bytes:
     except DataError as error:
         if isinstance(error.__cause__, TooLargeError):
             raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error.__cause__)) from None
+        if isinstance(error.__cause__, zlib.error):
+            raise BadRecordError(Reason.DAMAGED_FILE, "its deflated data are cut off or broken") from None
         detail = f"its pixels cannot be decoded ({type(error.__cause__).__name__})"
         raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
     buffer = io.BytesIO()
