@@ -1,15 +1,14 @@
 """DICOM files as pictures: nothing of a header but what decides its pixels is used, and nothing of it is kept."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
-from scipy.special import expit
 
+from mmkd.corpus.dicom_greys import grey_picture, palette_picture
 from mmkd.corpus.hamming import Array
-from mmkd.corpus.images import plain
 from mmkd.corpus.inflated import Inflated, TooLargeError
 from mmkd.corpus.sources.files import MAX_FILE_BYTES
 from mmkd.errors import DataError
@@ -28,20 +27,27 @@ def is_dicom(data: bytes) -> bool:
 
 
 def dicom_picture(data: bytes, where: str) -> Image.Image:
-    """The picture, RGB; of several frames the middle one.
+    """The picture, RGB; of several frames the middle one. As `dicom_frames`."""
+    return next(dicom_frames(data, where))[1]
 
-    Greys are rescaled and windowed as the header says: by its first window, else its table (VOI LUT), else by the range
-    of their own values; MONOCHROME1 is turned so that high values are bright. Raises DataError that names `where` when
-    pydicom is not installed or the pixels cannot be decoded; caused by TooLargeError where they are too many to try.
+
+def dicom_frames(data: bytes, where: str, step: int = 0) -> Iterator[tuple[int, Image.Image]]:
+    """The middle frame, or every `step`th so that it is among them, as RGB; each with its number, from 1 as in DICOM.
+
+    One is decoded at a time. Raises DataError that names `where` when pydicom is not installed or pixels cannot be
+    decoded; caused by TooLargeError where they are too many to try, by zlib.error where deflated data are damaged.
     """
     try:
-        import pydicom  # noqa: F401  # asked for here, where its absence can be told from a damaged file
+        import pydicom
     except ImportError as error:
         raise DataError(f"{where}: a DICOM file, read with pydicom; install mmkd with its extra [dicom]") from error
     try:
         header = read_header(io.BytesIO(data))
         _check_size(header)
-        return _picture(header).convert("RGB")
+        count = int(header.get("NumberOfFrames") or 1)
+        places = range(count // 2 % step, count, step) if step else range(count // 2, count // 2 + 1)
+        for place, stored in zip(places, pydicom.pixels.iter_pixels(header, indices=places), strict=True):
+            yield place + 1, _picture(stored, header, place).convert("RGB")
     except Exception as error:  # decoders raise whatever a damaged or rare header makes them stumble on
         raise DataError(
             f"{where}: no pixels of this DICOM file can be decoded ({type(error).__name__}: {error}); "
@@ -78,51 +84,16 @@ def read_header(stream: BinaryIO, wanted: Sequence[str] | None = None) -> Any:
 
 
 def _check_size(header: Any) -> None:
-    """Of the frames only one is decoded, so their number does not count."""
+    """One frame is decoded at a time, so their number does not count."""
     samples = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
     if samples > MAX_SAMPLES:
         raise TooLargeError(f"{samples:,} values claimed for a frame, at most {MAX_SAMPLES:,} are decoded")
 
 
-def _picture(header: Any) -> Image.Image:
-    from pydicom import pixels
-
-    stored = pixels.pixel_array(header, index=int(header.get("NumberOfFrames") or 1) // 2)
-    kind = str(header.PhotometricInterpretation)
-    if kind == "PALETTE COLOR":
-        stored = pixels.apply_color_lut(stored, header)
-        return Image.fromarray((stored >> 8 * (stored.itemsize - 1)).astype(np.uint8))
+def _picture(stored: Array, header: Any, index: int) -> Image.Image:
+    """stored: (H, W) or (H, W, 3), of frame `index`."""
+    if header.PhotometricInterpretation == "PALETTE COLOR":
+        return palette_picture(stored, header)
     if stored.ndim == 3:  # pydicom has turned YBR into RGB
         return Image.fromarray((stored >> max(0, int(header.BitsStored) - 8)).astype(np.uint8))
-    grey = _grey(pixels.apply_modality_lut(stored, header), header)
-    return grey.point(lambda level: 255 - level) if kind == "MONOCHROME1" else grey
-
-
-def _grey(value_HW: Array, header: Any) -> Image.Image:
-    from pydicom import pixels
-
-    centre, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
-    if centre is None or width is None:
-        value_HW = pixels.apply_voi_lut(value_HW, header)
-        return plain(Image.fromarray(np.asarray(value_HW, np.float32)))
-    share_HW = windowed(value_HW, centre, width, str(header.get("VOILUTFunction") or "LINEAR"))
-    return Image.fromarray(np.rint(255 * share_HW).astype(np.uint8))
-
-
-def _first(value: Any) -> float | None:
-    """Several windows are alternatives; the first is what a viewer opens with."""
-    if value is None or value == "":
-        return None
-    return float(value) if isinstance(value, str | int | float) else float(value[0])
-
-
-def windowed(value_HW: Array, centre: float, width: float, function: str) -> Array:
-    """0 (black) to 1 (white), by the functions of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
-    if function == "SIGMOID":
-        share_HW: Array = expit(4 * (value_HW - centre) / width)
-        return share_HW
-    if function == "LINEAR":  # its window holds whole numbers, from the middle of the first to that of the last
-        centre, width = centre - 0.5, width - 1
-    if width <= 0:
-        return (value_HW > centre).astype(np.float64)
-    return np.clip((value_HW - centre) / width + 0.5, 0, 1)
+    return grey_picture(stored, header, index)

@@ -16,7 +16,9 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from mmkd.corpus.dicom import PREAMBLE, dicom_picture, is_dicom, read_header
+from PIL import Image
+
+from mmkd.corpus.dicom import PREAMBLE, dicom_frames, is_dicom, read_header
 from mmkd.corpus.inflated import TooLargeError
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
@@ -37,7 +39,7 @@ UIDS = [
     "StudyInstanceUID",
     "SeriesInstanceUID",
 ]  # of several slices at least, where no patient is told
-NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", "PatientID", *UIDS]
+NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", "NumberOfFrames", "PatientID", *UIDS]
 BURNT_IN = "burnt-in text"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
 Header = dict[str, str]
@@ -106,17 +108,19 @@ class DicomShard:
         try:
             if burnt_in and self.source.burnt_in == "drop":
                 raise BadRecordError(Reason.BURNT_IN_TEXT, "BurnedInAnnotation is YES")
-            yield Record(
-                id=identity,
-                image=_picture(self.source.path, name),
-                caption=caption_of(said, self.source.templates),
-                modality=self.source.modality or said.get("modality", ""),
-                group=f"{self.source.name}/{_hidden(owner or identity, self.source)}",
-                licence=self.source.licence,
-                source=self.source.name,
-                where=where,
-                labels=(BURNT_IN,) if burnt_in else (),
-            )
+            for frame, picture in _pictures(self.source.path, name, self.source.frame_step):
+                several = self.source.frame_step > 0 and _number(header["NumberOfFrames"]) > 1
+                yield Record(
+                    id=f"{identity}/{frame:04d}" if several else identity,
+                    image=picture,
+                    caption=caption_of(said, self.source.templates),
+                    modality=self.source.modality or said.get("modality", ""),
+                    group=f"{self.source.name}/{_hidden(owner or identity, self.source)}",
+                    licence=self.source.licence,
+                    source=self.source.name,
+                    where=f"{where}:{frame}" if several else where,
+                    labels=(BURNT_IN,) if burnt_in else (),
+                )
         except BadRecordError as bad:
             yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
 
@@ -142,7 +146,7 @@ def caption_of(said: dict[str, str], templates: list[str]) -> str:
 def _header(path: Path) -> Header | None:
     """What is needed of the header; None for files that are not DICOM or hold no picture."""
     try:
-        import pydicom  # noqa: F401  # as in dicom_picture
+        import pydicom  # noqa: F401  # as in dicom_frames
     except ImportError as error:
         raise DataError("DICOM files are read with pydicom; install mmkd with its extra [dicom]") from error
     wanted = [*NEEDED, *SAID.values()]
@@ -176,22 +180,33 @@ def _number(value: str) -> float:
         return 0.0
 
 
-def _picture(folder: Path, name: str) -> bytes:
+def _pictures(folder: Path, name: str, step: int) -> Iterator[tuple[int, bytes]]:
+    """Number and PNG of each frame that is taken. Raises BadRecordError, at the first that cannot be had."""
     try:
         data = read_inside(folder, name)
     except BadRecordError as bad:
         raise BadRecordError(bad.reason, "not to be read below the source's folder, or too large") from None
+    frames = dicom_frames(data, "", step)
+    while (found := _next(frames)) is not None:
+        yield found[0], _png(found[1])
+
+
+def _next(frames: Iterator[tuple[int, Image.Image]]) -> tuple[int, Image.Image] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as above
-            picture = dicom_picture(data, "")
+            return next(frames, None)
     except DataError as error:
-        if isinstance(error.__cause__, TooLargeError):
-            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error.__cause__)) from None
-        if isinstance(error.__cause__, zlib.error):
+        cause = error.__cause__
+        if isinstance(cause, TooLargeError):
+            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(cause)) from None
+        if isinstance(cause, zlib.error):
             raise BadRecordError(Reason.DAMAGED_FILE, "its deflated data are cut off or broken") from None
-        detail = f"its pixels cannot be decoded ({type(error.__cause__).__name__})"
+        detail = f"its pixels cannot be decoded ({type(cause).__name__})"
         raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
+
+
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     grey = picture.convert("L")
     (grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture).save(buffer, "PNG", compress_level=1)
