@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from corpus_samples import reasons, records, run, write_files
+from corpus_samples import everything, reasons, records, run, write_files
 from dicom_samples import PATIENT, dicom, source
+from pydicom.datadict import DicomDictionary
 from pydicom.uid import generate_uid
 
 from mmkd.corpus.settings import CurateSettings, DicomSource
@@ -57,6 +58,29 @@ def test_no_byte_of_the_corpus_names_the_patient(archive: Path, tmp_path: Path) 
         content = path.read_bytes().replace(str(tmp_path).encode(), b"")
         for told in (*PATIENT, "Doe", "Jane"):
             assert told.encode() not in content, path
+
+
+def test_nothing_of_any_text_field_is_passed_on(tmp_path: Path) -> None:
+    """A marker stands in all fields of free text that DICOM knows, and in those whose codes are said."""
+    marker, kinds = "JANEDOE", ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
+    text = {field[4] for tag, field in DicomDictionary.items() if field[0] in kinds and tag >> 16 > 2}
+    free = dict.fromkeys(sorted(text - {""}), marker)
+    assert {"ImageComments", "SeriesDescription", "PatientID", "OperatorsName", "ProtocolName"} < set(free)
+    coded = dict.fromkeys(["BodyPartExamined", "ViewPosition", "ImageLaterality"], marker)
+    dicom(tmp_path / "a", "one", 1, **free, **coded)
+    dicom(tmp_path / "b", "two!", 2, **free, **coded, Modality=marker)
+    dicom(tmp_path / "c", "three", 3, **free, **coded, PixelData=b"cut")
+    dicom(tmp_path / "d", "four", 4, **free, **coded, Rows=60_000, Columns=60_000)
+    found = everything(source(tmp_path, frame_step=1).shards())
+    assert [getattr(item, "reason", "kept") for item in found] == [
+        "kept",
+        "empty_caption",
+        "unreadable_image",
+        "decompression_bomb",
+    ]
+    for item in found:
+        assert marker not in repr(item).upper()
+        assert marker.encode() not in getattr(item, "image", b"")
 
 
 def test_groups_are_keyed_by_the_file(archive: Path, tmp_path: Path) -> None:
