@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import groupby
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -22,9 +22,10 @@ from mmkd.corpus.dicom import PREAMBLE, dicom_frames, is_dicom, read_header
 from mmkd.corpus.inflated import TooLargeError
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
-from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
+from mmkd.corpus.sources.files import fingerprint_of_files, read_inside
 from mmkd.corpus.sources.folders import check_only
 from mmkd.corpus.sources.groups import group_in
+from mmkd.corpus.sources.listing import Names, files_by_folder
 from mmkd.errors import ConfigError, DataError
 
 COLUMNS = ("modality", "body_part", "view", "laterality")
@@ -54,38 +55,35 @@ class DicomReader:
 
     def shards(self) -> list[Shard]:
         check_only(self.source, COLUMNS)
-        names = self._files()
-        if self.source.group and not any(group_in(self.source, name) for name in names):
+        first, shards = 0, list[DicomShard]()
+        for names in files_by_folder(self.source.path):
+            shards.append(DicomShard(self.source, first, names))
+            first += len(names)
+        if self.source.group and not any(group_in(self.source, name) for shard in shards for name in shard.files):
             raise ConfigError(  # which names there are is not told: they may name patients
-                f"source {self.source.name!r}: group = {self.source.group!r} matches none of its {len(names)} files"
+                f"source {self.source.name!r}: group = {self.source.group!r} matches none of its {first} files"
             )
-        numbered = list(enumerate(names))
-        return [
-            DicomShard(self.source, tuple(files))
-            for _, files in groupby(numbered, key=lambda file: file[1].rpartition("/")[0])
-        ]
+        return list(shards)
 
     def fingerprint(self) -> str:
-        return fingerprint_of_files(self.source.path, self._files())
-
-    def _files(self) -> list[str]:
-        """Sorted so that the files of a folder stand together."""
-        return sorted(files_below(self.source.path, ("",)), key=lambda name: (name.rpartition("/")[0], name))
+        names = chain.from_iterable(files_by_folder(self.source.path))
+        return fingerprint_of_files(self.source.path, names)
 
 
 @dataclass(frozen=True)
 class DicomShard:
-    """Files of one folder, each with its number in the whole source, which stands for its name."""
+    """Files of one folder. `first` is the number of the first of them in the whole source; it stands for its name."""
 
     source: DicomSource
-    files: tuple[tuple[int, str], ...]
+    first: int
+    files: Names
 
     def fingerprint(self) -> str:
-        return fingerprint_of_files(self.source.path, [name for _, name in self.files])
+        return fingerprint_of_files(self.source.path, self.files)
 
     def records(self) -> Iterator[Record | Rejected]:
         series: dict[str, list[tuple[float, int, str, Header]]] = defaultdict(list)
-        for number, name in self.files:
+        for number, name in enumerate(self.files, self.first):
             try:
                 header = _header(self.source.path / name)
             except BadRecordError as bad:
