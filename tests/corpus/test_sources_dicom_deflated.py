@@ -136,6 +136,16 @@ def test_a_stream_that_is_broken_is_a_damaged_file(tmp_path: Path) -> None:
     assert reasons(source(tmp_path).shards()) == [("file 0", "damaged_file")]
 
 
+def test_deflate_is_told_from_a_file_meta_group_in_any_order_and_length(tmp_path: Path) -> None:
+    dicom(tmp_path / "a", "one", 1)
+    deflate(tmp_path / "a")
+    expected = records(source(tmp_path).shards())
+    head, fields = parts(tmp_path / "a")
+    private = b"\x02\x00\x02\x01OB\0\0" + (100_000).to_bytes(4, "little") + bytes(100_000)
+    (tmp_path / "a").write_bytes(head[:144] + private + head[144:] + raw_deflate(fields))
+    assert records(source(tmp_path).shards()) == expected
+
+
 def test_the_uid_of_deflate_elsewhere_in_a_file_changes_nothing(tmp_path: Path) -> None:
     dicom(tmp_path / "a", "one", 1, StudyDescription=DEFLATED)
     assert len(records(source(tmp_path).shards())) == 1

@@ -116,3 +116,26 @@ def test_more_frames_claimed_than_there_are_is_listed(tmp_path: Path) -> None:
     [found] = everything(source(tmp_path, frame_step=1).shards())
     assert isinstance(found, Rejected)
     assert found.reason == "unreadable_image"
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+def test_a_damaged_file_costs_itself_alone(tmp_path: Path, deflated: bool) -> None:
+    cine(tmp_path / "b", [10, 20, 30], BurnedInAnnotation="NO", RescaleSlope=1, RescaleIntercept=0)
+    whole = dcmread(tmp_path / "b")
+    if deflated:
+        whole.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        dcmwrite(tmp_path / "b", whole, enforce_file_format=True)
+    dicom(tmp_path / "a", "sound", 1)
+    sound, generator, kinds = (tmp_path / "b").read_bytes(), np.random.default_rng(7), set()
+    for _ in range(150):
+        mutated = bytearray(sound)
+        place = int(generator.integers(128, len(sound) - 4))
+        ends = [generator.bytes(4), b"\xff" * 4, bytes(4)]
+        mutated[place : place + 4] = ends[int(generator.integers(3))]
+        (tmp_path / "b").write_bytes(bytes(mutated))
+        found = everything(source(tmp_path, frame_step=1).shards())
+        others = [item for item in found if not item.where.startswith("file 0")]
+        assert len(found) == len(others) + 1
+        assert all("Doe" not in repr(item) and "MRN47" not in repr(item) for item in others)
+        kinds |= {getattr(item, "reason", "kept") for item in others}
+    assert {"kept", "damaged_file"} <= kinds

@@ -18,7 +18,7 @@ MARK = b"DICM"
 MAX_SAMPLES = 89_478_485  # of one frame (rows x columns x colours); decoded to float64 they take 700 MB
 DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose data set, all behind the file meta group, is deflated
 MAX_INFLATED_BYTES = MAX_FILE_BYTES  # as many as a file has that is read as it is
-FILE_META, PIXELS = 0x0002, 0x7FE0  # groups of fields
+PIXELS = 0x7FE0  # group of the fields with pixels
 
 
 def is_dicom(data: bytes) -> bool:
@@ -62,13 +62,11 @@ def read_header(stream: BinaryIO, wanted: Sequence[str] | None = None) -> Any:
     MAX_INFLATED_BYTES. Raises TooLargeError where it has more, zlib.error where it is damaged, else what pydicom does.
     """
     import pydicom
-    from pydicom.filereader import read_dataset
+    from pydicom.filereader import _read_file_meta_info, read_dataset
     from pydicom.tag import Tag
 
-    stream.seek(PREAMBLE.stop)
-    meta = pydicom.dataset.FileMetaDataset(
-        read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != FILE_META)
-    )
+    stream.seek(PREAMBLE.stop)  # dcmread's own reader: with another, what it holds to be deflated might get past us
+    meta = _read_file_meta_info(stream)
     if meta.get("TransferSyntaxUID") != DEFLATED:
         stream.seek(0)
         tags = None if wanted is None else list(wanted)
