@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from mmkd.corpus.hamming import MAX_RADIUS
 from mmkd.corpus.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
@@ -129,7 +129,7 @@ class ReferenceSource(Source):
 class DicomSource(Source):
     """A folder of DICOM files: every `step`th file of each series, from its middle, in the window of its header.
 
-    Of a file with several frames, the middle one is taken.
+    Of a file with several frames the middle one is taken, or with `frame_step` every `frame_step`th from its middle.
 
     templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. burnt_in:
     what becomes of pictures whose header says that they have text burnt in; kept ones have it as a label. Patients
@@ -139,6 +139,7 @@ class DicomSource(Source):
     kind: Literal["dicom"]
     path: RecipePath
     step: PositiveInt = 1
+    frame_step: NonNegativeInt = 0
     templates: list[str] = Field(
         [
             "{modality} of the {body_part}, {view} view",
