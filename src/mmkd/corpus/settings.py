@@ -207,7 +207,9 @@ class CurateSettings(Settings):
     folders of images whose pictures must not be in the corpus, neither as they are nor mirrored or turned, to so many
     bits of the perceptual hash. keep_parts: leave what was read beside the corpus, and all that filters look at, so
     that making it anew with another source, or with other settings of what is wanted, reads only what is new; takes as
-    much room as all pictures that can be decoded, and decodes also those that the filters would spare.
+    much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read by are
+    max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and captions.references;
+    a change of these reads all anew.
     """
 
     sources: list[AnySource] = Field(min_length=1)
