@@ -36,7 +36,8 @@ Templates = Annotated[list[Annotated[str, AfterValidator(_with_place_for_the_nam
 
 
 class Source(Settings):
-    """What every source has: a name (in the corpus column `source`) and defaults for what its records do not say.
+    """What every source has: a name (in the corpus column `source`; not given, see `sources/names.py`) and defaults for
+    what its records do not say.
 
     only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
     group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
