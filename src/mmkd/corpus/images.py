@@ -37,15 +37,19 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image, upright, in 8-bit grey or RGB. data: its bytes where they can be kept as they are, else None."""
+    """A decoded image, upright, in 8-bit grey or RGB. data: its bytes where they can be kept as they are, else None.
+    claimed: width and height by its header, before it was turned."""
 
     image: Image.Image
     source_format: str | None
     data: bytes | None
+    claimed: tuple[int, int]
 
     def part(self, box: Box) -> "Picture":
         """A rectangle of it."""
-        return Picture(self.image.crop((box.left, box.top, box.right, box.bottom)), self.source_format, None)
+        return Picture(
+            self.image.crop((box.left, box.top, box.right, box.bottom)), self.source_format, None, self.claimed
+        )
 
 
 def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> StoredImage:
@@ -61,15 +65,27 @@ def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> 
 def open_picture(data: bytes, min_side: int, max_side: int, max_pixels: int) -> Picture:
     """First half of `stored_image`: decoded and checked, in its own size."""
     with _opened(data, max_pixels) as image:
-        size = _fitted(image.size, max_side)
-        if min(size) < min_side:
-            raise BadRecordError(
-                Reason.TINY_IMAGE, f"{_x(image.size)} pixels, stored {_x(size)}; the shorter side needs {min_side}"
-            )
+        claimed = image.size
+        check_size(claimed, min_side, max_side)
         upright = _decoded(image)
-        if upright is image and image.size == size and _keepable(image, data):
-            return Picture(image, image.format, data)
-        return Picture(plain(upright), image.format, None)
+        if upright is image and max(image.size) <= max_side and _keepable(image, data):
+            return Picture(image, image.format, data, claimed)
+        return Picture(plain(upright), image.format, None, claimed)
+
+
+def claimed_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height by the header; nothing is decoded. Raises BadRecordError where that says why already."""
+    with _opened(data, max_pixels) as image:
+        return image.size
+
+
+def check_size(claimed: tuple[int, int], min_side: int, max_side: int) -> None:
+    """Raises BadRecordError for what would be too small once it is stored."""
+    size = _fitted(claimed, max_side)
+    if min(size) < min_side:
+        raise BadRecordError(
+            Reason.TINY_IMAGE, f"{_x(claimed)} pixels, stored {_x(size)}; the shorter side needs {min_side}"
+        )
 
 
 def store(picture: Picture, max_side: int) -> StoredImage:

@@ -36,7 +36,8 @@ Templates = Annotated[list[Annotated[str, AfterValidator(_with_place_for_the_nam
 
 
 class Source(Settings):
-    """What every source has: a name (in the corpus column `source`) and defaults for what its records do not say.
+    """What every source has: a name (in the corpus column `source`; not given, see `sources/names.py`) and defaults for
+    what its records do not say.
 
     only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
     group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
@@ -208,7 +209,9 @@ class CurateSettings(Settings):
     folders of images whose pictures must not be in the corpus, neither as they are nor mirrored or turned, to so many
     bits of the perceptual hash. keep_parts: leave what was read beside the corpus, and all that filters look at, so
     that making it anew with another source, or with other settings of what is wanted, reads only what is new; takes as
-    much room as all pictures that can be decoded, and decodes also those that the filters would spare.
+    much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read by are
+    max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and captions.references;
+    a change of these reads all anew.
     """
 
     sources: list[AnySource] = Field(min_length=1)
