@@ -23,11 +23,13 @@ from mmkd.corpus.decontaminate import Avoided, contaminated
 from mmkd.corpus.hamming import within
 from mmkd.corpus.images import perceptual_hash, small_grey
 from mmkd.corpus.likeness import LOOK_PIXELS, likeness, look_of, looks_from
+from mmkd.corpus.settings import CurateSettings
 from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes, view_pixels
 from mmkd.evaluation.statistics.metrics import Array
 
 CORPUS, RECORDS, PICTURES, HASHED = 100_000, 1_000_000, 10_000, 300
 RADII = (0, 2, 4, 6, 8, 10)  # distances are even: half of the bits of a hash are set
+LIKENESS = CurateSettings.model_fields["decontaminate_likeness"].default
 MODALITIES = ("CT", "Dermatology", "Endoscopy", "Fundus", "MRI", "OCT", "Pathology", "Ultrasound", "X-ray")
 
 
@@ -101,7 +103,7 @@ def records() -> None:
 
     for radius in (4, 6, 8):
         asked, start = 0, time.perf_counter()
-        contaminated(hash_N, looks, held_out, radius, 0.97)
+        contaminated(hash_N, looks, held_out, radius, LIKENESS)
         spent, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"radius {radius}: {RECORDS:,} records, {view_MV.size:,} views: {spent:.1f} s, {asked:,} looks", end="")
         print(f", {peak:,.0f} MB")
@@ -111,10 +113,10 @@ def confirmation(realdata: Path) -> None:
     rows = [json.loads(line) for line in (realdata / "pairs" / "pairs.jsonl").read_text().splitlines()]
     images = [Image.open(realdata / "pairs" / row["image"]).convert("RGB") for row in rows]
     hash_N, look_NK = seen(images)
-    print(f"\nfound of {len(rows)} changed copies, in %: hash within the radius, and confirmed at likeness .97")
+    print(f"\nfound of {len(rows)} changed copies, in %: hash within the radius, and confirmed at likeness {LIKENESS}")
     for name, change in (COPIES | CHANGES).items():
         copy_N, copy_NK = seen([change(image) for image in images])
-        distance_N, alike_N = np.bitwise_count(hash_N ^ copy_N), likeness(look_NK, copy_NK) >= 0.97
+        distance_N, alike_N = np.bitwise_count(hash_N ^ copy_N), likeness(look_NK, copy_NK) >= LIKENESS
         found = [(distance_N <= radius, (distance_N <= radius) & alike_N) for radius in (4, 6, 8)]
         told = [
             f"{radius}: {100 * a.mean():5.1f} {100 * b.mean():5.1f}"

@@ -30,7 +30,8 @@ def likeness(look_BK: Array, other_BK: Array) -> Array:
 
     def covariance(a_BK: Array, b_BK: Array) -> Array:
         # sums of whole numbers, so exact in any order
-        return pixels * (a_BK * b_BK).sum(axis=1) - a_BK.sum(axis=1) * b_BK.sum(axis=1)
+        covariance_B: Array = pixels * (a_BK * b_BK).sum(axis=1) - a_BK.sum(axis=1) * b_BK.sum(axis=1)
+        return covariance_B
 
     spread_2B = np.stack([covariance(one_BK, one_BK), covariance(two_BK, two_BK)])
     level_B = (spread_2B == 0).any(axis=0)

@@ -226,7 +226,7 @@ class CurateSettings(Settings):
     duplicates: DuplicateSettings = DuplicateSettings()
     decontaminate: list[RecipePath] = []
     decontaminate_radius: int = Field(8, ge=0, le=MAX_RADIUS)
-    decontaminate_likeness: float = Field(0.97, ge=0.0, le=1.0)
+    decontaminate_likeness: float = Field(0.96, ge=0.0, le=1.0)
     keep_parts: bool = False
 
     @model_validator(mode="after")
