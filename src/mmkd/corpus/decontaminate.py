@@ -63,8 +63,8 @@ def nothing() -> Avoided:
 def contaminated(hash_N: Array, looks: Looks, avoided: Avoided, radius: int, least_likeness: float) -> dict[int, str]:
     """Record -> which picture it shows, for records to be dropped.
 
-    hash_N: perceptual hashes of the records. Of those within `radius` bits of a view the looks are read, and those
-    stay that are at least so alike. Of several pictures the most alike is told, then the nearest, then the first.
+    hash_N: perceptual hashes of the records. Of those within `radius` bits of a view the looks are read, and a record
+    is one of them from `least_likeness` on. Of several pictures the most alike is told, then the nearest, the first.
     """
     best: dict[int, Shown] = {}
     for query_B, record_B, distance_B in _candidates(hash_N, avoided, radius):
