@@ -122,7 +122,8 @@ def told_of(figure: Figure, panel: str, caption: str) -> dict[str, Any]:
 
 def stored(image: StoredImage) -> dict[str, Any]:
     """Those of the picture."""
-    return {"image": image.data} | {name: getattr(image, name) for name in ("width", "height", "sha256", "phash")}
+    told = ("width", "height", "sha256", "phash", "look")
+    return {"image": image.data} | {name: getattr(image, name) for name in told}
 
 
 def decided(figure: Figure, verdict: Verdict, settings: CurateSettings) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from scipy.fft import dctn
 
+from mmkd.corpus.likeness import look_of
 from mmkd.corpus.panels.gutters import Box
 from mmkd.corpus.records import BadRecordError, Reason
 
@@ -26,13 +27,15 @@ FLAT = 1e-6  # grey levels; differences below are rounding
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as the corpus keeps it. sha256: hex, of `data`. phash: see `perceptual_hash`."""
+    """An image as the corpus keeps it. sha256: hex, of `data`. phash: see `perceptual_hash`.
+    look: see `likeness`."""
 
     data: bytes
     width: int
     height: int
     sha256: str
     phash: int
+    look: bytes
 
 
 @dataclass(frozen=True)
@@ -112,16 +115,23 @@ def plain(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
+def small_grey(image: Image.Image) -> Image.Image:
+    """The picture in grey, HASH_SIDE x HASH_SIDE pixels (Lanczos): what hash and look are made of.
+
+    That of a picture of this kind is the same picture.
+    """
+    return image.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
+
+
 def perceptual_hash(image: Image.Image) -> int:
     """64-bit DCT hash: similar pictures differ in few bits.
 
-    The picture in grey, 32 x 32 pixels (Lanczos), is transformed by the orthonormal DCT-II; the 8 x 8 lowest
+    The picture in grey, 32 x 32 pixels (`small_grey`), is transformed by the orthonormal DCT-II; the 8 x 8 lowest
     frequencies without the constant row and column (as pHash of Zauner, 2010, does) are compared with their median.
     The most significant bit is frequency (1, 1), then row by row, vertical frequency first: (1, 2), ... A flat picture
     has hash 0.
     """
-    grey = image.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
-    low_88 = dctn(np.asarray(grey, np.float64), norm="ortho")[HASH_FREQUENCIES, HASH_FREQUENCIES]
+    low_88 = dctn(np.asarray(small_grey(image), np.float64), norm="ortho")[HASH_FREQUENCIES, HASH_FREQUENCIES]
     bits = low_88 - np.median(low_88) > FLAT
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
@@ -209,7 +219,8 @@ def _encoded(picture: Image.Image, source_format: str | None) -> bytes:
 
 def _described(data: bytes, picture: Image.Image) -> StoredImage:
     digest = hashlib.sha256(data).hexdigest()
-    return StoredImage(data, picture.width, picture.height, digest, perceptual_hash(picture))
+    small = small_grey(picture)
+    return StoredImage(data, picture.width, picture.height, digest, perceptual_hash(small), look_of(small))
 
 
 def _x(size: tuple[int, int]) -> str:

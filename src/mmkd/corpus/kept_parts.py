@@ -31,6 +31,7 @@ SELECTING: Mapping[str, Any] = {
     "duplicates": True,
     "decontaminate": True,
     "decontaminate_radius": True,
+    "decontaminate_likeness": True,
     "val": True,
     "max_rejected": True,
     "shard_rows": True,

@@ -205,13 +205,14 @@ class CurateSettings(Settings):
     pixels on the long side. max_pixels: images that claim more are refused undecoded (decompression bombs).
     min_caption: shortest caption kept, in characters after cleaning. val: share of the *groups* in the split `val`.
     max_rejected: the run stops when a larger share of the records is rejected, for whatever reason; with a higher limit
-    the same command goes on from what was read. decontaminate: data-set cards and
-    folders of images whose pictures must not be in the corpus, neither as they are nor mirrored or turned, to so many
-    bits of the perceptual hash. keep_parts: leave what was read beside the corpus, and all that filters look at, so
-    that making it anew with another source, or with other settings of what is wanted, reads only what is new; takes as
-    much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read by are
-    max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and captions.references;
-    a change of these reads all anew.
+    the same command goes on from what was read. decontaminate: data-set cards and folders of images whose pictures must
+    not be in the corpus, neither as they are nor mirrored or turned: equal bytes, or perceptual hashes that differ in
+    at most `decontaminate_radius` bits and tiny grey pictures that correlate with at least `decontaminate_likeness`
+    (0..1; with 0 the hashes alone decide). keep_parts: leave what was read beside the corpus, and all that filters look
+    at, so that making it anew with another source, or with other settings of what is wanted, reads only what is new;
+    takes as much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read
+    by are max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and
+    captions.references; a change of these reads all anew.
     """
 
     sources: list[AnySource] = Field(min_length=1)
@@ -228,7 +229,8 @@ class CurateSettings(Settings):
     shard_rows: PositiveInt = 4096
     duplicates: DuplicateSettings = DuplicateSettings()
     decontaminate: list[RecipePath] = []
-    decontaminate_radius: int = Field(4, ge=0, le=MAX_RADIUS)
+    decontaminate_radius: int = Field(8, ge=0, le=MAX_RADIUS)
+    decontaminate_likeness: float = Field(0.96, ge=0.0, le=1.0)
     keep_parts: bool = False
 
     @model_validator(mode="after")
