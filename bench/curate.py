@@ -5,7 +5,8 @@
 Writes bench/results/curate.json. A synthetic archive in BIOMEDICA's layout (`curate_archive.py`) is written once, at
 the largest size; each size curates its first records in a fresh process, ledger and all, with every filter on and
 every picture decoded. Lines are fitted through the times of all sizes. Memory is that of all processes together,
-looked up every SAMPLE_S. Steps that need no picture are measured one by one (`curate_steps.py`).
+looked up every SAMPLE_S. Steps that need no picture are measured one by one (`curate_steps.py`), and so is what another
+curation of the smallest size costs with kept parts (`curate_again.py`).
 """
 
 import argparse
@@ -16,15 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from curate_again import again, table
 from curate_archive import BYTES, POOL, SIDE, pool, prefix, tar_records, write_archive
 from curate_steps import metadata_rates, tree_memory
 
 from mmkd.progress import say
+from mmkd.settings import overlaid
 from mmkd.stage import versions, write_json
 
 RESULT = Path(__file__).parent / "results" / "curate.json"
@@ -64,11 +69,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="an emptied folder is made in it [default: the temporary one]")
     parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--metadata", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--again", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.once:
         print(json.dumps(curate_once(asked.once, asked.out, asked.workers, asked.near)))
     elif asked.metadata:
-        print(json.dumps(metadata_rates(settings_for(asked.metadata, asked.near), METADATA_RECORDS)))
+        print(json.dumps(metadata_rates(settings_for(asked.metadata, near=asked.near), METADATA_RECORDS)))
+    elif asked.again:
+        print(json.dumps(again(asked.again, partial(settings_for, near=asked.near), asked.workers)))
     elif len(set(asked.records)) < 3:
         parser.error("--records: at least three sizes; any two lie on a line")
     else:
@@ -90,11 +98,13 @@ def measure_all(sizes: Sequence[int], asked: argparse.Namespace) -> None:
             rows.append(measured(prefix(folder / "archive", size, per_tar, folder / str(size)), asked))
             say(f"{size:,} records: {rows[-1]['all']:,.1f} s, {rows[-1]['peak_mb']:,.0f} MB at most")
         (metadata, _) = apart(["--metadata", str(folder / "archive"), "--near", asked.near])
+        repeated, _ = apart(["--again", str(folder / str(sizes[0])), *common(asked)])
     fits = {step: fitted(rows, step) for step in ("all", "processor_s", *STEPS.values(), "ledger")}
     result = {
         "rows": rows,
         "fits": fits,
         "metadata_per_s": metadata,
+        "again": repeated,
         "hours": hours(fits, asked.workers),
         "settings": {"workers": asked.workers, "near": asked.near, "picture": [SIDE, SIDE], "pool": POOL, **SETTINGS},
         "versions": versions(),
@@ -105,13 +115,16 @@ def measure_all(sizes: Sequence[int], asked: argparse.Namespace) -> None:
 
 def measured(archive: Path, asked: argparse.Namespace) -> dict[str, float]:
     made = archive.with_name(f"{archive.name}.made")
-    arguments = ["--once", str(archive), "--out", str(made), "--workers", str(asked.workers), "--near", asked.near]
-    found, (peak, own) = apart(arguments)
+    found, (peak, own) = apart(["--once", str(archive), "--out", str(made), *common(asked)])
     shutil.rmtree(made)
     return {**found, "peak_mb": peak, "peak_own_mb": own}
 
 
-def apart(arguments: Sequence[str]) -> tuple[dict[str, float], tuple[float, float]]:
+def common(asked: argparse.Namespace) -> list[str]:
+    return ["--workers", str(asked.workers), "--near", asked.near]
+
+
+def apart(arguments: Sequence[str]) -> tuple[Any, tuple[float, float]]:
     """What this program prints last when it is called so, and the peaks of its memory (see `tree_memory`)."""
     process = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
     peaks = (0.0, 0.0)
@@ -122,15 +135,15 @@ def apart(arguments: Sequence[str]) -> tuple[dict[str, float], tuple[float, floa
     said = process.communicate()[0]
     if process.returncode:
         raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}")
-    found: dict[str, float] = json.loads(said.splitlines()[-1])
-    return found, peaks
+    return json.loads(said.splitlines()[-1]), peaks
 
 
-def settings_for(archive: Path, near: str) -> Any:
+def settings_for(archive: Path, changes: Mapping[str, Any] = MappingProxyType({}), *, near: str) -> Any:
     from mmkd.corpus.settings import CurateSettings
 
     source = {"kind": "webdataset", "name": "w", "path": archive}
-    return CurateSettings.model_validate({"sources": [source], "duplicates": {"near": near}, **SETTINGS})
+    asked = {"sources": [source], "duplicates": {"near": near}, **SETTINGS}
+    return CurateSettings.model_validate(overlaid(asked, changes))
 
 
 def curate_once(archive: Path, out: Path, workers: int, near: str) -> dict[str, float]:
@@ -142,7 +155,7 @@ def curate_once(archive: Path, out: Path, workers: int, near: str) -> dict[str, 
     spent: dict[str, float] = {}
     for name, step in STEPS.items():
         setattr(stage, name, timed(getattr(stage, name), step, spent))
-    settings = settings_for(archive, near)
+    settings = settings_for(archive, near=near)
     out.mkdir()
     begun, start = processor_s(), time.perf_counter()
     counts = stage.curate(settings, out, Machine(workers=workers), 0)
@@ -209,6 +222,7 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     told += ["", "| without pictures, one process | records/processor s |", "|---|---:|"]
     told += [f"| {step} | {rate:,.0f} |" for step, rate in metadata.items()]
+    told += ["", *table(result["again"])]
     slowest = min(row["read"] / row["all"] for row in rows)
     return "\n".join(
         [

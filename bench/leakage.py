@@ -1,27 +1,35 @@
-"""What the leakage audit costs, and what its radius lets through and misses.
+"""What the leakage audit and decontamination cost, and what their radii let through and miss.
 
 `python bench/leakage.py [REALDATA]`: hashes a second, the look-up of 10,000 pictures in eight views among 100,000
 hashes of a corpus; with a folder of real test material also how many pictures lie within each radius of a picture of
 another modality (no copies), and how many of the copies that were stored with loss, made smaller, or cropped lie beyond
-it.
+it; and how many of changed copies decontamination finds, by hashes alone and where looks confirm them.
+
+`python bench/leakage.py --records`: the look-up of 10,000 pictures in eight views among a million records of a corpus.
 """
 
 import io
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
+from mmkd.corpus.decontaminate import Avoided, contaminated
 from mmkd.corpus.hamming import within
-from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes
+from mmkd.corpus.images import perceptual_hash, small_grey
+from mmkd.corpus.likeness import LOOK_PIXELS, likeness, look_of, looks_from
+from mmkd.corpus.settings import CurateSettings
+from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes, view_pixels
 from mmkd.evaluation.statistics.metrics import Array
 
-CORPUS, PICTURES, HASHED = 100_000, 10_000, 300
+CORPUS, RECORDS, PICTURES, HASHED = 100_000, 1_000_000, 10_000, 300
 RADII = (0, 2, 4, 6, 8, 10)  # distances are even: half of the bits of a hash are set
+LIKENESS = CurateSettings.model_fields["decontaminate_likeness"].default
 MODALITIES = ("CT", "Dermatology", "Endoscopy", "Fundus", "MRI", "OCT", "Pathology", "Ultrasound", "X-ray")
 
 
@@ -80,6 +88,54 @@ def radii(realdata: Path) -> None:
         print(f"{radius:6}  {within_it:23}  {np.count_nonzero(nearest_N <= radius):17}          {missed}")
 
 
+def records() -> None:
+    """Looks of noise, so that nothing is confirmed and every candidate is asked about."""
+    rng = np.random.default_rng(0)
+    hash_N, view_MV = balanced(RECORDS, rng), balanced(PICTURES * len(VIEWS), rng).reshape(PICTURES, -1)
+    noise_K = rng.integers(0, 256, (2**16, LOOK_PIXELS), np.uint8)
+    held_out = Avoided([""] * PICTURES, [], view_MV, noise_K[:PICTURES], list(VIEWS), view_pixels())
+    asked = 0
+
+    def looks(places: Array) -> Array:
+        nonlocal asked
+        asked += len(places)
+        return noise_K[places % len(noise_K)]
+
+    for radius in (4, 6, 8):
+        asked, start = 0, time.perf_counter()
+        contaminated(hash_N, looks, held_out, radius, LIKENESS)
+        spent, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"radius {radius}: {RECORDS:,} records, {view_MV.size:,} views: {spent:.1f} s, {asked:,} looks", end="")
+        print(f", {peak:,.0f} MB")
+
+
+def confirmation(realdata: Path) -> None:
+    rows = [json.loads(line) for line in (realdata / "pairs" / "pairs.jsonl").read_text().splitlines()]
+    images = [Image.open(realdata / "pairs" / row["image"]).convert("RGB") for row in rows]
+    hash_N, look_NK = seen(images)
+    print(f"\nfound of {len(rows)} changed copies, in %: hash within the radius, and confirmed at likeness {LIKENESS}")
+    for name, change in (COPIES | CHANGES).items():
+        copy_N, copy_NK = seen([change(image) for image in images])
+        distance_N, alike_N = np.bitwise_count(hash_N ^ copy_N), likeness(look_NK, copy_NK) >= LIKENESS
+        found = [(distance_N <= radius, (distance_N <= radius) & alike_N) for radius in (4, 6, 8)]
+        told = [
+            f"{radius}: {100 * a.mean():5.1f} {100 * b.mean():5.1f}"
+            for radius, (a, b) in zip((4, 6, 8), found, strict=True)
+        ]
+        print(f"{name:16} " + "   ".join(told))
+
+
+def seen(images: list[Image.Image]) -> tuple[Array, Array]:
+    small = [small_grey(image) for image in images]
+    return np.array([perceptual_hash(one) for one in small], np.uint64), looks_from([look_of(one) for one in small])
+
+
+def lettered(image: Image.Image) -> Image.Image:
+    copy, height = image.copy(), max(8, image.height // 14)
+    ImageDraw.Draw(copy).text((image.width // 20, image.height // 20), "R 12:03", (255, 255, 255), font_size=height)
+    return copy
+
+
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
@@ -99,8 +155,21 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "crop 3 % a side": lambda image: cropped(image, 0.03),
 }
 
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "sharpened": lambda image: image.filter(ImageFilter.UnsharpMask(3, 200, 0)),
+    "gamma 0.7": lambda image: image.point(lambda level: round(255 * (level / 255) ** 0.7)),
+    "gamma 1.4": lambda image: image.point(lambda level: round(255 * (level / 255) ** 1.4)),
+    "more contrast": lambda image: ImageOps.autocontrast(image, 2),
+    "equalised": ImageOps.equalize,
+    "letters": lettered,
+}
+
 
 if __name__ == "__main__":
-    speed()
-    if len(sys.argv) > 1:
-        radii(Path(sys.argv[1]))
+    if sys.argv[1:] == ["--records"]:
+        records()
+    else:
+        speed()
+        for folder in map(Path, sys.argv[1:]):
+            radii(folder)
+            confirmation(folder)

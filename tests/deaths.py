@@ -96,12 +96,19 @@ def evaluate(job: dict[str, Any]) -> None:
 def evidence(job: dict[str, Any]) -> None:
     from mmkd.features.evidence import evidence as made
     from mmkd.features.settings import EvidenceSettings
+    from mmkd.report.evidence import write_evidence_page
     from mmkd.stage import Stage, complete
     from tiny import MACHINE
 
     settings, world = EvidenceSettings(**job["settings"]), Path(job["world"])
     stage = Stage("evidence", Path(job["out"]), job["settings"])
-    complete(stage, lambda to: made(settings, world / "corpus", world / "features", job["teachers"], to, MACHINE))
+
+    def make(to: Path) -> dict[str, int]:
+        counts = made(settings, world / "corpus", world / "features", job["teachers"], to, MACHINE)
+        write_evidence_page(to, world / "corpus")
+        return counts
+
+    complete(stage, make)
 
 
 def live_through(job: dict[str, Any], deaths: Deaths, folder: Path) -> tuple[Path, Path]:

@@ -12,6 +12,21 @@ from mmkd.features.store import TeacherFeatures, open_features
 
 SHOWN = ("ct", "mri", "ultrasound", "other")
 WORDS = ("Axial CT", "T2-weighted MRI", "Ultrasound image", "Bar chart")
+RECIPE = """
+name = "mine"
+[machine]
+workers = 0
+[curate]
+sources = [{ kind = "table", path = "unused.csv" }]
+[[teachers]]
+name = "sharp"
+model = "local-dir:unused"
+licence = "MIT"
+[student]
+model = "ViT-B-32"
+[evaluate]
+cards = ["unused.toml"]
+"""
 
 
 @dataclass(frozen=True)
@@ -47,8 +62,10 @@ def make_seen_world(folder: Path, count: int = 240, shards: int = 1, **changed: 
         "caption": [
             f"{WORDS[m]} number {row}" if row // 4 % 4 else f"finding {row}" for row, m in enumerate(truth_N.tolist())
         ],
+        "modality": [""] * count,
         "modality_stated": [""] * count,
         "sha256": [f"{row:064x}" for row in range(count)],
+        "image": [{"bytes": b"", "path": None} for _ in range(count)],
     }
     for name, values in changed.items():
         for row, value in values.items():

@@ -76,33 +76,40 @@ def evidence(run: Run) -> None:
     """Corpus and features -> what the teachers see of each picture's modality, where the recipe asks for it."""
     if run.recipe.evidence is None:
         return
+    from mmkd.corpus.evidence.stored import FACTS_FILE, ROWS_FILE
     from mmkd.corpus.kept_parts import tables
     from mmkd.features.evidence import evidence as body
+    from mmkd.report.evidence import write_evidence_page
 
     recipe, out, settings = run.recipe, run.out, run.recipe.evidence
     names = [teacher.name for teacher in run.teachers]
     is_fine = recipe.curate.modality.names == "fine"
     made_from = {**run.plain(settings), "names": recipe.curate.modality.names, "tables": tables()}
-    stage = run.stage("evidence", "evidence", made_from, ["corpus", *feature_names(run)])
-    complete(
-        stage,
-        lambda folder: body(settings, out / "corpus", out / "features", names, folder, recipe.machine, is_fine),
-        run.force,
-    )
+    outputs = (ROWS_FILE, FACTS_FILE)  # the page tells of them
+    stage = run.stage("evidence", "evidence", made_from, ["corpus", *feature_names(run)], outputs)
+
+    def make(folder: Path) -> Mapping[str, int]:
+        counts = body(settings, out / "corpus", out / "features", names, folder, recipe.machine, is_fine)
+        write_evidence_page(folder, out / "corpus")
+        return counts
+
+    complete(stage, make, run.force)
 
 
 def calibrate(run: Run) -> None:
-    """Corpus and features -> whom to trust about what."""
+    """Corpus and features -> whom to trust about what; with modalities of the evidence where the recipe asks for it."""
     from mmkd.calibrate.calibrate import calibrate as body
 
     settings, seed, out = run.recipe.calibrate, run.recipe.seed, run.out
-    stage = run.stage(
-        "calibration", "calibration", {**run.plain(settings), "seed": seed}, ["corpus", *feature_names(run)]
-    )
+    evidence = out / "evidence" if settings.needs_evidence else None
+    plain = run.plain(settings)
+    plain.pop("modality")  # the input `evidence` tells; so calibrations made before there was a choice stay good
+    read = ["corpus", *feature_names(run), *(["evidence"] if evidence else [])]
+    stage = run.stage("calibration", "calibration", {**plain, "seed": seed}, read)
     names = [teacher.name for teacher in run.teachers]
     complete(
         stage,
-        lambda folder: body(settings, out / "corpus", out / "features", names, folder, seed),
+        lambda folder: body(settings, out / "corpus", out / "features", names, folder, seed, evidence),
         run.force,
     )
 

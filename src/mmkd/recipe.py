@@ -83,6 +83,15 @@ class Recipe(Settings):
             raise ValueError(f"names used twice or reserved: {', '.join(twice)}; every model needs its own")
         return self
 
+    @model_validator(mode="after")
+    def _evidence(self) -> "Recipe":
+        if self.calibrate.needs_evidence and self.evidence is None:
+            raise ValueError(
+                'calibrate.modality = "evidence" needs what teachers see of the pictures: add a section [evidence], '
+                "which 'mmkd run' makes before the calibration, as 'mmkd evidence' does alone"
+            )
+        return self
+
 
 def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
     """Read and check a recipe. `${out}` and environment variables are filled in; changes are `section.key=value`.

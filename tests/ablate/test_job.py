@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from ablation_files import write_files
 
-from mmkd.ablate.job import Job, work
+from mmkd import flow
+from mmkd.ablate import job as job_module
+from mmkd.ablate.job import Job, rows_of, work
 from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_rows
 from mmkd.ablate.schedule import gathered, jobs_of, run_all
 from mmkd.ablate.settings import load_ablation
 from mmkd.ablate.summary import summarise
+from mmkd.commands.options import open_run
 from mmkd.errors import ConfigError, TrainingError
 from mmkd.stage import digest_of
+from seen_world import RECIPE
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +132,18 @@ def test_the_first_jobs_are_of_different_seeds_and_share_the_processors(home: Pa
     assert {job.recipe.machine.threads for job in jobs} == {max(1, len(os.sched_getaffinity(0)) // 2)}
     with pytest.raises(ConfigError, match="did you mean 'right'"):
         jobs_of(ablation, home / "out", home / "pool", only=["rigth"])
+
+
+@pytest.mark.parametrize(("modality", "made"), [("corpus", []), ("evidence", ["evidence"])])
+def test_evidence_is_made_where_the_calibration_goes_by_it(
+    modality: str, made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text(RECIPE + "[evidence]\n")
+    recipe = open_run(tmp_path / "mine.toml", tmp_path, [f"calibrate.modality={modality}"]).recipe
+    done: list[str] = []
+    for name in flow.STAGES:
+        monkeypatch.setitem(flow.STAGES, name, lambda run, name=name: done.append(name))
+    monkeypatch.setattr(job_module, "_extract", lambda run: done.append("extract"))
+    monkeypatch.setattr(job_module, "_measure", lambda run, job: [])
+    assert rows_of(Job("default", recipe, tmp_path / "run", tmp_path / "pool")) == []
+    assert done == ["world", "specialists", "curate", "extract", *made, "calibrate", "pretrain", "distill"]

@@ -145,10 +145,10 @@ def test_sources_keep_their_order_and_share_ids_and_groups(tmp_path: Path) -> No
         }
     )
     corpus = run(settings, tmp_path / "out")
-    assert corpus.column("id") == ["folders0/a/1.png", "folders0/b/2.png"]
+    assert corpus.column("id") == ["classes/a/1.png", "classes/b/2.png"]
     assert corpus.column("modality") == ["oct", "oct"]
     assert rejected(tmp_path / "out") == [("x.tar:k", "duplicate_pair")]
-    assert set(fingerprints(settings)) == {"folders0", "webdataset1"}
+    assert set(fingerprints(settings)) == {"classes", "x"}
 
 
 def test_splits_follow_the_groups(tmp_path: Path) -> None:

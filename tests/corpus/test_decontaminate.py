@@ -5,14 +5,29 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from corpus_samples import HERE, REALDATA, encoded, needs_realdata, noise, settings_for, table, write_files
-from PIL import Image
+from corpus_samples import (
+    HERE,
+    REALDATA,
+    encoded,
+    needs_realdata,
+    noise,
+    settings_for,
+    shard_digests,
+    table,
+    write_files,
+)
+from PIL import Image, ImageFilter
 
+from mmkd.corpus import decontaminate
 from mmkd.corpus.curate import corpus_stage, curate
 from mmkd.corpus.decontaminate import Avoided, contaminated
+from mmkd.corpus.images import perceptual_hash
 from mmkd.corpus.settings import CurateSettings
+from mmkd.corpus.sources import text_tables
 from mmkd.errors import DataError
 from mmkd.evaluation.leakage.avoid import EvaluationPictures
+from mmkd.evaluation.leakage.hashes import view_hashes
+from mmkd.settings import Machine
 from mmkd.stage import complete
 
 CARD = """
@@ -35,9 +50,9 @@ prompts = ["two"]
 """
 
 
-def removed(settings: CurateSettings, folder: Path) -> dict[str, str]:
+def removed(settings: CurateSettings, folder: Path, machine: Machine = HERE) -> dict[str, str]:
     folder.mkdir()
-    curate(settings, folder, HERE, 7, EvaluationPictures(settings).read)
+    curate(settings, folder, machine, 7, EvaluationPictures(settings).read)
     listed = pq.read_table(folder / "rejected.parquet").to_pylist()
     return {row["id"]: row["detail"] for row in listed if row["reason"] == "contaminated"}
 
@@ -98,10 +113,75 @@ def test_a_contaminated_record_does_not_make_a_clean_one_its_duplicate(tmp_path:
     assert (counts["counts"]["kept"], counts["counts"]["rejected"]) == (1, 1)
 
 
-def test_of_several_pictures_the_nearest_is_told() -> None:
-    avoided = Avoided(["far", "near"], ["", ""], np.array([[0b111], [0b1]], np.uint64), ["as it is"])
-    found = contaminated({}, np.array([0, 2**40 - 1], np.uint64), avoided, radius=4)
-    assert found == {0: "1 bits of the perceptual hash from near, as it is"}
+def avoided(names: list[str], hashes: list[int], looks: list[np.ndarray]) -> Avoided:
+    look_MK = np.array(looks, np.uint8)
+    same = np.arange(look_MK.shape[1])[None]
+    return Avoided(names, [""] * len(names), np.array(hashes, np.uint64)[:, None], look_MK, ["as it is"], same)
+
+
+RAMP = np.array([0, 60, 120, 180])
+BENT = np.array([0, 60, 120, 140])  # correlates with the ramp to 0.970
+
+
+def test_of_several_pictures_the_most_alike_is_told_then_the_nearest() -> None:
+    held_out = avoided(["near", "alike", "twin", "far"], [0b1, 0b111, 0b11, 0], [BENT, RAMP, RAMP // 2, RAMP[::-1]])
+    looks = {0: RAMP + 7, 1: RAMP}
+    found = contaminated(
+        np.array([0, 2**40 - 1], np.uint64), lambda places: np.stack([looks[p] for p in places]), held_out, 4, 0.9
+    )
+    assert found == {0: "likeness 1.000, 2 bits of the perceptual hash from twin, as it is"}
+
+
+def test_what_is_near_by_its_hash_alone_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = avoided(["a", "b"], [0b1, 0b11], [RAMP, RAMP[::-1]])
+    looks = [BENT, RAMP, np.array([60, 0, 180, 120]), np.full(4, 9)]  # of records whose hashes are all near
+    hash_N = np.zeros(4, np.uint64)
+
+    def found(likeness: float) -> list[int]:
+        return list(contaminated(hash_N, lambda places: np.stack([looks[p] for p in places]), held_out, 4, likeness))
+
+    assert [found(likeness) for likeness in (0.98, 0.96, 0.5, 0.0)] == [[1], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+    monkeypatch.setattr(decontaminate, "CHUNK_PAIRS", 3)
+    monkeypatch.setattr(decontaminate, "BLOCK_RECORDS", 3)
+    assert [found(likeness) for likeness in (0.98, 0.96, 0.5, 0.0)] == [[1], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+
+
+def test_looks_are_read_of_candidates_alone() -> None:
+    asked: list[int] = []
+
+    def looks(places: np.ndarray) -> np.ndarray:
+        asked.extend(places.tolist())
+        return np.stack([RAMP] * len(places))
+
+    contaminated(np.array([2**50 - 1, 0, 1, 2**50 - 1], np.uint64), looks, avoided(["a"], [1], [RAMP]), 2, 0.9)
+    assert asked == [1, 2]
+
+
+def test_changed_copies_are_found_the_same_by_all_ways_of_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sharpened, of other contrast, and mirrored and small."""
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
+    pictures = [Image.fromarray(noise(seed, 96, 80)) for seed in range(6)]
+    changed = {
+        "one/0.png": pictures[0].filter(ImageFilter.UnsharpMask(3, 100, 0)),
+        "one/1.png": pictures[1].point(lambda level: 40 + level // 2),
+        "two/2.png": pictures[2].transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((48, 48)),
+    }
+    write_files(tmp_path / "set", {name: encoded(picture) for name, picture in changed.items()})
+    path = table(
+        tmp_path,
+        [{"id": str(n), "image": f"{n}.png", "caption": f"finding {n}"} for n in range(6)],
+        {f"{n}.png": encoded(picture) for n, picture in enumerate(pictures)},
+    )
+    made = {}
+    for name, (workers, kept) in {"here": (0, False), "processes": (2, False), "kept": (0, True)}.items():
+        settings = settings_for(path, decontaminate=[tmp_path / "set"], keep_parts=kept, max_rejected=0.6)
+        found = removed(settings, tmp_path / name, Machine(workers=workers))
+        told = {record: detail.rpartition(" from ")[2] for record, detail in found.items()}
+        assert told == {"0": "set/one/0.png, as it is", "1": "set/one/1.png, as it is", "2": "set/two/2.png, mirrored"}
+        made[name] = shard_digests(tmp_path / name), (tmp_path / name / "rejected.parquet").read_bytes()
+    assert made["here"] == made["processes"] == made["kept"]
 
 
 def test_of_folders_of_one_name_each_counts(tmp_path: Path) -> None:
@@ -125,11 +205,29 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 
 @needs_realdata
 def test_copies_between_the_real_pairs_and_the_classification_sets_are_found(tmp_path: Path) -> None:
-    """Four brain slices are in both, in the classification set mirrored or turned."""
-    source = {"kind": "table", "name": "real", "path": REALDATA / "pairs/pairs.jsonl", "only": {"modality": ["MRI"]}}
-    folder = REALDATA / "classify/mri_brain_tumor"
-    settings = CurateSettings.model_validate({"sources": [source], "decontaminate": [folder]})
+    """Eight brain slices are in both, seven of them mirrored or turned there, some sharpened, one as its neighbour; and
+    a tile of lung tissue, turned and shifted. All were looked at.
+
+    The CT covidct_0032 is as near to a blood cell by its hash as three of the slices to what they show.
+    """
+    source = {"kind": "table", "name": "real", "path": REALDATA / "pairs/pairs.jsonl"}
+    sets = sorted(path for path in (REALDATA / "classify").iterdir() if path.is_dir())
+    assert len(sets) == 8
+    settings = CurateSettings.model_validate({"sources": [source], "decontaminate": sets})
     found = removed(settings, tmp_path / "out")
-    exact = sorted(name for name, detail in found.items() if detail.startswith("0 bits"))
-    assert exact == ["braintumor_0000", "braintumor_0001", "braintumor_0011", "braintumor_0012"]
-    assert found["braintumor_0000"].endswith("mri_brain_tumor/test/notumor/000.jpg, half turn")
+    told = {record: detail.rpartition(" from ")[2].removeprefix("mri_brain_tumor/") for record, detail in found.items()}
+    assert told == {
+        "braintumor_0000": "test/notumor/000.jpg, half turn",
+        "braintumor_0001": "train/notumor/011.jpg, upside down",
+        "braintumor_0003": "train/notumor/021.jpg, half turn",
+        "braintumor_0005": "test/glioma/008.jpg, as it is",
+        "braintumor_0011": "train/notumor/021.jpg, upside down",
+        "braintumor_0012": "test/pituitary/008.jpg, mirrored",
+        "braintumor_0014": "test/notumor/004.jpg, mirrored",
+        "braintumor_0017": "train/notumor/002.jpg, mirrored",
+        "lc25000_0010": "path_lung/val/lung_n/002.jpg, half turn",
+    }
+    assert found["braintumor_0005"].startswith("likeness 0.976, 6 bits ")
+    cell = Image.open(REALDATA / "classify/blood_cells/train/wbc/022.jpg").convert("RGB")
+    ct = Image.open(REALDATA / "pairs/images/covidct_0032.jpg").convert("RGB")
+    assert np.bitwise_count(view_hashes(cell) ^ np.uint64(perceptual_hash(ct))).min() == 6

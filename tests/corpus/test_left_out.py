@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from corpus_samples import HERE, TABLE_RECIPE, png, run, table, write_files, write_tar
-from test_sources_scans import dicom, volume
+from dicom_samples import dicom
+from test_sources_nifti import volume
 from typer.testing import CliRunner
 
 from mmkd.arrow_folder import read_shard, write_shard
@@ -29,6 +30,7 @@ from mmkd.report.curation import PAGE, write_ledger
 BAD = b"no picture"
 SITES = ("a", "a", "b", "a", "b", "b", "b")  # the fourth is damaged; those of "b" are left out
 WANTED = {"site": ["a"]}
+SAID = {"templates": ["an image of {name}"]}
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -44,7 +46,7 @@ def as_table(folder: Path) -> dict[str, Any]:
 
 def as_folders(folder: Path) -> dict[str, Any]:
     write_files(folder, {f"{site}/{i}.png": BAD if i == 3 else png(i) for i, site in enumerate(SITES)})
-    return {"path": folder, "only": {"class": ["a"]}, "templates": ["an image of {name}"]}
+    return {"path": folder, "only": {"class": ["a"]}, **SAID}
 
 
 def as_webdataset(folder: Path) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def as_npz(folder: Path) -> dict[str, Any]:
     labels = np.array([[9 if i == 3 else "ab".index(site)] for i, site in enumerate(SITES)], np.uint8)
     images = np.random.default_rng(0).integers(0, 256, (len(SITES), 20, 20), np.uint8)
     np.savez(folder / "x.npz", train_images=images, train_labels=labels)
-    return {"path": folder / "x.npz", "classes": ["a", "b"], "splits": ["train"], "only": {"class": ["a"]}}
+    return {"path": folder / "x.npz", "classes": ["a", "b"], "splits": ["train"], "only": {"class": ["a"]}, **SAID}
 
 
 def as_datasets(folder: Path) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def as_nifti(folder: Path) -> dict[str, Any]:
     for i, site in enumerate(SITES):
         volume(folder / f"{site}/{i}.nii", values[i])
     (folder / "a/3.nii").write_bytes(b"no volume")
-    return {"path": folder, "only": {"class": ["a"]}}
+    return {"path": folder, "only": {"class": ["a"]}, **SAID}
 
 
 LAYOUTS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -218,7 +220,7 @@ def test_commands_and_page_tell_them(tmp_path: Path) -> None:
     page = (tmp_path / "run/corpus" / PAGE).read_text()
     assert "3 records were read and 2 kept (66.7%)" in page
     assert "4 more in the sources were left out by only" in page
-    first, second = (page.index(f"<td>{step}</td>") for step in ("only", "source"))
+    first, second = (page.index(f'<th scope="row">{step}</th>') for step in ("only", "source"))
     assert first < second
     assert "left out by only" in page[first:second]
 

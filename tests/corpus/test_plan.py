@@ -89,4 +89,4 @@ def test_a_dry_run_says_why_records_fail(tmp_path: Path) -> None:
     path = table(tmp_path, rows, {"0.png": png(0)})
     (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(curate="", path=path))
     shown = CliRunner().invoke(app, ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--dry-run"])
-    assert "table0: of 4 records looked at 3 fail: 2 short_caption, 1 empty_caption" in shown.stdout
+    assert f"{tmp_path.name}: of 4 records looked at 3 fail: 2 short_caption, 1 empty_caption" in shown.stdout

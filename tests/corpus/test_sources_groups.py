@@ -95,7 +95,7 @@ def test_a_pattern_without_a_group_is_refused(pattern: str, told: str) -> None:
 
 
 def test_dicom_paths_group_but_are_not_told(tmp_path: Path) -> None:
-    from test_sources_scans import dicom
+    from dicom_samples import dicom
 
     for patient, series in (("Doe_Jane", "one"), ("Doe_Jane", "two"), ("Roe_Rick", "three")):
         dicom(tmp_path / patient / series, series, 1, PatientID="")

@@ -12,7 +12,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.pixels import apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from mmkd.corpus.dicom import dicom_picture, windowed
+from mmkd.corpus.dicom import dicom_picture
+from mmkd.corpus.dicom_greys import windowed
 from mmkd.errors import DataError
 from mmkd.evaluation.data.samples import FileImage
 

@@ -8,8 +8,9 @@ from PIL import Image
 
 from mmkd.corpus import hamming
 from mmkd.corpus.hamming import BITS, bands, masks, within
-from mmkd.corpus.images import perceptual_hash
-from mmkd.evaluation.leakage.hashes import VIEWS, turned, view_hashes
+from mmkd.corpus.images import perceptual_hash, small_grey
+from mmkd.corpus.likeness import LOOK_PIXELS, look_of, looks_from
+from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_looks, turned, view_hashes, view_pixels
 from mmkd.evaluation.leakage.twins import nearest_views
 from mmkd.evaluation.statistics.metrics import Array
 
@@ -96,6 +97,21 @@ def test_hashes_of_the_small_picture_are_those_of_the_views(seed: int) -> None:
     distance_V = np.bitwise_count(view_hashes(image) ^ whole)
     assert (distance_V[:4] == 0).all()  # the same passes in the same order
     assert distance_V.max() <= 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_look_of_a_view_is_the_look_with_its_pixels_moved(seed: int) -> None:
+    image = picture(seed)
+    _, look_IK = hashes_and_looks([seed], picture)
+    for view, pixel_K in enumerate(view_pixels()):
+        moved_K = look_IK[0, pixel_K].astype(int)
+        (whole_K,) = looks_from([look_of(small_grey(turned(image, view)))])
+        assert np.abs(moved_K - whole_K).max() <= 1  # rounding between the passes of Lanczos
+
+
+def test_of_no_pictures_there_are_neither_hashes_nor_looks() -> None:
+    view_IV, look_IK = hashes_and_looks([], picture)
+    assert (view_IV.shape, look_IK.shape) == ((0, len(VIEWS)), (0, LOOK_PIXELS))
 
 
 def test_views_are_the_eight_symmetries_of_a_square() -> None:

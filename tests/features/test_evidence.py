@@ -18,27 +18,13 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.features.evidence import evidence
 from mmkd.features.settings import AlikeSettings, EvidenceSettings
 from mmkd.flow import evidence as run_evidence
+from mmkd.report.evidence import PAGE
 from mmkd.run import folders
 from mmkd.stage import Stage, complete, content_digest, digest_of, read_manifest
-from seen_world import SHOWN, SeenWorld, make_seen_world
+from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
 from tiny import MACHINE
 
 SETTINGS = EvidenceSettings()
-RECIPE = """
-name = "mine"
-[machine]
-workers = 0
-[curate]
-sources = [{ kind = "table", path = "unused.csv" }]
-[[teachers]]
-name = "sharp"
-model = "local-dir:unused"
-licence = "MIT"
-[student]
-model = "ViT-B-32"
-[evaluate]
-cards = ["unused.toml"]
-"""
 
 
 def made(world: SeenWorld, *teachers: str, settings: EvidenceSettings = SETTINGS) -> StoredEvidence:
@@ -98,7 +84,14 @@ def test_a_conflict_appears(world: SeenWorld) -> None:
     expected = weigh({"source": Vote("ct", SOURCE_TRUST), "caption": Vote("ct", NAMED), "image": image})
     assert row["modality_confidence"] == pytest.approx(expected.confidence, rel=1e-4)
     assert found.facts["conflicts"] == [
-        {"id": "pair 14", "said": {"source": "ct", "caption": "ct", "image": "ultrasound"}}
+        {
+            "id": "pair 14",
+            "row": 14,
+            "said": {"source": "ct", "caption": "ct", "image": "ultrasound"},
+            "trust": {"source": SOURCE_TRUST, "caption": NAMED, "image": pytest.approx(row["image_confidence"])},
+            "verdict": "ct",
+            "confidence": pytest.approx(row["modality_confidence"], abs=1e-6),
+        }
     ]
     assert found.facts["disputed"] == found.column("disputed").sum() == 1
     agreement = {(one["one"], one["other"]): one for one in found.facts["agreement"]}
@@ -136,7 +129,7 @@ def test_killed_and_resumed_it_has_the_same_bytes(world: SeenWorld, tmp_path: Pa
     world.add("sharp", 1.0, seed=1)
     world.add("dim", 0.3, seed=2)
     job = {"stage": "evidence", "settings": {"alike": {"teacher": "dim", "cosine": 0.9}}, "world": str(world.folder)}
-    deaths = [("draft", ROWS_FILE), ("draft", FACTS_FILE), ("draft", "manifest.json")]
+    deaths = [("draft", ROWS_FILE), ("draft", FACTS_FILE), ("draft", PAGE), ("draft", "manifest.json")]
     whole, cut = live_through({**job, "teachers": ["sharp", "dim"]}, deaths, tmp_path)
     assert_same(whole, cut)
     assert (whole / ROWS_FILE).read_bytes() == (cut / ROWS_FILE).read_bytes()
@@ -160,6 +153,11 @@ def test_the_command_votes_once_and_shows_what_it_found(
     told = mmkd(*asked)
     assert "pair 14 source: ct, caption: ct, image: ultrasound" in told
     assert "1 pairs with contradicting evidence" in told
+    page = world.folder / "evidence" / PAGE
+    assert f"with pictures: {page}" in told.splitlines()
+    assert "pair 14" in page.read_text()
+    kept = content_digest(page.parent, (ROWS_FILE, FACTS_FILE))
+    assert read_manifest(page.parent)["digest"] == kept  # another look of the page changes nothing that is made from it
     again = mmkd(*asked, "--list", "0", "--json")
     assert "is complete, skipped" in again
     facts = json.loads((world.folder / "evidence" / FACTS_FILE).read_text())

@@ -29,7 +29,7 @@ def test_pictures_are_told_apart_whose_captions_say_nothing(world: SeenWorld) ->
     sights = [sight(world.add("sharp", 1.0, seed=1, blind=slice(0, 10)), asked)]
     sights.append(sight(world.add("guesser", 0.0, seed=2), asked))
     assert sights[0].accuracy == 1.0
-    assert sights[0].rows == 180 - 6  # rows 4 to 9 are blind and named
+    assert sights[0].rows_M.sum() == 180 - 6  # rows 4 to 9 are blind and named
     assert sights[1].accuracy < 0.45
     alone_N, _ = seen(sights[:1], asked)
     expected_N = np.array([asked.names.index(name) for name in SHOWN])[world.truth_N]
@@ -64,7 +64,7 @@ def test_the_scale_is_that_under_which_the_captions_are_most_probable(world: See
     rows = np.flatnonzero(known_N != SILENT)
 
     def loss(scale: float) -> float:
-        one = type(found)(teacher, found.prompt_GMD, scale, 0.0, 0)
+        one = type(found)(teacher, found.prompt_GMD, scale, *np.zeros((2, len(asked.names))))
         own_N = np.log(one.support(0, 240, asked.half_N)[rows, known_N[rows]])
         return -float(np.mean([own_N[known_N[rows] == m].mean() for m in range(len(asked.names))]))
 
@@ -83,7 +83,7 @@ def test_no_caption_votes_for_its_own_picture(world: SeenWorld) -> None:
 def test_a_teacher_without_vectors_has_no_say(world: SeenWorld) -> None:
     asked = asked_in(world)
     blind = sight(world.add("blind", 1.0, seed=1, blind=slice(0, 240)), asked)
-    assert (blind.accuracy, blind.rows) == (0.0, 0)
+    assert (blind.accuracy, blind.rows_M.sum()) == (0.0, 0)
     assert (seen([blind], asked)[0] == SILENT).all()
 
 

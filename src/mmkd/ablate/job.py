@@ -52,6 +52,8 @@ def rows_of(job: Job) -> list[Row]:
     for name in STAGES:
         flow.STAGES[name](run)
     _extract(run)
+    if job.recipe.calibrate.needs_evidence:  # else it changes no student
+        flow.STAGES["evidence"](run)
     for name in AFTER:
         flow.STAGES[name](run)
     return _measure(run, job)

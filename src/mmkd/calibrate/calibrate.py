@@ -18,10 +18,11 @@ from mmkd.calibrate.clusters import find_clusters
 from mmkd.calibrate.geometry import dispersion, mean_direction, temperature
 from mmkd.calibrate.reliability import Reliability, reliability, shrunk, soft_weights
 from mmkd.calibrate.settings import CalibrateSettings
+from mmkd.corpus.evidence.stored import StoredEvidence
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures, open_features
-from mmkd.progress import table_width
+from mmkd.progress import say, table_width
 
 
 def calibrate(
@@ -31,15 +32,20 @@ def calibrate(
     names: Sequence[str],
     folder: Path,
     seed: int,
+    evidence_folder: Path | None = None,
 ) -> dict[str, int]:
-    """Body of the stage: write the calibration of the named teachers on the split `train`; returns counts."""
+    """Body of the stage: write the calibration of the named teachers on the split `train`; returns counts.
+
+    evidence_folder: whose verdicts are the modalities of the rows, in place of the corpus's own.
+    """
     corpus = Corpus(corpus_folder)
     features = open_features(features_folder, corpus, names)
     rows = corpus.rows("train")
     _check_features(features, rows)
     by_cluster = settings.by == "cluster"
     cluster_N = find_clusters(features, rows, len(corpus), settings.clusters, seed) if by_cluster else None
-    group_N = groups_of(corpus, cluster_N)[rows]
+    modality_N = _verdicts(evidence_folder, corpus) if evidence_folder else None
+    group_N = groups_of(corpus, cluster_N, modality_N)[rows]
     tested = {str(name): _sample(rows[group_N == name], settings.rows, seed) for name in np.unique(group_N)}
     results = {
         (name, teacher.name): _test(teacher, found, settings, seed)
@@ -48,7 +54,7 @@ def calibrate(
     }
     cells = _cells(list(tested), [teacher.name for teacher in features], results, settings)
     teachers = [_teacher(teacher, tested, cells, settings) for teacher in features]
-    calibration = Calibration(teachers, cells, settings.by, cluster_N)
+    calibration = Calibration(teachers, cells, settings.by, cluster_N, modality_N=modality_N)
     save_calibration(calibration, folder)
     print_table(calibration)
     return {"teachers": len(features), "groups": len(tested), "rows": sum(map(len, tested.values()))}
@@ -61,6 +67,14 @@ def _check_features(features: Sequence[TeacherFeatures], rows: np.ndarray) -> No
                 f"{teacher.folder}: teacher {teacher.name!r} has vectors of none of the {len(rows)} training pairs; "
                 "see the column 'reason' there, or leave the teacher out"
             )
+
+
+def _verdicts(folder: Path, corpus: Corpus) -> np.ndarray:
+    """The modality of each row by all evidence, an array of strings; "unknown" where nothing speaks."""
+    modality_N: np.ndarray = StoredEvidence(folder, corpus.folder).column("modality").astype(str)
+    other = np.count_nonzero(modality_N != corpus.modalities)
+    say(f"modalities of the evidence: {other:,} of {len(corpus):,} pairs have another than in the corpus")
+    return modality_N
 
 
 def _sample(rows: np.ndarray, limit: int, seed: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from mmkd.stage import atomic_file, digest_of, write_json
 TABLE = "calibration.json"
 MEANS = "means.safetensors"
 CLUSTERS = "clusters.safetensors"
+MODALITIES = "modalities.safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Calibration:
     """Teachers in the order of their names; `cells` has every (group, teacher).
 
     by: what the groups are, "modality" or "cluster"; cluster_N: then the cluster of each row of the corpus, int32.
+    modality_N: the modality of each row, strings, where it is not the corpus's own.
     """
 
     teachers: list[TeacherCalibration]
@@ -54,6 +56,7 @@ class Calibration:
     by: str = "modality"
     cluster_N: np.ndarray | None = None
     digest: str = ""
+    modality_N: np.ndarray | None = None
 
     @property
     def group_names(self) -> list[str]:
@@ -61,7 +64,7 @@ class Calibration:
 
     def groups(self, corpus: Corpus) -> np.ndarray:
         """The group of each row of the corpus, an array of strings. Raises DataError for another corpus."""
-        return groups_of(corpus, self.cluster_N)
+        return groups_of(corpus, self.cluster_N, self.modality_N)
 
     def weights(self, group_N: np.ndarray) -> np.ndarray:
         """The weight of each teacher (K) for rows of the given groups (N,) -> (N, K) float32.
@@ -77,21 +80,22 @@ class Calibration:
         return np.asarray(table_MK[[known.get(name, len(known)) for name in name_G.tolist()]][of_N])
 
 
-def groups_of(corpus: Corpus, cluster_N: np.ndarray | None) -> np.ndarray:
-    """The modality of each row, or the name of its cluster where there are clusters."""
+def groups_of(corpus: Corpus, cluster_N: np.ndarray | None, modality_N: np.ndarray | None = None) -> np.ndarray:
+    """The name of each row's cluster where there are clusters; else its modality, the corpus's own without others."""
+    for what, value_N in (("clusters", cluster_N), ("modalities", modality_N)):
+        if value_N is not None and len(value_N) != len(corpus):
+            raise DataError(
+                f"the calibration has {what} of {len(value_N)} rows, but {corpus.folder} has {len(corpus)}; "
+                "run 'mmkd calibrate' again"
+            )
     if cluster_N is None:
-        return corpus.modalities
-    if len(cluster_N) != len(corpus):
-        raise DataError(
-            f"the calibration has clusters of {len(cluster_N)} rows, but {corpus.folder} has {len(corpus)}; "
-            "run 'mmkd calibrate' again"
-        )
+        return corpus.modalities if modality_N is None else modality_N
     names_K = np.array([f"cluster {k:02d}" for k in range(int(cluster_N.max()) + 1)])
     return np.asarray(names_K[cluster_N])
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> None:
-    """Write the table as JSON, the means and the clusters as safetensors."""
+    """Write the table as JSON; means, clusters and modalities as safetensors."""
     means = {}
     rows = []
     for teacher in calibration.teachers:
@@ -104,8 +108,14 @@ def save_calibration(calibration: Calibration, folder: Path) -> None:
     if calibration.cluster_N is not None:
         with atomic_file(folder / CLUSTERS) as stream:
             stream.write(save({"cluster": calibration.cluster_N}))
+    named: dict[str, list[str]] = {}
+    if calibration.modality_N is not None:
+        name_G, of_N = np.unique(calibration.modality_N, return_inverse=True)
+        named = {"modalities": name_G.tolist()}
+        with atomic_file(folder / MODALITIES) as stream:
+            stream.write(save({"modality": of_N.astype(np.int16)}))
     cells = [asdict(cell) for cell in calibration.cells]
-    write_json(folder / TABLE, {"by": calibration.by, "teachers": rows, "reliability": cells})
+    write_json(folder / TABLE, {"by": calibration.by, **named, "teachers": rows, "reliability": cells})
 
 
 def load_calibration(folder: Path) -> Calibration:
@@ -122,6 +132,9 @@ def load_calibration(folder: Path) -> Calibration:
         ]
         cells = [GroupReliability(**cell) for cell in table["reliability"]]
         cluster_N = load_file(folder / CLUSTERS)["cluster"] if table["by"] == "cluster" else None
-        return Calibration(teachers, cells, table["by"], cluster_N, digest)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        modality_N = None
+        if "modalities" in table:
+            modality_N = np.array(table["modalities"])[load_file(folder / MODALITIES)["modality"]]
+        return Calibration(teachers, cells, table["by"], cluster_N, digest, modality_N)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{folder}: not a calibration folder ({error!r}); run 'mmkd calibrate' again") from error

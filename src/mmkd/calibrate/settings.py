@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.settings import Settings
 
@@ -12,6 +12,7 @@ class CalibrateSettings(Settings):
 
     by: groups within which teachers are tested and trusted: the corpus's modalities, or clusters of the teachers'
     features, which need no label. clusters: how many (0: as many as the teachers' differences need).
+    modality: that of each row as the `corpus` has it, or as the verdict of all `evidence`, teachers' votes included.
     rows: at most so many rows of a group are tested. rivals: captions that each row's own caption must beat.
     power: weights grow with this power of the advantage over chance. z_min: an advantage of fewer standard errors
     counts as none. spread: standard deviation of every teacher's logits along a row, from which its scale follows
@@ -19,6 +20,7 @@ class CalibrateSettings(Settings):
     """
 
     by: Literal["modality", "cluster"] = "modality"
+    modality: Literal["corpus", "evidence"] = "corpus"
     clusters: NonNegativeInt = 0
     rows: PositiveInt = 20_000
     rivals: PositiveInt = 128
@@ -27,3 +29,13 @@ class CalibrateSettings(Settings):
     spread: PositiveFloat = 7.5
     scale: float | None = Field(None, gt=0.0)
     batch: PositiveInt = 256
+
+    @model_validator(mode="after")
+    def _is_asked_for(self) -> "CalibrateSettings":
+        if self.by == "cluster" and self.modality == "evidence":
+            raise ValueError('by = "cluster" looks at no modality; leave out modality = "evidence" or by = "cluster"')
+        return self
+
+    @property
+    def needs_evidence(self) -> bool:
+        return self.modality == "evidence"

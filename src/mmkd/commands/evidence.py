@@ -37,6 +37,11 @@ def evidence(
     require(work, "evidence")
     flow.evidence(work)
     show(work.out / "evidence", listed, as_json)
+    if not as_json:
+        from mmkd.report.evidence import PAGE
+
+        page = work.out / "evidence" / PAGE  # folders made before there was one have none
+        print(f"with pictures: {page}" if page.is_file() else f"no {PAGE}: delete {page.parent} to make it anew")
 
 
 def show(folder: Path, listed: int, as_json: bool = False) -> None:

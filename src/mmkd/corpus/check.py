@@ -5,6 +5,7 @@ each pair; the picture; its panels; how each pair looks. Where the caption takes
 only with the picture, so their words come after it.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmkd.corpus.evidence.vote import Verdict, judge, label_vote, source_vote, w
 from mmkd.corpus.filters.facts import image_facts
 from mmkd.corpus.filters.table import FIGURE_FILTERS, PAIR_FILTERS, check_image, check_words, looks_at_images
 from mmkd.corpus.images import Picture, StoredImage, open_picture, store
+from mmkd.corpus.panels.gutters import Box
 from mmkd.corpus.panels.split import WHOLE, Panel, may_be_cut, panels_of
 from mmkd.corpus.records import BadRecordError, Reason, Record, Rejected
 from mmkd.corpus.schema import caption_group
@@ -35,7 +37,8 @@ def checked_pairs(record: Record, settings: CurateSettings) -> list[dict[str, An
         if not may_be_cut(figure.marked, settings.panels):
             whole = words_of(figure)
             verdict = judged(whole, settings)
-        picture, panels = opened(record.image, figure, settings)
+        picture = opened(record.image, settings)
+        panels = taken_apart(picture, figure, settings)
     except BadRecordError as bad:
         return [Rejected(record.source, record.where, record.id, bad.reason, bad.detail)]
     rows: list[dict[str, Any] | Rejected] = []
@@ -54,12 +57,18 @@ def checked_pairs(record: Record, settings: CurateSettings) -> list[dict[str, An
     return rows
 
 
-def opened(data: bytes, figure: Figure, settings: CurateSettings) -> tuple[Picture, list[Panel]]:
-    """The picture of a figure and what it is cut into. Raises BadRecordError."""
-    picture = open_picture(data, settings.min_side, settings.max_side, settings.max_pixels)
+def opened(data: bytes, settings: CurateSettings) -> Picture:
+    """The picture of a figure. Raises BadRecordError."""
+    return open_picture(data, settings.min_side, settings.max_side, settings.max_pixels)
+
+
+def taken_apart(
+    picture: Picture, figure: Figure, settings: CurateSettings, boxes: Sequence[Box] | None = None
+) -> list[Panel]:
+    """What a figure is cut into; boxes: as in `panels_of`. Raises BadRecordError."""
     fit = partial(fitted, settings=settings)
     limits = settings.min_side, settings.min_caption
-    return picture, panels_of(picture.image, figure.marked, settings.panels, *limits, fit)
+    return panels_of(picture.image, figure.marked, settings.panels, *limits, fit, boxes)
 
 
 def piece(picture: Picture, panel: Panel) -> Picture:
@@ -113,7 +122,8 @@ def told_of(figure: Figure, panel: str, caption: str) -> dict[str, Any]:
 
 def stored(image: StoredImage) -> dict[str, Any]:
     """Those of the picture."""
-    return {"image": image.data} | {name: getattr(image, name) for name in ("width", "height", "sha256", "phash")}
+    told = ("width", "height", "sha256", "phash", "look")
+    return {"image": image.data} | {name: getattr(image, name) for name in told}
 
 
 def decided(figure: Figure, verdict: Verdict, settings: CurateSettings) -> dict[str, Any]:

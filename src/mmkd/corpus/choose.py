@@ -1,12 +1,14 @@
 """Between the halves of curation: which of all checked records are kept, and the list of those that are not.
 
-What is held in memory of a record are the keys of `corpus.duplicates` and a flag; N records of all parts.
+What is held in memory of a record are the keys of `corpus.duplicates` and a flag; its look is read where its hash asks
+for it. N records of all parts.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmkd.arrow_folder import read_shard
-from mmkd.corpus.decontaminate import Avoided, contaminated
+from mmkd.corpus.decontaminate import Avoided, Looks, contaminated, same_bytes
 from mmkd.corpus.duplicates import COLUMNS, KEPT, REASONS, Keys, Repeats, keys_of, repeats
 from mmkd.corpus.hamming import Array
+from mmkd.corpus.likeness import looks_from
 from mmkd.corpus.parts import REJECTED, Part, left_out_of, rejection_table
 from mmkd.corpus.records import Reason, Rejected
 from mmkd.corpus.settings import CurateSettings
@@ -55,7 +58,7 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
     The list keeps the order of the parts; in each come first the records it rejected, then those rejected here.
     """
     gathered = _gather(parts, settings, avoided)
-    shown = _contaminated(gathered, settings, avoided)
+    shown = _contaminated(gathered, settings, avoided, parts)
     refused_N = np.zeros(len(gathered.keys.id_N), bool)
     refused_N[list(shown)] = True
     repeated = repeats(gathered.keys, settings.duplicates, refused_N)
@@ -107,22 +110,44 @@ def _no_rows() -> pa.Table:
     return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS]).empty_table()
 
 
-def _contaminated(gathered: _Gathered, settings: CurateSettings, avoided: Avoided) -> dict[int, str]:
+def _contaminated(
+    gathered: _Gathered, settings: CurateSettings, avoided: Avoided, parts: Sequence[Part]
+) -> dict[int, str]:
     if not avoided.names:
         return {}
-    return contaminated(gathered.exact, gathered.keys.hash_N, avoided, settings.decontaminate_radius)
+    looks, hash_N = _looks(parts, gathered.first), gathered.keys.hash_N
+    radius, least = settings.decontaminate_radius, settings.decontaminate_likeness
+    return contaminated(hash_N, looks, avoided, radius, least) | same_bytes(gathered.exact, avoided)
+
+
+def _looks(parts: Sequence[Part], first: Sequence[int]) -> Looks:
+    """Reads them from the parts as they are asked for."""
+
+    def read(place_B: Array) -> Array:
+        rows = [row for _, found in _rows(parts, first, place_B, ("look",)) for row in found]
+        return looks_from([row["look"] for row in rows])
+
+    return read
 
 
 def _names(parts: Sequence[Part], first: Sequence[int], partner_N: Array) -> dict[int, str]:
     """Record -> id and place, of those that are kept in another's stead."""
     wanted = np.unique(partner_N[partner_N != KEPT])
-    found = {}
+    return {
+        int(place): f"{row['id']} ({row['where']})"
+        for places, rows in _rows(parts, first, wanted, ("id", "where"))
+        for place, row in zip(places, rows, strict=True)
+    }
+
+
+def _rows(
+    parts: Sequence[Part], first: Sequence[int], wanted: Array, columns: tuple[str, ...]
+) -> Iterator[tuple[Array, list[dict[str, Any]]]]:
+    """Of each part that has some of the wanted records (places, ascending): which, and these columns of them."""
     places_of = _by_part(wanted, np.searchsorted(wanted, first).tolist())
     for part, begin, places in zip(parts, first, places_of, strict=True):
         if len(places):
-            rows = read_shard(part.pairs).select(("id", "where")).take(pa.array(places - begin)).to_pylist()
-            found.update({int(p): f"{row['id']} ({row['where']})" for p, row in zip(places, rows, strict=True)})
-    return found
+            yield places, read_shard(part.pairs).select(columns).take(pa.array(places - begin)).to_pylist()
 
 
 def _by_part(keep_N: Array, first: Sequence[int]) -> list[Array]:

@@ -17,8 +17,9 @@ from mmkd.corpus.ledger.funnel import FUNNEL
 from mmkd.corpus.parts import Part, make_parts
 from mmkd.corpus.settings import AnySource, CurateSettings
 from mmkd.corpus.sources.kinds import open_source
+from mmkd.corpus.sources.names import named_sources
 from mmkd.distributed import ALONE, World
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import DataError
 from mmkd.settings import Machine
 from mmkd.stage import Stage, write_json
 
@@ -50,7 +51,7 @@ def curate(
             return {}
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         return _total(json.loads((folder / FUNNEL).read_text()))
-    sources = named_sources(settings)
+    sources = named_sources(settings.sources)
     parts = _parts(sources, settings, folder)
     make = make_kept_parts if settings.keep_parts else make_parts
     make(world.share(parts), settings, machine.processes)
@@ -82,21 +83,7 @@ def corpus_stage(
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:
     """Source name -> fingerprint of what it reads, for the inputs of the stage."""
-    return {source.name: open_source(source).fingerprint() for source in named_sources(settings)}
-
-
-def named_sources(settings: CurateSettings) -> list[AnySource]:
-    """The sources, each with a name: its own, or its kind and its place in the list (from 0).
-
-    Raises ConfigError when two have the same.
-    """
-    named = [
-        source.model_copy(update={"name": source.name or f"{source.kind}{place}"})
-        for place, source in enumerate(settings.sources)
-    ]
-    if repeated := [name for name, times in Counter(source.name for source in named).items() if times > 1]:
-        raise ConfigError(f"[curate] {len(named)} sources, but the name {repeated[0]!r} is taken twice; choose another")
-    return named
+    return {source.name: open_source(source).fingerprint() for source in named_sources(settings.sources)}
 
 
 def _parts(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[Part]:

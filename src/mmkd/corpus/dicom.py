@@ -1,31 +1,24 @@
 """DICOM files as pictures: nothing of a header but what decides its pixels is used, and nothing of it is kept."""
 
 import io
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
-from scipy.special import expit
 
+from mmkd.corpus.dicom_greys import grey_picture, palette_picture
 from mmkd.corpus.hamming import Array
-from mmkd.corpus.images import plain
+from mmkd.corpus.inflated import Inflated, TooLargeError
+from mmkd.corpus.sources.files import MAX_FILE_BYTES
 from mmkd.errors import DataError
 
 PREAMBLE = slice(128, 132)
 MARK = b"DICM"
 MAX_SAMPLES = 89_478_485  # of one frame (rows x columns x colours); decoded to float64 they take 700 MB
-DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose whole data set is inflated before a field is known
-MAX_DEFLATED_BYTES = 2**20  # deflate shrinks at most 1,032 times
-
-
-class TooLargeError(Exception):
-    """Decoding this file would take more memory than any picture needs."""
-
-
-def check_deflated(size: int) -> None:
-    """Raise TooLargeError for a file of the deflated transfer syntax with so many bytes that they may be a bomb."""
-    if size > MAX_DEFLATED_BYTES:
-        raise TooLargeError(f"{size:,} deflated bytes, at most {MAX_DEFLATED_BYTES:,} are inflated")
+DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose data set, all behind the file meta group, is deflated
+MAX_INFLATED_BYTES = MAX_FILE_BYTES  # as many as a file has that is read as it is
+PIXELS = 0x7FE0  # group of the fields with pixels
 
 
 def is_dicom(data: bytes) -> bool:
@@ -34,22 +27,27 @@ def is_dicom(data: bytes) -> bool:
 
 
 def dicom_picture(data: bytes, where: str) -> Image.Image:
-    """The picture, RGB; of several frames the middle one.
+    """The picture, RGB; of several frames the middle one. As `dicom_frames`."""
+    return next(dicom_frames(data, where))[1]
 
-    Greys are rescaled and windowed as the header says: by its first window, else its table (VOI LUT), else by the range
-    of their own values; MONOCHROME1 is turned so that high values are bright. Raises DataError that names `where` when
-    pydicom is not installed or the pixels cannot be decoded; caused by TooLargeError where they are too many to try.
+
+def dicom_frames(data: bytes, where: str, step: int = 0) -> Iterator[tuple[int, Image.Image]]:
+    """The middle frame, or every `step`th so that it is among them, as RGB; each with its number, from 1 as in DICOM.
+
+    One is decoded at a time. Raises DataError that names `where` when pydicom is not installed or pixels cannot be
+    decoded; caused by TooLargeError where they are too many to try, by zlib.error where deflated data are damaged.
     """
     try:
         import pydicom
     except ImportError as error:
         raise DataError(f"{where}: a DICOM file, read with pydicom; install mmkd with its extra [dicom]") from error
     try:
-        if DEFLATED.encode() in data:
-            check_deflated(len(data))
-        header = pydicom.dcmread(io.BytesIO(data))
+        header = read_header(io.BytesIO(data))
         _check_size(header)
-        return _picture(header).convert("RGB")
+        count = int(header.get("NumberOfFrames") or 1)
+        places = range(count // 2 % step, count, step) if step else range(count // 2, count // 2 + 1)
+        for place, stored in zip(places, pydicom.pixels.iter_pixels(header, indices=places), strict=True):
+            yield place + 1, _picture(stored, header, place).convert("RGB")
     except Exception as error:  # decoders raise whatever a damaged or rare header makes them stumble on
         raise DataError(
             f"{where}: no pixels of this DICOM file can be decoded ({type(error).__name__}: {error}); "
@@ -57,52 +55,43 @@ def dicom_picture(data: bytes, where: str) -> Image.Image:
         ) from error
 
 
+def read_header(stream: BinaryIO, wanted: Sequence[str] | None = None) -> Any:
+    """The fields of a DICOM file, its pixels too; where `wanted` names fields, these alone and no pixels.
+
+    As pydicom.dcmread reads it, but a deflated data set is inflated only as far as is needed and at most to
+    MAX_INFLATED_BYTES. Raises TooLargeError where it has more, zlib.error where it is damaged, else what pydicom does.
+    """
+    import pydicom
+    from pydicom.filereader import _read_file_meta_info, read_dataset
+    from pydicom.tag import Tag
+
+    stream.seek(PREAMBLE.stop)  # dcmread's own reader: with another, what it holds to be deflated might get past us
+    meta = _read_file_meta_info(stream)
+    if meta.get("TransferSyntaxUID") != DEFLATED:
+        stream.seek(0)
+        tags = None if wanted is None else list(wanted)
+        return pydicom.dcmread(stream, stop_before_pixels=wanted is not None, specific_tags=tags)
+    inflated = cast(BinaryIO, Inflated(stream, MAX_INFLATED_BYTES))
+    if wanted is None:
+        header = read_dataset(inflated, False, True)
+    else:
+        tags = [Tag(name) for name in ("SpecificCharacterSet", *wanted)]
+        header = read_dataset(inflated, False, True, stop_when=lambda tag, *_: tag >> 16 == PIXELS, specific_tags=tags)
+    header.file_meta = meta
+    return header
+
+
 def _check_size(header: Any) -> None:
-    """Of the frames only one is decoded, so their number does not count."""
+    """One frame is decoded at a time, so their number does not count."""
     samples = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
     if samples > MAX_SAMPLES:
         raise TooLargeError(f"{samples:,} values claimed for a frame, at most {MAX_SAMPLES:,} are decoded")
 
 
-def _picture(header: Any) -> Image.Image:
-    from pydicom import pixels
-
-    stored = pixels.pixel_array(header, index=int(header.get("NumberOfFrames") or 1) // 2)
-    kind = str(header.PhotometricInterpretation)
-    if kind == "PALETTE COLOR":
-        stored = pixels.apply_color_lut(stored, header)
-        return Image.fromarray((stored >> 8 * (stored.itemsize - 1)).astype(np.uint8))
+def _picture(stored: Array, header: Any, index: int) -> Image.Image:
+    """stored: (H, W) or (H, W, 3), of frame `index`."""
+    if header.PhotometricInterpretation == "PALETTE COLOR":
+        return palette_picture(stored, header)
     if stored.ndim == 3:  # pydicom has turned YBR into RGB
         return Image.fromarray((stored >> max(0, int(header.BitsStored) - 8)).astype(np.uint8))
-    grey = _grey(pixels.apply_modality_lut(stored, header), header)
-    return grey.point(lambda level: 255 - level) if kind == "MONOCHROME1" else grey
-
-
-def _grey(value_HW: Array, header: Any) -> Image.Image:
-    from pydicom import pixels
-
-    centre, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
-    if centre is None or width is None:
-        value_HW = pixels.apply_voi_lut(value_HW, header)
-        return plain(Image.fromarray(np.asarray(value_HW, np.float32)))
-    share_HW = windowed(value_HW, centre, width, str(header.get("VOILUTFunction") or "LINEAR"))
-    return Image.fromarray(np.rint(255 * share_HW).astype(np.uint8))
-
-
-def _first(value: Any) -> float | None:
-    """Several windows are alternatives; the first is what a viewer opens with."""
-    if value is None or value == "":
-        return None
-    return float(value) if isinstance(value, str | int | float) else float(value[0])
-
-
-def windowed(value_HW: Array, centre: float, width: float, function: str) -> Array:
-    """0 (black) to 1 (white), by the functions of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
-    if function == "SIGMOID":
-        share_HW: Array = expit(4 * (value_HW - centre) / width)
-        return share_HW
-    if function == "LINEAR":  # its window holds whole numbers, from the middle of the first to that of the last
-        centre, width = centre - 0.5, width - 1
-    if width <= 0:
-        return (value_HW > centre).astype(np.float64)
-    return np.clip((value_HW - centre) / width + 0.5, 0, 1)
+    return grey_picture(stored, header, index)

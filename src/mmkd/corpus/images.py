@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from scipy.fft import dctn
 
+from mmkd.corpus.likeness import look_of
 from mmkd.corpus.panels.gutters import Box
 from mmkd.corpus.records import BadRecordError, Reason
 
@@ -26,26 +27,32 @@ FLAT = 1e-6  # grey levels; differences below are rounding
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as the corpus keeps it. sha256: hex, of `data`. phash: see `perceptual_hash`."""
+    """An image as the corpus keeps it. sha256: hex, of `data`. phash: see `perceptual_hash`.
+    look: see `likeness`."""
 
     data: bytes
     width: int
     height: int
     sha256: str
     phash: int
+    look: bytes
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image, upright, in 8-bit grey or RGB. data: its bytes where they can be kept as they are, else None."""
+    """A decoded image, upright, in 8-bit grey or RGB. data: its bytes where they can be kept as they are, else None.
+    claimed: width and height by its header, before it was turned."""
 
     image: Image.Image
     source_format: str | None
     data: bytes | None
+    claimed: tuple[int, int]
 
     def part(self, box: Box) -> "Picture":
         """A rectangle of it."""
-        return Picture(self.image.crop((box.left, box.top, box.right, box.bottom)), self.source_format, None)
+        return Picture(
+            self.image.crop((box.left, box.top, box.right, box.bottom)), self.source_format, None, self.claimed
+        )
 
 
 def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> StoredImage:
@@ -61,15 +68,27 @@ def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> 
 def open_picture(data: bytes, min_side: int, max_side: int, max_pixels: int) -> Picture:
     """First half of `stored_image`: decoded and checked, in its own size."""
     with _opened(data, max_pixels) as image:
-        size = _fitted(image.size, max_side)
-        if min(size) < min_side:
-            raise BadRecordError(
-                Reason.TINY_IMAGE, f"{_x(image.size)} pixels, stored {_x(size)}; the shorter side needs {min_side}"
-            )
+        claimed = image.size
+        check_size(claimed, min_side, max_side)
         upright = _decoded(image)
-        if upright is image and image.size == size and _keepable(image, data):
-            return Picture(image, image.format, data)
-        return Picture(plain(upright), image.format, None)
+        if upright is image and max(image.size) <= max_side and _keepable(image, data):
+            return Picture(image, image.format, data, claimed)
+        return Picture(plain(upright), image.format, None, claimed)
+
+
+def claimed_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height by the header; nothing is decoded. Raises BadRecordError where that says why already."""
+    with _opened(data, max_pixels) as image:
+        return image.size
+
+
+def check_size(claimed: tuple[int, int], min_side: int, max_side: int) -> None:
+    """Raises BadRecordError for what would be too small once it is stored."""
+    size = _fitted(claimed, max_side)
+    if min(size) < min_side:
+        raise BadRecordError(
+            Reason.TINY_IMAGE, f"{_x(claimed)} pixels, stored {_x(size)}; the shorter side needs {min_side}"
+        )
 
 
 def store(picture: Picture, max_side: int) -> StoredImage:
@@ -96,16 +115,23 @@ def plain(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
+def small_grey(image: Image.Image) -> Image.Image:
+    """The picture in grey, HASH_SIDE x HASH_SIDE pixels (Lanczos): what hash and look are made of.
+
+    That of a picture of this kind is the same picture.
+    """
+    return image.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
+
+
 def perceptual_hash(image: Image.Image) -> int:
     """64-bit DCT hash: similar pictures differ in few bits.
 
-    The picture in grey, 32 x 32 pixels (Lanczos), is transformed by the orthonormal DCT-II; the 8 x 8 lowest
+    The picture in grey, 32 x 32 pixels (`small_grey`), is transformed by the orthonormal DCT-II; the 8 x 8 lowest
     frequencies without the constant row and column (as pHash of Zauner, 2010, does) are compared with their median.
     The most significant bit is frequency (1, 1), then row by row, vertical frequency first: (1, 2), ... A flat picture
     has hash 0.
     """
-    grey = image.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
-    low_88 = dctn(np.asarray(grey, np.float64), norm="ortho")[HASH_FREQUENCIES, HASH_FREQUENCIES]
+    low_88 = dctn(np.asarray(small_grey(image), np.float64), norm="ortho")[HASH_FREQUENCIES, HASH_FREQUENCIES]
     bits = low_88 - np.median(low_88) > FLAT
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
@@ -193,7 +219,8 @@ def _encoded(picture: Image.Image, source_format: str | None) -> bytes:
 
 def _described(data: bytes, picture: Image.Image) -> StoredImage:
     digest = hashlib.sha256(data).hexdigest()
-    return StoredImage(data, picture.width, picture.height, digest, perceptual_hash(picture))
+    small = small_grey(picture)
+    return StoredImage(data, picture.width, picture.height, digest, perceptual_hash(small), look_of(small))
 
 
 def _x(size: tuple[int, int]) -> str:

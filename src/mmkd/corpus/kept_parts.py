@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import mmkd
 from mmkd.arrow_folder import read_shard, write_shard
-from mmkd.corpus.known import KNOWN, chosen, known_rows
+from mmkd.corpus.known import KNOWN, chosen, known_rows, loosest
 from mmkd.corpus.parts import PAIRS, Aside, Part, batches_of, each_part, write_pairs
 from mmkd.corpus.records import LeftOut, Reader, Rejected, Shard, Stamped
 from mmkd.corpus.settings import CurateSettings
@@ -31,12 +31,14 @@ SELECTING: Mapping[str, Any] = {
     "duplicates": True,
     "decontaminate": True,
     "decontaminate_radius": True,
+    "decontaminate_likeness": True,
     "val": True,
     "max_rejected": True,
     "shard_rows": True,
     "keep_parts": True,
 }
-"""Settings that leave a part as it is; a setting that is not named here makes all parts anew when it changes."""
+"""Settings that leave a part as it is. One that is not named here makes all parts anew when it changes, unless
+`known.loosest` leaves it open."""
 TABLES = ("modalities.toml", "captions/languages.toml", "dicom_terms.toml")
 CHOSEN = pa.schema([field for field in PAIRS if field.name != "image"] + [("row", pa.int32())])
 
@@ -54,7 +56,7 @@ def parts_folder(partial: Path) -> Path:
 
 def kept_names(shards: Sequence[tuple[Reader, Shard]], settings: CurateSettings) -> list[str]:
     """A file name for each shard that changes with its content and with how it is read."""
-    reading = settings.model_dump_json(exclude=dict(SELECTING))
+    reading = loosest(settings).model_dump_json(exclude=dict(SELECTING))
     done = [mmkd.__version__, KNOWN.to_string(), json.dumps(tables()), reading]
     whole: dict[int, str] = {}  # the source's, where its shards have none of their own
     names = []
@@ -79,7 +81,7 @@ def read_part(part: Part, settings: CurateSettings) -> int:
     """Write a kept part, whole or not at all. Returns its number of rows."""
     home = part.pictures
     draft = home.with_name(f"{home.stem}.{os.getpid()}.draft")
-    rows = write_shard(draft, KNOWN, batches_of(known_rows(part.shard.records(), settings), KNOWN))
+    rows = write_shard(draft, KNOWN, batches_of(known_rows(part.shard.records(), loosest(settings)), KNOWN))
     draft.replace(home)
     return rows
 

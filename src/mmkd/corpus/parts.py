@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from mmkd.arrow_folder import read_shard, write_shard
 from mmkd.corpus.check import checked_pairs
+from mmkd.corpus.likeness import LOOK_PIXELS
 from mmkd.corpus.records import Found, LeftOut, Rejected, Shard
 from mmkd.corpus.settings import CurateSettings
 from mmkd.errors import DataError
@@ -33,8 +34,9 @@ _SAID = ("modality_stated", "modality_evidence", "labels", "caption_mention", "l
 PAIRS = pa.schema(
     [(name, pa.string()) for name in (*_TEXT, *_SAID)]
     + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
-    + [("modality_confidence", pa.float32()), ("caption_group", pa.uint64())]
+    + [("modality_confidence", pa.float32()), ("caption_group", pa.uint64()), ("look", pa.binary(LOOK_PIXELS))]
 )
+# look: see `likeness`; it is read of those whose hashes are near and goes into no corpus
 REJECTED = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd.corpus.curate import named_sources
 from mmkd.corpus.parts import Aside, checked_rows
 from mmkd.corpus.records import LeftOut, Record, Rejected, Shard
 from mmkd.corpus.settings import CurateSettings
 from mmkd.corpus.sources.kinds import open_source
+from mmkd.corpus.sources.names import named_sources
 
 SAMPLE = 200  # records that are really checked
 
@@ -47,7 +47,10 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 
     Raises ConfigError and DataError as the readers do.
     """
-    return [_planned(source.name, open_source(source).shards(), settings, sample) for source in named_sources(settings)]
+    return [
+        _planned(source.name, open_source(source).shards(), settings, sample)
+        for source in named_sources(settings.sources)
+    ]
 
 
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:

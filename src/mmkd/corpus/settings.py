@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from mmkd.corpus.hamming import MAX_RADIUS
 from mmkd.corpus.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
@@ -36,7 +36,8 @@ Templates = Annotated[list[Annotated[str, AfterValidator(_with_place_for_the_nam
 
 
 class Source(Settings):
-    """What every source has: a name (in the corpus column `source`) and defaults for what its records do not say.
+    """What every source has: a name (in the corpus column `source`; not given, see `sources/names.py`) and defaults for
+    what its records do not say.
 
     only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
     group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
@@ -129,7 +130,7 @@ class ReferenceSource(Source):
 class DicomSource(Source):
     """A folder of DICOM files: every `step`th file of each series, from its middle, in the window of its header.
 
-    Of a file with several frames, the middle one is taken.
+    Of a file with several frames the middle one is taken, or with `frame_step` every `frame_step`th from its middle.
 
     templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. burnt_in:
     what becomes of pictures whose header says that they have text burnt in; kept ones have it as a label. Patients
@@ -139,6 +140,7 @@ class DicomSource(Source):
     kind: Literal["dicom"]
     path: RecipePath
     step: PositiveInt = 1
+    frame_step: NonNegativeInt = 0
     templates: list[str] = Field(
         [
             "{modality} of the {body_part}, {view} view",
@@ -203,11 +205,14 @@ class CurateSettings(Settings):
     pixels on the long side. max_pixels: images that claim more are refused undecoded (decompression bombs).
     min_caption: shortest caption kept, in characters after cleaning. val: share of the *groups* in the split `val`.
     max_rejected: the run stops when a larger share of the records is rejected, for whatever reason; with a higher limit
-    the same command goes on from what was read. decontaminate: data-set cards and
-    folders of images whose pictures must not be in the corpus, neither as they are nor mirrored or turned, to so many
-    bits of the perceptual hash. keep_parts: leave what was read beside the corpus, and all that filters look at, so
-    that making it anew with another source, or with other settings of what is wanted, reads only what is new; takes as
-    much room as all pictures that can be decoded, and decodes also those that the filters would spare.
+    the same command goes on from what was read. decontaminate: data-set cards and folders of images whose pictures must
+    not be in the corpus, neither as they are nor mirrored or turned: equal bytes, or perceptual hashes that differ in
+    at most `decontaminate_radius` bits and tiny grey pictures that correlate with at least `decontaminate_likeness`
+    (0..1; with 0 the hashes alone decide). keep_parts: leave what was read beside the corpus, and all that filters look
+    at, so that making it anew with another source, or with other settings of what is wanted, reads only what is new;
+    takes as much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read
+    by are max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and
+    captions.references; a change of these reads all anew.
     """
 
     sources: list[AnySource] = Field(min_length=1)
@@ -224,7 +229,8 @@ class CurateSettings(Settings):
     shard_rows: PositiveInt = 4096
     duplicates: DuplicateSettings = DuplicateSettings()
     decontaminate: list[RecipePath] = []
-    decontaminate_radius: int = Field(4, ge=0, le=MAX_RADIUS)
+    decontaminate_radius: int = Field(8, ge=0, le=MAX_RADIUS)
+    decontaminate_likeness: float = Field(0.96, ge=0.0, le=1.0)
     keep_parts: bool = False
 
     @model_validator(mode="after")

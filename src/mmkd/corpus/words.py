@@ -49,25 +49,37 @@ def figure_of(record: Record, settings: CurateSettings, everything: bool = False
 
     everything: work out what these settings have no use for as well.
     """
-    original = as_text(record.caption)
-    if len(original) > MAX_CAPTION:
-        raise BadRecordError(Reason.LONG_CAPTION, f"{len(original):,} characters, at most {MAX_CAPTION:,} are taken")
-    marked = clean_caption(original)
-    caption = fitted(marked, settings)
-    if not caption:
-        raise BadRecordError(Reason.EMPTY_CAPTION, f"nothing is left of {original[:40]!r} after cleaning")
-    if len(caption) < settings.min_caption:
-        raise BadRecordError(Reason.SHORT_CAPTION, f"{caption!r} is shorter than {settings.min_caption} (min_caption)")
+    original, marked = caption_of(record)
+    caption = usable(marked, original, settings)
     named = {name: as_text(getattr(record, name)) for name in TEXT if name != "caption_original"}
+    mention = as_text(record.mention)[:MAX_CAPTION]
     return Figure(
         text=named | {"caption_original": original},
         marked=marked,
         caption=caption,
         stated=as_text(record.modality),
         labels=tuple(as_text(label) for label in record.labels),
-        mention=clean_caption(as_text(record.mention)[:MAX_CAPTION]) if everything or settings.captions.mention else "",
+        mention=clean_caption(mention) if everything or settings.captions.mention else "",
         language=language_of(caption) if everything or wants_language(settings) else "",
     )
+
+
+def caption_of(record: Record) -> tuple[str, str]:
+    """The caption as the source has it, and clean; no setting counts. Raises BadRecordError."""
+    original = as_text(record.caption)
+    if len(original) > MAX_CAPTION:
+        raise BadRecordError(Reason.LONG_CAPTION, f"{len(original):,} characters, at most {MAX_CAPTION:,} are taken")
+    return original, clean_caption(original)
+
+
+def usable(marked: str, original: str, settings: CurateSettings) -> str:
+    """What is left of a clean caption; original: for the message. Raises BadRecordError where that is too little."""
+    caption = fitted(marked, settings)
+    if not caption:
+        raise BadRecordError(Reason.EMPTY_CAPTION, f"nothing is left of {original[:40]!r} after cleaning")
+    if len(caption) < settings.min_caption:
+        raise BadRecordError(Reason.SHORT_CAPTION, f"{caption!r} is shorter than {settings.min_caption} (min_caption)")
+    return caption
 
 
 def fitted(caption: str, settings: CurateSettings) -> str:

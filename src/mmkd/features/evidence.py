@@ -4,7 +4,8 @@ Nothing is drawn at random and the corpus is not touched; the same inputs make t
 N rows, M modalities, S bins of support.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from mmkd.corpus.evidence.agreement import pairwise
+from mmkd.corpus.evidence.conflicts import surest
 from mmkd.corpus.evidence.image import BINS, Trust, trusted
 from mmkd.corpus.evidence.said import halves, said_in
-from mmkd.corpus.evidence.stored import FACTS_FILE, Judged, write_rows
-from mmkd.corpus.evidence.vote import Vote
+from mmkd.corpus.evidence.stored import FACTS_FILE, VERDICT, Judged, write_rows
+from mmkd.corpus.evidence.vote import KINDS, Vote
 from mmkd.corpus.ledger.rows import corpus_batches
+from mmkd.corpus.ledger.tally import most_common
 from mmkd.corpus.near_duplicates import twins
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError
@@ -84,23 +87,40 @@ def _twins(settings: AlikeSettings, teachers: Sequence[TeacherFeatures], rows: i
 def _facts(sights: Sequence[Sight], asked: Asked, trust: Trust, judged: Judged, corpus: Path) -> dict[str, Any]:
     """What `evidence.json` holds: how well each teacher sees, what its votes are worth, what agrees with what."""
     said = [{kind: vote.modality for kind, vote in votes.items()} for votes in judged.said]
-    spoken: dict[str, int] = {}
-    for kinds, times in zip(said, judged.times, strict=True):
-        spoken |= {kind: spoken.get(kind, 0) + times for kind in kinds}
+    votes = _votes(said, judged)
     known_M = np.bincount(asked.known_N[asked.known_N != SILENT], minlength=len(asked.names))
     disputed = sum(t for verdict, t in zip(judged.verdicts, judged.times, strict=True) if verdict.disputed)
     return {
         "modalities": dict(zip(asked.names, known_M.tolist(), strict=True)),
         "teachers": [
-            {"teacher": one.teacher.name, "accuracy": round(one.accuracy, 4), "scale": one.scale, "rows": one.rows}
+            {
+                "teacher": one.teacher.name,
+                "accuracy": round(one.accuracy, 4),
+                "scale": one.scale,
+                "rows": int(one.rows_M.sum()),
+                "modalities": {
+                    asked.names[m]: {"rows": int(one.rows_M[m]), "right": int(one.right_M[m])}
+                    for m in np.flatnonzero(one.rows_M).tolist()
+                },
+            }
             for one in sights
         ],
         "trust": _trust_rows(asked, trust),
-        "spoken": spoken,
+        "votes": {kind: most_common(votes[kind]) for kind in (*KINDS, VERDICT) if kind in votes},
+        "spoken": {kind: votes[kind].total() for kind in KINDS if kind in votes},
         "agreement": [asdict(found) for found in pairwise(said, judged.times)],
         "disputed": disputed,
         "conflicts": _conflicts(said, judged, corpus),
     }
+
+
+def _votes(said: Sequence[Mapping[str, str]], judged: Judged) -> dict[str, Counter[str]]:
+    """Kind of evidence, or VERDICT, -> modality -> rows of which it says so."""
+    votes: dict[str, Counter[str]] = {}
+    for kinds, verdict, times in zip(said, judged.verdicts, judged.times, strict=True):
+        for kind, modality in {**kinds, VERDICT: verdict.modality}.items():
+            votes.setdefault(kind, Counter())[modality] += times
+    return votes
 
 
 def _trust_rows(asked: Asked, trust: Trust) -> list[dict[str, Any]]:
@@ -117,11 +137,16 @@ def _trust_rows(asked: Asked, trust: Trust) -> list[dict[str, Any]]:
     ]
 
 
-def _conflicts(said: list[dict[str, str]], judged: Judged, corpus: Path) -> list[dict[str, Any]]:
-    """The first of the disputed rows."""
-    disputed_V = np.array([verdict.disputed for verdict in judged.verdicts])
-    rows = np.flatnonzero(disputed_V[judged.verdict_N])[:MOST_CONFLICTS]
+def _conflicts(said: Sequence[Mapping[str, str]], judged: Judged, corpus: Path) -> list[dict[str, Any]]:
+    """The disputed rows to look at first. row: of the corpus. trust: in each vote."""
+    rows = surest(judged, MOST_CONFLICTS)
     ids = (identity for batch in corpus_batches(corpus, ("id",)) for identity in batch.column("id").to_pylist())
-    wanted, last = set(rows.tolist()), int(rows[-1]) + 1 if len(rows) else 0
-    named = {row: identity for row, identity in enumerate(islice(ids, last)) if row in wanted}
-    return [{"id": named[row], "said": said[judged.verdict_N[row]]} for row in rows.tolist()]
+    wanted = set(rows)
+    named = {row: identity for row, identity in enumerate(islice(ids, max(rows, default=-1) + 1)) if row in wanted}
+    found = []
+    for row in rows:
+        place = int(judged.verdict_N[row])
+        verdict, trust = judged.verdicts[place], {kind: vote.trust for kind, vote in judged.said[place].items()}
+        told = {"said": said[place], "trust": trust, VERDICT: verdict.modality}
+        found.append({"id": named[row], "row": row, **told, "confidence": round(verdict.confidence, 6)})
+    return found

@@ -38,14 +38,20 @@ class Asked:
 @dataclass(frozen=True)
 class Sight:
     """A teacher as a judge of modalities. prompt_GMD: unit vectors from the captions of each half, zero where it has
-    none. scale: of its logits. accuracy: balanced, 0..1; every modality counts the same. rows: that it was taken from.
+    none. scale: of its logits. rows_M: that are known to show a modality; right_M: those of them that it sees so.
     """
 
     teacher: TeacherFeatures
     prompt_GMD: np.ndarray
     scale: float
-    accuracy: float
-    rows: int
+    right_M: np.ndarray
+    rows_M: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Balanced, 0..1: every modality counts the same; 0 without any."""
+        seen_M = self.rows_M > 0
+        return float((self.right_M[seen_M] / self.rows_M[seen_M]).mean()) if seen_M.any() else 0.0
 
     def support(self, first: int, stop: int, half_N: np.ndarray) -> np.ndarray:
         """Probabilities (N, M) by prompts of the other half; NaN where it has no vector of the picture."""
@@ -82,23 +88,22 @@ def _parent(name: str) -> str:
 def sight(teacher: TeacherFeatures, asked: Asked) -> Sight:
     """Prompts, scale and accuracy of a teacher; all but the prompts are measured by prompts of the other half."""
     prompt_GMD = _prompts(teacher, asked)
+    loss_MC, right_M, rows_M = np.zeros((len(asked.names), len(SCALES))), *np.zeros((2, len(asked.names)))
     if (np.linalg.norm(prompt_GMD, axis=2) > 0).sum(axis=1).min() < 2:
-        return Sight(teacher, prompt_GMD, 1.0, 0.0, 0)
-    loss_MC, hits_M, rows_M = np.zeros((len(asked.names), len(SCALES))), *np.zeros((2, len(asked.names)))
+        return Sight(teacher, prompt_GMD, 1.0, right_M, rows_M)
     for first, stop in _blocks(len(asked.known_N)):
         image_ND, valid_N = teacher.block("image", first, stop)
         known_N, half_N = asked.known_N[first:stop], asked.half_N[first:stop]
         use_N = valid_N & (known_N != SILENT)
         score_NM, truth_N = _scores(image_ND[use_N], prompt_GMD, half_N[use_N]), known_N[use_N]
         np.add.at(loss_MC, truth_N, _losses(score_NM, truth_N))
-        np.add.at(hits_M, truth_N, score_NM.argmax(axis=1) == truth_N)
+        np.add.at(right_M, truth_N, score_NM.argmax(axis=1) == truth_N)
         np.add.at(rows_M, truth_N, 1)
     seen_M = rows_M > 0
     if not seen_M.any():
-        return Sight(teacher, prompt_GMD, 1.0, 0.0, 0)
+        return Sight(teacher, prompt_GMD, 1.0, right_M, rows_M)
     loss_C = (loss_MC[seen_M] / rows_M[seen_M, None]).mean(axis=0)
-    accuracy = float((hits_M[seen_M] / rows_M[seen_M]).mean())
-    return Sight(teacher, prompt_GMD, float(SCALES[loss_C.argmin()]), accuracy, int(rows_M.sum()))
+    return Sight(teacher, prompt_GMD, float(SCALES[loss_C.argmin()]), right_M, rows_M)
 
 
 def seen(sights: Sequence[Sight], asked: Asked) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,17 @@ from mmkd.corpus.ledger.tally import most_common
 from mmkd.corpus.panels.split import WHOLE
 from mmkd.report import markup
 from mmkd.report.curation_figures import funnel_figure, spread_figure
-from mmkd.report.curation_tables import MOST_ROWS, counted, cut, named_counts, plain, share, shown_of, summaries
+from mmkd.report.curation_tables import (
+    CAPTION,
+    MOST_ROWS,
+    counted,
+    cut,
+    named_counts,
+    plain,
+    share,
+    shown_of,
+    summaries,
+)
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING
 from mmkd.stage import atomic_file
@@ -23,7 +33,6 @@ PAGE = "curation.html"
 EACH_REJECT = 20  # of each reason are told one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
 LEFT_OUT = "left out by only"
-CAPTION = 90  # characters of a caption below a picture
 
 
 @dataclass(frozen=True)
@@ -58,33 +67,17 @@ def read_ledger(folder: Path, name: str) -> Ledger:
 
 def ledger_page(ledger: Ledger) -> str:
     sections = {
-        "funnel": ("Funnel", _funnel),
-        "kept": ("Kept", _kept),
-        "dropped": ("Dropped", _dropped),
-        "modalities": ("Modalities", _modalities),
-        "evidence": ("Evidence", _evidence),
-        "captions": ("Captions", _captions),
-        "images": ("Images", _images),
-        "repeats": ("Repeats", _repeats),
-        "licences": ("Licences", _licences),
+        "funnel": ("Funnel", _funnel(ledger)),
+        "kept": ("Kept", _kept(ledger)),
+        "dropped": ("Dropped", _dropped(ledger)),
+        "modalities": ("Modalities", _modalities(ledger)),
+        "evidence": ("Evidence", _evidence(ledger)),
+        "captions": ("Captions", _captions(ledger)),
+        "images": ("Images", _images(ledger)),
+        "repeats": ("Repeats", _repeats(ledger)),
+        "licences": ("Licences", _licences(ledger)),
     }
-    made = {anchor: (title, list(section(ledger))) for anchor, (title, section) in sections.items()}
-    present = {anchor: title for anchor, (title, parts) in made.items() if parts}
-    return markup.page(
-        f"Curation: {ledger.name}",
-        [
-            markup.heading(1, f"Curation: {ledger.name}"),
-            markup.paragraph(_told(ledger), kind="muted"),
-            markup.contents(present),
-            _tiles(ledger),
-            *(
-                part
-                for anchor, (title, parts) in made.items()
-                if parts
-                for part in (markup.heading(2, title, anchor), *parts)
-            ),
-        ],
-    )
+    return markup.sectioned_page(f"Curation: {ledger.name}", _told(ledger), [_tiles(ledger)], sections)
 
 
 def _told(ledger: Ledger) -> str:
@@ -119,7 +112,7 @@ def _funnel(ledger: Ledger) -> Iterator[str]:
     )
     if set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}:
         yield markup.paragraph("A figure that was cut into panels counts once a panel.")
-    lines = [["only", f"{left_out.total():,}", f"{read:,}", share(read, read), LEFT_OUT if left_out else MISSING]]
+    lines = [["only", f"{left_out.total():,}", f"{read:,}", share(read, read), LEFT_OUT]] if left_out else []
     for step, gone, after in steps:
         told = ", ".join(f"{plain(reason)} {count:,}" for reason, count in most_common(gone).items())
         lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), told or MISSING])
@@ -134,7 +127,7 @@ def _funnel(ledger: Ledger) -> Iterator[str]:
         for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
     ]
     yield markup.table(
-        ["source", LEFT_OUT, "read", "kept", "left", "kept of all read"], rows, shown_of(len(rows), len(by_source))
+        ["source", LEFT_OUT, "read", "kept", "rejected", "kept of all read"], rows, shown_of(len(rows), len(by_source))
     )
 
 

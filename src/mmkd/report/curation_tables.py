@@ -9,6 +9,7 @@ from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING
 
 MOST_ROWS = 40  # of a table of names
+CAPTION = 90  # characters of a caption below a picture
 
 
 def named_counts(name: str, facts: Facts) -> str:

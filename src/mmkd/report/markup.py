@@ -1,7 +1,7 @@
 """The HTML that pages are made of. Every piece of data is escaped here and nowhere else."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -35,6 +35,25 @@ def page(title: str, body: Sequence[str]) -> str:
         + "\n".join(body)
         + (told if drawn else "")
         + f"\n</main>\n<script>{DRAW}</script>\n</body>\n</html>\n"
+    )
+
+
+def sectioned_page(title: str, told: str, top: Sequence[str], sections: Mapping[str, tuple[str, Iterable[str]]]) -> str:
+    """A page of sections with links to them. sections: anchor -> title and markup; what has no markup is left out.
+
+    told: what the page is, below its title. top: markup before the first section.
+    """
+    made = {anchor: (name, list(parts)) for anchor, (name, parts) in sections.items()}
+    present = {anchor: both for anchor, both in made.items() if both[1]}
+    return page(
+        title,
+        [
+            heading(1, title),
+            paragraph(told, kind="muted"),
+            contents({anchor: name for anchor, (name, _) in present.items()}),
+            *top,
+            *(part for anchor, (name, parts) in present.items() for part in (heading(2, name, anchor), *parts)),
+        ],
     )
 
 

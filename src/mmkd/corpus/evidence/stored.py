@@ -26,6 +26,7 @@ from mmkd.stage import atomic_file, digest_of, read_manifest
 ROWS_FILE = "evidence.parquet"
 FACTS_FILE = "evidence.json"
 IMAGE = "image"
+VERDICT = "verdict"  # of all kinds of evidence together
 SILENT = "nothing"  # what teachers see where they have no vote
 CORPUS = "corpus"  # the stage's input by which it is bound to its corpus
 SCHEMA = pa.schema(

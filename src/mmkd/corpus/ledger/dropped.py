@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmkd.arrow_folder import read_shard, write_shard
-from mmkd.corpus.known import MAX_SHOWN, raw_caption, rows_of_record
+from mmkd.corpus.known import MAX_SHOWN, loosest, raw_caption, rows_of_record
 from mmkd.corpus.ledger.examples import EACH, Example, thumbnail
 from mmkd.corpus.ledger.rows import first_rejected
 from mmkd.corpus.ledger.steps import SOURCE, step_of
@@ -83,7 +83,7 @@ def _of(record: Record, keys: set[Key]) -> set[Key]:
 
 def _shown(wanted: Wanted, key: Key, record: Record, settings: CurateSettings) -> Example:
     if key[2] != record.id:
-        for row in rows_of_record(record, settings):
+        for row in rows_of_record(record, loosest(settings)):
             if row["id"] == key[2]:
                 return _example(wanted, key, row["caption"], row["image"])
     return _example(wanted, key, raw_caption(record), record.image)

@@ -88,8 +88,10 @@ def _pieces(empty_HW: np.ndarray, box: Box, rows: bool) -> list[Box]:
 
 def _profile(empty_HW: np.ndarray, box: Box, rows: bool) -> np.ndarray:
     """Which rows (or columns) of the box hold something."""
-    inside = empty_HW[box.top : box.bottom, box.left : box.right]
-    return np.asarray(inside.mean(axis=1 if rows else 0) < CLEAN)
+    inside = empty_HW[box.top : box.bottom, box.left : box.right].view(np.uint8)
+    # no side is longer than LOOK_SIDE, so 16 bits hold every sum; a mean of booleans takes four times as long
+    empty = inside.sum(axis=1 if rows else 0, dtype=np.uint16)
+    return np.asarray(empty.astype(np.float64) / inside.shape[1 if rows else 0] < CLEAN)
 
 
 def _spans(filled: np.ndarray) -> list[tuple[int, int]]:

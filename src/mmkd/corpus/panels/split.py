@@ -1,6 +1,6 @@
 """A figure and its caption, to one pair or to one a panel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -12,6 +12,7 @@ from mmkd.corpus.selection import Panels
 
 WHOLE = "whole"
 CUTTING: tuple[Panels, ...] = ("split", "split_or_drop")
+REFUSING: tuple[Panels, ...] = ("drop", "split_or_drop")
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,19 @@ def panels_of(
     min_side: int = 1,
     min_caption: int = 1,
     fitted: Callable[[str], str] = str,
+    boxes: Sequence[Box] | None = None,
 ) -> list[Panel]:
     """What becomes of a figure.
 
     keep: it stays as it is, and is not looked at. split: one pair a panel where the caption labels as many panels as
     the picture has, and each is large enough (shorter side in pixels) and has enough said of it (characters); else in
     one piece. A compound figure is refused with BadRecordError by drop, and by split_or_drop where it cannot be split.
-    fitted: what becomes of the words of each pair once the marks of panels are no longer needed.
+    fitted: what becomes of the words of each pair once the marks of panels are no longer needed. boxes: those of the
+    picture, where they are known already.
     """
     if choice == "keep":
         return [Panel("", fitted(caption), None)]
-    boxes, captions = panel_boxes(picture), sub_captions(caption)
+    boxes, captions = panel_boxes(picture) if boxes is None else boxes, sub_captions(caption)
     if len(boxes) < 2 and len(captions) < 2:
         return [Panel("", fitted(caption), None)]
     if choice in CUTTING and len(boxes) == len(captions):
@@ -54,9 +57,18 @@ def panels_of(
             len(panel.caption) >= min_caption for panel in panels
         ):
             return panels
-    if choice == "split":
-        return [Panel(WHOLE, fitted(caption), None)]
-    detail = f"{len(boxes)} panels seen, {len(captions)} labelled in the caption (panels)"
-    if choice in CUTTING and len(boxes) == len(captions):
+    check_compound(len(boxes), len(captions), choice)
+    return [Panel(WHOLE, fitted(caption), None)]
+
+
+def check_compound(seen: int, labelled: int, choice: Panels) -> None:
+    """Of a figure that stays in one piece, from the numbers of panels that its picture shows and its caption labels.
+
+    Raises BadRecordError where the choice refuses it.
+    """
+    if choice not in REFUSING or max(seen, labelled) < 2:
+        return
+    detail = f"{seen} panels seen, {labelled} labelled in the caption (panels)"
+    if choice in CUTTING and seen == labelled:
         detail += ", but one is too small or too little is said of it (min_side, min_caption)"
     raise BadRecordError(Reason.COMPOUND, detail)

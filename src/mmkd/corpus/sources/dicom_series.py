@@ -8,19 +8,24 @@ import hashlib
 import io
 import tomllib
 import warnings
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import groupby
+from itertools import chain
 from pathlib import Path
 
-from mmkd.corpus.dicom import DEFLATED, PREAMBLE, TooLargeError, check_deflated, dicom_picture, is_dicom
+from PIL import Image
+
+from mmkd.corpus.dicom import PREAMBLE, dicom_frames, is_dicom, read_header
+from mmkd.corpus.inflated import TooLargeError
 from mmkd.corpus.records import BadRecordError, Found, LeftOut, Reason, Record, Rejected, Shard
 from mmkd.corpus.settings import DicomSource
-from mmkd.corpus.sources.files import files_below, fingerprint_of_files, read_inside
+from mmkd.corpus.sources.files import fingerprint_of_files, read_inside
 from mmkd.corpus.sources.folders import check_only
 from mmkd.corpus.sources.groups import group_in
+from mmkd.corpus.sources.listing import Names, files_by_folder
 from mmkd.errors import ConfigError, DataError
 
 COLUMNS = ("modality", "body_part", "view", "laterality")
@@ -35,7 +40,7 @@ UIDS = [
     "StudyInstanceUID",
     "SeriesInstanceUID",
 ]  # of several slices at least, where no patient is told
-NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", "PatientID", *UIDS]
+NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", "NumberOfFrames", "PatientID", *UIDS]
 BURNT_IN = "burnt-in text"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
 Header = dict[str, str]
@@ -50,38 +55,35 @@ class DicomReader:
 
     def shards(self) -> list[Shard]:
         check_only(self.source, COLUMNS)
-        names = self._files()
-        if self.source.group and not any(group_in(self.source, name) for name in names):
+        first, shards = 0, list[DicomShard]()
+        for names in files_by_folder(self.source.path):
+            shards.append(DicomShard(self.source, first, names))
+            first += len(names)
+        if self.source.group and not any(group_in(self.source, name) for shard in shards for name in shard.files):
             raise ConfigError(  # which names there are is not told: they may name patients
-                f"source {self.source.name!r}: group = {self.source.group!r} matches none of its {len(names)} files"
+                f"source {self.source.name!r}: group = {self.source.group!r} matches none of its {first} files"
             )
-        numbered = list(enumerate(names))
-        return [
-            DicomShard(self.source, tuple(files))
-            for _, files in groupby(numbered, key=lambda file: file[1].rpartition("/")[0])
-        ]
+        return list(shards)
 
     def fingerprint(self) -> str:
-        return fingerprint_of_files(self.source.path, self._files())
-
-    def _files(self) -> list[str]:
-        """Sorted so that the files of a folder stand together."""
-        return sorted(files_below(self.source.path, ("",)), key=lambda name: (name.rpartition("/")[0], name))
+        names = chain.from_iterable(files_by_folder(self.source.path))
+        return fingerprint_of_files(self.source.path, names)
 
 
 @dataclass(frozen=True)
 class DicomShard:
-    """Files of one folder, each with its number in the whole source, which stands for its name."""
+    """Files of one folder. `first` is the number of the first of them in the whole source; it stands for its name."""
 
     source: DicomSource
-    files: tuple[tuple[int, str], ...]
+    first: int
+    files: Names
 
     def fingerprint(self) -> str:
-        return fingerprint_of_files(self.source.path, [name for _, name in self.files])
+        return fingerprint_of_files(self.source.path, self.files)
 
     def records(self) -> Iterator[Found]:
         series: dict[str, list[tuple[float, int, str, Header]]] = defaultdict(list)
-        for number, name in self.files:
+        for number, name in enumerate(self.files, self.first):
             try:
                 header = _header(self.source.path / name)
             except BadRecordError as bad:
@@ -105,17 +107,19 @@ class DicomShard:
         try:
             if burnt_in and self.source.burnt_in == "drop":
                 raise BadRecordError(Reason.BURNT_IN_TEXT, "BurnedInAnnotation is YES")
-            yield Record(
-                id=identity,
-                image=_picture(self.source.path, name),
-                caption=caption_of(said, self.source.templates),
-                modality=self.source.modality or said.get("modality", ""),
-                group=f"{self.source.name}/{_hidden(owner or identity, self.source)}",
-                licence=self.source.licence,
-                source=self.source.name,
-                where=where,
-                labels=(BURNT_IN,) if burnt_in else (),
-            )
+            for frame, picture in _pictures(self.source.path, name, self.source.frame_step):
+                several = self.source.frame_step > 0 and _number(header["NumberOfFrames"]) > 1
+                yield Record(
+                    id=f"{identity}/{frame:04d}" if several else identity,
+                    image=picture,
+                    caption=caption_of(said, self.source.templates),
+                    modality=self.source.modality or said.get("modality", ""),
+                    group=f"{self.source.name}/{_hidden(owner or identity, self.source)}",
+                    licence=self.source.licence,
+                    source=self.source.name,
+                    where=f"{where}:{frame}" if several else where,
+                    labels=(BURNT_IN,) if burnt_in else (),
+                )
         except BadRecordError as bad:
             yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
 
@@ -141,7 +145,7 @@ def caption_of(said: dict[str, str], templates: list[str]) -> str:
 def _header(path: Path) -> Header | None:
     """What is needed of the header; None for files that are not DICOM or hold no picture."""
     try:
-        import pydicom
+        import pydicom  # noqa: F401  # as in dicom_frames
     except ImportError as error:
         raise DataError("DICOM files are read with pydicom; install mmkd with its extra [dicom]") from error
     wanted = [*NEEDED, *SAID.values()]
@@ -150,10 +154,7 @@ def _header(path: Path) -> Header | None:
             warnings.simplefilter("ignore")  # they quote the values of fields
             if not is_dicom(stream.read(PREAMBLE.stop)):
                 return None
-            stream.seek(0)
-            if pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED:
-                check_deflated(path.stat().st_size)
-            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
+            header = read_header(stream, wanted)
             found = {name: str(header.get(name) or "") for name in wanted}
             directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
     except TooLargeError as error:
@@ -178,20 +179,33 @@ def _number(value: str) -> float:
         return 0.0
 
 
-def _picture(folder: Path, name: str) -> bytes:
+def _pictures(folder: Path, name: str, step: int) -> Iterator[tuple[int, bytes]]:
+    """Number and PNG of each frame that is taken. Raises BadRecordError, at the first that cannot be had."""
     try:
         data = read_inside(folder, name)
     except BadRecordError as bad:
         raise BadRecordError(bad.reason, "not to be read below the source's folder, or too large") from None
+    frames = dicom_frames(data, "", step)
+    while (found := _next(frames)) is not None:
+        yield found[0], _png(found[1])
+
+
+def _next(frames: Iterator[tuple[int, Image.Image]]) -> tuple[int, Image.Image] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as above
-            picture = dicom_picture(data, "")
+            return next(frames, None)
     except DataError as error:
-        if isinstance(error.__cause__, TooLargeError):
-            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error.__cause__)) from None
-        detail = f"its pixels cannot be decoded ({type(error.__cause__).__name__})"
+        cause = error.__cause__
+        if isinstance(cause, TooLargeError):
+            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(cause)) from None
+        if isinstance(cause, zlib.error):
+            raise BadRecordError(Reason.DAMAGED_FILE, "its deflated data are cut off or broken") from None
+        detail = f"its pixels cannot be decoded ({type(cause).__name__})"
         raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
+
+
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     grey = picture.convert("L")
     (grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture).save(buffer, "PNG", compress_level=1)

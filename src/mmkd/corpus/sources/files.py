@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmkd.corpus.records import BadRecordError, Reason
-from mmkd.errors import DataError
+from mmkd.corpus.sources.listing import files_in_order
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MAX_FILE_BYTES = 256 * 2**20  # of one encoded image; more than any figure, less than a worker's memory
@@ -53,21 +53,8 @@ def is_inside(name: str) -> bool:
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Relative POSIX paths, sorted, of the files with these suffixes (in any case) that are not hidden.
-
-    Raises DataError when the folder is missing or holds none.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; correct the source's path")
-    names = sorted(
-        (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, found in os.walk(folder)
-        for name in found
-        if name.lower().endswith(suffixes) and not name.startswith(".")
-    )
-    if not names:
-        raise DataError(f"{folder}: no file ending in {', '.join(suffixes)} found below it; correct the source's path")
-    return names
+    """As `listing.files_in_order`, all at once."""
+    return list(files_in_order(folder, suffixes))
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
@@ -92,5 +79,5 @@ def fingerprint_of_files(folder: Path, names: Iterable[str]) -> str:
     """Digest over names and sizes: cheap enough for millions of files, blind to edits that keep the size."""
     total = hashlib.sha256()
     for name in names:
-        total.update(f"{name}\0{(folder / name).stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        total.update(f"{name}\0{os.stat(os.path.join(folder, name)).st_size}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()

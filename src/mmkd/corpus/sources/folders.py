@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 
 from mmkd.corpus.records import BadRecordError, Found, LeftOut, Record, Rejected, Shard, matches
 from mmkd.corpus.settings import FoldersSource, NpzSource, Source
-from mmkd.corpus.sources.files import IMAGE_SUFFIXES, files_below, fingerprint_of_files, read_inside
+from mmkd.corpus.sources.files import IMAGE_SUFFIXES, fingerprint_of_files, read_inside
 from mmkd.corpus.sources.groups import check_group, group_in
+from mmkd.corpus.sources.listing import Names, files_in_order
 from mmkd.corpus.sources.rows import ROWS_PER_SHARD
 from mmkd.errors import ConfigError, DataError
 
@@ -22,21 +24,24 @@ class FoldersReader:
 
     def shards(self) -> list[Shard]:
         check_only(self.source, COLUMNS)
-        files = self._files()
-        check_group(self.source, files)
-        return [
-            FoldersShard(self.source, first, tuple(files[first : first + ROWS_PER_SHARD]))
-            for first in range(0, len(files), ROWS_PER_SHARD)
-        ]
+        check_group(self.source, self._files())
+        names, shards, first = self._files(), list[Shard](), 0
+        while chunk := list(islice(names, ROWS_PER_SHARD)):
+            shards.append(FoldersShard(self.source, first, Names.of(chunk)))
+            first += len(chunk)
+        return shards
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, self._files())
 
-    def _files(self) -> list[str]:
-        files = [name for name in files_below(self.source.path, IMAGE_SUFFIXES) if "/" in name]
-        if not files:
+    def _files(self) -> Iterator[str]:
+        found = False
+        for name in files_in_order(self.source.path, IMAGE_SUFFIXES):
+            if "/" in name:
+                found = True
+                yield name
+        if not found:
             raise DataError(f"{self.source.path}: images found, but none in a folder of its class; make one per class")
-        return files
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class FoldersShard:
 
     source: FoldersSource
     first: int
-    files: tuple[str, ...]
+    files: Names
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, self.files)

@@ -14,7 +14,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.data.cards import read_card
 from mmkd.evaluation.data.readers.read import read_samples
 from mmkd.evaluation.data.samples import PICTURE_SUFFIXES, FileImage, ImageRef
-from mmkd.evaluation.leakage.hashes import VIEWS, hashes_of
+from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_looks, view_pixels
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class EvaluationPictures:
         return {f"decontaminate {place} {path.name}": _digest(path, self.variables) for place, path in enumerate(paths)}
 
     def read(self) -> Avoided:
-        """Their bytes and the hashes of their views, each picture once. Raises DataError for an unreadable one."""
+        """Their bytes, hashes of their views and looks, each picture once. Raises DataError for an unreadable one."""
         named = self._named
         digests = [self._stored_digest(image) for image in named]
-        view_MV = hashes_of(list(named), lambda image: image.read(), self.workers)
-        return Avoided(list(named.values()), digests, view_MV, list(VIEWS))
+        view_MV, look_MK = hashes_and_looks(list(named), lambda image: image.read(), self.workers)
+        return Avoided(list(named.values()), digests, view_MV, look_MK, list(VIEWS), view_pixels())
 
     @cached_property
     def _named(self) -> dict[ImageRef, str]:

@@ -1,4 +1,4 @@
-"""Perceptual hashes of a picture and of its mirrored and turned views; I pictures, V views."""
+"""Perceptual hashes of a picture and of its mirrored and turned views; I pictures, V views, K pixels of a look."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from mmkd.corpus.images import HASH_SIDE, perceptual_hash
+from mmkd.corpus.images import perceptual_hash, small_grey
+from mmkd.corpus.likeness import LOOK_PIXELS, LOOK_SIDE, look_of, looks_from
 from mmkd.evaluation.data.samples import ImageRef
 from mmkd.evaluation.statistics.metrics import Array
 
@@ -36,12 +37,31 @@ def view_hashes(image: Image.Image) -> Array:
     The picture is reduced once, not once a view: Lanczos has no direction, so the views of the reduced picture have the
     hashes of the whole one's, or miss them by the two bits that rounding between its two passes may flip.
     """
-    small = image.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
+    small = small_grey(image)
     return np.array([perceptual_hash(turned(small, view)) for view in range(len(VIEWS))], np.uint64)
+
+
+def view_pixels() -> Array:
+    """Where in a look the pixels of the look of each view stand, int64 (V, K)."""
+    numbers = Image.fromarray(np.arange(LOOK_PIXELS, dtype=np.uint8).reshape(LOOK_SIDE, LOOK_SIDE))
+    return np.stack([np.asarray(turned(numbers, view), np.int64).ravel() for view in range(len(VIEWS))])
 
 
 def hashes_of(references: Sequence[ImageRef], read: Callable[[ImageRef], Image.Image], workers: int = 0) -> Array:
     """uint64 (I, V); `workers` threads decode. Raises DataError for a picture that cannot be read."""
+    return hashes_and_looks(references, read, workers)[0]
+
+
+def hashes_and_looks(
+    references: Sequence[ImageRef], read: Callable[[ImageRef], Image.Image], workers: int = 0
+) -> tuple[Array, Array]:
+    """As `hashes_of`, and the looks of the pictures as they are, uint8 (I, K)."""
+
+    def seen(reference: ImageRef) -> tuple[Array, bytes]:
+        small = small_grey(read(reference))
+        return view_hashes(small), look_of(small)
+
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = list(pool.map(lambda reference: view_hashes(read(reference)), references))
-    return np.stack(found) if found else np.empty((0, len(VIEWS)), np.uint64)
+        found = list(pool.map(seen, references))
+    hashes = [np.empty((0, len(VIEWS)), np.uint64), *(hash_V[None] for hash_V, _ in found)]
+    return np.concatenate(hashes), looks_from([look for _, look in found])

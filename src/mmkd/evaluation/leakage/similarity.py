@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmkd.corpus.images import HASH_SIDE
+from mmkd.corpus.images import small_grey
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.encoders import Encoder
 from mmkd.evaluation.statistics.metrics import Array
@@ -26,8 +26,7 @@ BATCH = 64
 
 def thumbnails(images: Sequence[Image.Image]) -> Array:
     """Grey pictures of 32 x 32 pixels without their mean, so that the cosine is their correlation; a flat one is 0."""
-    small = [image.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS) for image in images]
-    grey_ND = np.stack([np.asarray(image, np.float64).ravel() for image in small])
+    grey_ND = np.stack([np.asarray(small_grey(image), np.float64).ravel() for image in images])
     return normalised(grey_ND - grey_ND.mean(axis=1, keepdims=True))
 
 

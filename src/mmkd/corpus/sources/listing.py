@@ -1,0 +1,104 @@
+"""Names of the files below a folder, in their order and without all of them in memory at once."""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmkd.errors import DataError
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Names:
+    """Names as a tuple would give them, in a few bytes each: sorted names differ little from one another."""
+
+    packed: bytes
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Names":
+        """Of file names, which hold no NUL."""
+        return cls(zlib.compress("".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape"), 1))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(zlib.decompress(self.packed).decode("utf-8", "surrogateescape").split("\0")[:-1])
+
+    def __len__(self) -> int:
+        return zlib.decompress(self.packed).count(b"\0")
+
+    def __repr__(self) -> str:
+        """The names: a kept part is called by what its shard shows, which no release of zlib may change."""
+        return repr(tuple(self))
+
+
+def files_in_order(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Relative POSIX paths, sorted, of the files with these suffixes (in any case) that are not hidden.
+
+    At a time the names of one folder and of those above it are in memory. Links to folders are not followed. Raises
+    DataError when the folder is missing or holds none.
+    """
+    _check_folder(folder)
+    found = False
+    for name in _walk(os.fspath(folder), suffixes):
+        found = True
+        yield name
+    if not found:
+        raise DataError(f"{folder}: no file ending in {', '.join(suffixes)} found below it; correct the source's path")
+
+
+def files_by_folder(folder: Path) -> list[Names]:
+    """The sorted relative POSIX paths of the files that are not hidden, a folder's own together; folders by their path.
+
+    Raises DataError as `files_in_order`.
+    """
+    _check_folder(folder)
+    found = []
+    for parent, _, names in os.walk(folder):
+        home = Path(parent).relative_to(folder).as_posix()
+        if shown := sorted(name for name in names if not name.startswith(".")):
+            found.append((home, Names.of(name if home == "." else f"{home}/{name}" for name in shown)))
+    if not found:
+        raise DataError(f"{folder}: no file found below it; correct the source's path")
+    return [files for _, files in sorted(found, key=lambda one: "" if one[0] == "." else one[0])]
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; correct the source's path")
+
+
+def _walk(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:
+    waiting = [iter(_listed(root, "", suffixes))]
+    while waiting:
+        name = next(waiting[-1], None)
+        if name is None:
+            waiting.pop()
+        elif name.endswith("/"):
+            waiting.append(iter(_listed(root, name, suffixes)))
+        else:
+            yield name
+
+
+def _listed(root: str, home: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Files and folders of `home`, "" or ending in a slash, by their paths below `root`; nothing where it cannot be
+    read, as in os.walk. Paths of folders end in a slash: so sorted, they stand where what is in them belongs.
+    """
+    found = []
+    try:
+        with os.scandir(os.path.join(root, home)) as entries:
+            for entry in entries:
+                if _is_folder(entry):
+                    if not entry.is_symlink():
+                        found.append(f"{home}{entry.name}/")
+                elif entry.name.lower().endswith(suffixes) and not entry.name.startswith("."):
+                    found.append(home + entry.name)
+    except OSError:
+        return []
+    return sorted(found)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
