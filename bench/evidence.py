@@ -1,13 +1,15 @@
 """How well teachers see the modality of pictures, against what the sources state, and what their votes are worth.
 
-    python bench/evidence.py RUN [--source NAME] [--list 20]
+    python bench/evidence.py RUN [--source NAME] [--among JSONL KEY VALUE] [--list 20]
 
 RUN holds `corpus/` and `evidence/`, see `mmkd evidence`. Prints what that command prints and, for the pairs of one
-source or of all, how often picture, caption and verdict without the source's own word are what the source states, by
-how sure they are; what a source states is the truth only where someone curated it.
+source or of all (or those whose `id` stands in a line of JSONL in which KEY is VALUE), how often picture, caption and
+verdict without the source's own word are what the source states, by how sure they are; what a source states is the
+truth only where someone curated it.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -33,14 +35,20 @@ def _verdict(votes: Votes) -> Vote | None:
     return Vote(found.modality, found.confidence) if found.evidence else None
 
 
-def all_votes(run: Path, source: str | None) -> Iterator[Votes]:
+def ids_among(file: Path, key: str, value: str) -> set[str]:
+    rows = (json.loads(line) for line in file.read_text().splitlines())
+    return {row["id"] for row in rows if str(row.get(key)) == value}
+
+
+def all_votes(run: Path, source: str | None, among: set[str] | None) -> Iterator[Votes]:
     """Of the pairs whose source states one of the nine modalities of the evaluation."""
     evidence = StoredEvidence(run / "evidence", run / "corpus")
     seen = (row for batch in evidence.batches("image_modality", "image_confidence") for row in batch.to_pylist())
-    rows = (row for batch in corpus_batches(run / "corpus", (*COLUMNS, "source")) for row in batch.to_pylist())
+    rows = (row for batch in corpus_batches(run / "corpus", (*COLUMNS, "source", "id")) for row in batch.to_pylist())
     for row, beside in zip(rows, seen, strict=True):
         votes = votes_of(row)
-        if (source is None or row["source"] == source) and votes["source"] and votes["source"].modality in MODALITIES:
+        wanted = (source is None or row["source"] == source) and (among is None or row["id"] in among)
+        if wanted and votes["source"] and votes["source"].modality in MODALITIES:
             image = beside["image_modality"]
             yield {**votes, IMAGE: Vote(image, beside["image_confidence"]) if image else None}
 
@@ -64,13 +72,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--source", help="only pairs of this source")
+    parser.add_argument("--among", nargs=3, metavar=("JSONL", "KEY", "VALUE"), help="only pairs that a file tells of")
     parser.add_argument("--list", type=int, default=LISTED, help="conflicts to print")
     arguments = parser.parse_args()
     show(arguments.run / "evidence", arguments.list)
-    found = list(all_votes(arguments.run, arguments.source))
-    print(
-        f"\n{len(found):,} pairs of {arguments.source or 'all sources'} whose source states one of the nine modalities"
-    )
+    among = ids_among(Path(arguments.among[0]), *arguments.among[1:]) if arguments.among else None
+    found = list(all_votes(arguments.run, arguments.source, among))
+    told = " ".join([arguments.source or "all sources", *(arguments.among or [])[1:]])
+    print(f"\n{len(found):,} pairs of {told} whose source states one of the nine modalities")
     print("\n".join(judged(found)))
 
 

@@ -11,11 +11,12 @@ from mmkd.corpus.evidence.patterns import Mention, all_mentions
 from mmkd.corpus.evidence.vote import Vote, agree
 from mmkd.corpus.taxonomy import BY_NAME
 
-# Trust by strength: how often each was right is in docs/curation.md.
+# Trust by strength. Of real pairs whose modality is known were right: 289 of 295, 19 of 26, 33 of 34 and 49 of 49. The
+# patterns were corrected on these, so the last two, which rest on words of findings, are trusted less than that.
 NAMED = 0.95
 NAMED_AMONG_OTHERS = 0.7  # two techniques named, this one first
-HINTED = 0.75
-HINTED_ONCE = 0.6
+HINTED = 0.85
+HINTED_ONCE = 0.8
 CONTEXT = 60  # characters before a mention in which it can be taken back
 
 _TAKEN_BACK_BEFORE = re.compile(
