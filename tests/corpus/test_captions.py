@@ -1,6 +1,7 @@
 """Languages and references of captions."""
 
 import json
+import re
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from corpus_samples import REALDATA, needs_realdata
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmkd.corpus.captions.drawn import BEGINNING, drawn_word, drawn_words
 from mmkd.corpus.captions.language import language_of
 from mmkd.corpus.captions.references import has_content, strip_references
 from mmkd.corpus.clean import clean_caption
@@ -118,3 +120,16 @@ def test_the_languages_of_the_real_captions() -> None:
     own = {row["id"]: language_of(clean_caption(row["caption"])) for row in rows if row["caption_kind"] == "source"}
     assert {name: language for name, language in own.items() if language not in ("en", "")} == {"biomedica_0006": "es"}
     assert sum(language == "en" for language in own.values()) >= 0.85 * len(own)
+
+
+@pytest.mark.parametrize(("pattern", "meant"), drawn_words().items())
+def test_every_word_for_a_drawn_figure_finds_what_it_is_meant_for(pattern: str, meant: str) -> None:
+    assert drawn_word(f"Figure 2. The {meant.upper()} of it").casefold() == meant.casefold()
+    assert drawn_word(f"Figure 2. The x{meant}").casefold() != meant.casefold()  # a part of a longer word
+    assert re.fullmatch(pattern, meant, re.IGNORECASE)
+
+
+def test_what_is_drawn_is_said_at_the_beginning() -> None:
+    assert drawn_word("x" * (BEGINNING - 10) + " histogram") == "histogram"
+    assert drawn_word("x" * (BEGINNING - 5) + " histogram") == ""
+    assert drawn_word("Flow diagram") == "Flow diagram", "not its last word alone"

@@ -172,7 +172,7 @@ def test_a_changed_table_of_facts_is_an_input_and_makes_parts_anew(
 ) -> None:
     source: dict[str, object] = {"kind": "table", "name": "t", "path": many(tmp_path, 3)}
     again(tmp_path / "out", [source])
-    facts = ("modalities.toml", "captions/languages.toml", "dicom_terms.toml")
+    facts = ("modalities.toml", "captions/drawn.toml", "captions/languages.toml", "dicom_terms.toml")
     assert set(tables()) == {f"mmkd/{name}" for name in facts}
     changed = {**tables(), "mmkd/modalities.toml": "0" * 64}
     monkeypatch.setattr("mmkd.corpus.kept_parts.tables", lambda: changed)

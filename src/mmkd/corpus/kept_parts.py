@@ -39,7 +39,7 @@ SELECTING: Mapping[str, Any] = {
 }
 """Settings that leave a part as it is. One that is not named here makes all parts anew when it changes, unless
 `known.loosest` leaves it open."""
-TABLES = ("modalities.toml", "captions/languages.toml", "dicom_terms.toml")
+TABLES = ("modalities.toml", "captions/drawn.toml", "captions/languages.toml", "dicom_terms.toml")
 CHOSEN = pa.schema([field for field in PAIRS if field.name != "image"] + [("row", pa.int32())])
 
 

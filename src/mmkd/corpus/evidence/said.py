@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmkd.corpus.captions.drawn import drawn_word
 from mmkd.corpus.evidence.caption import NAMED, caption_vote
 from mmkd.corpus.evidence.vote import Vote, label_vote, source_vote
-from mmkd.corpus.filters.table import drawn_word
 from mmkd.corpus.ledger.rows import shard_batches, shards_of
 from mmkd.corpus.taxonomy import BY_NAME, OTHER
 from mmkd.processes import worker_pool

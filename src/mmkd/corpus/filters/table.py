@@ -5,28 +5,16 @@ words of a pair, which is a figure in one piece or one of its panels; those on i
 is a pair before it is decoded, so an image whose caption is not wanted never is.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mmkd.corpus.captions.drawn import drawn_word
 from mmkd.corpus.captions.references import has_content
 from mmkd.corpus.filters.facts import ImageFacts, WordFacts
 from mmkd.corpus.records import BadRecordError, Reason
 from mmkd.corpus.selection import FilterSettings
 from mmkd.corpus.taxonomy import NONCLINICAL_LABELS, fine_modality_of_labels, plain_name
 from mmkd.licences import licence_class
-
-_DRAWN = re.compile(
-    r"\b(?:flow ?charts?|schematic\w*|(?:flow|block|venn|sankey) diagrams?"
-    r"|diagrams?|workflow|graphical abstract|timeline|study design|network architecture|conceptual (?:model|framework)"
-    r"|(?:bar|line|pie|box|violin|scatter|forest|funnel|volcano|dot|survival) ?(?:graphs?|charts?|plots?|curves?)"
-    r"|(?:box|bar|scatter)plots?|histograms?|heat ?maps?|roc curves?|receiver operating characteristic|kaplan[-– ]meier"
-    r"|dendrograms?|phylogen(?:etic|y)(?: tree)?|(?:western|northern|southern|immuno)[- ]?blot\w*|sds[-/ ]?page"
-    r"|(?:agarose |gel )electrophoresis|flow cytometry|chemical structures?|crystal structures?|sequence alignment"
-    r"|signal?ing pathways?|mechanisms? of action|screenshots?|questionnaires?|prisma)\b",
-    re.IGNORECASE,
-)
-_BEGINNING = 160  # characters; what stands later describes one panel of several
 
 
 @dataclass(frozen=True)
@@ -85,12 +73,6 @@ def _drawn_caption(facts: WordFacts, settings: FilterSettings) -> str:
         return ""
     found = drawn_word(facts.caption)
     return f"the caption says {found!r} and names no modality" if found else ""
-
-
-def drawn_word(caption: str) -> str:
-    """By which words a caption says that its figure is drawn or measured, no picture of a patient; "" without any."""
-    found = _DRAWN.search(caption[:_BEGINNING])
-    return found[0] if found else ""
 
 
 def _few_words(facts: WordFacts, settings: FilterSettings) -> str:
