@@ -8,8 +8,41 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
+from multiprocessing.sharedctypes import Synchronized
 
 from mmkd.errors import DataError
+
+
+class Tally:
+    """A count to which this process and the workers of its pools add. Reading it waits for nobody, dead or alive."""
+
+    def __init__(self) -> None:
+        self._own = 0
+        self._shared: Synchronized[int] | None = None
+
+    def add(self, number: int) -> None:
+        if self._shared is None:
+            self._own += number
+            return
+        with self._shared.get_lock():
+            self._shared.value += number
+
+    def total(self) -> int:
+        # the number itself, without its lock: a worker may have been killed while it held that
+        return self._own + (0 if self._shared is None else self._shared.get_obj().value)
+
+    def share(self, context: BaseContext) -> "Synchronized[int]":
+        """What the workers of a pool have to `join`; every pool has its own, as a worker may die holding its lock."""
+        self._own, self._shared = self.total(), context.Value("q", 0)
+        return self._shared
+
+    def join(self, shared: "Synchronized[int]") -> None:
+        self._shared = shared
+
+
+SEEN = Tally()
+"""Things met on the way to what a run makes, for its progress."""
 
 
 @contextmanager
@@ -19,7 +52,7 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     Raises DataError when a worker dies, which is most likely the system's answer to a lack of memory.
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (Arrow's, torch's) may hang
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(SEEN.share(context),))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -31,9 +64,10 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
+def _begin_worker(seen: "Synchronized[int]") -> None:
     import pyarrow as pa
 
+    SEEN.join(seen)
     pa.set_cpu_count(1)  # the processes are the parallelism
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,8 +1,10 @@
 """What a run tells its user: bars on a terminal, plain lines at a calm pace everywhere else."""
 
 import sys
+import threading
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -33,18 +35,41 @@ def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]], texts: Con
     Console(width=table_width(len(heads) + 2), highlight=False, markup=False).print(table)
 
 
-def counted(counts: Iterable[int], label: str, total: int, unit: str, inner: str, done: int = 0) -> None:
-    """As `track`, for items that are numbers of `inner` things: their sum and rate are shown as well."""
-    start = shown = time.perf_counter()
-    number = things = 0
-    for number, count in enumerate(counts, done + 1):
-        things += count
-        now = time.perf_counter()
-        if number < total and now - shown >= PLAIN_EVERY_S:
-            shown = now
-            left = (total - number) * (now - start) / (number - done)
-            rate = things / (now - start)
-            say(f"  {label}: {number:,} of {total:,} {unit}, {things:,} {inner}, {rate:,.0f}/s, {left:,.0f} s left")
+def counted(
+    made: Iterable[object], label: str, total: int, unit: str, seen: Callable[[], int], inner: str, done: int = 0
+) -> None:
+    """Go through the items and say how far they are, also while a single one takes long.
+
+    total and done count units, of which each item is one; seen: how many `inner` things were met so far, in all items.
+    """
+    start, before, number = time.perf_counter(), seen(), done
+
+    def how_far() -> str:
+        took, things = time.perf_counter() - start, seen() - before
+        left = f", {(total - number) * took / (number - done):,.0f} s left" if number > done else ""
+        return f"  {label}: {number:,} of {total:,} {unit}, {things:,} {inner}, {things / took:,.0f}/s{left}"
+
+    with _saying(how_far):
+        for _ in made:
+            number += 1
+
+
+@contextmanager
+def _saying(line: Callable[[], str]) -> Iterator[None]:
+    """Say it at the calm pace while the block runs."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(PLAIN_EVERY_S):
+            say(line())
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def track(items: Iterable[T], label: str, total: int, unit: str, done: int = 0, weight: int = 1) -> Iterator[T]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import mmkd
 from mmkd.arrow_folder import read_shard, write_shard
 from mmkd.corpus.known import KNOWN, chosen, known_rows, loosest
-from mmkd.corpus.parts import PAIRS, Aside, Part, batches_of, each_part, write_pairs
+from mmkd.corpus.parts import PAIRS, Aside, Part, batches_of, each_part, tallied, write_pairs
 from mmkd.corpus.records import LeftOut, Reader, Rejected, Shard, Stamped
 from mmkd.corpus.settings import CurateSettings
 
@@ -77,19 +77,19 @@ def make_kept_parts(parts: Sequence[Part], settings: CurateSettings, workers: in
     each_part("choose", choose_part, todo, settings, workers, done=len(parts) - len(todo))
 
 
-def read_part(part: Part, settings: CurateSettings) -> int:
-    """Write a kept part, whole or not at all. Returns its number of rows."""
+def read_part(part: Part, settings: CurateSettings) -> None:
+    """Write a kept part, whole or not at all."""
     home = part.pictures
     draft = home.with_name(f"{home.stem}.{os.getpid()}.draft")
-    rows = write_shard(draft, KNOWN, batches_of(known_rows(part.shard.records(), loosest(settings)), KNOWN))
+    rows = known_rows(tallied(part.shard.records()), loosest(settings))
+    write_shard(draft, KNOWN, batches_of(rows, KNOWN))
     draft.replace(home)
-    return rows
 
 
-def choose_part(part: Part, settings: CurateSettings) -> int:
-    """Write the pairs and rejections of a part whose shard was read. Returns how many both are."""
+def choose_part(part: Part, settings: CurateSettings) -> None:
+    """Write the pairs and rejections of a part whose shard was read."""
     aside = Aside()
-    return write_pairs(part, CHOSEN, _chosen(part, settings, aside), aside)
+    write_pairs(part, CHOSEN, _chosen(part, settings, aside), aside)
 
 
 def prune(folder: Path, parts: Sequence[Part]) -> None:
@@ -103,7 +103,7 @@ def prune(folder: Path, parts: Sequence[Part]) -> None:
 def _chosen(part: Part, settings: CurateSettings, aside: Aside) -> Iterator[dict[str, Any]]:
     """Rows of CHOSEN; a batch of them is in memory, and no picture."""
     batches = read_shard(part.pictures).drop_columns("image").to_batches()
-    for number, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches)):
+    for number, row in enumerate(tallied(chain.from_iterable(batch.to_pylist() for batch in batches))):
         found = chosen(row, settings)
         if isinstance(found, Rejected | LeftOut):
             aside.put(found)

@@ -12,7 +12,7 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -22,10 +22,12 @@ from mmkd.corpus.likeness import LOOK_PIXELS
 from mmkd.corpus.records import Found, LeftOut, Rejected, Shard
 from mmkd.corpus.settings import CurateSettings
 from mmkd.errors import DataError
-from mmkd.processes import worker_pool
+from mmkd.processes import SEEN, worker_pool
 from mmkd.progress import counted
 
+T = TypeVar("T")
 WRITE_ROWS = 64  # rows in memory while a part is written
+TELL_EVERY = 12  # records
 MAX_DETAIL = 300
 LEFT_OUT = b"left_out"  # key in the metadata of a file of rejections: source -> records, as JSON
 
@@ -80,10 +82,6 @@ class Aside:
         else:
             self.left_out[found.source] += found.records
 
-    @property
-    def records(self) -> int:
-        return len(self.rejected) + self.left_out.total()
-
 
 def make_parts(parts: Sequence[Part], settings: CurateSettings, workers: int) -> None:
     """Write all parts that are not there yet, in `workers` processes (fewer than two: in this one)."""
@@ -92,29 +90,39 @@ def make_parts(parts: Sequence[Part], settings: CurateSettings, workers: int) ->
 
 
 def each_part(
-    name: str, make: Callable[[Part, CurateSettings], int], todo: Sequence[Part], settings: CurateSettings,
+    name: str, make: Callable[[Part, CurateSettings], None], todo: Sequence[Part], settings: CurateSettings,
     workers: int, done: int,
 ) -> None:  # fmt: skip
-    """Call `make`, which returns a number of records, for each of the parts; done: of those that are not among them."""
-    several = min(workers, len(todo)) > 1
-    made = _in_processes(make, todo, settings, workers) if several else (make(part, settings) for part in todo)
-    counted(made, name, total=len(todo) + done, unit="parts", inner="records", done=done)
+    """Call `make`, which tells what it meets by `tallied`, for each of the parts; done: of those not among them."""
+    made = (_in_processes if min(workers, len(todo)) > 1 else _here)(make, todo, settings, workers)
+    counted(made, name, total=len(todo) + done, unit="parts", seen=SEEN.total, inner="records", done=done)
 
 
-def write_part(part: Part, settings: CurateSettings) -> int:
-    """Read, check and write one part; both files appear whole or not at all. Returns the number of records read."""
+def tallied(records: Iterable[T]) -> Iterator[T]:
+    """The records, of which the progress hears by the dozen: many processes share its lock."""
+    met = 0
+    for record in records:
+        met += record.records if isinstance(record, LeftOut) else 1
+        if met >= TELL_EVERY:
+            SEEN.add(met)
+            met = 0
+        yield record
+    SEEN.add(met)
+
+
+def write_part(part: Part, settings: CurateSettings) -> None:
+    """Read, check and write one part; both files appear whole or not at all."""
     aside = Aside()
-    return write_pairs(part, PAIRS, checked_rows(part.shard.records(), settings, aside), aside)
+    write_pairs(part, PAIRS, checked_rows(tallied(part.shard.records()), settings, aside), aside)
 
 
-def write_pairs(part: Part, schema: pa.Schema, rows: Iterator[dict[str, Any]], aside: Aside) -> int:
-    """Write the rows of a part and what is in `aside` after the last of them; returns how many both are."""
+def write_pairs(part: Part, schema: pa.Schema, rows: Iterator[dict[str, Any]], aside: Aside) -> None:
+    """Write the rows of a part and what is in `aside` after the last of them."""
     # the name is this process's own: a process left over from a killed run must not write into the same file
     draft = part.folder / f"{part.number:06d}.{os.getpid()}.draft"
-    kept = write_shard(draft, schema, batches_of(rows, schema))
+    write_shard(draft, schema, batches_of(rows, schema))
     _write_aside(part, aside)
     draft.replace(part.pairs)
-    return kept + aside.records
 
 
 def left_out_of(part: Part) -> Counter[str]:
@@ -138,9 +146,17 @@ def _write_aside(part: Part, aside: Aside) -> None:
     draft.replace(part.rejected)
 
 
+def _here(
+    make: Callable[[Part, CurateSettings], None], todo: Sequence[Part], settings: CurateSettings, _workers: int
+) -> Iterator[None]:
+    for part in todo:
+        make(part, settings)
+        yield
+
+
 def _in_processes(
-    make: Callable[[Part, CurateSettings], int], todo: Sequence[Part], settings: CurateSettings, workers: int
-) -> Iterator[int]:
+    make: Callable[[Part, CurateSettings], None], todo: Sequence[Part], settings: CurateSettings, workers: int
+) -> Iterator[None]:
     with worker_pool(min(workers, len(todo))) as pool:
         for future in as_completed([pool.submit(make, part, settings) for part in todo]):
             yield future.result()
