@@ -28,9 +28,10 @@ from curate_again import again, table
 from curate_archive import BYTES, POOL, SIDE, pool, prefix, tar_records, write_archive
 from curate_steps import metadata_rates, tree_memory
 
+from mmkd.atomic import write_json
 from mmkd.progress import say
 from mmkd.settings import overlaid
-from mmkd.stage import versions, write_json
+from mmkd.stage import versions
 
 RESULT = Path(__file__).parent / "results" / "curate.json"
 STEPS = {  # functions that `corpus/curate.py` calls, in their order

@@ -32,6 +32,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mmkd.atomic import write_json
 from mmkd.corpus.curate import corpus_stage, curate
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.settings import CurateSettings, TableSource
@@ -39,7 +40,7 @@ from mmkd.device import prepare
 from mmkd.open_clip_folder import architecture, build, save
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.stage import complete, versions, write_json
+from mmkd.stage import complete, versions
 from mmkd.teachers import decode as decoding
 from mmkd.teachers import engine
 from mmkd.teachers.decode import DecodedBatches, Views

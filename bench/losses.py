@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmkd.atomic import write_json
 from mmkd.progress import say
-from mmkd.stage import versions, write_json
+from mmkd.stage import versions
 
 RESULT = Path(__file__).parent / "results" / "losses.json"
 AIM_MB = 2000.0

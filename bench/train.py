@@ -36,9 +36,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from train_world import BenchWorld, PaddedTowers
 
+from mmkd.atomic import write_json
 from mmkd.distributed import ALONE
 from mmkd.progress import say
-from mmkd.stage import versions, write_json
+from mmkd.stage import versions
 from mmkd.training.augment import normalise
 from mmkd.training.batches import loader
 from mmkd.training.checkpoint import Trained

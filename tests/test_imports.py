@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "mmkd"
 
 # a module may import from its own line and from the lines above
 LAYERS = (
-    ("errors", "progress", "__init__"),
+    ("atomic", "errors", "progress", "__init__"),
     ("settings", "interpolate", "licences", "locks", "validation"),
     ("stage",),
     ("arrow_folder", "device", "distributed", "doctor", "processes", "together"),
@@ -26,7 +26,7 @@ LAYERS = (
     ("report",),
     ("recipe",),
     ("run",),
-    ("flow", "import_reference"),
+    ("flow", "import_reference", "preflight"),
     ("ablate",),
     ("commands",),
     ("cli",),

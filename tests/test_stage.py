@@ -9,19 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mmkd.atomic import atomic_file, write_json
 from mmkd.errors import ConfigError, DataError
-from mmkd.stage import (
-    MANIFEST,
-    Stage,
-    atomic_file,
-    begin,
-    complete,
-    content_digest,
-    digest_of,
-    publish,
-    read_manifest,
-    write_json,
-)
+from mmkd.stage import MANIFEST, Stage, begin, complete, content_digest, digest_of, publish, read_manifest
 
 
 def stage_in(folder: Path, **settings: object) -> Stage:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mmkd.atomic import draft_of, write_json
 from mmkd.errors import DataError
-from mmkd.stage import draft_of, write_json
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

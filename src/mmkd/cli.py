@@ -51,6 +51,7 @@ def run(
 ) -> None:
     """Run every stage of a recipe, in order."""
     from mmkd import flow
+    from mmkd.preflight import preflight
     from mmkd.progress import say
     from mmkd.run import folders, status
 
@@ -61,7 +62,7 @@ def run(
                 say(f"{stage:12s} {status(folder):9s} {folder}")
         return
     start = time.perf_counter()
-    flow.preflight(work)
+    preflight(work)
     published = folders(work)
     for name, body in flow.STAGES.items():
         if not published[name]:

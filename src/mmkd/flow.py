@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import ALONE, World, join_world
-from mmkd.errors import ModelError
 from mmkd.progress import say
 from mmkd.recipe import Recipe, SpecialistSettings
-from mmkd.run import Run, feature_names, status
+from mmkd.run import Run, feature_names
 from mmkd.stage import complete, content_digest, digest_of
 from mmkd.teachers.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
 from mmkd.together import complete_together
@@ -252,33 +251,3 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "report": report,
     "export": export,
 }
-
-
-def preflight(run: Run) -> None:
-    """Load every teacher that the recipe does not train itself, so that a missing one stops the run before any work.
-
-    Raises ModelError that says of all of them at once what is missing, and ConfigError as `check_tracking` does.
-    """
-    from mmkd.device import prepare
-    from mmkd.teachers.load import identity, load_teacher
-    from mmkd.training.metrics_log import check_tracking
-
-    check_tracking(run.recipe.machine.track)
-    todo = [
-        spec
-        for spec in run.recipe.teachers
-        if spec.name not in run.recipe.leave_out
-        and spec.library != REFERENCE
-        and status(run.out / "features" / spec.name) != "complete"
-    ]
-    missing = []
-    for spec in todo:
-        try:
-            identity(spec)
-        except ModelError as error:
-            missing.append(str(error))
-    if missing:
-        raise ModelError("\n".join(missing))
-    for spec in todo:
-        teacher = load_teacher(spec, prepare(run.recipe.machine))
-        say(f"teacher {spec.name}: {teacher.dim} dimensions, licence {spec.licence}")

@@ -20,8 +20,9 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save as to_bytes
 
+from mmkd.atomic import atomic_file, write_json
 from mmkd.errors import ConfigError, ModelError
-from mmkd.stage import atomic_file, content_digest, write_json
+from mmkd.stage import content_digest
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"

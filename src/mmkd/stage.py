@@ -11,16 +11,15 @@ import os
 import platform
 import resource
 import shutil
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import mmkd
+from mmkd.atomic import draft_of, write_json
 from mmkd.errors import ConfigError, DataError
 from mmkd.locks import sole_owner
 from mmkd.progress import say
@@ -156,33 +155,6 @@ def versions() -> dict[str, str]:
     """Versions of what can change a result."""
     named = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "pillow")
     return {"mmkd": mmkd.__version__, "python": platform.python_version(), **{n: metadata.version(n) for n in named}}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    with atomic_file(path) as stream:
-        stream.write(json.dumps(value, indent=1, default=str).encode())
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under its name only when it is whole and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = draft_of(path)
-    try:
-        with draft.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:  # a full disk: give back what the draft took
-        draft.unlink(missing_ok=True)
-        raise
-    draft.replace(path)
-
-
-def draft_of(path: Path) -> Path:
-    """Where this process, and no other of any machine, writes a file before it gets its name."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
 
 
 def check_link(stage: Stage, force: bool = False) -> None:

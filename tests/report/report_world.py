@@ -17,6 +17,7 @@ from report_files import (
     write_lines,
 )
 
+from mmkd.atomic import write_json
 from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.evaluation.results import (
     COMPARISONS,
@@ -33,7 +34,6 @@ from mmkd.evaluation.results import (
 )
 from mmkd.report.details import CONTROLS, PROMPTS
 from mmkd.report.pages import ReportContext
-from mmkd.stage import write_json
 
 TEACHERS = {
     "BiomedCLIP": "MIT",

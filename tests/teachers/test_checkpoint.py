@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmkd.atomic import draft_of
 from mmkd.errors import ModelError
-from mmkd.stage import draft_of
 from mmkd.teachers import checkpoint
 from mmkd.teachers.checkpoint import file_digest, read_state_dict
 

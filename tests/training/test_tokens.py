@@ -10,9 +10,9 @@ import open_clip
 import pytest
 import torch
 
+from mmkd.atomic import atomic_file
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import World
-from mmkd.stage import atomic_file
 from mmkd.training import tokens as tokens_module
 from mmkd.training.tokens import TOKENS, captions_done, coded, tokenise
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmkd.atomic import write_json
 from mmkd.errors import ConfigError
 from mmkd.evaluation.data.data_set import DataSet, DecodedImages
 from mmkd.evaluation.evaluate import open_data_sets
@@ -16,7 +17,7 @@ from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.run import Run
-from mmkd.stage import Stage, complete, write_json
+from mmkd.stage import Stage, complete
 from mmkd.teachers.settings import TeacherSpec
 
 TASK = "zero_shot"

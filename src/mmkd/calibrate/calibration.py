@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from mmkd.atomic import atomic_file, write_json
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
-from mmkd.stage import atomic_file, digest_of, write_json
+from mmkd.stage import digest_of
 
 TABLE = "calibration.json"
 MEANS = "means.safetensors"

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from mmkd.atomic import atomic_file
 from mmkd.calibrate.geometry import dispersion
 from mmkd.errors import ConfigError, DataError
-from mmkd.stage import atomic_file
 
 SAMPLE = 200_000  # rows that a target is fitted on, at most
 BLOCK = 16_384  # rows at a time in double precision

@@ -74,8 +74,8 @@ def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
     from mmkd.ablate.schedule import gathered
     from mmkd.ablate.summary import summarise
     from mmkd.ablate.tables import as_csv, as_markdown, print_table
+    from mmkd.atomic import atomic_file
     from mmkd.progress import say
-    from mmkd.stage import atomic_file
 
     rows = gathered(home)
     lines = summarise(loaded, rows)

@@ -31,9 +31,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all that is known of one record; of one that was rejected, why."""
+    from mmkd.atomic import atomic_file
     from mmkd.corpus.ledger.look import find_record
     from mmkd.errors import DataError
-    from mmkd.stage import atomic_file
 
     is_kept, row = find_record(folder, identity)
     data = row.pop("image", b"")
@@ -66,9 +66,9 @@ def sample(
 
     rows = draw(folder, count, modality, np.random.default_rng(seed))
     if html is not None:
+        from mmkd.atomic import atomic_file
         from mmkd.progress import say
         from mmkd.report.sample_page import sample_page
-        from mmkd.stage import atomic_file
 
         with atomic_file(html) as stream:
             stream.write(sample_page(f"A sample of {folder.resolve().name}", rows).encode())

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmkd.arrow_folder import read_shard
+from mmkd.atomic import atomic_file
 from mmkd.corpus.decontaminate import Avoided, Looks, contaminated, same_bytes
 from mmkd.corpus.duplicates import COLUMNS, KEPT, REASONS, Keys, Repeats, keys_of, repeats
 from mmkd.corpus.hamming import Array
@@ -24,7 +25,6 @@ from mmkd.corpus.parts import REJECTED, Part, left_out_of, rejection_table
 from mmkd.corpus.records import Reason, Rejected
 from mmkd.corpus.settings import CurateSettings
 from mmkd.progress import track
-from mmkd.stage import atomic_file
 
 LISTED_ROWS = 65_536  # rejections in memory before they are written
 

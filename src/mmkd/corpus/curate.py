@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from mmkd.atomic import write_json
 from mmkd.corpus.assemble import write_corpus
 from mmkd.corpus.choose import Selection, select
 from mmkd.corpus.decontaminate import Avoid, nothing
@@ -21,7 +22,7 @@ from mmkd.corpus.sources.names import named_sources
 from mmkd.distributed import ALONE, World
 from mmkd.errors import DataError
 from mmkd.settings import Machine
-from mmkd.stage import Stage, write_json
+from mmkd.stage import Stage
 
 PARTS = "parts"
 REJECTED = "rejected.parquet"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mmkd.atomic import atomic_file
 from mmkd.device import prepare
 from mmkd.errors import ConfigError
 from mmkd.evaluation.claims.scores import Resampling
@@ -27,7 +28,6 @@ from mmkd.evaluation.slides.bags import write_bags
 from mmkd.evaluation.slides.pictures import write_heat_maps
 from mmkd.progress import say, track
 from mmkd.settings import Machine
-from mmkd.stage import atomic_file
 from mmkd.teachers.settings import TeacherSpec
 
 HEAT_MAPS_A_CLASS = 2

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from mmkd.atomic import atomic_file
 from mmkd.errors import DataError
 from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.statistics.metrics import Array
-from mmkd.stage import atomic_file
 
 PREDICTIONS = "predictions"
 METADATA = b"mmkd"

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mmkd.atomic import atomic_file
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.errors import DataError
 from mmkd.evaluation.data.card import MIXED
 from mmkd.evaluation.settings import NULLS
-from mmkd.stage import atomic_file
 
 RESULTS = "results.jsonl"
 COMPARISONS = "comparisons.jsonl"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mmkd.atomic import write_json
 from mmkd.corpus.evidence.agreement import pairwise
 from mmkd.corpus.evidence.conflicts import surest
 from mmkd.corpus.evidence.image import BINS, Trust, trusted
@@ -29,7 +30,6 @@ from mmkd.features.modality import SILENT, Asked, Sight, asked_of, counted, seen
 from mmkd.features.settings import AlikeSettings, EvidenceSettings
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.settings import Machine
-from mmkd.stage import write_json
 from mmkd.validation import nearest
 
 MOST_CONFLICTS = 200  # that are listed word for word; all have `disputed` in the rows

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmkd.arrow_folder import open_folder
+from mmkd.atomic import write_json
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
-from mmkd.stage import digest_of, read_manifest, write_json
+from mmkd.stage import digest_of, read_manifest
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmkd.atomic import atomic_file
 from mmkd.corpus.ledger.dropped import dropped_examples
 from mmkd.corpus.ledger.evidence import agreements
 from mmkd.corpus.ledger.examples import Example, kept_examples
@@ -27,7 +28,6 @@ from mmkd.report.curation_tables import (
 )
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING
-from mmkd.stage import atomic_file
 
 PAGE = "curation.html"
 EACH_REJECT = 20  # of each reason are told one by one; all are in curation.parquet

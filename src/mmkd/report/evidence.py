@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmkd.atomic import atomic_file
 from mmkd.corpus.evidence.image import BINS
 from mmkd.corpus.evidence.stored import FACTS_FILE, IMAGE, VERDICT
 from mmkd.corpus.evidence.vote import agree
@@ -14,7 +15,6 @@ from mmkd.report import markup
 from mmkd.report.curation_tables import CAPTION, counted, cut, share, shown_of
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING
-from mmkd.stage import atomic_file
 
 PAGE = "evidence.html"
 PICTURES = 40  # of conflicts, at most

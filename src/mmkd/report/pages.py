@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from mmkd.atomic import atomic_file
 from mmkd.evaluation.results import BEST_TEACHER, MEAN, TEACHERS_CONCAT
 from mmkd.evaluation.settings import NULLS
 from mmkd.report import curves, maps, markup
@@ -13,7 +14,6 @@ from mmkd.report.source import ReportContext as ReportContext
 from mmkd.report.summary import summary
 from mmkd.report.table_files import write_tables
 from mmkd.report.task_section import task_section
-from mmkd.stage import atomic_file
 from mmkd.training.curves import TOTAL, points
 from mmkd.training.metrics_log import read_metrics
 

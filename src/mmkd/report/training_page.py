@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mmkd.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curves import training_figure
-from mmkd.stage import atomic_file
 from mmkd.training.curves import (
     TOTAL,
     VALIDATION,

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from mmkd.atomic import atomic_file
 from mmkd.errors import ModelError
-from mmkd.stage import atomic_file
 
 StateDict = dict[str, Tensor]
 CACHE = "MMKD_CACHE"

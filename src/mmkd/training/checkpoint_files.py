@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mmkd.atomic import atomic_file, write_json
 from mmkd.errors import TrainingError
 from mmkd.progress import say
-from mmkd.stage import atomic_file, write_json
 
 T = TypeVar("T")
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from mmkd.atomic import atomic_file, write_json
 from mmkd.errors import ConfigError, DataError
-from mmkd.stage import atomic_file, write_json
 
 METRICS = "metrics.jsonl"
 WANDB_RUN = "wandb_run.json"  # which run of Weights & Biases a resumed training goes on with

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmkd.stage import atomic_file
+from mmkd.atomic import atomic_file
 
 SKIPPED = "skipped.jsonl"
 

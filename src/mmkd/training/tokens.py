@@ -16,10 +16,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from mmkd.atomic import atomic_file, write_json
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.open_clip_folder import Tokenizer
-from mmkd.stage import atomic_file, write_json
 from mmkd.teachers.tokens import CaptionTokenizer, open_clip_tokenizer
 
 TOKENS = "tokens"  # a folder beside the checkpoints

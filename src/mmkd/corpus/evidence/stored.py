@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmkd.atomic import atomic_file
 from mmkd.corpus.evidence.said import SAYING, Said
 from mmkd.corpus.evidence.vote import Verdict, Vote, weigh
 from mmkd.corpus.ledger.rows import corpus_batches
 from mmkd.corpus.ledger.tally import most_common
 from mmkd.corpus.taxonomy import evaluated_modality
 from mmkd.errors import DataError
-from mmkd.stage import atomic_file, digest_of, read_manifest
+from mmkd.stage import digest_of, read_manifest
 
 ROWS_FILE = "evidence.parquet"
 FACTS_FILE = "evidence.json"

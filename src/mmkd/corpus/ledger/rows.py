@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmkd.arrow_folder import read_shard
+from mmkd.atomic import atomic_file
 from mmkd.corpus.ledger.steps import KEPT, step_of
 from mmkd.corpus.schema import LATER, completed
 from mmkd.errors import DataError
 from mmkd.progress import track
-from mmkd.stage import atomic_file
 
 CURATION = "curation.parquet"
 REJECTED = "rejected.parquet"

@@ -10,8 +10,8 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
+from mmkd.atomic import atomic_file
 from mmkd.errors import DataError
-from mmkd.stage import atomic_file
 
 GALLERY = "gallery"
 SIDE_PX = 160

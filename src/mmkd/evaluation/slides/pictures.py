@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from mmkd.atomic import atomic_file
 from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.slides.heat_map import contact_sheet, slide_heat_map
 from mmkd.evaluation.slides.tiles import SlideTile
 from mmkd.evaluation.tasks.diagnosis import slide_scores
-from mmkd.stage import atomic_file
 
 HEAT_MAPS = "heat_maps"
 
