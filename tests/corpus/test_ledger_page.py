@@ -205,6 +205,12 @@ def test_the_last_bar_holds_what_lies_far_out() -> None:
     assert (alike["y"], alike["customdata"]) == ([3], ["7"])
 
 
+def test_records_are_counted_in_whole_numbers() -> None:
+    assert spread_figure({7: 3}, "words").layout.yaxis.dtick == 1
+    assert spread_figure({7: 3000}, "words").layout.yaxis.dtick is None
+    assert funnel_figure({"read": 2, "caption": 0}).layout.xaxis.dtick == 1
+
+
 def test_small_words() -> None:
     assert (span_text(3, 4), span_text(3, 6)) == ("3", "3 to 5")
     assert (share(1, 3), share(0, 0)) == ("33.3%", "–")

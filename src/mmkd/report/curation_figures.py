@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -9,6 +10,7 @@ from mmkd.corpus.ledger.tally import binned, quantile
 from mmkd.report.theme import MUTED, OURS, ROW_PX, label, styled
 
 BINS = 40
+FEW = 8  # counts, up to which each has a tick
 CUT = 0.995  # a few values far out would press the rest into one bar; the last bar holds them
 
 
@@ -25,7 +27,7 @@ def funnel_figure(left: Mapping[str, int]) -> go.Figure:
         hovertemplate="%{y}: %{x:,} left<extra></extra>",
     )
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(rangemode="tozero", tickformat="~s")
+    figure.update_xaxes(**_count_axis(max(left.values(), default=0)))
     figure.update_layout(bargap=0.25)
     return styled(figure, ROW_PX * len(left) + 64)
 
@@ -49,7 +51,7 @@ def spread_figure(counts: Mapping[int, int], unit: str) -> go.Figure:
         hovertemplate=f"%{{customdata}} {unit}: %{{y:,}}<extra></extra>",
     )
     figure.update_xaxes(title={"text": unit, "font": {"size": 12, "color": MUTED}})
-    figure.update_yaxes(rangemode="tozero", tickformat="~s")
+    figure.update_yaxes(**_count_axis(max(sums)))
     figure.update_layout(bargap=0.05)
     return styled(figure, 220)
 
@@ -57,3 +59,8 @@ def spread_figure(counts: Mapping[int, int], unit: str) -> go.Figure:
 def span_text(low: int, end: int) -> str:
     """The whole numbers from `low` up to, but not with, `end`."""
     return str(low) if end == low + 1 else f"{low} to {end - 1}"
+
+
+def _count_axis(most: int) -> dict[str, Any]:
+    """From nothing on, in whole numbers: of a few, a plot would have half ones."""
+    return {"rangemode": "tozero", "tickformat": "~s"} | ({"dtick": 1} if most < FEW else {})
