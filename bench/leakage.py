@@ -3,7 +3,8 @@
 `python bench/leakage.py [REALDATA]`: hashes a second, the look-up of 10,000 pictures in eight views among 100,000
 hashes of a corpus; with a folder of real test material also how many pictures lie within each radius of a picture of
 another modality (no copies), and how many of the copies that were stored with loss, made smaller, or cropped lie beyond
-it; and how many of changed copies decontamination finds, by hashes alone and where looks confirm them.
+it; and how many of changed copies decontamination and `[curate.duplicates]` find, by hashes alone and where looks
+confirm them, and how many pairs of pictures that are there anyway they would take for copies.
 
 `python bench/leakage.py --records`: the look-up of 10,000 pictures in eight views among a million records of a corpus.
 """
@@ -23,13 +24,14 @@ from mmkd.corpus.decontaminate import Avoided, contaminated
 from mmkd.corpus.hamming import within
 from mmkd.corpus.images import perceptual_hash, small_grey
 from mmkd.corpus.likeness import LOOK_PIXELS, likeness, look_of, looks_from
-from mmkd.corpus.settings import CurateSettings
+from mmkd.corpus.settings import CurateSettings, DuplicateSettings
 from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes, view_pixels
 from mmkd.evaluation.statistics.metrics import Array
 
 CORPUS, RECORDS, PICTURES, HASHED = 100_000, 1_000_000, 10_000, 300
 RADII = (0, 2, 4, 6, 8, 10)  # distances are even: half of the bits of a hash are set
 LIKENESS = CurateSettings.model_fields["decontaminate_likeness"].default
+REPEATED = DuplicateSettings()  # radius and likeness from which a picture repeats one of the same corpus
 MODALITIES = ("CT", "Dermatology", "Endoscopy", "Fundus", "MRI", "OCT", "Pathology", "Ultrasound", "X-ray")
 
 
@@ -113,16 +115,22 @@ def confirmation(realdata: Path) -> None:
     rows = [json.loads(line) for line in (realdata / "pairs" / "pairs.jsonl").read_text().splitlines()]
     images = [Image.open(realdata / "pairs" / row["image"]).convert("RGB") for row in rows]
     hash_N, look_NK = seen(images)
-    print(f"\nfound of {len(rows)} changed copies, in %: hash within the radius, and confirmed at likeness {LIKENESS}")
+    print(f"\nfound of {len(rows)} changed copies, in %: by hash alone, by likeness too")
+    ways = [(radius, LIKENESS) for radius in (4, 6, 8)] + [(REPEATED.radius, REPEATED.likeness)]
+    print(" " * 16, "   ".join(f"{radius} bits, {least}" for radius, least in ways))
     for name, change in (COPIES | CHANGES).items():
         copy_N, copy_NK = seen([change(image) for image in images])
-        distance_N, alike_N = np.bitwise_count(hash_N ^ copy_N), likeness(look_NK, copy_NK) >= LIKENESS
-        found = [(distance_N <= radius, (distance_N <= radius) & alike_N) for radius in (4, 6, 8)]
-        told = [
-            f"{radius}: {100 * a.mean():5.1f} {100 * b.mean():5.1f}"
-            for radius, (a, b) in zip((4, 6, 8), found, strict=True)
-        ]
-        print(f"{name:16} " + "   ".join(told))
+        distance_N, alike_N = np.bitwise_count(hash_N ^ copy_N), likeness(look_NK, copy_NK)
+        found = [(distance_N <= radius, (distance_N <= radius) & (alike_N >= least)) for radius, least in ways]
+        print(f"{name:16}", "   ".join(f"{100 * a.mean():5.1f} {100 * b.mean():5.1f}" for a, b in found))
+    pairs = within(hash_N, hash_N, RADII[-1] + 2)
+    once_P = pairs.query_P < pairs.key_P
+    alike_P = likeness(look_NK[pairs.query_P[once_P]], look_NK[pairs.key_P[once_P]])
+    print("pairs of two of the pictures themselves: within bits, and at least as alike")
+    for radius in (*RADII, RADII[-1] + 2):
+        near_P = pairs.distance_P[once_P] <= radius
+        likes = "  ".join(f"{least}: {(near_P & (alike_P >= least)).sum():4}" for least in (0.9, 0.96, 0.98, 0.99))
+        print(f"{radius:6}  {near_P.sum():6}  {likes}")
 
 
 def seen(images: list[Image.Image]) -> tuple[Array, Array]:

@@ -4,6 +4,8 @@ What is held in memory of a record are the keys of `corpus.duplicates` and a fla
 for it. N records of all parts.
 """
 
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,16 +19,17 @@ import pyarrow.parquet as pq
 
 from mmkd.arrow_folder import read_shard
 from mmkd.atomic import atomic_file
-from mmkd.corpus.decontaminate import Avoided, Looks, contaminated, same_bytes
+from mmkd.corpus.decontaminate import Avoided, contaminated, same_bytes
 from mmkd.corpus.duplicates import COLUMNS, KEPT, REASONS, Keys, Repeats, keys_of, repeats
 from mmkd.corpus.hamming import Array
-from mmkd.corpus.likeness import looks_from
+from mmkd.corpus.likeness import LOOK_PIXELS, Looks, looks_from
 from mmkd.corpus.parts import REJECTED, Part, left_out_of, rejection_table
 from mmkd.corpus.records import Reason, Rejected
 from mmkd.corpus.settings import CurateSettings
 from mmkd.progress import track
 
 LISTED_ROWS = 65_536  # rejections in memory before they are written
+CHUNK_LOOKS = 2**14
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
     shown = _contaminated(gathered, settings, avoided, parts)
     refused_N = np.zeros(len(gathered.keys.id_N), bool)
     refused_N[list(shown)] = True
-    repeated = repeats(gathered.keys, settings.duplicates, refused_N)
+    looks = _on_disk(_looks(parts, gathered.first), listing.parent)
+    repeated = repeats(gathered.keys, settings.duplicates, refused_N, looks)
     names = _names(parts, gathered.first, repeated.partner_N)
     keep_N = (repeated.partner_N == KEPT) & ~refused_N
     selection = Selection(_by_part(keep_N, gathered.first), Counter(), Counter(), Counter(), Counter())
@@ -130,6 +134,23 @@ def _looks(parts: Sequence[Part], first: Sequence[int]) -> Looks:
     return read
 
 
+def _on_disk(looks: Looks, folder: Path) -> Looks:
+    """The same in a file without a name that is mapped into memory, so that millions of looks need none."""
+
+    def read(place_B: Array) -> Array:
+        if not len(place_B):
+            return looks_from([])
+        with tempfile.TemporaryFile(dir=folder) as file:  # which is there for as long as it is mapped
+            os.posix_fallocate(file.fileno(), 0, len(place_B) * LOOK_PIXELS)  # a full disk says so here, not by SIGBUS
+            look_BK = np.memmap(file, np.uint8, "w+", shape=(len(place_B), LOOK_PIXELS))
+        for first in range(0, len(place_B), CHUNK_LOOKS):
+            chunk = slice(first, first + CHUNK_LOOKS)
+            look_BK[chunk] = looks(place_B[chunk])
+        return look_BK
+
+    return read
+
+
 def _names(parts: Sequence[Part], first: Sequence[int], partner_N: Array) -> dict[int, str]:
     """Record -> id and place, of those that are kept in another's stead."""
     wanted = np.unique(partner_N[partner_N != KEPT])
@@ -160,10 +181,11 @@ def _why(
     if place in shown:
         return Reason.CONTAMINATED, shown[place]
     reason, kept = REASONS[int(repeated.reason_N[place])], names[int(repeated.partner_N[place])]
+    likeness = f", likeness {repeated.likeness_N[place]:.3f}" if repeated.likeness_N[place] > 0 else ""
     what = {
         Reason.DUPLICATE_ID: f"the id {identity}",
         Reason.DUPLICATE_PAIR: "the same image and caption",
-        Reason.NEAR_DUPLICATE: f"an image {repeated.distance_N[place]} bits of the perceptual hash away",
+        Reason.NEAR_DUPLICATE: f"an image {repeated.distance_N[place]} bits of the perceptual hash away{likeness}",
     }
     return reason, f"kept is the earlier {kept} with {what[reason]}"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmkd.corpus.hamming import Array, within
-from mmkd.corpus.likeness import LOOK_PIXELS, likeness
+from mmkd.corpus.likeness import LOOK_PIXELS, Looks, likeness
 
 BLOCK_RECORDS = 2**20  # whose candidates are held at once
 CHUNK_PAIRS = 2**14  # whose looks are
@@ -50,8 +50,6 @@ class Shown:
 
 Avoid = Callable[[], Avoided]
 """Called once, when the corpus is really made: it reads all the pictures."""
-Looks = Callable[[Array], Array]
-"""Places of records, ascending (B,) -> their looks, uint8 (B, K)."""
 
 
 def nothing() -> Avoided:

@@ -1,4 +1,4 @@
-"""Which records of a whole corpus repeat earlier ones; N records, G groups of records, P pairs of groups.
+"""Which records of a whole corpus repeat earlier ones; N records.
 
 A key has 64 bits, so a record needs 16 bytes, 32 where near pictures are looked for. Among 24 million records two
 different ids or pairs share a key with a probability of 2e-5, which would cost one record.
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mmkd.corpus.hamming import Array, within
+from mmkd.corpus.hamming import Array
+from mmkd.corpus.likeness import Looks
+from mmkd.corpus.near_pictures import NearPictures
 from mmkd.corpus.records import Reason
 from mmkd.corpus.settings import DuplicateSettings
 
 COLUMNS = ("id", "caption", "sha256", "phash", "caption_group")
 KEPT = -1
-SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: keeps captions apart when they are mixed with hashes
 REASONS = (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR, Reason.NEAR_DUPLICATE)
 
 
@@ -37,12 +38,13 @@ class Keys:
 class Repeats:
     """partner_N: the place of the earlier record that is kept in this one's stead, KEPT (-1) for a record to keep.
 
-    reason_N: place in REASONS. distance_N: bits between the perceptual hashes, for NEAR_DUPLICATE.
+    reason_N: place in REASONS. distance_N and likeness_N: of the pictures, for NEAR_DUPLICATE, see `Copied`.
     """
 
     partner_N: Array
     reason_N: Array
     distance_N: Array
+    likeness_N: Array
 
 
 def keys_of(table: pa.Table, near: bool) -> Keys:
@@ -57,80 +59,35 @@ def keys_of(table: pa.Table, near: bool) -> Keys:
     )
 
 
-def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array) -> Repeats:
+def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Looks) -> Repeats:
     """Goes through the records in order and drops what repeats a record that is kept.
 
     An id may be kept once, and so may a pair of image bytes and cleaned caption; `settings` say the same of near
     pictures. refused_N: records that are out for another reason, and so make no later one a repeat.
     """
     count = len(keys.id_N)
-    found = Repeats(np.full(count, KEPT), np.zeros(count, np.int8), np.zeros(count, np.int8))
-    id_N, pair_N = _numbered(keys.id_N), _numbered(keys.pair_N)
-    near_N, near = _near_groups(keys, settings)
-    suspect_N = _shared(id_N) | _shared(pair_N) | near.touches(near_N)
-    holders = [np.full(int(group_N.max(initial=-1)) + 1, KEPT) for group_N in (id_N, pair_N, near_N)]
+    zeros = (np.zeros(count, kind) for kind in (np.int8, np.int8, np.float32))
+    found = Repeats(np.full(count, KEPT), *zeros)
+    groups_2N = [_numbered(keys.id_N), _numbered(keys.pair_N)]
+    near = None if settings.near == "keep" else NearPictures(keys.hash_N, keys.caption_N, settings, looks)
+    suspect_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | (False if near is None else near.suspect_N)
+    holders = [np.full(int(group_N.max(initial=-1)) + 1, KEPT) for group_N in groups_2N]
     for record in np.flatnonzero(suspect_N & ~refused_N).tolist():
-        groups = (id_N[record], pair_N[record], near_N[record] if len(near_N) else 0)
-        partners = (holders[0][groups[0]], holders[1][groups[1]])
+        partners = [int(holder[group_N[record]]) for holder, group_N in zip(holders, groups_2N, strict=True)]
         reason = next((place for place, partner in enumerate(partners) if partner != KEPT), None)
         if reason is not None:
             found.partner_N[record], found.reason_N[record] = partners[reason], reason
             continue
-        partner, distance = near.nearest_kept(int(groups[2]), holders[2])
-        if partner != KEPT:
-            found.partner_N[record], found.reason_N[record], found.distance_N[record] = partner, 2, distance
+        asked = near if near is not None and near.suspect_N[record] else None
+        if asked and (copied := asked.copied(record)):
+            found.partner_N[record], found.reason_N[record] = copied.record, REASONS.index(Reason.NEAR_DUPLICATE)
+            found.distance_N[record], found.likeness_N[record] = copied.distance, copied.likeness
             continue
-        for holder, group in zip(holders[: 3 if len(near_N) else 2], groups, strict=False):
-            holder[group] = record
+        for holder, group_N in zip(holders, groups_2N, strict=True):
+            holder[group_N[record]] = record
+        if asked:
+            asked.keep(record)
     return found
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Groups of equal hashes and the groups near them. start_G1: where a group's neighbours begin among other_P."""
-
-    start_G1: Array
-    other_P: Array
-    distance_P: Array
-
-    def touches(self, group_N: Array) -> Array:
-        """Which records have another record near; False for all where near pictures are not looked for."""
-        if not len(group_N):
-            return np.zeros(1, bool)
-        lonely_G = (np.diff(self.start_G1) == 1) & (np.bincount(group_N, minlength=len(self.start_G1) - 1) == 1)
-        touched_N: Array = ~lonely_G[group_N]
-        return touched_N
-
-    def nearest_kept(self, group: int, holder_G: Array) -> tuple[int, int]:
-        """The kept record nearest to a group, the first of several, and its distance; KEPT (-1) without one."""
-        if not len(holder_G):
-            return KEPT, 0
-        span = slice(self.start_G1[group], self.start_G1[group + 1])
-        held_P, distance_P = holder_G[self.other_P[span]], self.distance_P[span]
-        found = [(int(d), int(h)) for d, h in zip(distance_P, held_P, strict=True) if h != KEPT]
-        distance, record = min(found, default=(0, KEPT))
-        return record, distance
-
-
-def _near_groups(keys: Keys, settings: DuplicateSettings) -> tuple[Array, Neighbours]:
-    """The group (of equal hash, and caption where that counts) of each record, and which groups are near each other."""
-    none = np.empty(0, np.int64)
-    if settings.near == "keep":
-        return none, Neighbours(none, none, none)
-    caption_N = keys.caption_N if settings.near == "pair" else np.zeros_like(keys.hash_N)
-    _, first_G, group_N = np.unique(keys.hash_N ^ caption_N * SPREAD, return_index=True, return_inverse=True)
-    hash_G, caption_G = keys.hash_N[first_G], _numbered(caption_N[first_G])
-    # a caption that one group alone has makes no pair: most captions of articles are such
-    shared_S = np.flatnonzero(_shared(caption_G))
-    pairs = within(hash_G[shared_S], hash_G[shared_S], settings.radius)
-    query_P, key_P = shared_S[pairs.query_P], shared_S[pairs.key_P]
-    near_P = (caption_G[query_P] == caption_G[key_P]) & (query_P != key_P)
-    own_G = np.arange(len(first_G))
-    query_P, other_P = np.concatenate([query_P[near_P], own_G]), np.concatenate([key_P[near_P], own_G])
-    distance_P = np.concatenate([pairs.distance_P[near_P], np.zeros_like(own_G)])
-    order_P = np.argsort(query_P, kind="stable")
-    start_G1 = np.searchsorted(query_P[order_P], np.arange(len(first_G) + 1))
-    return group_N, Neighbours(start_G1, other_P[order_P], distance_P[order_P])
 
 
 def _numbered(key_N: Array) -> Array:

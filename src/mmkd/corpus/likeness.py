@@ -1,5 +1,7 @@
 """How alike two pictures are, by tiny grey pictures ("looks") of them; B pairs, K pixels of a look."""
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
@@ -7,6 +9,8 @@ from mmkd.corpus.hamming import Array
 
 LOOK_SIDE = 16
 LOOK_PIXELS = LOOK_SIDE**2
+Looks = Callable[[Array], Array]
+"""Places of records, ascending (B,) -> their looks, uint8 (B, K)."""
 
 
 def look_of(small: Image.Image) -> bytes:

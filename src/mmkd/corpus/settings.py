@@ -187,12 +187,14 @@ class DuplicateSettings(Settings):
     """What counts as a duplicate beside an id that was there, and the same image bytes with the same cleaned caption.
 
     near: of a picture whose 64-bit perceptual hash differs in at most `radius` bits from that of an earlier, kept one,
-    "keep" all; drop it where it is the same "pair", which has an equal caption; or "drop" it whatever its caption, also
-    where its bytes are equal.
+    and whose small grey picture correlates with that one's with at least `likeness` (0: whatever it shows), "keep" all;
+    drop it where it is the same "pair", which has an equal caption; or "drop" it whatever its caption, also where its
+    bytes are equal.
     """
 
     near: Literal["keep", "pair", "drop"] = "keep"
     radius: int = Field(4, ge=0, le=MAX_RADIUS)
+    likeness: float = Field(0.98, ge=0, le=1)
 
 
 class CurateSettings(Settings):
