@@ -16,9 +16,11 @@ from mmkd.corpus.captions.references import strip_references
 from mmkd.corpus.clean import clean_caption
 from mmkd.corpus.duplicates import COLUMNS, keys_of, repeats
 from mmkd.corpus.evidence.caption import NAMED, caption_vote
-from mmkd.corpus.evidence.vote import label_vote, weigh
+from mmkd.corpus.evidence.vote import Verdict, label_vote, weigh
 from mmkd.corpus.filters.facts import WordFacts
 from mmkd.corpus.filters.table import check_words
+from mmkd.corpus.hamming import Array
+from mmkd.corpus.likeness import LOOK_PIXELS
 from mmkd.corpus.parts import PAIRS
 from mmkd.corpus.records import Record
 from mmkd.corpus.schema import caption_group
@@ -49,13 +51,18 @@ def metadata_rates(settings: CurateSettings, most: int) -> dict[str, float]:
     timed("clean captions", lambda: captions.extend(strip_references(clean_caption(str(r.caption))) for r in records))
     languages: list[str] = []
     timed("language", lambda: languages.extend(map(language_of, captions)))
-    votes = []
+    votes: list[tuple[bool, Verdict]] = []
     timed("evidence of captions and labels", lambda: votes.extend(map(_verdict, captions, records)))
     facts = [
         WordFacts(caption, one.labels, one.licence, language, named)
         for caption, one, language, (named, _) in zip(captions, records, languages, votes, strict=True)
     ]
-    timed("filters on words", lambda: [check_words(one, settings.filters) for one in facts])
+
+    def filtered() -> None:
+        for one in facts:
+            check_words(one, settings.filters)
+
+    timed("filters on words", filtered)
     groups: list[int] = []
     timed("caption groups", lambda: groups.extend(map(caption_group, captions)))
     columns = {
@@ -68,11 +75,16 @@ def metadata_rates(settings: CurateSettings, most: int) -> dict[str, float]:
     table = pa.table(columns, schema=pa.schema([PAIRS.field(name) for name in COLUMNS]))
     keys = keys_of(table, True)
     timed("duplicate keys", lambda: keys_of(table, True))
-    timed("duplicates", lambda: repeats(keys, settings.duplicates, np.zeros(len(records), bool)))
+    timed("duplicates", lambda: repeats(keys, settings.duplicates, np.zeros(len(records), bool), _no_looks))
     timed("splits", lambda: [split_of(one.group, settings.val, 0) for one in records])
     alone = [rate for step, rate in rates.items() if step != "read tar and JSON"]
     whole = {"all": alone, "all and reading": rates.values()}
     return rates | {name: 1 / sum(1 / rate for rate in several) for name, several in whole.items()}
+
+
+def _no_looks(place_S: Array) -> Array:
+    """Of no picture, so of one level each."""
+    return np.zeros((len(place_S), LOOK_PIXELS), np.uint8)
 
 
 def tree_memory(root: int) -> tuple[float, float]:
@@ -98,7 +110,7 @@ def _records(settings: CurateSettings, most: int) -> list[Record]:
     return found
 
 
-def _verdict(caption: str, record: Record) -> tuple[bool, object]:
+def _verdict(caption: str, record: Record) -> tuple[bool, Verdict]:
     vote = caption_vote(caption)
     return vote is not None and vote.trust >= NAMED, weigh({"label": label_vote(record.labels), "caption": vote})
 

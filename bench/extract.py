@@ -138,7 +138,8 @@ class Bench:
             loading_s[0] += cpu_s() - begun
             return teacher
 
-        decoding.decode, engine.load_teacher = counted, clocked  # workers are forked, and so see it
+        decoding.decode = counted  # workers are forked, and so see it
+        engine.load_teacher = clocked  # type: ignore[assignment, attr-defined]
         used = cpu_s()
         (clock,) = extract(self.specs, self.settings, self.folder / "corpus", target, self.machine)
         return {

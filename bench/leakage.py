@@ -101,7 +101,8 @@ def records() -> None:
     def looks(places: Array) -> Array:
         nonlocal asked
         asked += len(places)
-        return noise_K[places % len(noise_K)]
+        shown_K: Array = noise_K[places % len(noise_K)]
+        return shown_K
 
     for radius in (4, 6, 8):
         asked, start = 0, time.perf_counter()

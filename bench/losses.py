@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("VARIANT", "CHUNKS"), help="measure this one here, print it as JSON")
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(measure(*asked.one, asked.batch, asked.teachers, asked.dim, asked.threads)))
+        variant, chunks = asked.one
+        print(json.dumps(measure(variant, chunks, asked.batch, asked.teachers, asked.dim, asked.threads)))
         return
     rows = []
     for variant in VARIANTS:
@@ -127,7 +128,7 @@ def run(objective: Any, view: Any, leaves: list[Any]) -> float:
 
     losses = objective(view)
     total = torch.stack([objective.weights[name] * loss for name, loss in losses.items()]).sum()
-    total.backward()
+    torch.autograd.backward(total)
     return float(total.detach())
 
 

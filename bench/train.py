@@ -124,7 +124,7 @@ class Bench:
         meter = Throughput(stepper.engine, self.model, self.options.batch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch says that looking for anomalies is slow
-            with torch.autograd.detect_anomaly() if arm.anomaly else nullcontext():  # type: ignore[no-untyped-call]
+            with torch.autograd.detect_anomaly() if arm.anomaly else nullcontext():
                 self.synchronise()
                 start, used = time.perf_counter(), time.process_time()
                 batches = Prefetcher(read, self.device)
