@@ -10,8 +10,10 @@ from corpus_samples import REALDATA, encoded, many, needs_realdata, noise, run, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.corpus.duplicates import KEPT, REASONS, Keys, repeats
+from mmkd.corpus import near_pictures
+from mmkd.corpus.duplicates import REASONS, Keys, repeats
 from mmkd.corpus.likeness import LOOK_PIXELS
+from mmkd.corpus.near_pictures import KEPT
 from mmkd.corpus.records import Reason
 from mmkd.corpus.settings import DuplicateSettings
 
@@ -66,14 +68,17 @@ def alike_of(one: int, other: int) -> float:
     st.sampled_from(["keep", "pair", "drop"]),
     st.integers(0, 6),
     st.sampled_from([0.0, 0.5, 0.96]),
+    st.sampled_from([1, 5, near_pictures.CHUNK]),
 )
 def test_sorted_keys_find_what_a_walk_over_all_earlier_records_finds(
-    rows: list[Row], near: str, radius: int, least: float
+    rows: list[Row], near: str, radius: int, least: float, chunk: int
 ) -> None:
     settings = DuplicateSettings.model_validate({"near": near, "radius": radius, "likeness": least})
     look_N = np.array([row[5] for row in rows], int)
     refused_N = np.array([row[4] for row in rows], bool)
-    found = repeats(keys(rows), settings, refused_N, lambda place_S: LOOKS[look_N[place_S]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_pictures, "CHUNK", chunk)
+        found = repeats(keys(rows), settings, refused_N, lambda place_S: LOOKS[look_N[place_S]])
     told = [
         (partner, "" if partner == KEPT else REASONS[reason])
         for partner, reason in zip(found.partner_N.tolist(), found.reason_N.tolist(), strict=True)

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from mmkd.arrow_folder import read_shard
 from mmkd.atomic import atomic_file
 from mmkd.corpus.decontaminate import Avoided, contaminated, same_bytes
-from mmkd.corpus.duplicates import COLUMNS, KEPT, REASONS, Keys, Repeats, keys_of, repeats
+from mmkd.corpus.duplicates import COLUMNS, REASONS, Keys, Repeats, keys_of, repeats
 from mmkd.corpus.hamming import Array
 from mmkd.corpus.likeness import LOOK_PIXELS, Looks, looks_from
+from mmkd.corpus.near_pictures import KEPT
 from mmkd.corpus.parts import REJECTED, Part, left_out_of, rejection_table
 from mmkd.corpus.records import Reason, Rejected
 from mmkd.corpus.settings import CurateSettings

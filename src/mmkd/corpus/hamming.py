@@ -20,7 +20,8 @@ MAX_MASKS = 200
 
 @dataclass(frozen=True)
 class Pairs:
-    """Places of queries and keys whose hashes are near, by query, then key; each (P,). distance_P: bits that differ."""
+    """Places of queries and keys whose hashes are near; each (P,), those of `within` by query, then key. distance_P:
+    bits that differ."""
 
     query_P: Array
     key_P: Array
@@ -28,25 +29,31 @@ class Pairs:
 
 
 def within(query_Q: Array, key_K: Array, radius: int) -> Pairs:
-    """All pairs of 64-bit hashes with a Hamming distance of at most `radius`.
+    """All pairs of 64-bit hashes with a Hamming distance of at most `radius`. Raises ValueError as `near` does."""
+    query_Q, key_K = np.asarray(query_Q, np.uint64), np.asarray(key_K, np.uint64)
+    found = [np.empty(0, np.int64)]
+    found += [pairs.query_P * len(key_K) + pairs.key_P for pairs in near(query_Q, key_K, radius)]
+    query_P, key_P = np.divmod(np.sort(np.concatenate(found)), max(1, len(key_K)))
+    return Pairs(query_P, key_P, np.bitwise_count(query_Q[query_P] ^ key_K[key_P]).astype(np.int64))
+
+
+def near(query_Q: Array, key_K: Array, radius: int) -> Iterator[Pairs]:
+    """The pairs of `within`, each once and in no order, a bounded number at a time; hashes are uint64.
 
     Every such pair agrees in all bits of one of the `masks`, so only those that do are compared. Raises ValueError for
     a radius that is not 0..15.
     """
     if not 0 <= radius <= MAX_RADIUS:
         raise ValueError(f"radius is {radius}; expected 0..{MAX_RADIUS}")
-    query_Q, key_K = np.asarray(query_Q, np.uint64), np.asarray(key_K, np.uint64)
-    found = [np.empty(0, np.int64)]
     chosen = masks(radius, len(query_Q), len(key_K))
     for place, mask in enumerate(chosen):
         for query_P, key_P in _candidates(query_Q & mask, key_K & mask):
             differing_P = query_Q[query_P] ^ key_K[key_P]
-            new_P = np.bitwise_count(differing_P) <= radius
+            bits_P = np.bitwise_count(differing_P)
+            new_P = bits_P <= radius
             for earlier in chosen[:place]:  # a pair is told once, by the first mask in which it agrees
                 new_P[new_P] = (differing_P[new_P] & earlier) != 0
-            found.append(query_P[new_P] * len(key_K) + key_P[new_P])
-    query_P, key_P = np.divmod(np.sort(np.concatenate(found)), max(1, len(key_K)))
-    return Pairs(query_P, key_P, np.bitwise_count(query_Q[query_P] ^ key_K[key_P]).astype(np.int64))
+            yield Pairs(query_P[new_P], key_P[new_P], bits_P[new_P])
 
 
 def masks(radius: int, queries: int, keys: int) -> list[np.uint64]:
