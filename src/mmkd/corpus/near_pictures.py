@@ -62,7 +62,8 @@ class Neighbours(NamedTuple):
 
         holder_G: the kept record of each group, KEPT (-1) where none is kept yet.
         """
-        span = slice(*self.start_G1[self.group_N[record] :][:2])
+        group = self.group_N[record]
+        span = slice(self.start_G1[group], self.start_G1[group + 1])
         held_P = holder_G[self.other_P[span]]
         found = [
             (-alike, distance, place)
@@ -78,8 +79,8 @@ class Neighbours(NamedTuple):
 def neighbours(hash_N: Array, caption_N: Array, settings: DuplicateSettings, looks: Looks) -> Neighbours:
     """What is near what. caption_N: what tells captions apart. looks: asked once, for the suspects, if likeness counts.
 
-    Hashes are looked up by heaps, not by records, and looks are compared by groups, so neither many equal pictures nor
-    many equal hashes are compared each with each.
+    Hashes are looked up by heaps, not by records, and looks are compared by groups, so of equal pictures not each is
+    compared with each. Time grows with the number of near pairs of different looks. Raises ValueError as `near` does.
     """
     caption_N = caption_N if settings.near == "pair" else np.zeros_like(hash_N)
     _, first_H, heap_N = np.unique(hash_N ^ caption_N * SPREAD, return_index=True, return_inverse=True)
