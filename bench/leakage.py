@@ -124,11 +124,12 @@ def confirmation(realdata: Path) -> None:
         distance_N, alike_N = np.bitwise_count(hash_N ^ copy_N), likeness(look_NK, copy_NK)
         found = [(distance_N <= radius, (distance_N <= radius) & (alike_N >= least)) for radius, least in ways]
         print(f"{name:16}", "   ".join(f"{100 * a.mean():5.1f} {100 * b.mean():5.1f}" for a, b in found))
-    pairs = within(hash_N, hash_N, RADII[-1] + 2)
+    wider = (*RADII, RADII[-1] + 2)
+    pairs = within(hash_N, hash_N, wider[-1])
     once_P = pairs.query_P < pairs.key_P
     alike_P = likeness(look_NK[pairs.query_P[once_P]], look_NK[pairs.key_P[once_P]])
     print("pairs of two of the pictures themselves: within bits, and at least as alike")
-    for radius in (*RADII, RADII[-1] + 2):
+    for radius in wider:
         near_P = pairs.distance_P[once_P] <= radius
         likes = "  ".join(f"{least}: {(near_P & (alike_P >= least)).sum():4}" for least in (0.9, 0.96, 0.98, 0.99))
         print(f"{radius:6}  {near_P.sum():6}  {likes}")

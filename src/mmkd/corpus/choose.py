@@ -23,14 +23,13 @@ from mmkd.corpus.decontaminate import Avoided, contaminated, same_bytes
 from mmkd.corpus.duplicates import COLUMNS, REASONS, Keys, Repeats, keys_of, repeats
 from mmkd.corpus.hamming import Array
 from mmkd.corpus.likeness import LOOK_PIXELS, Looks, looks_from
-from mmkd.corpus.near_pictures import KEPT
+from mmkd.corpus.near_pictures import CHUNK, KEPT
 from mmkd.corpus.parts import REJECTED, Part, left_out_of, rejection_table
 from mmkd.corpus.records import Reason, Rejected
 from mmkd.corpus.settings import CurateSettings
 from mmkd.progress import track
 
 LISTED_ROWS = 65_536  # rejections in memory before they are written
-CHUNK_LOOKS = 2**14
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,8 @@ def _on_disk(looks: Looks, folder: Path) -> Looks:
         with tempfile.TemporaryFile(dir=folder) as file:  # which is there for as long as it is mapped
             os.posix_fallocate(file.fileno(), 0, len(place_B) * LOOK_PIXELS)  # a full disk says so here, not by SIGBUS
             look_BK = np.memmap(file, np.uint8, "w+", shape=(len(place_B), LOOK_PIXELS))
-        for first in range(0, len(place_B), CHUNK_LOOKS):
-            chunk = slice(first, first + CHUNK_LOOKS)
+        for first in range(0, len(place_B), CHUNK):
+            chunk = slice(first, first + CHUNK)
             look_BK[chunk] = looks(place_B[chunk])
         return look_BK
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mmkd.corpus.hamming import Array
 from mmkd.corpus.likeness import Looks
-from mmkd.corpus.near_pictures import KEPT, neighbours
+from mmkd.corpus.near_pictures import KEPT, alone, neighbours
 from mmkd.corpus.records import Reason
 from mmkd.corpus.settings import DuplicateSettings
 
@@ -68,10 +68,10 @@ def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Lo
     zeros = (np.zeros(count, kind) for kind in (np.int8, np.int8, np.float32))
     found = Repeats(np.full(count, KEPT), *zeros)
     groups_2N = [_numbered(keys.id_N), _numbered(keys.pair_N)]
-    near = None if settings.near == "keep" else neighbours(keys.hash_N, keys.caption_N, settings, looks)
-    touched_N = np.zeros(count, bool) if near is None else near.touched()
+    near = alone(count) if settings.near == "keep" else neighbours(keys.hash_N, keys.caption_N, settings, looks)
+    touched_N = near.touched()
     suspect_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | touched_N
-    pictures_G = np.full(0 if near is None else len(near.start_G1) - 1, KEPT)
+    pictures_G = np.full(near.groups, KEPT)
     holders = [np.full(int(group_N.max(initial=-1)) + 1, KEPT) for group_N in groups_2N]
     for record in np.flatnonzero(suspect_N & ~refused_N).tolist():
         partners = [int(holder[group_N[record]]) for holder, group_N in zip(holders, groups_2N, strict=True)]
@@ -79,15 +79,14 @@ def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Lo
         if reason is not None:
             found.partner_N[record], found.reason_N[record] = partners[reason], reason
             continue
-        asked = near if touched_N[record] else None
-        if asked and (copied := asked.copied(record, pictures_G)):
+        if touched_N[record] and (copied := near.copied(record, pictures_G)):
             found.partner_N[record], found.reason_N[record] = copied.record, REASONS.index(Reason.NEAR_DUPLICATE)
             found.distance_N[record], found.likeness_N[record] = copied.distance, copied.likeness
             continue
         for holder, group_N in zip(holders, groups_2N, strict=True):
             holder[group_N[record]] = record
-        if asked:
-            pictures_G[asked.group_N[record]] = record
+        if touched_N[record]:
+            pictures_G[near.group_N[record]] = record
     return found
 
 

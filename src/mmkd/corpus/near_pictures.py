@@ -48,11 +48,15 @@ class Neighbours(NamedTuple):
     distance_P: Array
     likeness_P: Array
 
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+        return len(self.start_G1) - 1
+
     def touched(self) -> Array:
         """Which records have another record near, bool (N,)."""
-        groups = len(self.start_G1) - 1
         own_N = self.group_N[self.group_N != KEPT]
-        lonely_G = (np.diff(self.start_G1) == 1) & (np.bincount(own_N, minlength=groups) == 1)
+        lonely_G = (np.diff(self.start_G1) == 1) & (np.bincount(own_N, minlength=self.groups) == 1)
         touched_N = np.zeros(len(self.group_N), bool)
         touched_N[self.group_N != KEPT] = ~lonely_G[own_N]
         return touched_N
@@ -74,6 +78,12 @@ class Neighbours(NamedTuple):
             return None
         less, distance, place = min(found)
         return Copied(int(place), int(distance), float(-less))
+
+
+def alone(records: int) -> Neighbours:
+    """Nobody is near anybody."""
+    none = np.empty(0, np.int64)
+    return Neighbours(np.full(records, KEPT), np.zeros(1, np.int64), none, none, none)
 
 
 def neighbours(hash_N: Array, caption_N: Array, settings: DuplicateSettings, looks: Looks) -> Neighbours:

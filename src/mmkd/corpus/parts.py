@@ -94,7 +94,7 @@ def each_part(
     workers: int, done: int,
 ) -> None:  # fmt: skip
     """Call `make`, which tells what it meets by `tallied`, for each of the parts; done: of those not among them."""
-    made = (_in_processes if min(workers, len(todo)) > 1 else _here)(make, todo, settings, workers)
+    made = _made(make, todo, settings, workers)
     counted(made, name, total=len(todo) + done, unit="parts", seen=SEEN.total, inner="records", done=done)
 
 
@@ -146,18 +146,17 @@ def _write_aside(part: Part, aside: Aside) -> None:
     draft.replace(part.rejected)
 
 
-def _here(
-    make: Callable[[Part, CurateSettings], None], todo: Sequence[Part], settings: CurateSettings, _workers: int
-) -> Iterator[None]:
-    for part in todo:
-        make(part, settings)
-        yield
-
-
-def _in_processes(
+def _made(
     make: Callable[[Part, CurateSettings], None], todo: Sequence[Part], settings: CurateSettings, workers: int
 ) -> Iterator[None]:
-    with worker_pool(min(workers, len(todo))) as pool:
+    """Nothing for each part, when it is made."""
+    processes = min(workers, len(todo))
+    if processes < 2:
+        for part in todo:
+            make(part, settings)
+            yield
+        return
+    with worker_pool(processes) as pool:
         for future in as_completed([pool.submit(make, part, settings) for part in todo]):
             yield future.result()
 

@@ -54,9 +54,9 @@ thead th { overflow-wrap: anywhere; }
 tbody th { color: var(--ink); font-weight: 400; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
 table.text th, table.text td { text-align: left; }
-table.text td { white-space: normal; vertical-align: top; overflow-wrap: break-word; max-width: 30em; }
+table.text td { white-space: normal; vertical-align: top; max-width: 30em; }
 table.text td a { overflow-wrap: anywhere; display: inline-block; min-width: 11em; }
-table.text th:first-child { min-width: 7em; white-space: normal; overflow-wrap: break-word; vertical-align: top; }
+table.text th:first-child { min-width: 7em; white-space: normal; vertical-align: top; }
 td.best { font-weight: 650; }
 tr.ours th, tr.ours td { background: var(--faint); color: var(--ours); }
 tr.null th, tr.null td { color: var(--muted); font-style: italic; }
