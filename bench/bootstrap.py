@@ -20,12 +20,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy is imported
 
 import numpy as np
 
-from mmkd.atomic import write_json
-from mmkd.evaluation.statistics.bootstrap import plan_draws, replicate
-from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, f1, macro, one_vs_rest
-from mmkd.evaluation.statistics.ranking import auc, average_precision
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import versions
 from mmkd.progress import say
-from mmkd.stage import versions
+from mmkd.statistics.bootstrap import plan_draws, replicate
+from mmkd.statistics.metrics import Array, accuracy, balanced_accuracy, f1, macro, one_vs_rest
+from mmkd.statistics.ranking import auc, average_precision
 
 RESULT = Path(__file__).parent / "results" / "bootstrap.json"
 AIM = 10.0  # times faster than the loop

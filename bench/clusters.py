@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd.calibrate.calibrate import calibrate
-from mmkd.calibrate.calibration import load_calibration
-from mmkd.calibrate.settings import CalibrateSettings
 from mmkd.corpus.schema import Corpus
 from mmkd.features.store import FACTS, open_features
-from mmkd.stage import Stage, complete
-from mmkd.training.distill_settings import DistillSettings
-from mmkd.training.teacher_targets import TeacherTargets, teacher_targets
+from mmkd.folders.stage import Stage, complete
+from mmkd.reliability.calibrate import calibrate
+from mmkd.reliability.calibration import load_calibration
+from mmkd.reliability.settings import CalibrateSettings
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 
 
 def measured(run: Path, by: str, folder: Path, seed: int) -> TeacherTargets:

@@ -28,10 +28,10 @@ from curate_again import again, table
 from curate_archive import BYTES, POOL, SIDE, pool, prefix, tar_records, write_archive
 from curate_steps import metadata_rates, tree_memory
 
-from mmkd.atomic import write_json
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import versions
 from mmkd.progress import say
 from mmkd.settings import overlaid
-from mmkd.stage import versions
 
 RESULT = Path(__file__).parent / "results" / "curate.json"
 STEPS = {  # functions that `corpus/curate.py` calls, in their order
@@ -140,7 +140,7 @@ def apart(arguments: Sequence[str]) -> tuple[Any, tuple[float, float]]:
 
 
 def settings_for(archive: Path, changes: Mapping[str, Any] = MappingProxyType({}), *, near: str) -> Any:
-    from mmkd.corpus.settings import CurateSettings
+    from mmkd.curation.settings.curate import CurateSettings
 
     source = {"kind": "webdataset", "name": "w", "path": archive}
     asked = {"sources": [source], "duplicates": {"near": near}, **SETTINGS}
@@ -149,7 +149,7 @@ def settings_for(archive: Path, changes: Mapping[str, Any] = MappingProxyType({}
 
 def curate_once(archive: Path, out: Path, workers: int, near: str) -> dict[str, float]:
     """In this process: seconds of each step and of all, processor seconds (for machines with other work), counts."""
-    from mmkd.corpus import curate as stage
+    from mmkd.curation import curate as stage
     from mmkd.report.curation import write_ledger
     from mmkd.settings import Machine
 

@@ -63,10 +63,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _timed(what: str, settings: Any, out: Path, workers: int) -> dict[str, Any]:
-    from mmkd.corpus.curate import corpus_stage, curate
+    from mmkd.curation.curate import corpus_stage, curate
+    from mmkd.folders.stage import complete
     from mmkd.report.curation import write_ledger
     from mmkd.settings import Machine
-    from mmkd.stage import complete
 
     def make(folder: Path) -> dict[str, int]:
         counts = curate(settings, folder, Machine(workers=workers), 0)

@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mmkd.corpus.captions.language import language_of
-from mmkd.corpus.captions.references import strip_references
-from mmkd.corpus.clean import clean_caption
-from mmkd.corpus.duplicates import COLUMNS, keys_of, repeats
-from mmkd.corpus.evidence.caption import NAMED, caption_vote
-from mmkd.corpus.evidence.vote import Verdict, label_vote, weigh
-from mmkd.corpus.filters.facts import WordFacts
-from mmkd.corpus.filters.table import check_words
-from mmkd.corpus.hamming import Array
-from mmkd.corpus.likeness import LOOK_PIXELS
-from mmkd.corpus.parts import PAIRS
-from mmkd.corpus.records import Record
 from mmkd.corpus.schema import caption_group
-from mmkd.corpus.settings import CurateSettings
-from mmkd.corpus.sources.kinds import open_source
 from mmkd.corpus.splits import split_of
+from mmkd.curation.captions.clean import clean_caption
+from mmkd.curation.captions.language import language_of
+from mmkd.curation.captions.references import strip_references
+from mmkd.curation.duplicates import COLUMNS, keys_of, repeats
+from mmkd.curation.evidence.caption import NAMED, caption_vote
+from mmkd.curation.evidence.vote import Verdict, label_vote, weigh
+from mmkd.curation.filters.facts import WordFacts
+from mmkd.curation.filters.table import check_words
+from mmkd.curation.parts import PAIRS
+from mmkd.curation.records.record import Record
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.sources.kinds import open_source
+from mmkd.images.hamming import Array
+from mmkd.images.thumbnails import LOOK_PIXELS
 
 MB = 1e6
 PROC = Path("/proc")

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmkd.atomic import write_json
-from mmkd.evaluation.results import ALL, read_comparisons, read_results
+from mmkd.evaluation.format.results import ALL, read_comparisons, read_results
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import read_manifest, versions
 from mmkd.progress import say
-from mmkd.stage import read_manifest, versions
 
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "demo.json"

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from leakage import balanced
 
-from mmkd.corpus.duplicates import Keys, repeats
-from mmkd.corpus.hamming import Array
-from mmkd.corpus.likeness import LOOK_PIXELS
-from mmkd.corpus.near_pictures import KEPT
-from mmkd.corpus.settings import DuplicateSettings
+from mmkd.curation.duplicates import Keys, repeats
+from mmkd.curation.settings.curate import DuplicateSettings
+from mmkd.images.hamming import Array
+from mmkd.images.near_duplicates import KEPT
+from mmkd.images.thumbnails import LOOK_PIXELS
 
 REPEATED, CAPTIONS = 0.05, 0.5  # of the records: those that repeat one, and the captions among them
 RULES = (("keep", 0.0), ("pair", 0.98), ("drop", 0.0), ("drop", 0.98))

@@ -15,11 +15,11 @@ from itertools import groupby
 from pathlib import Path
 
 from mmkd.commands.evidence import LISTED, show
-from mmkd.corpus.evidence.said import COLUMNS, votes_of
-from mmkd.corpus.evidence.stored import IMAGE, StoredEvidence
-from mmkd.corpus.evidence.vote import Vote, agree, weigh
-from mmkd.corpus.ledger.rows import corpus_batches
 from mmkd.corpus.taxonomy import MODALITIES
+from mmkd.curation.evidence.vote import Vote, agree, weigh
+from mmkd.curation.ledger.rows import corpus_batches
+from mmkd.features.evidence.said import COLUMNS, votes_of
+from mmkd.features.evidence.stored import IMAGE, StoredEvidence
 
 Votes = Mapping[str, Vote | None]
 JUDGES: dict[str, Callable[[Votes], Vote | None]] = {

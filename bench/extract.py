@@ -32,23 +32,24 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mmkd.atomic import write_json
-from mmkd.corpus.curate import corpus_stage, curate
 from mmkd.corpus.schema import Corpus
-from mmkd.corpus.settings import CurateSettings, TableSource
+from mmkd.curation.curate import corpus_stage, curate
+from mmkd.curation.settings.curate import CurateSettings, TableSource
 from mmkd.device import prepare
-from mmkd.open_clip_folder import architecture, build, save
+from mmkd.features import decode as batches
+from mmkd.features import engine
+from mmkd.features.decode import DecodedBatches, Views
+from mmkd.features.extract import extract
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import complete, versions
+from mmkd.images.decode import decode
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.stage import complete, versions
-from mmkd.teachers import decode as decoding
-from mmkd.teachers import engine
-from mmkd.teachers.decode import DecodedBatches, Views
-from mmkd.teachers.extract import extract
+from mmkd.teachers.encoders.teacher import Teacher
+from mmkd.teachers.encoders.tokens import distinct
+from mmkd.teachers.files.open_clip_folder import architecture, build, save
 from mmkd.teachers.load import load_teacher
-from mmkd.teachers.settings import ExtractSettings, TeacherSpec
-from mmkd.teachers.teacher import Teacher
-from mmkd.teachers.tokens import distinct
+from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 
 ROOT = Path(__file__).parents[1]
 REALDATA = Path(os.environ.get("MMKD_REALDATA", ROOT.parent / "shared" / "realdata"))
@@ -67,7 +68,7 @@ class Pairs(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
         table = self.corpus.take([row])
-        image = decoding.decode(table.column("image").combine_chunks().field("bytes")[0].as_py())
+        image = decode(table.column("image").combine_chunks().field("bytes")[0].as_py())
         if image is None:
             raise ValueError(f"row {row} is no image")
         return self.transform(image), self.tokenizer([table.column("caption")[0].as_py()])[0]
@@ -125,7 +126,7 @@ class Bench:
     def shared(self) -> dict[str, float]:
         """`mmkd extract`; its own clock runs from the first batch asked for to the last shard written."""
         target = self.folder / f"features{time.monotonic_ns()}"
-        inner, count, loading_s = decoding.decode, self.decoded, [0.0]
+        inner, count, loading_s = decode, self.decoded, [0.0]
 
         def counted(data: bytes) -> Image.Image | None:
             with count.get_lock():
@@ -138,7 +139,7 @@ class Bench:
             loading_s[0] += cpu_s() - begun
             return teacher
 
-        decoding.decode = counted  # workers are forked, and so see it
+        batches.decode = counted  # type: ignore[attr-defined]  # workers are forked, and so see it
         engine.load_teacher = clocked  # type: ignore[assignment, attr-defined]
         used = cpu_s()
         (clock,) = extract(self.specs, self.settings, self.folder / "corpus", target, self.machine)

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from mmkd.corpus.decontaminate import Avoided, contaminated
-from mmkd.corpus.hamming import within
-from mmkd.corpus.images import perceptual_hash, small_grey
-from mmkd.corpus.likeness import LOOK_PIXELS, likeness, look_of, looks_from
-from mmkd.corpus.settings import CurateSettings, DuplicateSettings
+from mmkd.curation.decontaminate import Avoided, contaminated
+from mmkd.curation.settings.curate import CurateSettings, DuplicateSettings
 from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes, view_pixels
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.images.decode import perceptual_hash, small_grey
+from mmkd.images.hamming import within
+from mmkd.images.thumbnails import LOOK_PIXELS, likeness, look_of, looks_from
+from mmkd.statistics.metrics import Array
 
 CORPUS, RECORDS, PICTURES, HASHED = 100_000, 1_000_000, 10_000, 300
 RADII = (0, 2, 4, 6, 8, 10)  # distances are even: half of the bits of a hash are set

@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmkd.atomic import write_json
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import versions
 from mmkd.progress import say
-from mmkd.stage import versions
 
 RESULT = Path(__file__).parent / "results" / "losses.json"
 AIM_MB = 2000.0
@@ -95,11 +95,11 @@ def make(variant: str, batch: int, teachers: int, dim: int) -> tuple[Any, Any, l
     import torch
     from torch.nn.functional import normalize
 
-    from mmkd.calibrate.targets import fit_target
-    from mmkd.training.distill_settings import DistillSettings
+    from mmkd.reliability.targets import fit_target
+    from mmkd.training.data.view import Embedded, TeacherBatch, view_alone
     from mmkd.training.objectives.objective import TeacherShape
     from mmkd.training.objectives.table import OBJECTIVES
-    from mmkd.training.view import Embedded, TeacherBatch, view_alone
+    from mmkd.training.settings.distill import DistillSettings
 
     generator = torch.Generator().manual_seed(0)
 

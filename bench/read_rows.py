@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmkd.arrow_folder import BATCH_ROWS, arrow_schema, finish, open_folder, write_shard
-from mmkd.atomic import write_json
 from mmkd.corpus.schema import Corpus, corpus_features
+from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, open_folder, write_shard
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import Stage, complete, versions
 from mmkd.progress import say
-from mmkd.stage import Stage, complete, versions
 
 FEATURES = 12
 DIM = 512

@@ -20,11 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy is imported
 
 import numpy as np
 
-from mmkd.atomic import write_json
-from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.tasks.retrieval import BLOCK_CELLS, best_positive_ranks
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import versions
 from mmkd.progress import say
-from mmkd.stage import versions
+from mmkd.statistics.metrics import Array
 
 RESULT = Path(__file__).parent / "results" / "retrieval.json"
 AIM_MB = 4096

@@ -36,22 +36,22 @@ from torch import nn
 from torch.utils.data import DataLoader
 from train_world import BenchWorld, PaddedTowers
 
-from mmkd.atomic import write_json
 from mmkd.distributed import ALONE
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import versions
 from mmkd.progress import say
-from mmkd.stage import versions
-from mmkd.training.augment import normalise
 from mmkd.training.batches import loader
-from mmkd.training.checkpoint import Trained
-from mmkd.training.distill_settings import DistillSettings
+from mmkd.training.data.augment import normalise
+from mmkd.training.data.view import Embedded
 from mmkd.training.engine import clipped_norm, make_engine
 from mmkd.training.objectives.objective import Objective
 from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.optimizer import make_optimizer
 from mmkd.training.prefetch import Prefetcher
+from mmkd.training.records.checkpoint import Trained
+from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.step import Stepper
 from mmkd.training.throughput import Throughput
-from mmkd.training.view import Embedded
 
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "train.json"

@@ -10,27 +10,27 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmkd.arrow_folder import arrow_schema, finish, write_shard
-from mmkd.calibrate.targets import fit_target
-from mmkd.corpus.curate import corpus_stage, curate
-from mmkd.corpus.phantom.tokenizer import write_tokenizer
 from mmkd.corpus.schema import Corpus
-from mmkd.corpus.settings import CurateSettings, TableSource
+from mmkd.curation.curate import corpus_stage, curate
+from mmkd.curation.settings.curate import CurateSettings, TableSource
 from mmkd.device import prepare
 from mmkd.features.store import TeacherFacts, feature_columns, feature_table, open_features, write_facts
-from mmkd.image_transform import from_compose
-from mmkd.open_clip_folder import OpenClipModel
+from mmkd.folders.arrow import arrow_schema, finish, write_shard
+from mmkd.folders.stage import Stage, complete
+from mmkd.images.transform import from_compose
+from mmkd.phantom.tokenizer import write_tokenizer
+from mmkd.reliability.targets import fit_target
 from mmkd.settings import Machine
-from mmkd.stage import Stage, complete
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairBatch, PairImages, StepBatches
+from mmkd.training.data.order import Order
+from mmkd.training.data.tokens import tokenise
+from mmkd.training.data.view import TeacherBatch
 from mmkd.training.objectives.objective import TeacherShape
-from mmkd.training.order import Order
-from mmkd.training.teacher_targets import TeacherTargets
-from mmkd.training.tokens import tokenise
+from mmkd.training.targets.teacher_targets import TeacherTargets
 from mmkd.training.towers import StudentTowers
-from mmkd.training.view import TeacherBatch
 
 TEACHERS, DIM, CONTEXT, WORDS = 9, 512, 256, 4000
 

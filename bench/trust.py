@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd.calibrate.calibration import load_calibration
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.errors import DataError
+from mmkd.reliability.calibration import load_calibration
 
 
 def trust_by_id(run: Path) -> tuple[list[str], dict[str, np.ndarray]]:

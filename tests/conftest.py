@@ -9,13 +9,23 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
-from mmkd.corpus.curate import curate, fingerprints
-from mmkd.corpus.phantom.writers import write_pairs
-from mmkd.corpus.settings import CurateSettings, TableSource
-from mmkd.stage import Stage, complete
+from mmkd.curation.curate import curate, fingerprints
+from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.folders.stage import Stage, complete
+from mmkd.phantom.writers import write_pairs
 from mmkd.student.settings import StudentSettings
-from mmkd.teachers.settings import ExtractSettings, TeacherSpec
+from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from tiny import MACHINE, REALDATA, tiny_config
+
+
+@pytest.fixture(autouse=True)
+def weights_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's converted weights would be kept."""
+    from mmkd.teachers.files.checkpoint import cache_folder
+
+    monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MMKD_TEACHERS", raising=False)
+    return cache_folder()
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +72,8 @@ def tiny_corpus(make_corpus: Callable[[Path], Path], tmp_path_factory: pytest.Te
 @pytest.fixture(scope="session")
 def tiny_teachers(tmp_path_factory: pytest.TempPathFactory) -> list[TeacherSpec]:
     """Two open_clip folders with random weights and different dimensions."""
-    from mmkd.open_clip_folder import save
     from mmkd.student.build import build_student
+    from mmkd.teachers.files.open_clip_folder import save
 
     folder = tmp_path_factory.mktemp("teachers")
     specs = []
@@ -77,7 +87,7 @@ def tiny_teachers(tmp_path_factory: pytest.TempPathFactory) -> list[TeacherSpec]
 def tiny_features(
     tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    from mmkd.teachers.extract import extract
+    from mmkd.features.extract import extract
 
     folder = tmp_path_factory.mktemp("features")
     extract(tiny_teachers, ExtractSettings(batch_size=32, shard_rows=50), tiny_corpus, folder, MACHINE)
@@ -86,8 +96,8 @@ def tiny_features(
 
 @pytest.fixture(scope="session")
 def tiny_calibration(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mmkd.calibrate.calibrate import calibrate
-    from mmkd.calibrate.settings import CalibrateSettings
+    from mmkd.reliability.calibrate import calibrate
+    from mmkd.reliability.settings import CalibrateSettings
 
     stage = Stage("calibration", tmp_path_factory.mktemp("calibrated") / "calibration", {})
     complete(

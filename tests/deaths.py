@@ -63,10 +63,10 @@ def life(body: Callable[[], Any], death: tuple[str, Any] | None) -> int:
 
 
 def train(job: dict[str, Any]) -> None:
-    from mmkd.stage import Stage, complete
+    from mmkd.folders.stage import Stage, complete
     from mmkd.student.settings import StudentSettings
     from mmkd.training.pretrain import pretrain
-    from mmkd.training.settings import PretrainSettings
+    from mmkd.training.settings.train import PretrainSettings
     from tiny import MACHINE, tiny_config
 
     settings, student = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
@@ -79,11 +79,11 @@ def evaluate(job: dict[str, Any]) -> None:
 
     from mmkd.evaluation.evaluate import evaluate as made
     from mmkd.evaluation.evaluate import open_data_sets
+    from mmkd.evaluation.format.settings import EvaluateSettings
     from mmkd.evaluation.models import encoders
     from mmkd.evaluation.publish import OUTPUTS
-    from mmkd.evaluation.settings import EvaluateSettings
-    from mmkd.stage import Stage, complete
-    from mmkd.teachers.settings import TeacherSpec
+    from mmkd.folders.stage import Stage, complete
+    from mmkd.teachers.zoo.settings import TeacherSpec
     from tiny import MACHINE
 
     encoders.load_teacher = ColourModel  # type: ignore[assignment]
@@ -94,10 +94,10 @@ def evaluate(job: dict[str, Any]) -> None:
 
 
 def evidence(job: dict[str, Any]) -> None:
-    from mmkd.features.evidence import evidence as made
-    from mmkd.features.settings import EvidenceSettings
+    from mmkd.features.evidence.evidence import evidence as made
+    from mmkd.features.evidence.settings import EvidenceSettings
+    from mmkd.folders.stage import Stage, complete
     from mmkd.report.evidence import write_evidence_page
-    from mmkd.stage import Stage, complete
     from tiny import MACHINE
 
     settings, world = EvidenceSettings(**job["settings"]), Path(job["world"])

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmkd.arrow_folder import arrow_schema, finish, write_shard
 from mmkd.corpus.schema import Corpus, caption_group, corpus_features
 from mmkd.features.store import (
     TeacherFacts,
@@ -22,7 +21,8 @@ from mmkd.features.store import (
     open_features,
     write_facts,
 )
-from mmkd.stage import Stage, complete
+from mmkd.folders.arrow import arrow_schema, finish, write_shard
+from mmkd.folders.stage import Stage, complete
 
 DIM = 48
 SHARD = "data-00000-of-00001.arrow"

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmkd.calibrate.targets import fit_target
 from mmkd.distributed import ALONE, World
-from mmkd.training.distill_settings import DistillSettings
+from mmkd.reliability.targets import fit_target
+from mmkd.training.data.view import Embedded, TeacherBatch, View
 from mmkd.training.objectives.objective import Objective, TeacherShape
 from mmkd.training.objectives.table import OBJECTIVES
-from mmkd.training.view import Embedded, TeacherBatch, View
+from mmkd.training.settings.distill import DistillSettings
 
 DIM, DIMS, PAIRS = 8, (5, 8, 7), 12
 

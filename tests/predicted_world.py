@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd.evaluation.claims.scores import Resampling
-from mmkd.evaluation.predictions import Predicted, PredictionFacts, write_predictions
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.evaluation.format.predictions import Predicted, PredictionFacts, write_predictions
+from mmkd.evaluation.summary.scores import Resampling
+from mmkd.statistics.metrics import Array
 
 QUICK = Resampling(replicates=300, confidence=0.95, seed=0)
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkd.teachers.entry import ZooEntry
+from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.load import load_entry
-from mmkd.teachers.teacher import Teacher
+from mmkd.teachers.zoo.entry import ZooEntry
 
 
 def random_bert(sizes: Mapping[str, int]) -> Any:

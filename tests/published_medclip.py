@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmkd.settings import overlaid
-from mmkd.teachers.entry import ZooEntry, zoo_entry
-from mmkd.teachers.layouts import LAYOUTS
+from mmkd.teachers.files.layouts import LAYOUTS
+from mmkd.teachers.zoo.entry import ZooEntry, zoo_entry
 from published import ids_by_hand, pictures, random_bert
 
 DIM, SIDE, HIDDEN, WINDOW = 20, 56, 32, 7

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkd.settings import overlaid
-from mmkd.teachers.entry import ZooEntry, zoo_entry
+from mmkd.teachers.zoo.entry import ZooEntry, zoo_entry
 from published import ids_by_hand, random_bert
 
 LAYERS, WIDTH, DIM, SIDE, HIDDEN = (2, 1, 1, 1), 8, 24, 64, 32

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from mmkd.training.settings import PretrainSettings
+from mmkd.training.settings.train import PretrainSettings
 
 WEIGHTS = "open_clip_model.safetensors"
 SETTINGS = PretrainSettings(epochs=2, batch_size=16, lr=1e-3, checkpoint_every=5, log_every=1)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from mmkd.flow import STAGES
-from mmkd.stage import read_manifest
+from mmkd.folders.stage import read_manifest
+from mmkd.pipeline.stages import STAGES
 
 TINY = """
 name = "tiny"
@@ -204,12 +204,12 @@ def without_weights(folder: Path) -> dict[str, str]:
 
 
 def test_the_zoo_is_listed_without_loading_anything_heavy(tmp_path: Path) -> None:
-    from mmkd.teachers.entry import zoo
+    from mmkd.teachers.zoo.entry import zoo
 
     command = [sys.executable, "-X", "importtime", "-m", "mmkd", "teachers", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=without_weights(tmp_path))
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert "mmkd.teachers.inspect" in imported
+    assert "mmkd.features.inspect" in imported
     assert not imported & {"torch", "open_clip", "transformers", "numpy"}
     shown = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
     assert {name for name, entry in zoo().items() if entry.status == "usable"} <= shown

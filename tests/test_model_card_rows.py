@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mmkd.evaluation.results import BEST_TEACHER, CLEAN, IN_GENERAL, STUDENT, Result
+from mmkd.evaluation.format.results import BEST_TEACHER, CLEAN, IN_GENERAL, STUDENT, Result
 from mmkd.evaluation.tasks.table import TASKS
-from mmkd.flow import _on_the_card
+from mmkd.pipeline.stages import _on_the_card
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -50,10 +50,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")] = False,
 ) -> None:
     """Run every stage of a recipe, in order."""
-    from mmkd import flow
-    from mmkd.preflight import preflight
+    from mmkd.pipeline import stages as flow
+    from mmkd.pipeline.preflight import preflight
+    from mmkd.pipeline.run import folders, status
     from mmkd.progress import say
-    from mmkd.run import folders, status
 
     work = open_run(recipe, out, changes, force)
     if dry_run:
@@ -86,8 +86,8 @@ STAGE_HELP = {
 
 def _add_stage(name: str) -> None:
     def command(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
-        from mmkd import flow
-        from mmkd.run import require
+        from mmkd.pipeline import stages as flow
+        from mmkd.pipeline.run import require
 
         work = open_run(recipe, out, changes, force, several=name in SHARED)
         require(work, name)
@@ -117,7 +117,7 @@ def import_reference(
     force: Force = False,
 ) -> None:
     """Read the public MMKD-CLIP data layout (meta.jsonl, clips_output.pt, images) into a corpus and features."""
-    from mmkd.import_reference import import_reference as body
+    from mmkd.pipeline.import_reference import import_reference as body
     from mmkd.settings import Machine
 
     body(folder, out.resolve(), val, seed, force, Machine())
@@ -137,7 +137,7 @@ app.command("ablate")(ablate.ablate)
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Show versions, processors, memory and GPUs, and what is missing for a run."""
-    from mmkd.doctor import examine
+    from mmkd.pipeline.doctor import examine
 
     found = examine()
     print(json.dumps(found, indent=1) if as_json else "\n".join(f"{name:14s} {value}" for name, value in found.items()))

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from ablation_files import write_files
 
-from mmkd import flow
 from mmkd.ablate import job as job_module
 from mmkd.ablate.job import Job, rows_of, work
 from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_rows
@@ -20,7 +19,8 @@ from mmkd.ablate.settings import load_ablation
 from mmkd.ablate.summary import summarise
 from mmkd.commands.options import open_run
 from mmkd.errors import ConfigError, TrainingError
-from mmkd.stage import digest_of
+from mmkd.folders.stage import digest_of
+from mmkd.pipeline import stages as flow
 from seen_world import RECIPE
 
 

@@ -12,13 +12,13 @@ from typer.testing import CliRunner, Result
 
 from mmkd.commands.corpus import LISTED, app
 from mmkd.commands.options import open_run
-from mmkd.corpus.curate import corpus_stage
 from mmkd.corpus.schema import COLUMNS, Corpus
+from mmkd.curation.curate import corpus_stage
 from mmkd.errors import ConfigError, DataError
-from mmkd.flow import curate
-from mmkd.stage import content_digest, read_manifest
-from mmkd.teachers.extract import extract
-from mmkd.teachers.settings import ExtractSettings, TeacherSpec
+from mmkd.features.extract import extract
+from mmkd.folders.stage import content_digest, read_manifest
+from mmkd.pipeline.stages import curate
+from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from tiny import MACHINE
 
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from mmkd.cards.catalogue import catalogue
 from mmkd.commands.datasets import app
 from mmkd.errors import ConfigError
-from mmkd.evaluation.data.cards import catalogue
 
 
 def datasets(*arguments: object, code: int = 0) -> Result:

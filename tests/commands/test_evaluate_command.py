@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from mmkd.cli import app
 from mmkd.commands.evaluate import model_spec
 from mmkd.errors import ConfigError
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 
 def mmkd(*arguments: object) -> Result:

@@ -9,7 +9,7 @@ import pytest
 
 from mmkd.cli import main
 from mmkd.corpus.schema import Corpus
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 RECIPE = """
 name = "mine"

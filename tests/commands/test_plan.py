@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mmkd.cli import main
-from mmkd.commands.run_plan import is_contrastive, torchrun, trainings
-from mmkd.recipe import load_recipe
-from mmkd.teachers.plan import pair_bytes
+from mmkd.features.plan import pair_bytes
+from mmkd.pipeline.cost import is_contrastive, torchrun, trainings
+from mmkd.pipeline.recipe import load_recipe
 
 RECIPE = """
 name = "mine"

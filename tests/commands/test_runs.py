@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from mmkd.cli import main
-from mmkd.commands.run_states import OPTIONAL, RESULTS, STAGES, ZERO_SHOT, RunState, find_runs, is_run, read_run
 from mmkd.commands.runs import age, state
-from mmkd.locks import sole_owner
-from mmkd.recipe import load_recipe
-from mmkd.run import Run
-from mmkd.run import folders as published_by
-from mmkd.stage import Stage, complete
-from mmkd.training.metrics_log import METRICS
-from mmkd.training.order import Order
+from mmkd.folders.locks import sole_owner
+from mmkd.folders.stage import Stage, complete
+from mmkd.pipeline.recipe import load_recipe
+from mmkd.pipeline.run import Run
+from mmkd.pipeline.run import folders as published_by
+from mmkd.pipeline.status import OPTIONAL, RESULTS, STAGES, ZERO_SHOT, RunState, find_runs, is_run, read_run
+from mmkd.training.data.order import Order
+from mmkd.training.records.metrics_log import METRICS
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo.toml"
 
@@ -101,7 +101,7 @@ def test_optional_stages_do_not_keep_a_run_from_being_complete() -> None:
 
 
 def test_the_row_is_the_one_that_an_evaluation_writes() -> None:
-    from mmkd.evaluation import results
+    from mmkd.evaluation.format import results
     from mmkd.evaluation.publish import EVALUATE
     from mmkd.evaluation.tasks.table import TASKS
 
@@ -179,7 +179,7 @@ def test_nothing_heavy_is_loaded(cut_off: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "mmkd", "runs", str(cut_off)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert "mmkd.commands.run_states" in imported
+    assert "mmkd.pipeline.status" in imported
     assert not imported & {"torch", "numpy", "pyarrow", "datasets", "plotly"}
 
 

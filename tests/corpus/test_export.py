@@ -16,12 +16,12 @@ from test_schema import without
 
 from mmkd.corpus.export.export import LAYOUTS, export_corpus
 from mmkd.corpus.export.layout import METADATA, image_suffix, pairs_of, pieces
-from mmkd.corpus.records import Record
 from mmkd.corpus.schema import COLUMNS, NEUTRAL, Corpus
-from mmkd.corpus.settings import HubSource, TableSource, WebDatasetSource
-from mmkd.corpus.sources.hub import HubReader
-from mmkd.corpus.sources.tables import TableReader
-from mmkd.corpus.sources.webdataset import WebDatasetReader
+from mmkd.curation.records.record import Record
+from mmkd.curation.settings.curate import HubSource, TableSource, WebDatasetSource
+from mmkd.curation.sources.hub import HubReader
+from mmkd.curation.sources.tables import TableReader
+from mmkd.curation.sources.webdataset import WebDatasetReader
 from mmkd.errors import ConfigError, DataError
 
 AWKWARD = (

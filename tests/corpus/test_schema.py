@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from corpus_samples import many, run, settings_for
 
-from mmkd.arrow_folder import read_shard, write_shard
 from mmkd.corpus.schema import COLUMNS, NEUTRAL, Corpus, caption_group
 from mmkd.errors import DataError
+from mmkd.folders.arrow import read_shard, write_shard
 
 
 def without(folder: Path, names: list[str]) -> Path:

@@ -9,6 +9,7 @@ from corpus_samples import REALDATA, needs_realdata
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmkd.cards.catalogue import catalogue_cards
 from mmkd.corpus.taxonomy import (
     BY_NAME,
     MODALITIES,
@@ -24,7 +25,6 @@ from mmkd.corpus.taxonomy import (
     fine_modality_of_labels,
     modality_of_labels,
 )
-from mmkd.evaluation.data.cards import catalogue_cards
 
 # the 23 labels of BIOMEDICA's "Clinical Imaging", light microscopy and immunohistochemistry
 CLINICAL = [

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmkd.image_transform import ImageTransform
+from mmkd.images.transform import ImageTransform
 from mmkd.settings import Machine
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 COLOURS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
 MACHINE = Machine(device="cpu", workers=2)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from colour_world import ColourModel, write_pairs, write_squares
 
-from mmkd.evaluation.settings import EvaluateSettings
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 BLOCK = 256
 GLASS, STAIN = (243, 242, 244), (190, 90, 160)

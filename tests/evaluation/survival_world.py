@@ -3,8 +3,8 @@
 import numpy as np
 from sksurv.util import Surv
 
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.outcomes import Outcomes
 
 
 def patients(count: int = 60, seed: int = 0) -> Outcomes:

@@ -20,7 +20,7 @@ from mmkd.evaluation.heads.attention import (
     fit_attention,
     padded,
 )
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 QUICK = Training(epochs=5, hidden=8)
 

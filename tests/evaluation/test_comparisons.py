@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mmkd.evaluation.claims.comparisons import exact_tests, main_model
-from mmkd.evaluation.claims.summary import results_from_predictions
-from mmkd.evaluation.predictions import PredictionFacts, read_predictions
-from mmkd.evaluation.results import Comparison
-from mmkd.evaluation.statistics.across_sets import holm
-from mmkd.evaluation.statistics.paired import delong, delong_macro_test, delong_test
+from mmkd.evaluation.format.predictions import PredictionFacts, read_predictions
+from mmkd.evaluation.format.results import Comparison
+from mmkd.evaluation.summary.comparisons import exact_tests, main_model
+from mmkd.evaluation.summary.summary import results_from_predictions
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.statistics.across_sets import holm
+from mmkd.statistics.paired import delong, delong_macro_test, delong_test
 from predicted_world import QUICK, predicted, shares, written
 
 ZERO_SHOT = TASKS["zero_shot"]

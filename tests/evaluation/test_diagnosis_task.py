@@ -10,14 +10,14 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from worlds import Named, card, subject
 
+from mmkd.cards.card import Card
+from mmkd.cards.readers.read import read_samples
+from mmkd.cards.samples import ImageRef, Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.readers.read import read_samples
-from mmkd.evaluation.data.samples import ImageRef, Sample
 from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.slides.bags import Bag, write_bag
-from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.tasks.diagnosis import TASK, slide_scores
+from mmkd.statistics.metrics import Array
 
 SLIDES: dict[str, Any] = {"layout": {"reader": "slides", "path": "/set.jsonl"}}
 CLASSES: dict[str, list[str]] = {"benign": [], "cancer": []}

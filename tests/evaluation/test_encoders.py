@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from mmkd.evaluation.format.settings import NULLS
 from mmkd.evaluation.models.encoders import Chance, ColourAndSize, model_candidate, null_candidate
-from mmkd.evaluation.settings import NULLS
 from mmkd.teachers.load import load_teacher
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 CPU = torch.device("cpu")
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from colour_world import MACHINE, TEACHERS, ColourModel
 
+from mmkd.cards.samples import FileImage
 from mmkd.errors import ConfigError, DataError, ModelError
-from mmkd.evaluation.data.data_set import DecodedImages
-from mmkd.evaluation.data.samples import FileImage
+from mmkd.evaluation.data_sets.opened import DecodedImages
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
+from mmkd.evaluation.format.predictions import predictions_of
+from mmkd.evaluation.format.results import by_modality, read_comparisons, read_results
+from mmkd.evaluation.format.settings import NULLS, EvaluateSettings
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
-from mmkd.evaluation.predictions import predictions_of
-from mmkd.evaluation.results import by_modality, read_comparisons, read_results
-from mmkd.evaluation.settings import NULLS, EvaluateSettings
 from mmkd.teachers.load import load_teacher
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 ALL = ["blind-red", "blind-blue", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from deaths import assert_same, live_through
-from mmkd.evaluation.settings import EvaluateSettings
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 DEATHS = [
     ("draft", "blind-blue.safetensors"),  # vectors of the second model

@@ -10,12 +10,12 @@ from colour_world import MACHINE, ColourModel, write_squares
 from PIL import Image
 
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
+from mmkd.evaluation.format.results import read_results
+from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.leakage.matches import read_matches
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
-from mmkd.evaluation.results import read_results
-from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.slides.bags import read_bag
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 CARD = """
 id = "{name}"

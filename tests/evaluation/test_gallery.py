@@ -9,14 +9,14 @@ import pytest
 from colour_world import write_pairs, write_squares
 from PIL import Image
 
+from mmkd.cards.samples import Question
 from mmkd.errors import DataError
-from mmkd.evaluation.data.cards import load_card
-from mmkd.evaluation.data.data_set import DataSet, DecodedImages, open_data_set
-from mmkd.evaluation.data.samples import Question
+from mmkd.evaluation.data_sets.choose import load_card
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
+from mmkd.evaluation.format.predictions import Predicted, PredictionFacts, write_predictions
+from mmkd.evaluation.gallery.exhibits import SIDE_PX, gallery_path, read_gallery, thumbnail
+from mmkd.evaluation.gallery.gallery import worst_first, write_gallery
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
-from mmkd.evaluation.pictures.exhibits import SIDE_PX, gallery_path, read_gallery, thumbnail
-from mmkd.evaluation.pictures.gallery import worst_first, write_gallery
-from mmkd.evaluation.predictions import Predicted, PredictionFacts, write_predictions
 
 COLOURS = ["red", "green", "blue"]
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import CorpusImage, FileImage, Sample, Split, corpus_of
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.data_set import DataSet, DecodedImages, fingerprint
-from mmkd.evaluation.data.samples import CorpusImage, FileImage, Sample, Split, corpus_of
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, fingerprint
 from mmkd.evaluation.leakage import audit as audit_module
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import Match, SetSummary, read_matches, read_summary, summarised, tainted

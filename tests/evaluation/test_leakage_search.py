@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmkd.corpus import hamming
-from mmkd.corpus.hamming import BITS, bands, masks, within
-from mmkd.corpus.images import perceptual_hash, small_grey
-from mmkd.corpus.likeness import LOOK_PIXELS, look_of, looks_from
 from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_looks, turned, view_hashes, view_pixels
 from mmkd.evaluation.leakage.twins import nearest_views
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.images import hamming
+from mmkd.images.decode import perceptual_hash, small_grey
+from mmkd.images.hamming import BITS, bands, masks, within
+from mmkd.images.thumbnails import LOOK_PIXELS, look_of, looks_from
+from mmkd.statistics.metrics import Array
 
 NARROW = st.integers(0, 2**64 - 1).map(lambda bits: bits & 0x8001_0000_0801_0013)  # few bits, so many pairs are near
 

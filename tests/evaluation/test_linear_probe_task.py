@@ -15,15 +15,15 @@ from sklearn.preprocessing import StandardScaler
 from weightings import counts, once, resamples
 from worlds import Named, card, subject
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import Sample, Split
 from mmkd.evaluation.heads import logistic
 from mmkd.evaluation.heads.draws import nested_draws
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
 from mmkd.evaluation.tasks.linear_probe import TASK
+from mmkd.statistics.metrics import Array, one_vs_rest
 
 CARD = card("linear_probe", {"a": [], "b": [], "c": []})
 MULTI = card("linear_probe", {"a": [], "b": [], "c": []}, multi_label=True)

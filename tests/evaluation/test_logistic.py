@@ -12,7 +12,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.heads import logistic
 from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
 from mmkd.evaluation.heads.logistic import LOWEST, choose_and_fit, fit, fit_path
-from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
+from mmkd.statistics.metrics import Array, one_vs_rest
 
 PENALTIES = [0.01, 0.1, 1.0, 10.0]
 

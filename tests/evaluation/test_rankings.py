@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import friedmanchisquare
 
-from mmkd.evaluation.claims.summary import results_from_predictions
+from mmkd.evaluation.summary.summary import results_from_predictions
 from predicted_world import QUICK, predicted, shares
 
 SHARES = {

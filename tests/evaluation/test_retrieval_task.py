@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import FileImage, Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import FileImage, Sample
+from mmkd.evaluation.format.settings import EvaluateSettings, RetrievalSettings
 from mmkd.evaluation.models.embeddings import Embeddings, normalised
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.settings import EvaluateSettings, RetrievalSettings
-from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.tasks import retrieval
 from mmkd.evaluation.tasks.retrieval import TASK, best_positive_ranks, galleries, rank_columns
+from mmkd.statistics.metrics import Array
 
 CARD = Card.model_validate(
     {

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from worlds import Named
 
+from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.slides.bags import Bag, read_bag, write_bag, write_bags
-from mmkd.evaluation.slides.tiles import SlideTile
+from mmkd.images.slide_tiles import SlideTile
 
 
 def stored(path: Path, **arrays: Any) -> Path:

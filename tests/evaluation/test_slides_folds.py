@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmkd.cards.samples import Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.data.samples import Sample, Split
 from mmkd.evaluation.slides.folds import Fold, slide_folds
 
 NAMES = ["benign", "cancer"]

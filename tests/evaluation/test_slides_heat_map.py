@@ -10,8 +10,8 @@ from slide_world import GLASS, stained, write_tiled_tiff
 from worlds import Named
 
 from mmkd.errors import DataError
-from mmkd.evaluation.slides.heat_map import COLOURS, attention_ranks, colours, contact_sheet, slide_heat_map
-from mmkd.evaluation.slides.tiles import SlideTile
+from mmkd.evaluation.gallery.heat_map import COLOURS, attention_ranks, colours, contact_sheet, slide_heat_map
+from mmkd.images.slide_tiles import SlideTile
 
 
 def test_ranks_by_hand() -> None:

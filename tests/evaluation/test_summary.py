@@ -9,11 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from mmkd.errors import DataError
-from mmkd.evaluation.claims.means import families, means
-from mmkd.evaluation.claims.scores import Estimate, Scores, deciding_metric
-from mmkd.evaluation.claims.summary import results_from_predictions, write_results
-from mmkd.evaluation.predictions import PredictionFacts, predictions_path
-from mmkd.evaluation.results import (
+from mmkd.evaluation.format.predictions import PredictionFacts, predictions_path
+from mmkd.evaluation.format.results import (
     CLEAN,
     IN_GENERAL,
     Result,
@@ -26,6 +23,9 @@ from mmkd.evaluation.results import (
     shown,
     write_rows,
 )
+from mmkd.evaluation.summary.means import families, means
+from mmkd.evaluation.summary.scores import Estimate, Scores, deciding_metric
+from mmkd.evaluation.summary.summary import results_from_predictions, write_results
 from mmkd.evaluation.tasks.table import TASKS
 from predicted_world import QUICK, predicted, shares, written
 

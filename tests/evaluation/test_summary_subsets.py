@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmkd.evaluation.claims.summary import results_from_predictions
-from mmkd.evaluation.results import CLEAN, GAP, Result
+from mmkd.evaluation.format.results import CLEAN, GAP, Result
+from mmkd.evaluation.summary.summary import results_from_predictions
 from predicted_world import QUICK, predicted, shares
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.evaluation.claims.summary import results_from_predictions
-from mmkd.evaluation.claims.tables import MAIN, MOST, printed
-from mmkd.evaluation.results import Ranking, Result, shown_p
+from mmkd.evaluation.format.results import Ranking, Result, shown_p
+from mmkd.evaluation.summary.summary import results_from_predictions
+from mmkd.evaluation.summary.tables import MAIN, MOST, printed
 from mmkd.evaluation.tasks.table import TASKS
 from predicted_world import QUICK, predicted, shares
 

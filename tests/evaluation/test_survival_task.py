@@ -9,12 +9,10 @@ import pytest
 from sksurv.metrics import integrated_brier_score as oracle_integrated_brier
 from survival_world import counts, covariates, drawn, once, patients, structured
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import FileImage, Sample, Split, Survival
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import FileImage, Sample, Split, Survival
-from mmkd.evaluation.models.embeddings import Embeddings
-from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import (
+from mmkd.evaluation.format.predictions import (
     Predicted,
     PredictionFacts,
     Predictions,
@@ -22,13 +20,15 @@ from mmkd.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from mmkd.evaluation.settings import EvaluateSettings, SlideSettings, SurvivalSettings
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes
+from mmkd.evaluation.format.settings import EvaluateSettings, SlideSettings, SurvivalSettings
+from mmkd.evaluation.models.embeddings import Embeddings
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.survival.cohort import cohort_of
 from mmkd.evaluation.survival.curves import HIGH, LOW, above_median, risk_groups
 from mmkd.evaluation.survival.forecast import columns_of, forecast_of
 from mmkd.evaluation.tasks.survival import TASK
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.outcomes import Outcomes
 
 FACTS = PredictionFacts("age", "cohort", "other", "survival", "small")
 SETTINGS = EvaluateSettings(cards=[Path("cohort.toml")], survival=SurvivalSettings(folds=3, times=4))

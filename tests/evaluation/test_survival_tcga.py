@@ -8,18 +8,18 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.metrics import concordance_index_censored
 from survival_world import once, structured
 
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.cards import load_card
-from mmkd.evaluation.data.readers.read import read_samples
-from mmkd.evaluation.data.samples import Sample
+from mmkd.cards.card import Card
+from mmkd.cards.readers.read import read_samples
+from mmkd.cards.samples import Sample
+from mmkd.evaluation.data_sets.choose import load_card
+from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.settings import EvaluateSettings
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.concordance import harrell_c
-from mmkd.evaluation.statistics.survival.cox import fit_cox
 from mmkd.evaluation.survival.cohort import Cohort, cohort_of
 from mmkd.evaluation.tasks.survival import TASK
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.concordance import harrell_c
+from mmkd.statistics.survival.cox import fit_cox
 
 CARDS = Path(__file__).parents[2] / "recipes" / "real-mini"
 COHORTS = {  # patients with a known age, events, C-index of age

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from weightings import counts, once, resamples
 from worlds import Named, card, subject, unit
 
+from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.data.samples import BlankImage, ImageRef, Question, Sample, Split
 from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
 from mmkd.evaluation.heads.components import principal_components
 from mmkd.evaluation.models.embeddings import Embeddings
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.statistics.metrics import Array
 from mmkd.evaluation.tasks.vqa import TASK, groups_of, shuffled
+from mmkd.statistics.metrics import Array
 
 CARD = card("vqa")
 TEMPLATED = card("vqa", answer_templates=["{question} {answer}", "Q: {question} A: {answer}"])
@@ -252,8 +252,8 @@ def _of_words(texts: Sequence[str], dim: int) -> Array:
 
 
 def test_vqa_rad_with_words_for_questions_and_noise_for_pictures(realdata: Path) -> None:
-    from mmkd.evaluation.data.card import Card
-    from mmkd.evaluation.data.readers.read import read_samples
+    from mmkd.cards.card import Card
+    from mmkd.cards.readers.read import read_samples
 
     layout = {"reader": "table", "splits": {s: realdata / f"vqa/vqa_rad_{s}.jsonl" for s in ("train", "test")}}
     of_card = Card.model_validate({**CARD.model_dump(), "layout": layout})

@@ -9,12 +9,12 @@ from sklearn import metrics
 from weightings import counts, once, resamples
 from worlds import Named, card, subject, unit
 
+from mmkd.cards.samples import Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.data.samples import Sample, Split
 from mmkd.evaluation.models.embeddings import normalised
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.temperature import fit_temperature
 from mmkd.evaluation.tasks.zero_shot import TASK, class_embedding
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.temperature import fit_temperature
 
 CARD = card("zero_shot", {"left": ["l1", "l2"], "right": ["r"]})
 THREE = card("zero_shot", {"a": ["a1", "a2"], "b": ["b1", "b2"], "c": ["c1", "c2"]})

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import ImageRef, Sample
+from mmkd.cards.card import Card
+from mmkd.cards.samples import ImageRef, Sample
+from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.models.embeddings import Embeddings, normalised
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.settings import EvaluateSettings
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 
 @dataclass(frozen=True)

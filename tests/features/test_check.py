@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmkd.arrow_folder import arrow_schema, read_shard, write_shard
 from mmkd.cli import main
 from mmkd.errors import DataError
 from mmkd.features.check import check_features
 from mmkd.features.store import feature_columns, vectors
-from mmkd.stage import MANIFEST, content_digest
+from mmkd.folders.arrow import arrow_schema, read_shard, write_shard
+from mmkd.folders.stage import MANIFEST, content_digest
 
 
 @pytest.fixture

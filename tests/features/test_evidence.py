@@ -10,17 +10,17 @@ import pytest
 from deaths import assert_same, live_through
 from mmkd.cli import main
 from mmkd.commands.options import open_run
-from mmkd.corpus.evidence.caption import NAMED
-from mmkd.corpus.evidence.said import said_in
-from mmkd.corpus.evidence.stored import FACTS_FILE, ROWS_FILE, SCHEMA, StoredEvidence
-from mmkd.corpus.evidence.vote import SOURCE_TRUST, Vote, weigh
+from mmkd.curation.evidence.caption import NAMED
+from mmkd.curation.evidence.vote import SOURCE_TRUST, Vote, weigh
 from mmkd.errors import ConfigError, DataError
-from mmkd.features.evidence import evidence
-from mmkd.features.settings import AlikeSettings, EvidenceSettings
-from mmkd.flow import evidence as run_evidence
+from mmkd.features.evidence.evidence import evidence
+from mmkd.features.evidence.said import said_in
+from mmkd.features.evidence.settings import AlikeSettings, EvidenceSettings
+from mmkd.features.evidence.stored import FACTS_FILE, ROWS_FILE, SCHEMA, StoredEvidence
+from mmkd.folders.stage import Stage, complete, content_digest, digest_of, read_manifest
+from mmkd.pipeline.run import folders
+from mmkd.pipeline.stages import evidence as run_evidence
 from mmkd.report.evidence import PAGE
-from mmkd.run import folders
-from mmkd.stage import Stage, complete, content_digest, digest_of, read_manifest
 from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
 from tiny import MACHINE
 

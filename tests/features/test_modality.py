@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from feature_world import DIM, write_features
-from mmkd.corpus.evidence.said import NAMES, halves, said_in
 from mmkd.errors import DataError
-from mmkd.features.modality import SCALES, SILENT, Asked, asked_of, counted, seen, sight
+from mmkd.features.evidence.modality import SCALES, SILENT, Asked, asked_of, counted, seen, sight
+from mmkd.features.evidence.said import NAMES, halves, said_in
 from mmkd.features.store import open_features
 from seen_world import SHOWN, SeenWorld, make_seen_world
 

@@ -10,7 +10,7 @@ import pytest
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures, feature_table, open_features, to_numpy
-from mmkd.stage import read_manifest
+from mmkd.folders.stage import read_manifest
 
 
 def test_rows_without_a_finite_vector_are_null() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mmkd.evaluation.format.predictions import Predicted, PredictionFacts, write_predictions
+from mmkd.evaluation.gallery.exhibits import Exhibit, Shown, gallery_path, thumbnail, write_exhibits
 from mmkd.evaluation.leakage.matches import LeakageSummary, Match, SetSummary, write_audit
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
-from mmkd.evaluation.pictures.exhibits import Exhibit, Shown, gallery_path, thumbnail, write_exhibits
-from mmkd.evaluation.predictions import Predicted, PredictionFacts, write_predictions
-from mmkd.evaluation.statistics.survival.kaplan_meier import censoring
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes
 from mmkd.evaluation.survival.forecast import Forecast, columns_of
+from mmkd.statistics.survival.kaplan_meier import censoring
+from mmkd.statistics.survival.outcomes import Outcomes
 
 Sets = Mapping[str, Sequence[tuple[str, str]]]  # task -> data sets and their modalities
 CLASSES = ["no finding", "pneumonia", "pleural effusion, left sided", "cardiomegaly"]

@@ -17,9 +17,8 @@ from report_files import (
     write_lines,
 )
 
-from mmkd.atomic import write_json
 from mmkd.corpus.taxonomy import MODALITIES
-from mmkd.evaluation.results import (
+from mmkd.evaluation.format.results import (
     COMPARISONS,
     GAP,
     IN_GENERAL,
@@ -32,6 +31,7 @@ from mmkd.evaluation.results import (
     Result,
     write_rows,
 )
+from mmkd.folders.atomic import write_json
 from mmkd.report.details import CONTROLS, PROMPTS
 from mmkd.report.pages import ReportContext
 

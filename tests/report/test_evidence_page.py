@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from corpus_samples import png
 
-from mmkd.features.evidence import MOST_CONFLICTS, evidence
-from mmkd.features.settings import EvidenceSettings
+from mmkd.features.evidence.evidence import MOST_CONFLICTS, evidence
+from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.report.evidence import PAGE, PICTURES, write_evidence_page
 from seen_world import SeenWorld, make_seen_world
 from tiny import MACHINE

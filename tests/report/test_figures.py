@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from report_world import TEACHERS
 
-from mmkd.evaluation.results import Comparison, Ranking, Result
-from mmkd.evaluation.statistics.calibration import ReliabilityBin
-from mmkd.evaluation.statistics.survival.kaplan_meier import kaplan_meier
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes
+from mmkd.evaluation.format.results import Comparison, Ranking, Result
 from mmkd.report import curves, figures, maps, theme
 from mmkd.report.numbers import gain, p_text, scale_of, spread
 from mmkd.report.summary import verdict
+from mmkd.statistics.calibration import ReliabilityBin
+from mmkd.statistics.survival.kaplan_meier import kaplan_meier
+from mmkd.statistics.survival.outcomes import Outcomes
 
 NAMES = list(TEACHERS)
 

@@ -6,8 +6,8 @@ import pytest
 from browser import chromium, measured, problems
 from corpus_samples import png, run, settings_for, table
 
-from mmkd.features.evidence import evidence
-from mmkd.features.settings import EvidenceSettings
+from mmkd.features.evidence.evidence import evidence
+from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.report import curation
 from mmkd.report.curation import write_ledger
 from mmkd.report.evidence import PAGE, write_evidence_page

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from report_world import CONTEXT, SETS, TEACHERS, write_world
 
-from mmkd.atomic import write_json
 from mmkd.errors import DataError
-from mmkd.evaluation.results import COMPARISONS, RESULTS, Comparison, Result, write_rows
+from mmkd.evaluation.format.results import COMPARISONS, RESULTS, Comparison, Result, write_rows
+from mmkd.folders.atomic import write_json
 from mmkd.report.pages import ReportContext, write_report
 
 MODELS = ["plip", "quilt", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_world import CONTEXT, SETS, write_world
 
-from mmkd.evaluation.results import Result, read_results
+from mmkd.evaluation.format.results import Result, read_results
 from mmkd.report.source import read_evaluated
 from mmkd.report.table_files import csv_text, latex, latex_table, write_tables
 

@@ -10,10 +10,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from mmkd.errors import ConfigError, ModelError
-from mmkd.open_clip_folder import WEIGHTS, OpenClipModel, save, weights_file
 from mmkd.student import start
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files.open_clip_folder import WEIGHTS, OpenClipModel, save, weights_file
 from tiny import tiny_config
 
 SCALE = 31.0
@@ -104,7 +104,7 @@ def test_a_student_at_another_size_is_saved_at_that_size(folder: Path, tmp_path:
 def test_a_bert_folder_brings_its_tokenizer_and_config(tmp_path: Path) -> None:
     from transformers import BertConfig
 
-    from mmkd.corpus.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.tokenizer import write_tokenizer
 
     captions = ["an x-ray of the chest", "a slice of the retina"]
     write_tokenizer(tmp_path / "bert", captions * 3, vocab_size=120, lowercase=True)

@@ -7,14 +7,14 @@ import open_clip
 import pytest
 import torch
 
-from mmkd.calibrate.calibration import load_calibration
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
-from mmkd.open_clip_folder import load, save
+from mmkd.reliability.calibration import load_calibration
 from mmkd.student import export as exporting
 from mmkd.student.build import build_student
 from mmkd.student.export import CardFacts, export, largest_difference
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files.open_clip_folder import load, save
 
 RESULT = {
     "model": "student",

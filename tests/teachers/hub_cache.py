@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmkd.teachers.entry import ZooEntry
+from mmkd.teachers.zoo.entry import ZooEntry
 
 COMMIT = "c0ffee" + "0" * 34
 OLDER = "01d" + "1" * 37

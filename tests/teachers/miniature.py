@@ -14,7 +14,7 @@ from torch import nn
 
 from mmkd.settings import overlaid
 from mmkd.teachers.adapters.open_clip import model_config
-from mmkd.teachers.entry import ZooEntry, zoo
+from mmkd.teachers.zoo.entry import ZooEntry, zoo
 
 CONTEXT, DIM, SIDE, WIDTH = 20, 24, 32, 32
 CAPTIONS = [

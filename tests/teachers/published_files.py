@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mmkd.settings import overlaid
-from mmkd.teachers.entry import ZooEntry, zoo_entry
+from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.load import load_entry
-from mmkd.teachers.teacher import Teacher
+from mmkd.teachers.zoo.entry import ZooEntry, zoo_entry
 
 
 def position_ids(state: State, prefix: str) -> State:

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mmkd.atomic import draft_of
 from mmkd.errors import ModelError
-from mmkd.teachers import checkpoint
-from mmkd.teachers.checkpoint import file_digest, read_state_dict
+from mmkd.folders.atomic import draft_of
+from mmkd.teachers.files import checkpoint
+from mmkd.teachers.files.checkpoint import file_digest, read_state_dict
 
 
 def weights() -> dict[str, Tensor]:

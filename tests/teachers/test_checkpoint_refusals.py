@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mmkd.errors import ModelError
-from mmkd.teachers.checkpoint import read_state_dict
+from mmkd.teachers.files.checkpoint import read_state_dict
 
 
 def weights() -> dict[str, Tensor]:

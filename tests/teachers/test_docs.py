@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmkd import open_clip_folder
-from mmkd.open_clip_folder import build
+from mmkd.teachers.files import open_clip_folder
+from mmkd.teachers.files.open_clip_folder import build
 from mmkd.teachers.load import load_teacher
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.validation import parse
 from tiny import tiny_config
 

@@ -12,8 +12,8 @@ from hub_cache import COMMIT, OLDER, entry, fake_cache, touch
 from huggingface_hub import constants, errors
 
 from mmkd.errors import ModelError
-from mmkd.teachers.entry import Source, ZooEntry
-from mmkd.teachers.locate import Files, find_tokenizer, find_weights, places
+from mmkd.teachers.files.locate import Files, find_tokenizer, find_weights, places
+from mmkd.teachers.zoo.entry import Source, ZooEntry
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,8 @@ def test_the_hubs_own_variables_are_followed_offline(variable: str, tmp_path: Pa
     home = tmp_path / "elsewhere"
     snapshot = fake_cache(home if variable == "HF_HUB_CACHE" else home / "hub", "lab/some-clip", "model.safetensors")
     code = (
-        "import json, sys; from mmkd.teachers.entry import ZooEntry; from mmkd.teachers.locate import find_weights\n"
+        "import json, sys; from mmkd.teachers.zoo.entry import ZooEntry\n"
+        "from mmkd.teachers.files.locate import find_weights\n"
         "found = [find_weights(ZooEntry(**json.loads(sys.argv[1])), None, download=d) for d in (True, False)]\n"
         "print(json.dumps([[str(f.folder), f.revision] for f in found]))"
     )

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from mmkd.errors import ConfigError, ModelError
 from mmkd.teachers.adapters import medclip
 from mmkd.teachers.adapters.medclip import GreySquare
-from mmkd.teachers.entry import zoo_entry
-from mmkd.teachers.layouts import LAYOUTS
+from mmkd.teachers.files.layouts import LAYOUTS
 from mmkd.teachers.load import load_entry
+from mmkd.teachers.zoo.entry import zoo_entry
 from published import loaded_teacher, pictures
 from published_medclip import (
     CAPTIONS,

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.teachers.adapters import pmc_clip
-from mmkd.teachers.entry import zoo_entry
 from mmkd.teachers.load import load_entry
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.entry import zoo_entry
+from mmkd.teachers.zoo.settings import TeacherSpec
 from published import loaded_teacher, pictures
 from published_pmc_clip import (
     CAPTIONS,

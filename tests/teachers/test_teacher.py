@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmkd.errors import ModelError
-from mmkd.image_transform import from_preprocess
-from mmkd.teachers.teacher import TEXT_BATCH, Teacher, Towers
-from mmkd.teachers.tokens import CaptionTokenizer, Padding, Tokens
+from mmkd.images.transform import from_preprocess
+from mmkd.teachers.encoders.teacher import TEXT_BATCH, Teacher, Towers
+from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, Tokens
 
 CPU = torch.device("cpu")
 CONTEXT = 6

@@ -14,9 +14,9 @@ from open_clip.tokenizer import HFTokenizer
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTokenizer
 
-from mmkd.corpus.phantom.tokenizer import write_tokenizer
 from mmkd.errors import ModelError
-from mmkd.teachers.tokens import (
+from mmkd.phantom.tokenizer import write_tokenizer
+from mmkd.teachers.encoders.tokens import (
     CaptionTokenizer,
     Padding,
     Tokens,

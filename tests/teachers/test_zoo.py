@@ -13,10 +13,10 @@ from tiny_zoo import tiny_entry
 from transformers import PreTrainedModel
 
 from mmkd.errors import ConfigError, ModelError
-from mmkd.teachers.entry import ZooEntry, zoo, zoo_entry
-from mmkd.teachers.layouts import LAYOUTS
+from mmkd.teachers.encoders.tokens import CaptionTokenizer, Tokens
+from mmkd.teachers.files.layouts import LAYOUTS
 from mmkd.teachers.load import ADAPTERS, wired
-from mmkd.teachers.tokens import CaptionTokenizer, Tokens
+from mmkd.teachers.zoo.entry import ZooEntry, zoo, zoo_entry
 
 FOLDER = Path(__file__).parents[2] / "src" / "mmkd" / "teachers" / "zoo"
 THE_NINE = (

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mmkd.teachers.entry import ZooEntry, zoo
+from mmkd.teachers.zoo.entry import ZooEntry, zoo
 from tiny import tiny_config
 
 PREPROCESS = {"size": 32, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmkd.training.augment import augment, normalise
-from mmkd.training.settings import AugmentSettings
+from mmkd.training.data.augment import augment, normalise
+from mmkd.training.settings.train import AugmentSettings
 
 
 def images(count: int = 6, side: int = 8) -> torch.Tensor:

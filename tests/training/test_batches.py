@@ -12,15 +12,15 @@ from mmkd.corpus.schema import Corpus
 from mmkd.distributed import World
 from mmkd.errors import ConfigError
 from mmkd.features.store import open_features
-from mmkd.open_clip_folder import OpenClipModel
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairBatch, PairImages, StepBatches, loader
-from mmkd.training.each_tensor import each_tensor
-from mmkd.training.order import Order
+from mmkd.training.data.each_tensor import each_tensor
+from mmkd.training.data.order import Order
+from mmkd.training.data.tokens import tokenise
 from mmkd.training.prefetch import Prefetcher
-from mmkd.training.teacher_targets import TeacherTargets
-from mmkd.training.tokens import tokenise
+from mmkd.training.targets.teacher_targets import TeacherTargets
 from tiny import MACHINE, tiny_config
 
 SIZE = 12

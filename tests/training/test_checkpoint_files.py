@@ -13,7 +13,7 @@ import pytest
 
 from mmkd.errors import DataError, TrainingError
 from mmkd.training import loop
-from mmkd.training.metrics_log import MetricsLog, read_metrics
+from mmkd.training.records.metrics_log import MetricsLog, read_metrics
 from mmkd.training.validate import Validation
 from short_runs import WEIGHTS, same
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmkd.folders.stage import Stage, complete, digest_of
 from mmkd.report.training_page import MEASURES as DRAWN
 from mmkd.report.training_page import PAGE, refresh_curves, write_curves
-from mmkd.stage import Stage, complete, digest_of
-from mmkd.training.curves import MEASURES, find_metrics, loss_names, points, thinned, validation_names
-from mmkd.training.metrics_log import METRICS
+from mmkd.training.records.curves import MEASURES, find_metrics, loss_names, points, thinned, validation_names
+from mmkd.training.records.metrics_log import METRICS
 
 
 def write(folder: Path, *records: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deaths import assert_same, live_through
-from mmkd.training.metrics_log import read_metrics
+from mmkd.training.records.metrics_log import read_metrics
 
 DEATHS = [
     ("draft", "step-00000003.safetensors"),

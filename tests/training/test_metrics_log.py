@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from mmkd.errors import ConfigError, DataError
 from mmkd.settings import Machine
-from mmkd.training import metrics_log
-from mmkd.training.metrics_log import METRICS, TRACKERS, WANDB_RUN, MetricsLog, check_tracking, read_metrics
+from mmkd.training.records import metrics_log
+from mmkd.training.records.metrics_log import METRICS, TRACKERS, WANDB_RUN, MetricsLog, check_tracking, read_metrics
 
 
 def logged(folder: Path, first: int, steps: range, **more: Any) -> list[float | None]:
@@ -172,7 +172,7 @@ def test_trackers_get_finite_numbers_only(tmp_path: Path, service: Service) -> N
 OFFLINE = """
 import sys
 from pathlib import Path
-from mmkd.training.metrics_log import MetricsLog
+from mmkd.training.records.metrics_log import MetricsLog
 for first in (0, 2):
     log = MetricsLog(Path(sys.argv[1]), first, ["wandb"], "mine")
     log.write({"step": first + 1, "loss": 0.5})

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from mmkd.distributed import ALONE
 from mmkd.errors import ConfigError
-from mmkd.training.distill_settings import DistillSettings, MmkdSettings
+from mmkd.training.data.view import TeacherBatch
 from mmkd.training.losses import memory
 from mmkd.training.objectives import terms
 from mmkd.training.objectives.contrastive import Contrastive
 from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.objective import Objective
 from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.step import positives
-from mmkd.training.view import TeacherBatch
 from objective_views import DIM, PAIRS, Batch, batch, build, on_shards, picked, shapes, total, view_of
 
 GATHERED = MmkdSettings(gather_gradient=True)  # without it the gradients on shards are not those of the batch

@@ -8,15 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmkd.calibrate.targets import load_targets
-from mmkd.open_clip_folder import save
+from mmkd.reliability.targets import load_targets
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files.open_clip_folder import save
 from mmkd.training.distill import Inputs, distill
-from mmkd.training.distill_settings import DistillSettings, MmkdSettings
-from mmkd.training.frozen_targets import TARGETS
 from mmkd.training.objectives.objective import Objective
 from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.settings.distill import DistillSettings, MmkdSettings
+from mmkd.training.targets.frozen_targets import TARGETS
 from mmkd.training.train import train as train_stage
 from tiny import MACHINE
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmkd.training.distill_settings import DistillSettings, MmkdSettings
 from mmkd.training.objectives.contrastive import CaptionTerm, Contrastive
 from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.mmkd import Mmkd, draw_teacher
 from mmkd.training.objectives.terms import affinity_term
 from mmkd.training.objectives.weighting import draws, dropped, own_probability, uncertain
+from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from objective_views import PAIRS, Answering, Batch, batch, build, into_student, shapes, total, view_of
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkd.errors import ConfigError
-from mmkd.training.order import Order, epoch_order, quotas, step_generator
+from mmkd.training.data.order import Order, epoch_order, quotas, step_generator
 
 GROUPS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from mmkd.open_clip_folder import architecture, build_network
 from mmkd.settings import Machine
 from mmkd.student.settings import StudentSettings
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.files.open_clip_folder import architecture, build_network
 from mmkd.teachers.weightless import count_teacher
-from mmkd.training.distill_settings import DistillSettings
+from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.training.losses.memory import CELLS
 from mmkd.training.plan import (
     Hardware,
@@ -26,7 +25,8 @@ from mmkd.training.plan import (
     plan_stage,
     state_bytes,
 )
-from mmkd.training.settings import PretrainSettings
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.train import PretrainSettings
 from tiny import tiny_config
 
 BERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"

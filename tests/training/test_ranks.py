@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmkd.training.metrics_log import read_metrics
+from mmkd.training.records.metrics_log import read_metrics
 
 WEIGHTS = "open_clip_model.safetensors"
 SCRIPT = """
@@ -22,13 +22,13 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tiny import MACHINE, tiny_config
 from mmkd.distributed import join_world
-from mmkd.stage import Stage
+from mmkd.folders.stage import Stage
 from mmkd.student.settings import StudentSettings
 from mmkd.together import complete_together
 from mmkd.training.distill import Inputs, distill
-from mmkd.training.distill_settings import DistillSettings
+from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.pretrain import pretrain
-from mmkd.training.settings import PretrainSettings
+from mmkd.training.settings.train import PretrainSettings
 from mmkd.training.step import Stepper
 
 job = json.loads(sys.argv[1])

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmkd.calibrate.targets import Target
-from mmkd.training.distill_settings import DistillSettings, MmkdSettings
+from mmkd.reliability.targets import Target
+from mmkd.training.data.view import TeacherBatch
 from mmkd.training.objectives.mmkd import Mmkd, draw_teacher
 from mmkd.training.objectives.objective import TeacherShape
-from mmkd.training.view import TeacherBatch
+from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from objective_views import Answering, Batch, total, view_of
 
 DIM, RECORDS = 512, 8

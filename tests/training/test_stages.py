@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError, TrainingError
+from mmkd.folders.stage import Stage, complete
 from mmkd.settings import Machine
-from mmkd.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
 from mmkd.training.distill import Inputs, distill
-from mmkd.training.distill_settings import DistillSettings, MmkdSettings
-from mmkd.training.metrics_log import read_metrics
 from mmkd.training.pretrain import pretrain
-from mmkd.training.settings import AugmentSettings, PretrainSettings
+from mmkd.training.records.metrics_log import read_metrics
+from mmkd.training.settings.distill import DistillSettings, MmkdSettings
+from mmkd.training.settings.train import AugmentSettings, PretrainSettings
 from tiny import MACHINE
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -176,10 +176,10 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tiny import MACHINE, tiny_config
-from mmkd.stage import Stage, complete
+from mmkd.folders.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
 from mmkd.training.pretrain import pretrain
-from mmkd.training.settings import PretrainSettings
+from mmkd.training.settings.train import PretrainSettings
 settings = PretrainSettings(epochs=20, batch_size=16, lr=1e-3, checkpoint_every=7, log_every=1)
 stage = Stage("student", Path(sys.argv[2]), settings.model_dump(mode="json"), outputs=({weights!r},))
 student = StudentSettings(config=tiny_config())

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from mmkd.calibrate.targets import fit_target
 from mmkd.distributed import ALONE
+from mmkd.reliability.targets import fit_target
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
-from mmkd.training.average import MovingAverage
 from mmkd.training.batches import PairBatch
-from mmkd.training.checkpoint import Trained
-from mmkd.training.distill_settings import DistillSettings, Weighting
+from mmkd.training.data.view import TeacherBatch
 from mmkd.training.engine import clipped_norm, make_engine
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.objectives.table import OBJECTIVES
+from mmkd.training.records.average import MovingAverage
+from mmkd.training.records.checkpoint import Trained
+from mmkd.training.settings.distill import DistillSettings, Weighting
 from mmkd.training.step import Stepper
-from mmkd.training.view import TeacherBatch
 from tiny import MACHINE, tiny_config
 
 META = torch.device("meta")

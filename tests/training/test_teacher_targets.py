@@ -7,13 +7,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from feature_world import FeatureWorld, make_feature_world
-from mmkd.calibrate.calibrate import calibrate
-from mmkd.calibrate.calibration import Calibration, load_calibration
-from mmkd.calibrate.settings import CalibrateSettings
 from mmkd.errors import DataError
-from mmkd.stage import Stage, complete
-from mmkd.training.distill_settings import DistillSettings
-from mmkd.training.teacher_targets import TeacherTargets, teacher_targets, weighted
+from mmkd.folders.stage import Stage, complete
+from mmkd.reliability.calibrate import calibrate
+from mmkd.reliability.calibration import Calibration, load_calibration
+from mmkd.reliability.settings import CalibrateSettings
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets, weighted
 
 SIZES = {"bone": 600, "retina": 500, "skin": 300}
 EXPERTS = {"osteology": {"bone": "right"}, "retinology": {"retina": "right"}}

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from mmkd.distributed import ALONE
-from mmkd.open_clip_folder import OpenClipModel, architecture
 from mmkd.settings import Machine
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files.open_clip_folder import OpenClipModel, architecture
 from mmkd.training import throughput
 from mmkd.training.batches import PairBatch
 from mmkd.training.engine import Engine

@@ -10,11 +10,11 @@ import open_clip
 import pytest
 import torch
 
-from mmkd.atomic import atomic_file
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import World
-from mmkd.training import tokens as tokens_module
-from mmkd.training.tokens import TOKENS, captions_done, coded, tokenise
+from mmkd.folders.atomic import atomic_file
+from mmkd.training.data import tokens as tokens_module
+from mmkd.training.data.tokens import TOKENS, captions_done, coded, tokenise
 
 CONTEXT = 77
 

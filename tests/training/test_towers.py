@@ -13,8 +13,8 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmkd.errors import ConfigError
-from mmkd.open_clip_folder import architecture, build_network
 from mmkd.teachers.adapters.open_clip import encode_text, padding_of
+from mmkd.teachers.files.open_clip_folder import architecture, build_network
 from mmkd.training.towers import StudentTowers, compile_towers, embed, recompute_activations, text_groups
 from tiny import tiny_config
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row, write_rows
 from mmkd.errors import MmkdError
-from mmkd.locks import sole_owner
-from mmkd.recipe import Recipe
-from mmkd.run import Run
-from mmkd.stage import check_link, digest_of, read_manifest, write_link
-from mmkd.teachers.settings import LOCAL, TeacherSpec
+from mmkd.folders.locks import sole_owner
+from mmkd.folders.stage import check_link, digest_of, read_manifest, write_link
+from mmkd.pipeline.recipe import Recipe
+from mmkd.pipeline.run import Run
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 LOG = "log.txt"
 STAGES = ("world", "specialists", "curate")  # before the features, in the flow's order
@@ -46,7 +46,7 @@ def work(job: Job) -> str:
 
 def rows_of(job: Job) -> list[Row]:
     """Run the stages that are not finished, and measure."""
-    from mmkd import flow
+    from mmkd.pipeline import stages as flow
 
     run = Run(job.recipe, job.folder, job.force, job.pool)
     for name in STAGES:
@@ -61,7 +61,7 @@ def rows_of(job: Job) -> list[Row]:
 
 def _extract(run: Run) -> None:
     """Each teacher's features in a pool folder of their own, so that variants with other teachers share them."""
-    from mmkd.teachers.extract import extract, feature_stage
+    from mmkd.features.extract import extract, feature_stage
 
     corpus = digest_of(run.out / "corpus")
     for spec in run.teachers:
@@ -75,7 +75,7 @@ def _extract(run: Run) -> None:
 
 def _measure(run: Run, job: Job) -> list[Row]:
     from mmkd.ablate.measure import measured, zero_shot_sets
-    from mmkd.evaluation.data.data_set import DecodedImages
+    from mmkd.evaluation.data_sets.opened import DecodedImages
 
     data_sets = zero_shot_sets(run.recipe.evaluate)
     images = DecodedImages(run.recipe.machine.decoded_cache_mb)

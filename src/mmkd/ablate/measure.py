@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from mmkd.atomic import write_json
 from mmkd.errors import ConfigError
-from mmkd.evaluation.data.data_set import DataSet, DecodedImages
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
+from mmkd.evaluation.embed import embed_data_set
 from mmkd.evaluation.evaluate import open_data_sets
-from mmkd.evaluation.models.embed import embed_data_set
+from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.models.encoders import Encoder, model_candidate
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
-from mmkd.run import Run
-from mmkd.stage import Stage, complete
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import Stage, complete
+from mmkd.pipeline.run import Run
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 TASK = "zero_shot"
 FOUND = "accuracy.json"

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mmkd.atomic import atomic_file
 from mmkd.errors import DataError
+from mmkd.folders.atomic import atomic_file
 
 RESULTS = "results.jsonl"
 ACCURACY, SECONDS = "accuracy", "seconds"

@@ -10,9 +10,9 @@ from mmkd.ablate.results import RESULTS, Row, read_rows, run_folder, write_rows
 from mmkd.ablate.settings import DEFAULT, Ablation
 from mmkd.ablate.variants import recipe_of
 from mmkd.errors import ConfigError, TrainingError
+from mmkd.pipeline.recipe import Recipe
 from mmkd.processes import worker_pool
 from mmkd.progress import say
-from mmkd.recipe import Recipe
 from mmkd.validation import nearest
 
 

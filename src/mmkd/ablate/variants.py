@@ -6,7 +6,7 @@ from typing import Any
 
 from mmkd.ablate.settings import DEFAULT, Ablation
 from mmkd.errors import ConfigError
-from mmkd.recipe import Recipe, load_recipe
+from mmkd.pipeline.recipe import Recipe, load_recipe
 from mmkd.settings import overlaid
 
 ABSENT = object()

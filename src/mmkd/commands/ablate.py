@@ -74,7 +74,7 @@ def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
     from mmkd.ablate.schedule import gathered
     from mmkd.ablate.summary import summarise
     from mmkd.ablate.tables import as_csv, as_markdown, print_table
-    from mmkd.atomic import atomic_file
+    from mmkd.folders.atomic import atomic_file
     from mmkd.progress import say
 
     rows = gathered(home)

@@ -9,7 +9,7 @@ import typer
 from mmkd.commands.options import Json
 
 if TYPE_CHECKING:
-    from mmkd.evaluation.claims.versus import Line, Versus
+    from mmkd.evaluation.summary.versus import Line, Versus
 
 SIDE_HELP = "RUN or RUN:MODEL: a run's folder or an evaluation's, and a model in it. [default: the student]"
 
@@ -23,8 +23,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two evaluated models sample by sample: paired differences with intervals, per data set and on average."""
-    from mmkd.evaluation.claims.scores import Resampling
-    from mmkd.evaluation.claims.versus import compare as body
+    from mmkd.evaluation.summary.scores import Resampling
+    from mmkd.evaluation.summary.versus import compare as body
 
     found = body(first, second, Resampling(replicates, confidence, seed))
     print(json.dumps(as_plain(found), indent=1)) if as_json else _print(found)
@@ -44,7 +44,7 @@ def _print(found: "Versus") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mmkd.evaluation.results import IN_GENERAL, metric_label
+    from mmkd.evaluation.format.results import IN_GENERAL, metric_label
     from mmkd.evaluation.tasks.table import TASKS
     from mmkd.progress import table_width
 
@@ -64,7 +64,7 @@ def _print(found: "Versus") -> None:
 
 
 def _numbers(line: "Line") -> list[str]:
-    from mmkd.evaluation.results import shown, shown_p, unit_of
+    from mmkd.evaluation.format.results import shown, shown_p, unit_of
 
     row, unit = line.comparison, unit_of(line.comparison.metric).name
     bounds = ""

@@ -31,15 +31,15 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all that is known of one record; of one that was rejected, why."""
-    from mmkd.atomic import atomic_file
-    from mmkd.corpus.ledger.look import find_record
+    from mmkd.curation.ledger.look import find_record
     from mmkd.errors import DataError
+    from mmkd.folders.atomic import atomic_file
 
     is_kept, row = find_record(folder, identity)
     data = row.pop("image", b"")
     told = row | ({"image_bytes": len(data)} if is_kept else {"kept": False})
     if evidence is not None and is_kept:
-        from mmkd.corpus.evidence.stored import StoredEvidence
+        from mmkd.features.evidence.stored import StoredEvidence
 
         told |= {"seen": StoredEvidence(evidence, folder).row(identity)}
     print(json.dumps(told, indent=1) if as_json else "\n".join(f"{name:20s} {value}" for name, value in told.items()))
@@ -62,11 +62,11 @@ def sample(
     """Draw pairs at random, and print them or write them as a page with pictures."""
     import numpy as np
 
-    from mmkd.corpus.ledger.look import sample as draw
+    from mmkd.curation.ledger.look import sample as draw
 
     rows = draw(folder, count, modality, np.random.default_rng(seed))
     if html is not None:
-        from mmkd.atomic import atomic_file
+        from mmkd.folders.atomic import atomic_file
         from mmkd.progress import say
         from mmkd.report.sample_page import sample_page
 
@@ -84,13 +84,13 @@ def stats(folder: Folder, evidence: Beside = None, as_json: Json = False) -> Non
 
     With --evidence also by the modality that all evidence together makes most probable, and by what teachers see.
     """
-    from mmkd.corpus.ledger.facts import corpus_facts
-    from mmkd.corpus.ledger.funnel import left_out
-    from mmkd.corpus.ledger.tally import most_common
+    from mmkd.curation.ledger.facts import corpus_facts
+    from mmkd.curation.ledger.funnel import left_out
+    from mmkd.curation.ledger.tally import most_common
 
     found = {**corpus_facts(folder).to_json(), "left_out": most_common(left_out(folder))}
     if evidence is not None:
-        from mmkd.corpus.evidence.stored import StoredEvidence
+        from mmkd.features.evidence.stored import StoredEvidence
 
         found["seen"] = StoredEvidence(evidence, folder).counts()
     print(json.dumps(found, indent=1)) if as_json else _print_stats(found)

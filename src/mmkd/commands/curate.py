@@ -10,7 +10,7 @@ from mmkd.commands.options import Force, Out, RecipeFile, Set, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.corpus.plan import SourcePlan
+    from mmkd.curation.plan import SourcePlan
 
 
 def curate(
@@ -27,12 +27,12 @@ def curate(
 
     On several nodes, each with its [machine] workers: torchrun --nproc-per-node 1 -m mmkd curate RECIPE.
     """
-    from mmkd import flow
-    from mmkd.run import require
+    from mmkd.pipeline import stages as flow
+    from mmkd.pipeline.run import require
 
     work = open_run(recipe, out, changes, force, several=True)
     if dry_run:
-        from mmkd.corpus.plan import plan_curation
+        from mmkd.curation.plan import plan_curation
 
         plans = plan_curation(work.recipe.curate)
         workers = max(1, work.recipe.machine.processes)

@@ -30,9 +30,9 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the catalogue: modality, tasks, classes, size, licence and access; `?` marks what is not confirmed."""
-    from mmkd.evaluation.data import catalogue_pages
-    from mmkd.evaluation.data.cards import catalogue_cards, named
-    from mmkd.evaluation.data.inspect import listed
+    from mmkd.cards.catalogue import catalogue_cards, named
+    from mmkd.evaluation.data_sets import catalogue_pages
+    from mmkd.evaluation.data_sets.inspect import listed
 
     cards = catalogue_cards()
     chosen = [cards[id_] for id_ in named(names or ["all"], cards)]
@@ -67,7 +67,7 @@ def check(
     if cards:
         _check_cards(names, as_json)
         return
-    from mmkd.evaluation.data.inspect import check_catalogue_data, describe, is_at_fault, print_datasets
+    from mmkd.evaluation.data_sets.inspect import check_catalogue_data, describe, is_at_fault, print_datasets
 
     if data_root is not None:
         rows = check_catalogue_data(names or ["all"], data_root.resolve())
@@ -85,9 +85,9 @@ def check(
 
 
 def _check_cards(names: list[str] | None, as_json: bool) -> None:
-    from mmkd.evaluation.data.card_checks import check_cards
-    from mmkd.evaluation.data.cards import catalogue, catalogue_cards, named
-    from mmkd.teachers.entry import zoo
+    from mmkd.cards.catalogue import catalogue, catalogue_cards, named
+    from mmkd.evaluation.data_sets.checks import check_cards
+    from mmkd.teachers.zoo.entry import zoo
 
     found = check_cards(catalogue(), list(zoo()))
     if names:

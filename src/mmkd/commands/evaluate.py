@@ -10,7 +10,7 @@ from mmkd.commands.options import Force, Out, Set, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.teachers.settings import TeacherSpec
+    from mmkd.teachers.zoo.settings import TeacherSpec
 
 MODEL_HELP = (
     "A model that mmkd need not have trained, once for each: hf-hub:ORG/REPO, local-dir:FOLDER, open_clip's NAME:TAG, "
@@ -49,8 +49,8 @@ def evaluate(
         return
     if changes:
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
+    from mmkd.evaluation.format.settings import EvaluateSettings
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
-    from mmkd.evaluation.settings import EvaluateSettings
     from mmkd.progress import say
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
@@ -71,8 +71,8 @@ def evaluate(
 
 
 def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool) -> None:
-    from mmkd import flow
-    from mmkd.run import require
+    from mmkd.pipeline import stages as flow
+    from mmkd.pipeline.run import require
 
     work = open_run(recipe, out, changes, force)
     require(work, "evaluate")
@@ -81,8 +81,8 @@ def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force:
 
 def model_spec(text: str) -> "TeacherSpec":
     """`[NAME=]MODEL` as a model to load. Raises ConfigError that names what is wrong with it."""
-    from mmkd.teachers.entry import zoo
-    from mmkd.teachers.settings import LOCAL, TeacherSpec
+    from mmkd.teachers.zoo.entry import zoo
+    from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
     from mmkd.validation import parse
 
     given, _, model = text.rpartition("=")

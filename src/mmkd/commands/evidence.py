@@ -27,9 +27,9 @@ def evidence(
     The corpus stays as it is: the votes lie beside it, in the run's folder `evidence`. A recipe without a section
     [evidence] has the defaults.
     """
-    from mmkd import flow
-    from mmkd.features.settings import EvidenceSettings
-    from mmkd.run import require
+    from mmkd.features.evidence.settings import EvidenceSettings
+    from mmkd.pipeline import stages as flow
+    from mmkd.pipeline.run import require
 
     work = open_run(recipe, out, changes, force)
     if work.recipe.evidence is None:
@@ -46,7 +46,7 @@ def evidence(
 
 def show(folder: Path, listed: int, as_json: bool = False) -> None:
     """Print what `evidence.json` in a finished folder says."""
-    from mmkd.corpus.evidence.stored import FACTS_FILE
+    from mmkd.features.evidence.stored import FACTS_FILE
 
     facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text())
     print(json.dumps(facts, indent=1)) if as_json else _print(facts, listed)

@@ -9,8 +9,8 @@ from mmkd.commands.options import Force, Out, RecipeFile, Set, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.run import Run
-    from mmkd.teachers.plan import ExtractionPlan
+    from mmkd.features.plan import ExtractionPlan
+    from mmkd.pipeline.run import Run
 
 LICENCE_HELP = "Refuse teachers whose weights forbid this use, or of which it is not known."
 
@@ -38,8 +38,8 @@ def extract(
 
     On several GPUs or nodes: torchrun --nproc-per-node N -m mmkd extract RECIPE.
     """
-    from mmkd import flow
-    from mmkd.run import require
+    from mmkd.pipeline import stages as flow
+    from mmkd.pipeline.run import require
 
     changed = [*(changes or []), *([f"extract.licence={licence}"] if licence else [])]
     work = open_run(recipe, out, changed, force, several=True)
@@ -56,10 +56,10 @@ def extract(
 def _plan(work: "Run", names: list[str], rows: int | None, tflops: float | None, as_json: bool) -> None:
     from mmkd.corpus.schema import Corpus
     from mmkd.device import prepare
-    from mmkd.run import status
-    from mmkd.teachers.licences import refuse_licences
-    from mmkd.teachers.plan import plan_extraction
-    from mmkd.teachers.settings import REFERENCE
+    from mmkd.features.plan import plan_extraction
+    from mmkd.pipeline.run import status
+    from mmkd.teachers.zoo.licences import refuse_licences
+    from mmkd.teachers.zoo.settings import REFERENCE
 
     specs = [spec for spec in work.named_teachers(names) if spec.library != REFERENCE]
     refuse_licences(specs, work.recipe.extract.licence)

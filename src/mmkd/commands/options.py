@@ -9,7 +9,7 @@ from mmkd.distributed import processes
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.run import Run
+    from mmkd.pipeline.run import Run
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. [default: runs/<recipe's file name>]")]
@@ -24,8 +24,8 @@ def open_run(
     recipe: Path, out: Path | None, changes: list[str] | None, force: bool = False, several: bool = False
 ) -> "Run":
     """The run of a recipe. several: whether the command knows what to do under torchrun; others refuse it."""
-    from mmkd.recipe import load_recipe
-    from mmkd.run import Run
+    from mmkd.pipeline.recipe import load_recipe
+    from mmkd.pipeline.run import Run
 
     if processes() > 1 and not several:
         raise ConfigError(

@@ -10,7 +10,7 @@ from mmkd.commands.options import Json, Out, RecipeFile, Set, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.commands.run_plan import RunPlan
+    from mmkd.pipeline.cost import RunPlan
 
 TFLOPS_HELP = "Peak of one GPU in the precision of training. [default: the recipe's machine.tflops]"
 TOKENS_HELP = "Mean length of a caption. [default: as in the corpus]"
@@ -31,7 +31,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a recipe needs before it is run: steps, operations, hours, memory, storage. Needs no weights."""
-    from mmkd.commands.run_plan import plan_run
+    from mmkd.pipeline.cost import plan_run
     from mmkd.training.plan import Hardware
 
     work = open_run(recipe, out, changes)

@@ -19,7 +19,7 @@ def report(
     from mmkd.report.run_folder import report_run
 
     if not run.is_dir():
-        from mmkd.run import require
+        from mmkd.pipeline.run import require
 
         work = open_run(run, out, changes, force)
         require(work, "report")

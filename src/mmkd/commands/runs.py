@@ -13,7 +13,7 @@ from mmkd.commands.options import Json
 from mmkd.errors import DataError
 
 if TYPE_CHECKING:
-    from mmkd.commands.run_states import RunState, TrainingState
+    from mmkd.pipeline.status import RunState, TrainingState
 
 NONE = "–"
 SIZES = (("d", 86400), ("h", 3600), ("min", 60))
@@ -27,7 +27,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs: what is done, how far the training is, how good the student is. Loads no model and waits for none."""
-    from mmkd.commands.run_states import find_runs, read_run
+    from mmkd.pipeline.status import find_runs, read_run
 
     asked = folders or [Path("runs")]
     for folder in asked:
@@ -77,7 +77,7 @@ def _row(one: "RunState", now: datetime) -> list[str]:
 
 def state(one: "RunState") -> str:
     """In a word or two: the stage that runs, else the first that was cut off, else the last that is complete."""
-    from mmkd.commands.run_states import OPTIONAL
+    from mmkd.pipeline.status import OPTIONAL
 
     for wanted in ("running", "partial"):
         if hit := [stage for stage, is_now in one.stages.items() if is_now == wanted]:

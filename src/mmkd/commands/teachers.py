@@ -12,9 +12,9 @@ from mmkd.commands.options import Json, Out, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.teachers.agreement import TeacherVerdict, VariantVerdict
-    from mmkd.teachers.inspect import Listing
-    from mmkd.teachers.settings import TeacherSpec
+    from mmkd.features.agreement import TeacherVerdict, VariantVerdict
+    from mmkd.features.inspect import Listing
+    from mmkd.teachers.zoo.settings import TeacherSpec
 
 HELP = "List the teachers, load and try them, compare them with the public MMKD-CLIP features."
 COMMERCIAL = {"commercial": "yes", "noncommercial": "no", "unclear": "unclear"}
@@ -29,8 +29,8 @@ Recipe = Annotated[
 @app.command("list")
 def list_(recipe: Recipe = None, out: Out = None, as_json: Json = False) -> None:
     """List the zoo, or a recipe's teachers: what they are, what their licences allow, where their weights are."""
-    from mmkd.teachers.entry import zoo
-    from mmkd.teachers.inspect import list_entries, list_specs
+    from mmkd.features.inspect import list_entries, list_specs
+    from mmkd.teachers.zoo.entry import zoo
 
     rows = list_specs(open_run(recipe, out, None).teachers) if recipe else list_entries(zoo().values())
     print(json.dumps([row.to_json() for row in rows], indent=1)) if as_json else _print_listing(rows)
@@ -51,8 +51,8 @@ def check(
     """
     specs = _specs(names or [], recipe, out, variant, weights)  # before anything heavy is imported
     from mmkd.device import prepare
+    from mmkd.features import inspect
     from mmkd.settings import Machine
-    from mmkd.teachers import inspect
 
     device = prepare(Machine())
     rows = []
@@ -84,9 +84,9 @@ def verify_reference(
     that fits.
     """
     from mmkd.device import prepare
+    from mmkd.features import verify
     from mmkd.settings import Machine
-    from mmkd.teachers import verify
-    from mmkd.teachers.entry import zoo
+    from mmkd.teachers.zoo.entry import zoo
 
     found = []
     for one in verify.verify_reference(folder, zoo(), names or [], prepare(Machine()), weights_root, limit):
@@ -102,8 +102,8 @@ def verify_reference(
 def _specs(
     names: Sequence[str], recipe: Path | None, out: Path | None, variant: str | None, weights: Path | None
 ) -> "list[TeacherSpec]":
-    from mmkd.teachers.entry import zoo
-    from mmkd.teachers.settings import TeacherSpec
+    from mmkd.teachers.zoo.entry import zoo
+    from mmkd.teachers.zoo.settings import TeacherSpec
     from mmkd.validation import nearest, parse
 
     if not names and recipe is None:
@@ -128,7 +128,7 @@ def _print_listing(rows: "Sequence[Listing]") -> None:
     from rich.table import Table
 
     from mmkd.progress import table_width
-    from mmkd.teachers.locate import TEACHERS
+    from mmkd.teachers.files.locate import TEACHERS
 
     usable = [row for row in rows if row.status == "usable"]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mmkd.arrow_folder import open_folder
 from mmkd.errors import DataError
-from mmkd.stage import digest_of
+from mmkd.folders.arrow import open_folder
+from mmkd.folders.stage import digest_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.evaluation.data.data_set import DataSet
-from mmkd.evaluation.models.embed import made_from_digest
-from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
-from mmkd.evaluation.models.encoders import Candidate
-from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import (
+from mmkd.evaluation.data_sets.opened import DataSet
+from mmkd.evaluation.embed import made_from_digest
+from mmkd.evaluation.format.predictions import (
     PREDICTIONS,
     PredictionFacts,
     are_made_from,
     predictions_path,
     write_predictions,
 )
-from mmkd.evaluation.settings import EvaluateSettings
+from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.models.encoders import Candidate
+from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.tasks.table import TASKS
 
 DECIDING = {"probe", "slides", "survival", "retrieval", "vqa"}  # the settings that decide predictions

@@ -7,28 +7,28 @@ from pathlib import Path
 
 import torch
 
-from mmkd.atomic import atomic_file
 from mmkd.device import prepare
 from mmkd.errors import ConfigError
-from mmkd.evaluation.claims.scores import Resampling
-from mmkd.evaluation.claims.summary import CARDS, write_results
-from mmkd.evaluation.claims.tables import printed
 from mmkd.evaluation.combinations import Combination, combinations, forget_others, predict
-from mmkd.evaluation.data.cards import chosen_cards
-from mmkd.evaluation.data.data_set import DataSet, DecodedImages, open_data_set
+from mmkd.evaluation.data_sets.choose import chosen_cards
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
+from mmkd.evaluation.embed import embed
+from mmkd.evaluation.format.results import BEST_TEACHER, STUDENT, STUDENTS, TEACHERS_CONCAT
+from mmkd.evaluation.format.settings import NULLS, EvaluateSettings
+from mmkd.evaluation.gallery.gallery import write_gallery
+from mmkd.evaluation.gallery.heat_map_pages import write_heat_maps
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import tainted
-from mmkd.evaluation.models.embed import embed
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import Candidate, model_candidate, null_candidate
-from mmkd.evaluation.pictures.gallery import write_gallery
-from mmkd.evaluation.results import BEST_TEACHER, STUDENT, STUDENTS, TEACHERS_CONCAT
-from mmkd.evaluation.settings import NULLS, EvaluateSettings
 from mmkd.evaluation.slides.bags import write_bags
-from mmkd.evaluation.slides.pictures import write_heat_maps
+from mmkd.evaluation.summary.scores import Resampling
+from mmkd.evaluation.summary.summary import CARDS, write_results
+from mmkd.evaluation.summary.tables import printed
+from mmkd.folders.atomic import atomic_file
 from mmkd.progress import say, track
 from mmkd.settings import Machine
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 HEAT_MAPS_A_CLASS = 2
 DIAGNOSIS = "diagnosis"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
-from mmkd.evaluation.settings import EvaluateSettings
+from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.folders.stage import Stage, complete
 from mmkd.settings import Machine, Settings
-from mmkd.stage import Stage, complete
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 EVALUATE = "evaluate"
 OUTPUTS = ("*.jsonl", "predictions/**/*.parquet")

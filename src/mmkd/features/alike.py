@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmkd.corpus.near_duplicates import alike
+from mmkd.features.near_duplicates import alike
 from mmkd.features.store import TeacherFeatures
 
 

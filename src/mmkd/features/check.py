@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import REASON, SIDES, TeacherFeatures, to_numpy
-from mmkd.stage import MANIFEST, content_digest, read_manifest
+from mmkd.folders.stage import MANIFEST, content_digest, read_manifest
 from mmkd.validation import nearest
 
 NORM_TOLERANCE = 2e-3  # float16 keeps 11 bits: a unit vector's norm is off by less than 2^-11 times a few

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkd.arrow_folder import open_folder
-from mmkd.atomic import write_json
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
-from mmkd.stage import digest_of, read_manifest
+from mmkd.folders.arrow import open_folder
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import digest_of, read_manifest
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.atomic import atomic_file
-from mmkd.corpus.ledger.dropped import dropped_examples
-from mmkd.corpus.ledger.evidence import agreements
-from mmkd.corpus.ledger.examples import Example, kept_examples
-from mmkd.corpus.ledger.facts import UNSAID, Facts, corpus_facts
-from mmkd.corpus.ledger.funnel import Funnel, funnel_of
-from mmkd.corpus.ledger.rows import first_rejected, write_curation
-from mmkd.corpus.ledger.tally import most_common
-from mmkd.corpus.panels.split import WHOLE
+from mmkd.curation.dropped import dropped_examples
+from mmkd.curation.ledger.evidence import agreements
+from mmkd.curation.ledger.examples import Example, kept_examples
+from mmkd.curation.ledger.facts import UNSAID, Facts, corpus_facts
+from mmkd.curation.ledger.funnel import Funnel, funnel_of
+from mmkd.curation.ledger.rows import first_rejected, write_curation
+from mmkd.curation.ledger.tally import most_common
+from mmkd.curation.panels.split import WHOLE
+from mmkd.folders.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curation_figures import funnel_figure, spread_figure
 from mmkd.report.curation_tables import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mmkd.corpus.ledger.tally import binned, quantile
+from mmkd.curation.ledger.tally import binned, quantile
 from mmkd.report.theme import MUTED, OURS, ROW_PX, label, styled
 
 BINS = 40

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from mmkd.corpus.ledger.facts import Facts
-from mmkd.corpus.ledger.tally import most_common, summary
+from mmkd.curation.ledger.facts import Facts
+from mmkd.curation.ledger.tally import most_common, summary
 from mmkd.report import markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from mmkd.evaluation.results import Result
-from mmkd.evaluation.statistics.calibration import ReliabilityBin
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.kaplan_meier import KaplanMeier
+from mmkd.evaluation.format.results import Result
 from mmkd.report.numbers import scale_of, spread
 from mmkd.report.theme import HUES, MUTED, OURS, RIVAL, WEAK, kind_colour, label, styled
+from mmkd.statistics.calibration import ReliabilityBin
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.kaplan_meier import KaplanMeier
 
 SQUARE_PX = 320
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from mmkd.evaluation.format.results import CLEAN, GAP, MEAN, Result, metric_label
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
-from mmkd.evaluation.results import CLEAN, GAP, MEAN, Result, metric_label
-from mmkd.evaluation.statistics.metrics import Array
 from mmkd.report import maps, markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, scale_of, spread
 from mmkd.report.source import Evaluated, primary_metric, task_title
+from mmkd.statistics.metrics import Array
 
 MOST_POINTS = 3000  # in the embedding map
 

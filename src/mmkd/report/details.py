@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mmkd.errors import DataError
-from mmkd.evaluation.pictures.class_scores import class_probabilities, class_scores
-from mmkd.evaluation.results import MEAN, Result, metric_label
-from mmkd.evaluation.statistics.calibration import reliability_curve
+from mmkd.evaluation.format.results import MEAN, Result, metric_label
+from mmkd.evaluation.gallery.class_scores import class_probabilities, class_scores
 from mmkd.evaluation.survival.curves import risk_groups
 from mmkd.report import curves, maps, markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, p_text, scale_of, spread
 from mmkd.report.source import Evaluated
+from mmkd.statistics.calibration import reliability_curve
 
 Detail = Callable[[Evaluated, str], Iterator[str]]
 AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")

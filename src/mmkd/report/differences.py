@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mmkd.evaluation.results import BEST_TEACHER, MEAN, Comparison, metric_label
-from mmkd.evaluation.settings import NULLS
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, Comparison, metric_label
+from mmkd.evaluation.format.settings import NULLS
 from mmkd.report import figures, markup
 from mmkd.report.numbers import gain, p_text
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.atomic import atomic_file
-from mmkd.corpus.evidence.image import BINS
-from mmkd.corpus.evidence.stored import FACTS_FILE, IMAGE, VERDICT
-from mmkd.corpus.evidence.vote import agree
-from mmkd.corpus.ledger.examples import rows_of, thumbnail
+from mmkd.curation.evidence.image import BINS
+from mmkd.curation.evidence.vote import agree
+from mmkd.curation.ledger.examples import rows_of, thumbnail
+from mmkd.features.evidence.stored import FACTS_FILE, IMAGE, VERDICT
+from mmkd.folders.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curation_tables import CAPTION, counted, cut, share, shown_of
 from mmkd.report.markup import Cell, Line

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from mmkd.evaluation.results import MEAN, Comparison, Ranking, Result
+from mmkd.evaluation.format.results import MEAN, Comparison, Ranking, Result
 from mmkd.report.numbers import Scale, gain, p_text, scale_of, spread
 from mmkd.report.theme import GRID, HUES, INK, LIMIT, MUTED, OURS, PAPER, ROW_PX, WEAK, kind_colour, kind_symbol, label
 from mmkd.report.theme import styled as _styled

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from mmkd.evaluation.statistics.metrics import Array
 from mmkd.report.theme import FAINT, HUES, OURS, ROW_PX, label, styled
+from mmkd.statistics.metrics import Array
 
 COLOURS = [[0.0, FAINT], [1.0, OURS]]
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star", "hexagon", "pentagon")

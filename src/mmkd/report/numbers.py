@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mmkd.evaluation.results import PERCENT, Comparison, Result, unit_of
+from mmkd.evaluation.format.results import PERCENT, Comparison, Result, unit_of
 
 MISSING = "–"
 

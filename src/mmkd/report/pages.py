@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from mmkd.atomic import atomic_file
-from mmkd.evaluation.results import BEST_TEACHER, MEAN, TEACHERS_CONCAT
-from mmkd.evaluation.settings import NULLS
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, TEACHERS_CONCAT
+from mmkd.evaluation.format.settings import NULLS
+from mmkd.folders.atomic import atomic_file
 from mmkd.report import curves, maps, markup
 from mmkd.report.data_section import cards_section, leakage_section, map_section, subsets_section
 from mmkd.report.pictures import pictures_section
@@ -14,8 +14,8 @@ from mmkd.report.source import ReportContext as ReportContext
 from mmkd.report.summary import summary
 from mmkd.report.table_files import write_tables
 from mmkd.report.task_section import task_section
-from mmkd.training.curves import TOTAL, points
-from mmkd.training.metrics_log import read_metrics
+from mmkd.training.records.curves import TOTAL, points
+from mmkd.training.records.metrics_log import read_metrics
 
 PAGE = "index.html"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from mmkd.errors import DataError
-from mmkd.evaluation.pictures.exhibits import Exhibit, read_gallery
-from mmkd.evaluation.pictures.gallery import turns
+from mmkd.evaluation.gallery.exhibits import Exhibit, read_gallery
+from mmkd.evaluation.gallery.gallery import turns
 from mmkd.report import markup
 from mmkd.report.source import Evaluated, task_title
 

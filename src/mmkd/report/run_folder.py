@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmkd.calibrate.calibration import load_calibration
 from mmkd.errors import DataError
+from mmkd.evaluation.format.results import STUDENT
 from mmkd.evaluation.publish import EVALUATE
-from mmkd.evaluation.results import STUDENT
+from mmkd.folders.stage import MANIFEST, Stage, complete, digest_of, read_manifest
+from mmkd.reliability.calibration import load_calibration
 from mmkd.report.pages import PAGE, ReportContext, write_report
-from mmkd.stage import MANIFEST, Stage, complete, digest_of, read_manifest
 
 REPORT = "report"
 CALIBRATION = "calibration"

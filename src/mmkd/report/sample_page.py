@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkd.corpus.ledger.examples import thumbnail
+from mmkd.curation.ledger.examples import thumbnail
 from mmkd.report import markup
 
 TOLD = ("source", "licence", "modality_evidence", "labels", "language")

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
-from mmkd.evaluation.leakage.matches import LeakageSummary, read_summary
-from mmkd.evaluation.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
-from mmkd.evaluation.results import (
+from mmkd.evaluation.format.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
+from mmkd.evaluation.format.results import (
     ALL,
     BEST_TEACHER,
     IN_GENERAL,
@@ -26,9 +25,10 @@ from mmkd.evaluation.results import (
     read_rankings,
     read_results,
 )
-from mmkd.evaluation.settings import NULLS
+from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.leakage.matches import LeakageSummary, read_summary
 from mmkd.evaluation.tasks.table import TASKS
-from mmkd.stage import read_manifest
+from mmkd.folders.stage import read_manifest
 
 CARDS = "cards.jsonl"
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from mmkd.evaluation.results import (
+from mmkd.evaluation.format.results import (
     BEST_TEACHER,
     MEAN,
     TEACHERS_CONCAT,
@@ -14,7 +14,7 @@ from mmkd.evaluation.results import (
     metric_label,
     several_modalities,
 )
-from mmkd.evaluation.settings import NULLS
+from mmkd.evaluation.format.settings import NULLS
 from mmkd.report import markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, gain, p_text, scale_of, spread

@@ -6,9 +6,9 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from mmkd.atomic import atomic_file
-from mmkd.evaluation.results import MEAN, Comparison, Result, metric_label
-from mmkd.evaluation.settings import NULLS
+from mmkd.evaluation.format.results import MEAN, Comparison, Result, metric_label
+from mmkd.evaluation.format.settings import NULLS
+from mmkd.folders.atomic import atomic_file
 from mmkd.report.numbers import gain, p_text, scale_of
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
 from mmkd.report.summary import primary_comparisons

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mmkd.evaluation.results import (
+from mmkd.evaluation.format.results import (
     BEST_TEACHER,
     MEAN,
     UNCLEARED,
@@ -11,7 +11,7 @@ from mmkd.evaluation.results import (
     metric_label,
     several_modalities,
 )
-from mmkd.evaluation.settings import NULLS
+from mmkd.evaluation.format.settings import NULLS
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.report import figures, markup
 from mmkd.report.details import details

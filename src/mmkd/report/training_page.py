@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mmkd.atomic import atomic_file
+from mmkd.folders.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curves import training_figure
-from mmkd.training.curves import (
+from mmkd.training.records.curves import (
     TOTAL,
     VALIDATION,
     Points,
@@ -16,7 +16,7 @@ from mmkd.training.curves import (
     read_curves,
     validation_names,
 )
-from mmkd.training.metrics_log import Record
+from mmkd.training.records.metrics_log import Record
 
 PAGE = "curves.html"
 Runs = Mapping[str, Sequence[Record]]

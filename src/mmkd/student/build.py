@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from mmkd.errors import ModelError
-from mmkd.open_clip_folder import OpenClipModel, build
 from mmkd.student.settings import StudentSettings
 from mmkd.student.start import start_of
+from mmkd.teachers.files.open_clip_folder import OpenClipModel, build
 
 FIRST_SCALE = 14.3  # 1 / .07, CLIP's
 

@@ -9,12 +9,12 @@ from typing import Any
 import open_clip
 import torch
 
-from mmkd import open_clip_folder
-from mmkd.calibrate.calibration import Calibration
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
 from mmkd.licences import strictest
-from mmkd.open_clip_folder import OpenClipModel
+from mmkd.reliability.calibration import Calibration
+from mmkd.teachers.files import open_clip_folder
+from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
 TOLERANCE = 1e-5
 CARD = "README.md"

@@ -13,8 +13,8 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_p
 from open_clip.transform import PreprocessCfg
 
 from mmkd.errors import ConfigError, ModelError
-from mmkd.open_clip_folder import CONFIG, architecture, read_config, weights_file, wherever_it_lies
 from mmkd.student.settings import HUB, LOCAL, StudentSettings
+from mmkd.teachers.files.open_clip_folder import CONFIG, architecture, read_config, weights_file, wherever_it_lies
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mmkd import open_clip_folder
 from mmkd.errors import ModelError
 from mmkd.teachers.adapters import medclip, open_clip, pmc_clip, transformers
 from mmkd.teachers.adapters.protocol import ZooAdapter
-from mmkd.teachers.checkpoint import file_digest
-from mmkd.teachers.entry import ZooEntry, zoo_entry
-from mmkd.teachers.layouts import LAYOUTS, load_strictly
-from mmkd.teachers.locate import Files, find_tokenizer, find_weights
-from mmkd.teachers.settings import LOCAL, TeacherSpec
-from mmkd.teachers.teacher import Teacher, Towers
-from mmkd.teachers.tokens import CaptionTokenizer
+from mmkd.teachers.encoders.teacher import Teacher, Towers
+from mmkd.teachers.encoders.tokens import CaptionTokenizer
+from mmkd.teachers.files import open_clip_folder
+from mmkd.teachers.files.checkpoint import file_digest
+from mmkd.teachers.files.layouts import LAYOUTS, load_strictly
+from mmkd.teachers.files.locate import Files, find_tokenizer, find_weights
+from mmkd.teachers.zoo.entry import ZooEntry, zoo_entry
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 ADAPTERS: dict[str, ZooAdapter] = {
     "open_clip": open_clip.ADAPTER,
@@ -46,7 +46,7 @@ def load_teacher(spec: TeacherSpec, device: torch.device, precision: str = "fp32
 
 
 def load_entry(entry: ZooEntry, folder: Path | None = None, revision: str | None = None) -> Towers:
-    """An entry of the zoo with its published weights, from the folder or where `mmkd.teachers.locate` finds them."""
+    """An entry of the zoo with its published weights, from the folder or where `find_weights` finds them."""
     adapter = ADAPTERS[str(entry.adapter)]
     files = find_weights(entry, folder, revision)
     words = find_tokenizer(entry, folder).folder if entry.text else None

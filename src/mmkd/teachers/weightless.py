@@ -17,9 +17,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmkd.teachers.entry import zoo, zoo_entry
 from mmkd.teachers.load import ADAPTERS
-from mmkd.teachers.settings import TeacherSpec
+from mmkd.teachers.zoo.entry import zoo, zoo_entry
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 CHANNELS = 3
 GIGA = 1e9

@@ -16,15 +16,15 @@ from torch.utils.data import DataLoader, Dataset
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
-from mmkd.image_transform import from_compose
-from mmkd.open_clip_folder import OpenClipModel
+from mmkd.images.transform import from_compose
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.training.each_tensor import each_tensor
-from mmkd.training.order import Order
-from mmkd.training.teacher_targets import TeacherTargets
-from mmkd.training.tokens import Captions, coded
-from mmkd.training.view import TeacherBatch
+from mmkd.teachers.files.open_clip_folder import OpenClipModel
+from mmkd.training.data.each_tensor import each_tensor
+from mmkd.training.data.order import Order
+from mmkd.training.data.tokens import Captions, coded
+from mmkd.training.data.view import TeacherBatch
+from mmkd.training.targets.teacher_targets import TeacherTargets
 
 DECODE_AT_ONCE = 256
 

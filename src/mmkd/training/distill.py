@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
-from mmkd import open_clip_folder
-from mmkd.calibrate.calibration import Calibration, load_calibration
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.errors import DataError
 from mmkd.features.store import open_features
+from mmkd.reliability.calibration import Calibration, load_calibration
 from mmkd.settings import Machine
-from mmkd.training.distill_settings import DistillSettings
-from mmkd.training.frozen_targets import frozen_targets
+from mmkd.teachers.files import open_clip_folder
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.objectives.table import OBJECTIVES
-from mmkd.training.teacher_targets import TeacherTargets, teacher_targets
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.targets.frozen_targets import frozen_targets
+from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.train import Place, train
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from mmkd.training.settings import TrainSettings
+from mmkd.training.settings.train import TrainSettings
 
 
 def make_optimizer(modules: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkd.open_clip_folder import build_network
 from mmkd.settings import Machine
 from mmkd.student.settings import StudentSettings
 from mmkd.student.start import start_of
 from mmkd.teachers.adapters.open_clip import encode_text
+from mmkd.teachers.files.open_clip_folder import build_network
 from mmkd.teachers.weightless import CHANNELS, bert_at_hand, gflop_of, weightless
+from mmkd.training.data.order import Order
 from mmkd.training.engine import transformer_blocks
 from mmkd.training.losses.memory import CELLS
-from mmkd.training.order import Order
-from mmkd.training.settings import TrainSettings
+from mmkd.training.settings.train import TrainSettings
 
 TRAINING = 3  # times the forward pass: the gradients of inputs and of weights cost as much each
 FLOAT = 4  # bytes of a weight, a gradient and each of AdamW's two moments

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmkd.training.batches import PairBatch
-from mmkd.training.each_tensor import each_tensor
+from mmkd.training.data.each_tensor import each_tensor
 
 
 class Prefetcher:

@@ -9,7 +9,7 @@ from mmkd.settings import Machine
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.training.objectives.contrastive import Contrastive
-from mmkd.training.settings import PretrainSettings
+from mmkd.training.settings.train import PretrainSettings
 from mmkd.training.train import Place, train
 
 

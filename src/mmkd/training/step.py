@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.distributed import World
-from mmkd.open_clip_folder import OpenClipModel
-from mmkd.training.augment import augment, normalise
+from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairBatch
-from mmkd.training.checkpoint import Trained
+from mmkd.training.data.augment import augment, normalise
+from mmkd.training.data.gather import gather_embedded, gather_rows, gather_teachers
+from mmkd.training.data.order import step_generator
+from mmkd.training.data.view import Embedded, View
 from mmkd.training.engine import Engine, clipped_norm, share_gradients
-from mmkd.training.gather import gather_embedded, gather_rows, gather_teachers
-from mmkd.training.order import step_generator
-from mmkd.training.settings import TrainSettings
-from mmkd.training.view import Embedded, View
+from mmkd.training.records.checkpoint import Trained
+from mmkd.training.settings.train import TrainSettings
 
 AUGMENT, OBJECTIVE, DROPOUT = 1, 2, 3  # purposes of a step's random numbers
 MAX_LOG_SCALE = np.log(100.0)  # as CLIP does, so that logits stay finite

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
-from mmkd.open_clip_folder import OpenClipModel, build_network
 from mmkd.progress import say
+from mmkd.teachers.files.open_clip_folder import OpenClipModel, build_network
 from mmkd.teachers.weightless import CHANNELS, gflop_of, weightless
 from mmkd.training.batches import PairBatch
 from mmkd.training.engine import Engine

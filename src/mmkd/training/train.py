@@ -13,16 +13,16 @@ from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
-from mmkd.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.settings import Machine
+from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.training.batches import PairImages, StepBatches
-from mmkd.training.checkpoint_files import with_room
+from mmkd.training.data.order import Order
+from mmkd.training.data.skipped import count_skipped
+from mmkd.training.data.tokens import captions_done, tokenise
 from mmkd.training.loop import CHECKPOINTS, Fit, fit
-from mmkd.training.order import Order
-from mmkd.training.settings import TrainSettings
-from mmkd.training.skipped import count_skipped
-from mmkd.training.teacher_targets import TeacherTargets
-from mmkd.training.tokens import captions_done, tokenise
+from mmkd.training.records.checkpoint_files import with_room
+from mmkd.training.settings.train import TrainSettings
+from mmkd.training.targets.teacher_targets import TeacherTargets
 from mmkd.training.validate import Validation
 
 VALIDATION = "validation"  # a folder for what a resume needs of the split `val`

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmkd.calibrate.reliability import reliability
-from mmkd.open_clip_folder import OpenClipModel
-from mmkd.training.augment import normalise
+from mmkd.reliability.reliability import reliability
+from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairImages
+from mmkd.training.data.augment import normalise
+from mmkd.training.data.tokens import Captions
 from mmkd.training.engine import Engine
-from mmkd.training.tokens import Captions
 
 METRIC = "val_percentile"
 RIVALS = 128

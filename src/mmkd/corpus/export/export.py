@@ -10,8 +10,8 @@ from mmkd.corpus.export import parquet, table, webdataset
 from mmkd.corpus.export.layout import PAIRS_PER_SHARD, Piece, pieces, shard_counts
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError
+from mmkd.folders.stage import Stage, complete
 from mmkd.progress import track
-from mmkd.stage import Stage, complete
 from mmkd.validation import nearest
 
 

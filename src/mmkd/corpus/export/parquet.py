@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmkd.arrow_folder import arrow_schema
-from mmkd.atomic import atomic_file
 from mmkd.corpus.export.layout import READ_ROWS, Piece
 from mmkd.corpus.schema import COLUMNS, Corpus, corpus_features
+from mmkd.folders.arrow import arrow_schema
+from mmkd.folders.atomic import atomic_file
 
 HUB_SPLITS = {"val": "validation"}  # the name under which `datasets.load_dataset` finds it
 

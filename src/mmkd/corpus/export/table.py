@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmkd.atomic import atomic_file
 from mmkd.corpus.export.layout import Piece, image_suffix, pairs_of
 from mmkd.corpus.schema import Corpus
+from mmkd.folders.atomic import atomic_file
 
 if TYPE_CHECKING:
     from _csv import Writer

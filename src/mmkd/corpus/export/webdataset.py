@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmkd.atomic import atomic_file, write_json
 from mmkd.corpus.export.layout import METADATA, Piece, image_suffix, pairs_of
 from mmkd.corpus.schema import Corpus
+from mmkd.folders.atomic import atomic_file, write_json
 
 SIZES = "sizes.json"
 SUCCESS = "success"

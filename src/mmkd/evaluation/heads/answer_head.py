@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmkd.evaluation.format.settings import VqaSettings
 from mmkd.evaluation.heads.components import Components, principal_components
 from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
 from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit, fit
-from mmkd.evaluation.settings import VqaSettings
-from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
+from mmkd.statistics.metrics import Array, one_vs_rest
 
 TOLERANCE = 1e-3  # of the solver: 3e-4 takes twice as long and changed the accuracy on VQA-RAD by 0.2 points at most
 

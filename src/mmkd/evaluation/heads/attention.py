@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.cox_loss import cox_loss
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.cox_loss import cox_loss
 
 NARROWEST = 1e-3  # columns that vary less than this share of the widest are not stretched: in few tiles it is chance
 PREDICTED_TILES = 2**15  # tiles in memory at once when predicting

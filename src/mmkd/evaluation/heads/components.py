@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 
 @dataclass(frozen=True, eq=False)

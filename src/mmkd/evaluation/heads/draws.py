@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 
 def nested_draws(member_NC: Array, group_N: Array, fractions: Sequence[float], rng: np.random.Generator) -> list[Array]:

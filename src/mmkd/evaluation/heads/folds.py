@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 
 def group_numbers(group_N: Sequence[str]) -> Array:

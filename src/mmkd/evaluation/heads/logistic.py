@@ -13,7 +13,7 @@ from scipy.special import log_expit, log_softmax
 
 from mmkd.errors import DataError
 from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
-from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
+from mmkd.statistics.metrics import Array, one_vs_rest
 
 LOWEST = float(np.finfo(np.float32).min)  # the log-probability of a class without a training sample
 MOST_ITERATIONS = 1000

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mmkd.cards.samples import SPLITS, CorpusImage, ImageRef, Split, corpus_of
 from mmkd.corpus.taxonomy import MODALITIES
-from mmkd.evaluation.data.data_set import DataSet, DecodedImages
-from mmkd.evaluation.data.samples import SPLITS, CorpusImage, ImageRef, Split, corpus_of
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.leakage.hashes import VIEWS, turned
 from mmkd.evaluation.leakage.matches import LeakageSummary, Match, read_summary, summarised, write_audit
 from mmkd.evaluation.leakage.similarity import BATCH, THUMBNAILS, Describe, described_by, threshold, thumbnails
@@ -32,7 +32,7 @@ from mmkd.evaluation.leakage.twins import (
     twins_in,
 )
 from mmkd.evaluation.models.encoders import Candidate
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 RADIUS = 6  # bits; what it lets through and what it misses: bench/leakage.py
 CONTROLS = 200  # pictures that are compared with those of other modalities

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from mmkd.corpus.decontaminate import Avoided
-from mmkd.corpus.images import stored_image
-from mmkd.corpus.records import BadRecordError
-from mmkd.corpus.settings import CurateSettings
-from mmkd.corpus.sources.files import files_below, fingerprint_of_files
+from mmkd.cards.catalogue import read_card
+from mmkd.cards.readers.read import read_samples
+from mmkd.cards.samples import PICTURE_SUFFIXES, FileImage, ImageRef
+from mmkd.curation.decontaminate import Avoided
+from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
-from mmkd.evaluation.data.cards import read_card
-from mmkd.evaluation.data.readers.read import read_samples
-from mmkd.evaluation.data.samples import PICTURE_SUFFIXES, FileImage, ImageRef
 from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_looks, view_pixels
+from mmkd.folders.paths import files_below, fingerprint_of_files
+from mmkd.images.decode import stored_image
+from mmkd.reasons import BadRecordError
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _pictures(path: Path, variables: Mapping[str, str]) -> Sequence[tuple[ImageR
 
 def _digest(path: Path, variables: Mapping[str, str]) -> str:
     if path.suffix == ".toml":
-        from mmkd.evaluation.data.data_set import fingerprint  # loads torch, which most curations do without
+        from mmkd.evaluation.data_sets.opened import fingerprint  # loads torch, which most curations do without
 
         card = read_card(path, variables)
         samples = read_samples(card)

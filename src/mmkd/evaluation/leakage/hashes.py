@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from mmkd.corpus.images import perceptual_hash, small_grey
-from mmkd.corpus.likeness import LOOK_PIXELS, LOOK_SIDE, look_of, looks_from
-from mmkd.evaluation.data.samples import ImageRef
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.cards.samples import ImageRef
+from mmkd.images.decode import perceptual_hash, small_grey
+from mmkd.images.thumbnails import LOOK_PIXELS, LOOK_SIDE, look_of, looks_from
+from mmkd.statistics.metrics import Array
 
 _T = Image.Transpose
 VIEWS: dict[str, Image.Transpose | None] = {

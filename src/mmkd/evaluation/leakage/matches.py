@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from mmkd.atomic import atomic_file
+from mmkd.cards.samples import Split
 from mmkd.errors import DataError
-from mmkd.evaluation.data.samples import Split
+from mmkd.folders.atomic import atomic_file
 
 MATCHES = "leakage.jsonl"
 SUMMARY = "leakage.json"

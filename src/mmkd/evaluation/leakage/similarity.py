@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmkd.corpus.images import small_grey
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.encoders import Encoder
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.images.decode import small_grey
+from mmkd.statistics.metrics import Array
 
 Describe = Callable[[Sequence[Image.Image]], Array]
 """Pictures to unit vectors, float (N, D)."""

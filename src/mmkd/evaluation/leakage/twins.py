@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmkd.corpus.hamming import within
-from mmkd.evaluation.data.data_set import DataSet
-from mmkd.evaluation.data.samples import CorpusImage, ImageRef, Sample, Split, corpus_of
+from mmkd.cards.samples import CorpusImage, ImageRef, Sample, Split, corpus_of
+from mmkd.evaluation.data_sets.opened import DataSet
 from mmkd.evaluation.leakage.hashes import hashes_of
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.images.hamming import within
+from mmkd.statistics.metrics import Array
 
 CORPUS = "corpus"
 BETWEEN: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("val", "train"))

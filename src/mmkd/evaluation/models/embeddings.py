@@ -12,9 +12,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from mmkd.atomic import atomic_file
 from mmkd.errors import DataError
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.folders.atomic import atomic_file
+from mmkd.statistics.metrics import Array
 
 
 @dataclass(frozen=True)

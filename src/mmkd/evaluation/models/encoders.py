@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmkd.stage import content_digest
+from mmkd.folders.stage import content_digest
+from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.load import identity, load_teacher
-from mmkd.teachers.settings import LOCAL, TeacherSpec
-from mmkd.teachers.teacher import Teacher
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 STATISTICS_SIDE = 64
 BINS = 8

@@ -6,11 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import ImageRef, Sample, Split
+from mmkd.cards.card import Card
+from mmkd.cards.samples import ImageRef, Sample, Split
+from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.models.embeddings import Embeddings
-from mmkd.evaluation.settings import EvaluateSettings
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 
 @dataclass(frozen=True)

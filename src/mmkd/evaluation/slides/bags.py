@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mmkd.atomic import atomic_file
+from mmkd.cards.samples import ImageRef, Sample
 from mmkd.errors import ConfigError, DataError
-from mmkd.evaluation.data.samples import ImageRef, Sample
-from mmkd.evaluation.slides.tiles import SlideTile
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.folders.atomic import atomic_file
+from mmkd.images.slide_tiles import SlideTile
+from mmkd.statistics.metrics import Array
 
 FEATURES = ("features", "feats")
 COORDS = "coords"

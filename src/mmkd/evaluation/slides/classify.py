@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.samples import Sample
+from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.heads.attention import Training, attend, balanced_cross_entropy, fit_attention
 from mmkd.evaluation.heads.logistic import choose_and_fit
-from mmkd.evaluation.settings import EvaluateSettings
 from mmkd.evaluation.slides.folds import Fold
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 
 @dataclass(frozen=True, eq=False)

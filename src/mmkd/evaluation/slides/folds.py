@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.samples import Sample
 from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
-from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
+from mmkd.statistics.metrics import Array, one_vs_rest
 
 INNER = 5  # one fold of this many is taken from the training slides to end the training by
 

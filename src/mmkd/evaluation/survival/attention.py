@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mmkd.evaluation.format.settings import SlideSettings
 from mmkd.evaluation.heads.attention import Training, attend, cox, fit_attention
-from mmkd.evaluation.settings import SlideSettings
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes
-from mmkd.evaluation.statistics.survival.patients import patient_folds
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.survival.patients import patient_folds
 
 BATCH = 64  # patients of a step: enough for risk sets, few enough for memory
 HELD = 5  # one of so many training patients decides when to stop

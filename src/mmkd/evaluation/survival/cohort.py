@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import Sample, Split
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes
-from mmkd.evaluation.statistics.survival.patients import means_per_patient, number_patients, outcomes_per_patient
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.survival.patients import means_per_patient, number_patients, outcomes_per_patient
 
 
 @dataclass(frozen=True)

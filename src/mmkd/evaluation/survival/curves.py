@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmkd.errors import DataError
-from mmkd.evaluation.predictions import Predictions
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.kaplan_meier import KaplanMeier, kaplan_meier
-from mmkd.evaluation.statistics.survival.log_rank import LogRank, log_rank
+from mmkd.evaluation.format.predictions import Predictions
 from mmkd.evaluation.survival.forecast import forecast_of
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.kaplan_meier import KaplanMeier, kaplan_meier
+from mmkd.statistics.survival.log_rank import LogRank, log_rank
 
 LOW, HIGH = "low risk", "high risk"
 

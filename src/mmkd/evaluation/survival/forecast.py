@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmkd.evaluation.statistics.metrics import Array, ratio
-from mmkd.evaluation.statistics.survival.brier import brier_score, integrated_brier_score
-from mmkd.evaluation.statistics.survival.concordance import harrell_c, uno_c
-from mmkd.evaluation.statistics.survival.dynamic_auc import dynamic_auc, mean_dynamic_auc
-from mmkd.evaluation.statistics.survival.kaplan_meier import Censoring
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.metrics import Array, ratio
+from mmkd.statistics.survival.brier import brier_score, integrated_brier_score
+from mmkd.statistics.survival.concordance import harrell_c, uno_c
+from mmkd.statistics.survival.dynamic_auc import dynamic_auc, mean_dynamic_auc
+from mmkd.statistics.survival.kaplan_meier import Censoring
+from mmkd.statistics.survival.outcomes import Outcomes
 
 SURVIVAL = "survival:"  # prefix of columns: the model's probability of living beyond the time that follows
 EVERYBODY = "everybody:"  # the same for all training patients, by Kaplan and Meier

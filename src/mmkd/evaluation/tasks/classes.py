@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import Sample
-from mmkd.evaluation.statistics.calibration import BINS, brier, ece_equal_mass
-from mmkd.evaluation.statistics.metrics import (
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample
+from mmkd.evaluation.tasks.task import Columns
+from mmkd.statistics.calibration import BINS, brier, ece_equal_mass
+from mmkd.statistics.metrics import (
     Array,
     accuracy,
     balanced_accuracy,
@@ -19,8 +20,7 @@ from mmkd.evaluation.statistics.metrics import (
     one_vs_rest,
     weighted_mean,
 )
-from mmkd.evaluation.statistics.ranking import auc, average_precision
-from mmkd.evaluation.tasks.task import Columns
+from mmkd.statistics.ranking import auc, average_precision
 
 LABEL = "label"  # column of the class, its place in the card
 MEMBER = "label:"  # prefix of the columns of a multi-label card instead, one of booleans per class

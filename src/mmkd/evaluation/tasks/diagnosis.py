@@ -8,18 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import Sample
+from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import Predicted
 from mmkd.evaluation.slides.bags import read_bag
 from mmkd.evaluation.slides.classify import SlideScores, checked_bags, classify
 from mmkd.evaluation.slides.folds import slide_folds
-from mmkd.evaluation.statistics.bootstrap import stream
-from mmkd.evaluation.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
-from mmkd.evaluation.statistics.ranking import auc
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.statistics.bootstrap import stream
+from mmkd.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
+from mmkd.statistics.ranking import auc
 
 BAG = "bag:"  # prefix of the predictors that read ready features: `bag:<encoder>`
 POOLINGS = {"attention": "", "mean": "mean_pooling_"}  # prefix of columns (`attention:<class>`) -> of metrics

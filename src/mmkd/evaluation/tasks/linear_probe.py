@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmkd.cards.card import Card
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
+from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.heads.draws import nested_draws
 from mmkd.evaluation.heads.folds import group_numbers
 from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.statistics.bootstrap import stream
-from mmkd.evaluation.statistics.metrics import Array, one_vs_rest
 from mmkd.evaluation.tasks.classes import (
     CALIBRATION,
     CALIBRATION_METRICS,
@@ -33,6 +31,8 @@ from mmkd.evaluation.tasks.classes import (
     truth_of,
 )
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.statistics.bootstrap import stream
+from mmkd.statistics.metrics import Array, one_vs_rest
 
 WHOLE = f"{SCORE}1:0:"  # the scores of the classifier that saw all training labels
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import Sample
+from mmkd.evaluation.format.predictions import Predicted
+from mmkd.evaluation.format.settings import RetrievalSettings
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.settings import RetrievalSettings
-from mmkd.evaluation.statistics.metrics import Array, median, recall_at
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.statistics.metrics import Array, median, recall_at
 
 DIRECTIONS = ("image_to_text", "text_to_image")
 CUTS = (1, 5, 10, 50)

@@ -7,22 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import Sample
+from mmkd.evaluation.format.predictions import Predicted
+from mmkd.evaluation.format.settings import SurvivalSettings
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.settings import SurvivalSettings
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.survival.cox import CoxModel, fit_cox
-from mmkd.evaluation.statistics.survival.cross_validation import choose_penalty, standardised
-from mmkd.evaluation.statistics.survival.kaplan_meier import Censoring, censoring, kaplan_meier
-from mmkd.evaluation.statistics.survival.outcomes import Outcomes, event_time_quantiles
-from mmkd.evaluation.statistics.survival.patients import patient_folds
 from mmkd.evaluation.survival.attention import attention_risks
 from mmkd.evaluation.survival.cohort import Cohort, cohort_of
 from mmkd.evaluation.survival.forecast import Forecast, columns_of, forecast_metrics, forecast_of
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.cox import CoxModel, fit_cox
+from mmkd.statistics.survival.cross_validation import choose_penalty, standardised
+from mmkd.statistics.survival.kaplan_meier import Censoring, censoring, kaplan_meier
+from mmkd.statistics.survival.outcomes import Outcomes, event_time_quantiles
+from mmkd.statistics.survival.patients import patient_folds
 
 FOLLOWED_UP = ("table", "slides")  # the readers whose samples have outcomes
 FEWEST_TIMES = 2  # that an integral needs

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import ImageRef, Sample
+from mmkd.cards.card import Card
+from mmkd.cards.samples import ImageRef, Sample
+from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.statistics.metrics import Array
+from mmkd.statistics.metrics import Array
 
 Columns = Mapping[str, Array]
 """What is predicted for each row: column name -> (N,)."""

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmkd.cards.card import Card
+from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import BlankImage, ImageRef, Question, Sample
+from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.heads.answer_head import AnswerHead, train_head
 from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.statistics.bootstrap import stream
-from mmkd.evaluation.statistics.metrics import Array, accuracy
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.statistics.bootstrap import stream
+from mmkd.statistics.metrics import Array, accuracy
 
 YES_NO = ("yes", "no")
 CORRECT = "correct"

@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.special import softmax
 
-from mmkd.evaluation.data.card import Card
-from mmkd.evaluation.data.samples import Sample
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample
+from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.predictions import Predicted
-from mmkd.evaluation.statistics.metrics import Array
-from mmkd.evaluation.statistics.temperature import fit_temperature
 from mmkd.evaluation.tasks.classes import (
     CALIBRATION,
     CALIBRATION_METRICS,
@@ -30,6 +28,8 @@ from mmkd.evaluation.tasks.classes import (
     truth_of,
 )
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.statistics.metrics import Array
+from mmkd.statistics.temperature import fit_temperature
 
 PROBABILITY = "probability:"  # prefix of the columns of calibrated probabilities, one per class
 PROMPT = "prompt:"  # prefix of the columns that say whether each class's p-th prompt alone is right, from 0 on

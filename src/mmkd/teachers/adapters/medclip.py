@@ -15,12 +15,12 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from mmkd.errors import ConfigError
-from mmkd.image_transform import ImageTransform
+from mmkd.images.transform import ImageTransform
 from mmkd.settings import Settings
 from mmkd.teachers.adapters.protocol import ZooAdapter
 from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
-from mmkd.teachers.entry import ZooEntry
-from mmkd.teachers.tokens import CaptionTokenizer
+from mmkd.teachers.encoders.tokens import CaptionTokenizer
+from mmkd.teachers.zoo.entry import ZooEntry
 from mmkd.validation import parse
 
 AVERAGED = (1, 2, -1)  # the first two layers' states and the last one's; 0 would be the embeddings

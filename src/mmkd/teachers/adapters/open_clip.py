@@ -17,16 +17,16 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mmkd import open_clip_folder
 from mmkd.errors import ModelError
-from mmkd.image_transform import from_compose
+from mmkd.images.transform import from_compose
 from mmkd.settings import overlaid
 from mmkd.teachers.adapters.protocol import ZooAdapter
 from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
-from mmkd.teachers.entry import ZooEntry
-from mmkd.teachers.settings import LOCAL, TeacherSpec
-from mmkd.teachers.teacher import Towers
-from mmkd.teachers.tokens import CaptionTokenizer, Padding, clip_tokenizer, open_clip_tokenizer
+from mmkd.teachers.encoders.teacher import Towers
+from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, clip_tokenizer, open_clip_tokenizer
+from mmkd.teachers.files import open_clip_folder
+from mmkd.teachers.zoo.entry import ZooEntry
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 NOT_ARCHITECTURE = ("hf_model_name", "hf_tokenizer_name", "hf_model_pretrained", "timm_model_pretrained")
 OLD_NAMES = {"proj": "hf_proj_type", "pooler_type": "hf_pooler_type"}  # text_cfg before open_clip 2.23

@@ -15,9 +15,9 @@ from mmkd.errors import ConfigError, ModelError
 from mmkd.settings import Settings
 from mmkd.teachers.adapters.protocol import ZooAdapter
 from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
-from mmkd.teachers.checkpoint import StateDict, read_state_dict
-from mmkd.teachers.entry import ZooEntry
-from mmkd.teachers.tokens import CaptionTokenizer
+from mmkd.teachers.encoders.tokens import CaptionTokenizer
+from mmkd.teachers.files.checkpoint import StateDict, read_state_dict
+from mmkd.teachers.zoo.entry import ZooEntry
 from mmkd.validation import parse
 
 READINGS = {(32, "cls"), (8, "pooler")}  # heads and pooling: of the training code, and of the authors' notebook

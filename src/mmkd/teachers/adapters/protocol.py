@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mmkd.image_transform import ImageTransform, from_preprocess
-from mmkd.teachers.checkpoint import StateDict, read_state_dict
-from mmkd.teachers.entry import ZooEntry
-from mmkd.teachers.tokens import CaptionTokenizer
+from mmkd.images.transform import ImageTransform, from_preprocess
+from mmkd.teachers.encoders.tokens import CaptionTokenizer
+from mmkd.teachers.files.checkpoint import StateDict, read_state_dict
+from mmkd.teachers.zoo.entry import ZooEntry
 
 
 def read_one(entry: ZooEntry, paths: Sequence[Path]) -> StateDict:

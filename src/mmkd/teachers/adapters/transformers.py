@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Compose
 
 from mmkd.errors import ModelError
-from mmkd.image_transform import ImageTransform, from_compose
+from mmkd.images.transform import ImageTransform, from_compose
 from mmkd.teachers.adapters.protocol import ZooAdapter
-from mmkd.teachers.entry import ZooEntry
-from mmkd.teachers.settings import TeacherSpec
-from mmkd.teachers.teacher import Towers
-from mmkd.teachers.tokens import CaptionTokenizer, Padding, clip_tokenizer, mask, transformers_tokenizer
+from mmkd.teachers.encoders.teacher import Towers
+from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, clip_tokenizer, mask, transformers_tokenizer
+from mmkd.teachers.zoo.entry import ZooEntry
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 PADDING: dict[str, Padding] = {"clip": "longest"}  # causal; SigLIP and unknown towers see captions at full length
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, in image processors' configs

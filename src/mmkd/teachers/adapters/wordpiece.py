@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmkd.errors import ModelError
-from mmkd.teachers.entry import ZooEntry
-from mmkd.teachers.tokens import CaptionTokenizer, transformers_tokenizer
+from mmkd.teachers.encoders.tokens import CaptionTokenizer, transformers_tokenizer
+from mmkd.teachers.zoo.entry import ZooEntry
 
 VOCABULARY = "vocab.txt"
 

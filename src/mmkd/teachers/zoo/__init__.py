@@ -1,1 +1,1 @@
-"""One TOML file of facts per public teacher; read by `mmkd.teachers.entry`."""
+"""One TOML file of facts per public teacher; read by `mmkd.teachers.zoo.entry`."""

@@ -6,10 +6,10 @@ Letters: B own pairs, K keys, D dimension.
 import torch
 from torch import Tensor, nn
 
+from mmkd.training.data.view import View
 from mmkd.training.losses.contrastive import info_nce, sigmoid_pairs
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.objective import Objective, own_keys
-from mmkd.training.view import View
 
 BIAS = -10.0  # of the sigmoid when training begins, as in SigLIP
 

@@ -8,14 +8,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mmkd.calibrate.targets import TargetMap
-from mmkd.training.distill_settings import DistillSettings
+from mmkd.reliability.targets import TargetMap
+from mmkd.training.data.view import View
 from mmkd.training.objectives.contrastive import CaptionTerm
 from mmkd.training.objectives.heads import TeacherHeads
 from mmkd.training.objectives.objective import Objective, TeacherShape, teachers_of
 from mmkd.training.objectives.terms import TERMS, WITH_HEADS, Lesson
 from mmkd.training.objectives.weighting import draws, dropped, own_probability, uncertain
-from mmkd.training.view import View
+from mmkd.training.settings.distill import DistillSettings
 
 MAX_SCALE = 100.0  # of the trained scales, as CLIP's
 

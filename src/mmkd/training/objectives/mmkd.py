@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmkd.calibrate.targets import TargetMap
-from mmkd.training.distill_settings import DistillSettings
+from mmkd.reliability.targets import TargetMap
+from mmkd.training.data.view import View, uniform
 from mmkd.training.losses.contrastive import info_nce
 from mmkd.training.losses.feature import squared_error
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.contrastive import CaptionTerm
 from mmkd.training.objectives.objective import Objective, TeacherShape, own_keys, teachers_of
-from mmkd.training.view import View, uniform
+from mmkd.training.settings.distill import DistillSettings
 
 LOG_SCALE = math.log(1 / 0.07)  # 2.66; the public code multiplies by it as it is, its exponential is 14.3
 MAX_LOG_SCALE = math.log(100.0)

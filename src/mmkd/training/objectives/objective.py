@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mmkd.calibrate.targets import Target
 from mmkd.errors import ConfigError
-from mmkd.training.view import TeacherBatch, View
+from mmkd.reliability.targets import Target
+from mmkd.training.data.view import TeacherBatch, View
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import torch
 
-from mmkd.training.distill_settings import DistillSettings
 from mmkd.training.objectives.contrastive import Contrastive
 from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.mmkd import Mmkd
 from mmkd.training.objectives.objective import Objective, TeacherShape
+from mmkd.training.settings.distill import DistillSettings
 
 # settings, the student's dimension, the teachers, first weights of what is trained for the objective alone
 Builder = Callable[[DistillSettings, int, list[TeacherShape], torch.Generator], Objective]

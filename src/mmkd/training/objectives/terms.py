@@ -10,14 +10,14 @@ from typing import TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmkd.calibrate.targets import TargetMap
+from mmkd.reliability.targets import TargetMap
+from mmkd.training.data.view import View
 from mmkd.training.losses.affinity import affinity
 from mmkd.training.losses.contrastive import info_nce
 from mmkd.training.losses.feature import cosine_distance, smooth_l1, squared_angle
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.losses.relational import mean_distance, too_close
 from mmkd.training.objectives.heads import TeacherHeads
-from mmkd.training.view import View
 
 Fixture = TypeVar("Fixture")
 Side = Callable[[Tensor], Tensor]

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkd.training.data.view import View, uniform
 from mmkd.training.losses.contrastive import MASKED
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.objective import own_keys
 from mmkd.training.objectives.terms import Lesson
-from mmkd.training.view import View, uniform
 
 
 @torch.no_grad()

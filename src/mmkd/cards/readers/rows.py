@@ -1,0 +1,140 @@
+"""From a row of a table to a sample: what tables of pictures and tables of slides have in common."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mmkd.cards.array_images import ArrowImage
+from mmkd.cards.card import Card
+from mmkd.cards.layouts import RowKeys
+from mmkd.cards.readers.cells import BRACES, Row
+from mmkd.cards.readers.splits import row_split
+from mmkd.cards.readers.tables import table_rows
+from mmkd.cards.samples import ImageRef, Question, Sample, Split, Survival
+from mmkd.errors import DataError
+from mmkd.tables.values import matches
+
+YES_NO = ("yes", "no")
+
+
+def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows that belong to the data set, each with its number (from 1) among all rows, as text.
+
+    Raises DataError at the end when no row had a column that the card names: a misspelt one would be lost in silence.
+    """
+    found: dict[str, None] = {}
+    for number, (place, values) in enumerate(table_rows(path), start=1):
+        found |= dict.fromkeys(values)
+        if matches(values, layout.only):
+            yield str(number), Row(values, f"{card.id}: {place}", layout.columns)
+    lost = [name for name in _named_columns(card, layout) if name not in found]
+    if lost and found:
+        raise DataError(f"{card.id}: {path.name} has no column {lost[0]!r}; found: {', '.join(map(str, found))}")
+
+
+def _named_columns(card: Card, layout: RowKeys) -> list[str]:
+    plain = [column for column in layout.columns.values() if not BRACES.search(column)]
+    return [*layout.only, *plain, *card.subgroups, *_covariates(card)]
+
+
+def _covariates(card: Card) -> list[str]:
+    return list(dict.fromkeys(column for columns in card.covariates.values() for column in columns))
+
+
+def sample_of(
+    card: Card,
+    layout: RowKeys,
+    row: Row,
+    number: str,
+    split: Split | None,
+    images: Sequence[ImageRef],
+    bags: Mapping[str, Path] | None = None,
+) -> Sample:
+    """The sample of a row with its pictures. number: its id where the table has none. split: where that is settled."""
+    name = row.needed("id") if row.has("id") else number
+    group = _group(row)
+    return Sample(
+        id=name,
+        images=tuple(images),
+        split=split or row_split(layout, row, group or name),
+        labels=_labels(card, layout, row),
+        group=group,
+        caption=row.field("caption") or None,
+        question=_question(layout, row),
+        survival=_survival(layout, row),
+        covariates={column: row.number(column) for column in _covariates(card)},
+        facts={column: row.text(column) for column in card.subgroups},
+        bags=bags or {},
+    )
+
+
+def _group(row: Row) -> str:
+    """Questions are grouped by their image, which Parquet tables hold as bytes."""
+    value = row.values.get(row.columns.get("group", "group"))
+    return value.digest() if isinstance(value, ArrowImage) else row.field("group")
+
+
+def _labels(card: Card, layout: RowKeys, row: Row) -> tuple[int, ...]:
+    if not card.classes:
+        return ()
+    if layout.one_hot:
+        flags = [_flag(card, row, entry.marker) for entry in card.classes]
+        labels = tuple(label for label, flag in enumerate(flags) if flag)
+        if len(labels) != 1 and not card.multi_label:
+            raise row.error(f"{len(labels)} of the classes' columns are 1, expected one; or set multi_label")
+        return labels
+    markers = {entry.marker: label for label, entry in enumerate(card.classes)}
+    if not card.multi_label:
+        return (_label(markers, row, row.needed("label")),)
+    if not row.has("label"):
+        row.needed("label")
+    values = [value.strip() for value in row.field("label").split(layout.separator)]
+    named = [value for value in values if value and value not in layout.unlabelled]
+    return tuple(sorted({_label(markers, row, value) for value in named}))
+
+
+def _label(markers: Mapping[str, int], row: Row, marker: str) -> int:
+    if marker not in markers:
+        raise row.error(f"label {marker!r} is no class; expected {', '.join(markers)}")
+    return markers[marker]
+
+
+def _flag(card: Card, row: Row, column: str) -> bool:
+    """Empty cells of multi-label tables mean that the class was not found."""
+    if column not in row.values or not card.multi_label:
+        row.cell(column)
+    number = row.number(column)
+    if number not in (0, 1) and not math.isnan(number):
+        raise row.error(f"column {column!r} holds {row.text(column)!r}, expected 0 or 1")
+    return number == 1
+
+
+def _question(layout: RowKeys, row: Row) -> Question | None:
+    if not row.has("question"):
+        return None
+    answer, kind = row.needed("answer"), row.field("answer_type")
+    closed = kind in layout.closed if kind else answer.casefold() in YES_NO
+    return Question(row.needed("question"), answer, closed)
+
+
+def _survival(layout: RowKeys, row: Row) -> Survival | None:
+    """None where the table has no such columns, or the patient was not followed up: both cells are empty."""
+    if not (row.has("time") and row.has("event")):
+        return None
+    if not row.field("time") and not row.field("event"):
+        return None
+    row.needed("time")
+    time = row.number(layout.columns.get("time", "time"))
+    if not time >= 0:
+        raise row.error(f"time {time:g} is no time of follow-up, expected 0 or more")
+    return Survival(time, not _same(row.needed("event"), layout.censored))
+
+
+def _same(found: str, expected: str) -> bool:
+    """As text in any case, or as numbers: tables made by pandas spell 1 as 1.0."""
+    if found.casefold() == expected.casefold():
+        return True
+    try:
+        return float(found) == float(expected)
+    except ValueError:
+        return False

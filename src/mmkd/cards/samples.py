@@ -1,0 +1,160 @@
+"""What a data set is made of: samples, and the pictures that belong to them."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Protocol
+
+from PIL import Image
+
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import DataError
+from mmkd.folders.paths import IMAGE_SUFFIXES
+from mmkd.images.decode import decode
+from mmkd.images.dicom import dicom_picture, is_dicom
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".dcm", ".dicom")
+BLANK_GREY = 128
+BLANK_SIDE = 224
+
+
+class ImageRef(Protocol):
+    """Where a picture lies. Equal references are the same picture, which is then embedded once."""
+
+    def read(self) -> Image.Image:
+        """The picture, RGB. Raises DataError that names it when it cannot be read."""
+
+    def digest(self) -> str:
+        """SHA-256 of the stored bytes, or of what decides the picture."""
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """An image or DICOM file of its own."""
+
+    path: Path
+
+    def read(self) -> Image.Image:
+        return opened(self._bytes(), str(self.path))
+
+    def digest(self) -> str:
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: not to be read ({error.strerror}); put it back, or check its rights"
+            ) from error
+
+
+@dataclass(frozen=True)
+class CorpusImage:
+    """An image inside a corpus folder."""
+
+    folder: Path
+    row: int
+
+    def read(self) -> Image.Image:
+        return opened(corpus_of(self.folder).images([self.row])[0], f"{self.folder}, row {self.row}")
+
+    def digest(self) -> str:
+        return str(corpus_of(self.folder).column("sha256")[self.row])
+
+
+@dataclass(frozen=True)
+class BlankImage:
+    """A grey square that shows nothing: what a model answers without seeing."""
+
+    def read(self) -> Image.Image:
+        return Image.new("RGB", (BLANK_SIDE, BLANK_SIDE), (BLANK_GREY,) * 3)
+
+    def digest(self) -> str:
+        return f"blank {BLANK_SIDE} {BLANK_GREY}"
+
+
+def opened(data: bytes, where: str) -> Image.Image:
+    """Encoded bytes, DICOM's too, as an RGB picture; 16-bit greys are scaled by their own range.
+
+    Raises DataError that says where they came from.
+    """
+
+    if is_dicom(data):
+        return dicom_picture(data, where)
+    image = decode(data)
+    if image is None:
+        raise DataError(f"{where}: not readable as an image; replace the file or take it out of the data set")
+    return image
+
+
+def png(image: Image.Image) -> bytes:
+    """The picture without loss, for stores that want bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=4)
+def corpus_of(folder: Path) -> Corpus:
+    """A corpus folder, opened once."""
+    return Corpus(folder)
+
+
+@dataclass(frozen=True)
+class Question:
+    """closed: to be answered by one of a few words (yes, no, left ...), not freely."""
+
+    text: str
+    answer: str
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Survival:
+    """time: in the unit of the card. event: whether it happened then; else the patient was last seen at that time."""
+
+    time: float
+    event: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture (or the tiles of one slide, or none) and what is true of it.
+
+    labels: the places of its classes in the card, one unless the card is multi-label. group: what must not be cut or
+    counted as independent (patient, lesion, smear), "" where none is declared. covariates: numbers of a table, NaN
+    where a cell is empty. facts: the card's subgroup columns. bags: files with ready tile features, by the name of
+    their encoder.
+    """
+
+    id: str
+    images: tuple[ImageRef, ...] = ()
+    split: Split = "test"
+    labels: tuple[int, ...] = ()
+    group: str = ""
+    caption: str | None = None
+    question: Question | None = None
+    survival: Survival | None = None
+    covariates: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    bags: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def label(self) -> int:
+        """Its only class. Raises DataError where it has none or several."""
+        if len(self.labels) != 1:
+            raise DataError(f"sample {self.id!r} has {len(self.labels)} classes, expected one")
+        return self.labels[0]
+
+    @property
+    def image(self) -> ImageRef:
+        """Its only picture. Raises DataError where it has none or several."""
+        if len(self.images) != 1:
+            raise DataError(f"sample {self.id!r} has {len(self.images)} pictures, expected one")
+        return self.images[0]

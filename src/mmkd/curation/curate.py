@@ -1,0 +1,140 @@
+"""Curation: sources in, a finished corpus folder out, with a record of everything that was left out and why."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mmkd.curation.assemble import write_corpus
+from mmkd.curation.choose import Selection, select
+from mmkd.curation.decontaminate import Avoid, nothing
+from mmkd.curation.dropped import write_dropped
+from mmkd.curation.ledger.funnel import FUNNEL
+from mmkd.curation.parts import Part, make_parts
+from mmkd.curation.settings.curate import AnySource, CurateSettings
+from mmkd.curation.shard_cache import kept_names, make_kept_parts, parts_folder, prune, tables
+from mmkd.curation.sources.kinds import open_source
+from mmkd.curation.sources.names import named_sources
+from mmkd.distributed import ALONE, World
+from mmkd.errors import DataError
+from mmkd.folders.atomic import write_json
+from mmkd.folders.stage import Stage
+from mmkd.settings import Machine
+
+PARTS = "parts"
+REJECTED = "rejected.parquet"
+NO_INPUTS: Mapping[str, str] = MappingProxyType({})
+WITHOUT_EFFECT = ("max_rejected", "keep_parts")
+"""Settings that change no byte of a corpus, so that a run goes on when they do."""
+
+
+def curate(
+    settings: CurateSettings,
+    folder: Path,
+    machine: Machine,
+    seed: int,
+    avoid: Avoid = nothing,
+    world: World = ALONE,
+) -> dict[str, int]:
+    """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and left out, and rows per
+    split.
+
+    Goes on from the parts that an earlier, killed run left there, and writes the same bytes in any case and with any
+    number of workers and processes of the world: those share the parts, and the first does the rest (the others return
+    nothing). avoid: the pictures of evaluation sets that must stay out. Raises DataError when more than `max_rejected`
+    of the records are rejected or none is left.
+    """
+    if world.agree((folder / FUNNEL).is_file()):  # written last: an earlier run was killed after everything was done
+        if not world.first:
+            return {}
+        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        return _total(json.loads((folder / FUNNEL).read_text()))
+    sources = named_sources(settings.sources)
+    parts = _parts(sources, settings, folder)
+    make = make_kept_parts if settings.keep_parts else make_parts
+    make(world.share(parts), settings, machine.processes)
+    world.wait()
+    if not world.first:
+        return {}
+    selection = select(parts, settings, avoid(), folder / REJECTED)
+    _check(sources, selection, settings.max_rejected, folder / REJECTED)
+    splits = write_corpus(folder, parts, selection.keep, settings, seed)
+    funnel = _funnel(sources, selection, splits)
+    write_dropped(parts, folder, settings)
+    write_json(folder / FUNNEL, funnel)
+    shutil.rmtree(folder / PARTS)
+    if settings.keep_parts:
+        prune(parts_folder(folder), parts)
+    return _total(funnel)
+
+
+def corpus_stage(
+    folder: Path, settings: CurateSettings, kept: Mapping[str, Any], seed: int, avoided: Mapping[str, str] = NO_INPUTS
+) -> Stage:
+    """The stage that makes a corpus folder. kept: the settings as its manifest keeps them. avoided: evaluation set ->
+    digest."""
+    outputs = ("data-*.arrow", REJECTED, FUNNEL)
+    told = {name: value for name, value in kept.items() if name not in WITHOUT_EFFECT}
+    inputs = {**tables(), **fingerprints(settings), **avoided}
+    return Stage("corpus", folder, {**told, "seed": seed}, inputs, outputs)
+
+
+def fingerprints(settings: CurateSettings) -> dict[str, str]:
+    """Source name -> fingerprint of what it reads, for the inputs of the stage."""
+    return {source.name: open_source(source).fingerprint() for source in named_sources(settings.sources)}
+
+
+def _parts(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[Part]:
+    home, kept = folder / PARTS, parts_folder(folder)
+    home.mkdir(exist_ok=True)
+    readers = [open_source(source) for source in sources]
+    found = [(reader, shard) for reader in readers for shard in reader.shards()]
+    if not settings.keep_parts:
+        return [Part(number, shard, home) for number, (_, shard) in enumerate(found)]
+    kept.mkdir(exist_ok=True)
+    names = kept_names(found, settings)
+    return [Part(number, shard, home, kept / names[number]) for number, (_, shard) in enumerate(found)]
+
+
+def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
+    for source in sources:
+        if not selection.read[source.name]:
+            raise DataError(
+                f"source {source.name!r}: no record found with only = {source.only}, which leaves out "
+                f"{selection.left_out[source.name]:,}; correct it or drop it"
+            )
+    read, rejected = selection.read.total(), selection.rejected.total()
+    if rejected <= max_rejected * read and rejected < read:
+        return
+    per_reason: Counter[str] = Counter()
+    for (_, reason), count in selection.rejected.items():
+        per_reason[reason] += count
+    commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
+    raise DataError(
+        f"{rejected:,} of {read:,} records rejected, at most {max_rejected:.0%} are allowed (max_rejected); "
+        f"mostly {commonest}; with a higher limit the same command goes on from what was read; "
+        f"all are listed in {listing}"
+    )
+
+
+def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str, int]) -> dict[str, Any]:
+    per_source = {
+        name: {
+            "read": selection.read[name],
+            "kept": selection.kept[name],
+            "rejected": {
+                reason: count for (source, reason), count in sorted(selection.rejected.items()) if source == name
+            },
+            "left_out": selection.left_out[name],
+        }
+        for name in (source.name for source in sources)
+    }
+    counts = {name: getattr(selection, name).total() for name in ("read", "kept", "rejected", "left_out")}
+    return {"sources": per_source, "total": {**counts, **splits}}
+
+
+def _total(funnel: dict[str, Any]) -> dict[str, int]:
+    return dict(funnel["total"])

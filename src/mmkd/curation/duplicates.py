@@ -1,0 +1,113 @@
+"""Which records of a whole corpus repeat earlier ones; N records.
+
+A key has 64 bits, so a record needs 16 bytes, 32 where near pictures are looked for. Among 24 million records two
+different ids or pairs share a key with a probability of 2e-5, which would cost one record.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from mmkd.curation.settings.curate import DuplicateSettings
+from mmkd.images.hamming import Array
+from mmkd.images.near_duplicates import KEPT, Neighbours, alone, neighbours
+from mmkd.images.thumbnails import Looks
+from mmkd.reasons import Reason
+
+COLUMNS = ("id", "caption", "sha256", "phash", "caption_group")
+REASONS = (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR, Reason.NEAR_DUPLICATE)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What tells records apart, uint64 (N,): id, image bytes with caption, perceptual hash, caption.
+
+    The last two are empty where near pictures are not looked for.
+    """
+
+    id_N: Array
+    pair_N: Array
+    hash_N: Array
+    caption_N: Array
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """partner_N: the place of the earlier record that is kept in this one's stead, KEPT (-1) for a record to keep.
+
+    reason_N: place in REASONS. distance_N and likeness_N: of the pictures, for NEAR_DUPLICATE, see `Copied`.
+    """
+
+    partner_N: Array
+    reason_N: Array
+    distance_N: Array
+    likeness_N: Array
+
+
+def keys_of(table: pa.Table, near: bool) -> Keys:
+    """The keys of a table of checked pairs, which has COLUMNS."""
+    ids, captions, digests = (table.column(name).to_pylist() for name in ("id", "caption", "sha256"))
+    none = np.empty(0, np.uint64)
+    return Keys(
+        id_N=np.array([_key(one) for one in ids], np.uint64),
+        pair_N=np.array([_key(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
+        hash_N=table.column("phash").to_numpy() if near else none,
+        caption_N=table.column("caption_group").to_numpy() if near else none,
+    )
+
+
+def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Looks) -> Repeats:
+    """Goes through the records in order and drops what repeats a record that is kept.
+
+    An id may be kept once, and so may a pair of image bytes and cleaned caption; `settings` say the same of near
+    pictures. refused_N: records that are out for another reason, and so make no later one a repeat.
+    """
+    count = len(keys.id_N)
+    zeros = (np.zeros(count, kind) for kind in (np.int8, np.int8, np.float32))
+    found = Repeats(np.full(count, KEPT), *zeros)
+    groups_2N = [_numbered(keys.id_N), _numbered(keys.pair_N)]
+    near = _near(keys, settings, looks)
+    touched_N = near.touched()
+    suspect_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | touched_N
+    pictures_G = np.full(near.groups, KEPT)
+    holders = [np.full(int(group_N.max(initial=-1)) + 1, KEPT) for group_N in groups_2N]
+    for record in np.flatnonzero(suspect_N & ~refused_N).tolist():
+        partners = [int(holder[group_N[record]]) for holder, group_N in zip(holders, groups_2N, strict=True)]
+        reason = next((place for place, partner in enumerate(partners) if partner != KEPT), None)
+        if reason is not None:
+            found.partner_N[record], found.reason_N[record] = partners[reason], reason
+            continue
+        if touched_N[record] and (copied := near.copied(record, pictures_G)):
+            found.partner_N[record], found.reason_N[record] = copied.record, REASONS.index(Reason.NEAR_DUPLICATE)
+            found.distance_N[record], found.likeness_N[record] = copied.distance, copied.likeness
+            continue
+        for holder, group_N in zip(holders, groups_2N, strict=True):
+            holder[group_N[record]] = record
+        if touched_N[record]:
+            pictures_G[near.group_N[record]] = record
+    return found
+
+
+def _numbered(key_N: Array) -> Array:
+    """0.. for each distinct key, in place of the key."""
+    return np.unique(key_N, return_inverse=True)[1].astype(np.int32)
+
+
+def _shared(group_N: Array) -> Array:
+    """Whether another record has the same number."""
+    shared_N: Array = (np.bincount(group_N) > 1)[group_N]
+    return shared_N
+
+
+def _key(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _near(keys: Keys, settings: DuplicateSettings, looks: Looks) -> Neighbours:
+    """The near pictures, as the settings want them told apart by their captions or not."""
+    if settings.near == "keep":
+        return alone(len(keys.id_N))
+    caption_N = keys.caption_N if settings.near == "pair" else np.zeros_like(keys.hash_N)
+    return neighbours(keys.hash_N, caption_N, settings.radius, settings.likeness, looks)

@@ -1,0 +1,135 @@
+"""The filters: name, reason, test. A new one is a function and a line in the table.
+
+They run in this order: those on the figure, whose record they let in or keep out with all its panels; those on the
+words of a pair, which is a figure in one piece or one of its panels; those on its image. A figure that nothing can cut
+is a pair before it is decoded, so an image whose caption is not wanted never is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mmkd.corpus.taxonomy import NONCLINICAL_LABELS, fine_modality_of_labels, plain_name
+from mmkd.curation.captions.drawn import drawn_word
+from mmkd.curation.captions.references import has_content
+from mmkd.curation.filters.facts import ImageFacts, WordFacts
+from mmkd.curation.settings.selection import FilterSettings
+from mmkd.licences import licence_class
+from mmkd.reasons import BadRecordError, Reason
+
+
+@dataclass(frozen=True)
+class WordFilter:
+    """refuses: why the record is not wanted, "" where it is."""
+
+    name: str
+    reason: Reason
+    refuses: Callable[[WordFacts, FilterSettings], str]
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """As `WordFilter`, for what can be told from the decoded image alone."""
+
+    name: str
+    reason: Reason
+    refuses: Callable[[ImageFacts, FilterSettings], str]
+
+
+def check_words(facts: WordFacts, settings: FilterSettings, entries: "Sequence[WordFilter] | None" = None) -> None:
+    """Raises BadRecordError with the reason of the first filter that refuses the record; all of them, or `entries`."""
+    for entry in WORD_FILTERS if entries is None else entries:
+        if detail := entry.refuses(facts, settings):
+            raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
+
+
+def check_image(facts: ImageFacts, settings: FilterSettings) -> None:
+    """As `check_words`."""
+    for entry in IMAGE_FILTERS:
+        if detail := entry.refuses(facts, settings):
+            raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
+
+
+def looks_at_images(settings: FilterSettings) -> bool:
+    """Whether any filter on images is on; else they need not be made small."""
+    return settings.max_aspect is not None or settings.min_contrast > 0 or "image" in settings.nonclinical
+
+
+def _licence(facts: WordFacts, settings: FilterSettings) -> str:
+    found = licence_class(facts.licence)
+    if not settings.licences or found in settings.licences:
+        return ""
+    return f"{facts.licence!r} is {found}; accepted: {', '.join(settings.licences)}"
+
+
+def _labels(facts: WordFacts, settings: FilterSettings) -> str:
+    if "labels" not in settings.nonclinical or not facts.labels:
+        return ""
+    drawn = [label for label in facts.labels if plain_name(label) in NONCLINICAL_LABELS]
+    return f"labelled {', '.join(drawn)}" if drawn and fine_modality_of_labels(facts.labels) == "other" else ""
+
+
+def _drawn_caption(facts: WordFacts, settings: FilterSettings) -> str:
+    if "caption" not in settings.nonclinical or facts.named:
+        return ""
+    found = drawn_word(facts.caption)
+    return f"the caption says {found!r} and names no modality" if found else ""
+
+
+def _few_words(facts: WordFacts, settings: FilterSettings) -> str:
+    count = len(facts.caption.split())
+    return f"{count} words, at least {settings.min_words} are wanted" if count < settings.min_words else ""
+
+
+def _many_words(facts: WordFacts, settings: FilterSettings) -> str:
+    count, most = len(facts.caption.split()), settings.max_words
+    return f"{count} words, at most {most} are wanted" if most is not None and count > most else ""
+
+
+def _content(facts: WordFacts, settings: FilterSettings) -> str:
+    return f"{facts.caption[:40]!r} says nothing" if settings.content and not has_content(facts.caption) else ""
+
+
+def _language(facts: WordFacts, settings: FilterSettings) -> str:
+    if not settings.languages or not facts.language or facts.language in settings.languages:
+        return ""
+    return f"{facts.language}; accepted: {', '.join(settings.languages)}"
+
+
+def _aspect(facts: ImageFacts, settings: FilterSettings) -> str:
+    aspect = max(facts.size) / min(facts.size)
+    if settings.max_aspect is None or aspect <= settings.max_aspect:
+        return ""
+    return f"{facts.size[0]} x {facts.size[1]} pixels are {aspect:.1f} : 1, at most {settings.max_aspect} is wanted"
+
+
+def _contrast(facts: ImageFacts, settings: FilterSettings) -> str:
+    if settings.min_contrast <= 0 or facts.contrast >= settings.min_contrast:
+        return ""
+    return f"grey levels deviate by {facts.contrast:.2f}, at least {settings.min_contrast} is wanted"
+
+
+def _drawn_image(facts: ImageFacts, settings: FilterSettings) -> str:
+    if "image" not in settings.nonclinical or facts.named:
+        return ""
+    signs = facts.signs
+    told = f"{signs.paper:.0%} paper, {signs.colours} shades, {signs.lines} straight lines"
+    return told if signs.drawn(settings.max_paper) else ""
+
+
+FIGURE_FILTERS = (
+    WordFilter("licence", Reason.LICENCE, _licence),
+    WordFilter("nonclinical labels", Reason.NONCLINICAL, _labels),
+    WordFilter("language", Reason.LANGUAGE, _language),
+)
+PAIR_FILTERS = (
+    WordFilter("content", Reason.NO_CONTENT, _content),
+    WordFilter("min_words", Reason.SHORT_CAPTION, _few_words),
+    WordFilter("max_words", Reason.LONG_CAPTION, _many_words),
+    WordFilter("nonclinical caption", Reason.NONCLINICAL, _drawn_caption),
+)
+WORD_FILTERS = (*FIGURE_FILTERS, *PAIR_FILTERS)
+IMAGE_FILTERS = (
+    ImageFilter("aspect", Reason.ASPECT, _aspect),
+    ImageFilter("contrast", Reason.BLANK, _contrast),
+    ImageFilter("nonclinical image", Reason.NONCLINICAL, _drawn_image),
+)

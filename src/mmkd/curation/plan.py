@@ -1,0 +1,85 @@
+"""What a curation would read, write and take, from a look at one shard of each source."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mmkd.curation.parts import Aside, checked_rows
+from mmkd.curation.records.record import LeftOut, Record, Rejected, Shard
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.sources.kinds import open_source
+from mmkd.curation.sources.names import named_sources
+
+SAMPLE = 200  # records that are really checked
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """One source. records: of all shards if all hold as many as the first. bytes_each: of a checked image. kept: share
+    of the records looked at that pass the checks of a record. read_s, check_s: seconds a record in one process.
+    rejected: reason -> how many of the `looked_at`, commonest first. left_out: as `records`, but those that `only`
+    leaves out."""
+
+    name: str
+    shards: int
+    records: int
+    bytes_each: float
+    kept: float
+    read_s: float
+    check_s: float
+    looked_at: int
+    rejected: Mapping[str, int]
+    left_out: int
+
+    def hours(self, processes: int) -> float:
+        """Of reading and checking all records, by so many processes."""
+        return self.records * (self.read_s + self.check_s) / 3600 / max(1, processes)
+
+    @property
+    def bytes_kept(self) -> float:
+        """Of the images that would be written."""
+        return self.records * self.kept * self.bytes_each
+
+
+def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[SourcePlan]:
+    """Reads the first shard of each source, of which it checks `sample` records; writes nothing.
+
+    Raises ConfigError and DataError as the readers do.
+    """
+    return [
+        _planned(source.name, open_source(source).shards(), settings, sample)
+        for source in named_sources(settings.sources)
+    ]
+
+
+def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:
+    if not shards:
+        return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, {}, 0)
+    start = time.perf_counter()
+    looked_at: list[Record | Rejected] = []
+    count = left_out = 0
+    for record in shards[0].records():
+        if isinstance(record, LeftOut):
+            left_out += record.records
+            continue
+        if count < sample:
+            looked_at.append(record)
+        count += 1
+    read_s = (time.perf_counter() - start) / max(1, count)
+    aside = Aside()
+    start = time.perf_counter()
+    sizes = [len(row["image"]) for row in checked_rows(looked_at, settings, aside)]
+    check_s = (time.perf_counter() - start) / max(1, len(looked_at))
+    return SourcePlan(
+        name=name,
+        shards=len(shards),
+        records=count * len(shards),
+        bytes_each=sum(sizes) / max(1, len(sizes)),
+        kept=len(sizes) / max(1, len(looked_at)),
+        read_s=read_s,
+        check_s=check_s,
+        looked_at=len(looked_at),
+        rejected=dict(Counter(str(one.reason) for one in aside.rejected).most_common()),
+        left_out=left_out * len(shards),
+    )

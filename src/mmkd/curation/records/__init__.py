@@ -1,0 +1,1 @@
+"""Records as sources yield them."""

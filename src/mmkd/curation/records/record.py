@@ -1,0 +1,82 @@
+"""What sources yield: records as they were found, and rejections whose reasons all stand here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mmkd.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Record:
+    """A pair as its source spells it: the caption uncleaned (bytes where the source stores bytes), the image undecoded.
+
+    where: the file and the place in it (`pairs.csv:12`; rows are counted from 0), for messages. modality: what the
+    source says, "" where it does not; where `labels` alone say it, what they say. labels: the source's own, the most
+    specific first. mention: what the article's text says of the figure.
+    """
+
+    id: str
+    image: bytes
+    caption: str | bytes
+    modality: str
+    group: str
+    licence: str
+    source: str
+    where: str
+    labels: tuple[str, ...] = ()
+    mention: str = ""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that is not in the corpus, and why. `id` is empty where it was not even known."""
+
+    source: str
+    where: str
+    id: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Records that `only` of their source leaves out: neither kept nor rejected but counted, as they may be most."""
+
+    source: str
+    records: int = 1
+
+
+Found = Record | Rejected | LeftOut
+
+
+class Shard(Protocol):
+    """A part of a source that one process reads on its own. Picklable and small."""
+
+    def records(self) -> Iterator[Found]:
+        """All that the shard holds in the source's order, one at a time; the same every time."""
+        ...
+
+
+@runtime_checkable
+class Stamped(Protocol):
+    """A shard that knows its own content; of others the whole source's fingerprint is taken."""
+
+    def fingerprint(self) -> str:
+        """Changes when what the shard reads does."""
+        ...
+
+
+class Reader(Protocol):
+    """An opened source."""
+
+    def shards(self) -> "list[Shard]":
+        """All parts of the source, always the same and in the same order.
+
+        Raises ConfigError when the settings do not fit what is there, DataError when it is missing or unreadable.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Hex digest that changes when the source does."""
+        ...

@@ -1,0 +1,244 @@
+"""The recipe section `[curate]`: where pairs come from and what is kept."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+
+from mmkd.curation.settings.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
+from mmkd.images.hamming import MAX_RADIUS
+from mmkd.settings import RecipePath, Settings
+
+Columns = dict[str, str | list[str]]
+FIELDS = ("id", "image", "caption", "modality", "group", "licence", "labels", "mention")
+NAMED = ("labels", "mention")  # taken only where `columns` names them: a column of that name may hold anything
+
+
+def _with_place_for_the_name(template: str) -> str:
+    if "{name}" not in template:
+        raise ValueError(f"template {template!r} has no {{name}}, so its captions would not tell the classes apart")
+    return template
+
+
+def _pattern_with_a_group(pattern: str) -> str:
+    if not pattern:
+        return pattern
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"group {pattern!r} is no regular expression: {error}") from None
+    if not groups:
+        raise ValueError(f"group {pattern!r} has no parentheses around what names the group, as in '^(PMC[0-9]+)_'")
+    return pattern
+
+
+Templates = Annotated[list[Annotated[str, AfterValidator(_with_place_for_the_name)]], Field(min_length=1)]
+
+
+class Source(Settings):
+    """What every source has: a name (in the corpus column `source`; not given, see `sources/names.py`) and defaults for
+    what its records do not say.
+
+    only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
+    group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
+    else says which article or patient it is of; what its first parentheses take is the group (`'^(PMC[0-9]+)_'`). A
+    record that it does not match is its own group.
+    """
+
+    name: str = ""
+    modality: str = ""
+    licence: str = "unknown"
+    only: dict[str, list[str]] = {}
+    group: Annotated[str, AfterValidator(_pattern_with_a_group)] = ""
+
+
+def _with_one_place(template: str) -> str:
+    if template.count("{}") != 1:
+        raise ValueError(f"template {template!r} must have one {{}}, where the image column's value stands")
+    return template
+
+
+def _each_once(names: list[str]) -> list[str]:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"header names {', '.join(map(repr, repeated))} more than once")
+    return names
+
+
+class TableSource(Source):
+    """CSV, TSV (`.txt` too), JSONL or Parquet with one row per pair: a table, a pattern of them such as
+    `parts/*.parquet`, or a folder of JSONL and Parquet.
+
+    columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
+    images: the image's path for the image column's value, relative to the table's folder (`train/{}.jpg`); no value
+    leads out of the folder in front of it. header: the names of the columns where the first line is a row already.
+    """
+
+    kind: Literal["table"]
+    path: RecipePath
+    columns: Columns = {}
+    images: Annotated[str, AfterValidator(_with_one_place)] = "{}"
+    header: Annotated[list[str], AfterValidator(_each_once)] = []
+
+
+class FoldersSource(Source):
+    """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn."""
+
+    kind: Literal["folders"]
+    path: RecipePath
+    templates: Templates = ["{name}"]
+    names: dict[str, str] = {}  # folder name -> class name in words; the folder name with blanks otherwise
+
+
+class WebDatasetSource(Source):
+    """WebDataset tar shards (`path` is a tar or a folder of tars).
+
+    A sample is the files that share a key: one with an image suffix, `txt` or `caption` with the caption (open_clip),
+    `json` with the rest (BIOMEDICA: caption, image_primary_label, image_secondary_label, article_accession_id,
+    article_license).
+    """
+
+    kind: Literal["webdataset"]
+    path: RecipePath
+
+
+class NpzSource(Source):
+    """MedMNIST's layout: one `.npz` with `{split}_images` and `{split}_labels`; captions as in a folder per class."""
+
+    kind: Literal["npz"]
+    path: RecipePath
+    classes: list[str]
+    splits: list[str] = ["train", "val"]
+    templates: Templates = ["{name}"]
+
+
+class HubSource(Source):
+    """Anything `datasets.load_dataset` or `load_from_disk` opens: a hub id, a folder of Parquet, a saved data set."""
+
+    kind: Literal["datasets"]
+    path: str
+    split: str = "train"
+    columns: Columns = {}
+
+
+class ReferenceSource(Source):
+    """The public MMKD-CLIP data folder: `meta.jsonl`, and for each record an image and a BIOMEDICA JSON."""
+
+    kind: Literal["reference"]
+    path: RecipePath
+
+
+class DicomSource(Source):
+    """A folder of DICOM files: every `step`th file of each series, from its middle, in the window of its header.
+
+    Of a file with several frames the middle one is taken, or with `frame_step` every `frame_step`th from its middle.
+
+    templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. burnt_in:
+    what becomes of pictures whose header says that they have text burnt in; kept ones have it as a label. Patients
+    are known by a digest of their id; key: a file whose bytes key it, without which who knows an id can find the rows.
+    """
+
+    kind: Literal["dicom"]
+    path: RecipePath
+    step: PositiveInt = 1
+    frame_step: NonNegativeInt = 0
+    templates: list[str] = Field(
+        [
+            "{modality} of the {body_part}, {view} view",
+            "{modality} of the {body_part}",
+            "{modality}, {view} view",
+            "{modality} image",
+        ],
+        min_length=1,
+    )
+    burnt_in: Literal["drop", "keep"] = "drop"
+    key: RecipePath | None = None
+
+
+class NiftiSource(Source):
+    """A folder of NIfTI volumes (`.nii`, `.nii.gz`) per class: every `step`th slice, from the middle.
+
+    templates: captions in turn, `{name}` is the class in words, `{plane}` the axis. window: percentiles of the volume's
+    values that become black and white.
+    """
+
+    kind: Literal["nifti"]
+    path: RecipePath
+    axis: Literal["sagittal", "coronal", "axial"] = "axial"
+    step: PositiveInt = 5
+    window: tuple[float, float] = (0.5, 99.5)
+    templates: Templates = ["{name}"]
+    names: dict[str, str] = {}  # as in a folder per class
+
+
+AnySource = Annotated[
+    TableSource
+    | FoldersSource
+    | WebDatasetSource
+    | NpzSource
+    | HubSource
+    | ReferenceSource
+    | DicomSource
+    | NiftiSource,
+    Field(discriminator="kind"),
+]
+
+
+class DuplicateSettings(Settings):
+    """What counts as a duplicate beside an id that was there, and the same image bytes with the same cleaned caption.
+
+    near: of a picture whose 64-bit perceptual hash differs in at most `radius` bits from that of an earlier, kept one,
+    and whose small grey picture correlates with that one's with at least `likeness` (0: whatever it shows), "keep" all;
+    drop it where it is the same "pair", which has an equal caption; or "drop" it whatever its caption, also where its
+    bytes are equal.
+    """
+
+    near: Literal["keep", "pair", "drop"] = "keep"
+    radius: int = Field(4, ge=0, le=MAX_RADIUS)
+    likeness: float = Field(0.98, ge=0, le=1)
+
+
+class CurateSettings(Settings):
+    """What is kept of the sources and how it is split.
+
+    modality, captions, filters: see `corpus/selection.py`. panels: compound figures are "keep" left alone, "split" into
+    pairs of panel and sub-caption where the caption labels as many as the picture has and else kept whole,
+    "split_or_drop" split there and else left out, or "drop" all left out.
+    min_side: images with a shorter side (pixels) are dropped. max_side: larger images are resized once, to this many
+    pixels on the long side. max_pixels: images that claim more are refused undecoded (decompression bombs).
+    min_caption: shortest caption kept, in characters after cleaning. val: share of the *groups* in the split `val`.
+    max_rejected: the run stops when a larger share of the records is rejected, for whatever reason; with a higher limit
+    the same command goes on from what was read. decontaminate: data-set cards and folders of images whose pictures must
+    not be in the corpus, neither as they are nor mirrored or turned: equal bytes, or perceptual hashes that differ in
+    at most `decontaminate_radius` bits and tiny grey pictures that correlate with at least `decontaminate_likeness`
+    (0..1; with 0 the hashes alone decide). keep_parts: leave what was read beside the corpus, and all that filters look
+    at, so that making it anew with another source, or with other settings of what is wanted, reads only what is new;
+    takes as much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read
+    by are max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and
+    captions.references; a change of these reads all anew.
+    """
+
+    sources: list[AnySource] = Field(min_length=1)
+    modality: ModalitySettings = ModalitySettings()
+    captions: CaptionSettings = CaptionSettings()
+    filters: FilterSettings = FilterSettings()
+    panels: Panels = "keep"
+    min_side: PositiveInt = 16
+    max_side: PositiveInt = 512
+    max_pixels: PositiveInt = 89_478_485
+    min_caption: PositiveInt = 3
+    val: float = Field(0.05, ge=0.0, lt=1.0)
+    max_rejected: float = Field(0.5, ge=0.0, le=1.0)
+    shard_rows: PositiveInt = 4096
+    duplicates: DuplicateSettings = DuplicateSettings()
+    decontaminate: list[RecipePath] = []
+    decontaminate_radius: int = Field(8, ge=0, le=MAX_RADIUS)
+    decontaminate_likeness: float = Field(0.96, ge=0.0, le=1.0)
+    keep_parts: bool = False
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> "CurateSettings":
+        for source in self.sources:
+            unknown = set(getattr(source, "columns", {})) - set(FIELDS)
+            if unknown:
+                raise ValueError(f"columns maps unknown fields {sorted(unknown)}; the fields are {', '.join(FIELDS)}")
+        return self

@@ -1,0 +1,96 @@
+"""A folder of images per class, with captions made from class names."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePosixPath
+
+from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.settings.curate import FoldersSource, NpzSource, Source
+from mmkd.curation.sources.groups import check_group, group_in
+from mmkd.errors import ConfigError, DataError
+from mmkd.folders.listing import Names, files_in_order
+from mmkd.folders.paths import IMAGE_SUFFIXES, fingerprint_of_files, read_inside
+from mmkd.reasons import BadRecordError
+from mmkd.tables.spans import ROWS_PER_SHARD
+from mmkd.tables.values import matches
+
+COLUMNS = ("class", "image")  # what `only` can select by
+
+
+@dataclass(frozen=True)
+class FoldersReader:
+    """Classes are the first-level folders; images may lie deeper in them. Files of other kinds are passed over."""
+
+    source: FoldersSource
+
+    def shards(self) -> list[Shard]:
+        check_only(self.source, COLUMNS)
+        check_group(self.source, self._files())
+        names, shards, first = self._files(), list[Shard](), 0
+        while chunk := list(islice(names, ROWS_PER_SHARD)):
+            shards.append(FoldersShard(self.source, first, Names.of(chunk)))
+            first += len(chunk)
+        return shards
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, self._files())
+
+    def _files(self) -> Iterator[str]:
+        found = False
+        for name in files_in_order(self.source.path, IMAGE_SUFFIXES):
+            if "/" in name:
+                found = True
+                yield name
+        if not found:
+            raise DataError(f"{self.source.path}: images found, but none in a folder of its class; make one per class")
+
+
+@dataclass(frozen=True)
+class FoldersShard:
+    """`first` is the number of the first of `files` in the whole source: templates take turns over all of it."""
+
+    source: FoldersSource
+    first: int
+    files: Names
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files(self.source.path, self.files)
+
+    def records(self) -> Iterator[Found]:
+        for number, name in enumerate(self.files, self.first):
+            label = PurePosixPath(name).parts[0]
+            if not matches({"class": label, "image": name}, self.source.only):
+                yield LeftOut(self.source.name)
+                continue
+            identity = f"{self.source.name}/{name}"
+            try:
+                image = read_inside(self.source.path, name)
+            except BadRecordError as bad:
+                yield Rejected(self.source.name, name, identity, bad.reason, bad.detail)
+                continue
+            words = self.source.names.get(label, label.replace("_", " "))
+            yield labelled_record(self.source, identity, name, image, words, number)
+
+
+def labelled_record(
+    source: FoldersSource | NpzSource, identity: str, where: str, image: bytes, words: str, number: int
+) -> Record:
+    """A record whose caption is the class in words, put into the template whose turn it is."""
+    template = source.templates[number % len(source.templates)]
+    return Record(
+        id=identity,
+        image=image,
+        caption=template.replace("{name}", words),
+        modality=source.modality,
+        group=group_in(source, where, identity) or identity,
+        licence=source.licence,
+        source=source.name,
+        where=where,
+    )
+
+
+def check_only(source: Source, columns: tuple[str, ...]) -> None:
+    """Raise ConfigError when `only` names a column that this kind of source does not have."""
+    if unknown := sorted(set(source.only) - set(columns)):
+        raise ConfigError(f"source {source.name!r}: only selects by {', '.join(columns)}, not by {', '.join(unknown)}")

@@ -1,0 +1,140 @@
+"""MedMNIST's layout: one `.npz` with `{split}_images` (N, H, W) or (N, H, W, 3) and `{split}_labels` (N, L), uint8.
+
+The images are read one after the other from the zip, since whole arrays of the 224-pixel releases do not fit into
+memory. L = 1 holds the class number; L > 1 one flag a class (ChestMNIST), whose names are joined by commas.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from PIL import Image
+
+from mmkd.curation.records.record import Found, LeftOut, Rejected, Shard
+from mmkd.curation.settings.curate import NpzSource
+from mmkd.curation.sources.folders import check_only, labelled_record
+from mmkd.errors import DataError
+from mmkd.folders.paths import fingerprint_of_files
+from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.values import matches
+
+COLUMNS = ("class", "split")  # what `only` can select by
+MIN_ROWS = 1024
+SHARDS_PER_SPLIT = 8  # a part unpacks everything before it, so parts are few
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class NpzReader:
+    """An `.npz`; every part is a range of images of one split."""
+
+    source: NpzSource
+
+    def shards(self) -> list[Shard]:
+        check_only(self.source, COLUMNS)
+        return [shard for split in self.source.splits for shard in self._split(split)]
+
+    def fingerprint(self) -> str:
+        if not self.source.path.is_file():
+            raise DataError(f"{self.source.path}: no such file; correct the path of source {self.source.name!r}")
+        return fingerprint_of_files(self.source.path.parent, [self.source.path.name])
+
+    def _split(self, split: str) -> list[Shard]:
+        path = self.source.path
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(f"{split}_images.npy") as member:
+                shape = _image_shape(member)
+            labels_NL = _labels(path, split)
+        except KeyError as error:
+            raise DataError(f"{path}: {error.args[0]}; expected {split}_images and {split}_labels") from error
+        except DAMAGE as error:
+            raise DataError(f"{path}: {split}_images or _labels not readable ({error})") from error
+        if len(labels_NL) != shape[0]:
+            raise DataError(f"{path}: {shape[0]} {split}_images but {len(labels_NL)} {split}_labels")
+        if labels_NL.shape[1] > 1 and labels_NL.shape[1] != len(self.source.classes):
+            raise DataError(
+                f"{path}: {labels_NL.shape[1]} flags a row but {len(self.source.classes)} classes are named"
+            )
+        rows = max(MIN_ROWS, -(-shape[0] // SHARDS_PER_SPLIT))
+        return [NpzShard(self.source, split, i, min(i + rows, shape[0])) for i in range(0, shape[0], rows)]
+
+
+@dataclass(frozen=True)
+class NpzShard:
+    source: NpzSource
+    split: str
+    begin: int
+    end: int
+
+    def records(self) -> Iterator[Found]:
+        labels_NL = _labels(self.source.path, self.split)
+        row = self.begin - 1
+        try:
+            for row, image in enumerate(_images(self.source.path, self.split, self.begin, self.end), self.begin):
+                yield self._record(row, image, labels_NL[row])
+        except DAMAGE as error:
+            detail = f"images {row + 1} to {self.end - 1} cannot be read: {error}"
+            yield Rejected(self.source.name, self._where(row + 1), "", Reason.DAMAGED_FILE, detail)
+
+    def _where(self, row: int) -> str:
+        return f"{self.source.path.name}:{self.split}_images[{row}]"
+
+    def _record(self, row: int, image: np.ndarray, label_L: np.ndarray) -> Found:
+        identity = f"{self.source.name}/{self.split}/{row:08d}"
+        try:
+            names = _class_names(label_L, self.source.classes)
+        except BadRecordError as bad:
+            return Rejected(self.source.name, self._where(row), identity, bad.reason, bad.detail)
+        if not matches({"class": names, "split": self.split}, self.source.only):
+            return LeftOut(self.source.name)
+        return labelled_record(self.source, identity, self._where(row), _png(image), ", ".join(names), row)
+
+
+def _class_names(label_L: np.ndarray, classes: list[str]) -> list[str]:
+    if len(label_L) > 1:
+        names = [name for name, flag in zip(classes, label_L, strict=True) if flag]
+        if not names:
+            raise BadRecordError(Reason.EMPTY_CAPTION, "no class applies, so there is nothing to say")
+        return names
+    if not 0 <= (number := int(label_L[0])) < len(classes):
+        raise BadRecordError(Reason.UNREADABLE_ROW, f"label {number}, but {len(classes)} classes are named")
+    return [classes[number]]
+
+
+def _labels(path: Path, split: str) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as arrays:
+        labels: np.ndarray = arrays[f"{split}_labels"]
+    return labels.reshape(len(labels), -1)
+
+
+def _images(path: Path, split: str, begin: int, end: int) -> Iterator[np.ndarray]:
+    with zipfile.ZipFile(path) as archive, archive.open(f"{split}_images.npy") as member:
+        shape = _image_shape(member)[1:]
+        size = int(np.prod(shape))
+        member.seek(begin * size, io.SEEK_CUR)
+        for _ in range(begin, end):
+            if len(raw := member.read(size)) < size:
+                raise EOFError(f"{len(raw)} of {size} bytes left")
+            yield np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+def _image_shape(member: IO[bytes]) -> tuple[int, ...]:
+    """Read the array's header. Raises ValueError when it does not hold grey or RGB images of 8 bits."""
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    shape, fortran_order, dtype = readers[npy.read_magic(member)](member)
+    is_images = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
+    if dtype != np.uint8 or fortran_order or not is_images:
+        raise ValueError(f"found {dtype} of shape {shape}, expected uint8 (N, H, W) or (N, H, W, 3) in C order")
+    return tuple(shape)
+
+
+def _png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,133 @@
+"""Rows of any table, to records: shared by text tables, Parquet and Hugging Face data sets."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmkd.curation.records.record import Found, LeftOut, Record, Rejected
+from mmkd.curation.settings.curate import FIELDS, NAMED, HubSource, TableSource
+from mmkd.curation.sources.groups import group_in
+from mmkd.errors import ConfigError
+from mmkd.folders.paths import read_inside
+from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.spans import Row
+from mmkd.tables.values import as_text, matches
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where the image files are that rows name: `folder`/`before` + value + `after`, never outside `folder`."""
+
+    folder: Path
+    before: str = ""
+    after: str = ""
+
+
+def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str, advice: str = "") -> None:
+    """Raise ConfigError when the table lacks the image or caption column, or one that the settings name.
+
+    `found` is drawn from only until all of them have been seen. advice: what else to do than to name other columns.
+    """
+    named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
+    missing = {*named, *source.only}
+    seen = []
+    for column in found:
+        seen.append(column)
+        missing.discard(column)
+        if not missing:
+            return
+    raise ConfigError(
+        f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(seen)}; "
+        f"name the right ones under columns of source {source.name!r} (our field = table's column){advice}"
+    )
+
+
+def wanted_columns(source: TableSource | HubSource) -> set[str]:
+    """The table's columns that are worth reading, if they are there."""
+    return {column for field in FIELDS for column in columns_of(source, field)} | set(source.only)
+
+
+def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
+    """The table's columns for one of our fields; of several, the first that a row fills counts."""
+    named = source.columns.get(field, [] if field in NAMED else field)
+    return [named] if isinstance(named, str) else named
+
+
+def records_of_rows(
+    rows: Iterable[tuple[int, Row]], file: str, source: TableSource | HubSource, images: Images, part: str = ""
+) -> Iterator[Found]:
+    """The records of numbered rows; rows that `only` leaves out are marked.
+
+    part: which of the source's tables this is, in the ids of rows that have none of their own.
+    """
+    for number, row in rows:
+        where = f"{file}:{number}"
+        identity = f"{source.name}{part}_{number:08d}"
+        try:
+            if isinstance(row, BadRecordError):
+                raise row
+            if not matches(row, source.only):
+                yield LeftOut(source.name)
+                continue
+            field = {name: _first_filled(row, columns_of(source, name)) for name in FIELDS}
+            identity = as_text(field["id"]) or identity
+            yield Record(
+                id=identity,
+                image=image_of(field["image"], images),
+                caption=_caption_of(field["caption"]),
+                modality=as_text(field["modality"]) or source.modality,
+                group=as_text(field["group"]) or group_in(source, *_names(field)) or identity,
+                licence=as_text(field["licence"]) or source.licence,
+                source=source.name,
+                where=where,
+                labels=_texts(field["labels"]),
+                mention=" ".join(_texts(field["mention"])),
+            )
+        except BadRecordError as bad:
+            yield Rejected(source.name, where, identity, bad.reason, bad.detail)
+
+
+def _first_filled(row: Mapping[str, Any], columns: list[str]) -> Any:
+    values = [row.get(column) for column in columns]
+    filled = (value for value in values if value is not None and value == value and value != "")  # NaN is unequal
+    return next(filled, values[0] if values else None)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """What tables hold of labels and mentions: one text, a list of them, or nothing."""
+    return tuple(text for one in (value if isinstance(value, list) else [value]) if (text := as_text(one)))
+
+
+def names_in(rows: Iterable[tuple[int, Row]], source: TableSource | HubSource) -> Iterator[str]:
+    """What `group` is searched in, row by row."""
+    for _, row in rows:
+        if isinstance(row, BadRecordError):
+            continue
+        try:
+            yield from _names({name: _first_filled(row, columns_of(source, name)) for name in ("image", "id")})
+        except BadRecordError:  # it is counted where the rows are read
+            continue
+
+
+def _names(field: Mapping[str, Any]) -> list[str]:
+    """What may hold a group's name: the image's path as the table spells it, and the id."""
+    image = field["image"].get("path") if isinstance(field["image"], Mapping) else field["image"]
+    return [as_text(name) for name in (image, field["id"]) if not isinstance(name, bytes)]
+
+
+def image_of(value: object, images: Images) -> bytes:
+    """Encoded bytes from what tables store: bytes, a path, or `{bytes, path}` as Hugging Face writes it."""
+    if isinstance(value, Mapping):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes) and value:
+        return value
+    if name := as_text(value):
+        return read_inside(images.folder, f"{images.before}{name}{images.after}")
+    raise BadRecordError(Reason.MISSING_FIELD, "the image is empty; expected a path or encoded bytes")
+
+
+def _caption_of(value: object) -> str | bytes:
+    if value is None or value != value:  # NaN, as in `as_text`
+        raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption")
+    return value if isinstance(value, bytes | str) else as_text(value)

@@ -1,0 +1,151 @@
+"""CSV, TSV, JSONL and Parquet tables, one or many, with images beside them or inside them."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from glob import glob, has_magic
+from pathlib import Path
+
+from mmkd.curation.records.record import Found, Shard
+from mmkd.curation.settings.curate import TableSource
+from mmkd.curation.sources.groups import check_group
+from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
+from mmkd.errors import ConfigError, DataError
+from mmkd.folders.paths import files_below, fingerprint_of_bytes, fingerprint_of_files, natural_key, stamp_of
+from mmkd.tables import arrow as arrow_rows
+from mmkd.tables import text as text_tables
+from mmkd.tables.spans import Row, Span
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one kind of table is read. `rows` gets the path, a span and the columns that are worth reading."""
+
+    columns: Callable[[Path], Iterable[str]]
+    spans: Callable[[Path], list[Span]]
+    rows: Callable[[Path, Span, set[str]], Iterator[tuple[int, Row]]]
+
+
+def _separated_by(delimiter: str, names: list[str]) -> Format:
+    return Format(
+        partial(text_tables.csv_columns, delimiter=delimiter, names=names),
+        partial(text_tables.csv_spans, delimiter=delimiter, names=names),
+        lambda path, span, _: text_tables.csv_rows(path, span, delimiter, names),
+    )
+
+
+_JSON_LINES = Format(
+    text_tables.jsonl_columns, text_tables.jsonl_spans, lambda path, span, _: text_tables.jsonl_rows(path, span)
+)
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+NAMED_COLUMNS = {
+    ".jsonl": _JSON_LINES,
+    ".ndjson": _JSON_LINES,
+    ".parquet": Format(arrow_rows.parquet_columns, arrow_rows.parquet_spans, arrow_rows.parquet_rows),
+}
+"""Suffixes of tables that say themselves how their columns are called; those that a folder is searched for."""
+FORMATS = (*DELIMITERS, *NAMED_COLUMNS)
+NO_HEADER = "; if the table begins with a row, name its columns in `header`"
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """A table or many; every part is a span of rows of one of them."""
+
+    source: TableSource
+
+    def shards(self) -> list[Shard]:
+        folder, names = _tables(self.source)
+        shards = [shard for name in names for shard in self._of(folder, name)]
+        check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
+        return list(shards)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of a single table, names and sizes of many; the images are known by their names in them."""
+        if self.source.path.is_file():
+            return fingerprint_of_bytes(self.source.path)
+        return fingerprint_of_files(*_tables(self.source))
+
+    def _of(self, folder: Path, name: str) -> "list[TableShard]":
+        path = folder / name
+        table = _format_of(path, self.source)
+        unnamed = path.suffix.lower() in DELIMITERS and not self.source.header
+        check_columns(table.columns(path), self.source, str(path), NO_HEADER if unnamed else "")
+        kind = TableShard if self.source.path.is_file() else OneOfManyShard
+        return [kind(self.source, span, folder, name) for span in table.spans(path)]
+
+
+@dataclass(frozen=True)
+class TableShard:
+    """Rows of the table `name` below `folder`."""
+
+    source: TableSource
+    span: Span
+    folder: Path
+    name: str
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        path = self.folder / self.name
+        return _format_of(path, self.source).rows(path, self.span, wanted_columns(self.source))
+
+    def records(self) -> Iterator[Found]:
+        images = _images(self.folder / self.name, self.source)
+        return records_of_rows(self.rows(), self.name, self.source, images, self._part())
+
+    def _part(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class OneOfManyShard(TableShard):
+    """Rows of one of many tables; another table beside it changes neither its ids nor what was read of it."""
+
+    def fingerprint(self) -> str:
+        return stamp_of(self.folder / self.name)
+
+    def _part(self) -> str:
+        return f"/{self.name}"
+
+
+def _tables(source: TableSource) -> tuple[Path, list[str]]:
+    """A folder and the tables below it in natural order. Raises DataError when there are none."""
+    path = source.path
+    if path.is_file():
+        return path.parent, [path.name]
+    if path.is_dir():
+        return path, sorted(files_below(path, tuple(NAMED_COLUMNS)), key=natural_key)
+    folder = _before_pattern(path)
+    found = (Path(name) for name in glob(str(path), recursive=True))
+    names = sorted((one.relative_to(folder).as_posix() for one in found if one.is_file()), key=natural_key)
+    if not names:
+        raise DataError(f"{path}: no such table; correct the path of source {source.name!r}")
+    return folder, names
+
+
+def _before_pattern(path: Path) -> Path:
+    """The deepest folder above all that a pattern can match."""
+    above = path.parent
+    while has_magic(str(above)):
+        above = above.parent
+    return above
+
+
+def _images(path: Path, source: TableSource) -> Images:
+    """The folder in the template is the recipe's word and may lie anywhere; what the table says stays below it."""
+    before, _, after = source.images.partition("{}")
+    folder, before = os.path.split(before)
+    return Images(path.parent / folder, before, after)
+
+
+def _format_of(path: Path, source: TableSource) -> Format:
+    if (suffix := path.suffix.lower()) in DELIMITERS:
+        return _separated_by(DELIMITERS[suffix], source.header)
+    if suffix not in NAMED_COLUMNS:
+        raise ConfigError(f"{path}: a table ends in one of {', '.join(FORMATS)}, not in {suffix!r}")
+    if source.header:
+        raise ConfigError(
+            f"{path}: {suffix} names its columns itself; remove header from source {source.name!r}, or name them "
+            "under columns (our field = table's column)"
+        )
+    return NAMED_COLUMNS[suffix]

@@ -1,0 +1,1 @@
+"""Data sets opened for evaluation, and checks of their cards."""

@@ -1,0 +1,223 @@
+"""The rows of `results.jsonl` and `comparisons.jsonl`, which the report, the model card and benchmarks read."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mmkd.cards.card import MIXED
+from mmkd.corpus.taxonomy import MODALITIES, OTHER
+from mmkd.errors import DataError
+from mmkd.evaluation.format.settings import NULLS
+from mmkd.folders.atomic import atomic_file
+
+RESULTS = "results.jsonl"
+COMPARISONS = "comparisons.jsonl"
+RANKINGS = "rankings.jsonl"
+ALL = "all"  # the subset of all samples
+CLEAN = "clean"  # the subset without samples that lie near training pictures
+IN_GENERAL = "in general"  # all samples, but the interval of a mean speaks for other data sets like these
+GAP = "best - worst"  # in place of a subgroup's value: the best value of the column minus the worst
+UNCLEARED = "does not clear its null"  # begins the note of a result that an encoder without knowledge reaches too
+MEAN = "mean"  # as data set and modality: over all data sets of a task, each counting once
+
+STUDENT = "student"
+BEST_TEACHER = "best_teacher"  # per data set the teacher that scores highest on it: a limit, chosen on the test data
+TEACHERS_CONCAT = "teachers_concat"  # all teachers' unit embeddings side by side
+STUDENTS = ("stage1", "contrastive", "mmkd", STUDENT)
+
+LABELS = (
+    ("image_to_text_", "I→T "),
+    ("text_to_image_", "T→I "),
+    ("recall@", "R@"),
+    ("harrell_c", "Harrell C"),
+    ("uno_c", "Uno C"),
+    ("auc", "AUC"),
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """scale: what a stored value is multiplied with to be printed. name: "%", or "" for a number without unit."""
+
+    scale: float
+    decimals: int
+    name: str
+
+
+PERCENT = Unit(100, 1, "%")
+INDEX = Unit(1, 3, "")
+PLAIN = (
+    ("harrell_c", INDEX),
+    ("uno_c", INDEX),
+    ("dynamic_auc", INDEX),
+    ("brier", INDEX),
+    ("brier_gain", INDEX),
+    ("nll", Unit(1, 3, "nats")),
+    ("median_rank", Unit(1, 1, "")),
+)
+"""Ending of a metric's name -> its unit; all others are shares."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric of one model on one data set, with its interval; shares in 0..1. n: samples.
+
+    dataset and modality are "mean" for the mean over all data sets of the task; dataset alone is "mean" for the mean
+    over those of one modality. low, high: None where no replicate was defined. subset: "all"; "clean" (without what
+    lies near training data); "column=value" of a subgroup, where the value `GAP` marks the distance between the
+    column's best and worst subgroup; or `IN_GENERAL`: the mean over all data sets with an interval that draws data sets
+    too, for the primary metric.
+    """
+
+    model: str
+    dataset: str
+    modality: str
+    task: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    seed: int
+    protocol: str
+    note: str = ""
+    subset: str = ALL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`model` minus `rival` on the same draws. p: two-sided, of no difference, from the bootstrap.
+
+    p_holm: the same, adjusted over all rivals and data sets of the task; None outside the family (other metrics, means,
+    subsets). p_exact: of the test `exact` ("DeLong", "McNemar") where one is defined, None elsewhere.
+    """
+
+    model: str
+    rival: str
+    dataset: str
+    modality: str
+    task: str
+    metric: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    n: int
+    p_holm: float | None = None
+    exact: str = ""
+    p_exact: float | None = None
+    subset: str = ALL
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All models over the data sets of a task, best first, as a critical-difference diagram shows them.
+
+    mean_ranks: 1 is best. statistic, p: Friedman's test. difference: mean ranks this far apart differ (Nemenyi).
+    alike: largest groups of models that do not. p_signed_rank: Wilcoxon for each pair, Holm-adjusted; models x models.
+    """
+
+    task: str
+    metric: str
+    models: list[str]
+    data_sets: int
+    mean_ranks: list[float]
+    statistic: float
+    p: float
+    difference: float
+    alike: list[list[str]]
+    p_signed_rank: list[list[float]]
+
+
+Row = TypeVar("Row", Result, Comparison, Ranking)
+
+
+def write_rows(path: Path, rows: Iterable[Result | Comparison | Ranking]) -> None:
+    """Write one JSON object a line, the whole file or nothing."""
+    with atomic_file(path) as stream:
+        for row in rows:
+            stream.write(json.dumps(asdict(row), allow_nan=False).encode() + b"\n")
+
+
+def read_results(folder: Path) -> list[Result]:
+    """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no result."""
+    return _read(folder / RESULTS, Result)
+
+
+def read_comparisons(folder: Path) -> list[Comparison]:
+    """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no comparison."""
+    return _read(folder / COMPARISONS, Comparison)
+
+
+def read_rankings(folder: Path) -> list[Ranking]:
+    """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no ranking."""
+    return _read(folder / RANKINGS, Ranking)
+
+
+def _read(path: Path, row_class: type[Row]) -> list[Row]:
+    if not path.is_file():
+        raise DataError(f"{path}: not found; run 'mmkd evaluate' first")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(row_class(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}, line {number}: not a {row_class.__name__.lower()} ({error})") from error
+    return rows
+
+
+def in_order(models: Iterable[str], teachers: Sequence[str]) -> list[str]:
+    """Distinct models as tables show them: teachers, what is made of them, other students and models, the student,
+    and at last those that know nothing."""
+    found = dict.fromkeys(models)
+    known = [*teachers, BEST_TEACHER, TEACHERS_CONCAT, *STUDENTS]
+    others = [model for model in found if model not in (*known, *NULLS)]
+    order = [*known[:-1], *others, STUDENT, *NULLS]
+    return sorted(found, key=order.index)
+
+
+def by_modality(results: Iterable[Result], task: str, metric: str) -> dict[str, dict[str, Result]]:
+    """model -> modality -> row; the mean where a modality has several data sets, and `MEAN` for all of them."""
+    table: dict[str, dict[str, Result]] = {}
+    for row in results:
+        if (row.task, row.metric, row.subset) == (task, metric, ALL) and _stands_for_its_modality(
+            row, table.get(row.model, {})
+        ):
+            table.setdefault(row.model, {})[row.modality] = row
+    return table
+
+
+def _stands_for_its_modality(row: Result, found: dict[str, Result]) -> bool:
+    return row.modality not in found or row.dataset == MEAN
+
+
+def several_modalities(rows: Mapping[str, Mapping[str, Result]]) -> list[str]:
+    """The modalities of a `by_modality` table in the taxonomy's order; none where one makes up the whole mean."""
+    found = {name for by_name in rows.values() for name in by_name}
+    ordered = [name for name in (*MODALITIES, OTHER, MIXED) if name in found]
+    return ordered if len(ordered) > 1 else []
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name as tables and figures print it."""
+    for name, shown in LABELS:
+        metric = metric.replace(name, shown)
+    return metric.replace("_", " ")
+
+
+def unit_of(metric: str) -> Unit:
+    """How a metric is printed: shares in %, except those that the field writes as plain numbers."""
+    return next((unit for ending, unit in PLAIN if metric.endswith(ending)), PERCENT)
+
+
+def shown(metric: str, value: float, signed: bool = False) -> str:
+    """A value of the metric, or with a sign a difference, as its unit is printed; without the unit's name."""
+    unit = unit_of(metric)
+    return f"{unit.scale * value:{'+' if signed else ''}.{unit.decimals}f}"
+
+
+def shown_p(p: float) -> str:
+    """A p-value as tables print it."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"

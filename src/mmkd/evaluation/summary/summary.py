@@ -1,0 +1,213 @@
+"""From predictions to results: metrics, intervals, paired differences and rankings, without any model."""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmkd.evaluation.format.predictions import Predictions, predictions_of
+from mmkd.evaluation.format.results import (
+    COMPARISONS,
+    RANKINGS,
+    RESULTS,
+    STUDENT,
+    Comparison,
+    Ranking,
+    Result,
+    in_order,
+    write_rows,
+)
+from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, main_model, with_exact_tests, with_holm
+from mmkd.evaluation.summary.means import families, in_general, means
+from mmkd.evaluation.summary.null_rows import marked
+from mmkd.evaluation.summary.rankings import rankings
+from mmkd.evaluation.summary.scores import Resampling, Scores, deciding_metric, score, with_best_teacher, with_note
+from mmkd.evaluation.summary.subsets import clean, subgroups
+from mmkd.evaluation.tasks.table import TASKS
+from mmkd.evaluation.tasks.task import Task
+from mmkd.progress import say
+from mmkd.statistics.bootstrap import Interval, percentile_interval
+
+CARDS = "cards.jsonl"
+Tainted = Callable[[str], Collection[str]]
+"""Data set -> ids of its samples that lie near training pictures."""
+
+
+def nothing_tainted(dataset: str) -> Collection[str]:
+    """No audit was made."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of `results.jsonl`, `comparisons.jsonl` and `rankings.jsonl`."""
+
+    results: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """models: as they were asked for; the first that is no teacher stands in for the student where there is none."""
+
+    models: Sequence[str]
+    teachers: Sequence[str]
+    resampling: Resampling
+    family_of: Mapping[str, str]
+    tainted: Tainted
+
+
+def write_results(
+    folder: Path,
+    teachers: Sequence[str],
+    resampling: Resampling,
+    models: Sequence[str] = (),
+    tainted: Tainted = nothing_tainted,
+) -> Summary:
+    """`results_from_predictions`, written into the folder."""
+    summary = results_from_predictions(folder, teachers, resampling, models, tainted)
+    write_rows(folder / RESULTS, summary.results)
+    write_rows(folder / COMPARISONS, summary.comparisons)
+    write_rows(folder / RANKINGS, summary.rankings)
+    return summary
+
+
+def results_from_predictions(
+    folder: Path,
+    teachers: Sequence[str],
+    resampling: Resampling,
+    models: Sequence[str] = (),
+    tainted: Tainted = nothing_tainted,
+) -> Summary:
+    """Everything that follows from `folder/predictions`.
+
+    teachers: the models among which `best_teacher` is chosen, in the order of the tables. The student is compared with
+    every other model, and where none was evaluated the first of `models` that is no teacher. tainted: what a leakage
+    audit found. What `cards.jsonl` of the folder says of overlapping data sets is used, if it is there. Raises
+    DataError for damaged or unaligned predictions and for metrics that are not defined.
+    """
+    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), tainted)
+    summary = Summary()
+    for name, task in TASKS.items():
+        if by_data_set := list(predictions_of(folder, name)):
+            _summarise(task, by_data_set, plan, summary)
+    return summary
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One data set: all of its samples, subsets of them, and the distances between subgroups.
+
+    tainted: whether samples near training pictures were found; clean: the scores without them, None where nothing is
+    left to be measured.
+    """
+
+    whole: Scores
+    tainted: bool
+    clean: Scores | None
+    subgroups: list[Scores]
+    gaps: list[Scores]
+
+
+def _scored(task: Task, predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
+    whole = with_best_teacher(score(task, predictions, plan.resampling), plan.teachers, task)
+    tainted = plan.tainted(whole.facts.dataset)
+    parts = subgroups(task, predictions, plan.resampling)
+    cleaned = clean(task, predictions, whole, tainted, plan.resampling)
+    left_out = parts.left_out + ([cleaned] if isinstance(cleaned, str) else [])
+    return Scored(
+        whole=_with_left_out(whole, left_out, task),
+        tainted=bool(tainted),
+        clean=None if isinstance(cleaned, str) else with_best_teacher(cleaned, plan.teachers, task),
+        subgroups=[with_best_teacher(one, plan.teachers, task) for one in parts.scores],
+        gaps=parts.gaps,
+    )
+
+
+def _with_left_out(scores: Scores, left_out: Sequence[str], task: Task) -> Scores:
+    """Subsets without rows are named beside the data set's deciding numbers."""
+    if left_out:
+        for model in scores.estimates:
+            scores = with_note(scores, model, deciding_metric(scores, task), f"without rows: {'; '.join(left_out)}")
+    return scores
+
+
+def _summarise(task: Task, by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary) -> None:
+    """Add the rows of one task."""
+    confidence = plan.resampling.confidence
+    scored = [_scored(task, predictions, plan) for predictions in by_data_set]
+    whole = [one.whole for one in scored]
+    derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
+    derived += [*_clean(scored, task), *(part for one in scored for part in one.subgroups)]
+    gaps = [gap for one in scored for gap in one.gaps]
+    for scores in [*(marked(one, task, confidence) for one in [*whole, *derived]), *gaps]:
+        summary.results.extend(_results(scores, plan, task.protocol))
+    summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
+    summary.rankings.extend(rankings(whole, task, confidence))
+
+
+def _clean(scored: Sequence[Scored], task: Task) -> Iterator[Scores]:
+    """Each data set without tainted samples, and the means of these; nothing where no data set has any."""
+    if any(one.tainted for one in scored):
+        cleaned = [one.clean for one in scored if one.clean is not None]
+        yield from cleaned
+        yield from means(cleaned, task)
+
+
+def _comparisons(
+    task: Task,
+    by_data_set: Sequence[Mapping[str, Predictions]],
+    whole: Sequence[Scores],
+    derived: Sequence[Scores],
+    plan: Plan,
+) -> list[Comparison]:
+    """One model against all others: on the data sets with exact tests, then on means and subsets; adjusted by Holm."""
+    evaluated = {model for predictions in by_data_set for model in predictions}
+    model = main_model([*plan.models, *evaluated & {STUDENT}], plan.teachers)
+    rows: list[Comparison] = []
+    for predictions, scores in zip(by_data_set, whole, strict=True):
+        found = list(comparisons(scores, model, plan.teachers, plan.resampling.confidence))
+        rows += with_exact_tests(found, scores, predictions, task)
+    for scores in derived:
+        rows += comparisons(scores, model, plan.teachers, plan.resampling.confidence)
+    rows = with_holm(rows, {scores.facts.dataset: deciding_metric(scores, task) for scores in whole})
+    if notice := floor_notice(rows, plan.resampling.replicates):
+        say(f"{task.title}: {notice}")
+    return rows
+
+
+def _overlaps(folder: Path) -> dict[str, list[str]]:
+    """Data set -> the ids of its card's `overlaps`."""
+    path = folder / CARDS
+    cards = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return {card["id"]: list(card.get("overlaps", [])) for card in cards}
+
+
+def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
+    confidence = plan.resampling.confidence
+    drawn = f"{plan.resampling.replicates} bootstrap replicates of {scores.draws}"
+    for model in in_order(scores.estimates, plan.teachers):
+        for metric, estimate in scores.estimates[model].items():
+            interval = percentile_interval(estimate.replicate_B, confidence)
+            yield Result(
+                model=model,
+                dataset=scores.facts.dataset,
+                modality=scores.facts.modality,
+                task=scores.facts.task,
+                metric=metric,
+                value=estimate.value,
+                low=interval.low,
+                high=interval.high,
+                n=estimate.n,
+                seed=plan.resampling.seed,
+                protocol=f"{protocol}; {confidence:.0%} percentile interval, {drawn}",
+                note="; ".join(part for part in (estimate.note, _undefined(interval)) if part),
+                subset=scores.subset,
+            )
+
+
+def _undefined(interval: Interval) -> str:
+    if not interval.undefined:
+        return ""
+    return f"{interval.undefined} of {interval.replicates} replicates, in which it is not defined, are left out"

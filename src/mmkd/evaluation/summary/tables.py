@@ -1,0 +1,171 @@
+"""Results as plain-text tables: whole in a log, no name or number cut."""
+
+import io
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mmkd.evaluation.format.results import (
+    ALL,
+    IN_GENERAL,
+    MEAN,
+    UNCLEARED,
+    Comparison,
+    Ranking,
+    Result,
+    by_modality,
+    in_order,
+    metric_label,
+    several_modalities,
+    shown,
+    shown_p,
+    unit_of,
+)
+from mmkd.evaluation.summary.comparisons import SIGNIFICANT, in_family
+from mmkd.evaluation.tasks.table import TASKS
+
+WIDE_ENOUGH = 1000  # rich needs a width; a table takes what its content needs
+MOST = 8  # metrics in one table
+Titled = tuple[str, Table]
+
+MAIN = {
+    "retrieval": (
+        "mean_recall",
+        *(f"{way}_{what}" for way in ("image_to_text", "text_to_image") for what in ("recall@1", "recall@10")),
+        *(f"{way}_median_rank" for way in ("image_to_text", "text_to_image")),
+    )
+}
+"""Task -> the metrics to be printed; of other tasks the first ones that it measures."""
+
+
+def printed(
+    results: Sequence[Result],
+    comparisons: Sequence[Comparison],
+    teachers: Sequence[str],
+    rankings: Sequence[Ranking] = (),
+) -> str:
+    """For every task: its primary metric by modality, its main metrics, the models' ranks; then one against all."""
+    tables: list[Titled] = []
+    for task in dict.fromkeys(row.task for row in results):
+        mine = [row for row in results if row.task == task]
+        tables += [modality_table(mine, task, teachers), *metric_tables(mine, task, teachers)]
+        tables += [rank_table(ranking) for ranking in rankings if ranking.task == task]
+    tables += gain_tables(comparisons)
+    return "\n\n".join(f"{title}\n{_text(table)}" for title, table in tables)
+
+
+def modality_table(results: Sequence[Result], task: str, teachers: Sequence[str]) -> Titled:
+    """The task's primary metric: a row per model, a column per modality, and the mean over the data sets."""
+    metric = TASKS[task].primary
+    rows = by_modality(results, task, metric)
+    modalities = several_modalities(rows)
+    table = _table([*modalities, "mean [interval]"])
+    for model in in_order(rows, teachers):
+        cells = [_marked(rows[model].get(name)) for name in modalities]
+        table.add_row(model, *cells, _spread(rows[model].get(MEAN)))
+    mark = f"; * {UNCLEARED}" if any(UNCLEARED in row.note for found in rows.values() for row in found.values()) else ""
+    return f"{TASKS[task].title}: {_with_unit(metric)}{mark}", table
+
+
+def metric_tables(results: Sequence[Result], task: str, teachers: Sequence[str]) -> Iterator[Titled]:
+    """The task's main metrics: a row per model, a column per metric, means over the data sets, where there are any."""
+    means = {
+        (row.model, row.metric): row for row in results if (row.modality, row.task, row.subset) == (MEAN, task, ALL)
+    }
+    known = list(dict.fromkeys(metric for _, metric in means))
+    metrics = [name for name in MAIN.get(task, known) if name in known][:MOST]
+    table = _table([_with_unit(name) for name in metrics])
+    for model in in_order((name for name, _ in means), teachers):
+        table.add_row(model, *(_value(means.get((model, metric))) for metric in metrics))
+    more = f" ({len(known) - len(metrics)} more in results.jsonl)" if len(known) > len(metrics) else ""
+    if metrics:
+        yield f"{TASKS[task].title}: mean over the data sets{more}", table
+
+
+def rank_table(ranking: Ranking) -> Titled:
+    """Mean ranks over the data sets, best first."""
+    table = _table(["mean rank"])
+    for model, rank in zip(ranking.models, ranking.mean_ranks, strict=True):
+        table.add_row(model, f"{rank:.2f}")
+    title = (
+        f"{TASKS[ranking.task].title}: ranks by {metric_label(ranking.metric)} on {ranking.data_sets} data sets; "
+        f"Friedman p = {shown_p(ranking.p)}; ranks {ranking.difference:.2f} apart differ (Nemenyi)"
+    )
+    return title, table
+
+
+def gain_tables(comparisons: Sequence[Comparison]) -> Iterator[Titled]:
+    """For every task: one model minus each other model, primary metric, mean over the data sets; and on how many data
+    sets it is better or worse."""
+    for task in dict.fromkeys(row.task for row in comparisons):
+        metric = TASKS[task].primary
+        mine = [row for row in comparisons if (row.task, row.metric) == (task, metric)]
+        if any(_is_mean(row, ALL) for row in mine):
+            what = "points" if unit_of(metric).name == "%" else "difference"
+            title = f"{TASKS[task].title}: {mine[0].model} minus rival, {metric_label(metric)} on average, {what}"
+            yield f"{title}; + and -: p < {SIGNIFICANT} after Holm", _gain_table(mine)
+
+
+def _gain_table(rows: Sequence[Comparison]) -> Table:
+    """rows: one task and metric."""
+    general = {row.rival: row for row in rows if _is_mean(row, IN_GENERAL)}
+    table = _table(["difference [interval]", "p", *["in general"] * bool(general), "sets: + / - / all"], "rival")
+    for row in [row for row in rows if _is_mean(row, ALL)]:
+        wide = [_bounds(general[row.rival])] if row.rival in general else [""] * bool(general)
+        table.add_row(row.rival, _difference(row), shown_p(row.p), *wide, _tally(rows, row.rival))
+    return table
+
+
+def _is_mean(row: Comparison, subset: str) -> bool:
+    return (row.modality, row.subset) == (MEAN, subset)
+
+
+def _tally(rows: Sequence[Comparison], rival: str) -> str:
+    """Data sets on which the model is better, worse, and all."""
+    single = [row for row in rows if row.rival == rival and in_family(row)]
+    sure = [row.difference > 0 for row in single if row.p_holm is not None and row.p_holm < SIGNIFICANT]
+    return f"{sum(sure)} / {len(sure) - sum(sure)} / {len(single)}"
+
+
+def _table(columns: Sequence[str], first: str = "model") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _with_unit(metric: str) -> str:
+    return f"{metric_label(metric)} {unit_of(metric).name}".rstrip()
+
+
+def _value(row: Result | None) -> str:
+    return "-" if row is None else shown(row.metric, row.value)
+
+
+def _marked(row: Result | None) -> str:
+    return _value(row) + ("*" if row is not None and UNCLEARED in row.note else "")
+
+
+def _spread(row: Result | None) -> str:
+    if row is None or row.low is None or row.high is None:
+        return _marked(row)
+    return f"{_marked(row)} [{shown(row.metric, row.low)}, {shown(row.metric, row.high)}]"
+
+
+def _difference(row: Comparison) -> str:
+    return f"{shown(row.metric, row.difference, signed=True)} {_bounds(row)}".rstrip()
+
+
+def _bounds(row: Comparison) -> str:
+    if row.low is None or row.high is None:
+        return ""
+    return f"[{shown(row.metric, row.low, signed=True)}, {shown(row.metric, row.high, signed=True)}]"
+
+
+def _text(table: Table) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=WIDE_ENOUGH, color_system=None, markup=False).print(table)
+    return "\n".join(line.rstrip() for line in stream.getvalue().strip("\n").splitlines())

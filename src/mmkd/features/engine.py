@@ -1,0 +1,160 @@
+"""Features from running the teachers: as many resident as memory allows, each image and caption prepared once for all.
+
+Worker processes decode, resize and tokenise ahead; this process only feeds the networks. Letters: N rows of a shard,
+B of a batch, D of a teacher's dimension.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmkd.corpus.schema import Corpus
+from mmkd.device import free_bytes
+from mmkd.errors import ConfigError
+from mmkd.features.decode import DecodedBatch, DecodedBatches, Views
+from mmkd.features.shards import Produced, Shard
+from mmkd.features.store import SIDES, feature_table
+from mmkd.progress import track
+from mmkd.settings import Machine
+from mmkd.teachers.encoders.teacher import Teacher
+from mmkd.teachers.encoders.tokens import Tokens, distinct
+from mmkd.teachers.load import load_teacher
+from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
+
+RESIDENT_SHARE = 0.75  # of the free memory for weights; the rest is for activations and batches
+AHEAD = 3  # batches that each worker has ready
+
+
+@dataclass
+class Clock:
+    """Where the time went, in seconds. waited_s: for the workers' next batch, while the networks stood still."""
+
+    pairs: int = 0
+    wall_s: float = 0.0
+    waited_s: float = 0.0
+    begun: float = field(default_factory=time.perf_counter)
+
+    def waiting(self, items: Iterable[DecodedBatch]) -> Iterator[DecodedBatch]:
+        """The items, with the time until each one came added up."""
+        iterator = iter(items)
+        while True:
+            start = time.perf_counter()
+            item = next(iterator, None)
+            self.waited_s += time.perf_counter() - start
+            if item is None:
+                return
+            self.pairs += len(item.reasons)
+            yield item
+
+    def tick(self) -> None:
+        """Count the time until now."""
+        self.wall_s = time.perf_counter() - self.begun
+
+    def __str__(self) -> str:
+        rate, share = self.pairs / max(self.wall_s, 1e-9), self.waited_s / max(self.wall_s, 1e-9)
+        return f"{self.pairs:,} pairs in {self.wall_s:.1f} s ({rate:,.1f}/s), {share:.1%} of it waiting for data"
+
+
+class ModelFeatures:
+    """Implements `mmkd.features.extract.Producer` for teachers that are resident on a device."""
+
+    def __init__(
+        self,
+        teachers: Sequence[Teacher],
+        corpus: Corpus,
+        settings: ExtractSettings,
+        workers: int,
+        label: str = "extract",
+    ) -> None:
+        self.teachers, self.corpus, self.settings, self.workers, self.label = teachers, corpus, settings, workers, label
+        self.dims = [teacher.dim for teacher in teachers]
+        self.views = Views(teachers)
+        self.clock = Clock()
+
+    def produce(self, shards: Sequence[Shard]) -> Produced:
+        """The tables of each shard's missing teachers, in the order of its `todo`.
+
+        Rows that are unreadable or whose vectors are not finite are null, with the reason.
+        """
+        batches = [np.array_split(s.rows, -(-len(s.rows) // self.settings.batch_size)) for s in shards]
+        flat = [rows for shard in batches for rows in shard]
+        on_gpu = self.teachers[0].device.type == "cuda"
+        loader = DataLoader(
+            DecodedBatches(self.corpus, flat, self.views),
+            batch_size=None,
+            num_workers=self.workers,
+            prefetch_factor=AHEAD if self.workers else None,
+            pin_memory=on_gpu,
+        )
+        self.clock = Clock()
+        shown = track(loader, self.label, sum(map(len, flat)), "pairs", weight=self.settings.batch_size)
+        decoded = self.clock.waiting(shown)
+        try:
+            for shard, parts in zip(shards, batches, strict=True):
+                tables = self._tables(shard, islice(decoded, len(parts)))
+                self.clock.tick()
+                yield shard, tables
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"the GPU's memory is too small for {len(self.teachers)} teachers at once with batches of "
+                f"{self.settings.batch_size}; finished shards are kept: set [extract] batch_size or memory_gb smaller"
+            ) from error
+
+    def _tables(self, shard: Shard, batches: Iterable[DecodedBatch]) -> list[pa.Table]:
+        images: dict[int, list[Tensor]] = {k: [] for k in shard.todo}
+        tokens: list[list[Tokens]] = [[] for _ in self.views.tokenizers]
+        reasons: list[str | None] = []
+        device = self.teachers[0].device
+        for batch in batches:
+            views = [view.to(device, non_blocking=True) for view in batch.views]
+            for k in shard.todo:
+                images[k].append(self.teachers[k].embed_images(views[self.views.image_of[k]]))
+            for kept, new in zip(tokens, batch.tokens, strict=True):
+                kept.append(new)
+            reasons += batch.reasons
+        texts = [distinct(parts) for parts in tokens]
+        ids = self.corpus.take(shard.rows).column("id")
+        unread_N = np.array([reason is not None for reason in reasons])
+        tables = []
+        for k in shard.todo:
+            image_ND = torch.cat(images.pop(k)).cpu().numpy()
+            image_ND[unread_N] = np.nan
+            different, index_N = texts[self.views.text_of[k]]
+            text_ND = self.teachers[k].encode_tokens(different)[index_N].numpy()
+            tables.append(feature_table(ids, dict(zip(SIDES, (image_ND, text_ND), strict=True)), reasons))
+        return tables
+
+
+def resident(
+    specs: Sequence[TeacherSpec], corpus: Corpus, settings: ExtractSettings, machine: Machine, device: torch.device
+) -> Iterator[tuple[list[int], ModelFeatures]]:
+    """Groups of teachers (places in `specs`) that fit into memory together, loaded, one after the other.
+
+    All are loaded once at the start, so that one that does not load stops the run before any work.
+    """
+    budget = settings.memory_gb * 2**30 or RESIDENT_SHARE * free_bytes(device)
+    todo, used = list(range(len(specs))), 0.0
+    while todo:
+        here: dict[int, Teacher] = {}
+        later: list[int] = []
+        for k in todo:
+            teacher = load_teacher(specs[k], device, settings.precision)
+            if here and used + teacher.memory_bytes > budget:
+                later.append(k)
+            else:
+                here[k], used = teacher, used + teacher.memory_bytes
+            del teacher
+        label = "extract " + ", ".join(specs[k].name for k in here) if later or len(here) < len(specs) else "extract"
+        places, producer = list(here), ModelFeatures(list(here.values()), corpus, settings, machine.loaders, label)
+        here.clear()
+        yield places, producer
+        producer.teachers, todo, used = [], later, 0.0
+        if device.type == "cuda":
+            torch.cuda.empty_cache()

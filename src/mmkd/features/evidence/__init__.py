@@ -1,0 +1,1 @@
+"""The stage evidence: what teachers see of the modality of each picture."""

@@ -1,0 +1,263 @@
+"""Stage folders: built beside their final name, complete when the manifest is there, resumed when they are not.
+
+A stage reads finished folders and publishes one. While it works it owns `NAME.partial`; at the end the manifest is
+written there, last of all files, and the folder is renamed to `NAME`. The same settings and inputs again mean *skip*
+(complete) or *resume* (partial); other settings or inputs are refused, so that nothing is overwritten by accident.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import mmkd
+from mmkd.distributed import World
+from mmkd.errors import ConfigError, DataError
+from mmkd.folders.atomic import draft_of, write_json
+from mmkd.folders.locks import sole_owner
+from mmkd.progress import say
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+BEGUN = "begun.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What makes a folder: its kind, where it goes, the settings and the finished inputs it is made from.
+
+    inputs: name -> digest. outputs: globs of the files whose bytes identify the result (logs with times are left out).
+    keyed: every file in the folder says what it was made from, so `force` goes on from what is there, not from nothing.
+    link: where several runs share the folder, the place of this run's that leads to it.
+    """
+
+    kind: str
+    folder: Path
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ("**/*",)
+    keyed: bool = False
+    link: Path | None = None
+
+    def in_pool(self, pool: Path) -> "Stage":
+        """The same stage in a folder named by what it is made from, for all runs that need the same."""
+        told = json.dumps(self.made_from, sort_keys=True).encode()
+        return replace(self, folder=pool / f"{self.kind}-{hashlib.sha256(told).hexdigest()[:20]}", link=self.folder)
+
+    @property
+    def partial(self) -> Path:
+        return self.folder.with_name(self.folder.name + ".partial")
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """The part of the manifest that must agree for a folder to be this stage's."""
+        plain = json.loads(json.dumps({"settings": self.settings, "inputs": self.inputs}, default=str))
+        return {"kind": self.kind, "schema": SCHEMA, **plain}
+
+
+def complete(stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool = False) -> dict[str, Any]:
+    """Run `body` on the stage's partial folder and publish it, unless a finished one is there already.
+
+    `body` returns the counts that go into the manifest; it must be able to go on from what it left there before.
+    Returns the manifest. Raises ConfigError when a folder made from other settings or inputs stands in the way. A stage
+    that is shared waits for a run that is just making it.
+    """
+    if stage.link:
+        check_link(stage, force)
+    with sole_owner(stage.folder, wait=stage.link is not None):
+        found = _completed(stage, body, force)
+    if stage.link:
+        write_link(stage.link, stage.folder)
+    return found
+
+
+def _completed(stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool) -> dict[str, Any]:
+    if (found := begin(stage, force)) is not None:
+        say(f"{stage.kind}: {stage.folder} is complete, skipped")
+        return found
+    start = time.perf_counter()
+    counts = body(stage.partial)
+    return publish(stage, counts, time.perf_counter() - start)
+
+
+def complete_together(
+    stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool = False, *, world: World
+) -> None:
+    """As `stage.complete`, with every process of the world in the body; torchrun ends them all when rank 0 raises."""
+    if world.size == 1:
+        complete(stage, body, force)
+    elif world.first:
+        with sole_owner(stage.folder):
+            finished = world.agree(begin(stage, force) is not None)
+            if finished:
+                say(f"{stage.kind}: {stage.folder} is complete, skipped")
+            else:
+                start = time.perf_counter()
+                publish(stage, body(stage.partial), time.perf_counter() - start)
+            world.wait()
+    else:
+        if not world.agree(True):
+            body(stage.partial)
+        world.wait()
+
+
+def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
+    """The manifest of the finished folder, or None after preparing the partial folder to start or go on."""
+    if (stage.partial / MANIFEST).is_file():  # killed between the manifest and the rename
+        _rename(stage)
+    if stage.folder.exists():
+        found = read_manifest(stage.folder)
+        if _same(stage, found, stage.folder, force):
+            return found
+        if stage.keyed and not stage.partial.exists():
+            _reopen(stage)
+    if (stage.partial / BEGUN).is_file():
+        begun = _read_json(stage.partial / BEGUN)
+        if not _same(stage, begun, stage.partial, force) and not stage.keyed:
+            shutil.rmtree(stage.partial)
+    elif stage.partial.exists():  # killed before it had begun
+        shutil.rmtree(stage.partial)
+    stage.partial.mkdir(parents=True, exist_ok=True)
+    for draft in stage.partial.rglob(".*.tmp"):  # of a run that was killed; ours is the only one, by sole_owner
+        draft.unlink()
+    write_json(stage.partial / BEGUN, stage.made_from)
+    return None
+
+
+def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
+    """Write the manifest into the partial folder, last, and give the folder its final name."""
+    manifest = {
+        **stage.made_from,
+        "counts": dict(counts),
+        "digest": content_digest(stage.partial, stage.outputs),
+        "versions": versions(),
+        "wall_s": round(wall_s, 3),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    write_json(stage.partial / MANIFEST, manifest)
+    _rename(stage)
+    counted = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
+    say(f"{stage.folder.name}: {counted or 'done'} in {wall_s:.1f} s")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished folder. Raises DataError when the folder is missing or was never finished."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder}: no {MANIFEST} found, so no finished stage; run the stage that makes it first")
+    return _read_json(path)
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of a finished folder's content, for the `inputs` of the stages that read it."""
+    return str(read_manifest(folder)["digest"])
+
+
+def content_digest(folder: Path, patterns: tuple[str, ...]) -> str:
+    """SHA-256 over the names and bytes of all files that match, in the order of their names."""
+    total = hashlib.sha256()
+    files = {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in (MANIFEST, BEGUN)}
+    for path in sorted(files):
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what can change a result."""
+    named = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "pillow")
+    return {"mmkd": mmkd.__version__, "python": platform.python_version(), **{n: metadata.version(n) for n in named}}
+
+
+def check_link(stage: Stage, force: bool = False) -> None:
+    """Raise ConfigError where this run's link leads to a folder made from something else, unless `force`."""
+    if stage.link and (stage.link / MANIFEST).is_file() and not force:
+        _same(stage, read_manifest(stage.link), stage.link, force)
+
+
+def write_link(link: Path, folder: Path) -> None:
+    """Make `link` lead to `folder`, at once, whatever it led to before; relative, so that both can be moved together.
+
+    Raises ConfigError where something that is no link stands there.
+    """
+    if link.exists() and not link.is_symlink():
+        raise ConfigError(f"{link} is a folder of its own, not a link into a pool; choose another --out")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    draft = draft_of(link)
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(os.path.relpath(folder, link.parent))
+    draft.replace(link)
+
+
+def _same(stage: Stage, found: Mapping[str, Any], where: Path, force: bool) -> bool:
+    wanted = stage.made_from
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    if not differing:
+        return True
+    if force:
+        return False
+    raise ConfigError(
+        f"{where} was made from other {_describe(found, wanted)}; nothing was changed. "
+        "Choose another --out, or pass --force to make it anew"
+    )
+
+
+def _describe(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Name the first keys that differ, with both values, so that the user sees what changed."""
+    lines = []
+    for part in ("kind", "schema", "settings", "inputs"):
+        old, new = found.get(part), wanted[part]
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += [
+                f"{part}.{k} (was {old.get(k)!r}, now {new.get(k)!r})"
+                for k in sorted(set(old) | set(new))
+                if old.get(k) != new.get(k)
+            ]
+        elif old != new:
+            lines.append(f"{part} (was {old!r}, now {new!r})")
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return ", ".join(lines[:3]) + more
+
+
+def _rename(stage: Stage) -> None:
+    old = stage.folder.with_name(stage.folder.name + ".old")
+    if stage.folder.exists():  # only with --force: begin() has refused otherwise
+        stage.folder.replace(old)
+    (stage.partial / BEGUN).unlink(missing_ok=True)  # after the manifest: without either, the work would be thrown away
+    stage.partial.replace(stage.folder)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _reopen(stage: Stage) -> None:
+    """Make the finished folder the partial one; killed on the way, it is a finished one again."""
+    stage.folder.replace(stage.partial)
+    write_json(stage.partial / BEGUN, stage.made_from)
+    (stage.partial / MANIFEST).unlink()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); delete the folder to make it anew") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def status(folder: Path) -> str:
+    """complete, partial or to do."""
+    if (folder / MANIFEST).is_file():
+        return "complete"
+    return "partial" if folder.with_name(folder.name + ".partial").exists() else "to do"

@@ -1,0 +1,1 @@
+"""Pictures: decoding, DICOM, slides, thumbnails, perceptual hashes, near duplicates."""

@@ -1,0 +1,1 @@
+"""The table of stages, recipes, runs, their state and their cost."""

@@ -1,0 +1,131 @@
+"""A recipe: everything a run is made from, in one TOML file, checked before any work."""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.errors import ConfigError
+from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.features.evidence.settings import EvidenceSettings
+from mmkd.interpolate import expand
+from mmkd.phantom.settings import PhantomSettings
+from mmkd.reliability.settings import CalibrateSettings
+from mmkd.settings import Machine, Settings, overlaid
+from mmkd.student.settings import StudentSettings
+from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.train import PretrainSettings
+from mmkd.validation import nearest, parse, read_toml
+
+RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")
+
+
+class SpecialistSettings(Settings):
+    """A small teacher of one's own: its pairs are curated and it is trained with stage 1, before everything else."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    licence: str = "unknown"
+    curate: CurateSettings
+    student: StudentSettings
+    pretrain: PretrainSettings
+
+
+class ExportSettings(Settings):
+    """The recipe section `[export]`: what the model card says beyond what was measured."""
+
+    name: str = "mmkd-student"
+    note: str = ""
+
+
+class Recipe(Settings):
+    """The whole of a run, section by section in the order of the flow.
+
+    Stages that a recipe has no section for (`phantom`, `specialists`, `evidence`, `rivals`) are left out. A rival is
+    another student from the same stage 1: its table holds only the keys in which it differs from `[distill]`.
+    leave_out: names of teachers and specialists that this run does without.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    leave_out: list[str] = []
+    machine: Machine = Machine()
+    phantom: PhantomSettings | None = None
+    specialists: list[SpecialistSettings] = []
+    curate: CurateSettings
+    teachers: list[TeacherSpec] = []
+    extract: ExtractSettings = ExtractSettings()
+    evidence: EvidenceSettings | None = None
+    calibrate: CalibrateSettings = CalibrateSettings()
+    student: StudentSettings
+    pretrain: PretrainSettings = PretrainSettings()
+    distill: DistillSettings = DistillSettings()
+    rivals: dict[str, DistillSettings] = {}
+    evaluate: EvaluateSettings
+    export: ExportSettings = ExportSettings()
+
+    @model_validator(mode="after")
+    def _names(self) -> "Recipe":
+        names = [teacher.name for teacher in self.teachers] + [one.name for one in self.specialists]
+        if not names:
+            raise ValueError("no teacher: give at least one [[teachers]] or [[specialists]]")
+        if strangers := sorted(set(self.leave_out) - set(names)):
+            raise ValueError(f"leave_out: no teacher {strangers[0]!r}; {nearest(strangers[0], names)}")
+        if not set(names) - set(self.leave_out):
+            raise ValueError("leave_out: no teacher is left; name fewer")
+        taken = [*names, *self.rivals, *RESERVED]
+        twice = sorted({name for name in taken if taken.count(name) > 1})
+        if twice:
+            raise ValueError(f"names used twice or reserved: {', '.join(twice)}; every model needs its own")
+        return self
+
+    @model_validator(mode="after")
+    def _evidence(self) -> "Recipe":
+        if self.calibrate.needs_evidence and self.evidence is None:
+            raise ValueError(
+                'calibrate.modality = "evidence" needs what teachers see of the pictures: add a section [evidence], '
+                "which 'mmkd run' makes before the calibration, as 'mmkd evidence' does alone"
+            )
+        return self
+
+
+def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
+    """Read and check a recipe. `${out}` and environment variables are filled in; changes are `section.key=value`.
+
+    over: tables that are laid over the file's, key by key. Raises ConfigError that lists every problem at once.
+    """
+    data = overlaid(read_toml(path), over or {})
+    for change in changes:
+        _apply(data, change)
+    data = expand(data, {**os.environ, "out": str(out.resolve())})
+    data["rivals"] = _rivals(data)
+    return parse(Recipe, data, str(path), {"base": path.resolve().parent})
+
+
+def _rivals(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Each rival's table laid over `[distill]`, so that it differs in the keys it names and in no other."""
+    rivals = data.get("rivals", {})
+    if not isinstance(rivals, Mapping):
+        raise ConfigError("rivals: expected a table per rival, [rivals.NAME]")
+    return {name: overlaid(data.get("distill", {}), table) for name, table in rivals.items()}
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    """Set one dotted key to a TOML value; bare words are taken as strings."""
+    key, separator, text = change.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {change!r}: expected section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        data = data.setdefault(table, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"--set {change!r}: {table} is not a table of the recipe")
+    data[last] = value

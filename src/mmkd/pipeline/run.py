@@ -1,0 +1,133 @@
+"""A recipe at work in a folder: names of folders, what they are made from, how far they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mmkd.errors import ConfigError
+from mmkd.folders.stage import Stage, content_digest, digest_of
+from mmkd.folders.stage import status as status
+from mmkd.pipeline.recipe import Recipe, SpecialistSettings
+from mmkd.settings import Settings
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
+from mmkd.validation import nearest
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe at work in a folder. pool: where finished stages lie that several runs share; `out` then has links."""
+
+    recipe: Recipe
+    out: Path
+    force: bool = False
+    pool: Path | None = None
+
+    @property
+    def teachers(self) -> list[TeacherSpec]:
+        """The recipe's own teachers, and the specialists it trains."""
+        trained = [
+            TeacherSpec(name=one.name, licence=one.licence, model=f"{LOCAL}{self.out / 'specialists' / one.name}")
+            for one in self.specialists
+        ]
+        return [*[one for one in self.recipe.teachers if one.name not in self.recipe.leave_out], *trained]
+
+    @property
+    def specialists(self) -> list[SpecialistSettings]:
+        """Those that the run trains."""
+        return [one for one in self.recipe.specialists if one.name not in self.recipe.leave_out]
+
+    def named_teachers(self, names: Sequence[str]) -> list[TeacherSpec]:
+        """The named teachers, all without names. Raises ConfigError for a name that the recipe does not have."""
+        known = {teacher.name: teacher for teacher in self.teachers}
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"no teacher {name!r} in the recipe; {nearest(name, list(known))}")
+        return [known[name] for name in names or known]
+
+    @property
+    def students(self) -> dict[str, Path]:
+        """Name in the results -> open_clip folder."""
+        rivals = {name: self.out / "rivals" / name for name in self.recipe.rivals}
+        return {"stage1": self.out / "pretrain", **rivals, "student": self.out / "distill"}
+
+    def stage(
+        self,
+        kind: str,
+        name: str,
+        settings: Mapping[str, Any],
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        reads: Settings | None = None,
+    ) -> Stage:
+        """A stage of this run; inputs are names of folders of the run that must be finished.
+
+        reads: a section that names files of the run which no input stands for, see `pooled`.
+        """
+        digests = {name: digest_of(self.out / name) for name in inputs}
+        return self.pooled(Stage(kind, self.out / name, settings, digests, tuple(outputs) or ("**/*",)), reads)
+
+    def pooled(self, stage: Stage, reads: Settings | None = None) -> Stage:
+        """The stage in the run's pool, if it has one; then what lies at the section's paths counts as input too.
+
+        Within one run a table of pairs or a tokenizer is known by its path. Runs that share a pool may have different
+        worlds below the same path: there its files decide.
+        """
+        if self.pool is None:
+            return stage
+        named = _paths_below(reads.model_dump(mode="json") if reads else {}, str(self.out))
+        homes = {path if path.is_dir() else path.parent for path in named}
+        digests = {str(home.relative_to(self.out)): content_digest(home, ("**/*",)) for home in sorted(homes)}
+        return replace(stage, inputs={**stage.inputs, **digests}).in_pool(self.pool)
+
+    def plain(self, section: Settings) -> dict[str, Any]:
+        """A recipe section as the manifest keeps it: paths in the run's folder as `${out}`, so that it can be moved."""
+        kept: dict[str, Any] = _replaced(section.model_dump(mode="json"), str(self.out), "${out}")
+        return kept
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, dict):
+        return {key: _replaced(item, old, new) for key, item in value.items()}
+    return [_replaced(item, old, new) for item in value] if isinstance(value, list) else value
+
+
+def _paths_below(value: Any, out: str) -> list[Path]:
+    if isinstance(value, str):
+        return [Path(value)] if value.startswith(f"{out}/") else []
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [path for item in inside for path in _paths_below(item, out)]
+
+
+def feature_names(run: Run) -> list[str]:
+    """Where the teachers' features are, below the run's folder."""
+    return [f"features/{teacher.name}" for teacher in run.teachers]
+
+
+def folders(run: Run) -> dict[str, list[Path]]:
+    """The folders that each stage publishes, for plans and status."""
+    named = {
+        "world": ["world"] if run.recipe.phantom else [],
+        "specialists": [f"specialists/{one.name}" for one in run.specialists],
+        "curate": ["corpus"],
+        "extract": feature_names(run),
+        "evidence": ["evidence"] if run.recipe.evidence else [],
+        "calibrate": ["calibration"],
+        "pretrain": ["pretrain"],
+        "distill": [*[f"rivals/{name}" for name in run.recipe.rivals], "distill"],
+        "evaluate": ["evaluate"],
+        "report": ["report"],
+        "export": ["export"],
+    }
+    return {stage: [run.out / name for name in names] for stage, names in named.items()}
+
+
+def require(run: Run, stage: str) -> None:
+    """Raise ConfigError when a stage before this one is not finished; the report is nobody's input."""
+    published = folders(run)
+    for name in list(published)[: list(published).index(stage)]:
+        for folder in published[name]:
+            if name != "report" and status(folder) != "complete":
+                raise ConfigError(f"{stage} needs {folder}, which is not finished; run 'mmkd {name}' first")

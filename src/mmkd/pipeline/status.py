@@ -1,0 +1,211 @@
+"""How far the runs below a folder are, from the files that stages leave; nothing heavy is imported or loaded."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mmkd.errors import DataError
+from mmkd.folders.locks import is_owned
+from mmkd.folders.stage import BEGUN, MANIFEST, read_manifest, status
+from mmkd.training.records.curves import PARTIAL, TOTAL, VALIDATION
+from mmkd.training.records.metrics_log import METRICS, last_record
+
+STAGES = {
+    "world": ("world",),
+    "specialists": ("specialists/*",),
+    "curate": ("corpus",),
+    "extract": ("features/*",),
+    "evidence": ("evidence",),
+    "calibrate": ("calibration",),
+    "pretrain": ("pretrain",),
+    "distill": ("rivals/*", "distill"),
+    "evaluate": ("evaluate",),
+    "report": ("report",),
+    "export": ("export",),
+}
+"""Stage -> patterns of the folders it publishes, without a recipe at hand."""
+
+TRAININGS = ("pretrain*", "distill*", "rivals/*", "specialists/*")
+OPTIONAL = ("world", "specialists", "evidence")  # many recipes have no such section
+CORPUS_OF_A_SPECIALIST = ".corpus"
+DEPTH = 4  # folders of runs may lie in folders, as an ablation's do
+RESULTS = "evaluate/results.jsonl"
+ZERO_SHOT = {
+    **{"modality": "mean", "model": "student", "dataset": "mean"},
+    **{"task": "zero_shot", "metric": "accuracy", "subset": "all"},
+}
+"""The row of the results that a run is known by."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """The training that was written to last. total: steps; None where the corpus is not here. best: of validation."""
+
+    name: str
+    step: int
+    total: int | None
+    loss: float | None
+    pairs_per_s: float | None
+    best: float | None
+    metric: str
+
+
+@dataclass(frozen=True)
+class RunState:
+    """stages: name -> complete, partial, to do or running. written: UTC, ISO 8601. zero_shot: mean accuracy, 0..1.
+
+    recipe: "" until an evaluation or export says it. broken: why the folder cannot be read, "" where it can.
+    """
+
+    folder: str
+    name: str
+    recipe: str = ""
+    stages: Mapping[str, str] = field(default_factory=dict)
+    training: TrainingState | None = None
+    zero_shot: float | None = None
+    written: str = ""
+    broken: str = ""
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """The folder, if it is a run's, or those below it, in the order of their names."""
+    yield from _find(folder, DEPTH)
+
+
+def _find(folder: Path, depth: int) -> Iterator[Path]:
+    if is_run(folder):
+        yield folder
+    elif depth:
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+            yield from _find(inner, depth - 1)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a stage other than a report or an export has worked here."""
+    made = [pattern for stage in list(STAGES)[:-2] for pattern in STAGES[stage]]
+    return any(_marks(path) for pattern in made for path in _published(folder, pattern))
+
+
+def _marks(published: Path) -> list[os.stat_result]:
+    """Of the files that a stage leaves first, while it works and last, finished or not."""
+    partial = published.with_name(published.name + PARTIAL)
+    places = [place / name for place in (published, partial) for name in (MANIFEST, BEGUN, METRICS)]
+    return [place.stat() for place in places if place.is_file()]
+
+
+def read_run(folder: Path) -> RunState:
+    """The state of a run; a folder that cannot be read is one that says so."""
+    place = str(folder)
+    try:
+        published = {stage: _folders(folder, patterns) for stage, patterns in STAGES.items()}
+        return RunState(
+            folder=place,
+            name=folder.resolve().name,
+            recipe=_recipe(folder),
+            stages={stage: _state(found) for stage, found in published.items()},
+            training=_training(folder),
+            zero_shot=_zero_shot(folder / RESULTS),
+            written=_written([path for found in published.values() for path in found]),
+        )
+    except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return RunState(place, folder.resolve().name, broken=str(error) or repr(error))
+
+
+def _folders(folder: Path, patterns: Sequence[str]) -> set[Path]:
+    return {path for pattern in patterns for path in _published(folder, pattern)}
+
+
+def _state(published: set[Path]) -> str:
+    """Of all folders of a stage together: one that works or lacks decides. Raises DataError for a broken manifest."""
+    if any(is_owned(path) for path in published):
+        return "running"
+    states = {status(path) for path in published if not path.name.endswith(CORPUS_OF_A_SPECIALIST)}
+    if states == {"complete"}:
+        for path in published:
+            read_manifest(path)
+        return "complete"
+    return "partial" if states - {"to do"} else "to do"
+
+
+def _published(folder: Path, pattern: str) -> set[Path]:
+    """Final names of what matches, finished or not; a plain name always."""
+    if "*" not in pattern:
+        return {folder / pattern}
+    found = [path for path in folder.glob(pattern) if path.is_dir() and path.suffix != ".old"]
+    return {path.with_name(path.name.removesuffix(PARTIAL)) for path in found}
+
+
+def _recipe(folder: Path) -> str:
+    for stage in ("evaluate", "export"):
+        if (folder / stage / MANIFEST).is_file():
+            return str(read_manifest(folder / stage)["settings"].get("recipe", ""))
+    return ""
+
+
+def _training(folder: Path) -> TrainingState | None:
+    files = [path for place in TRAININGS for path in folder.glob(f"{place}/{METRICS}")]
+    if not files:
+        return None
+    path = max(files, key=lambda one: one.stat().st_mtime)
+    last = last_record(path) or {}
+    metric, best = _best_validation(path)
+    return TrainingState(
+        name=path.parent.relative_to(folder).as_posix().removesuffix(PARTIAL),
+        step=int(last.get("step") or 0),
+        total=_total_steps(folder, path.parent),
+        loss=last.get(TOTAL),
+        pairs_per_s=last.get("pairs_per_s"),
+        best=best,
+        metric=metric,
+    )
+
+
+def _best_validation(path: Path) -> tuple[str, float | None]:
+    """The first validation metric and its highest value; only lines that have one are read."""
+    mark = f'"{VALIDATION}'.encode()
+    found: dict[str, float] = {}
+    for line in path.read_bytes().split(b"\n"):
+        if mark in line and line.endswith(b"}"):
+            for name, value in json.loads(line).items():
+                if name.startswith(VALIDATION) and value is not None:
+                    found[name] = max(value, found.get(name, -math.inf))
+    return next(iter(found.items()), ("", None))
+
+
+def _total_steps(run: Path, training: Path) -> int | None:
+    """As the manifest counts them, or as the training will: whole batches of the corpus, times the epochs."""
+    if (training / MANIFEST).is_file():
+        return int(read_manifest(training)["counts"]["steps"])
+    if not (training / BEGUN).is_file():
+        return None
+    begun: dict[str, Any] = json.loads((training / BEGUN).read_text())
+    corpus = next((run / name for name in begun["inputs"] if name.endswith("corpus")), None)
+    if corpus is None or status(corpus) != "complete":
+        return None
+    settings = begun["settings"].get("pretrain", begun["settings"])
+    pairs = int(read_manifest(corpus)["counts"]["train"])
+    return int(settings["epochs"]) * (pairs // int(settings["batch_size"]))
+
+
+def _zero_shot(path: Path) -> float | None:
+    """The row is looked for in the bytes: parsing all of them would take a hundred times as long."""
+    data = path.read_bytes() if path.is_file() else b""
+    rare, *others = [f"{json.dumps(key)}: {json.dumps(value)}".encode() for key, value in ZERO_SHOT.items()]
+    at = data.find(rare)
+    while at >= 0:
+        end = data.find(b"\n", at) % (len(data) + 1)  # the end of the file where there is no newline
+        line = data[data.rfind(b"\n", 0, at) + 1 : end]
+        if all(part in line for part in others):
+            return float(json.loads(line)["value"])
+        at = data.find(rare, end)
+    return None
+
+
+def _written(published: Sequence[Path]) -> str:
+    times = [mark.st_mtime for path in published for mark in _marks(path)]
+    return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds") if times else ""

@@ -1,0 +1,27 @@
+"""Keys of recipes that were called otherwise in the release before: read for one more, with a line that names the new."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+RENAMED: dict[tuple[str, str], str] = {}
+"""(table, old key) -> new key. The table is the name of the innermost table or list of tables, "" for the top level."""
+
+
+def with_new_names(data: Any, table: str = "", tell: Callable[[str], None] | None = None) -> Any:
+    """The same tables with today's keys. tell: gets a sentence for every old key that was found.
+
+    A key that stands there under both names is left as it is, so that the recipe's own check refuses it.
+    """
+    if isinstance(data, list):
+        return [with_new_names(one, table, tell) for one in data]
+    if not isinstance(data, Mapping):
+        return data
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        new = RENAMED.get((table, key), key)
+        if new != key and new in data:
+            new = key
+        if new != key and tell is not None:
+            tell(f"{f'[{table}] ' if table else ''}{key} is now called {new}; the old name goes with the next release")
+        found[new] = with_new_names(value, new, tell)
+    return found

@@ -1,0 +1,132 @@
+"""How far probabilities can be believed, for many weightings at once; see `metrics` for what weights mean.
+
+B weightings, N samples, C classes, K bins, R the weightings of one chunk. A confidence is the probability of what is
+claimed (the top class, or the positive one), and `correct` says whether the claim is true.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmkd.statistics.metrics import (
+    Array,
+    check_weights,
+    checked_flags,
+    checked_numbers,
+    chunks,
+    cumulative,
+    ratio,
+    weighted_mean,
+    weighted_sums,
+)
+
+BINS = 15  # as in Guo et al. 2017
+EDGE = 1e-9  # in bins: sums of real weights may fall short of an edge that they meet
+ROUNDING = 1e-4  # by which a row of probabilities may miss one: float16 scores through a softmax
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The samples whose confidence lies in (low, high]: how many, their mean confidence, the share that is correct."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    correct: float
+
+
+def brier(probability_NC: Array, positive_NC: Array, weight_BN: Array) -> Array:
+    """Mean squared distance of the probabilities from the truth, 0..2; (B,). Brier 1950, his own sum over the classes.
+
+    Raises ValueError for rows that do not sum to one.
+    """
+    _check_probabilities(probability_NC, positive_NC)
+    off = np.abs(probability_NC.sum(axis=1) - 1).max(initial=0)
+    if off > ROUNDING:
+        raise ValueError(f"probabilities of a sample sum to one give or take {off:.3g}, expected {ROUNDING} at most")
+    return weighted_mean(((probability_NC - positive_NC) ** 2).sum(axis=1), weight_BN)
+
+
+def binary_brier(probability_N: Array, positive_N: Array, weight_BN: Array) -> Array:
+    """Mean squared difference of the positive's probability and the truth, 0..1; (B,). Half of `brier` on both classes.
+
+    It is also the one of a single label among several: take the mean over the labels with `macro`.
+    """
+    _check_probabilities(probability_N, positive_N)
+    return weighted_mean((probability_N - positive_N) ** 2, weight_BN)
+
+
+def ece_equal_width(confidence_N: Array, correct_N: Array, weight_BN: Array, bins: int = BINS) -> Array:
+    """Expected calibration error, 0..1: mean over the samples of |mean confidence - share correct| of their bin; (B,).
+
+    K bins ((k - 1) / K, k / K], zero belonging to the first (Naeini et al. 2015; Guo et al. 2017).
+    """
+    bin_N = _equal_width_bins(confidence_N, correct_N, bins)
+    gap_NK = np.where(bin_N[:, None] == np.arange(bins), (confidence_N - correct_N)[:, None], 0.0)
+    gap_BK = weighted_sums(weight_BN, gap_NK)
+    return ratio(np.abs(gap_BK).sum(axis=1), weight_BN.sum(axis=1, dtype=np.float64))
+
+
+def ece_equal_mass(confidence_N: Array, correct_N: Array, weight_BN: Array, bins: int = BINS) -> Array:
+    """As `ece_equal_width`, with bins that hold equal shares of the weight of each weighting (Nguyen, O'Connor 2015).
+
+    Samples of one confidence stay together, in the bin where the middle of their weight lies: copies of a sample are
+    not torn apart, and a constant confidence makes one bin.
+    """
+    _check_probabilities(confidence_N, correct_N)
+    _check_bins(bins)
+    check_weights(weight_BN, len(confidence_N))
+    order_N = np.argsort(confidence_N)
+    sorted_N = confidence_N[order_N]
+    gap_N = sorted_N - correct_N[order_N]
+    below_N, level_N = (np.searchsorted(sorted_N, sorted_N, side=side) for side in ("left", "right"))
+    error_B = np.empty(len(weight_BN))
+    for rows in chunks(weight_BN):
+        reached_RN = cumulative(weight_BN[rows], order_N)
+        total_R = reached_RN[:, -1]
+        middle_RN = ratio((reached_RN[:, below_N] + reached_RN[:, level_N]) * bins, 2 * total_R[:, None])
+        bin_RN = np.clip(np.nan_to_num(middle_RN + EDGE), 0, bins - 1).astype(np.int64)
+        cell_RN = bin_RN + bins * np.arange(len(bin_RN))[:, None]
+        gap_RN = np.diff(reached_RN) * gap_N
+        gap_RK = np.bincount(cell_RN.ravel(), gap_RN.ravel(), minlength=len(bin_RN) * bins).reshape(-1, bins)
+        error_B[rows] = ratio(np.abs(gap_RK).sum(axis=1), total_R)
+    return error_B
+
+
+def reliability_curve(confidence_N: Array, correct_N: Array, bins: int = BINS) -> list[ReliabilityBin]:
+    """The bins of `ece_equal_width` that hold samples, from low to high confidence."""
+    bin_N = _equal_width_bins(confidence_N, correct_N, bins)
+    edge_K1 = np.linspace(0, 1, bins + 1).tolist()
+    return [
+        ReliabilityBin(
+            low=edge_K1[k],
+            high=edge_K1[k + 1],
+            count=int(np.count_nonzero(bin_N == k)),
+            confidence=float(confidence_N[bin_N == k].mean()),
+            correct=float(correct_N[bin_N == k].mean()),
+        )
+        for k in np.unique(bin_N).tolist()
+    ]
+
+
+def _equal_width_bins(confidence_N: Array, correct_N: Array, bins: int) -> Array:
+    _check_probabilities(confidence_N, correct_N)
+    _check_bins(bins)
+    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
+    bin_N: Array = np.searchsorted(inner_edges, confidence_N, side="left")
+    return bin_N
+
+
+def _check_probabilities(probability: Array, truth: Array) -> None:
+    if probability.shape != truth.shape:
+        raise ValueError(f"probabilities of shape {probability.shape} for truths of shape {truth.shape}")
+    checked_flags(truth, "truth")
+    outside = int(np.count_nonzero(np.abs(checked_numbers(probability, "probability") - 0.5) > 0.5))
+    if outside:
+        raise ValueError(f"{outside} probabilities lie outside 0..1; apply softmax or sigmoid to scores first")
+
+
+def _check_bins(bins: int) -> None:
+    if bins < 1:
+        raise ValueError(f"{bins} bins, expected 1 or more")

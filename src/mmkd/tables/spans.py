@@ -1,0 +1,22 @@
+"""Tables in spans of rows that can be read on their own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmkd.reasons import BadRecordError
+
+ROWS_PER_SHARD = 1024
+
+
+Row = Mapping[str, Any] | BadRecordError
+"""Column -> value, or why the row could not be taken apart."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows `first`, `first + 1`, ... of a table: in a text table the bytes begin..end, in Parquet the row groups."""
+
+    first: int
+    begin: int
+    end: int

@@ -1,0 +1,166 @@
+"""Weights from outside, read without running anything they contain.
+
+safetensors are read as they are. Pickles are read with `weights_only=True` and a list of NumPy's scalar types, which
+training scripts leave in them; then their tensors are kept once as safetensors, and only those are read from then on.
+"""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core.multiarray import scalar  # NumPy gives it no public name
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from mmkd.errors import ModelError
+from mmkd.folders.atomic import atomic_file
+
+StateDict = dict[str, Tensor]
+CACHE = "MMKD_CACHE"
+CONVERSION = 1  # part of the names of kept files: raise it when the same pickle is to give other tensors
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+PREFIX = "module."
+BARE = "(the file's only tensor)"  # its name where it is kept: the same bytes may lie under other file names
+ALLOWED: list[Any] = [
+    (scalar, "numpy.core.multiarray.scalar"),
+    (scalar, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
+]
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """The tensors of a checkpoint, on the CPU, without a wrapper (`state_dict`) and the prefix `module.`.
+
+    A bare tensor is returned under the name of its file, without the suffix. Raises ModelError for a file that is no
+    checkpoint, that would run code, or that holds no tensors.
+    """
+    if path.suffix == ".safetensors":
+        return _unprefixed(_safetensors(path))
+    kept = cache_folder() / f"{file_digest(path)}-{CONVERSION}.safetensors"
+    if not kept.is_file():
+        _keep(_tensors(_unpickled(path), path), path, kept)
+    return {path.stem if key == BARE else key: value for key, value in _safetensors(kept).items()}
+
+
+def cache_folder() -> Path:
+    """Where converted weights are kept: `$MMKD_CACHE`, or `~/.cache/mmkd`."""
+    return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "mmkd") / "weights"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file. Raises ModelError when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _safetensors(path: Path) -> StateDict:
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error}); delete it and fetch it again") from error
+
+
+def _unpickled(path: Path) -> Any:
+    is_zip = _is_zip(path)
+    with torch.serialization.safe_globals(ALLOWED):
+        try:
+            # only zip files can be mapped: of a file with optimiser states, just the weights are then read
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        except Exception as error:  # of a damaged file torch raises whatever it stumbles on
+            if is_zip and (calls := _calls(path)):
+                raise ModelError(
+                    f"{path}: holds more than weights ({', '.join(calls)}), and loading it could run code; it is not "
+                    "loaded. Where you trust it, convert its tensors to safetensors yourself"
+                ) from error
+            raise ModelError(
+                f"{path}: damaged or cut off, or it holds more than weights, and loading it could run code; it is not "
+                "loaded. Fetch it again, or take safetensors"
+            ) from error
+
+
+def _calls(path: Path) -> list[str]:
+    """What the pickle in a zip file wants to call beyond tensors, told without calling it."""
+    try:
+        return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # as above
+        return []
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether it is of torch's newer format. Raises ModelError that says what a file is that is of neither."""
+    with path.open("rb") as stream:
+        start = stream.read(40)
+    if start.startswith(b"PK"):
+        members = _members(path)
+        if any(name.endswith("/constants.pkl") for name in members):
+            raise ModelError(f"{path}: a TorchScript archive, which is a program; save its state_dict as safetensors")
+        if not any(name.endswith("/data.pkl") for name in members):
+            shown = ", ".join(members[:3])
+            raise ModelError(f"{path}: a zip archive, but no checkpoint (it holds {shown}); unpack it")
+        return True
+    if not start.startswith(b"\x80"):  # as pickles do
+        raise ModelError(
+            f"{path}: not a checkpoint; it begins {start!r} (a web page or a git-lfs pointer in its place?); "
+            "fetch it again"
+        )
+    return False
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception as error:  # zipfile, too, stumbles on damaged files in many ways
+        raise ModelError(f"{path}: a checkpoint that is cut off or damaged; delete it and fetch it again") from error
+
+
+def _tensors(found: Any, path: Path) -> StateDict:
+    if isinstance(found, Tensor):
+        return {BARE: found}
+    found = _unwrapped(found)
+    named = found.items() if isinstance(found, Mapping) else ()
+    tensors = {key: value for key, value in named if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
+        keys = f" with {', '.join(map(repr, list(found)[:4]))}" if isinstance(found, Mapping) and found else ""
+        raise ModelError(f"{path}: expected a state dict of tensors, found a {type(found).__name__}{keys}")
+    if odd := [key for key, value in tensors.items() if value.layout != torch.strided or value.is_quantized]:
+        raise ModelError(f"{path}: {odd[0]} is sparse or quantised; expected plain tensors")
+    return _unprefixed(tensors)
+
+
+def _unwrapped(found: Any) -> Any:
+    while isinstance(found, Mapping):
+        inner = [found[name] for name in WRAPPERS if isinstance(found.get(name), Mapping)]
+        if not inner:
+            break
+        found = inner[0]
+    return found
+
+
+def _unprefixed(tensors: StateDict) -> StateDict:
+    prefix = PREFIX if all(key.startswith(PREFIX) for key in tensors) else ""
+    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+
+
+def _keep(tensors: StateDict, path: Path, kept: Path) -> None:
+    # safetensors wants every tensor contiguous and in a storage of its own
+    content = to_bytes({key: value.detach().contiguous().clone() for key, value in tensors.items()})
+    try:
+        with atomic_file(kept) as stream:
+            stream.write(content)
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be kept as safetensors in {kept.parent} ({error.strerror}); "
+            f"set ${CACHE} to a folder with {len(content) / 1e9:.1f} GB of room"
+        ) from error

@@ -1,0 +1,1 @@
+"""What a training writes: metrics, curves and checkpoints."""

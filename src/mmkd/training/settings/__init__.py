@@ -1,0 +1,1 @@
+"""The recipe sections [pretrain] and [distill]."""

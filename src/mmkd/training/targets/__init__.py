@@ -1,0 +1,1 @@
+"""What the student follows: the teachers' features, weights and scales."""

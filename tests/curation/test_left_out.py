@@ -1,0 +1,236 @@
+"""Records that `only` leaves out: counted for every kind of source, never listed, and however often a run is killed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from corpus_samples import HERE, TABLE_RECIPE, png, run, table, write_files, write_tar
+from dicom_samples import dicom
+from test_sources_nifti import volume
+from typer.testing import CliRunner
+
+from mmkd.cli import app
+from mmkd.corpus.schema import Corpus
+from mmkd.curation.curate import curate
+from mmkd.curation.ledger.rows import write_curation
+from mmkd.curation.parts import REJECTED, Part, left_out_of, write_part
+from mmkd.curation.plan import plan_curation
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.sources.kinds import READERS
+from mmkd.distributed import T, World
+from mmkd.errors import DataError
+from mmkd.folders.arrow import read_shard, write_shard
+from mmkd.report.curation import PAGE, write_ledger
+from mmkd.tables import text as text_tables
+
+BAD = b"no picture"
+SITES = ("a", "a", "b", "a", "b", "b", "b")  # the fourth is damaged; those of "b" are left out
+WANTED = {"site": ["a"]}
+SAID = {"templates": ["an image of {name}"]}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    write_files(folder, {f"{i}.png": BAD if i == 3 else png(i) for i in range(len(SITES))})
+    return [
+        {"id": f"r{i}", "image": f"{i}.png", "caption": f"finding {i}", "site": site} for i, site in enumerate(SITES)
+    ]
+
+
+def as_table(folder: Path) -> dict[str, Any]:
+    return {"path": table(folder, rows(folder), {}), "only": WANTED}
+
+
+def as_folders(folder: Path) -> dict[str, Any]:
+    write_files(folder, {f"{site}/{i}.png": BAD if i == 3 else png(i) for i, site in enumerate(SITES)})
+    return {"path": folder, "only": {"class": ["a"]}, **SAID}
+
+
+def as_webdataset(folder: Path) -> dict[str, Any]:
+    members = []
+    for row in rows(folder):
+        picture = (folder / row["image"]).read_bytes()
+        members += [(row["image"], picture), (f"{row['image'][0]}.txt", row["caption"].encode())]
+        members += [(f"{row['image'][0]}.json", json.dumps(row).encode())]
+    return {"path": write_tar(folder / "x.tar", members), "only": WANTED}
+
+
+def as_npz(folder: Path) -> dict[str, Any]:
+    labels = np.array([[9 if i == 3 else "ab".index(site)] for i, site in enumerate(SITES)], np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (len(SITES), 20, 20), np.uint8)
+    np.savez(folder / "x.npz", train_images=images, train_labels=labels)
+    return {"path": folder / "x.npz", "classes": ["a", "b"], "splits": ["train"], "only": {"class": ["a"]}, **SAID}
+
+
+def as_datasets(folder: Path) -> dict[str, Any]:
+    from datasets import Dataset
+
+    Dataset.from_list(rows(folder)).save_to_disk(str(folder / "saved"))
+    write_files(folder / "saved", {f"{i}.png": BAD if i == 3 else png(i) for i in range(len(SITES))})
+    return {"path": str(folder / "saved"), "only": WANTED}
+
+
+def as_reference(folder: Path) -> dict[str, Any]:
+    named = [{"imgpath": row["image"], "txt": row["caption"], **row} for row in rows(folder)]
+    (folder / "meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
+    return {"path": folder, "only": WANTED}
+
+
+def as_dicom(folder: Path) -> dict[str, Any]:
+    part = {"a": "CHEST", "b": "KNEE"}
+    for i, site in enumerate(SITES):
+        dicom(folder / f"{site}/{i}", site, i, BodyPartExamined=part[site])
+    (folder / "a/3").write_bytes(bytes(128) + b"DICM\x01")
+    return {"path": folder, "only": {"body_part": ["chest"]}}
+
+
+def as_nifti(folder: Path) -> dict[str, Any]:
+    """A slice a volume, so that a volume is a record."""
+    values = np.random.default_rng(0).normal(size=(len(SITES), 20, 20, 1)).astype(np.float32)
+    for i, site in enumerate(SITES):
+        volume(folder / f"{site}/{i}.nii", values[i])
+    (folder / "a/3.nii").write_bytes(b"no volume")
+    return {"path": folder, "only": {"class": ["a"]}, **SAID}
+
+
+LAYOUTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "table": as_table,
+    "folders": as_folders,
+    "webdataset": as_webdataset,
+    "npz": as_npz,
+    "datasets": as_datasets,
+    "reference": as_reference,
+    "dicom": as_dicom,
+    "nifti": as_nifti,
+}
+
+
+def funnel(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "funnel.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("keep_parts", [False, True])
+@pytest.mark.parametrize("kind", READERS)
+def test_what_a_source_holds_is_kept_rejected_or_left_out(tmp_path: Path, kind: str, keep_parts: bool) -> None:
+    (tmp_path / "in").mkdir()
+    source = {"kind": kind, "name": "s", **LAYOUTS[kind](tmp_path / "in")}
+    made = {"sources": [source], "keep_parts": keep_parts, "max_rejected": 0.34}  # left out ones are not in the share
+    folder = run(CurateSettings.model_validate(made), tmp_path / "out").folder
+    (told,) = funnel(folder)["sources"].values()
+    assert (told["read"], told["kept"], sum(told["rejected"].values()), told["left_out"]) == (3, 2, 1, 4)
+    assert funnel(folder)["total"].items() >= {"read": 3, "kept": 2, "rejected": 1, "left_out": 4}.items()
+    assert told["kept"] + sum(told["rejected"].values()) + told["left_out"] == len(SITES)
+    assert len(Corpus(folder)) == 2
+    assert pq.read_table(folder / "rejected.parquet").num_rows == 1
+    assert write_curation(folder) == 3
+
+
+@pytest.fixture
+def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nine parts of two rows, of which every third row is wanted."""
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
+    told = [{"image": f"{i % 3}.png", "caption": f"finding {i}", "site": "a" if i % 3 == 0 else "b"} for i in range(18)]
+    return table(tmp_path, told, {f"{i}.png": png(i) for i in range(3)})
+
+
+def settings_of(path: Path, **options: object) -> CurateSettings:
+    return CurateSettings.model_validate(
+        {"sources": [{"kind": "table", "name": "t", "path": path, "only": WANTED}], **options}
+    )
+
+
+def test_a_killed_run_counts_them_once(tmp_path: Path, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(settings_of(long), tmp_path / "whole")
+    made: list[int] = []
+
+    def stops_at_the_fifth(part: Part, settings: CurateSettings) -> int:
+        made.append(part.number)
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        return write_part(part, settings)
+
+    monkeypatch.setattr("mmkd.curation.parts.write_part", stops_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings_of(long), tmp_path / "cut")
+    run(settings_of(long), tmp_path / "cut")
+    assert len(made) == 10
+    assert funnel(tmp_path / "cut") == funnel(tmp_path / "whole")
+    assert funnel(tmp_path / "cut")["total"]["left_out"] == 12
+
+
+class Here(World):
+    """One of several processes, whose others are called one after the other."""
+
+    def wait(self) -> None:
+        """Nobody to wait for."""
+
+    def agree(self, value: T) -> T:
+        return value
+
+
+@pytest.mark.parametrize("keep_parts", [False, True])
+def test_processes_that_share_the_parts_count_what_one_does(tmp_path: Path, long: Path, keep_parts: bool) -> None:
+    settings = settings_of(long, keep_parts=keep_parts)
+    run(settings, tmp_path / "alone")
+    (tmp_path / "shared").mkdir()
+    for rank in (1, 0):
+        curate(settings, tmp_path / "shared", HERE, 7, world=Here(rank=rank, size=2))
+    assert funnel(tmp_path / "shared") == funnel(tmp_path / "alone")
+    assert funnel(tmp_path / "shared")["sources"]["t"] == {"read": 6, "kept": 6, "rejected": {}, "left_out": 12}
+
+
+def test_kept_parts_know_them_without_reading(tmp_path: Path, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(settings_of(long, keep_parts=True), tmp_path / "out")
+    before = funnel(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "before")
+    monkeypatch.setattr("mmkd.curation.sources.tables.TableShard.records", None)
+    run(settings_of(long, keep_parts=True), tmp_path / "out")
+    assert funnel(tmp_path / "out") == before
+
+
+def test_a_part_without_the_count_is_not_taken_for_one_of_none(tmp_path: Path) -> None:
+    part = Part(0, None, tmp_path)  # type: ignore[arg-type]
+    write_shard(part.rejected, REJECTED, [])
+    assert read_shard(part.rejected).num_rows == 0
+    with pytest.raises(DataError, match=r"made by an older mmkd; delete .* and curate again"):
+        left_out_of(part)
+
+
+def test_a_dry_run_does_not_take_them_for_records(tmp_path: Path) -> None:
+    settings = CurateSettings.model_validate({"sources": [{"kind": "table", "name": "t", **as_table(tmp_path)}]})
+    (plan,) = plan_curation(settings)
+    assert (plan.records, plan.looked_at, plan.left_out) == (3, 3, 4)
+
+
+def test_commands_and_page_tell_them(tmp_path: Path) -> None:
+    path = as_table(tmp_path)["path"]
+    recipe = TABLE_RECIPE.format(curate="", path=path) + 'name = "t"\nonly = { site = ["a"] }\n'
+    (tmp_path / "r.toml").write_text(recipe)
+    asked = ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--set", "machine.workers=0"]
+    assert "t: 4 more records are left out by only" in CliRunner().invoke(app, [*asked, "--dry-run"]).stdout
+    assert "3 read, 2 kept, 1 rejected, 4 left out" in CliRunner().invoke(app, asked).stdout
+    corpus = str(tmp_path / "run/corpus")
+    assert json.loads(CliRunner().invoke(app, ["corpus", "stats", corpus, "--json"]).stdout)["left_out"] == {"t": 4}
+    told = CliRunner().invoke(app, ["corpus", "stats", corpus]).stdout
+    assert "4 records left out by only, which are no pairs: t 4" in told
+    page = (tmp_path / "run/corpus" / PAGE).read_text()
+    assert "3 records were read and 2 kept (66.7%)" in page
+    assert "4 more in the sources were left out by only" in page
+    first, second = (page.index(f'<th scope="row">{step}</th>') for step in ("only", "source"))
+    assert first < second
+    assert "left out by only" in page[first:second]
+
+
+def test_a_page_without_them_does_not_speak_of_them(tmp_path: Path) -> None:
+    folder = run(
+        CurateSettings.model_validate(
+            {"sources": [{"kind": "table", "name": "t", "path": as_table(tmp_path)["path"]}]}
+        ),
+        tmp_path / "out",
+    ).folder
+    write_ledger(folder, "x")
+    assert "were left out by only" not in (folder / PAGE).read_text()

@@ -1,0 +1,92 @@
+"""`mmkd curate`, as a user calls it: what a dry run counts and estimates, and what a stopped run goes on from."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from corpus_samples import TABLE_RECIPE, many, png, settings_for, table
+from typer.testing import CliRunner
+
+from mmkd.cli import app
+from mmkd.curation.parts import Part, write_part
+from mmkd.curation.plan import plan_curation
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shard_cache import read_part
+from mmkd.errors import ConfigError, DataError
+from mmkd.folders.stage import read_manifest
+from mmkd.tables import text as text_tables
+
+
+def test_shards_and_records_are_counted_and_the_first_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 4)
+    rows = [{"image": f"{i % 2}.png", "caption": "finding" if i else "x"} for i in range(12)]
+    path = table(tmp_path, rows, {f"{i}.png": png(i) for i in range(2)})
+    (plan,) = plan_curation(settings_for(path))
+    assert (plan.name, plan.shards, plan.records) == ("t", 3, 12)
+    assert plan.kept == 3 / 4
+    assert (plan.looked_at, plan.rejected) == (4, {"short_caption": 1})
+    assert plan.bytes_each == pytest.approx((len(png(0)) + 2 * len(png(1))) / 3)
+    assert plan.bytes_kept == pytest.approx(12 * plan.kept * plan.bytes_each)
+    assert plan.hours(2) == pytest.approx(plan.hours(1) / 2)
+    (short,) = plan_curation(settings_for(path), sample=1)
+    assert (short.records, short.kept, short.bytes_each) == (12, 0.0, 0.0)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    path = many(tmp_path, 3)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(TABLE_RECIPE.format(curate="", path=path))
+    shown = CliRunner().invoke(app, ["curate", str(recipe), "--out", str(tmp_path / "run"), "--dry-run", "--json"])
+    assert shown.exit_code == 0, shown.output
+    (plan,) = json.loads(shown.stdout)
+    assert (plan["records"], plan["rejected"]) == (3, {})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("keep_parts", ["false", "true"])
+def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_parts: str
+) -> None:
+    rows = [{"id": f"r{i}", "image": f"{i}.png", "caption": f"finding {i}"} for i in range(9)]
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        TABLE_RECIPE.format(curate="", path=table(tmp_path, rows, {f"{i}.png": png(i) for i in range(3)}))
+    )
+    read: list[int] = []
+
+    def noting(part: Part, settings: CurateSettings, make: Callable[..., int] = write_part) -> int:
+        read.append(part.number)
+        return make(part, settings)
+
+    def curated(out: str, *changes: str) -> BaseException | None:
+        given = [text for change in ("machine.workers=0", *changes) for text in ("--set", change)]
+        return CliRunner().invoke(app, ["curate", str(recipe), "--out", str(tmp_path / out), *given]).exception
+
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 4)
+    monkeypatch.setattr("mmkd.curation.parts.write_part", noting)
+    monkeypatch.setattr("mmkd.curation.shard_cache.read_part", partial(noting, make=read_part))
+    kept = f"curate.keep_parts={keep_parts}"
+    with pytest.raises(DataError, match=r"6 of 9 records rejected, .* goes on from what was read"):
+        raise curated("run", kept) or AssertionError
+    assert read == [0, 1, 2]
+    assert curated("run", kept, "curate.max_rejected=0.7") is None
+    assert read == [0, 1, 2], "no part is made twice"
+    assert curated("run") is None, "skipped: no limit and no kept part changes a corpus"
+    assert curated("lenient", "curate.max_rejected=1.0") is None
+    manifests = [read_manifest(tmp_path / out / "corpus") for out in ("run", "lenient")]
+    assert manifests[0]["digest"] == manifests[1]["digest"]
+    assert manifests[0]["inputs"] == manifests[1]["inputs"]
+    with pytest.raises(ConfigError, match=r"made from other settings\.val"):
+        raise curated("run", "curate.val=0.5") or AssertionError
+
+
+def test_a_dry_run_says_why_records_fail(tmp_path: Path) -> None:
+    rows = [{"image": "0.png", "caption": caption} for caption in ("a finding", "x", "y", "<p></p>")]
+    path = table(tmp_path, rows, {"0.png": png(0)})
+    (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(curate="", path=path))
+    shown = CliRunner().invoke(app, ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--dry-run"])
+    assert f"{tmp_path.name}: of 4 records looked at 3 fail: 2 short_caption, 1 empty_caption" in shown.stdout
