@@ -18,8 +18,8 @@ def with_new_names(data: Any, table: str = "", tell: Callable[[str], None] | Non
         return data
     found: dict[str, Any] = {}
     for key, value in data.items():
-        new = RENAMED.get((table, key), key)
-        if new != key and new in data:
+        new: str = RENAMED.get((table, key), key)
+        if new in data:
             new = key
         if new != key and tell is not None:
             tell(f"{f'[{table}] ' if table else ''}{key} is now called {new}; the old name goes with the next release")
