@@ -18,9 +18,9 @@ def with_new_names(data: Any, table: str = "", tell: Callable[[str], None] | Non
         return data
     found: dict[str, Any] = {}
     for key, value in data.items():
-        new: str = RENAMED.get((table, key), key)
+        new = RENAMED.get((table, str(key)), str(key))
         if new in data:
-            new = key
+            new = str(key)
         if new != key and tell is not None:
             tell(f"{f'[{table}] ' if table else ''}{key} is now called {new}; the old name goes with the next release")
         found[new] = with_new_names(value, new, tell)
