@@ -1,7 +1,7 @@
 """A tiny world that the tests of several stages share: 120 pairs of two modalities, two random teachers."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -26,6 +26,17 @@ def weights_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MMKD_TEACHERS", raising=False)
     return cache_folder()
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Tensors and modules that the test makes are in double precision: laws of arithmetic hold to 15 digits there."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ Letters: K pairs of a batch, D student dimension, E a teacher's.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkd.distributed import ALONE, World
-from mmkd.reliability.targets import fit_target
+from mmkd.reliability.targets import Target, fit_target
 from mmkd.training.data.view import Embedded, TeacherBatch, View
 from mmkd.training.objectives.objective import Objective, TeacherShape
 from mmkd.training.objectives.table import OBJECTIVES
@@ -88,13 +88,25 @@ def shapes(of: Batch, kind: str = "none", scale: float = 9.0) -> list[TeacherSha
     """What an objective knows of the teachers, with targets of a kind fitted on the batch."""
     rng = np.random.default_rng(0)
     sides = zip(of.teachers.image, of.teachers.text, strict=True)
-    return [TeacherShape(scale, fit_target(kind, image.numpy(), text.numpy(), rng)) for image, text in sides]
+    return [
+        TeacherShape(scale, as_default(fit_target(kind, image.numpy(), text.numpy(), rng))) for image, text in sides
+    ]
+
+
+def as_default(target: Target) -> Target:
+    """A target, which is float32, in the type that the test computes in."""
+    kind = torch.get_default_dtype()
+    return replace(
+        target,
+        image_mean_D=target.image_mean_D.to(kind),
+        text_mean_D=target.text_mean_D.to(kind),
+        map_DE=None if target.map_DE is None else target.map_DE.to(kind),
+        offset_E=None if target.offset_E is None else target.offset_E.to(kind),
+    )
 
 
 def into_student(of: Batch) -> list[TeacherShape]:
     """As `shapes`, with random maps into the student's dimension, which keep no lengths."""
-    from dataclasses import replace
-
     generator = torch.Generator().manual_seed(3)
     found = []
     for shape in shapes(of):

@@ -21,6 +21,7 @@ from mmkd.evaluation.heads.attention import (
     padded,
 )
 from mmkd.statistics.metrics import Array
+from tolerance import assert_rounding
 
 QUICK = Training(epochs=5, hidden=8)
 
@@ -53,8 +54,8 @@ def test_forward_is_the_definition_whatever_stands_beside_a_bag() -> None:
     output, weights = attend(net, bags)
     for n, bag in enumerate(bags):
         expected, expected_weight = by_definition(net, bag)
-        np.testing.assert_allclose(output[n], expected, atol=1e-5)
-        np.testing.assert_allclose(weights[n], expected_weight, atol=1e-6)
+        assert_rounding(output[n], expected)
+        assert_rounding(weights[n], expected_weight)
 
 
 @settings(max_examples=25, deadline=None)
@@ -64,17 +65,15 @@ def test_attention_adds_up_and_order_does_not_count(sizes: list[int], seed: int)
     orders = [rng.permutation(size) for size in sizes]
     output, weights = attend(net, bags)
     shuffled, moved = attend(net, [bag[order] for bag, order in zip(bags, orders, strict=True)])
-    np.testing.assert_allclose(shuffled, output, atol=1e-5)
+    assert_rounding(shuffled, output)
     for weight, other, order in zip(weights, moved, orders, strict=True):
-        assert weight.sum() == pytest.approx(1, abs=1e-5)
-        np.testing.assert_allclose(other, weight[order], atol=1e-6)
+        assert_rounding(weight.sum(), 1.0)
+        assert_rounding(other, weight[order])
 
 
 def test_every_tile_twice_changes_nothing() -> None:
     bags, net = random_bags([4, 6]), network()
-    np.testing.assert_allclose(
-        attend(net, [np.repeat(bag, 2, axis=0) for bag in bags])[0], attend(net, bags)[0], atol=1e-5
-    )
+    assert_rounding(attend(net, [np.repeat(bag, 2, axis=0) for bag in bags])[0], attend(net, bags)[0])
 
 
 def test_padding_is_marked() -> None:

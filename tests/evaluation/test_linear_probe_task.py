@@ -24,6 +24,7 @@ from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.tasks.linear_probe import TASK
 from mmkd.statistics.metrics import Array, one_vs_rest
+from tolerance import assert_rounding
 
 CARD = card("linear_probe", {"a": [], "b": [], "c": []})
 MULTI = card("linear_probe", {"a": [], "b": [], "c": []}, multi_label=True)
@@ -167,7 +168,7 @@ def test_an_ensemble_is_probed_on_its_vectors_side_by_side() -> None:
     both = replace(one, members=[*one.members, *two.members])
     rows = [one.of_images(one.samples), two.of_images(two.samples)]
     joined = np.concatenate(rows, axis=1)
-    np.testing.assert_allclose(both.of_images(one.samples), normalised(joined), atol=1e-6)
+    assert_rounding(both.of_images(one.samples), normalised(joined), dtype=np.float32)
     by_hand = subject(CARD, one.samples, [{s.image: row for s, row in zip(one.samples, joined, strict=True)}], **QUICK)
     expected = TASK.predict(by_hand).columns
     for name, values in TASK.predict(both).columns.items():

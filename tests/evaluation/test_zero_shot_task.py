@@ -15,6 +15,7 @@ from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.tasks.zero_shot import TASK, class_embedding
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.temperature import fit_temperature
+from tolerance import assert_rounding
 
 CARD = card("zero_shot", {"left": ["l1", "l2"], "right": ["r"]})
 THREE = card("zero_shot", {"a": ["a1", "a2"], "b": ["b1", "b2"], "c": ["c1", "c2"]})
@@ -81,7 +82,7 @@ def test_an_ensemble_equals_the_cosine_of_concatenated_unit_vectors() -> None:
     for name, prompts in (("left", ["l1", "l2"]), ("right", ["r"])):
         parts = [class_embedding(np.stack([one[prompt] for prompt in prompts])) for one in text]
         expected = joined @ normalised(np.concatenate(parts))
-        np.testing.assert_allclose(together[f"score:{name}"], expected, rtol=1e-5, atol=1e-6)
+        assert_rounding(together[f"score:{name}"], expected, size=1.0)
 
 
 def test_equal_scores_go_to_the_first_class() -> None:
@@ -140,7 +141,7 @@ def test_calibration_needs_a_val_split_and_uses_nothing_else() -> None:
     score = np.stack([columns[f"score:{name}"] for name in "abc"], axis=1)
     probability = softmax(score / fitted.value, axis=1)
     for c, name in enumerate("abc"):
-        np.testing.assert_allclose(columns[f"probability:{name}"], probability[:, c], atol=1e-5)
+        assert_rounding(columns[f"probability:{name}"], probability[:, c], size=1.0, dtype=np.float32)
     measured = TASK.measure(columns, once(60))
     label = columns["label"]
     member = label[:, None] == np.arange(3)

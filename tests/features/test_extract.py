@@ -25,6 +25,7 @@ from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.licences import use_of
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from tiny import MACHINE
+from tolerance import assert_rounding
 
 SETTINGS = ExtractSettings(batch_size=32, shard_rows=50)
 
@@ -45,9 +46,9 @@ def test_features_are_the_teachers_in_row_order(
         expected = teacher.encode_images(torch.stack([teacher.transform.pixels(image) for image in images if image]))
         captions = teacher.encode_texts(corpus.take(rows).column("caption").to_pylist())
         assert image_ND.dtype == np.float16
-        np.testing.assert_allclose(image_ND.astype(np.float32), expected.numpy(), atol=1e-3)
-        np.testing.assert_allclose(text_ND.astype(np.float32), captions.numpy(), atol=1e-3)
-        np.testing.assert_allclose(np.linalg.norm(image_ND.astype(np.float32), axis=1), 1.0, atol=2e-3)
+        assert_rounding(image_ND, expected, roundings=1, size=1.0)
+        assert_rounding(text_ND, captions, roundings=1, size=1.0)
+        assert_rounding(np.linalg.norm(image_ND.astype(np.float32), axis=1), 1.0, roundings=2, dtype=np.float16)
         assert valid_N.all()
         assert features.facts.licence == "MIT"
 

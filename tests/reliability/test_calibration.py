@@ -17,6 +17,7 @@ from mmkd.reliability.calibrate import calibrate
 from mmkd.reliability.calibration import Calibration, load_calibration
 from mmkd.reliability.projections import linear_projections, train_autoencoder
 from mmkd.reliability.settings import CalibrateSettings
+from tolerance import assert_rounding
 
 
 def write_teacher(
@@ -119,7 +120,7 @@ def test_a_teacher_without_any_features_is_named(tiny_corpus: Path, tmp_path: Pa
 def test_linear_projections_keep_angles() -> None:
     for projection, dim in zip(linear_projections([8, 40], 16, seed=0), [8, 40], strict=True):
         gram = projection.weight @ projection.weight.T if dim > 16 else projection.weight.T @ projection.weight
-        torch.testing.assert_close(gram, torch.eye(min(dim, 16)), atol=1e-5, rtol=0)
+        assert_rounding(gram, torch.eye(min(dim, 16)))
 
 
 def test_the_autoencoder_learns_to_rebuild_and_is_deterministic() -> None:

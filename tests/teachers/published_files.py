@@ -18,6 +18,7 @@ from mmkd.settings import overlaid
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.load import load_entry
 from mmkd.teachers.zoo.entry import ZooEntry, zoo_entry
+from tolerance import assert_rounding
 
 
 def position_ids(state: State, prefix: str) -> State:
@@ -141,4 +142,4 @@ def image_vectors(found: Teacher) -> Tensor:
 
 
 def assert_same(found_ND: Tensor, wanted_ND: Tensor) -> None:
-    torch.testing.assert_close(found_ND, F.normalize(wanted_ND, dim=1), atol=1e-5, rtol=0)
+    assert_rounding(found_ND, F.normalize(wanted_ND, dim=1), size=1.0)

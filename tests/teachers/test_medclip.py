@@ -31,6 +31,7 @@ from published_medclip import (
     torchvisions_swin,
     write,
 )
+from tolerance import assert_rounding
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +44,25 @@ def test_images_are_torchvisions_swin(published: Published) -> None:
         expected = torchvisions_swin(published.swin, published.image_projection)(normalised())
     for folder in ("swin", "new"):
         image_BD = loaded_teacher(small(), published.folders[folder]).encode_images(pictures(SIDE))
-        torch.testing.assert_close(image_BD, F.normalize(expected, dim=1), atol=1e-5, rtol=0)
+        assert_rounding(image_BD, F.normalize(expected, dim=1), size=1.0)
 
 
 def test_images_of_the_other_variant_are_torchvisions_resnet(published: Published) -> None:
     loaded = loaded_teacher(small("resnet50"), published.folders["resnet50"])
     with torch.inference_mode():
         expected = F.normalize(published.resnet.eval()(normalised()), dim=1)
-    torch.testing.assert_close(loaded.encode_images(pictures(SIDE)), expected, atol=1e-5, rtol=0)
+    assert_rounding(loaded.encode_images(pictures(SIDE)), expected, size=1.0)
     texts = loaded_teacher(small(), published.folders["swin"]).encode_texts(CAPTIONS)
-    torch.testing.assert_close(loaded.encode_texts(CAPTIONS), texts, atol=1e-6, rtol=0)
+    assert_rounding(loaded.encode_texts(CAPTIONS), texts, size=1.0)
 
 
 def test_captions_go_without_padding_whatever_their_neighbours(published: Published) -> None:
     loaded = loaded_teacher(small(), published.folders["swin"])
     text_BD = loaded.encode_texts(CAPTIONS)
     expected = torch.cat([expected_text(published, ids_of(caption)) for caption in CAPTIONS])
-    torch.testing.assert_close(text_BD, expected, atol=1e-5, rtol=0)
+    assert_rounding(text_BD, expected, size=1.0)
     alone_BD = torch.cat([loaded.encode_texts([caption]) for caption in CAPTIONS])
-    torch.testing.assert_close(text_BD, alone_BD, atol=1e-6, rtol=0)
+    assert_rounding(text_BD, alone_BD, size=1.0)
     assert [ids_of(caption).shape[1] for caption in CAPTIONS] == [6, 2, 4, 77, 4]
 
 
@@ -104,7 +105,7 @@ def test_the_grey_square_of_any_size(size: tuple[int, int]) -> None:
     pixels_CHW = transform.pixels(Image.fromarray(pixels))
     assert np.array_equal(pixels_CHW.numpy(), np.stack([expected_HW] * 3))
     expected_CHW = (np.stack([expected_HW] * 3) / 255 - 0.5862785803043838) / 0.27950088968644304
-    np.testing.assert_allclose(transform.normalise(pixels_CHW).numpy(), expected_CHW, atol=1e-5)
+    assert_rounding(transform.normalise(pixels_CHW), expected_CHW)
 
 
 def test_geometries_print_with_their_parameters() -> None:

@@ -31,6 +31,7 @@ from published_pmc_clip import (
     published_shapes,
     small,
 )
+from tolerance import assert_rounding
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,8 @@ def test_both_forms_give_the_vectors_of_the_definition(
 ) -> None:
     loaded = loaded_teacher(small(variant), getattr(published, form))
     image, text = loaded.encode_images(pictures(SIDE)), loaded.encode_texts(CAPTIONS)
-    torch.testing.assert_close(image, expected_images(published.visual, pictures(SIDE), heads), atol=1e-5, rtol=0)
-    torch.testing.assert_close(text, expected_texts(published, pooling), atol=1e-5, rtol=0)
+    assert_rounding(image, expected_images(published.visual, pictures(SIDE), heads), size=1.0)
+    assert_rounding(text, expected_texts(published, pooling), size=1.0)
 
 
 def test_the_readings_differ_in_both_towers(published: Published) -> None:
@@ -66,7 +67,7 @@ def test_padding_is_attended(published: Published) -> None:
             other_BD = F.normalize(state_BW @ published.projection, dim=1)
             assert ((other_BD - text_BD[:3]).abs().amax(dim=1) > 1e-3).all()  # a hundred times the tolerance
     alone_BD = torch.cat([loaded.encode_texts([caption]) for caption in CAPTIONS])
-    torch.testing.assert_close(text_BD, alone_BD, atol=1e-6, rtol=0)
+    assert_rounding(text_BD, alone_BD, size=1.0)
 
 
 def test_the_image_is_resized_to_its_shorter_side_and_cropped(published: Published) -> None:

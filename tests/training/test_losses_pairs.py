@@ -13,7 +13,9 @@ from mmkd.training.losses.feature import cosine_distance, smooth_l1, squared_err
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.losses.relational import mean_distance, too_close
 from objective_views import unit
+from tolerance import assert_rounding
 
+pytestmark = pytest.mark.usefixtures("float64")
 OWN = torch.eye(6, dtype=torch.bool)
 KEYS = torch.tensor([True, True, False, True, False, True])
 
@@ -27,7 +29,7 @@ def test_sigmoid_pairs_by_hand() -> None:
 def test_sigmoid_pairs_is_the_binary_cross_entropy_of_torch() -> None:
     image, text = unit(6, seed=1), unit(6, seed=2)
     logits = 10.0 * image @ text.T - 10.0
-    expected = F.binary_cross_entropy_with_logits(logits, OWN.float(), reduction="none").sum(dim=1)
+    expected = F.binary_cross_entropy_with_logits(logits, OWN.double(), reduction="none").sum(dim=1)
     torch.testing.assert_close(sigmoid_pairs(image, text, 10.0, -10.0, OWN), expected)
 
 
@@ -56,7 +58,7 @@ def test_affinity_over_some_keys_is_that_without_the_others() -> None:
 @pytest.mark.parametrize(("degrees", "expected"), [(0, 0.0), (60, 0.5), (90, 1.0), (180, 2.0)])
 def test_cosine_distance_by_hand(degrees: float, expected: float) -> None:
     turned = torch.tensor([[math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]])
-    assert cosine_distance(7.0 * turned, torch.tensor([[0.3, 0.0]])).item() == pytest.approx(expected, abs=1e-6)
+    assert_rounding(cosine_distance(7.0 * turned, torch.tensor([[0.3, 0.0]])), [expected], size=1.0)
 
 
 def test_squared_error_and_smooth_l1_by_hand() -> None:
@@ -88,7 +90,7 @@ def test_too_close_asks_nothing_where_the_student_is_farther_away() -> None:
     torch.testing.assert_close(too_close(near, near, far, far, one, one, ~OWN), torch.full((6,), 0.125))
     # over their own mean distances both are evenly spread: nothing is too close any more
     half = torch.tensor(0.5)
-    torch.testing.assert_close(too_close(near, near, far, far, half, one, ~OWN), torch.zeros(6), atol=1e-6, rtol=0)
+    assert_rounding(too_close(near, near, far, far, half, one, ~OWN), torch.zeros(6), size=1.0)
 
 
 @pytest.mark.parametrize("cells", [1, 12, 30, 10_000])

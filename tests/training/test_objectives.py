@@ -19,7 +19,9 @@ from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.step import positives
 from objective_views import DIM, PAIRS, Batch, batch, build, on_shards, picked, shapes, total, view_of
+from tolerance import assert_rounding, assert_rounding_of_all
 
+pytestmark = pytest.mark.usefixtures("float64")
 GATHERED = MmkdSettings(gather_gradient=True)  # without it the gradients on shards are not those of the batch
 CASES: dict[str, DistillSettings] = {
     name: DistillSettings.model_validate({"objective": name, "mmkd": GATHERED}) for name in OBJECTIVES
@@ -47,15 +49,17 @@ def gradients(loss: Tensor, of: Batch, objective: Objective) -> list[Tensor]:
     return [torch.zeros(()) if one is None else one for one in found]
 
 
+def gradients_by_name(loss: Tensor, of: Batch, objective: Objective) -> dict[str, Tensor]:
+    return {str(number): one for number, one in enumerate(gradients(loss, of, objective))}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_shards_average_to_the_whole_batch(name: str) -> None:
     of = batch()
     objective = build(CASES[name], of)
     whole, parts = total(objective, view_of(of)), on_shards(objective, of, cuts=[5])
-    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
-    expected = gradients(whole, of, objective)
-    for found, wanted in zip(gradients(parts, of, objective), expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert_rounding(parts, whole)
+    assert_rounding_of_all(gradients_by_name(parts, of, objective), gradients_by_name(whole, of, objective))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -81,7 +85,7 @@ def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
         of.image_KD[turned], of.text_KD[turned], of.log_scale, picked(of.teachers, turned), of.caption_K[turned],
         of.believed_K[turned],
     )  # fmt: skip
-    torch.testing.assert_close(total(objective, view_of(moved)), total(objective, view_of(of)), rtol=1e-5, atol=1e-6)
+    assert_rounding(total(objective, view_of(moved)), total(objective, view_of(of)))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -89,13 +93,12 @@ def test_the_size_of_chunks_changes_nothing(name: str, monkeypatch: pytest.Monke
     of = batch()
     objective = build(CASES[name], of)
     whole = total(objective, view_of(of))
-    expected = gradients(whole, of, objective)
+    expected = gradients_by_name(whole, of, objective)
     monkeypatch.setattr(memory, "CELLS", 5 * PAIRS)  # 12 rows as 5 + 5 + 2
     monkeypatch.setattr(terms, "HEAD_CELLS", 1)  # and of heads as 7 + 5
     parts = total(objective, view_of(of))
-    torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
-    for found, wanted in zip(gradients(parts, of, objective), expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    assert_rounding(parts, whole)
+    assert_rounding_of_all(gradients_by_name(parts, of, objective), expected)
 
 
 def simplex(rows: int) -> Tensor:
@@ -130,7 +133,7 @@ def test_a_perfect_student_has_the_minimum(name: str) -> None:
     least = loss(image, text)
     for side, gradient in zip((image, text), torch.autograd.grad(least, (image, text)), strict=True):
         along = gradient - (gradient * side).sum(dim=1, keepdim=True) * side  # on the sphere
-        torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-5, rtol=0)
+        assert_rounding(along, torch.zeros_like(along), size=9.0)
     for seed in range(5):
         noise = 0.2 * torch.randn(2, DIM, DIM, generator=torch.Generator().manual_seed(seed))
         assert loss(F.normalize(perfect + noise[0], dim=1), F.normalize(perfect + noise[1], dim=1)) > least

@@ -18,9 +18,13 @@ from mmkd.training.objectives.mmkd import Mmkd, draw_teacher
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from objective_views import Answering, Batch, total, view_of
+from tolerance import assert_rounding
 
+pytestmark = pytest.mark.usefixtures("float64")
 DIM, RECORDS = 512, 8
-AS_IT_COMES = Target(torch.zeros(DIM), torch.zeros(DIM), None, None, 1.0, 1.0)  # the features are projected already
+AS_IT_COMES = Target(
+    torch.zeros(DIM).double(), torch.zeros(DIM).double(), None, None, 1.0, 1.0
+)  # the features are projected already
 COMMON = ("BMCA", "BiomedCLIP", "QuiltNet", "GenMedClip")  # teachers that all eight records have
 Stored = list[dict[str, Tensor]]
 
@@ -31,7 +35,7 @@ def stored(realdata: Path) -> Stored:
     root = realdata / "embeddings" / "MMKDCLIP_DATA"
     lines = [json.loads(line) for line in (root / "meta.jsonl").read_text().splitlines()]
     paths = [root / Path(line["imgpath"]).parent / "clips_project_output.pt" for line in lines]
-    return [torch.load(path, weights_only=True) for path in paths]
+    return [{name: one.double() for name, one in torch.load(path, weights_only=True).items()} for path in paths]
 
 
 def teachers_in(stored: Stored) -> list[str]:
@@ -90,15 +94,15 @@ def test_losses_and_gradients_are_those_of_the_public_code(stored: Stored, seed:
     ours = objective(teachers)
     found = ours(view_of(of, seed=seed))
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+        assert_rounding(found[name], value)
     whole = expected["contrastive"] + 50 * expected["feature_distance"] + expected["interactive"]
-    torch.testing.assert_close(total(ours, view_of(of, seed=seed)), whole, rtol=1e-5, atol=1e-6)
+    assert_rounding(total(ours, view_of(of, seed=seed)), whole)
     for one, two in zip(
         torch.autograd.grad(total(ours, view_of(of, seed=seed)), (image, text)),
         torch.autograd.grad(whole, (image, text)),
         strict=True,
     ):
-        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+        assert_rounding(one, two)
 
 
 def test_every_teacher_of_every_record_is_compared_with(stored: Stored) -> None:
@@ -113,7 +117,7 @@ def test_every_teacher_of_every_record_is_compared_with(stored: Stored) -> None:
         alone = Batch(image_of, text_of, of.log_scale, batch, torch.arange(len(held)), torch.ones(len(held)))
         found, expected = objective([name])(view_of(alone)), oracle(held, image_of, text_of, [name] * len(held))
         for part, value in expected.items():
-            torch.testing.assert_close(found[part], value, rtol=1e-5, atol=1e-6)
+            assert_rounding(found[part], value)
 
 
 @pytest.fixture
