@@ -19,6 +19,7 @@ from mmkd.pipeline.run import folders as published_by
 from mmkd.pipeline.status import OPTIONAL, RESULTS, STAGES, ZERO_SHOT, RunState, find_runs, is_run, read_run
 from mmkd.training.data.order import Order
 from mmkd.training.records.metrics_log import METRICS
+from predicted_world import QUICK, predicted, shares
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo.toml"
 
@@ -100,16 +101,18 @@ def test_optional_stages_do_not_keep_a_run_from_being_complete() -> None:
     assert state(RunState("a", "a", stages=dict.fromkeys(STAGES, "to do"))) == "curate to do"
 
 
-def test_the_row_is_the_one_that_an_evaluation_writes() -> None:
-    from mmkd.evaluation.format import results
+def test_the_number_is_the_students_mean_in_the_results_that_an_evaluation_writes(tmp_path: Path) -> None:
     from mmkd.evaluation.publish import EVALUATE
-    from mmkd.evaluation.tasks.table import TASKS
+    from mmkd.evaluation.summary.summary import write_results
 
-    assert f"{EVALUATE}/{results.RESULTS}" == RESULTS
-    assert {
-        **{"model": results.STUDENT, "dataset": results.MEAN, "modality": results.MEAN},
-        **{"task": "zero_shot", "metric": TASKS["zero_shot"].primary, "subset": results.ALL},
-    } == ZERO_SHOT
+    finish(tmp_path / "run" / "corpus", {"train": 9, "val": 1})
+    folder = tmp_path / "run" / EVALUATE
+    folder.mkdir()
+    for model, right in {"student": (0.75, 0.25), "plip": (1.0, 1.0)}.items():
+        for data_set, share in zip(("one", "two"), right, strict=True):
+            predicted(folder, model, data_set, shares(share))
+    write_results(folder, ["plip"], QUICK)
+    assert read_run(tmp_path / "run").zero_shot == pytest.approx(0.5)
 
 
 def test_the_patterns_are_those_of_the_folders_that_stages_publish(tmp_path: Path) -> None:

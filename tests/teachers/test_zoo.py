@@ -38,7 +38,10 @@ META = torch.device("meta")  # whole architectures without their gigabytes
 def test_every_file_is_an_entry_under_its_own_name() -> None:
     assert zoo().keys() == {path.stem for path in FOLDER.glob("*.toml")}
     for path in FOLDER.glob("*.toml"):
-        assert tomllib.loads(path.read_text())["title"] == zoo()[path.stem].title
+        written = tomllib.loads(path.read_text())["title"]
+        assert zoo()[path.stem].title == written
+        assert re.sub("[^a-z0-9]", "", written.lower()).startswith(path.stem.replace("-", ""))
+    assert len({entry.title for entry in zoo().values()}) == len(zoo())
 
 
 def test_the_nine_and_more_can_be_used() -> None:
