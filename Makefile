@@ -1,14 +1,17 @@
-# Every target makes the virtual environment first, on the first call. make demo, make test, make check, make bench-demo
+# Every target makes the virtual environment first, on the first call. make demo, make test, make test-all, make check, make bench-demo
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
+WORKERS ?= 2
+# one thread each: more would wait for one another
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test check format bench-demo clean
+.PHONY: demo test test-all check format bench-demo clean
 
 $(READY): pyproject.toml constraints.txt
 	@echo "==> making $(VENV) and installing the pinned dependencies (about 5.5 GB, a few minutes)"
@@ -23,15 +26,19 @@ demo: $(READY)
 	@start=$$(date +%s); $(BIN)/mmkd run recipes/demo.toml --out $(OUT) $(SET) && echo "==> demo took $$(( $$(date +%s) - start )) s"
 
 test: $(READY)
-	@echo "==> tests"
-	@start=$$(date +%s); $(BIN)/python -m pytest && echo "==> tests took $$(( $$(date +%s) - start )) s"
+	@echo "==> tests, without the slow ones"
+	@start=$$(date +%s); $(PYTEST) -m "not slow" && echo "==> tests took $$(( $$(date +%s) - start )) s"
+
+test-all: $(READY)
+	@echo "==> all tests"
+	@start=$$(date +%s); $(PYTEST) && echo "==> tests took $$(( $$(date +%s) - start )) s"
 
 check: $(READY)
 	@echo "==> format, lint, complexity"
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
 	@echo "==> types"
 	@$(BIN)/mypy
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-all
 
 format: $(READY)
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

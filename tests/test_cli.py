@@ -137,6 +137,7 @@ def test_a_changed_recipe_is_refused_with_exit_code_2(whole: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_kill_nine_at_random_moments_ends_in_the_same_result(seed: int, whole: Path, tmp_path: Path) -> None:
     draw = random.Random(seed)
@@ -257,6 +258,7 @@ def test_several_processes_are_refused(tmp_path: Path) -> None:
     assert "without torchrun" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_is_still_complete(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "moved")
     done = mmkd("run", whole.parent / "tiny.toml", "--out", tmp_path / "moved")

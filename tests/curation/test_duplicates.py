@@ -147,6 +147,7 @@ def test_a_long_list_is_written_in_pieces_and_stays_the_same(tmp_path: Path, mon
 
 
 @needs_realdata
+@pytest.mark.slow
 def test_hashes_alone_take_two_patients_of_the_real_pairs_for_one(tmp_path: Path) -> None:
     def dropped(**asked: object) -> list[tuple[str, str]]:
         name = "-".join(map(str, asked.values()))

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from deaths import assert_same, live_through
 from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.teachers.zoo.settings import TeacherSpec
@@ -16,6 +18,7 @@ DEATHS = [
 ]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_killed_ends_the_same(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_two_ranks_go_on_from_one_that_was_killed_to_the_same_bytes(
         assert finished.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_of_two_runs_on_one_folder_one_works(recipe: Path) -> None:
     out = recipe.parent / "out"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

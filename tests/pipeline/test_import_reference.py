@@ -84,6 +84,8 @@ def test_a_recipe_with_the_printed_lines_finds_everything_complete(
     assert capsys.readouterr().out.count("is complete, skipped") == 1 + len(STORED)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # 190 million parameters
 def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_path: Path) -> None:
     """ViT-B/16 and a BERT-base text tower with random weights: four steps on all eight teachers."""
     from transformers import BertConfig

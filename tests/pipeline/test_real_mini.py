@@ -13,6 +13,7 @@ from mmkd.pipeline.recipe import load_recipe
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.stages import curate
 
+pytestmark = pytest.mark.slow
 RECIPE = Path(__file__).parents[2] / "recipes" / "real-mini.toml"
 
 

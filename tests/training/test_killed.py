@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from deaths import assert_same, live_through
 from mmkd.training.records.metrics_log import read_metrics
 
@@ -19,6 +21,7 @@ DEATHS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_while_it_saves_or_validates_ends_the_same(tiny_corpus: Path, tmp_path: Path) -> None:
     settings = {
         "epochs": 2, "batch_size": 16, "lr": 1e-3, "log_every": 1, "ema": 0.5,

@@ -18,6 +18,7 @@ from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.targets.frozen_targets import TARGETS
 from mmkd.training.train import train as train_stage
+from repetitions import repetitions
 from tiny import MACHINE
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -55,7 +56,7 @@ def train(name: str, inputs: Inputs, folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / WEIGHTS)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", repetitions(CASES, fast=["mmkd", "phi-s"]))
 def test_it_trains_and_resumes_to_the_bit(
     name: str, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

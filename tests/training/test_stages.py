@@ -23,6 +23,7 @@ from mmkd.training.pretrain import pretrain
 from mmkd.training.records.metrics_log import read_metrics
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.settings.train import AugmentSettings, PretrainSettings
+from repetitions import repetitions
 from tiny import MACHINE
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -94,7 +95,7 @@ def short(settings: DistillSettings, **changes: Any) -> DistillSettings:
     return settings.model_copy(update=common | changes)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", repetitions(OBJECTIVES, fast=["affinity"]))
 def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
     settings = short(OBJECTIVES[name])
     distill(settings, inputs, tmp_path / "whole", MACHINE, seed=3)
@@ -187,6 +188,7 @@ complete(stage, lambda folder: pretrain(settings, student, Path(sys.argv[1]), fo
 """
 
 
+@pytest.mark.slow
 def test_kill_nine_at_many_moments_gives_the_undisturbed_result(tiny_corpus: Path, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), weights=WEIGHTS))

@@ -1,0 +1,64 @@
+"""Trainings by one process or several. As a script, under torchrun: `rank_jobs.py JOBS`, one after the other."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from mmkd.distributed import ALONE, World, join_world
+from mmkd.folders.stage import Stage, complete_together
+from mmkd.student.settings import StudentSettings
+from mmkd.training.distill import Inputs, distill
+from mmkd.training.pretrain import pretrain
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.train import PretrainSettings
+from mmkd.training.step import Stepper
+from short_runs import WEIGHTS
+from tiny import MACHINE, tiny_config
+
+Job = dict[str, Any]
+"""out, settings; corpus of a stage 1, or inputs of a stage 2; machine: changes; killed_at: a step, by kill -9."""
+
+
+def train(job: Job, world: World = ALONE) -> None:
+    machine = MACHINE.model_copy(update=job.get("machine", {}))
+
+    def body(folder: Path) -> dict[str, int]:
+        if "inputs" in job:
+            inputs = Inputs(*map(Path, job["inputs"]), ["narrow", "wide"])
+            return distill(DistillSettings(**job["settings"]), inputs, folder, machine, 0, None, world)
+        settings, student = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
+        return pretrain(settings, student, Path(job["corpus"]), folder, machine, 0, None, world)
+
+    complete_together(Stage("student", Path(job["out"]), job["settings"], outputs=(WEIGHTS,)), body, world=world)
+
+
+def be_killed_at(step: int) -> None:
+    step_of = Stepper.__call__
+
+    def dying(self: Stepper, batch: Any, now: int) -> Any:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step_of(self, batch, now)
+
+    Stepper.__call__ = dying  # type: ignore[method-assign]
+
+
+def command(jobs: Sequence[Job], ranks: int) -> list[str]:
+    """Of processes that train all of these."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+    return [sys.executable, *launcher, __file__, json.dumps(jobs, default=str)]
+
+
+if __name__ == "__main__":
+    with join_world() as world:
+        for job in json.loads(sys.argv[1]):
+            if "killed_at" in job:
+                be_killed_at(job["killed_at"])
+            train(job, world)
