@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from mmkd.cli import app
 from mmkd.folders.stage import read_manifest
 from mmkd.pipeline.stages import STAGES
 
@@ -247,9 +249,9 @@ DATASETS = ("datasets", "datasets list", "datasets check")
 
 @pytest.mark.parametrize("name", ["", "run", *STAGES, "import-reference", *TEACHERS, *DATASETS, "compare", "doctor"])
 def test_help_explains_itself(name: str) -> None:
-    done = mmkd(*name.split(), "--help", env={**os.environ, "COLUMNS": "100"})
-    assert done.returncode == 0
-    assert len(done.stdout.splitlines()) > 6
+    done = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "100"})
+    assert done.exit_code == 0, done.output
+    assert len(done.output.splitlines()) > 6
 
 
 def test_several_processes_are_refused(tmp_path: Path) -> None:
