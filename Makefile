@@ -38,6 +38,7 @@ check: $(READY)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
 	@echo "==> types"
 	@$(BIN)/mypy
+	@for folder in tests tests/*/; do $(BIN)/mypy --config-file tests/mypy.ini $$folder/*.py >$(VENV)/.types || { cat $(VENV)/.types; exit 1; }; done
 	@$(MAKE) --no-print-directory test-all
 
 format: $(READY)

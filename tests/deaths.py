@@ -25,7 +25,7 @@ def die_at_draft_of(pattern: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return replace(draft, target)
 
-    Path.replace = dying  # type: ignore[method-assign]
+    Path.replace = dying  # type: ignore[method-assign, assignment]
 
 
 def die_in_validation(number: int) -> None:
@@ -40,7 +40,7 @@ def die_in_validation(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
 
-    Validation._embedded = dying  # type: ignore[method-assign]
+    Validation._embedded = dying  # type: ignore[method-assign, assignment]
 
 
 Deaths = Sequence[tuple[str, Any]]  # a name in DEATHS and what it is called with

@@ -1,5 +1,6 @@
 """Stage 1 in twelve steps, and what its folder holds."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ def assert_trained_alike(left: Path, right: Path, lr: float = SETTINGS.lr) -> No
     a, b = weights(left), weights(right)
     assert a.keys() == b.keys()
     for name, value in a.items():
-        torch.testing.assert_close(value, b[name], rtol=0, atol=0.1 * lr, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(value, b[name], rtol=0, atol=0.1 * lr, msg=partial("{0}: {1}".format, name))
 
 
 def same(left: Path, right: Path) -> bool:

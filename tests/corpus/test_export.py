@@ -147,7 +147,8 @@ def test_a_killed_export_goes_on_after_its_last_whole_shard(
 ) -> None:
     whole = tmp_path / "whole"
     export_corpus(corpus.folder, name, whole, pairs_per_shard=2)
-    layout, written = LAYOUTS[name], []
+    layout = LAYOUTS[name]
+    written: list[Any] = []
 
     def write_until_killed(corpus: Corpus, piece: Any, folder: Path) -> None:
         if len(written) == 2:

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_random_weights_keep_the_architecture_and_lose_what_was_learnt(tiny_teac
     for encoder in (other, learnt):
         assert not torch.allclose(first.encode_texts(texts), encoder.encode_texts(texts), atol=1e-3)
     before = {name: value.flatten().sort().values for name, value in learnt.towers.network.named_parameters()}
-    after = dict(first._teacher.towers.network.named_parameters())
+    after = dict(cast(Any, first)._teacher.towers.network.named_parameters())
     assert all(torch.equal(after[name].flatten().sort().values, value) for name, value in before.items())
 
 

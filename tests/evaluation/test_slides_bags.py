@@ -50,7 +50,7 @@ def test_equal_bags_make_equal_bytes_and_leave_no_draft(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["features", "feats"])
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_layouts_of_other_tools(tmp_path: Path, name: str, kind: type) -> None:
-    value = np.arange(12).reshape(4, 3).astype(kind)
+    value: Any = np.arange(12).reshape(4, 3).astype(kind)
     for shown in (value, value[None]):
         bag = read_bag(stored(tmp_path / "x.h5", **{name: shown, "coords": np.zeros((4, 2), np.int32)}))
         np.testing.assert_array_equal(bag.feature_ND, value)

@@ -63,7 +63,7 @@ def test_placements_by_hand() -> None:
 def test_the_test_is_the_contrast_of_the_covariance() -> None:
     score_QN, positive_N = world(1, models=2)
     auc_Q, covariance_QQ = direct(score_QN, positive_N)
-    found = delong_test(*score_QN, positive_N)
+    found = delong_test(score_QN[0], score_QN[1], positive_N)
     contrast = np.array([1, -1])
     assert found.difference == pytest.approx(auc_Q[0] - auc_Q[1], rel=1e-12)
     assert found.standard_error == pytest.approx(np.sqrt(contrast @ covariance_QQ @ contrast), rel=1e-12)
@@ -76,7 +76,9 @@ def test_the_error_is_the_bootstraps() -> None:
     score_QN, positive_N = world(2, models=2, samples=300)
     draws = plan_draws([""] * 300, positive_N, 3000, (0,))
     drawn = replicate(lambda weight_BN: {q: auc(score_QN[q], positive_N, weight_BN) for q in range(2)}, draws)
-    assert delong_test(*score_QN, positive_N).standard_error == pytest.approx((drawn[0] - drawn[1]).std(), rel=0.05)
+    assert delong_test(score_QN[0], score_QN[1], positive_N).standard_error == pytest.approx(
+        (drawn[0] - drawn[1]).std(), rel=0.05
+    )
 
 
 def test_swapping_the_models_swaps_the_sign_and_order_is_all_that_counts() -> None:
@@ -87,7 +89,8 @@ def test_swapping_the_models_swaps_the_sign_and_order_is_all_that_counts() -> No
 
 
 def test_p_is_uniform_when_nothing_differs() -> None:
-    p = [delong_test(*world(seed, 2, 90, ties=False)[0], world(seed, 2, 90)[1]).p or 0 for seed in range(400)]
+    drawn = ((world(seed, 2, 90, ties=False)[0], world(seed, 2, 90)[1]) for seed in range(400))
+    p = [delong_test(score_QN[0], score_QN[1], positive_N).p or 0 for score_QN, positive_N in drawn]
     assert np.quantile(p, [0.05, 0.5]) == pytest.approx([0.05, 0.5], abs=0.06)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ Job = dict[str, Any]
 def train(job: Job, world: World = ALONE) -> None:
     machine = MACHINE.model_copy(update=job.get("machine", {}))
 
-    def body(folder: Path) -> dict[str, int]:
+    def body(folder: Path) -> Mapping[str, int]:
         if "inputs" in job:
-            inputs = Inputs(*map(Path, job["inputs"]), ["narrow", "wide"])
+            student, corpus, features, weights = map(Path, job["inputs"])
+            inputs = Inputs(student, corpus, features, weights, ["narrow", "wide"])
             return distill(DistillSettings(**job["settings"]), inputs, folder, machine, 0, None, world)
-        settings, student = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
-        return pretrain(settings, student, Path(job["corpus"]), folder, machine, 0, None, world)
+        settings, config = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
+        return pretrain(settings, config, Path(job["corpus"]), folder, machine, 0, None, world)
 
     complete_together(Stage("student", Path(job["out"]), job["settings"], outputs=(WEIGHTS,)), body, world=world)
 
@@ -47,7 +48,7 @@ def be_killed_at(step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return step_of(self, batch, now)
 
-    Stepper.__call__ = dying  # type: ignore[method-assign]
+    Stepper.__call__ = dying  # type: ignore[method-assign, assignment]
 
 
 def command(jobs: Sequence[Job], ranks: int) -> list[str]:
