@@ -9,7 +9,7 @@ from slide_world import stained, write_tiled_tiff
 from mmkd.cards.card import Card
 from mmkd.cards.layouts import SlidesLayout, TableLayout
 from mmkd.cards.readers.cells import BRACES
-from mmkd.cards.samples import png
+from mmkd.images.encode import png
 
 
 class Rows:

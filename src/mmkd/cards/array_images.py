@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.cards.array_files import array_in
-from mmkd.cards.samples import opened
+from mmkd.cards.samples import decoded
 from mmkd.errors import DataError
 
 _READING = Lock()  # threads that want the same part wait for one reading of it, and do not each read it
@@ -33,7 +33,7 @@ class ArrowImage:
     sha256: str = field(default="", compare=False)
 
     def read(self) -> Image.Image:
-        return opened(self._bytes(), f"{self.path}, row {self.row + 1}, column {self.column!r}")
+        return decoded(self._bytes(), f"{self.path}, row {self.row + 1}, column {self.column!r}")
 
     def digest(self) -> str:
         return self.sha256 or hashlib.sha256(self._bytes()).hexdigest()

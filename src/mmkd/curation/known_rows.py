@@ -26,7 +26,7 @@ from mmkd.curation.parts import PAIRS, printable
 from mmkd.curation.records.record import Found, LeftOut, Record, Rejected
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.words import TEXT, Figure, Words, caption_of, figure_of, usable, wants_language, words_of
-from mmkd.images.decode import check_size, claimed_size, store
+from mmkd.images.store import check_size, claimed_size, store
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.values import as_text
 

@@ -21,7 +21,7 @@ from mmkd.curation.records.record import Found, LeftOut, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.folders.arrow import read_shard, write_shard
-from mmkd.images.thumbnails import LOOK_PIXELS
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS
 from mmkd.processes import SEEN, worker_pool
 from mmkd.progress import counted
 
@@ -36,9 +36,13 @@ _SAID = ("modality_stated", "modality_evidence", "labels", "caption_mention", "l
 PAIRS = pa.schema(
     [(name, pa.string()) for name in (*_TEXT, *_SAID)]
     + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
-    + [("modality_confidence", pa.float32()), ("caption_group", pa.uint64()), ("look", pa.binary(LOOK_PIXELS))]
+    + [
+        ("modality_confidence", pa.float32()),
+        ("caption_group", pa.uint64()),
+        ("thumbnail", pa.binary(THUMBNAIL_PIXELS)),
+    ]
 )
-# look: see `likeness`; it is read of those whose hashes are near and goes into no corpus
+# thumbnail: see `images.thumbnails`; it is read of those whose hashes are near and goes into no corpus
 REJECTED = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 

@@ -5,10 +5,7 @@ stands in other fields, in names of files and folders, and in the messages of pa
 """
 
 import hashlib
-import io
 import tomllib
-import warnings
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +19,12 @@ from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
 from mmkd.curation.settings.curate import DicomSource
 from mmkd.curation.sources.folders import check_only
 from mmkd.curation.sources.groups import group_in
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError
 from mmkd.folders.listing import Names, files_by_folder
 from mmkd.folders.paths import fingerprint_of_files, read_inside
-from mmkd.images.dicom import PREAMBLE, dicom_frames, is_dicom, read_header
+from mmkd.images.decode import without_warnings
+from mmkd.images.dicom import PREAMBLE, dicom_frames, is_dicom, pydicom_library, read_header
+from mmkd.images.encode import png
 from mmkd.images.inflated import TooLargeError
 from mmkd.reasons import BadRecordError, Reason
 
@@ -145,14 +144,10 @@ def caption_of(said: dict[str, str], templates: list[str]) -> str:
 
 def _header(path: Path) -> Header | None:
     """What is needed of the header; None for files that are not DICOM or hold no picture."""
-    try:
-        import pydicom  # noqa: F401  # as in dicom_frames
-    except ImportError as error:
-        raise DataError("DICOM files are read with pydicom; install mmkd with its extra [dicom]") from error
+    pydicom_library()
     wanted = [*NEEDED, *SAID.values()]
     try:
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they quote the values of fields
+        with path.open("rb") as stream, without_warnings():  # they quote the values of fields
             if not is_dicom(stream.read(PREAMBLE.stop)):
                 return None
             header = read_header(stream, wanted)
@@ -186,31 +181,18 @@ def _pictures(folder: Path, name: str, step: int) -> Iterator[tuple[int, bytes]]
         data = read_inside(folder, name)
     except BadRecordError as bad:
         raise BadRecordError(bad.reason, "not to be read below the source's folder, or too large") from None
-    frames = dicom_frames(data, "", step)
-    while (found := _next(frames)) is not None:
+    frames = dicom_frames(data, step)
+    while True:
+        with without_warnings():  # as above
+            found = next(frames, None)
+        if found is None:
+            return
         yield found[0], _png(found[1])
 
 
-def _next(frames: Iterator[tuple[int, Image.Image]]) -> tuple[int, Image.Image] | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as above
-            return next(frames, None)
-    except DataError as error:
-        cause = error.__cause__
-        if isinstance(cause, TooLargeError):
-            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(cause)) from None
-        if isinstance(cause, zlib.error):
-            raise BadRecordError(Reason.DAMAGED_FILE, "its deflated data are cut off or broken") from None
-        detail = f"its pixels cannot be decoded ({type(cause).__name__})"
-        raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
-
-
 def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
     grey = picture.convert("L")
-    (grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return png(grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture, compress_level=1)
 
 
 def _hidden(value: object, source: DicomSource) -> str:

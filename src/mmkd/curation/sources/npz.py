@@ -21,6 +21,7 @@ from mmkd.curation.settings.curate import NpzSource
 from mmkd.curation.sources.folders import check_only, labelled_record
 from mmkd.errors import DataError
 from mmkd.folders.paths import fingerprint_of_files
+from mmkd.images.encode import png
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.values import matches
 
@@ -93,7 +94,14 @@ class NpzShard:
             return Rejected(self.source.name, self._where(row), identity, bad.reason, bad.detail)
         if not matches({"class": names, "split": self.split}, self.source.only):
             return LeftOut(self.source.name)
-        return labelled_record(self.source, identity, self._where(row), _png(image), ", ".join(names), row)
+        return labelled_record(
+            self.source,
+            identity,
+            self._where(row),
+            png(Image.fromarray(image), compress_level=1),
+            ", ".join(names),
+            row,
+        )
 
 
 def _class_names(label_L: np.ndarray, classes: list[str]) -> list[str]:
@@ -132,9 +140,3 @@ def _image_shape(member: IO[bytes]) -> tuple[int, ...]:
     if dtype != np.uint8 or fortran_order or not is_images:
         raise ValueError(f"found {dtype} of shape {shape}, expected uint8 (N, H, W) or (N, H, W, 3) in C order")
     return tuple(shape)
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
