@@ -120,3 +120,13 @@ def test_formats_that_curation_refuses_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.ppm")
     with pytest.raises(DataError, match=r"a\.ppm: not readable as an image \(.*none of JPEG"):
         FileImage(tmp_path / "a.ppm").read()
+
+
+def test_pictures_inside_an_arrow_table_are_read_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    found = pa.table({"id": ["a", "b", "c"], "image": [colour(level) for level in (1, 2, 1)]})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, found.schema) as writer:
+        writer.write_table(found, max_chunksize=2)
+    images = [sample.image for sample in read_samples(card({"reader": "table", "path": path}))]
+    assert images == [ArrowImage(path, row, "image") for row in (0, 1, 0)]
+    assert [image.read().getpixel((0, 0)) for image in images] == [(level, 0, 0) for level in (1, 2, 1)]

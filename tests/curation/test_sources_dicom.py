@@ -26,7 +26,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_every_few_slices_of_a_series_from_its_middle(archive: Path) -> None:
-    whole = records(source(archive, only={"body_part": ["chest"]}).shards())
+    whole = records(source(archive, include={"body_part": ["chest"]}).shards())
     assert len(whole) == 7
     assert [record.where for record in whole] == [f"file {6 - place}" for place in range(7)]
     few = records(source(archive, step=3).shards())
@@ -34,7 +34,7 @@ def test_every_few_slices_of_a_series_from_its_middle(archive: Path) -> None:
     assert {record.caption for record in whole} == {"CT of the chest"}
     assert {record.modality for record in whole} == {"CT"}
     assert len({record.group for record in whole}) == 1
-    assert records(source(archive, only={"modality": ["MRI"]}).shards()) == []
+    assert records(source(archive, include={"modality": ["MRI"]}).shards()) == []
 
 
 def test_burnt_in_text_is_dropped_or_told(archive: Path) -> None:

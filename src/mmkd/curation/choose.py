@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from mmkd.curation.decontaminate import Avoided, contaminated, same_bytes
 from mmkd.curation.duplicates import COLUMNS, REASONS, Keys, Repeats, keys_of, repeats
-from mmkd.curation.parts import REJECTED, Part, left_out_of, rejection_table
+from mmkd.curation.parts import REJECTED, Part, excluded_of, rejection_table
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.folders.arrow import read_shard
@@ -37,14 +37,14 @@ LISTED_ROWS = 65_536  # rejections in memory before they are written
 class Selection:
     """keep: one bool array a part. read, kept: rows per source; rejected: rows per (source, reason).
 
-    left_out: records per source that its `only` leaves out; they are not among those read.
+    excluded: records per source that its `include` does not select; they are not among those read.
     """
 
     keep: list[Array]
     read: Counter[str]
     kept: Counter[str]
     rejected: Counter[tuple[str, str]]
-    left_out: Counter[str]
+    excluded: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
                 selection.rejected.update(pairs_of)
                 yield table
             selection.read.update(_counts(refused))
-            selection.left_out.update(left_out_of(part))
+            selection.excluded.update(excluded_of(part))
 
     with atomic_file(listing) as stream:
         _write(stream, listed())

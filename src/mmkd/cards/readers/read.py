@@ -49,7 +49,7 @@ def _check_pictures(card: Card, samples: Sequence[Sample]) -> None:
     if without and len(without) < len(samples):
         raise DataError(
             f"{card.id}: {len(without)} of {len(samples)} samples have no picture, {without[0]!r} among them; "
-            "give them one, or leave the rows out with `only`"
+            "give them one, or leave the rows out with `include`"
         )
 
 
@@ -78,5 +78,5 @@ def described(card: Card) -> str:
 
 
 def _filter(card: Card) -> str:
-    only = card.layout.only if isinstance(card.layout, RowKeys) else {}
-    return f" with {only}; check the values of `only`" if only else ""
+    include = card.layout.include if isinstance(card.layout, RowKeys) else {}
+    return f" with {include}; check the values of `include`" if include else ""

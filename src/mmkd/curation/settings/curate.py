@@ -40,7 +40,7 @@ class Source(Settings):
     """What every source has: a name (in the corpus column `source`; not given, see `sources/names.py`) and defaults for
     what its records do not say.
 
-    only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
+    include: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
     group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
     else says which article or patient it is of; what its first parentheses take is the group (`'^(PMC[0-9]+)_'`). A
     record that it does not match is its own group.
@@ -49,7 +49,7 @@ class Source(Settings):
     name: str = ""
     modality: str = ""
     licence: str = "unknown"
-    only: dict[str, list[str]] = {}
+    include: dict[str, list[str]] = {}
     group: Annotated[str, AfterValidator(_pattern_with_a_group)] = ""
 
 
@@ -66,7 +66,7 @@ def _each_once(names: list[str]) -> list[str]:
 
 
 class TableSource(Source):
-    """CSV, TSV (`.txt` too), JSONL or Parquet with one row per pair: a table, a pattern of them such as
+    """CSV, TSV (`.txt` too), JSON, JSONL, Parquet or Arrow with one row per pair: a table, a pattern of them such as
     `parts/*.parquet`, or a folder of JSONL and Parquet.
 
     columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import DicomSource
-from mmkd.curation.sources.folders import check_only
+from mmkd.curation.sources.folders import check_include
 from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
 from mmkd.folders.listing import Names, files_by_folder
@@ -54,7 +54,7 @@ class DicomReader:
     source: DicomSource
 
     def shards(self) -> list[Shard]:
-        check_only(self.source, COLUMNS)
+        check_include(self.source, COLUMNS)
         first, shards = 0, list[DicomShard]()
         for names in files_by_folder(self.source.path):
             shards.append(DicomShard(self.source, first, names))
@@ -98,8 +98,8 @@ class DicomShard:
 
     def _slice(self, number: int, name: str, header: Header) -> Iterator[Found]:
         said = spoken(header)
-        if not all(said.get(column, "") in values for column, values in self.source.only.items()):
-            yield LeftOut(self.source.name)
+        if not all(said.get(column, "") in values for column, values in self.source.include.items()):
+            yield Excluded(self.source.name)
             return
         owner = _owner(header, group_in(self.source, name))
         where, identity = f"file {number}", f"{self.source.name}/{_hidden(header['SOPInstanceUID'], self.source)}"

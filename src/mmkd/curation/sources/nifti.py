@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import NiftiSource
-from mmkd.curation.sources.folders import COLUMNS, check_only
+from mmkd.curation.sources.folders import COLUMNS, check_include
 from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.errors import DataError
 from mmkd.folders.paths import files_below, fingerprint_of_files, path_inside
@@ -25,7 +25,7 @@ class NiftiReader:
     source: NiftiSource
 
     def shards(self) -> list[Shard]:
-        check_only(self.source, COLUMNS)
+        check_include(self.source, COLUMNS)
         files = self._files()
         check_group(self.source, files)
         return [NiftiShard(self.source, name) for name in files]
@@ -53,8 +53,8 @@ class NiftiShard:
     def records(self) -> Iterator[Found]:
         source, identity = self.source, f"{self.source.name}/{self.name}"
         label = PurePosixPath(self.name).parts[0]
-        if not matches({"class": label, "image": self.name}, source.only):
-            yield LeftOut(source.name)  # a volume that is not read counts once, as one that cannot be read does
+        if not matches({"class": label, "image": self.name}, source.include):
+            yield Excluded(source.name)  # a volume that is not read counts once, as one that cannot be read does
             return
         try:
             volume_XYZ = nifti_volume(path_inside(source.path, self.name))
