@@ -9,7 +9,7 @@ from pydicom.datadict import DicomDictionary
 from pydicom.uid import generate_uid
 
 from mmkd.curation.settings.curate import CurateSettings, DicomSource
-from mmkd.curation.sources.dicom_series import SAID, caption_of, spoken
+from mmkd.curation.sources.dicom_series import CAPTION_FIELDS, caption_fields, caption_of
 
 
 @pytest.fixture
@@ -116,8 +116,11 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: 
 
 def test_what_is_no_code_is_not_said() -> None:
     header = {"Modality": "DX", "BodyPartExamined": "Doe, J. 1962", "ViewPosition": "PA"}
-    assert spoken(header) == {"modality": "X-ray", "view": "posteroanterior"}
-    free = dict.fromkeys(SAID.values(), "DOE JANE") | {"BodyPartExamined": "lspine", "ImageLaterality": "JANE"}
-    assert spoken(free) == {"body_part": "lumbar spine"}
+    assert caption_fields(header) == {"modality": "X-ray", "view": "posteroanterior"}
+    free = dict.fromkeys(CAPTION_FIELDS.values(), "DOE JANE") | {
+        "BodyPartExamined": "lspine",
+        "ImageLaterality": "JANE",
+    }
+    assert caption_fields(free) == {"body_part": "lumbar spine"}
     default = DicomSource(kind="dicom", path=Path()).templates
-    assert caption_of(spoken(header), default) == "X-ray, posteroanterior view"
+    assert caption_of(caption_fields(header), default) == "X-ray, posteroanterior view"

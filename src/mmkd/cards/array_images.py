@@ -25,7 +25,7 @@ _READING = Lock()  # threads that want the same part wait for one reading of it,
 class ArrowImage:
     """An encoded image in a cell of a Parquet or Arrow table: bytes, or `{"bytes": ...}`.
 
-    sha256: of the bytes, where whoever made the reference knew it.
+    sha256: of the bytes, where it was known already.
     """
 
     path: Path

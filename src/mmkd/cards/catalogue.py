@@ -39,7 +39,7 @@ def matching(name: str, cards: Mapping[str, Card]) -> list[str]:
     plain = name.strip().lower()
     task, modality = plain.replace("-", "_"), MIXED if plain == MIXED else canonical_modality(plain)
     known = (*MODALITIES, MIXED)
-    tasks = sorted({asked for card in cards.values() for asked in card.tasks})
+    tasks = sorted({name for card in cards.values() for name in card.tasks})
     if plain != ALL and task not in tasks and modality not in known:
         raise ConfigError(f"no data set, modality or task {name!r}; {nearest(name, [*cards, *known, *tasks, ALL])}")
     modality = modality if modality in known else ""

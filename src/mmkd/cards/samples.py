@@ -70,7 +70,7 @@ class CorpusImage:
 
 @dataclass(frozen=True)
 class BlankImage:
-    """A grey square that shows nothing: what a model answers without seeing."""
+    """A grey square: what a model answers without a picture."""
 
     def read(self) -> Image.Image:
         return Image.new("RGB", (BLANK_SIDE, BLANK_SIDE), (BLANK_GREY,) * 3)

@@ -1,4 +1,4 @@
-"""DICOM files as pictures: nothing of a header but what decides its pixels is used, and nothing of it is kept."""
+"""DICOM files as pictures. Of a header only what decides the pixels is used, and nothing of it is stored."""
 
 import io
 import zlib

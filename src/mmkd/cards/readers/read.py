@@ -1,4 +1,4 @@
-"""From a card to its checked samples. A new layout: its keys in `evaluation.layouts`, a reader here."""
+"""From a card to its checked samples. A new layout: its keys in `cards.layouts`, a reader here."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +62,7 @@ def _check_test(card: Card, samples: Sequence[Sample]) -> None:
     if len(labels) == 1 and len(card.classes) > 1 and not card.multi_label:
         raise DataError(
             f"{card.id}: all {len(tested)} test samples in {described(card)} are of class "
-            f"{card.classes[labels.pop()].name!r}; nothing can be told apart, check the labels and splits"
+            f"{card.classes[labels.pop()].name!r}; there is nothing to classify, check the labels and splits"
         )
     for label, entry in enumerate(card.classes):
         if label not in labels:

@@ -27,18 +27,18 @@ class Images:
 def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str, advice: str = "") -> None:
     """Raise ConfigError when the table lacks the image or caption column, or one that the settings name.
 
-    `found` is drawn from only until all of them have been seen. advice: what else to do than to name other columns.
+    `found` is read until all of them are found. advice: what else to do than to name other columns.
     """
     named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
     missing = {*named, *source.include}
-    seen = []
+    read = []
     for column in found:
-        seen.append(column)
+        read.append(column)
         missing.discard(column)
         if not missing:
             return
     raise ConfigError(
-        f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(seen)}; "
+        f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(read)}; "
         f"name the right ones under columns of source {source.name!r} (our field = table's column){advice}"
     )
 

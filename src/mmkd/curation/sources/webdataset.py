@@ -124,7 +124,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | BadRecordError]]:
     try:
         with tarfile.open(path, "r:*") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has read
                 if member.isreg():
                     yield member.name, _content(tar, member)
             end = tar.offset
