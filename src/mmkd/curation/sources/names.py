@@ -31,7 +31,8 @@ def named_sources(sources: Sequence[AnySource]) -> list[AnySource]:
         if earlier != place:
             raise ConfigError(
                 f"[curate] the name {source.name!r} is taken twice, by sources "
-                f"{earlier + 1} ({_where(named[earlier])}) and {place + 1} ({_where(source)}); a source without a name is called after its file or folder; "
+                f"{earlier + 1} ({_where(named[earlier])}) and {place + 1} ({_where(source)}); "
+                f"a source without a name is called after its file or folder; "
                 f"give one of them another: name = ..."
             )
     return named
