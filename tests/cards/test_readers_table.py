@@ -85,7 +85,8 @@ def test_names_of_images_can_be_filled_from_several_columns(tmp_path: Path) -> N
     layout = {"columns": {"image": "{who}/{eye}_{scan:stem}.png", "id": "{who} {eye}"}}
     samples = read_samples(table(tmp_path / "t.csv", rows, images=tmp_path / "pictures", **layout))
     assert [sample.id for sample in samples] == ["p1 left", "p1 right"]
-    assert [sample.image.path.name for sample in samples] == ["left_7.png", "right_7.png"]
+    found = [sample.image.path.name for sample in samples]  # type: ignore[attr-defined]
+    assert found == ["left_7.png", "right_7.png"]
     with pytest.raises(DataError, match=r"row 1: .*paths stay inside"):
         read_samples(table(tmp_path / "t.csv", [{**rows[0], "who": "../.."}], images=tmp_path / "pictures", **layout))
 

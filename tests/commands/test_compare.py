@@ -53,7 +53,7 @@ def test_it_says_what_the_evaluation_itself_says(tmp_path: Path) -> None:
 
 
 def test_swapping_the_sides_swaps_the_signs(runs: tuple[str, str]) -> None:
-    there, back = body(*runs, QUICK), body(*reversed(runs), QUICK)
+    there, back = body(runs[0], runs[1], QUICK), body(runs[1], runs[0], QUICK)
     for one, other in zip(there.lines, back.lines, strict=True):
         assert one.comparison.difference == -other.comparison.difference
         assert one.comparison.p == other.comparison.p

@@ -31,7 +31,8 @@ QUICK: dict[str, Any] = {
 def made(slides: int = 24, tiles: int = 6, dim: int = 8, seed: int = 0) -> tuple[list[Sample], dict[ImageRef, Array]]:
     """Two slides a patient; in a cancer slide half of the tiles point in one direction."""
     rng = np.random.default_rng(seed)
-    samples, vectors = [], {}
+    samples: list[Sample] = []
+    vectors: dict[ImageRef, Array] = {}
     for n in range(slides):
         label = n // 2 % 2
         images = tuple(Named(f"{n}-{t}") for t in range(tiles))

@@ -1,6 +1,6 @@
 """Prompt ensembles and class scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from sklearn import metrics
 from weightings import counts, once, resamples
 from worlds import Named, card, subject, unit
 
-from mmkd.cards.samples import Sample, Split
+from mmkd.cards.samples import ImageRef, Sample, Split
 from mmkd.errors import DataError
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.tasks.zero_shot import TASK, class_embedding
@@ -31,7 +31,7 @@ def samples(labels: Sequence[int | tuple[int, ...]], split: Split = "test") -> l
     ]
 
 
-def pictures(of: Sequence[Sample], vectors: Array) -> dict[Named, Array]:
+def pictures(of: Sequence[Sample], vectors: Array) -> Mapping[ImageRef, Array]:
     return {Named(sample.id): vector for sample, vector in zip(of, vectors, strict=True)}
 
 

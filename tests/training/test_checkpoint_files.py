@@ -54,8 +54,8 @@ def pair(*stems: str) -> list[str]:
 def test_a_full_disk_makes_room_or_stops_with_what_stays(
     train: Callable[..., Path], disk: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    disk.full = lambda name, folder: name.startswith("step-") and len(list(folder.glob("step-*.json"))) >= limit
     limit = 2
+    disk.full = lambda name, folder: name.startswith("step-") and len(list(folder.glob("step-*.json"))) >= limit
     train("room", checkpoint_every=2, keep_last=3)
     assert disk.refused
     assert "dropping the older checkpoints" in capsys.readouterr().out

@@ -44,7 +44,7 @@ def inputs(stage1: Path, tiny_corpus: Path, tiny_features: Path, tiny_calibratio
     return Inputs(stage1, tiny_corpus, tiny_features, tiny_calibration, ["narrow", "wide"])
 
 
-def losses(folder: Path) -> list[float]:
+def losses(folder: Path) -> list[Any]:
     return [record["loss"] for record in read_metrics(folder / "metrics.jsonl")]
 
 
