@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from mmkd.curation import decontaminate
 from mmkd.curation.curate import corpus_stage, curate
-from mmkd.curation.decontaminate import Avoided, contaminated
+from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.evaluation.leakage.avoid import EvaluationPictures
@@ -113,10 +113,10 @@ def test_a_contaminated_record_does_not_make_a_clean_one_its_duplicate(tmp_path:
     assert (counts["counts"]["kept"], counts["counts"]["rejected"]) == (1, 1)
 
 
-def avoided(names: list[str], hashes: list[int], looks: list[np.ndarray]) -> Avoided:
+def images_of(names: list[str], hashes: list[int], looks: list[np.ndarray]) -> EvaluationImages:
     look_MK = np.array(looks, np.uint8)
     same = np.arange(look_MK.shape[1])[None]
-    return Avoided(names, [""] * len(names), np.array(hashes, np.uint64)[:, None], look_MK, ["as it is"], same)
+    return EvaluationImages(names, [""] * len(names), np.array(hashes, np.uint64)[:, None], look_MK, ["as it is"], same)
 
 
 RAMP = np.array([0, 60, 120, 180])
@@ -124,7 +124,7 @@ BENT = np.array([0, 60, 120, 140])  # correlates with the ramp to 0.970
 
 
 def test_of_several_pictures_the_most_alike_is_told_then_the_nearest() -> None:
-    held_out = avoided(["near", "alike", "twin", "far"], [0b1, 0b111, 0b11, 0], [BENT, RAMP, RAMP // 2, RAMP[::-1]])
+    held_out = images_of(["near", "alike", "twin", "far"], [0b1, 0b111, 0b11, 0], [BENT, RAMP, RAMP // 2, RAMP[::-1]])
     looks = {0: RAMP + 7, 1: RAMP}
     found = contaminated(
         np.array([0, 2**40 - 1], np.uint64), lambda places: np.stack([looks[p] for p in places]), held_out, 4, 0.9
@@ -133,7 +133,7 @@ def test_of_several_pictures_the_most_alike_is_told_then_the_nearest() -> None:
 
 
 def test_what_is_near_by_its_hash_alone_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    held_out = avoided(["a", "b"], [0b1, 0b11], [RAMP, RAMP[::-1]])
+    held_out = images_of(["a", "b"], [0b1, 0b11], [RAMP, RAMP[::-1]])
     looks = [BENT, RAMP, np.array([60, 0, 180, 120]), np.full(4, 9)]  # of records whose hashes are all near
     hash_N = np.zeros(4, np.uint64)
 
@@ -153,7 +153,7 @@ def test_looks_are_read_of_candidates_alone() -> None:
         asked.extend(places.tolist())
         return np.stack([RAMP] * len(places))
 
-    contaminated(np.array([2**50 - 1, 0, 1, 2**50 - 1], np.uint64), looks, avoided(["a"], [1], [RAMP]), 2, 0.9)
+    contaminated(np.array([2**50 - 1, 0, 1, 2**50 - 1], np.uint64), looks, images_of(["a"], [1], [RAMP]), 2, 0.9)
     assert asked == [1, 2]
 
 
@@ -176,7 +176,7 @@ def test_changed_copies_are_found_the_same_by_all_ways_of_reading(
     )
     made = {}
     for name, (workers, kept) in {"here": (0, False), "processes": (2, False), "kept": (0, True)}.items():
-        settings = settings_for(path, decontaminate=[tmp_path / "set"], keep_parts=kept, max_rejected=0.6)
+        settings = settings_for(path, decontaminate=[tmp_path / "set"], cache_shards=kept, max_rejected=0.6)
         found = removed(settings, tmp_path / name, Machine(workers=workers))
         told = {record: detail.rpartition(" from ")[2] for record, detail in found.items()}
         assert told == {"0": "set/one/0.png, as it is", "1": "set/one/1.png, as it is", "2": "set/two/2.png, mirrored"}

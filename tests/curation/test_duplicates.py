@@ -139,7 +139,7 @@ def test_a_long_list_is_written_in_pieces_and_stays_the_same(tmp_path: Path, mon
     table(tmp_path, rows, {})
     settings = settings_for(path, max_rejected=0.99)
     run(settings, tmp_path / "whole")
-    monkeypatch.setattr("mmkd.curation.choose.LISTED_ROWS", 3)
+    monkeypatch.setattr("mmkd.curation.selection.LISTED_ROWS", 3)
     monkeypatch.setattr("mmkd.tables.text.ROWS_PER_SHARD", 4)
     run(settings, tmp_path / "pieces")
     assert len(listed(tmp_path / "pieces")) == 19

@@ -22,7 +22,7 @@ REASONS = (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR, Reason.NEAR_DUPLICATE)
 
 @dataclass(frozen=True)
 class Keys:
-    """What tells records apart, uint64 (N,): id, image bytes with caption, perceptual hash, caption.
+    """What identifies records, uint64 (N,): id, image bytes with caption, perceptual hash, caption.
 
     The last two are empty where near pictures are not looked for.
     """
@@ -47,7 +47,7 @@ class Repeats:
 
 
 def keys_of(table: pa.Table, near: bool) -> Keys:
-    """The keys of a table of checked pairs, which has COLUMNS."""
+    """The keys of a table of filtered pairs, which has COLUMNS."""
     ids, captions, digests = (table.column(name).to_pylist() for name in ("id", "caption", "sha256"))
     none = np.empty(0, np.uint64)
     return Keys(
@@ -58,11 +58,11 @@ def keys_of(table: pa.Table, near: bool) -> Keys:
     )
 
 
-def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Looks) -> Repeats:
-    """Goes through the records in order and drops what repeats a record that is kept.
+def repeats(keys: Keys, settings: DuplicateSettings, rejected_N: Array, looks: Looks) -> Repeats:
+    """Goes through the records in order and removes what repeats a record that is kept.
 
     An id may be kept once, and so may a pair of image bytes and cleaned caption; `settings` say the same of near
-    pictures. refused_N: records that are out for another reason, and so make no later one a repeat.
+    pictures. rejected_N: records that are rejected for another reason, and so make no later one a repeat.
     """
     count = len(keys.id_N)
     zeros = (np.zeros(count, kind) for kind in (np.int8, np.int8, np.float32))
@@ -73,7 +73,7 @@ def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Lo
     suspect_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | touched_N
     pictures_G = np.full(near.groups, KEPT)
     holders = [np.full(int(group_N.max(initial=-1)) + 1, KEPT) for group_N in groups_2N]
-    for record in np.flatnonzero(suspect_N & ~refused_N).tolist():
+    for record in np.flatnonzero(suspect_N & ~rejected_N).tolist():
         partners = [int(holder[group_N[record]]) for holder, group_N in zip(holders, groups_2N, strict=True)]
         reason = next((place for place, partner in enumerate(partners) if partner != KEPT), None)
         if reason is not None:

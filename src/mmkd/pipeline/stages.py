@@ -48,11 +48,11 @@ def _curate(run: Run, settings: Any, name: str, world: World = ALONE) -> None:
     from mmkd.report.curation import write_ledger
 
     recipe = run.recipe
-    avoided = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.loaders)
-    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, avoided.fingerprints())
+    evaluation = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.loaders)
+    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, evaluation.fingerprints())
 
     def make(folder: Path) -> Mapping[str, int]:
-        counts = body(settings, folder, recipe.machine, recipe.seed, avoided.read, world)
+        counts = body(settings, folder, recipe.machine, recipe.seed, evaluation.read, world)
         if world.first:
             write_ledger(folder, name)
         return counts

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.curation.dropped import dropped_examples
 from mmkd.curation.ledger.evidence import agreements
 from mmkd.curation.ledger.examples import Example, kept_examples
 from mmkd.curation.ledger.facts import UNSAID, Facts, corpus_facts
@@ -12,6 +11,7 @@ from mmkd.curation.ledger.funnel import Funnel, funnel_of
 from mmkd.curation.ledger.rows import first_rejected, write_curation
 from mmkd.curation.ledger.tally import most_common
 from mmkd.curation.panels.split import WHOLE
+from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.folders.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curation_figures import funnel_figure, spread_figure
@@ -62,7 +62,7 @@ def read_ledger(folder: Path, name: str) -> Ledger:
     facts = corpus_facts(folder, "ledger: counts")
     funnel = funnel_of(folder, facts.by["source"])
     rejects = first_rejected(folder, EACH_REJECT)
-    return Ledger(name, facts, funnel, kept_examples(folder), dropped_examples(folder), rejects)
+    return Ledger(name, facts, funnel, kept_examples(folder), rejected_examples(folder), rejects)
 
 
 def ledger_page(ledger: Ledger) -> str:

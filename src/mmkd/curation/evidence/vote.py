@@ -33,7 +33,7 @@ class Vote:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Estimate:
     """The modality (`unknown` without any vote), its probability 0..1, and who said so: "label+!caption"."""
 
     modality: str
@@ -59,7 +59,7 @@ def label_vote(labels: Sequence[str]) -> Vote | None:
     return None
 
 
-def weigh(votes: Mapping[str, Vote | None]) -> Verdict:
+def weigh(votes: Mapping[str, Vote | None]) -> Estimate:
     """The modality with the highest posterior among those voted for; the earlier kind of KINDS wins a tie.
 
     Naive Bayes over all modalities and `other`, with a flat prior: a vote of trust r has likelihood r under its own
@@ -68,17 +68,17 @@ def weigh(votes: Mapping[str, Vote | None]) -> Verdict:
     """
     cast = tuple(_cast(votes).values())
     if not cast:
-        return Verdict(UNKNOWN, 0.0, "")
+        return Estimate(UNKNOWN, 0.0, "")
     return judge(votes, max((vote.modality for vote in cast), key=lambda name: _log_posterior(cast, name)))
 
 
-def judge(votes: Mapping[str, Vote | None], modality: str) -> Verdict:
+def judge(votes: Mapping[str, Vote | None], modality: str) -> Estimate:
     """How the votes stand to a modality that is settled: its posterior as in `weigh`, and who agrees with it."""
     cast = _cast(votes)
     said = "+".join(kind if agree(vote.modality, modality) else f"!{kind}" for kind, vote in cast.items())
     if not cast or modality == UNKNOWN:
-        return Verdict(modality, 0.0, said)
-    return Verdict(modality, _posterior(tuple(cast.values()), modality), said)
+        return Estimate(modality, 0.0, said)
+    return Estimate(modality, _posterior(tuple(cast.values()), modality), said)
 
 
 def agree(one: str, other: str) -> bool:

@@ -12,19 +12,22 @@ import pyarrow as pa
 from PIL import Image
 
 from mmkd.curation.ledger.rows import corpus_batches, shards_of
+from mmkd.curation.records.record import Record
 from mmkd.folders.arrow import read_shard
 from mmkd.images.decode import stored_image
 from mmkd.reasons import BadRecordError
+from mmkd.tables.values import as_text
 
 SIDE_PX = 240
 QUALITY = 80
 MAX_PIXELS = 89_478_485
 EACH = 2
+MAX_CAPTION = 300  # characters of a caption that are shown
 
 
 @dataclass(frozen=True)
 class Example:
-    """A record with its picture. group: what it is an example of: a modality, or the reason why it was dropped."""
+    """A record with its picture. group: what it is an example of: a modality, or the reason why it was rejected."""
 
     group: str
     id: str
@@ -85,6 +88,14 @@ def thumbnail(data: bytes) -> bytes:
     buffer = io.BytesIO()
     Image.open(io.BytesIO(small)).save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return buffer.getvalue()
+
+
+def caption_start(record: Record) -> str:
+    """The beginning of the caption as the source has it; nothing where it is no text."""
+    try:
+        return as_text(record.caption)[:MAX_CAPTION]
+    except BadRecordError:
+        return ""
 
 
 def _by_group(places: Iterable[Place]) -> Iterator[tuple[str, list[Place]]]:

@@ -25,11 +25,6 @@ class Panel:
     box: Box | None
 
 
-def may_be_cut(caption: str, choice: Panels) -> bool:
-    """Whether the picture decides if a figure with this caption is cut into panels."""
-    return choice in CUTTING and len(sub_captions(caption)) > 1
-
-
 def panels_of(
     picture: Image.Image,
     caption: str,

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmkd.cards.catalogue import read_card
 from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import PICTURE_SUFFIXES, FileImage, ImageRef
-from mmkd.curation.decontaminate import Avoided
+from mmkd.curation.decontaminate import EvaluationImages
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_looks, view_pixels
@@ -36,12 +36,12 @@ class EvaluationPictures:
         paths = self.settings.decontaminate
         return {f"decontaminate {place} {path.name}": _digest(path, self.variables) for place, path in enumerate(paths)}
 
-    def read(self) -> Avoided:
+    def read(self) -> EvaluationImages:
         """Their bytes, hashes of their views and looks, each picture once. Raises DataError for an unreadable one."""
         named = self._named
         digests = [self._stored_digest(image) for image in named]
         view_MV, look_MK = hashes_and_looks(list(named), lambda image: image.read(), self.workers)
-        return Avoided(list(named.values()), digests, view_MV, look_MK, list(VIEWS), view_pixels())
+        return EvaluationImages(list(named.values()), digests, view_MV, look_MK, list(VIEWS), view_pixels())
 
     @cached_property
     def _named(self) -> dict[ImageRef, str]:

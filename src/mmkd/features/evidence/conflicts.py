@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmkd.curation.evidence.vote import Verdict, Vote, agree
+from mmkd.curation.evidence.vote import Estimate, Vote, agree
 from mmkd.features.evidence.stored import Judged
 
 
-def doubt(votes: Mapping[str, Vote], verdict: Verdict) -> float:
+def doubt(votes: Mapping[str, Vote], verdict: Estimate) -> float:
     """The trust, 0..1, in the surest vote against a verdict; 0 where none is against it."""
     return max((vote.trust for vote in votes.values() if not agree(vote.modality, verdict.modality)), default=0.0)
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmkd.corpus.taxonomy import evaluated_modality
-from mmkd.curation.evidence.vote import Verdict, Vote, weigh
+from mmkd.curation.evidence.vote import Estimate, Vote, weigh
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import most_common
 from mmkd.errors import DataError
@@ -64,7 +64,7 @@ class Judged:
                 [*(said.votes[place] for place in key[:-1]), image_votes[key[-1]]] for key in key_N[first_V].tolist()
             )
         ]
-        self.verdicts: list[Verdict] = [weigh(votes) for votes in self.said]
+        self.verdicts: list[Estimate] = [weigh(votes) for votes in self.said]
 
     @property
     def times(self) -> list[int]:

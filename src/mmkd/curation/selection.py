@@ -1,7 +1,7 @@
-"""Between the halves of curation: which of all checked records are kept, and the list of those that are not.
+"""Between the halves of curation: which of all filtered records are selected, and the list of those that are rejected.
 
-What is held in memory of a record are the keys of `corpus.duplicates` and a flag; its look is read where its hash asks
-for it. N records of all parts.
+What is held in memory of a record are the keys of `duplicates` and a flag; its look is read where its hash asks for it.
+N records of all shards.
 """
 
 import os
@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmkd.curation.decontaminate import Avoided, contaminated, same_bytes
+from mmkd.curation.decontaminate import EvaluationImages, contaminated, same_bytes
 from mmkd.curation.duplicates import COLUMNS, REASONS, Keys, Repeats, keys_of, repeats
-from mmkd.curation.parts import REJECTED, Part, left_out_of, rejection_table
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shards import REJECTED, FilteredShard, left_out_of, rejection_table
 from mmkd.folders.arrow import read_shard
 from mmkd.folders.atomic import atomic_file
 from mmkd.images.hamming import Array
@@ -35,7 +35,7 @@ LISTED_ROWS = 65_536  # rejections in memory before they are written
 
 @dataclass(frozen=True)
 class Selection:
-    """keep: one bool array a part. read, kept: rows per source; rejected: rows per (source, reason).
+    """keep: one bool array a shard. read, kept: rows per source; rejected: rows per (source, reason).
 
     left_out: records per source that its `only` leaves out; they are not among those read.
     """
@@ -49,58 +49,60 @@ class Selection:
 
 @dataclass(frozen=True)
 class _Gathered:
-    """The keys of all parts, where each part begins, and which records have the bytes of a picture to avoid."""
+    """The keys of all shards, where each shard begins, and which records have the bytes of an evaluation image."""
 
     keys: Keys
     first: list[int]
     exact: dict[int, int]
 
 
-def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, listing: Path) -> Selection:
-    """Find contaminated and repeated records in all parts; list them in `listing` with what the parts rejected.
+def select(
+    shards: Sequence[FilteredShard], settings: CurateSettings, evaluation: EvaluationImages, listing: Path
+) -> Selection:
+    """Find contaminated and repeated records in all shards; list them in `listing` with what the shards rejected.
 
-    The list keeps the order of the parts; in each come first the records it rejected, then those rejected here.
+    The list keeps the order of the shards; in each come first the records it rejected, then those rejected here.
     """
-    gathered = _gather(parts, settings, avoided)
-    shown = _contaminated(gathered, settings, avoided, parts)
-    refused_N = np.zeros(len(gathered.keys.id_N), bool)
-    refused_N[list(shown)] = True
-    looks = _on_disk(_looks(parts, gathered.first), listing.parent)
-    repeated = repeats(gathered.keys, settings.duplicates, refused_N, looks)
-    names = _names(parts, gathered.first, repeated.partner_N)
-    keep_N = (repeated.partner_N == KEPT) & ~refused_N
-    selection = Selection(_by_part(keep_N, gathered.first), Counter(), Counter(), Counter(), Counter())
+    gathered = _gather(shards, settings, evaluation)
+    matched = _contaminated(gathered, settings, evaluation, shards)
+    rejected_N = np.zeros(len(gathered.keys.id_N), bool)
+    rejected_N[list(matched)] = True
+    looks = _on_disk(_looks(shards, gathered.first), listing.parent)
+    repeated = repeats(gathered.keys, settings.duplicates, rejected_N, looks)
+    names = _names(shards, gathered.first, repeated.partner_N)
+    keep_N = (repeated.partner_N == KEPT) & ~rejected_N
+    selection = Selection(_by_shard(keep_N, gathered.first), Counter(), Counter(), Counter(), Counter())
 
     def listed() -> Iterator[pa.Table]:
-        told = zip(parts, gathered.first, selection.keep, strict=True)
-        for part, first, keep in track(told, "list what is dropped", len(parts), "parts"):
-            refused, pairs = read_shard(part.rejected), read_shard(part.pairs).select(("id", "source", "where"))
-            dropped = pairs.filter(pa.array(~keep)).to_pylist()
+        columns = zip(shards, gathered.first, selection.keep, strict=True)
+        for shard, first, keep in track(columns, "list rejections", len(shards), "shards"):
+            rejected, pairs = read_shard(shard.rejected), read_shard(shard.pairs).select(("id", "source", "where"))
+            removed = pairs.filter(pa.array(~keep)).to_pylist()
             places = (first + np.flatnonzero(~keep)).tolist()
             here = [
-                Rejected(row["source"], row["where"], row["id"], *_why(place, row["id"], shown, repeated, names))
-                for place, row in zip(places, dropped, strict=True)
+                Rejected(row["source"], row["where"], row["id"], *_why(place, row["id"], matched, repeated, names))
+                for place, row in zip(places, removed, strict=True)
             ]
             selection.kept.update(_counts(pairs.filter(pa.array(keep))))
             selection.read.update(_counts(pairs))
-            for table in (refused, rejection_table(here)):
+            for table in (rejected, rejection_table(here)):
                 pairs_of = zip(*(table.column(name).to_pylist() for name in ("source", "reason")), strict=True)
                 selection.rejected.update(pairs_of)
                 yield table
-            selection.read.update(_counts(refused))
-            selection.left_out.update(left_out_of(part))
+            selection.read.update(_counts(rejected))
+            selection.left_out.update(left_out_of(shard))
 
     with atomic_file(listing) as stream:
         _write(stream, listed())
     return selection
 
 
-def _gather(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided) -> _Gathered:
-    near = settings.duplicates.near != "keep" or bool(avoided.names)
-    place_of = {digest: place for place, digest in reversed(list(enumerate(avoided.digests)))}
+def _gather(shards: Sequence[FilteredShard], settings: CurateSettings, evaluation: EvaluationImages) -> _Gathered:
+    near = settings.duplicates.near != "keep" or bool(evaluation.names)
+    place_of = {digest: place for place, digest in reversed(list(enumerate(evaluation.digests)))}
     found, first, exact, count = [keys_of(_no_rows(), near)], [], {}, 0
-    for part in track(parts, "look for duplicates", len(parts), "parts"):
-        pairs = read_shard(part.pairs).select(COLUMNS)
+    for shard in track(shards, "look for duplicates", len(shards), "shards"):
+        pairs = read_shard(shard.pairs).select(COLUMNS)
         first.append(count)
         found.append(keys_of(pairs, near))
         digests = pairs.column("sha256").to_pylist() if place_of else []
@@ -116,20 +118,20 @@ def _no_rows() -> pa.Table:
 
 
 def _contaminated(
-    gathered: _Gathered, settings: CurateSettings, avoided: Avoided, parts: Sequence[Part]
+    gathered: _Gathered, settings: CurateSettings, evaluation: EvaluationImages, shards: Sequence[FilteredShard]
 ) -> dict[int, str]:
-    if not avoided.names:
+    if not evaluation.names:
         return {}
-    looks, hash_N = _looks(parts, gathered.first), gathered.keys.hash_N
+    looks, hash_N = _looks(shards, gathered.first), gathered.keys.hash_N
     radius, least = settings.decontaminate_radius, settings.decontaminate_likeness
-    return contaminated(hash_N, looks, avoided, radius, least) | same_bytes(gathered.exact, avoided)
+    return contaminated(hash_N, looks, evaluation, radius, least) | same_bytes(gathered.exact, evaluation)
 
 
-def _looks(parts: Sequence[Part], first: Sequence[int]) -> Looks:
-    """Reads them from the parts as they are asked for."""
+def _looks(shards: Sequence[FilteredShard], first: Sequence[int]) -> Looks:
+    """Reads them from the shards as they are asked for."""
 
     def read(place_B: Array) -> Array:
-        rows = [row for _, found in _rows(parts, first, place_B, ("look",)) for row in found]
+        rows = [row for _, found in _rows(shards, first, place_B, ("look",)) for row in found]
         return looks_from([row["look"] for row in rows])
 
     return read
@@ -152,35 +154,35 @@ def _on_disk(looks: Looks, folder: Path) -> Looks:
     return read
 
 
-def _names(parts: Sequence[Part], first: Sequence[int], partner_N: Array) -> dict[int, str]:
+def _names(shards: Sequence[FilteredShard], first: Sequence[int], partner_N: Array) -> dict[int, str]:
     """Record -> id and place, of those that are kept in another's stead."""
     wanted = np.unique(partner_N[partner_N != KEPT])
     return {
         int(place): f"{row['id']} ({row['where']})"
-        for places, rows in _rows(parts, first, wanted, ("id", "where"))
+        for places, rows in _rows(shards, first, wanted, ("id", "where"))
         for place, row in zip(places, rows, strict=True)
     }
 
 
 def _rows(
-    parts: Sequence[Part], first: Sequence[int], wanted: Array, columns: tuple[str, ...]
+    shards: Sequence[FilteredShard], first: Sequence[int], wanted: Array, columns: tuple[str, ...]
 ) -> Iterator[tuple[Array, list[dict[str, Any]]]]:
-    """Of each part that has some of the wanted records (places, ascending): which, and these columns of them."""
-    places_of = _by_part(wanted, np.searchsorted(wanted, first).tolist())
-    for part, begin, places in zip(parts, first, places_of, strict=True):
+    """Of each shard that has some of the wanted records (places, ascending): which, and these columns of them."""
+    places_of = _by_shard(wanted, np.searchsorted(wanted, first).tolist())
+    for shard, begin, places in zip(shards, first, places_of, strict=True):
         if len(places):
-            yield places, read_shard(part.pairs).select(columns).take(pa.array(places - begin)).to_pylist()
+            yield places, read_shard(shard.pairs).select(columns).take(pa.array(places - begin)).to_pylist()
 
 
-def _by_part(keep_N: Array, first: Sequence[int]) -> list[Array]:
+def _by_shard(keep_N: Array, first: Sequence[int]) -> list[Array]:
     return np.split(keep_N, first[1:]) if first else []
 
 
 def _why(
-    place: int, identity: str, shown: dict[int, str], repeated: Repeats, names: dict[int, str]
+    place: int, identity: str, matched: dict[int, str], repeated: Repeats, names: dict[int, str]
 ) -> tuple[Reason, str]:
-    if place in shown:
-        return Reason.CONTAMINATED, shown[place]
+    if place in matched:
+        return Reason.CONTAMINATED, matched[place]
     reason, kept = REASONS[int(repeated.reason_N[place])], names[int(repeated.partner_N[place])]
     likeness = f", likeness {repeated.likeness_N[place]:.3f}" if repeated.likeness_N[place] > 0 else ""
     what = {
@@ -192,8 +194,8 @@ def _why(
 
 
 def _counts(table: pa.Table) -> Counter[str]:
-    counted = pc.value_counts(table.column("source").combine_chunks()).to_pylist()
-    return Counter({one["values"]: one["counts"] for one in counted})
+    counts = pc.value_counts(table.column("source").combine_chunks()).to_pylist()
+    return Counter({one["values"]: one["counts"] for one in counts})
 
 
 def _write(stream: object, tables: Iterable[pa.Table]) -> None:

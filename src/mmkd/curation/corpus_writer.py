@@ -1,4 +1,4 @@
-"""Second half of curation: checked parts in, the shards of the corpus out, in the order of the sources."""
+"""Second half of curation: filtered shards in, the shards of the corpus out, in the order of the sources."""
 
 import hashlib
 import json
@@ -12,16 +12,16 @@ import pyarrow as pa
 
 from mmkd.corpus.schema import SPLITS, corpus_features
 from mmkd.corpus.splits import split_of
-from mmkd.curation.parts import Part
 from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shards import FilteredShard
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
 from mmkd.progress import track
 
 
 def write_corpus(
-    folder: Path, parts: Sequence[Part], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
+    folder: Path, shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
 ) -> dict[str, int]:
-    """Write the kept rows (one bool array a part) as a data set of `shard_rows` rows a shard; returns rows per split.
+    """Write the kept rows (one bool array a shard) as a data set of `shard_rows` rows a shard; returns rows per split.
 
     The bytes depend on nothing but the arguments. A batch of rows is in memory at a time.
     """
@@ -33,7 +33,7 @@ def write_corpus(
     batch_sizes = [min(BATCH_ROWS, size - first) for size in sizes for first in range(0, size, BATCH_ROWS)]
     content = hashlib.sha256()
     splits: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
-    batches = _noted(_resized(_corpus_rows(parts, keep, schema, settings.val, seed), batch_sizes), content, splits)
+    batches = _counted(_resized(_corpus_rows(shards, keep, schema, settings.val, seed), batch_sizes), content, splits)
     for name, size in track(zip(names, sizes, strict=True), "write the corpus", total=len(names), unit="shards"):
         write_shard(folder / name, schema, islice(batches, -(-size // BATCH_ROWS)))
     finish(folder, features, names, content.hexdigest())
@@ -41,34 +41,34 @@ def write_corpus(
 
 
 def _corpus_rows(
-    parts: Sequence[Part], keep: Sequence[np.ndarray], schema: pa.Schema, val: float, seed: int
+    shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], schema: pa.Schema, val: float, seed: int
 ) -> Iterator[pa.Table]:
-    for part, mask in zip(parts, keep, strict=True):
-        for kept in _filtered(read_shard(part.pairs), mask) if part.kept is None else _with_pictures(part, mask):
+    for shard, mask in zip(shards, keep, strict=True):
+        for kept in _selected(read_shard(shard.pairs), mask) if shard.cached is None else _with_images(shard, mask):
             yield _with_split(kept, schema, val, seed)
 
 
-def _filtered(table: pa.Table, mask: np.ndarray) -> Iterator[pa.Table]:
+def _selected(table: pa.Table, mask: np.ndarray) -> Iterator[pa.Table]:
     first = 0
     for batch in table.to_batches():
         yield pa.Table.from_batches([batch.filter(pa.array(mask[first : first + batch.num_rows]))])
         first += batch.num_rows
 
 
-def _with_pictures(part: Part, mask: np.ndarray) -> Iterator[pa.Table]:
-    """The rows of a part whose pictures lie elsewhere, in the same order, with them; a batch of pictures at a time."""
-    pairs, seen = read_shard(part.pairs).filter(pa.array(mask)), read_shard(part.pictures).select(["image"])
-    shown = np.zeros(seen.num_rows, bool)
-    shown[pairs.column("row").to_numpy()] = True
+def _with_images(shard: FilteredShard, mask: np.ndarray) -> Iterator[pa.Table]:
+    """The rows of a shard whose images are cached, in the same order, with them; a batch of images at a time."""
+    pairs, cached = read_shard(shard.pairs).filter(pa.array(mask)), read_shard(shard.images).select(["image"])
+    wanted = np.zeros(cached.num_rows, bool)
+    wanted[pairs.column("row").to_numpy()] = True
     first = 0
-    for pictures in _filtered(seen, shown):
-        own = pairs.slice(first, pictures.num_rows).append_column("image", pictures.column("image"))
-        first += pictures.num_rows
+    for images in _selected(cached, wanted):
+        own = pairs.slice(first, images.num_rows).append_column("image", images.column("image"))
+        first += images.num_rows
         yield own.combine_chunks()
 
 
 def _with_split(pairs: pa.Table, schema: pa.Schema, val: float, seed: int) -> pa.Table:
-    """Checked pairs in the columns of the corpus."""
+    """Filtered pairs in the columns of the corpus."""
     columns = {name: pairs.column(name).combine_chunks() for name in pairs.column_names}
     columns["image"] = pa.StructArray.from_arrays(
         [columns["image"], pa.nulls(pairs.num_rows, pa.string())], names=["bytes", "path"]
@@ -91,7 +91,7 @@ def _resized(tables: Iterable[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Ta
         held, count = [joined.slice(size)], count - size
 
 
-def _noted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Counter[str]) -> Iterator[pa.Table]:
+def _counted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Counter[str]) -> Iterator[pa.Table]:
     """Pass the tables on, adding them to the digest (images by their sha256) and to the rows per split."""
     for table in tables:
         columns = table.drop_columns("image").to_pydict()
