@@ -17,10 +17,10 @@ from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
 from mmkd.curation.duplicates import COLUMNS, keys_of, repeats
-from mmkd.curation.evidence.caption import caption_vote
-from mmkd.curation.evidence.vote import Vote, label_vote, weigh
 from mmkd.curation.facts.text import FigureText, known
 from mmkd.curation.filters.table import FIGURE_FILTERS, PAIR_FILTERS, check
+from mmkd.curation.modality.caption import caption_vote
+from mmkd.curation.modality.votes import Vote, label_vote, weigh
 from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS

@@ -28,7 +28,7 @@ ORDER = (
     ("curation.captions",),
     ("curation.settings",),
     ("curation.records",),
-    ("curation.evidence",),
+    ("curation.modality",),
     ("curation.panels",),
     ("curation.facts",),
     ("curation.filters",),

@@ -5,6 +5,7 @@ from typing import Any
 
 RENAMED: dict[tuple[str, str], str] = {
     ("curate", "keep_parts"): "cache_shards",
+    ("evidence", "alike"): "near_duplicates",
 }
 """(table, old key) -> new key. The table is the name of the innermost table or list of tables, "" for the top level."""
 

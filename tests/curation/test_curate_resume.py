@@ -96,7 +96,7 @@ if __name__ == "__main__":  # workers import this file too
     from pathlib import Path
     import datasets, torch, mmkd.curation.curate, mmkd.evaluation.leakage.avoid, mmkd.report.curation
     from mmkd.commands.options import open_run
-    from mmkd.curation.sources import text_tables
+    from mmkd.tables import text as text_tables
     from mmkd.pipeline.stages import curate
 
     text_tables.ROWS_PER_SHARD = 50

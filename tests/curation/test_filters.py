@@ -9,12 +9,12 @@ from corpus_samples import REALDATA, needs_realdata, noise
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from mmkd.curation.evidence.caption import NAMED
-from mmkd.curation.evidence.vote import Vote
 from mmkd.curation.facts.graphic import channel_sum, graphic_signs
 from mmkd.curation.facts.image import SMALL_SIDE, ImageFacts
 from mmkd.curation.facts.text import FigureText, PairText, known
 from mmkd.curation.filters.table import FIGURE_FILTERS, IMAGE_FILTERS, PAIR_FILTERS, Filter, check
+from mmkd.curation.modality.caption import NAMED
+from mmkd.curation.modality.votes import Vote
 from mmkd.curation.settings.selection import FilterSettings
 from mmkd.reasons import BadRecordError
 
@@ -128,7 +128,7 @@ def test_unknown_licence_classes_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["english", "EN", "eng", ""])
 def test_a_language_that_no_caption_can_have_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match=r"unknown languages .* those that can be told are ar, de, .*en, "):
+    with pytest.raises(ValidationError, match=r"unknown languages .* those that can be detected are ar, de, .*en, "):
         FilterSettings(languages=["de", name])
 
 

@@ -31,7 +31,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all that is known of one record; of one that was rejected, why."""
-    from mmkd.curation.ledger.look import find_record
+    from mmkd.curation.ledger.records import find_record
     from mmkd.errors import DataError
     from mmkd.folders.atomic import atomic_file
 
@@ -62,7 +62,7 @@ def sample(
     """Draw pairs at random, and print them or write them as a page with pictures."""
     import numpy as np
 
-    from mmkd.curation.ledger.look import sample as draw
+    from mmkd.curation.ledger.records import sample as draw
 
     rows = draw(folder, count, modality, np.random.default_rng(seed))
     if html is not None:
@@ -84,11 +84,11 @@ def stats(folder: Folder, evidence: Beside = None, as_json: Json = False) -> Non
 
     With --evidence also by the modality that all evidence together makes most probable, and by what teachers see.
     """
-    from mmkd.curation.ledger.facts import corpus_facts
     from mmkd.curation.ledger.funnel import left_out
+    from mmkd.curation.ledger.statistics import corpus_statistics
     from mmkd.curation.ledger.tally import most_common
 
-    found = {**corpus_facts(folder).to_json(), "left_out": most_common(left_out(folder))}
+    found = {**corpus_statistics(folder).to_json(), "left_out": most_common(left_out(folder))}
     if evidence is not None:
         from mmkd.features.evidence.stored import StoredEvidence
 
@@ -108,11 +108,11 @@ def alike(
     import numpy as np
 
     from mmkd.corpus.schema import Corpus
-    from mmkd.features.alike import alike_rows
+    from mmkd.features.near_duplicates import near_duplicate_rows
     from mmkd.features.store import TeacherFeatures
 
     corpus = Corpus(folder)
-    pair_P2, cosine_P = alike_rows(TeacherFeatures(features, corpus), cosine, np.random.default_rng(seed))
+    pair_P2, cosine_P = near_duplicate_rows(TeacherFeatures(features, corpus), cosine, np.random.default_rng(seed))
     ids = corpus.column("id")
     lines = [(ids[one], ids[other], float(near)) for (one, other), near in zip(pair_P2, cosine_P, strict=True)]
     if as_json:
@@ -175,7 +175,7 @@ def _print_stats(found: Mapping[str, Any]) -> None:
     if seen := found.get("seen"):
         _print_counts("modality by all evidence", seen["modality"], found["pairs"])
         _print_counts("modality that teachers see", seen["image_modality"], found["pairs"])
-        print(f"{seen['disputed']:,} pairs with contradicting evidence; {seen['alike']:,} like an earlier picture")
+        print(f"{seen['disputed']:,} pairs with contradicting evidence; {seen['near_duplicates']:,} near duplicates")
 
 
 def _print_counts(name: str, counts: Mapping[str, int], pairs: int) -> None:

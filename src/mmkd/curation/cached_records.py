@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmkd.curation.evidence.vote import Vote
 from mmkd.curation.facts.graphic import GraphicSigns
 from mmkd.curation.facts.image import ImageFacts
 from mmkd.curation.facts.pairs import Pair, SourceRecord, opened, pairs_of
 from mmkd.curation.facts.text import TEXT, FigureText, PairText, caption_of, known, usable
 from mmkd.curation.ledger.examples import EACH, caption_start, thumbnail
+from mmkd.curation.modality.votes import Vote
 from mmkd.curation.panels.gutters import panel_boxes
 from mmkd.curation.panels.split import CUTTING, WHOLE, check_compound
 from mmkd.curation.records.record import Found, LeftOut, Record, Rejected
@@ -48,7 +48,7 @@ Row = Mapping[str, Any]
 def reading_settings(settings: CurateSettings) -> CurateSettings:
     """What a cached shard is read by: settings that can be decided on later, from its rows, are as open as they can be.
 
-    Where figures are cut, the sizes of panels and the length of what is said of each decide about the cut and are left.
+    Where figures are cut, the sizes of panels and the length of sub-captions decide about the cut and are left.
     """
     if settings.panels in CUTTING:
         return settings.model_copy(update={"panels": "split"})
@@ -169,7 +169,7 @@ def _rejected_row(one: Rejected) -> dict[str, Any]:
 
 
 def _row_without_text(record: Record, bad: BadRecordError) -> dict[str, Any]:
-    """With the caption, where it was not the caption: a stricter `min_caption` refuses the record for that first."""
+    """With the caption, where it was not the caption: a stricter `min_caption` rejects the record for that first."""
     row = _rejected_row(Rejected(record.source, record.where, record.id, bad.reason, bad.detail))
     try:
         original, marked = caption_of(record)

@@ -106,7 +106,7 @@ def _key(text: str) -> int:
 
 
 def _near(keys: Keys, settings: DuplicateSettings, looks: Looks) -> Neighbours:
-    """The near pictures, as the settings want them told apart by their captions or not."""
+    """The near duplicates, with equal captions only or whatever the captions, as the settings say."""
     if settings.near == "keep":
         return alone(len(keys.id_N))
     caption_N = keys.caption_N if settings.near == "pair" else np.zeros_like(keys.hash_N)

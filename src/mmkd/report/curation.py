@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.curation.ledger.evidence import agreements
 from mmkd.curation.ledger.examples import Example, kept_examples
-from mmkd.curation.ledger.facts import UNSAID, Facts, corpus_facts
 from mmkd.curation.ledger.funnel import Funnel, funnel_of
+from mmkd.curation.ledger.modality_evidence import agreements
 from mmkd.curation.ledger.rows import first_rejected, write_curation
+from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, corpus_statistics
 from mmkd.curation.ledger.tally import most_common
 from mmkd.curation.panels.split import WHOLE
 from mmkd.curation.rejected_examples import rejected_examples
@@ -40,7 +40,7 @@ class Ledger:
     """Everything the page tells. rejects: rows of `rejected.parquet`, the first of each reason."""
 
     name: str
-    facts: Facts
+    facts: CorpusStatistics
     funnel: Funnel
     kept: Sequence[Example]
     dropped: Sequence[Example]
@@ -59,7 +59,7 @@ def write_ledger(folder: Path, name: str) -> None:
 
 def read_ledger(folder: Path, name: str) -> Ledger:
     """From the corpus and `rejected.parquet`, batch by batch."""
-    facts = corpus_facts(folder, "ledger: counts")
+    facts = corpus_statistics(folder, "ledger: counts")
     funnel = funnel_of(folder, facts.by["source"])
     rejects = first_rejected(folder, EACH_REJECT)
     return Ledger(name, facts, funnel, kept_examples(folder), rejected_examples(folder), rejects)

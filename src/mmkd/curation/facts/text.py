@@ -8,8 +8,8 @@ from mmkd.corpus.schema import caption_group
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
-from mmkd.curation.evidence.caption import NAMED, caption_vote
-from mmkd.curation.evidence.vote import Vote
+from mmkd.curation.modality.caption import NAMED, caption_vote
+from mmkd.curation.modality.votes import Vote
 from mmkd.curation.panels.split import WHOLE
 from mmkd.curation.panels.sub_captions import sub_captions
 from mmkd.curation.records.record import Record

@@ -8,10 +8,10 @@ only with the picture, so their words come after it.
 from typing import Any
 
 from mmkd.corpus.taxonomy import UNKNOWN, evaluated_modality, fine_modality, fine_modality_of_labels
-from mmkd.curation.evidence.vote import Estimate, judge, label_vote, source_vote, weigh
 from mmkd.curation.facts.pairs import Facts, Pair
 from mmkd.curation.facts.text import PairText
 from mmkd.curation.filters.table import FIGURE_FILTERS, IMAGE_FILTERS, PAIR_FILTERS, check
+from mmkd.curation.modality.votes import Estimate, judge, label_vote, source_vote, weigh
 from mmkd.curation.panels.split import CUTTING
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings

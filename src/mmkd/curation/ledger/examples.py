@@ -59,21 +59,23 @@ def kept_examples(folder: Path, each: int = EACH) -> list[Example]:
         first += batch.num_rows
     places = [place for _, members in sorted(chosen.items()) for place in members]
     rows = rows_of(folder, [place.row for place in places], ("id", "caption", "image"))
-    told = zip(places, rows.to_pylist(), strict=True)
-    made = [Example(place.group, row["id"], row["caption"], thumbnail(row["image"]["bytes"])) for place, row in told]
-    return [one for one in made if one.jpeg]
+    examples = [
+        Example(place.group, row["id"], row["caption"], thumbnail(row["image"]["bytes"]))
+        for place, row in zip(places, rows.to_pylist(), strict=True)
+    ]
+    return [one for one in examples if one.jpeg]
 
 
 def rows_of(folder: Path, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
     """The rows with these numbers, in their order; a shard at a time is mapped. Raises DataError for no corpus."""
-    asked = np.asarray(rows, np.int64)
+    wanted = np.asarray(rows, np.int64)
     found: list[pa.Table] = []
     order: list[np.ndarray] = []
     first = 0
     for path in shards_of(folder):
         shard = read_shard(path).select(columns)
-        here = np.flatnonzero((asked >= first) & (asked < first + shard.num_rows))
-        found.append(shard.take(pa.array(asked[here] - first)))
+        here = np.flatnonzero((wanted >= first) & (wanted < first + shard.num_rows))
+        found.append(shard.take(pa.array(wanted[here] - first)))
         order.append(here)
         first += shard.num_rows
     return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))

@@ -63,4 +63,4 @@ def left_out(folder: Path) -> Counter[str]:
     """Source -> records that its `only` leaves out; nothing for a corpus made otherwise, or earlier."""
     path = folder / FUNNEL
     sources = json.loads(path.read_text())["sources"] if path.is_file() else {}
-    return +Counter({name: told.get("left_out", 0) for name, told in sources.items()})
+    return +Counter({name: counts.get("left_out", 0) for name, counts in sources.items()})

@@ -10,7 +10,8 @@ from mmkd.corpus.taxonomy import BY_NAME
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two kinds of evidence on the records where both say something. share: 0..1; kappa: Cohen's, see `cohen_kappa`."""
+    """Two kinds of evidence on the records for which both have a vote. share: 0..1; kappa: Cohen's, see
+    `cohen_kappa`."""
 
     one: str
     other: str
@@ -19,13 +20,13 @@ class Agreement:
     kappa: float
 
 
-def pairwise(said: Iterable[Mapping[str, str]], times: Iterable[int] | None = None) -> list[Agreement]:
-    """The agreement of every two kinds that ever speak of the same record, in the order of their names.
+def pairwise(votes: Iterable[Mapping[str, str]], times: Iterable[int] | None = None) -> list[Agreement]:
+    """The agreement of every two kinds that ever have a vote on the same record, in the order of their names.
 
-    times: of how many records each is said; without, of one. One pass; what is held in memory are counts of modalities.
+    times: of how many records each is; without, of one. One pass; what is held in memory are counts of modalities.
     """
     counts: dict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
-    for row, count in zip(said, times or repeat(1), strict=False):
+    for row, count in zip(votes, times or repeat(1), strict=False):
         for one, other in combinations(sorted(row), 2):
             counts[one, other][_broad(row[one]), _broad(row[other])] += count
     return [
@@ -37,9 +38,8 @@ def pairwise(said: Iterable[Mapping[str, str]], times: Iterable[int] | None = No
 def cohen_kappa(pairs: Counter[tuple[str, str]]) -> float:
     """Agreement beyond chance: (p - e) / (1 - e), e being that of two raters with these frequencies (Cohen, 1960).
 
-    pairs: how often each pair of answers came. 1 for raters who always say the same single thing, where the formula is
-    0 / 0. Raises ValueError without pairs.
-    """
+    pairs: how often each pair of answers came. 1 for raters who always give the same single answer, where the formula
+    is 0 / 0. Raises ValueError without pairs."""
     if not (n := pairs.total()):
         raise ValueError("no pairs; kappa needs at least one")
     ones, others = Counter[str](), Counter[str]()

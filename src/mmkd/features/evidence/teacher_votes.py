@@ -1,8 +1,8 @@
-"""What a teacher sees of the modality of every picture, from the features that it has of a corpus already.
+"""Zero-shot votes of teachers for the modality of every image, from the features that they have of a corpus already.
 
-Its zero-shot prompts are made of the corpus: the mean text vector of the captions that name a modality, and of those
-that say that their figure is drawn. The captions of one half of the corpus make the prompts for the pictures of the
-other half, and equal captions are in one half, so that none votes for its own picture. No text tower has to run again.
+Prompts are made of the corpus: the mean text vector of the captions that name a modality, and of those
+that describe a drawn figure. The captions of one half of the corpus make the prompts for the images of the
+other half, and equal captions are in one half, so that none votes for its own image. No text tower has to run again.
 
 Letters: N rows of the corpus, T teachers, M modalities, D a teacher's dimension, G the two halves, C scales, S bins.
 """
@@ -14,10 +14,10 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from mmkd.corpus.taxonomy import BY_NAME
-from mmkd.curation.evidence.image import BINS, above_chance, bin_of, pooled
-from mmkd.curation.evidence.vote import agree
+from mmkd.curation.modality.votes import agree
 from mmkd.errors import DataError
-from mmkd.features.evidence.said import NAMES
+from mmkd.features.evidence.corpus_votes import NAMES
+from mmkd.features.evidence.pooling import BINS, above_chance, bin_of, pooled
 from mmkd.features.store import TeacherFeatures
 
 ROWS = 4096  # read at a time
@@ -26,9 +26,9 @@ SILENT = -1
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What teachers are asked. names: M modalities. known_N: what a row's picture is known to show, a place in `names`,
-    SILENT where that is not known or not asked for. half_N: 0 or 1."""
+class Candidates:
+    """The modalities among which teachers choose. names: M of them. known_N: what a row's image is known to show, a
+    place in `names`, SILENT where that is not known or no candidate. half_N: 0 or 1."""
 
     names: list[str]
     known_N: np.ndarray
@@ -36,10 +36,10 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A teacher as a judge of modalities. prompt_GMD: unit vectors from the captions of each half, zero where it has
-    none. scale: of its logits. rows_M: that are known to show a modality; right_M: those of them that it sees so.
-    """
+class ZeroShotTeacher:
+    """A teacher as a classifier of modalities. prompt_GMD: unit vectors from the captions of each half, zero where it
+    has none. scale: of its logits. rows_M: that are known to show a modality; right_M: those of them that it classifies
+    so."""
 
     teacher: TeacherFeatures
     prompt_GMD: np.ndarray
@@ -50,18 +50,18 @@ class Sight:
     @property
     def accuracy(self) -> float:
         """Balanced, 0..1: every modality counts the same; 0 without any."""
-        seen_M = self.rows_M > 0
-        return float((self.right_M[seen_M] / self.rows_M[seen_M]).mean()) if seen_M.any() else 0.0
+        known_M = self.rows_M > 0
+        return float((self.right_M[known_M] / self.rows_M[known_M]).mean()) if known_M.any() else 0.0
 
     def support(self, first: int, stop: int, half_N: np.ndarray) -> np.ndarray:
-        """Probabilities (N, M) by prompts of the other half; NaN where it has no vector of the picture."""
+        """Probabilities (N, M) by prompts of the other half; NaN where it has no vector of the image."""
         image_ND, valid_N = self.teacher.block("image", first, stop)
         support_NM: np.ndarray = softmax(self.scale * _scores(image_ND, self.prompt_GMD, half_N), axis=1)
         support_NM[~valid_N] = np.nan
         return support_NM
 
 
-def asked_of(known_N: np.ndarray, half_N: np.ndarray, is_fine: bool, min_captions: int) -> Asked:
+def candidates_of(known_N: np.ndarray, half_N: np.ndarray, is_fine: bool, min_captions: int) -> Candidates:
     """The modalities that enough captions of both halves name; finer ones count as their parents unless `is_fine`.
 
     known_N: places in NAMES, 0 for none. Raises DataError where fewer than two modalities are left.
@@ -74,75 +74,75 @@ def asked_of(known_N: np.ndarray, half_N: np.ndarray, is_fine: bool, min_caption
     if len(chosen) < 2:
         raise DataError(
             f"{len(chosen)} modalities are named by at least {min_captions} captions in each half of the corpus, two "
-            "are needed to tell pictures apart; leave the section [evidence] out, or curate a larger corpus"
+            "are needed for a classifier; leave the section [evidence] out, or curate a larger corpus"
         )
     lookup = np.full(len(NAMES), SILENT, np.int8)
     lookup[chosen] = np.arange(len(chosen))
-    return Asked([NAMES[place] for place in chosen], lookup[folded_N], half_N)
+    return Candidates([NAMES[place] for place in chosen], lookup[folded_N], half_N)
 
 
 def _parent(name: str) -> str:
     return (BY_NAME[name].parent or name) if name in BY_NAME else name
 
 
-def sight(teacher: TeacherFeatures, asked: Asked) -> Sight:
+def classifier(teacher: TeacherFeatures, candidates: Candidates) -> ZeroShotTeacher:
     """Prompts, scale and accuracy of a teacher; all but the prompts are measured by prompts of the other half."""
-    prompt_GMD = _prompts(teacher, asked)
-    loss_MC, right_M, rows_M = np.zeros((len(asked.names), len(SCALES))), *np.zeros((2, len(asked.names)))
+    prompt_GMD = _prompts(teacher, candidates)
+    loss_MC, right_M, rows_M = np.zeros((len(candidates.names), len(SCALES))), *np.zeros((2, len(candidates.names)))
     if (np.linalg.norm(prompt_GMD, axis=2) > 0).sum(axis=1).min() < 2:
-        return Sight(teacher, prompt_GMD, 1.0, right_M, rows_M)
-    for first, stop in _blocks(len(asked.known_N)):
+        return ZeroShotTeacher(teacher, prompt_GMD, 1.0, right_M, rows_M)
+    for first, stop in _blocks(len(candidates.known_N)):
         image_ND, valid_N = teacher.block("image", first, stop)
-        known_N, half_N = asked.known_N[first:stop], asked.half_N[first:stop]
+        known_N, half_N = candidates.known_N[first:stop], candidates.half_N[first:stop]
         use_N = valid_N & (known_N != SILENT)
         score_NM, truth_N = _scores(image_ND[use_N], prompt_GMD, half_N[use_N]), known_N[use_N]
         np.add.at(loss_MC, truth_N, _losses(score_NM, truth_N))
         np.add.at(right_M, truth_N, score_NM.argmax(axis=1) == truth_N)
         np.add.at(rows_M, truth_N, 1)
-    seen_M = rows_M > 0
-    if not seen_M.any():
-        return Sight(teacher, prompt_GMD, 1.0, right_M, rows_M)
-    loss_C = (loss_MC[seen_M] / rows_M[seen_M, None]).mean(axis=0)
-    return Sight(teacher, prompt_GMD, float(SCALES[loss_C.argmin()]), right_M, rows_M)
+    known_M = rows_M > 0
+    if not known_M.any():
+        return ZeroShotTeacher(teacher, prompt_GMD, 1.0, right_M, rows_M)
+    loss_C = (loss_MC[known_M] / rows_M[known_M, None]).mean(axis=0)
+    return ZeroShotTeacher(teacher, prompt_GMD, float(SCALES[loss_C.argmin()]), right_M, rows_M)
 
 
-def seen(sights: Sequence[Sight], asked: Asked) -> tuple[np.ndarray, np.ndarray]:
-    """What all teachers together see: the modality (N,), a place in `names` or SILENT, and its bin of support (N,)."""
-    weight_T = above_chance(np.array([one.accuracy for one in sights]), len(asked.names))
-    choice_N, bin_N = np.full(len(asked.known_N), SILENT, np.int8), np.zeros(len(asked.known_N), np.int8)
-    listened = [one for one, weight in zip(sights, weight_T, strict=True) if weight > 0]
+def classified(classifiers: Sequence[ZeroShotTeacher], candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+    """By all teachers together: the modality (N,), a place in `names` or SILENT, and its bin of support (N,)."""
+    weight_T = above_chance(np.array([one.accuracy for one in classifiers]), len(candidates.names))
+    choice_N, bin_N = np.full(len(candidates.known_N), SILENT, np.int8), np.zeros(len(candidates.known_N), np.int8)
+    weighted = [one for one, weight in zip(classifiers, weight_T, strict=True) if weight > 0]
     weight_T = weight_T[weight_T > 0]
-    for first, stop in _blocks(len(choice_N)) if listened else ():
-        support_TNM = np.stack([one.support(first, stop, asked.half_N[first:stop]) for one in listened])
+    for first, stop in _blocks(len(choice_N)) if weighted else ():
+        support_TNM = np.stack([one.support(first, stop, candidates.half_N[first:stop]) for one in weighted])
         choice_N[first:stop], support_N = pooled(support_TNM, weight_T)
         bin_N[first:stop] = bin_of(support_N)
     return choice_N, bin_N
 
 
-def counted(
-    choice_N: np.ndarray, bin_N: np.ndarray, named_N: np.ndarray, asked: Asked
+def counted_right(
+    choice_N: np.ndarray, bin_N: np.ndarray, named_N: np.ndarray, candidates: Candidates
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each modality and bin: rows that are known, and those of them that the teachers see right, (M, S) each.
+    """Of each modality and bin: rows that are known, and those of them that are classified right, (M, S) each.
 
-    named_N: places in NAMES, 0 for none; a modality that nobody asks for counts too, and is seen wrong.
+    named_N: places in NAMES, 0 for none; a modality that is no candidate counts too, as an error.
     """
-    fits_MP = np.array([[agree(name, said) for said in NAMES] for name in asked.names])
+    fits_MP = np.array([[agree(name, named) for named in NAMES] for name in candidates.names])
     use_N = (choice_N != SILENT) & (named_N > 0)
     choice_n, bin_n, named_n = choice_N[use_N], bin_N[use_N], named_N[use_N]
-    rows_MS, right_MS = np.zeros((2, len(asked.names), BINS))
+    rows_MS, right_MS = np.zeros((2, len(candidates.names), BINS))
     np.add.at(rows_MS, (choice_n, bin_n), 1)
     np.add.at(right_MS, (choice_n, bin_n), fits_MP[choice_n, named_n])
     return rows_MS, right_MS
 
 
-def _prompts(teacher: TeacherFeatures, asked: Asked) -> np.ndarray:
-    sum_GMD = np.zeros((2, len(asked.names), teacher.dim))
-    for first, stop in _blocks(len(asked.known_N)):
+def _prompts(teacher: TeacherFeatures, candidates: Candidates) -> np.ndarray:
+    sum_GMD = np.zeros((2, len(candidates.names), teacher.dim))
+    for first, stop in _blocks(len(candidates.known_N)):
         text_ND, valid_N = teacher.block("text", first, stop)
-        known_N, half_N = asked.known_N[first:stop], asked.half_N[first:stop]
+        known_N, half_N = candidates.known_N[first:stop], candidates.half_N[first:stop]
         for half in (0, 1):
             use_N = valid_N & (known_N != SILENT) & (half_N == half)
-            of_MN = known_N[use_N] == np.arange(len(asked.names))[:, None]
+            of_MN = known_N[use_N] == np.arange(len(candidates.names))[:, None]
             sum_GMD[half] += of_MN.astype(np.float64) @ text_ND[use_N].astype(np.float64)
     prompt_GMD: np.ndarray = sum_GMD / np.maximum(np.linalg.norm(sum_GMD, axis=2, keepdims=True), 1e-12)
     return prompt_GMD

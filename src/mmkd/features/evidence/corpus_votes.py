@@ -1,4 +1,4 @@
-"""What source, labels and caption say of every row of a corpus, in a few bytes a row.
+"""Votes of source, labels and caption for the modality of every row of a corpus, in a few bytes a row.
 
 Letters: N rows, K the kinds of evidence that a corpus holds.
 """
@@ -11,24 +11,24 @@ import numpy as np
 
 from mmkd.corpus.taxonomy import BY_NAME, OTHER
 from mmkd.curation.captions.drawn import drawn_word
-from mmkd.curation.evidence.caption import NAMED, caption_vote
-from mmkd.curation.evidence.vote import Vote, label_vote, source_vote
 from mmkd.curation.ledger.rows import shard_batches, shards_of
+from mmkd.curation.modality.caption import NAMED, caption_vote
+from mmkd.curation.modality.votes import Vote, label_vote, source_vote
 from mmkd.processes import worker_pool
 
-SAYING = ("source", "label", "caption")  # kinds that a corpus holds; what teachers see is the fourth
+CORPUS_KINDS = ("source", "label", "caption")  # kinds of evidence in a corpus; the teachers' votes are the fourth
 COLUMNS = ("caption", "labels", "modality", "modality_stated", "modality_evidence", "caption_group")
 NAMES = ("", *BY_NAME, OTHER)
 """The modalities by their place in `known_N`."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """votes: the different ones, the first is None. place_NK: of each row's in `votes`, int16, kinds as in SAYING.
+class CorpusVotes:
+    """votes: the different ones, the first is None. place_NK: of each row's in `votes`, int16, kinds as in
+    CORPUS_KINDS.
 
-    known_N: the modality that the caption names outright, or `other` of a figure that it or its labels call drawn; a
-    place in NAMES, 0 where neither, or both. group_N: number of the caption, uint64.
-    """
+    known_N: the modality that the caption names outright, or `other` of a figure that is drawn by it or by its labels;
+    a place in NAMES, 0 where neither, or both. group_N: number of the caption, uint64."""
 
     votes: list[Vote | None]
     place_NK: np.ndarray
@@ -39,18 +39,19 @@ class Said:
         return len(self.known_N)
 
 
-def halves(said: Said) -> np.ndarray:
-    """Cuts the rows in two (N,), 0 or 1, equal captions on one side, so that both know about as much of a modality.
+def halves(votes: CorpusVotes) -> np.ndarray:
+    """Cuts the rows in two (N,), 0 or 1, equal captions on one side, so that both have about as many rows of a
+    modality.
 
     From the most frequent on, each caption goes where fewer rows of its modality are so far: parts cut at random would
     leave a source of four captions, all of one modality, on one side as often as not.
     """
     group_G, first_G, of_N, count_G = np.unique(
-        said.group_N, return_index=True, return_inverse=True, return_counts=True
+        votes.group_N, return_index=True, return_inverse=True, return_counts=True
     )
     rows = [[0, 0] for _ in NAMES]
     half_G = np.zeros(len(group_G), np.int8)
-    known, counts = said.known_N[first_G].tolist(), count_G.tolist()
+    known, counts = votes.known_N[first_G].tolist(), count_G.tolist()
     for place in np.lexsort((group_G, -count_G)).tolist():
         so_far = rows[known[place]]
         half_G[place] = half = int(so_far[1] < so_far[0])
@@ -62,7 +63,7 @@ def halves(said: Said) -> np.ndarray:
 def votes_of(row: Mapping[str, str]) -> dict[str, Vote | None]:
     """Kind of evidence -> its vote, of a corpus row with COLUMNS.
 
-    A corpus that has no `modality_stated` yet still tells by `modality_evidence` that its modality is the source's.
+    A corpus that has no `modality_stated` yet still shows by `modality_evidence` that its modality is the source's.
     """
     stated = row["modality_stated"]
     if not stated and "source" in row["modality_evidence"].split("+"):
@@ -75,46 +76,48 @@ def votes_of(row: Mapping[str, str]) -> dict[str, Vote | None]:
 
 
 def known_modality(caption: str, votes: Mapping[str, Vote | None]) -> str:
-    """The modality that is known well enough to learn from, see `Said.known_N`; "" for none."""
+    """The modality that is known well enough to learn from, see `CorpusVotes.known_N`; "" for none."""
     named = votes["caption"]
-    says = named.modality if named is not None and named.trust >= NAMED else ""
+    by_caption = named.modality if named is not None and named.trust >= NAMED else ""
     label = votes["label"]
     is_drawn = bool(drawn_word(caption)) or (label is not None and label.modality == OTHER)
-    return (OTHER if not says else "") if is_drawn else says
+    return (OTHER if not by_caption else "") if is_drawn else by_caption
 
 
-def said_in(folder: Path, workers: int) -> Said:
+def corpus_votes(folder: Path, workers: int) -> CorpusVotes:
     """Of all rows of a corpus folder, its shards read by so many processes (0: by this one)."""
     shards = shards_of(folder)
     if workers < 2 or len(shards) < 2:
-        return _joined([said_in_shard(path) for path in shards])
+        return _joined([shard_votes(path) for path in shards])
     with worker_pool(min(workers, len(shards))) as pool:
-        return _joined(list(pool.map(said_in_shard, shards)))
+        return _joined(list(pool.map(shard_votes, shards)))
 
 
-def said_in_shard(path: Path) -> Said:
+def shard_votes(path: Path) -> CorpusVotes:
     votes: dict[Vote | None, int] = {None: 0}
-    place, known, group = [np.empty((0, len(SAYING)), np.int16)], [np.empty(0, np.int8)], [np.empty(0, np.uint64)]
+    place, known, group = [np.empty((0, len(CORPUS_KINDS)), np.int16)], [np.empty(0, np.int8)], [np.empty(0, np.uint64)]
     name = {modality: number for number, modality in enumerate(NAMES)}
     for batch in shard_batches(path, COLUMNS):
         rows = batch.to_pylist()
-        said = [votes_of(row) for row in rows]
-        knows = [known_modality(row["caption"], of_row) for row, of_row in zip(rows, said, strict=True)]
+        found = [votes_of(row) for row in rows]
+        modalities = [known_modality(row["caption"], of_row) for row, of_row in zip(rows, found, strict=True)]
         place.append(
-            np.array([[votes.setdefault(of_row[kind], len(votes)) for kind in SAYING] for of_row in said], np.int16)
+            np.array(
+                [[votes.setdefault(of_row[kind], len(votes)) for kind in CORPUS_KINDS] for of_row in found], np.int16
+            )
         )
-        known.append(np.array([name[modality] for modality in knows], np.int8))
+        known.append(np.array([name[modality] for modality in modalities], np.int8))
         group.append(np.array([row["caption_group"] for row in rows], np.uint64))
-    return Said(list(votes), np.concatenate(place), np.concatenate(known), np.concatenate(group))
+    return CorpusVotes(list(votes), np.concatenate(place), np.concatenate(known), np.concatenate(group))
 
 
-def _joined(parts: list[Said]) -> Said:
+def _joined(parts: list[CorpusVotes]) -> CorpusVotes:
     votes: dict[Vote | None, int] = {None: 0}
     places = []
     for part in parts:
         new = np.array([votes.setdefault(vote, len(votes)) for vote in part.votes], np.int16)
         places.append(new[part.place_NK])
-    return Said(
+    return CorpusVotes(
         list(votes),
         np.concatenate(places),
         np.concatenate([part.known_N for part in parts]),

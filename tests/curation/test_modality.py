@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN, canonical_modality, evaluated_modality
 from mmkd.curation.captions.clean import clean_caption
-from mmkd.curation.evidence.agreement import cohen_kappa, pairwise
-from mmkd.curation.evidence.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
-from mmkd.curation.evidence.image import BINS, above_chance, bin_of, pooled, trusted
-from mmkd.curation.evidence.patterns import all_mentions, openings
-from mmkd.curation.evidence.vote import LABEL_TRUST, SOURCE_TRUST, Vote, agree, judge, label_vote, source_vote, weigh
-from mmkd.features.evidence.said import NAMES, Said, halves, known_modality, votes_of
+from mmkd.curation.modality.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
+from mmkd.curation.modality.patterns import all_mentions, openings
+from mmkd.curation.modality.votes import LABEL_TRUST, SOURCE_TRUST, Vote, agree, judge, label_vote, source_vote, weigh
+from mmkd.features.evidence.agreement import cohen_kappa, pairwise
+from mmkd.features.evidence.corpus_votes import NAMES, CorpusVotes, halves, known_modality, votes_of
+from mmkd.features.evidence.pooling import BINS, above_chance, bin_of, pooled, trusted
 
 VOTES = st.builds(Vote, st.sampled_from([*BY_NAME, OTHER]), st.floats(0.4, 0.99))
 
@@ -206,7 +206,7 @@ def test_both_halves_know_every_modality_though_it_has_few_captions() -> None:
     known_N = np.array([NAMES.index(name) for name in name_N], np.int8)
     mixed_N = np.random.default_rng(0).permutation(len(group_N))
     half_N = np.empty(len(group_N), np.int8)
-    half_N[mixed_N] = halves(Said([None], np.zeros((106, 3), np.int16), known_N[mixed_N], group_N[mixed_N]))
+    half_N[mixed_N] = halves(CorpusVotes([None], np.zeros((106, 3), np.int16), known_N[mixed_N], group_N[mixed_N]))
     assert [set(half_N[group_N == group].tolist()) for group in (8, 2, 4, 6, 9)] == [{0}, {1}, {1}, {1}, {0}]
     assert len(set(half_N[group_N == 3].tolist())) == 1
 

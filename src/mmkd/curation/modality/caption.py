@@ -1,4 +1,4 @@
-"""What a caption says of its image's modality: the patterns of the taxonomy, strongest first.
+"""The vote of a caption for its image's modality, by the patterns of the taxonomy, strongest first.
 
 A technique that a caption names is not always that of the image: "CT-guided biopsy", "compared with MRI", "no CT was
 done". Such mentions do not count. Where two techniques are left, the first is believed, and less.
@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 
 from mmkd.corpus.taxonomy import BY_NAME
-from mmkd.curation.evidence.patterns import Mention, all_mentions
-from mmkd.curation.evidence.vote import Vote, agree
+from mmkd.curation.modality.patterns import Mention, all_mentions
+from mmkd.curation.modality.votes import Vote, agree
 
 # Trust by strength. Of real pairs whose modality is known were right: 289 of 295, 19 of 26, 33 of 34 and 49 of 49. The
 # patterns were corrected on these, so the last two, which rest on words of findings, are trusted less than that.

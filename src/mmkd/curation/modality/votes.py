@@ -1,4 +1,4 @@
-"""What one kind of evidence says of a modality, and how several are weighed into a verdict."""
+"""The vote of one kind of evidence for a modality, and the estimate from several votes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from mmkd.corpus.taxonomy import (
 
 KINDS = ("source", "label", "caption", "image")
 """In the order in which they stand in `modality_evidence`."""
-# How often each is right where it says something. A source that states the modality was curated by someone; BIOMEDICA's
+# How often each is right where it has a vote. A source that states the modality was curated by someone; BIOMEDICA's
 # labels belong to clusters of images and are often wrong.
 SOURCE_TRUST = 0.97
 LABEL_TRUST = 0.7
@@ -34,7 +34,8 @@ class Vote:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The modality (`unknown` without any vote), its probability 0..1, and who said so: "label+!caption"."""
+    """The modality (`unknown` without any vote), its probability 0..1, and the kinds of evidence for and against it:
+    "label+!caption"."""
 
     modality: str
     confidence: float
@@ -46,13 +47,13 @@ class Estimate:
 
 
 def source_vote(stated: str) -> Vote | None:
-    """What a source states of its own records; None where it states nothing."""
+    """Of what a source states of its own records; None where it states nothing."""
     modality = fine_modality(stated)
     return None if modality == UNKNOWN else Vote(modality, SOURCE_TRUST)
 
 
 def label_vote(labels: Sequence[str]) -> Vote | None:
-    """What labels say: a modality, or `other` where all are of figures without patients; else None."""
+    """Of labels: a modality, or `other` where all are of figures without patients; else None."""
     modality = fine_modality_of_labels(labels)
     if modality in BY_NAME or (labels and all(plain_name(label) in NONCLINICAL_LABELS for label in labels)):
         return Vote(modality, LABEL_TRUST)
@@ -63,9 +64,8 @@ def weigh(votes: Mapping[str, Vote | None]) -> Estimate:
     """The modality with the highest posterior among those voted for; the earlier kind of KINDS wins a tie.
 
     Naive Bayes over all modalities and `other`, with a flat prior: a vote of trust r has likelihood r under its own
-    modality and those below it in the taxonomy (who says x-ray does not deny mammography), and (1 - r) / M under the
-    others, M being the number of modalities.
-    """
+    modality and those below it in the taxonomy (a vote for x-ray is not one against mammography), and (1 - r) / M under
+    the others, M being the number of modalities."""
     cast = tuple(_cast(votes).values())
     if not cast:
         return Estimate(UNKNOWN, 0.0, "")
@@ -73,12 +73,12 @@ def weigh(votes: Mapping[str, Vote | None]) -> Estimate:
 
 
 def judge(votes: Mapping[str, Vote | None], modality: str) -> Estimate:
-    """How the votes stand to a modality that is settled: its posterior as in `weigh`, and who agrees with it."""
+    """How the votes stand to a modality that is settled: its posterior as in `weigh`, and which agree with it."""
     cast = _cast(votes)
-    said = "+".join(kind if agree(vote.modality, modality) else f"!{kind}" for kind, vote in cast.items())
+    evidence = "+".join(kind if agree(vote.modality, modality) else f"!{kind}" for kind, vote in cast.items())
     if not cast or modality == UNKNOWN:
-        return Estimate(modality, 0.0, said)
-    return Estimate(modality, _posterior(tuple(cast.values()), modality), said)
+        return Estimate(modality, 0.0, evidence)
+    return Estimate(modality, _posterior(tuple(cast.values()), modality), evidence)
 
 
 def agree(one: str, other: str) -> bool:
@@ -110,6 +110,6 @@ def _log_posterior(cast: tuple[Vote, ...], truth: str) -> float:
 
 
 def _log_likelihood(vote: Vote, truth: str) -> float:
-    trust = min(max(vote.trust, 1e-6), 1 - 1e-6)  # certainty could not be argued with
+    trust = min(max(vote.trust, 1e-6), 1 - 1e-6)  # a certain vote could never be outvoted
     right = vote.modality == truth or _finer(truth, vote.modality)
     return math.log(trust if right else (1 - trust) / len(TAXONOMY))

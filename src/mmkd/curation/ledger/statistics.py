@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkd.curation.ledger.evidence import NO_EVIDENCE, Conflict, is_conflict
+from mmkd.curation.ledger.modality_evidence import NO_EVIDENCE, Conflict, is_conflict
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import Repeats, most_common, repeats, summary
 
@@ -19,7 +19,7 @@ COLUMNS = (
     *("caption_mention", "caption_group"),
     *BY,
 )
-MOST_CONFLICTS = 200  # that are kept word for word; all are counted
+MOST_CONFLICTS = 200  # that are listed one by one; all are counted
 UNSAID = {"language": "not known", "panel": "single figure"}  # what "" means
 
 
@@ -28,13 +28,13 @@ REPEATING = ("captions", "images", "groups")
 
 
 @dataclass(frozen=True)
-class Facts:
+class CorpusStatistics:
     """A corpus in numbers. by: column -> value -> rows; modality_source: (modality, source) -> rows.
 
     numbers: what -> value -> rows: caption lengths in `characters` and `words`, image `width` and `height` in pixels,
     `confidence` in the modality in hundredths, where it is known. evidence: value of the column -> rows; conflicts: the
     first of those in which one kind disagrees. repeats: of captions, image bytes and groups.
-    mentions: pairs whose figure the text speaks of.
+    mentions: pairs with text of the article on the figure.
     """
 
     pairs: int
@@ -64,11 +64,12 @@ class Facts:
         }
 
 
-def corpus_facts(folder: Path, label: str = "") -> Facts:
-    """Count a corpus folder, finished or not. label: tell how far it is. Raises DataError when it is none."""
+def corpus_statistics(folder: Path, label: str = "") -> CorpusStatistics:
+    """Count a corpus folder, finished or not. label: of the progress that is shown. Raises DataError when it is
+    none."""
     by: dict[str, Counter[str]] = {name: Counter() for name in BY}
     numbers: dict[str, Counter[int]] = {name: Counter() for name in NUMBERS}
-    seen: dict[str, list[np.ndarray]] = {name: [] for name in REPEATING}
+    keys_of: dict[str, list[np.ndarray]] = {name: [] for name in REPEATING}
     tables: Counter[tuple[str, str]] = Counter()
     evidence: Counter[str] = Counter()
     conflicts: list[Conflict] = []
@@ -81,23 +82,23 @@ def corpus_facts(folder: Path, label: str = "") -> Facts:
         for name, values in _numbers(column).items():
             numbers[name].update(values)
         for name, keys in _keys(column).items():
-            seen[name].append(np.fromiter(keys, np.uint64, batch.num_rows))
+            keys_of[name].append(np.fromiter(keys, np.uint64, batch.num_rows))
         tables.update(zip(column["modality"], column["source"], strict=True))
         evidence.update(value or NO_EVIDENCE for value in column["modality_evidence"])
         conflicts += _conflicts(column)[: MOST_CONFLICTS - len(conflicts)]
         mentions += sum(map(bool, column["caption_mention"]))
-    repeating = {name: repeats(keys) for name, keys in seen.items()}
-    return Facts(pairs, by, tables, numbers, evidence, conflicts, repeating, mentions)
+    repeating = {name: repeats(keys) for name, keys in keys_of.items()}
+    return CorpusStatistics(pairs, by, tables, numbers, evidence, conflicts, repeating, mentions)
 
 
 def _numbers(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
-    told = zip(column["modality_confidence"], column["modality_evidence"], strict=True)
+    confidences = zip(column["modality_confidence"], column["modality_evidence"], strict=True)
     return {
         "characters": map(len, column["caption"]),
         "words": (len(text.split()) for text in column["caption"]),
         "width": column["width"],
         "height": column["height"],
-        "confidence": (round(100 * value) for value, evidence in told if evidence),
+        "confidence": (round(100 * value) for value, evidence in confidences if evidence),
     }
 
 

@@ -35,7 +35,8 @@ def find_rejected(folder: Path, identity: str) -> dict[str, str] | None:
 
 
 def find_record(folder: Path, identity: str) -> tuple[bool, dict[str, Any]]:
-    """Whether a record is in the corpus, and its row there or among the rejected. Raises DataError for a strange id."""
+    """Whether a record is in the corpus, and its row there or among the rejected. Raises DataError for an unknown
+    id."""
     if (kept := find_kept(folder, identity)) is not None:
         return True, kept
     if (rejected := find_rejected(folder, identity)) is not None:
@@ -53,17 +54,17 @@ def sample(folder: Path, count: int, modality: str | None, generator: np.random.
     modality: of this one only. Raises ConfigError when no row has it.
     """
     found: list[np.ndarray] = []
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     first = 0
     for batch in corpus_batches(folder, ("modality",)):
         named = batch.column("modality")
-        seen.update(named.to_pylist())
+        counts.update(named.to_pylist())
         fits = np.ones(batch.num_rows, bool) if modality is None else np.asarray(pc.equal(named, modality))
         found.append(first + np.flatnonzero(fits))
         first += batch.num_rows
     rows = np.concatenate(found) if found else np.empty(0, np.int64)
     if modality is not None and not len(rows):
-        raise ConfigError(f"{folder}: no pair of modality {modality!r}; {nearest(modality, list(seen))}")
+        raise ConfigError(f"{folder}: no pair of modality {modality!r}; {nearest(modality, list(counts))}")
     return full_rows(folder, np.sort(generator.choice(rows, min(count, len(rows)), replace=False)))
 
 

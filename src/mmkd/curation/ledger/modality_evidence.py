@@ -1,8 +1,7 @@
-"""What was evidence for a record's modality, and whether its kinds agree.
+"""The evidence for the modalities of a corpus, and how often its kinds agree.
 
-The corpus column `modality_evidence` names the kinds that spoke (source, label, caption, image), joined by "+", with
-"!" before one that is against the modality the record was given.
-"""
+The corpus column `modality_evidence` names the kinds that have a vote (source, label, caption, image), joined by "+",
+with "!" before one that is against the modality the record was given."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -29,14 +28,14 @@ def is_conflict(evidence: str) -> bool:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often a kind of evidence spoke of records, and how often for the modality they were given in the end."""
+    """For how many records a kind of evidence has a vote, and for how many it is the modality in the corpus."""
 
     spoke: int
     agreed: int
 
 
 def agreements(evidence: Counter[str]) -> dict[str, Agreement]:
-    """Kind of evidence (source, label, caption, image) -> how it did; and of two that both spoke, `a and b`.
+    """Kind of evidence (source, label, caption, image) -> how it did; and of two that both voted, `a and b`.
 
     Two agree when both are for the modality that was chosen; of two that are both against it that is not known, and
     they count as disagreeing.
@@ -46,11 +45,11 @@ def agreements(evidence: Counter[str]) -> dict[str, Agreement]:
     for value, times in evidence.items():
         if value == NO_EVIDENCE:
             continue
-        said = {one.removeprefix("!"): not one.startswith("!") for one in value.split("+")}
-        names = sorted(said)
+        votes = {one.removeprefix("!"): not one.startswith("!") for one in value.split("+")}
+        names = sorted(votes)
         for group in [(name,) for name in names] + [(a, b) for a in names for b in names if a < b]:
             key = " and ".join(group)
             spoke[key] += times
-            agreed[key] += times * all(said[name] for name in group)
+            agreed[key] += times * all(votes[name] for name in group)
     order = sorted(spoke, key=lambda key: (" and " in key, key))
     return {key: Agreement(spoke[key], agreed[key]) for key in order}
