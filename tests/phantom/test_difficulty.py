@@ -1,4 +1,4 @@
-"""Harder worlds: the default look changes no bit, grades lie where they say, captions are swapped for good."""
+"""Harder worlds: the default difficulty changes no bit, grades lie where they say, captions are swapped for good."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmkd.errors import ConfigError
-from mmkd.phantom.look import GRADES, PLAIN, Look, contradicted, modality_in
+from mmkd.phantom.difficulty import DEFAULT, GRADES, Difficulty, contradicted, modality_in
 from mmkd.phantom.primitives import Canvas
 from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample
 from mmkd.phantom.settings import PhantomPairs, PhantomSettings, PhantomTokenizer
@@ -14,7 +14,7 @@ from mmkd.phantom.table import MODALITIES, Finding
 from mmkd.phantom.write import write_world
 from mmkd.settings import Machine
 
-GRADED = Look("graded")
+GRADED = Difficulty("graded")
 
 
 def canvas(seed: int = 0) -> Canvas:
@@ -23,9 +23,9 @@ def canvas(seed: int = 0) -> Canvas:
 
 
 @pytest.mark.parametrize("name", MODALITIES)
-def test_the_plain_look_is_the_table_itself(name: str) -> None:
-    assert modality_in(name, PLAIN) == MODALITIES[name]  # the functions too: no image of an old recipe changes
-    assert PhantomSettings(pairs={}).model_dump(include={"findings", "contrast", "noise"}) == vars(PLAIN)
+def test_the_default_difficulty_is_the_table_itself(name: str) -> None:
+    assert modality_in(name, DEFAULT) == MODALITIES[name]  # the functions too: no image of an old recipe changes
+    assert PhantomSettings(pairs={}).model_dump(include={"findings", "contrast", "noise"}) == vars(DEFAULT)
 
 
 @pytest.mark.parametrize("name", MODALITIES)
@@ -37,7 +37,7 @@ def test_a_graded_modality_has_eight_findings_in_distinct_words(name: str) -> No
     for finding in modality.findings:
         common = set.intersection(*(set(wording.split()) for wording in finding.names))
         elsewhere = {word for other in modality.findings if other != finding for w in other.names for word in w.split()}
-        assert not common - elsewhere  # no word gives a finding away
+        assert not common - elsewhere  # no word identifies a finding
 
 
 def test_an_early_finding_is_half_way_to_the_advanced_one_and_contrast_scales_all() -> None:
@@ -47,7 +47,7 @@ def test_an_early_finding_is_half_way_to_the_advanced_one_and_contrast_scales_al
     drawn = canvas()
     plain = first.draw(drawn)
     other = second.draw(drawn)
-    half, low = early.draw(canvas()), modality_in("ct", Look("four", 0.25)).findings[1].draw(canvas())
+    half, low = early.draw(canvas()), modality_in("ct", Difficulty("four", 0.25)).findings[1].draw(canvas())
     np.testing.assert_allclose(half, plain + 0.5 * (other - plain), atol=1e-6)
     np.testing.assert_allclose(low, plain + 0.25 * (other - plain), atol=1e-6)
     assert list(GRADES) == [0.5, 1.0]
@@ -65,10 +65,10 @@ def test_noise_is_a_factor() -> None:
     assert deviation(2.0) == pytest.approx(2 * deviation(1.0), rel=0.05)
 
 
-@pytest.mark.parametrize("look", [PLAIN, GRADED])
-def test_a_contradicted_finding_is_always_another_one(look: Look) -> None:
+@pytest.mark.parametrize("difficulty", [DEFAULT, GRADED])
+def test_a_contradicted_finding_is_always_another_one(difficulty: Difficulty) -> None:
     for name in MODALITIES:
-        modality = modality_in(name, look)
+        modality = modality_in(name, difficulty)
         wrong = [contradicted(modality, finding) for finding in modality.findings]
         assert all(one is not other for one, other in zip(wrong, modality.findings, strict=True))
         assert {id(one) for one in wrong} == {id(one) for one in modality.findings}  # a permutation
@@ -83,7 +83,7 @@ def test_swapped_captions_are_wrong_in_these_modalities_alone_and_images_stay() 
         assert other.caption_is_right == (other.modality == "mri")
 
 
-def test_a_world_passes_its_knobs_on(tmp_path: Path) -> None:
+def test_a_world_is_written_by_its_settings(tmp_path: Path) -> None:
     pairs = {
         "one": PhantomPairs(modalities=["ct"], count=3, swapped=["ct"]),
         "two": PhantomPairs(modalities=["oct"], count=3),
