@@ -16,7 +16,7 @@ from mmkd.corpus.splits import split_of
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
-from mmkd.curation.duplicates import COLUMNS, keys_of, repeats
+from mmkd.curation.duplicates import COLUMNS, find_duplicates, keys_of
 from mmkd.curation.facts.text import FigureText, known
 from mmkd.curation.filters.table import FIGURE_FILTERS, PAIR_FILTERS, check
 from mmkd.curation.modality.caption import caption_vote
@@ -76,7 +76,7 @@ def metadata_rates(settings: CurateSettings, most: int) -> dict[str, float]:
     table = pa.table(columns, schema=pa.schema([PAIRS.field(name) for name in COLUMNS]))
     keys = keys_of(table, True)
     timed("duplicate keys", lambda: keys_of(table, True))
-    timed("duplicates", lambda: repeats(keys, settings.duplicates, np.zeros(len(records), bool), _no_looks))
+    timed("duplicates", lambda: find_duplicates(keys, settings.duplicates, np.zeros(len(records), bool), _no_looks))
     timed("splits", lambda: [split_of(one.group, settings.val, 0) for one in records])
     alone = [rate for step, rate in rates.items() if step != "read tar and JSON"]
     whole = {"all": alone, "all and reading": rates.values()}

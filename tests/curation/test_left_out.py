@@ -19,7 +19,7 @@ from mmkd.curation.curate import curate
 from mmkd.curation.ledger.rows import write_curation
 from mmkd.curation.plan import plan_curation
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import REJECTED, FilteredShard, filter_shard, left_out_of
+from mmkd.curation.shards import REJECTIONS, FilteredShard, filter_shard, left_out_of
 from mmkd.curation.sources.kinds import READERS
 from mmkd.distributed import T, World
 from mmkd.errors import DataError
@@ -198,7 +198,7 @@ def test_cached_shards_know_them_without_reading(tmp_path: Path, long: Path, mon
 
 def test_a_shard_without_the_count_is_not_taken_for_one_of_none(tmp_path: Path) -> None:
     shard = FilteredShard(0, None, tmp_path)  # type: ignore[arg-type]
-    write_shard(shard.rejected, REJECTED, [])
+    write_shard(shard.rejected, REJECTIONS, [])
     assert read_shard(shard.rejected).num_rows == 0
     with pytest.raises(DataError, match=r"made by an older mmkd; delete .* and curate again"):
         left_out_of(shard)

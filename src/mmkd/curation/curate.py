@@ -11,6 +11,7 @@ from typing import Any
 from mmkd.curation.corpus_writer import write_corpus
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
 from mmkd.curation.ledger.funnel import FUNNEL
+from mmkd.curation.ledger.rows import REJECTED
 from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import AnySource, CurateSettings
@@ -25,7 +26,6 @@ from mmkd.folders.stage import Stage
 from mmkd.settings import Machine
 
 SHARDS = "shards"
-REJECTED = "rejected.parquet"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
@@ -108,7 +108,7 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
         if not selection.read[source.name]:
             raise DataError(
                 f"source {source.name!r}: no record found with only = {source.only}, which leaves out "
-                f"{selection.left_out[source.name]:,}; correct it or drop it"
+                f"{selection.left_out[source.name]:,}; correct it or remove the source"
             )
     read, rejected = selection.read.total(), selection.rejected.total()
     if rejected <= max_rejected * read and rejected < read:

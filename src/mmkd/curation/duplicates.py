@@ -1,15 +1,15 @@
-"""Which records of a whole corpus repeat earlier ones; N records.
+"""Which records of a whole corpus are duplicates of earlier ones; N records.
 
 A key has 64 bits, so a record needs 16 bytes, 32 where near pictures are looked for. Among 24 million records two
 different ids or pairs share a key with a probability of 2e-5, which would cost one record.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from mmkd.curation.ledger.tally import hash64
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images.hamming import Array
 from mmkd.images.near_duplicates import KEPT, Neighbours, alone, neighbours
@@ -34,8 +34,8 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Repeats:
-    """partner_N: the place of the earlier record that is kept in this one's stead, KEPT (-1) for a record to keep.
+class Duplicates:
+    """partner_N: the place of the earlier record that is kept instead, KEPT (-1) for a record to keep.
 
     reason_N: place in REASONS. distance_N and likeness_N: of the pictures, for NEAR_DUPLICATE, see `Copied`.
     """
@@ -51,22 +51,22 @@ def keys_of(table: pa.Table, near: bool) -> Keys:
     ids, captions, digests = (table.column(name).to_pylist() for name in ("id", "caption", "sha256"))
     none = np.empty(0, np.uint64)
     return Keys(
-        id_N=np.array([_key(one) for one in ids], np.uint64),
-        pair_N=np.array([_key(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
+        id_N=np.array([hash64(one) for one in ids], np.uint64),
+        pair_N=np.array([hash64(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
         hash_N=table.column("phash").to_numpy() if near else none,
         caption_N=table.column("caption_group").to_numpy() if near else none,
     )
 
 
-def repeats(keys: Keys, settings: DuplicateSettings, rejected_N: Array, looks: Looks) -> Repeats:
-    """Goes through the records in order and removes what repeats a record that is kept.
+def find_duplicates(keys: Keys, settings: DuplicateSettings, rejected_N: Array, looks: Looks) -> Duplicates:
+    """Goes through the records in order; what repeats a record that is kept is a duplicate.
 
     An id may be kept once, and so may a pair of image bytes and cleaned caption; `settings` say the same of near
-    pictures. rejected_N: records that are rejected for another reason, and so make no later one a repeat.
+    pictures. rejected_N: records that are rejected for another reason, and so make no later one a duplicate.
     """
     count = len(keys.id_N)
     zeros = (np.zeros(count, kind) for kind in (np.int8, np.int8, np.float32))
-    found = Repeats(np.full(count, KEPT), *zeros)
+    found = Duplicates(np.full(count, KEPT), *zeros)
     groups_2N = [_numbered(keys.id_N), _numbered(keys.pair_N)]
     near = _near(keys, settings, looks)
     touched_N = near.touched()
@@ -99,10 +99,6 @@ def _shared(group_N: Array) -> Array:
     """Whether another record has the same number."""
     shared_N: Array = (np.bincount(group_N) > 1)[group_N]
     return shared_N
-
-
-def _key(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _near(keys: Keys, settings: DuplicateSettings, looks: Looks) -> Neighbours:

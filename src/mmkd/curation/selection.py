@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmkd.curation.decontaminate import EvaluationImages, contaminated, same_bytes
-from mmkd.curation.duplicates import COLUMNS, REASONS, Keys, Repeats, keys_of, repeats
+from mmkd.curation.duplicates import COLUMNS, REASONS, Duplicates, Keys, find_duplicates, keys_of
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import REJECTED, FilteredShard, left_out_of, rejection_table
+from mmkd.curation.shards import REJECTIONS, FilteredShard, left_out_of, rejection_table
 from mmkd.folders.arrow import read_shard
 from mmkd.folders.atomic import atomic_file
 from mmkd.images.hamming import Array
@@ -59,7 +59,7 @@ class _Gathered:
 def select(
     shards: Sequence[FilteredShard], settings: CurateSettings, evaluation: EvaluationImages, listing: Path
 ) -> Selection:
-    """Find contaminated and repeated records in all shards; list them in `listing` with what the shards rejected.
+    """Find contaminated and duplicate records in all shards; list them in `listing` with what the shards rejected.
 
     The list keeps the order of the shards; in each come first the records it rejected, then those rejected here.
     """
@@ -68,9 +68,9 @@ def select(
     rejected_N = np.zeros(len(gathered.keys.id_N), bool)
     rejected_N[list(matched)] = True
     looks = _on_disk(_looks(shards, gathered.first), listing.parent)
-    repeated = repeats(gathered.keys, settings.duplicates, rejected_N, looks)
-    names = _names(shards, gathered.first, repeated.partner_N)
-    keep_N = (repeated.partner_N == KEPT) & ~rejected_N
+    duplicates = find_duplicates(gathered.keys, settings.duplicates, rejected_N, looks)
+    names = _names(shards, gathered.first, duplicates.partner_N)
+    keep_N = (duplicates.partner_N == KEPT) & ~rejected_N
     selection = Selection(_by_shard(keep_N, gathered.first), Counter(), Counter(), Counter(), Counter())
 
     def listed() -> Iterator[pa.Table]:
@@ -80,7 +80,7 @@ def select(
             removed = pairs.filter(pa.array(~keep)).to_pylist()
             places = (first + np.flatnonzero(~keep)).tolist()
             here = [
-                Rejected(row["source"], row["where"], row["id"], *_why(place, row["id"], matched, repeated, names))
+                Rejected(row["source"], row["where"], row["id"], *_why(place, row["id"], matched, duplicates, names))
                 for place, row in zip(places, removed, strict=True)
             ]
             selection.kept.update(_counts(pairs.filter(pa.array(keep))))
@@ -179,16 +179,16 @@ def _by_shard(keep_N: Array, first: Sequence[int]) -> list[Array]:
 
 
 def _why(
-    place: int, identity: str, matched: dict[int, str], repeated: Repeats, names: dict[int, str]
+    place: int, identity: str, matched: dict[int, str], duplicates: Duplicates, names: dict[int, str]
 ) -> tuple[Reason, str]:
     if place in matched:
         return Reason.CONTAMINATED, matched[place]
-    reason, kept = REASONS[int(repeated.reason_N[place])], names[int(repeated.partner_N[place])]
-    likeness = f", likeness {repeated.likeness_N[place]:.3f}" if repeated.likeness_N[place] > 0 else ""
+    reason, kept = REASONS[int(duplicates.reason_N[place])], names[int(duplicates.partner_N[place])]
+    likeness = f", likeness {duplicates.likeness_N[place]:.3f}" if duplicates.likeness_N[place] > 0 else ""
     what = {
         Reason.DUPLICATE_ID: f"the id {identity}",
         Reason.DUPLICATE_PAIR: "the same image and caption",
-        Reason.NEAR_DUPLICATE: f"an image {repeated.distance_N[place]} bits of the perceptual hash away{likeness}",
+        Reason.NEAR_DUPLICATE: f"an image {duplicates.distance_N[place]} bits of the perceptual hash away{likeness}",
     }
     return reason, f"kept is the earlier {kept} with {what[reason]}"
 
@@ -199,7 +199,7 @@ def _counts(table: pa.Table) -> Counter[str]:
 
 
 def _write(stream: object, tables: Iterable[pa.Table]) -> None:
-    with pq.ParquetWriter(stream, REJECTED) as writer:
+    with pq.ParquetWriter(stream, REJECTIONS) as writer:
         held, rows, written = [rejection_table([])], 0, False
         for table in tables:
             held.append(table)

@@ -40,7 +40,7 @@ PAIRS = pa.schema(
     + [("modality_confidence", pa.float32()), ("caption_group", pa.uint64()), ("look", pa.binary(LOOK_PIXELS))]
 )
 # look: see `likeness`; it is read of those whose hashes are near and goes into no corpus
-REJECTED = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
+REJECTIONS = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def left_out_of(shard: FilteredShard) -> Counter[str]:
 
 def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
     """Rejections as a table; what is not UTF-8 in them is written with backslashes."""
-    columns = {name: [printable(getattr(r, name)) for r in rejected] for name in REJECTED.names}
-    return pa.table(columns, schema=REJECTED)
+    columns = {name: [printable(getattr(r, name)) for r in rejected] for name in REJECTIONS.names}
+    return pa.table(columns, schema=REJECTIONS)
 
 
 def batches_of(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -173,7 +173,7 @@ def printable(value: str) -> str:
 
 def _write_removed(shard: FilteredShard, removed: Removed) -> None:
     draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.rejected.draft"
-    schema = REJECTED.with_metadata({LEFT_OUT: json.dumps(removed.left_out)})
+    schema = REJECTIONS.with_metadata({LEFT_OUT: json.dumps(removed.left_out)})
     write_shard(draft, schema, [rejection_table(removed.rejected)])
     draft.replace(shard.rejected)
 

@@ -172,8 +172,8 @@ def _evidence(ledger: Ledger) -> Iterator[str]:
     if not (found := agreements(facts.evidence)):
         return
     yield markup.paragraph(
-        "What spoke for a record's modality, and how often it named the one that the record was given. Of two that "
-        f"both spoke: how often both did. {facts.conflicting:,} records have evidence against their modality."
+        "How many records a kind of evidence has a vote on, and how often it is for the modality in the corpus. Of two "
+        f"that both vote: how often both are. {facts.conflicting:,} records have evidence against their modality."
     )
     lines = [
         Line(name, [Cell(f"{one.spoke:,}"), Cell(f"{one.agreed:,}"), Cell(share(one.agreed, one.spoke))])

@@ -1,4 +1,4 @@
-"""A record taken apart into its pairs of a picture and its text."""
+"""The pairs of image and text of a record, with the facts of both."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

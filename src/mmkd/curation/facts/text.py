@@ -81,7 +81,7 @@ class PairText:
 
     @cached_property
     def vote(self) -> Vote | None:
-        """What the caption says of the modality."""
+        """Of the caption, for a modality."""
         return self.figure.vote if self.caption == self.figure.caption else caption_vote(self.caption)
 
     @cached_property

@@ -37,7 +37,7 @@ class Agreement:
 def agreements(evidence: Counter[str]) -> dict[str, Agreement]:
     """Kind of evidence (source, label, caption, image) -> how it did; and of two that both voted, `a and b`.
 
-    Two agree when both are for the modality that was chosen; of two that are both against it that is not known, and
+    Two agree when both are for the modality of the corpus; of two that are both against it that is not known, and
     they count as disagreeing.
     """
     spoke: Counter[str] = Counter()

@@ -1,7 +1,7 @@
 """The vote of a caption for its image's modality, by the patterns of the taxonomy, strongest first.
 
 A technique that a caption names is not always that of the image: "CT-guided biopsy", "compared with MRI", "no CT was
-done". Such mentions do not count. Where two techniques are left, the first is believed, and less.
+done". Such mentions do not count. Where two techniques are left, the vote is for the first, with less trust.
 """
 
 import re

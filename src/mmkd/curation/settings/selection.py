@@ -38,7 +38,7 @@ class FilterSettings(Settings):
     """Thresholds of the filters in `filters/table.py`; the defaults let everything pass.
 
     licences: accepted classes of licence (permissive, share-alike, non-commercial, no derivatives, unknown).
-    languages: accepted languages, ISO 639-1; captions that do not show theirs are kept. min_words, max_words: of a
+    languages: accepted languages, ISO 639-1; captions of unknown language are kept. min_words, max_words: of a
     caption. content: reject captions that are only references ("Figure 2.", "See text for details"). nonclinical: what
     may say that a figure shows no patient and no tissue: its labels, its caption, its image. max_aspect: longest side
     by shortest. min_contrast: standard deviation of the grey levels (0..255); blank images have less than about 2.
