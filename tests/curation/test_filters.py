@@ -9,8 +9,7 @@ from corpus_samples import REALDATA, needs_realdata, noise
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from mmkd.curation.facts.graphic import channel_sum, graphic_signs
-from mmkd.curation.facts.image import SMALL_SIDE, ImageFacts
+from mmkd.curation.facts.image import SMALL_SIDE, ImageFacts, channel_sum, graphic_signs
 from mmkd.curation.facts.text import FigureText, PairText, known
 from mmkd.curation.filters.table import FIGURE_FILTERS, IMAGE_FILTERS, PAIR_FILTERS, Filter, check
 from mmkd.curation.modality.caption import NAMED

@@ -33,6 +33,7 @@ from mmkd.curation.sources import tables as tables_of_pairs
 from mmkd.distributed import T, World
 from mmkd.errors import ConfigError
 from mmkd.folders.stage import complete
+from mmkd.renamed import with_new_names
 from mmkd.tables import text as text_tables
 
 
@@ -211,6 +212,14 @@ def test_folders_are_known_by_their_files(tmp_path: Path, made: list[str]) -> No
     write_files(tmp_path / "x", {"b/3.png": png(3)})
     again(tmp_path / "out", [source])
     assert made == ["a/1.png", "b/2.png", "a/1.png", "b/2.png", "b/3.png"]
+
+
+def test_recipes_with_the_old_names_are_read() -> None:
+    old = {"curate": {"keep_parts": True}, "evidence": {"alike": {"teacher": "eye"}}}
+    assert with_new_names(old) == {
+        "curate": {"cache_shards": True},
+        "evidence": {"near_duplicates": {"teacher": "eye"}},
+    }
 
 
 def test_every_setting_is_one_of_the_check_unless_it_is_named() -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmkd.curation.facts.graphic import GraphicSigns
-from mmkd.curation.facts.image import ImageFacts
+from mmkd.curation.facts.image import GraphicSigns, ImageFacts
 from mmkd.curation.facts.pairs import Pair, SourceRecord, opened, pairs_of
 from mmkd.curation.facts.text import TEXT, FigureText, PairText, caption_of, known, usable
 from mmkd.curation.ledger.examples import EACH, caption_start, thumbnail

@@ -38,8 +38,7 @@ def check(facts: F, filters: Sequence[Filter[F]], settings: FilterSettings) -> N
 
 
 def _licence(facts: FigureText, settings: FilterSettings) -> str:
-    found = licence_class(facts.licence)
-    if not settings.licences or found in settings.licences:
+    if not settings.licences or (found := licence_class(facts.licence)) in settings.licences:
         return ""
     return f"{facts.licence!r} is {found}; accepted: {', '.join(settings.licences)}"
 
