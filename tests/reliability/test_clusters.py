@@ -10,7 +10,7 @@ from mmkd.errors import DataError
 from mmkd.folders.stage import Stage, complete
 from mmkd.reliability.calibrate import calibrate
 from mmkd.reliability.calibration import Calibration, load_calibration
-from mmkd.reliability.clusters import SMALLEST, Estimate, find_clusters, join_small, joins, nearest, pruned
+from mmkd.reliability.clusters import SMALLEST, Verdict, find_clusters, join_small, joins, nearest, pruned
 from mmkd.reliability.settings import CalibrateSettings
 
 SIZES = {"bone": 700, "retina": 500, "skin": 300}
@@ -46,8 +46,8 @@ def test_the_nearest_leaves_are_joined_first() -> None:
 
 def test_a_part_gains_what_its_own_weights_know_beyond_those_of_the_whole() -> None:
     advantage = np.array([[0.4, 0.1], [0.2, 0.3]])
-    whole = Estimate(100, np.array([[0.0, 1.0], [0.5, 0.5]]), advantage, np.full((2, 2), 0.01))
-    part = Estimate(50, np.array([[1.0, 0.0], [1.0, 0.0]]), advantage, np.full((2, 2), 0.01))
+    whole = Verdict(100, np.array([[0.0, 1.0], [0.5, 0.5]]), advantage, np.full((2, 2), 0.01))
+    part = Verdict(50, np.array([[1.0, 0.0], [1.0, 0.0]]), advantage, np.full((2, 2), 0.01))
     gain, variance = part.gain(whole)
     assert gain == pytest.approx(25 * (0.4 - 0.1) + 25 * (0.5 * 0.2 - 0.5 * 0.3))
     assert variance == pytest.approx(25**2 * (1 + 1) * 0.01 + 12.5**2 * (1 + 1) * 0.01)

@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> SeenWorld:
 
 
 def judged(world: SeenWorld, *teachers: str) -> np.ndarray:
-    """The estimates, which then lie in the folder `evidence`."""
+    """The verdicts, which then lie in the folder `evidence`."""
     corpus, features = world.folder / "corpus", world.folder / "features"
     stage = Stage("evidence", world.folder / "evidence", {}, {"corpus": digest_of(corpus)})
     complete(stage, lambda folder: evidence(EvidenceSettings(), corpus, features, teachers, folder, MACHINE))
@@ -48,13 +48,13 @@ def calibrated(world: SeenWorld, *teachers: str, by_evidence: bool) -> Calibrati
 
 def test_teachers_are_tested_within_the_verdicts(world: SeenWorld, capsys: pytest.CaptureFixture[str]) -> None:
     world.add("sharp", 1.0, seed=1)
-    estimate_N = judged(world, "sharp")
-    assert (estimate_N == np.array(SHOWN)[world.truth_N]).all()
+    verdict_N = judged(world, "sharp")
+    assert (verdict_N == np.array(SHOWN)[world.truth_N]).all()
     found = calibrated(world, "sharp", by_evidence=True)
     assert "modalities of the evidence: 240 of 240 pairs have another than in the corpus" in capsys.readouterr().out
     assert sorted(found.group_names) == sorted(SHOWN)
-    assert found.groups(world.corpus).tolist() == estimate_N.tolist()
-    train_N = estimate_N[world.corpus.rows("train")]
+    assert found.groups(world.corpus).tolist() == verdict_N.tolist()
+    train_N = verdict_N[world.corpus.rows("train")]
     assert {cell.group: cell.n for cell in found.cells} == {name: (train_N == name).sum() for name in SHOWN}
     # all that it knows is the modality, which is worth nothing within one but much in a group of all
     assert max(cell.percentile for cell in found.cells) < 0.6
@@ -75,10 +75,10 @@ def test_the_corpus_is_asked_without_it_and_leaves_what_it_left_before(world: Se
 def test_rows_of_which_nothing_speaks_are_a_group_of_their_own(world: SeenWorld) -> None:
     world.add("guesser", 0.0, seed=2)
     corpus = world.corpus
-    estimate_N = judged(world, "guesser")
-    assert set(estimate_N) == {"ct", "mri", "ultrasound", "unknown"}
+    verdict_N = judged(world, "guesser")
+    assert set(verdict_N) == {"ct", "mri", "ultrasound", "unknown"}
     cells = {cell.group: cell for cell in calibrated(world, "guesser", by_evidence=True).cells}
-    assert cells["unknown"].n == (estimate_N[corpus.rows("train")] == "unknown").sum() > 0
+    assert cells["unknown"].n == (verdict_N[corpus.rows("train")] == "unknown").sum() > 0
 
 
 def test_each_row_learns_from_whom_its_own_verdict_trusts(world: SeenWorld) -> None:

@@ -94,7 +94,7 @@ def joins(centre_KD: np.ndarray) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Verdict:
     """What rank tests say of the teachers in one node. weight_FT: earned outside of a fold, sum 1, or 0 where nobody is
     trusted. advantage_FT, variance_FT: measured inside it."""
 
@@ -108,7 +108,7 @@ class Estimate:
         """Whether there is a fold without anyone to trust."""
         return not bool(self.weight_FT.any(axis=1).all())
 
-    def gain(self, whole: "Estimate") -> tuple[float, float]:
+    def gain(self, whole: "Verdict") -> tuple[float, float]:
         """How much more the own weights know here than those of a whole that this is a part of: sum over rows, and its
         variance if teachers guessed."""
         more_FT = (self.weight_FT - whole.weight_FT) * self.rows / FOLDS
@@ -124,16 +124,16 @@ class Trial:
     leaf_N: np.ndarray
     fold_N: np.ndarray
     generator: np.random.Generator
-    known: dict[Leaves, Estimate] = field(default_factory=dict)
+    known: dict[Leaves, Verdict] = field(default_factory=dict)
 
-    def of(self, leaves: Leaves) -> Estimate:
+    def of(self, leaves: Leaves) -> Verdict:
         """leaves: those of the node."""
         if leaves not in self.known:
             inside_N = np.isin(self.leaf_N, leaves)
             folds = [inside_N & (self.fold_N == fold) for fold in range(FOLDS)]
             weights = [_earned(*self._test(inside_N & ~held_N)) for held_N in folds]
             advantages, variances = zip(*(self._test(held_N) for held_N in folds), strict=True)
-            self.known[leaves] = Estimate(
+            self.known[leaves] = Verdict(
                 int(inside_N.sum()), np.array(weights), np.array(advantages), np.minimum(np.array(variances), 1.0)
             )
         return self.known[leaves]
