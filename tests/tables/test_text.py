@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmkd.curation.settings.curate import TableSource
-from mmkd.curation.sources import rows
 from mmkd.curation.sources.tables import TableReader
 from mmkd.tables import text as text_tables
+from mmkd.tables.spans import ROWS_PER_SHARD
 
 
 def reader(path: Path) -> TableReader:
@@ -79,4 +79,4 @@ def test_any_bytes_give_the_same_rows_in_spans_as_in_one(tmp_path: Path, content
             spans = text_tables.csv_spans(path, ",")
         return [(number, str(row)) for span in spans for number, row in text_tables.csv_rows(path, span, ",")]
 
-    assert read(per_span) == read(rows.ROWS_PER_SHARD)
+    assert read(per_span) == read(ROWS_PER_SHARD)

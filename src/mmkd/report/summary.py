@@ -20,13 +20,13 @@ from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, gain, p_text, scale_of, spread
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
 
-Estimate = Literal["ahead", "level", "behind"]
-SIGNS: dict[Estimate, str] = {"ahead": "▲", "level": "·", "behind": "▼"}
-UNADJUSTED: dict[Estimate, str] = {"ahead": "△", "level": "·", "behind": "▽"}
+Verdict = Literal["ahead", "level", "behind"]
+SIGNS: dict[Verdict, str] = {"ahead": "▲", "level": "·", "behind": "▼"}
+UNADJUSTED: dict[Verdict, str] = {"ahead": "△", "level": "·", "behind": "▽"}
 ALPHA = 0.05
 
 
-def verdict(row: Comparison) -> Estimate:
+def verdict(row: Comparison) -> Verdict:
     """By the interval of the paired difference: where it holds zero, or is not defined, neither is ahead."""
     if row.low is None or row.high is None or row.low <= 0 <= row.high:
         return "level"
@@ -79,7 +79,7 @@ def in_words(evaluated: Evaluated, task: str, found: Sequence[Comparison]) -> st
     what = f"{task_title(task)}, {metric_label(found[0].metric)}"
     if len(found) > 1 and all(verdict(row) == "ahead" for row in found):
         return f"{what}: ahead of all {len(found)} {_rivals_name(evaluated)}."
-    words: dict[Estimate, str] = {"ahead": "ahead of", "level": "level with", "behind": "behind"}
+    words: dict[Verdict, str] = {"ahead": "ahead of", "level": "level with", "behind": "behind"}
     named = {name: [row.rival for row in found if verdict(row) == name] for name in words}
     return f"{what}: {'; '.join(f'{words[name]} {_listed(rivals)}' for name, rivals in named.items() if rivals)}."
 
