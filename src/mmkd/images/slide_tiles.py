@@ -128,9 +128,9 @@ def slide_mpp(path: Path, tiles: Tiles) -> float:
     if tiles.slide_mpp is not None:
         return tiles.slide_mpp
     power = properties.get("openslide.objective-power")
-    found = f"an objective of {power}x" if power else "nothing on the objective either"
+    objective = f"an objective of {power}x" if power else "nothing on the objective either"
     raise DataError(
-        f"{path}: the header has no micrometres per pixel ({found}); say it in the card as tiles.slide_mpp, "
+        f"{path}: the header has no micrometres per pixel ({objective}); say it in the card as tiles.slide_mpp, "
         "usually about 0.25 for a scan at 40x and 0.5 at 20x"
     )
 
