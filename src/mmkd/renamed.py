@@ -1,11 +1,15 @@
-"""Keys of recipes that the release before called otherwise: read for one more, with a line that names the new."""
+"""Keys of recipes and cards that had another name in the last release: read for one more, with a line that says so."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 RENAMED: dict[tuple[str, str], str] = {
     ("curate", "keep_parts"): "cache_shards",
+    ("curate", "decontaminate_likeness"): "decontaminate_correlation",
+    ("duplicates", "likeness"): "correlation",
     ("evidence", "alike"): "near_duplicates",
+    ("layout", "only"): "include",
+    ("sources", "only"): "include",
 }
 """(table, old key) -> new key. The table is the name of the innermost table or list of tables, "" for the top level."""
 

@@ -20,7 +20,7 @@ from mmkd.curation.ledger.steps import STEPS
 from mmkd.curation.records.record import Record, Rejected
 from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.images.decode import stored_image
+from mmkd.images.store import stored_image
 from mmkd.reasons import Reason
 
 

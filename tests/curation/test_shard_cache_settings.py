@@ -16,7 +16,7 @@ from test_shard_cache import CHOICES, again, mixed
 from mmkd.curation.cached_records import CACHED, CachedRecord, cached_records, reading_settings, rows_of
 from mmkd.curation.facts.pairs import SourceRecord
 from mmkd.curation.filters.decide import decide
-from mmkd.curation.records.record import LeftOut, Record, Rejected
+from mmkd.curation.records.record import Excluded, Record, Rejected
 from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.curation.settings.curate import CurateSettings, TableSource
 from mmkd.curation.shard_cache import DECIDED_LATER, ROWS
@@ -133,7 +133,7 @@ def filled(row: dict[str, Any]) -> dict[str, Any]:
     return dict.fromkeys(CACHED.names) | row
 
 
-def described(found: Sequence[dict[str, Any] | Rejected | LeftOut]) -> list[object]:
+def described(found: Sequence[dict[str, Any] | Rejected | Excluded]) -> list[object]:
     """Without images, which stay where they are."""
     listed = rejection_table([one for one in found if isinstance(one, Rejected)]).to_pylist()
     return [*({name: one[name] for name in ROWS.names[:-1]} for one in found if isinstance(one, dict)), *listed]

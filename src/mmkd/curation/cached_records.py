@@ -18,25 +18,25 @@ from mmkd.curation.ledger.examples import EACH, caption_start, thumbnail
 from mmkd.curation.modality.votes import Vote
 from mmkd.curation.panels.gutters import panel_boxes
 from mmkd.curation.panels.split import CUTTING, WHOLE, check_compound
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS, printable
-from mmkd.images.decode import check_size, claimed_size
+from mmkd.images.store import check_size, claimed_size
 from mmkd.reasons import BadRecordError, Reason
 
 DECIDED = ("modality", "modality_evidence", "modality_confidence", "labels")
-AT_ONCE, AFTER_CAPTION, AT_PICTURE, LEFT_OUT = "at once", "after caption", "at picture", "left out"
+AT_ONCE, AFTER_CAPTION, AT_PICTURE, EXCLUDED = "at once", "after caption", "at picture", "excluded"
 """Where reading a record that gave no pair failed: before its caption was known; when only that was; when all its text
-was. The last row may only say how many records `only` leaves out."""
+was. The last row may only say how many records `include` does not select."""
 
-# failed, reason, detail: of a record without a pair. left_out: how many records the last row stands for. place: which
+# failed, reason, detail: of a record without a pair. excluded: how many records the last row stands for. place: which
 # pair of its figure. vote, trust: of the caption. claimed: the picture's size by its header, null where even that is
 # not to be read; own: the pair's, upright. panels_seen, panels_labelled: of the whole figure, by its picture and by
 # its caption.
 CACHED = pa.schema(
     [field for field in PAIRS if field.name not in DECIDED]
     + [(name, pa.string()) for name in ("figure_id", "vote", "failed", "reason", "detail")]
-    + [("left_out", pa.int64()), ("trust", pa.float64()), ("label_list", pa.list_(pa.string()))]
+    + [("excluded", pa.int64()), ("trust", pa.float64()), ("label_list", pa.list_(pa.string()))]
     + [(name, pa.int32()) for name in ("place", "own_width", "own_height", "colours", "lines")]
     + [(name, pa.int32()) for name in ("claimed_width", "claimed_height", "panels_seen", "panels_labelled")]
     + [(name, pa.float64()) for name in ("contrast", "paper")]
@@ -61,17 +61,17 @@ def rows_to_cache(found: Iterable[Found], settings: CurateSettings) -> Iterator[
     Of the first records that fail for a reason a thumbnail is kept for the ledger, which need not read again.
     """
     shown: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
+    excluded: Counter[str] = Counter()
     for one in found:
-        if isinstance(one, LeftOut):
-            left_out[one.source] += one.records
+        if isinstance(one, Excluded):
+            excluded[one.source] += one.records
             continue
         rows = [_rejected_row(one)] if isinstance(one, Rejected) else rows_of(one, settings)
         if isinstance(one, Record) and rows[0]["failed"] and shown[rows[0]["reason"]] < EACH:
             shown[rows[0]["reason"]] += 1
             rows = [{"caption": caption_start(one), **rows[0], "image": thumbnail(one.image)}]
         yield from rows
-    yield from ({"source": name, "failed": LEFT_OUT, "left_out": number} for name, number in left_out.items())
+    yield from ({"source": name, "failed": EXCLUDED, "excluded": number} for name, number in excluded.items())
 
 
 def rows_of(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def rows_of(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
     ]
 
 
-def cached_records(rows: Iterable[Row]) -> "Iterator[CachedRecord | Rejected | LeftOut]":
+def cached_records(rows: Iterable[Row]) -> "Iterator[CachedRecord | Rejected | Excluded]":
     """What the source of the shard gives, from its rows in their order."""
     figure: list[Row] = []
     first = 0
@@ -106,8 +106,8 @@ def cached_records(rows: Iterable[Row]) -> "Iterator[CachedRecord | Rejected | L
         if figure:
             yield CachedRecord(figure, first)
         figure, first = [], number
-        if row["failed"] == LEFT_OUT:
-            yield LeftOut(row["source"], row["left_out"])
+        if row["failed"] == EXCLUDED:
+            yield Excluded(row["source"], row["excluded"])
         elif row["failed"] == AT_ONCE:
             yield Rejected(row["source"], row["where"], row["id"], Reason(row["reason"]), row["detail"])
         else:
@@ -158,7 +158,7 @@ def _pair(figure: FigureText, caption: str, row: Row, number: int) -> Pair:
         known(text, vote=_vote(row), caption_group=row["caption_group"])
     signs = GraphicSigns(row["paper"], row["colours"], row["lines"])
     image = known(ImageFacts(text, (row["own_width"], row["own_height"])), contrast=row["contrast"], signs=signs)
-    columns = {name: row[name] for name in ("width", "height", "sha256", "phash", "look")} | {"row": number}
+    columns = {name: row[name] for name in ("width", "height", "sha256", "phash", "thumbnail")} | {"row": number}
     return Pair(text, image, lambda: columns)
 
 

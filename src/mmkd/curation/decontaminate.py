@@ -1,6 +1,6 @@
 """Evaluation images, which a corpus must not hold, and the records that match them.
 
-M images, V views, N records, P pairs of a view and a record, B of them at once, K pixels of a look.
+M images, V views, N records, P pairs of a view and a record, B of them at once, K pixels of a thumbnail.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,43 +9,43 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmkd.images.hamming import Array, within
-from mmkd.images.thumbnails import LOOK_PIXELS, Looks, likeness
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, ReadThumbnails, correlation
 
 BLOCK_RECORDS = 2**20  # whose candidates are held at once
-CHUNK_PAIRS = 2**14  # whose looks are
+CHUNK_PAIRS = 2**14  # whose thumbnails are
 
 
 @dataclass(frozen=True)
 class EvaluationImages:
     """names: of each image, data set and sample. digests: SHA-256 of the bytes that the corpus would
-    store. view_MV: perceptual hashes of its views, the first as it is. look_MK: see `likeness`, uint8. views: their
-    names. pixel_VK: where in a look the pixels of the look of a view stand."""
+    store. view_MV: perceptual hashes of its views, the first as it is. views: their names. pixel_VK: where in a
+    thumbnail the pixels of the thumbnail of a view stand."""
 
     names: list[str]
     digests: list[str]
     view_MV: Array
-    look_MK: Array
+    thumbnail_MK: Array
     views: list[str]
     pixel_VK: Array
 
-    def looks(self, query_B: Array) -> Array:
+    def thumbnails(self, query_B: Array) -> Array:
         """Of views, given by their places in the flat `view_MV`: uint8 (B, K)."""
         picture_B, view_B = np.divmod(query_B, len(self.views))
-        return np.take_along_axis(self.look_MK[picture_B], self.pixel_VK[view_B], axis=1)
+        return np.take_along_axis(self.thumbnail_MK[picture_B], self.pixel_VK[view_B], axis=1)
 
 
 @dataclass(frozen=True)
 class Match:
     """A record and a view of an evaluation image. query: the view's place in the flat `view_MV`. distance: in bits."""
 
-    likeness: float
+    correlation: float
     distance: int
     query: int
 
     @property
     def rank(self) -> tuple[float, int, int]:
-        """Smallest for the most similar, the nearest of those, and the first."""
-        return -self.likeness, self.distance, self.query
+        """Smallest for the best correlated, the nearest of those, and the first."""
+        return -self.correlation, self.distance, self.query
 
 
 ReadEvaluationImages = Callable[[], EvaluationImages]
@@ -54,24 +54,24 @@ ReadEvaluationImages = Callable[[], EvaluationImages]
 
 def no_evaluation_images() -> EvaluationImages:
     """None, where no data sets are given."""
-    no_look, same = np.empty((0, LOOK_PIXELS), np.uint8), np.arange(LOOK_PIXELS)[None]
-    return EvaluationImages([], [], np.empty((0, 1), np.uint64), no_look, ["as it is"], same)
+    no_thumbnail, same = np.empty((0, THUMBNAIL_PIXELS), np.uint8), np.arange(THUMBNAIL_PIXELS)[None]
+    return EvaluationImages([], [], np.empty((0, 1), np.uint64), no_thumbnail, ["as it is"], same)
 
 
 def contaminated(
-    hash_N: Array, looks: Looks, evaluation: EvaluationImages, radius: int, least_likeness: float
+    hash_N: Array, thumbnails: ReadThumbnails, evaluation: EvaluationImages, radius: int, min_correlation: float
 ) -> dict[int, str]:
     """Record -> the evaluation image that it matches.
 
-    hash_N: perceptual hashes of the records. Of those within `radius` bits of a view the looks are read, and a record
-    matches from `least_likeness` on. Of several images the most similar counts, then the nearest, then the first.
+    hash_N: perceptual hashes of the records. Of those within `radius` bits of a view the thumbnails are read; a record
+    matches from `min_correlation` on. Of several images the best correlated counts, then the nearest, then the first.
     """
     best: dict[int, Match] = {}
     for query_B, record_B, distance_B in _candidates(hash_N, evaluation, radius):
         own_U, place_B = np.unique(record_B, return_inverse=True)
-        likeness_B = likeness(looks(own_U)[place_B], evaluation.looks(query_B))
-        for pair in np.flatnonzero(likeness_B >= least_likeness).tolist():
-            found = Match(float(likeness_B[pair]), int(distance_B[pair]), int(query_B[pair]))
+        correlation_B = correlation(thumbnails(own_U)[place_B], evaluation.thumbnails(query_B))
+        for pair in np.flatnonzero(correlation_B >= min_correlation).tolist():
+            found = Match(float(correlation_B[pair]), int(distance_B[pair]), int(query_B[pair]))
             record = int(record_B[pair])
             best[record] = min(best.get(record, found), found, key=lambda one: one.rank)
     return {record: _described(found, evaluation) for record, found in sorted(best.items())}
@@ -95,4 +95,4 @@ def _candidates(hash_N: Array, evaluation: EvaluationImages, radius: int) -> Ite
 def _described(found: Match, evaluation: EvaluationImages) -> str:
     picture, view = divmod(found.query, len(evaluation.views))
     bits = f"{found.distance} bits of the perceptual hash from {evaluation.names[picture]}, {evaluation.views[view]}"
-    return f"likeness {found.likeness:.3f}, {bits}"
+    return f"correlation {found.correlation:.3f}, {bits}"

@@ -31,7 +31,7 @@ DECIDED_LATER: Mapping[str, Any] = {
     "duplicates": True,
     "decontaminate": True,
     "decontaminate_radius": True,
-    "decontaminate_likeness": True,
+    "decontaminate_correlation": True,
     "val": True,
     "max_rejected": True,
     "shard_rows": True,

@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from mmkd.curation.facts.pairs import Facts, SourceRecord
 from mmkd.curation.filters.decide import decide
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.folders.arrow import read_shard, write_shard
-from mmkd.images.thumbnails import LOOK_PIXELS
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS
 from mmkd.processes import SEEN, worker_pool
 from mmkd.progress import counted
 
@@ -30,16 +30,20 @@ T = TypeVar("T")
 WRITE_ROWS = 64  # rows in memory while a shard is written
 REPORT_EVERY = 12  # records
 MAX_DETAIL = 300
-LEFT_OUT = b"left_out"  # key in the metadata of a file of rejections: source -> records, as JSON
+EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
 _MORE_TEXT = ("modality_stated", "modality_evidence", "labels", "caption_mention", "language", "panel")
 PAIRS = pa.schema(
     [(name, pa.string()) for name in (*_TEXT, *_MORE_TEXT)]
     + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
-    + [("modality_confidence", pa.float32()), ("caption_group", pa.uint64()), ("look", pa.binary(LOOK_PIXELS))]
+    + [
+        ("modality_confidence", pa.float32()),
+        ("caption_group", pa.uint64()),
+        ("thumbnail", pa.binary(THUMBNAIL_PIXELS)),
+    ]
 )
-# look: see `likeness`; it is read of those whose hashes are near and goes into no corpus
+# look: see `correlation`; it is read of those whose hashes are near and goes into no corpus
 REJECTIONS = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 
@@ -72,16 +76,16 @@ class FilteredShard:
 
 @dataclass
 class Removed:
-    """What filtering a shard removes. left_out: source -> records that its `only` leaves out."""
+    """What filtering a shard removes. excluded: source -> records that its `include` does not select."""
 
     rejected: list[Rejected] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
 
-    def add(self, found: Rejected | LeftOut) -> None:
+    def add(self, found: Rejected | Excluded) -> None:
         if isinstance(found, Rejected):
             self.rejected.append(found)
         else:
-            self.left_out[found.source] += found.records
+            self.excluded[found.source] += found.records
 
 
 def filter_shards(shards: Sequence[FilteredShard], settings: CurateSettings, workers: int) -> None:
@@ -104,7 +108,7 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
     """The records, reported to the progress by the dozen: many processes share its lock."""
     count = 0
     for record in records:
-        count += record.records if isinstance(record, LeftOut) else 1
+        count += record.records if isinstance(record, Excluded) else 1
         if count >= REPORT_EVERY:
             SEEN.add(count)
             count = 0
@@ -117,13 +121,13 @@ def filter_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     write_filtered(shard, PAIRS, from_source(with_progress(shard.shard.records())), settings)
 
 
-def from_source(records: Iterable[Found]) -> Iterator[Facts | Rejected | LeftOut]:
+def from_source(records: Iterable[Found]) -> Iterator[Facts | Rejected | Excluded]:
     """What a source yields, for `filtered_rows`."""
     return (SourceRecord(one) if isinstance(one, Record) else one for one in records)
 
 
 def write_filtered(
-    shard: FilteredShard, schema: pa.Schema, records: Iterable[Facts | Rejected | LeftOut], settings: CurateSettings
+    shard: FilteredShard, schema: pa.Schema, records: Iterable[Facts | Rejected | Excluded], settings: CurateSettings
 ) -> None:
     """Decide on the records of a shard; write the rows of those that are kept, and what is removed."""
     removed = Removed()
@@ -135,20 +139,20 @@ def write_filtered(
 
 
 def filtered_rows(
-    records: Iterable[Facts | Rejected | LeftOut], settings: CurateSettings, removed: Removed
+    records: Iterable[Facts | Rejected | Excluded], settings: CurateSettings, removed: Removed
 ) -> Iterator[dict[str, Any]]:
     """Rows of PAIRS; what gives none is added to `removed` on the way."""
     for record in records:
-        for one in [record] if isinstance(record, Rejected | LeftOut) else decide(record, settings):
+        for one in [record] if isinstance(record, Rejected | Excluded) else decide(record, settings):
             if isinstance(one, dict):
                 yield one
             else:
                 removed.add(one)
 
 
-def left_out_of(shard: FilteredShard) -> Counter[str]:
-    """Source -> records of a finished shard that its `only` leaves out."""
-    stored = (read_shard(shard.rejected).schema.metadata or {}).get(LEFT_OUT)
+def excluded_of(shard: FilteredShard) -> Counter[str]:
+    """Source -> records of a finished shard that its `include` does not select."""
+    stored = (read_shard(shard.rejected).schema.metadata or {}).get(EXCLUDED)
     if stored is None:
         raise DataError(f"{shard.rejected}: made by an older mmkd; delete {shard.folder} and curate again")
     return Counter(json.loads(stored))
@@ -173,7 +177,7 @@ def printable(value: str) -> str:
 
 def _write_removed(shard: FilteredShard, removed: Removed) -> None:
     draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.rejected.draft"
-    schema = REJECTIONS.with_metadata({LEFT_OUT: json.dumps(removed.left_out)})
+    schema = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded)})
     write_shard(draft, schema, [rejection_table(removed.rejected)])
     draft.replace(shard.rejected)
 

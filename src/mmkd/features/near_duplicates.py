@@ -6,17 +6,15 @@ import numpy as np
 
 from mmkd.features.store import TeacherFeatures
 from mmkd.images.hamming import BITS, Array, Pairs, within
+from mmkd.images.thresholds import FEATURE_RADIUS
 
-RADIUS = 9
-"""Signs of 64 that may differ. Of two vectors with cosine c, each differs with probability arccos(c) / pi, so at
-c = 0.98 four do on average and more than nine in one pair of a hundred."""
 CHUNK = 32_768  # rows, or pairs, whose vectors are in memory at once
 Read = Callable[[Array], Array]
 """Row numbers (B,) -> their vectors (B, D)."""
 
 
 def near_duplicate_pairs(
-    read: Read, rows: int, cosine: float, rng: np.random.Generator, radius: int = RADIUS
+    read: Read, rows: int, cosine: float, rng: np.random.Generator, radius: int = FEATURE_RADIUS
 ) -> tuple[Array, Array]:
     """Pairs of rows with a cosine of at least `cosine`, the earlier row first: (P, 2) and their cosines (P,).
 

@@ -11,7 +11,7 @@ from mmkd.curation.panels.split import panels_of
 from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.images.box import Box
-from mmkd.images.decode import Picture, open_picture, store
+from mmkd.images.store import Picture, open_picture, store
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def pairs_of(
 def _pair(text: PairText, picture: Picture, max_side: int) -> Pair:
     def stored() -> dict[str, Any]:
         image = store(picture, max_side)
-        described = ("width", "height", "sha256", "phash", "look")
+        described = ("width", "height", "sha256", "phash", "thumbnail")
         return {"image": image.data} | {name: getattr(image, name) for name in described}
 
     return Pair(text, ImageFacts(text, picture.image.size, picture.image), stored)
