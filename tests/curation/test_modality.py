@@ -1,25 +1,17 @@
-"""Evidence for a modality: what is said, what is taken back, and how it is weighed."""
+"""Votes for a modality: what a caption names, what it takes back, and the estimate from all votes."""
 
-import json
 import math
 import re
-from collections import Counter
 from itertools import pairwise as pairwise_of
 
-import numpy as np
 import pytest
-from corpus_samples import REALDATA, needs_realdata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN, canonical_modality, evaluated_modality
-from mmkd.curation.captions.clean import clean_caption
+from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN
 from mmkd.curation.modality.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
 from mmkd.curation.modality.patterns import all_mentions, openings
-from mmkd.curation.modality.votes import LABEL_TRUST, SOURCE_TRUST, Vote, agree, judge, label_vote, source_vote, weigh
-from mmkd.features.evidence.agreement import cohen_kappa, pairwise
-from mmkd.features.evidence.corpus_votes import NAMES, CorpusVotes, halves, known_modality, votes_of
-from mmkd.features.evidence.pooling import BINS, above_chance, bin_of, pooled, trusted
+from mmkd.curation.modality.votes import LABEL_TRUST, SOURCE_TRUST, Vote, judge, label_vote, source_vote, weigh
 
 VOTES = st.builds(Vote, st.sampled_from([*BY_NAME, OTHER]), st.floats(0.4, 0.99))
 
@@ -61,7 +53,7 @@ def test_captions_name_their_technique(caption: str, modality: str, trust: float
         "",
     ],
 )
-def test_what_no_technique_is_named_by_says_nothing(caption: str) -> None:
+def test_a_caption_that_names_no_technique_has_no_vote(caption: str) -> None:
     assert caption_vote(caption) is None
 
 
@@ -104,7 +96,7 @@ def test_the_index_finds_what_every_pattern_on_its_own_finds(pieces: list[str]) 
     assert {(found.modality, found.begin) for found in all_mentions(caption)} == set(longest)
 
 
-def test_a_source_is_believed_more_than_labels() -> None:
+def test_a_source_is_trusted_more_than_labels() -> None:
     assert source_vote("Computed Tomography") == Vote("ct", SOURCE_TRUST)
     assert source_vote("") is source_vote("unknown") is None
     assert source_vote("Other") == Vote(OTHER, SOURCE_TRUST)
@@ -113,7 +105,7 @@ def test_a_source_is_believed_more_than_labels() -> None:
     assert label_vote(["clinical imaging"]) is label_vote([]) is None
 
 
-def test_a_verdict_worked_by_hand() -> None:
+def test_an_estimate_worked_by_hand() -> None:
     verdict = weigh({"label": Vote("ct", 0.7), "caption": Vote("mri", 0.95)})
     ct, mri, rest = 0.7 * 0.05 / 26, 0.95 * 0.3 / 26, (0.3 / 26) * (0.05 / 26)
     # 24: who says MRI does not deny that it is functional, so that is no rival
@@ -122,7 +114,7 @@ def test_a_verdict_worked_by_hand() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["source", "label", "caption", "image"]), VOTES | st.none()))
-def test_a_verdict_is_one_of_the_votes_and_names_all_of_them(votes: dict[str, Vote | None]) -> None:
+def test_an_estimate_is_one_of_the_votes_and_names_all_of_them(votes: dict[str, Vote | None]) -> None:
     verdict = weigh(votes)
     cast = {kind: vote for kind, vote in votes.items() if vote is not None}
     assert verdict.modality in {vote.modality for vote in cast.values()} | (set() if cast else {UNKNOWN})
@@ -144,121 +136,3 @@ def test_a_settled_modality_is_judged_not_changed() -> None:
     assert (verdict.modality, verdict.evidence) == ("mri", "!caption")
     assert verdict.confidence < 0.01
     assert judge({"caption": Vote("ct", 0.95)}, UNKNOWN).confidence == 0.0
-
-
-def test_teachers_votes_are_pooled_by_what_they_have_above_chance() -> None:
-    votes = np.array([[[0.8, 0.2], [0.1, 0.9], [0.0, 1.0]], [[np.nan] * 2, [0.3, 0.7], [0.9, 0.1]], [[np.nan] * 2] * 3])
-    support_TNM = votes.swapaxes(0, 1)
-    weight_T = above_chance(np.array([0.9, 0.6, 0.5]), 2)
-    np.testing.assert_allclose(weight_T, [0.8, 0.2, 0.0], atol=1e-12)
-    modality_N, support_N = pooled(support_TNM, weight_T)
-    assert modality_N.tolist() == [0, 1, -1]
-    np.testing.assert_allclose(support_N, [0.8 * 0.8 + 0.2 * 0.1, 0.7, 0.0])
-    with pytest.raises(ValueError, match=r"expected \(T, N, M\) and \(T,\)"):
-        pooled(support_TNM, np.ones(2))
-
-
-def test_trust_is_a_share_drawn_to_the_coarser_ones() -> None:
-    rows_MS, right_MS = np.zeros((2, 2, BINS))
-    rows_MS[0, 9], right_MS[0, 9] = 28, 28
-    rows_MS[1, 3], right_MS[1, 3] = 10, 2
-    found = trusted(rows_MS, right_MS, floor=0.5, min_rows=20)
-    overall = 31 / 40
-    first = (28 + 10 * overall) / 38
-    assert math.isclose(found.trust_MS[0, 9], NAMED * (28 + 10 * first) / 38)
-    assert math.isclose(found.trust_MS[0, 0], NAMED * first)  # a bin that was never seen has the modality's share
-    assert math.isclose(found.trust_MS[1, 3], NAMED * (2 + 10 * (2 + 10 * overall) / 20) / 20)
-    assert found.speaks_MS[0].all()
-    assert not found.speaks_MS[1].any()  # ten rows tell too little
-
-
-@given(st.integers(0, 10**6), st.floats(0, 1))
-def test_votes_are_never_better_than_the_captions_they_are_counted_against(rows: int, share: float) -> None:
-    rows_MS = np.full((2, BINS), float(rows))
-    found = trusted(rows_MS, np.round(share * rows_MS), floor=0.0, min_rows=1)
-    assert ((found.trust_MS > 0) & (found.trust_MS <= NAMED)).all()
-    below = trusted(rows_MS, np.round(share * rows_MS), floor=0.5, min_rows=1)
-    assert (below.trust_MS[below.speaks_MS] >= 0.5).all()
-
-
-def test_support_falls_into_equal_bins() -> None:
-    assert bin_of(np.array([0.0, 0.1, 0.3 - 1e-9, 0.3, 0.99, 1.0])).tolist() == [0, 1, 3, 3, 9, 9]
-
-
-def test_drawn_figures_are_known_as_other_unless_their_caption_names_a_modality_too() -> None:
-    def known(caption: str, labels: str = "") -> str:
-        row = {"caption": caption, "labels": labels, "modality": "", "modality_stated": "", "modality_evidence": ""}
-        return known_modality(caption, votes_of(row))
-
-    assert known("Axial CT of the chest") == "ct"
-    assert known("Kaplan-Meier curves of both groups") == "other"
-    assert known("Both groups", "bar plot; plots and charts") == "other"
-    assert known("Histogram of densities in CT") == ""
-    assert known("Axial CT of the chest", "bar plot") == ""
-    assert known("A large effusion") == ""
-    assert known("CT and MRI of the brain") == ""
-
-
-def test_both_halves_know_every_modality_though_it_has_few_captions() -> None:
-    """Four captions of endoscopy with 60, 15, 15 and 4 pictures, and a CT caption of which only one side can be."""
-    group_N = np.repeat(np.array([8, 2, 4, 6, 9, 3], np.uint64), [60, 15, 15, 4, 5, 7])
-    name_N = ["endoscopy"] * 94 + ["ct"] * 5 + [""] * 7
-    known_N = np.array([NAMES.index(name) for name in name_N], np.int8)
-    mixed_N = np.random.default_rng(0).permutation(len(group_N))
-    half_N = np.empty(len(group_N), np.int8)
-    half_N[mixed_N] = halves(CorpusVotes([None], np.zeros((106, 3), np.int16), known_N[mixed_N], group_N[mixed_N]))
-    assert [set(half_N[group_N == group].tolist()) for group in (8, 2, 4, 6, 9)] == [{0}, {1}, {1}, {1}, {0}]
-    assert len(set(half_N[group_N == 3].tolist())) == 1
-
-
-def test_kappa_agrees_with_scikit_learn() -> None:
-    from sklearn.metrics import cohen_kappa_score
-
-    rng = np.random.default_rng(3)
-    one = rng.integers(0, 4, 200)
-    other = np.where(rng.random(200) < 0.6, one, rng.integers(0, 4, 200))
-    pairs = [(str(a), str(b)) for a, b in zip(one, other, strict=True)]
-    assert math.isclose(cohen_kappa(Counter(pairs)), cohen_kappa_score(one, other))
-    assert cohen_kappa(Counter({("a", "a"): 5})) == 1.0
-    with pytest.raises(ValueError, match="no pairs"):
-        cohen_kappa(Counter())
-
-
-def test_agreement_counts_where_both_speak() -> None:
-    rows = [
-        {"caption": "Chest CT", "labels": "computerized tomography; clinical imaging", "modality": "ct"},
-        {"caption": "Brain MRI", "labels": "computerized tomography", "modality": "ct"},
-        {"caption": "A mammogram", "labels": "x-ray radiography", "modality": "x-ray"},
-        {"caption": "Nothing", "labels": "", "modality": "mri", "modality_evidence": "source"},
-    ]
-    votes = [votes_of({"modality_evidence": "label", "modality_stated": "", **row}) for row in rows]
-    said = [{kind: vote.modality for kind, vote in of_row.items() if vote is not None} for of_row in votes]
-    assert said[3] == {"source": "mri"}
-    (found,) = pairwise(said)
-    assert pairwise(said, [2, 1, 1, 5])[0].records == 4
-    assert pairwise(said, [0, 3, 0, 0])[0].share == 0
-    assert (found.one, found.other, found.records, found.share) == ("caption", "label", 3, 2 / 3)
-    stated = {"caption": "", "labels": "", "modality": "other", "modality_evidence": "", "modality_stated": "CT scan"}
-    assert votes_of(stated)["source"] == Vote("ct", SOURCE_TRUST)
-
-
-@needs_realdata
-def test_captions_agree_with_the_given_labels_of_the_real_pairs() -> None:
-    rows = [json.loads(line) for line in (REALDATA / "pairs/pairs.jsonl").read_text().splitlines()]
-    own = [row for row in rows if row["caption_kind"] == "source" and row["modality"] != "Other"]
-    said = []
-    for row in own:
-        vote = caption_vote(clean_caption(row["caption"]))
-        given = {"source": canonical_modality(row["modality"])}
-        said.append(given if vote is None else given | {"caption": evaluated_modality(vote.modality)})
-    (found,) = pairwise(said)
-    assert found.records >= 0.6 * len(own), "captions that say something"
-    assert found.share >= 0.9
-    assert found.kappa >= 0.85
-    listed = {
-        row["id"]
-        for row, of_row in zip(own, said, strict=True)
-        if "caption" in of_row and not agree(of_row["source"], of_row["caption"])
-    }
-    assert len(listed) == round((1 - found.share) * found.records)
-    assert "biomedica_0000" in listed, "a PET/CT, labelled as CT"
