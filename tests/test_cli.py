@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mmkd.folders.stage import read_manifest
-from mmkd.pipeline.stages import STAGES
+from mmkd.pipeline.table import STAGES
 
 TINY = """
 name = "tiny"

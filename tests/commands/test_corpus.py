@@ -17,7 +17,7 @@ from mmkd.curation.curate import corpus_stage
 from mmkd.errors import ConfigError, DataError
 from mmkd.features.extract import extract
 from mmkd.folders.stage import content_digest, read_manifest
-from mmkd.pipeline.stages import curate
+from mmkd.pipeline.table import STAGES
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from tiny import MACHINE
 
@@ -151,7 +151,7 @@ def test_curation_of_a_recipe_leaves_the_ledger_beside_the_corpus(tmp_path: Path
     rows = [{"id": f"r{i}", "image": "0.png", "caption": f"finding {i}"} for i in range(3)]
     table(tmp_path, [*rows, rows[0]], {"0.png": png()})
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    curate(open_run(tmp_path / "recipe.toml", tmp_path / "run", None))
+    STAGES["curate"].work(open_run(tmp_path / "recipe.toml", tmp_path / "run", None))
     folder = tmp_path / "run" / "corpus"
     assert "4 records were read and 3 kept (75.0%)" in (folder / "curation.html").read_text()
     assert pq.read_metadata(folder / "curation.parquet").num_rows == 4

@@ -19,7 +19,7 @@ from mmkd.features.evidence.settings import AlikeSettings, EvidenceSettings
 from mmkd.features.evidence.stored import FACTS_FILE, ROWS_FILE, SCHEMA, StoredEvidence
 from mmkd.folders.stage import Stage, complete, content_digest, digest_of, read_manifest
 from mmkd.pipeline.run import folders
-from mmkd.pipeline.stages import evidence as run_evidence
+from mmkd.pipeline.table import STAGES
 from mmkd.report.evidence import PAGE
 from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
 from tiny import MACHINE
@@ -172,10 +172,10 @@ def test_the_command_votes_once_and_shows_what_it_found(
 def test_a_run_votes_only_where_its_recipe_asks(world: SeenWorld, tmp_path: Path) -> None:
     world.add("sharp", 1.0, seed=1)
     (tmp_path / "mine.toml").write_text(RECIPE)
-    run_evidence(open_run(tmp_path / "mine.toml", world.folder, None))
+    STAGES["evidence"].work(open_run(tmp_path / "mine.toml", world.folder, None))
     assert not (world.folder / "evidence").exists()
     asked = open_run(tmp_path / "mine.toml", world.folder, ["evidence.min_rows=30"])
-    run_evidence(asked)
+    STAGES["evidence"].work(asked)
     assert folders(asked)["evidence"] == [world.folder / "evidence"]
     manifest = read_manifest(world.folder / "evidence")
     assert manifest["inputs"].keys() == {"corpus", "features/sharp"}

@@ -84,8 +84,11 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
         (MINIMAL.replace('model = "ViT-B-16"', ""), "give either model"),
         (MINIMAL.replace("[curate]", "[curate"), "not valid TOML"),
         (MINIMAL.replace('[[teachers]]\nname = "one"\nmodel = "local-dir:models/one"', ""), "no teacher"),
-        (MINIMAL + '[calibrate]\nmodality = "evidence"\n', r"needs what teachers see .* add a section \[evidence\]"),
-        (MINIMAL + '[evidence]\n[calibrate]\nby = "cluster"\nmodality = "evidence"\n', "looks at no modality"),
+        (
+            MINIMAL + '[reliability]\nmodality = "evidence"\n',
+            r"needs the teachers' votes .* add a section \[evidence\]",
+        ),
+        (MINIMAL + '[evidence]\n[reliability]\nby = "cluster"\nmodality = "evidence"\n', "looks at no modality"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:

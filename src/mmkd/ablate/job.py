@@ -10,11 +10,10 @@ from mmkd.folders.locks import sole_owner
 from mmkd.folders.stage import check_link, digest_of, read_manifest, write_link
 from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
+from mmkd.pipeline.table import needed_for
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 LOG = "log.txt"
-STAGES = ("world", "specialists", "curate")  # before the features, in the flow's order
-AFTER = ("calibrate", "pretrain", "distill")
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,9 @@ def work(job: Job) -> str:
 
 def rows_of(job: Job) -> list[Row]:
     """Run the stages that are not finished, and measure."""
-    from mmkd.pipeline import stages as flow
-
     run = Run(job.recipe, job.folder, job.force, job.pool)
-    for name in STAGES:
-        flow.STAGES[name](run)
-    _extract(run)
-    if job.recipe.calibrate.needs_evidence:  # else it changes no student
-        flow.STAGES["evidence"](run)
-    for name in AFTER:
-        flow.STAGES[name](run)
+    for spec in needed_for(run, "distill"):
+        _extract(run) if spec.name == "extract" else spec.work(run)
     return _measure(run, job)
 
 

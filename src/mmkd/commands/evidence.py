@@ -22,20 +22,14 @@ def evidence(
     listed: Annotated[int, typer.Option("--list", min=0, help="Conflicts to print.")] = LISTED,
     as_json: Json = False,
 ) -> None:
-    """Let the teachers vote on each picture's modality, and show how far all evidence agrees.
-
-    The corpus stays as it is: the votes lie beside it, in the run's folder `evidence`. A recipe without a section
-    [evidence] has the defaults.
-    """
+    """The stage, and what it found."""
     from mmkd.features.evidence.settings import EvidenceSettings
-    from mmkd.pipeline import stages as flow
-    from mmkd.pipeline.run import require
+    from mmkd.pipeline.work import work_one
 
     work = open_run(recipe, out, changes, force)
     if work.recipe.evidence is None:
         work = replace(work, recipe=work.recipe.model_copy(update={"evidence": EvidenceSettings()}))
-    require(work, "evidence")
-    flow.evidence(work)
+    work_one(work, "evidence")
     show(work.out / "evidence", listed, as_json)
     if not as_json:
         from mmkd.report.evidence import PAGE

@@ -10,8 +10,9 @@ from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, ModelError
 from mmkd.features.plan import CAPTION_TOKENS, ID_BYTES, lengths, pair_bytes, plan_extraction
+from mmkd.folders.stage import status
 from mmkd.pipeline.recipe import Recipe
-from mmkd.pipeline.run import Run, status
+from mmkd.pipeline.run import Run
 from mmkd.teachers.weightless import TeacherCount, count_teacher
 from mmkd.teachers.zoo.settings import REFERENCE, ZOO, TeacherSpec
 from mmkd.training import plan as training

@@ -1,7 +1,8 @@
 """What is looked at before a long run begins."""
 
 from mmkd.errors import ModelError
-from mmkd.pipeline.run import Run, status
+from mmkd.folders.stage import status
+from mmkd.pipeline.run import Run
 from mmkd.progress import say
 from mmkd.teachers.zoo.settings import REFERENCE
 

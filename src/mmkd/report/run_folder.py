@@ -11,7 +11,7 @@ from mmkd.reliability.calibration import load_calibration
 from mmkd.report.pages import PAGE, ReportContext, write_report
 
 REPORT = "report"
-CALIBRATION = "calibration"
+CALIBRATION = "reliability"
 TRAINED = {"stage1": "pretrain", STUDENT: "distill"}
 CURVES = "metrics.jsonl"
 
