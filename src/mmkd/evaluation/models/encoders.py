@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mmkd.folders.stage import content_digest
 from mmkd.teachers.encoders.teacher import Teacher
-from mmkd.teachers.load import identity, load_teacher
+from mmkd.teachers.files.identity import identity
+from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 STATISTICS_SIDE = 64
