@@ -49,9 +49,6 @@ OWN_COMMANDS: dict[str, Callable[..., None]] = {
 }
 """Stages whose commands have options of their own."""
 
-OLD_NAMES = {"calibrate": "reliability"}
-"""Commands of stages that were called otherwise in the release before, and what they are called now."""
-
 
 def make_app() -> typer.Typer:
     """All commands, the stages' in the order of their table."""
@@ -59,8 +56,8 @@ def make_app() -> typer.Typer:
     app.command("run")(stages.run)
     for spec in STAGES.values():
         app.command(spec.name, help=spec.help)(OWN_COMMANDS.get(spec.name) or stages.stage_command(spec.name))
-    for old, new in OLD_NAMES.items():
-        app.command(old, hidden=True, help=STAGES[new].help)(stages.stage_command(new, old))
+        if spec.old_name:
+            app.command(spec.old_name, hidden=True, help=spec.help)(stages.stage_command(spec.name, spec.old_name))
     app.command("import-reference")(import_reference)
     for name, group in {"features": features, "teachers": teachers, "corpus": corpus, "datasets": datasets}.items():
         app.add_typer(group.app, name=name)

@@ -31,7 +31,6 @@ def run(
                 say(f"{spec.name:12s} {status(folder):9s} {folder}")
         return
     work_all(work)
-    say(f"student: {work.out / 'export'}\nreport:  {work.out / 'report' / 'index.html'}")
 
 
 def stage_command(name: str, old_name: str = "") -> Callable[..., None]:

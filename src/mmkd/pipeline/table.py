@@ -27,7 +27,7 @@ class StageSpec:
     run's folder. inputs: finished folders of the run that it reads. In both, `{teacher}`, `{specialist}` and `{rival}`
     stand for all names of the recipe, and `{evidence}` for the folder where the reliability is measured by it.
     section: of the recipe; without it the stage is left out. "" for a stage of every run. parallel: the processes of
-    torchrun share the work; otherwise rank 0 works and the others wait.
+    torchrun share the work; otherwise rank 0 works and the others wait. old_name: of its command in the release before.
     """
 
     name: str
@@ -37,6 +37,7 @@ class StageSpec:
     body: Callable[["StageSpec", "Run", World], None]
     section: str = ""
     parallel: bool = False
+    old_name: str = ""
 
     def is_used(self, run: "Run") -> bool:
         """Whether the recipe has work for it."""
@@ -145,6 +146,7 @@ STAGES: dict[str, StageSpec] = {
             folders=("reliability",),
             inputs=("corpus", "features/{teacher}", "{evidence}"),
             body=OneFolder(stages.reliability_settings, stages.reliability),
+            old_name="calibrate",
         ),
         StageSpec(
             "pretrain",

@@ -30,6 +30,8 @@ def work_all(run: Run) -> None:
                 _on_rank_0(lambda spec=spec: spec.work(run), world)  # type: ignore[misc]
             if world.first:
                 say(f"[{time.perf_counter() - start:6.0f} s] {spec.name} took {time.perf_counter() - begun:.1f} s")
+        if world.first:
+            say(f"student: {run.out / 'export'}\nreport:  {run.out / 'report' / 'index.html'}")
 
 
 def work_one(run: Run, name: str) -> None:
