@@ -3,31 +3,12 @@
 from pathlib import Path
 
 import pytest
+from recipes_of_tests import MINIMAL
 
 from mmkd.errors import ConfigError
 from mmkd.pipeline.recipe import Recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
-
-MINIMAL = """
-name = "mini"
-[curate]
-[[curate.sources]]
-kind = "table"
-path = "pairs.csv"
-[[teachers]]
-name = "one"
-model = "local-dir:models/one"
-[student]
-model = "ViT-B-16"
-[distill]
-epochs = 7
-[distill.augment]
-shift = 0.1
-noise = 0.2
-[evaluate]
-cards = ["${out}/card.toml"]
-"""
 
 
 def load_text(folder: Path, text: str, *changes: str) -> Recipe:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmkd.evaluation.data_sets.choose import chosen_cards
+from mmkd.evaluation.data_sets.choose import check_tasks, chosen_cards
 from mmkd.evaluation.data_sets.source import read_source
 from mmkd.evaluation.format.settings import EvaluateSettings
-from mmkd.folders.stage import Stage, complete
+from mmkd.folders.stage import Stage, complete, status
 from mmkd.settings import Machine, Settings
 from mmkd.teachers.zoo.settings import TeacherSpec
 
@@ -44,7 +44,8 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
 
     Raises as `evaluate` does, and ConfigError when a folder of other settings or inputs stands there, unless `force`.
     """
-    sources = [read_source(card) for card in chosen_cards(one.settings)]
+    is_there = status(out / EVALUATE) == "complete"
+    sources = [read_source(card) for card in chosen_cards(one.settings, check=not is_there)]
     settings = {
         **one.plain(one.settings),
         "recipe": one.name,
@@ -61,7 +62,7 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
         from mmkd.evaluation.data_sets.opened import open_data_set
         from mmkd.evaluation.evaluate import evaluate  # loads torch, which a finished evaluation does without
 
-        data_sets = [open_data_set(source.card, source) for source in sources]
+        data_sets = [open_data_set(check_tasks(source.card, Path(source.card.id)), source) for source in sources]
         return evaluate(one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus)
 
     complete(stage, body, force)

@@ -103,7 +103,7 @@ class Chance:
 def model_candidate(spec: TeacherSpec) -> Candidate:
     """A teacher, a student's folder, or any other model that `[[teachers]]` can name."""
     local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
-    weights = content_digest(local, ("*.safetensors", "*.json")) if local else identity(spec)
+    weights = content_digest(local, ("*.safetensors", "*.json"), remember=True) if local else identity(spec)
     told = spec.model_dump(exclude={"model", "licence"} if local else {"licence"})  # a folder may be moved
     return Candidate(spec.name, _digest([told, weights]), lambda device: ModelEncoder(load_teacher(spec, device)))
 
