@@ -13,7 +13,7 @@ from ablation_files import write_files
 
 from mmkd.ablate import job as job_module
 from mmkd.ablate.job import Job, rows_of, work
-from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_rows
+from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_results
 from mmkd.ablate.schedule import gathered, jobs_of, run_all
 from mmkd.ablate.settings import load_ablation
 from mmkd.ablate.summary import summarise
@@ -59,7 +59,7 @@ def test_what_is_equal_is_made_once(home: Path, name: str, shared: list[str], ow
 
 
 def test_every_student_is_measured_and_the_defaults_teachers(home: Path) -> None:
-    rows = read_rows(home / "out" / RESULTS)
+    rows = read_results(home / "out" / RESULTS)
     models = {(row.variant, row.model) for row in rows if row.metric == ACCURACY}
     variants = ("default", "contrastive", "right", "alone")
     expected = {(name, model) for name in variants for model in ("student", "stage1")}

@@ -121,12 +121,12 @@ def test_an_export_is_made_and_left_alone_the_second_time(folder: Path, tmp_path
         corpus("export", folder, "--format", "zip", "--out", tmp_path / "z")
 
 
-def test_pictures_that_a_teacher_finds_alike_are_listed(tmp_path: Path, tiny_teachers: list[TeacherSpec]) -> None:
+def test_near_duplicates_by_a_teachers_features_are_listed(tmp_path: Path, tiny_teachers: list[TeacherSpec]) -> None:
     rows = [{"id": f"r{i}", "image": f"{i}.png", "caption": f"finding {i}"} for i in range(6)]
     pictures = {f"{i}.png": png(i % 5) for i in range(6)}  # r5 shows what r0 shows
     made = run(settings_for(table(tmp_path, rows, pictures)), tmp_path / "c").folder
     extract(tiny_teachers[:1], ExtractSettings(batch_size=8), made, tmp_path / "features", MACHINE)
-    asked = ("alike", made, "--features", tmp_path / "features" / "narrow", "--cosine", "0.9999")
+    asked = ("near-duplicates", made, "--features", tmp_path / "features" / "narrow", "--cosine", "0.9999")
     assert ("r0", "r5") in {(one["first"], one["second"]) for one in json.loads(corpus(*asked, "--json").stdout)}
     assert "r5" in corpus(*asked).stdout
 

@@ -164,8 +164,8 @@ def test_the_command_votes_once_and_shows_what_it_found(
     assert json.loads(again[again.index("{") :]) == facts
     beside = ("--evidence", str(world.folder / "evidence"), "--json")
     shown = json.loads(mmkd("corpus", "show", str(world.folder / "corpus"), "pair 14", *beside))
-    assert shown["seen"]["modality_evidence"] == "source+caption+!image"
-    counts = json.loads(mmkd("corpus", "stats", str(world.folder / "corpus"), *beside))["seen"]
+    assert shown["evidence"]["modality_evidence"] == "source+caption+!image"
+    counts = json.loads(mmkd("corpus", "stats", str(world.folder / "corpus"), *beside))["evidence"]
     assert (counts["disputed"], counts["alike"], sum(counts["image_modality"].values())) == (1, 0, 240)
 
 

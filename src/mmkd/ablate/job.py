@@ -4,8 +4,9 @@ import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row, write_rows
+from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row
 from mmkd.errors import MmkdError
+from mmkd.folders.json_lines import write_json_lines
 from mmkd.folders.locks import sole_owner
 from mmkd.folders.stage import check_link, digest_of, read_manifest, write_link
 from mmkd.pipeline.recipe import Recipe
@@ -36,7 +37,7 @@ def work(job: Job) -> str:
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / LOG).open("a") as log, contextlib.redirect_stdout(log):
         try:
-            write_rows(job.folder / RESULTS, rows_of(job))
+            write_json_lines(job.folder / RESULTS, rows_of(job))
         except MmkdError as error:
             print(error, file=log)
             return str(error)

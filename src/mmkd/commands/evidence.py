@@ -51,8 +51,8 @@ def _print(facts: Mapping[str, Any], listed: int) -> None:
         ("teacher", "balanced accuracy", "of rows"),
         [(one["teacher"], f"{one['accuracy']:.2f}", f"{one['rows']:,}") for one in facts["teachers"]],
     )
-    print_table(("what teachers see", "known rows", "right", "share", "rows with a vote"), _votes(facts))
-    print("; ".join(f"{kind} speaks of {rows:,}" for kind, rows in facts["spoken"].items()))
+    print_table(("vote of the teachers", "known rows", "right", "share", "rows with a vote"), _votes(facts))
+    print("; ".join(f"{kind} names a modality in {rows:,} rows" for kind, rows in facts["spoken"].items()))
     print_table(
         ("agreement", "rows", "agree", "kappa"),
         [
@@ -66,7 +66,7 @@ def _print(facts: Mapping[str, Any], listed: int) -> None:
 
 
 def _votes(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Of each modality: how often it was seen where captions tell, how often rightly, and how many of these count."""
+    """Of each modality: votes for it on rows whose caption names one, how many are right, how many rows get a vote."""
     lines: list[tuple[str, ...]] = []
     for name in facts["modalities"]:
         cells = [cell for cell in facts["trust"] if cell["modality"] == name]

@@ -4,13 +4,13 @@ A key has 64 bits, so a record needs 16 bytes, 32 where near pictures are looked
 different ids or pairs share a key with a probability of 2e-5, which would cost one record.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from mmkd.curation.settings.curate import DuplicateSettings
+from mmkd.folders.digests import hash64
 from mmkd.images.hamming import Array
 from mmkd.images.near_duplicates import KEPT, Neighbours, alone, neighbours
 from mmkd.images.thumbnails import Looks
@@ -51,8 +51,8 @@ def keys_of(table: pa.Table, near: bool) -> Keys:
     ids, captions, digests = (table.column(name).to_pylist() for name in ("id", "caption", "sha256"))
     none = np.empty(0, np.uint64)
     return Keys(
-        id_N=np.array([_key(one) for one in ids], np.uint64),
-        pair_N=np.array([_key(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
+        id_N=np.array([hash64(one) for one in ids], np.uint64),
+        pair_N=np.array([hash64(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
         hash_N=table.column("phash").to_numpy() if near else none,
         caption_N=table.column("caption_group").to_numpy() if near else none,
     )
@@ -99,10 +99,6 @@ def _shared(group_N: Array) -> Array:
     """Whether another record has the same number."""
     shared_N: Array = (np.bincount(group_N) > 1)[group_N]
     return shared_N
-
-
-def _key(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _near(keys: Keys, settings: DuplicateSettings, looks: Looks) -> Neighbours:

@@ -1,4 +1,4 @@
-"""SHA-256 of bytes, of a file, of the files of a folder, and of a JSON value; digests of large files are remembered."""
+"""Digests of bytes, files, folders, JSON values and texts; those of large files are remembered."""
 
 import contextlib
 import hashlib
@@ -18,6 +18,11 @@ REMEMBERED_BYTES = 16 * 2**20  # smaller files are hashed again by the next proc
 def bytes_digest(data: bytes) -> str:
     """SHA-256 in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def hash64(text: str) -> int:
+    """64-bit number of a text, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def json_digest(value: Any, sort_keys: bool = False) -> str:

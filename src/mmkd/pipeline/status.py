@@ -106,7 +106,7 @@ def _folders(folder: Path, patterns: Sequence[str]) -> set[Path]:
 
 
 def _state(published: set[Path]) -> str:
-    """Of all folders of a stage together: one that works or lacks decides. Raises DataError for a broken manifest."""
+    """Running where one folder of the stage is, complete where all are. Raises DataError for a broken manifest."""
     if any(is_owned(path) for path in published):
         return "running"
     states = {status(path) for path in published if not path.name.endswith(CORPUS_OF_A_SPECIALIST)}

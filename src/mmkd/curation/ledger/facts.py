@@ -1,6 +1,5 @@
 """What a corpus holds, counted in one pass over its columns; the images themselves are not read."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from mmkd.curation.ledger.evidence import NO_EVIDENCE, Conflict, is_conflict
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import Repeats, most_common, repeats, summary
+from mmkd.folders.digests import hash64
 
 BY = ("split", "modality", "source", "licence", "language", "panel")  # columns whose values are counted
 COLUMNS = (
@@ -114,8 +114,3 @@ def _keys(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
         "images": (int(digest[:16], 16) for digest in column["sha256"]),
         "groups": map(hash64, column["group"]),
     }
-
-
-def hash64(text: str) -> int:
-    """Of text, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

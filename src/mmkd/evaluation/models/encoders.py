@@ -4,7 +4,6 @@ B images of a batch, T texts, D dimensions, H x W pixels.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import content_digest
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.files.identity import identity
@@ -129,4 +129,4 @@ def _shuffled(teacher: Teacher, seed: int) -> Teacher:
 
 
 def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    return json_digest(facts, sort_keys=True)
