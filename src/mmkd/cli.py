@@ -88,11 +88,14 @@ def doctor(as_json: Json = False) -> None:
     print(json.dumps(found, indent=1) if as_json else "\n".join(f"{name:14s} {value}" for name, value in found.items()))
 
 
+app = make_app()
+
+
 def main() -> None:
     """Entry point: a mistake of the user's is a message and exit code 2; a defect of ours keeps its traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our worker processes do not mix
     try:
-        make_app()()
+        app()
     except MmkdError as error:
         print(f"mmkd: {error}", file=sys.stderr)
         sys.exit(2)

@@ -147,4 +147,4 @@ def test_evidence_is_made_where_the_reliability_goes_by_it(
     monkeypatch.setattr(job_module, "_extract", lambda run: done.append("extract"))
     monkeypatch.setattr(job_module, "_measure", lambda run, job: [])
     assert rows_of(Job("default", recipe, tmp_path / "run", tmp_path / "pool")) == []
-    assert done == ["world", "specialists", "curate", "extract", *made, "reliability", "pretrain", "distill"]
+    assert done == ["curate", "extract", *made, "reliability", "pretrain", "distill"]  # it has no world

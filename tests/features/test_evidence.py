@@ -18,7 +18,6 @@ from mmkd.features.evidence.said import said_in
 from mmkd.features.evidence.settings import AlikeSettings, EvidenceSettings
 from mmkd.features.evidence.stored import FACTS_FILE, ROWS_FILE, SCHEMA, StoredEvidence
 from mmkd.folders.stage import Stage, complete, content_digest, digest_of, read_manifest
-from mmkd.pipeline.run import folders
 from mmkd.pipeline.table import STAGES
 from mmkd.report.evidence import PAGE
 from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
@@ -176,7 +175,7 @@ def test_a_run_votes_only_where_its_recipe_asks(world: SeenWorld, tmp_path: Path
     assert not (world.folder / "evidence").exists()
     asked = open_run(tmp_path / "mine.toml", world.folder, ["evidence.min_rows=30"])
     STAGES["evidence"].work(asked)
-    assert folders(asked)["evidence"] == [world.folder / "evidence"]
+    assert STAGES["evidence"].paths(asked) == [world.folder / "evidence"]
     manifest = read_manifest(world.folder / "evidence")
     assert manifest["inputs"].keys() == {"corpus", "features/sharp"}
     assert "mmkd/modalities.toml" in manifest["settings"]["tables"]

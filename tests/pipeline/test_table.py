@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ablation_files import write_files
 
-from mmkd.cli import main
+from mmkd import cli
 from mmkd.commands.options import open_run
 from mmkd.folders.stage import MANIFEST, Stage, read_manifest
 from mmkd.pipeline import work
@@ -46,8 +46,9 @@ def recipe(tmp_path: Path) -> Iterator[Path]:
 
 def mmkd(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> int:
     monkeypatch.setattr("sys.argv", ["mmkd", *map(str, arguments)])
+    monkeypatch.setattr(cli, "app", cli.make_app())  # with the rows that the table has now
     with pytest.raises(SystemExit) as stopped:
-        main()
+        cli.main()
     return int(stopped.value.code or 0)
 
 

@@ -13,8 +13,9 @@ from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.features.evidence.stored import StoredEvidence
 from mmkd.features.store import open_features
 from mmkd.folders.stage import Stage, complete, digest_of, read_manifest
-from mmkd.pipeline.run import Run, require
+from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import STAGES
+from mmkd.pipeline.work import require
 from mmkd.reliability.calibrate import calibrate
 from mmkd.reliability.calibration import MODALITIES, TABLE, Calibration, load_calibration
 from mmkd.reliability.settings import CalibrateSettings

@@ -89,7 +89,7 @@ def expanded(templates: Sequence[str], names: Mapping[str, Sequence[str]]) -> li
     for template in templates:
         place = PLACEHOLDER.search(template)
         values = names[place.group(1)] if place else [""]
-        found += [PLACEHOLDER.sub(lambda _, value=value: value, template) for value in values]
+        found += [template.replace(place.group(0), value) if place else template for value in values]
     return found
 
 
