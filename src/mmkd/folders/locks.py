@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from mmkd.errors import ConfigError
 from mmkd.progress import say
 
@@ -35,6 +33,8 @@ def _lock_of(folder: Path) -> Path:
 @contextmanager
 def sole_owner(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold the folder's lock. wait: for another process to be done. Raises ConfigError where another one holds it."""
+    from filelock import FileLock, Timeout  # here: commands that only show would wait for its import
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_of(folder), timeout=-1 if wait else PATIENCE_S, fallback_to_soft=False)
     with ExitStack() as held:

@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +161,8 @@ def content_digest(folder: Path, patterns: tuple[str, ...], remember: bool = Fal
 
 def versions() -> dict[str, str]:
     """Versions of what can change a result."""
+    from importlib import metadata  # here: commands that only show would wait for its import
+
     named = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "pillow")
     return {"mmkd": mmkd.__version__, "python": platform.python_version(), **{n: metadata.version(n) for n in named}}
 
