@@ -28,15 +28,15 @@ def read(folder: Path, text: str, *changes: str) -> Recipe:
 def test_a_recipe_with_old_keys_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = read(tmp_path, MINIMAL + '[calibrate]\nby = "cluster"\n')
     assert recipe.reliability.by == "cluster"
-    assert capsys.readouterr().out.count(LINE) == 1
+    assert capsys.readouterr().err.count(LINE) == 1
     assert read(tmp_path, MINIMAL, "calibrate.by=cluster") == recipe
-    assert capsys.readouterr().out.count(LINE) == 1
+    assert capsys.readouterr().err.count(LINE) == 1
     assert read(tmp_path, MINIMAL + '[reliability]\nby = "modality"\n', "calibrate.by=cluster") == recipe
     over = load_recipe(tmp_path / "recipe.toml", tmp_path / "out", over={"calibrate": {"by": "cluster"}})
     assert over == recipe
     capsys.readouterr()
     read(tmp_path, MINIMAL + '[reliability]\nby = "cluster"\n')
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_a_key_under_both_names_is_refused(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_key_under_both_names_is_refused(tmp_path: Path) -> None:
 def test_rivals_have_the_keys_of_distill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = read(tmp_path, MINIMAL + "[rivals.short]\nrounds = 2\n")
     assert (recipe.distill.epochs, recipe.rivals["short"].epochs) == (7, 2)
-    assert "rounds is now called epochs" in capsys.readouterr().out
+    assert "rounds is now called epochs" in capsys.readouterr().err
 
 
 def test_an_ablation_with_old_keys_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +59,7 @@ def test_an_ablation_with_old_keys_is_read(tmp_path: Path, capsys: pytest.Captur
     ablation = load_ablation(tmp_path / "ablation.toml")
     assert ablation.common == {"reliability": {"by": "cluster"}}
     assert ablation.variants["a"].changes == {"reliability": {"by": "modality"}}
-    assert capsys.readouterr().out.count(LINE) == 2
+    assert capsys.readouterr().err.count(LINE) == 2
 
 
 def test_a_dotted_key_is_followed() -> None:

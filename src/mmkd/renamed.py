@@ -1,11 +1,16 @@
-"""Keys of recipes with another name in the release before: read for one more, with a line that gives the new name."""
+"""Keys of recipes and cards with another name in the last release: read for one more, with a line that says so."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 RENAMED: dict[tuple[str, str], str] = {
     ("", "calibrate"): "reliability",
     ("inputs", "calibration"): "reliability",
+    ("duplicates", "likeness"): "correlation",
+    ("curate", "decontaminate_likeness"): "decontaminate_correlation",
+    ("sources", "only"): "include",
+    ("layout", "only"): "include",
 }
 """(table, old key) -> new key. The table is the name of the innermost table or list of tables, "" for the top level.
 
@@ -14,6 +19,11 @@ RENAMED: dict[tuple[str, str], str] = {
 
 TABLE_OF = {"rivals": "distill"}
 """The tables in `[rivals]` have names of their own and the keys of `[distill]`."""
+
+
+def warn(line: str) -> None:
+    """A line beside the output, which may be JSON."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def with_new_names(data: Any, table: str = "", say: Callable[[str], None] | None = None) -> Any:

@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from mmkd.errors import ConfigError
-from mmkd.progress import say
-from mmkd.renamed import with_new_names
+from mmkd.renamed import warn, with_new_names
 from mmkd.settings import RecipePath, Settings
 from mmkd.validation import nearest, parse, read_toml
 
@@ -96,7 +95,7 @@ def _with_new_names(data: dict[str, Any]) -> dict[str, Any]:
     """With today's keys of the recipe in `[common]` and in the variants."""
     found = dict(data)
     if isinstance(data.get("common"), Mapping):
-        found["common"] = with_new_names(data["common"], say=say)
+        found["common"] = with_new_names(data["common"], say=warn)
     if isinstance(data.get("variants"), Mapping):
-        found["variants"] = {name: with_new_names(table, say=say) for name, table in data["variants"].items()}
+        found["variants"] = {name: with_new_names(table, say=warn) for name, table in data["variants"].items()}
     return found

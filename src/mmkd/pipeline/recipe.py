@@ -14,9 +14,8 @@ from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.interpolate import expand
 from mmkd.phantom.settings import PhantomSettings
-from mmkd.progress import say
 from mmkd.reliability.settings import CalibrateSettings
-from mmkd.renamed import key_with_new_names, with_new_names
+from mmkd.renamed import key_with_new_names, warn, with_new_names
 from mmkd.settings import Machine, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
@@ -101,7 +100,7 @@ def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mappin
     over: tables that are laid over the file's, key by key. Keys of the release before are read as well, and a line
     gives their new names. Raises ConfigError that lists every problem at once.
     """
-    data = overlaid(with_new_names(read_toml(path), say=say), with_new_names(over or {}, say=say))
+    data = overlaid(with_new_names(read_toml(path), say=warn), with_new_names(over or {}, say=warn))
     for change in changes:
         _apply(data, change)
     data = expand(data, {**os.environ, "out": str(out.resolve())})
@@ -126,7 +125,7 @@ def _apply(data: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    *tables, last = key_with_new_names(key.strip().split("."), say)
+    *tables, last = key_with_new_names(key.strip().split("."), warn)
     for table in tables:
         data = data.setdefault(table, {})
         if not isinstance(data, dict):
