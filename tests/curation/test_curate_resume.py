@@ -97,7 +97,7 @@ if __name__ == "__main__":  # workers import this file too
     import datasets, torch, mmkd.curation.curate, mmkd.evaluation.leakage.avoid, mmkd.report.curation
     from mmkd.commands.options import open_run
     from mmkd.tables import text as text_tables
-    from mmkd.pipeline.stages import curate
+    from mmkd.pipeline.table import STAGES
 
     text_tables.ROWS_PER_SHARD = 50
     for asked in sys.stdin:  # a process for each, which need not import again
@@ -105,7 +105,7 @@ if __name__ == "__main__":  # workers import this file too
         process = os.fork()
         if not process:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            curate(open_run(Path(sys.argv[1]), Path(out), [f"machine.workers={workers}"]))
+            STAGES["curate"].work(open_run(Path(sys.argv[1]), Path(out), [f"machine.workers={workers}"]))
             os._exit(0)
         print(process, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)

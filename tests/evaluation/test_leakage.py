@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from mmkd.cards.card import Card
 from mmkd.cards.samples import CorpusImage, FileImage, Sample, Split, corpus_of
 from mmkd.errors import DataError
-from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, fingerprint
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
+from mmkd.evaluation.data_sets.source import fingerprint
 from mmkd.evaluation.leakage import audit as audit_module
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import Match, SetSummary, read_matches, read_summary, summarised, tainted
@@ -33,7 +34,7 @@ CARD = {
 def data_set(samples: Sequence[Sample], name: str = "set", modality: str = "x-ray") -> DataSet:
     card = Card.model_validate({**CARD, "id": name, "modality": modality})
     images = list(dict.fromkeys(image for sample in samples for image in sample.images))
-    return DataSet(card, list(samples), images, [], fingerprint(card, samples, images))
+    return DataSet(card, list(samples), images, [], fingerprint(card, samples))
 
 
 def picture(seed: int) -> Image.Image:

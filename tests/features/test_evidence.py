@@ -18,8 +18,7 @@ from mmkd.features.evidence.evidence import evidence
 from mmkd.features.evidence.settings import EvidenceSettings, NearDuplicateSettings
 from mmkd.features.evidence.stored import FACTS_FILE, ROWS_FILE, SCHEMA, StoredEvidence
 from mmkd.folders.stage import Stage, complete, content_digest, digest_of, read_manifest
-from mmkd.pipeline.run import folders
-from mmkd.pipeline.stages import evidence as run_evidence
+from mmkd.pipeline.table import STAGES
 from mmkd.report.evidence import PAGE
 from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
 from tiny import MACHINE
@@ -168,19 +167,19 @@ def test_the_command_votes_once_and_shows_what_it_found(
     assert json.loads(again[again.index("{") :]) == facts
     beside = ("--evidence", str(world.folder / "evidence"), "--json")
     shown = json.loads(mmkd("corpus", "show", str(world.folder / "corpus"), "pair 14", *beside))
-    assert shown["seen"]["modality_evidence"] == "source+caption+!image"
-    counts = json.loads(mmkd("corpus", "stats", str(world.folder / "corpus"), *beside))["seen"]
+    assert shown["evidence"]["modality_evidence"] == "source+caption+!image"
+    counts = json.loads(mmkd("corpus", "stats", str(world.folder / "corpus"), *beside))["evidence"]
     assert (counts["disputed"], counts["near_duplicates"], sum(counts["image_modality"].values())) == (1, 0, 240)
 
 
 def test_a_run_votes_only_where_its_recipe_asks(world: SeenWorld, tmp_path: Path) -> None:
     world.add("sharp", 1.0, seed=1)
     (tmp_path / "mine.toml").write_text(RECIPE)
-    run_evidence(open_run(tmp_path / "mine.toml", world.folder, None))
+    STAGES["evidence"].work(open_run(tmp_path / "mine.toml", world.folder, None))
     assert not (world.folder / "evidence").exists()
     asked = open_run(tmp_path / "mine.toml", world.folder, ["evidence.min_rows=30"])
-    run_evidence(asked)
-    assert folders(asked)["evidence"] == [world.folder / "evidence"]
+    STAGES["evidence"].work(asked)
+    assert STAGES["evidence"].paths(asked) == [world.folder / "evidence"]
     manifest = read_manifest(world.folder / "evidence")
     assert manifest["inputs"].keys() == {"corpus", "features/sharp"}
     assert "mmkd/modalities.toml" in manifest["settings"]["tables"]

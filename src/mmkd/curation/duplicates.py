@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mmkd.curation.ledger.tally import hash64
 from mmkd.curation.settings.curate import DuplicateSettings
+from mmkd.folders.digests import hash64
 from mmkd.images.hamming import Array
 from mmkd.images.near_duplicates import NONE, Neighbours, neighbours, no_neighbours
 from mmkd.images.thumbnails import ReadThumbnails

@@ -1,7 +1,5 @@
 """Pictures and texts of the data sets, embedded by one model and kept on disk; I pictures, T texts, D dimensions."""
 
-import hashlib
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from mmkd.errors import ModelError
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, is_made_from, normalised, write_embeddings
 from mmkd.evaluation.models.encoders import Candidate, Encoder
+from mmkd.folders.digests import json_digest
 from mmkd.progress import say, track
 from mmkd.statistics.metrics import Array
 
@@ -49,7 +48,7 @@ def embed(
 
 def made_from_digest(candidate: Candidate, data_set: DataSet) -> str:
     """Of a model and a data set."""
-    return hashlib.sha256(json.dumps([candidate.digest, data_set.digest]).encode()).hexdigest()
+    return json_digest([candidate.digest, data_set.digest])
 
 
 def embed_data_set(

@@ -1,6 +1,5 @@
 """Everything a finished evaluation left on disk, read once for all sections of the report."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +27,7 @@ from mmkd.evaluation.format.results import (
 from mmkd.evaluation.format.settings import NULLS
 from mmkd.evaluation.leakage.matches import LeakageSummary, read_summary
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.folders import json_lines
 from mmkd.folders.stage import read_manifest
 
 CARDS = "cards.jsonl"
@@ -150,18 +150,7 @@ def main_model(models: Sequence[str], comparisons: Sequence[Comparison], teacher
 
 def read_objects(path: Path) -> list[dict[str, Any]]:
     """One JSON object a line; none where the file is not there. Raises DataError for a line that is no object."""
-    if not path.is_file():
-        return []
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}); evaluate again") from error
-        if not isinstance(value, dict):
-            raise DataError(f"{path}, line {number}: {type(value).__name__}, expected an object; evaluate again")
-        found.append(value)
-    return found
+    return json_lines.read_objects(path, "evaluate again") if path.is_file() else []
 
 
 def task_title(task: str) -> str:

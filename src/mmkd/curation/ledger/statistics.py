@@ -10,7 +10,8 @@ import numpy as np
 
 from mmkd.curation.ledger.modality_evidence import NO_EVIDENCE, Conflict, is_conflict
 from mmkd.curation.ledger.rows import corpus_batches
-from mmkd.curation.ledger.tally import Repeats, hash64, most_common, repeats, summary
+from mmkd.curation.ledger.tally import Repeats, most_common, repeats, summary
+from mmkd.folders.digests import hash64
 
 BY = ("split", "modality", "source", "licence", "language", "panel")  # columns whose values are counted
 COLUMNS = (

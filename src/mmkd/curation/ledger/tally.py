@@ -1,6 +1,5 @@
 """Exact counts of small whole numbers and of what repeats, in memory that does not grow with the text behind them."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,8 +66,3 @@ def repeats(batches: Sequence[np.ndarray]) -> Repeats:
 def most_common(counts: Counter[str]) -> dict[str, int]:
     """The frequent first, equal ones by name, so that equal corpora give equal tables."""
     return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
-
-
-def hash64(text: str) -> int:
-    """Of text, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -1,8 +1,7 @@
 """The rows of `results.jsonl` and `comparisons.jsonl`, which the report, the model card and benchmarks read."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ from mmkd.cards.card import MIXED
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.errors import DataError
 from mmkd.evaluation.format.settings import NULLS
-from mmkd.folders.atomic import atomic_file
+from mmkd.folders.json_lines import read_rows, write_json_lines
 
 RESULTS = "results.jsonl"
 COMPARISONS = "comparisons.jsonl"
@@ -136,9 +135,7 @@ Row = TypeVar("Row", Result, Comparison, Ranking)
 
 def write_rows(path: Path, rows: Iterable[Result | Comparison | Ranking]) -> None:
     """Write one JSON object a line, the whole file or nothing."""
-    with atomic_file(path) as stream:
-        for row in rows:
-            stream.write(json.dumps(asdict(row), allow_nan=False).encode() + b"\n")
+    write_json_lines(path, rows)
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -159,13 +156,7 @@ def read_rankings(folder: Path) -> list[Ranking]:
 def _read(path: Path, row_class: type[Row]) -> list[Row]:
     if not path.is_file():
         raise DataError(f"{path}: not found; run 'mmkd evaluate' first")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            rows.append(row_class(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {number}: not a {row_class.__name__.lower()} ({error})") from error
-    return rows
+    return read_rows(path, row_class, row_class.__name__.lower(), "run 'mmkd evaluate' again")
 
 
 def in_order(models: Iterable[str], teachers: Sequence[str]) -> list[str]:

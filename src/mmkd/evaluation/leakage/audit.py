@@ -3,8 +3,6 @@
 P pairs, N pictures, V views, D dimensions.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -32,6 +30,7 @@ from mmkd.evaluation.leakage.twins import (
     twins_in,
 )
 from mmkd.evaluation.models.encoders import Candidate
+from mmkd.folders.digests import json_digest
 from mmkd.images.thresholds import LEAKAGE
 from mmkd.statistics.metrics import Array
 
@@ -168,4 +167,4 @@ def _made_from(data_sets: Sequence[DataSet], corpus: Path | None, candidate: Can
         candidate.digest if candidate else THUMBNAILS,
         radius,
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return json_digest(facts)

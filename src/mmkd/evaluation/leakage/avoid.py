@@ -11,6 +11,7 @@ from mmkd.cards.samples import PICTURE_SUFFIXES, FileImage, ImageRef
 from mmkd.curation.decontaminate import EvaluationImages
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
+from mmkd.evaluation.data_sets.source import fingerprint
 from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_thumbnails, view_pixels
 from mmkd.folders.paths import files_below, fingerprint_of_files
 from mmkd.images.store import stored_image
@@ -74,9 +75,6 @@ def _pictures(path: Path, variables: Mapping[str, str]) -> Sequence[tuple[ImageR
 
 def _digest(path: Path, variables: Mapping[str, str]) -> str:
     if path.suffix == ".toml":
-        from mmkd.evaluation.data_sets.opened import fingerprint  # loads torch, which most curations do without
-
         card = read_card(path, variables)
-        samples = read_samples(card)
-        return fingerprint(card, samples, list(dict.fromkeys(image for one in samples for image in one.images)))
+        return fingerprint(card, read_samples(card))
     return fingerprint_of_files(path, files_below(path, PICTURE_SUFFIXES))

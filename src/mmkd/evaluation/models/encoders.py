@@ -4,7 +4,6 @@ B images of a batch, T texts, D dimensions, H x W pixels.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import content_digest
 from mmkd.teachers.encoders.teacher import Teacher
-from mmkd.teachers.load import identity, load_teacher
+from mmkd.teachers.files.identity import identity
+from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 STATISTICS_SIDE = 64
@@ -102,7 +103,7 @@ class Chance:
 def model_candidate(spec: TeacherSpec) -> Candidate:
     """A teacher, a student's folder, or any other model that `[[teachers]]` can name."""
     local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
-    weights = content_digest(local, ("*.safetensors", "*.json")) if local else identity(spec)
+    weights = content_digest(local, ("*.safetensors", "*.json"), remember=True) if local else identity(spec)
     told = spec.model_dump(exclude={"model", "licence"} if local else {"licence"})  # a folder may be moved
     return Candidate(spec.name, _digest([told, weights]), lambda device: ModelEncoder(load_teacher(spec, device)))
 
@@ -128,4 +129,4 @@ def _shuffled(teacher: Teacher, seed: int) -> Teacher:
 
 
 def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    return json_digest(facts, sort_keys=True)

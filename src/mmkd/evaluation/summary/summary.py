@@ -1,6 +1,5 @@
 """From predictions to results: metrics, intervals, paired differences and rankings, without any model."""
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from mmkd.evaluation.summary.scores import Resampling, Scores, deciding_metric, 
 from mmkd.evaluation.summary.subsets import clean, subgroups
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
+from mmkd.folders.json_lines import read_objects
 from mmkd.progress import say
 from mmkd.statistics.bootstrap import Interval, percentile_interval
 
@@ -180,7 +180,7 @@ def _comparisons(
 def _overlaps(folder: Path) -> dict[str, list[str]]:
     """Data set -> the ids of its card's `overlaps`."""
     path = folder / CARDS
-    cards = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    cards = read_objects(path, "run 'mmkd evaluate' again") if path.is_file() else []
     return {card["id"]: list(card.get("overlaps", [])) for card in cards}
 
 
