@@ -1,4 +1,4 @@
-"""Keys of recipes that were called otherwise in the release before: read for one more, with a line that names the new."""
+"""Keys of recipes that had another name in the last release: read for one more, with a line that names the new."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -277,7 +277,7 @@ def test_all_three_files_are_written_and_read(tmp_path: Path) -> None:
     for number in range(3):
         for model, share in (("teacher", 0.5), ("student", 0.75)):
             predicted(tmp_path, model, f"set{number}", shares(share))
-    summary = write_results(tmp_path, ["teacher"], QUICK, tainted=lambda name: {"0"} if name == "set1" else ())
+    summary = write_results(tmp_path, ["teacher"], QUICK, leaked=lambda name: {"0"} if name == "set1" else ())
     assert read_results(tmp_path) == summary.results
     assert read_comparisons(tmp_path) == summary.comparisons
     assert read_rankings(tmp_path) == summary.rankings

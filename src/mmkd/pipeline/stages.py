@@ -44,11 +44,11 @@ def curate(run: Run) -> None:
 def _curate(run: Run, settings: Any, name: str, world: World = ALONE) -> None:
     from mmkd.curation.curate import corpus_stage
     from mmkd.curation.curate import curate as body
-    from mmkd.evaluation.leakage.avoid import EvaluationPictures
+    from mmkd.evaluation.leakage.evaluation_images import EvaluationImages
     from mmkd.report.curation import write_ledger
 
     recipe = run.recipe
-    avoided = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.loaders)
+    avoided = EvaluationImages(settings, recipe.evaluate.variables, recipe.machine.loaders)
     stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, avoided.fingerprints())
 
     def make(folder: Path) -> Mapping[str, int]:

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mmkd.errors import DataError
 from mmkd.evaluation.format.results import MEAN, Result, metric_label
-from mmkd.evaluation.gallery.class_scores import class_probabilities, class_scores
 from mmkd.evaluation.survival.curves import risk_groups
+from mmkd.evaluation.tasks.table import TASKS
+from mmkd.evaluation.tasks.task import Detail
 from mmkd.report import curves, maps, markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, p_text, scale_of, spread
 from mmkd.report.source import Evaluated
 from mmkd.statistics.calibration import reliability_curve
 
-Detail = Callable[[Evaluated, str], Iterator[str]]
+Drawn = Callable[[Evaluated, str], Iterator[str]]
 AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")
 CONTROLS = ("accuracy", "question_only_accuracy", "blank_image_accuracy", "shuffled_image_accuracy")
 PROMPTS = ("prompt_worst_accuracy", "prompt_median_accuracy", "prompt_best_accuracy")
@@ -24,14 +25,14 @@ MOST_FIGURES = 24  # of one kind, so that a page on many data sets can still be 
 
 def details(evaluated: Evaluated, task: str) -> Iterator[str]:
     """All that there is something to show of."""
-    for detail in DETAILS.get(task, ()):
-        yield from detail(evaluated, task)
+    for detail in TASKS[task].details if task in TASKS else ():
+        yield from DETAILS[detail](evaluated, task)
 
 
 def confusion(evaluated: Evaluated, task: str) -> Iterator[str]:
     drawn = []
     for predictions in evaluated.predictions(task):
-        scores = class_scores(predictions)
+        scores = TASKS[task].class_scores(predictions.columns)
         if scores is not None and 1 < len(scores.classes) <= MOST_CLASSES:
             name, count_CC = predictions.facts.dataset, scores.confusion()
             share = count_CC.trace() / count_CC.sum()
@@ -44,10 +45,10 @@ def confusion(evaluated: Evaluated, task: str) -> Iterator[str]:
 def reliability(evaluated: Evaluated, task: str) -> Iterator[str]:
     drawn = []
     for predictions in evaluated.predictions(task):
-        scores = class_probabilities(predictions)
+        scores = TASKS[task].class_probabilities(predictions.columns)
         if scores is not None:
             confidence_N = scores.score_NC.max(axis=1).clip(0, 1)
-            bins = reliability_curve(confidence_N, scores.answers() == scores.label_N)
+            bins = reliability_curve(confidence_N, scores.predicted() == scores.label_N)
             ece = sum(one.count * abs(one.confidence - one.correct) for one in bins) / len(confidence_N)
             name = predictions.facts.dataset
             says = (
@@ -128,12 +129,13 @@ def survival(evaluated: Evaluated, task: str) -> Iterator[str]:
     yield from (markup.paragraph(f"Not drawn: {reason}.", kind="muted") for reason in untold)
 
 
-DETAILS: dict[str, Sequence[Detail]] = {
-    "zero_shot": (prompts, reliability, confusion),
-    "linear_probe": (label_shares, reliability, confusion),
-    "vqa": (controls,),
-    "survival": (survival,),
-    "diagnosis": (confusion,),
+DETAILS: dict[Detail, Drawn] = {
+    "prompt_sensitivity": prompts,
+    "reliability_diagram": reliability,
+    "confusion_matrix": confusion,
+    "label_efficiency": label_shares,
+    "input_controls": controls,
+    "kaplan_meier": survival,
 }
 
 

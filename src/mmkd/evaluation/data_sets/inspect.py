@@ -11,7 +11,7 @@ from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import SPLITS
 from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import load_cards
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.progress import table_width
 
 THERE, DIFFERS, MISSING, WRONG = "there", "differs", "missing", "wrong"

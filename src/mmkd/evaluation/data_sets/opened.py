@@ -1,4 +1,4 @@
-"""A data set opened for evaluation: its samples, its distinct pictures and texts, and a digest of all of it."""
+"""A data set opened for evaluation: its samples, its distinct images and texts, and a digest of all of it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class DataSet:
 
 
 def open_data_set(card: Card) -> DataSet:
-    """Read the card's tables and folders and hash its pictures.
+    """Read the card's tables and folders and hash its images.
 
     Raises DataError for whatever is missing, empty, double or wrong in them, or for what a task lacks.
     """
@@ -39,7 +39,7 @@ def open_data_set(card: Card) -> DataSet:
 
 
 def fingerprint(card: Card, samples: Sequence[Sample], images: Sequence[ImageRef]) -> str:
-    """SHA-256 over the card, and over what is true of its samples and the bytes of their pictures."""
+    """SHA-256 over the card, and over what is true of its samples and the bytes of their images."""
     total = hashlib.sha256(card.model_dump_json(exclude={"layout"}).encode())
     digests = {image: image.digest() for image in images}
     for sample in samples:
@@ -52,14 +52,14 @@ def fingerprint(card: Card, samples: Sequence[Sample], images: Sequence[ImageRef
 
 
 class DecodedImages:
-    """Decoded pictures, so that the next model need not decode them again; the first `limit_mb` of them stay."""
+    """Decoded images, so that the next model need not decode them again; the first `limit_mb` of them stay."""
 
     def __init__(self, limit_mb: int) -> None:
         self._left = limit_mb * 2**20
         self._kept: dict[ImageRef, Image.Image] = {}
 
     def get(self, reference: ImageRef) -> Image.Image:
-        """The picture as RGB. Raises DataError when it cannot be read."""
+        """The image as RGB. Raises DataError when it cannot be read."""
         if reference in self._kept:
             return self._kept[reference]
         image = reference.read()

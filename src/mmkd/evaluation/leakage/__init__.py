@@ -1,1 +1,1 @@
-"""Which pictures of the evaluation were seen in training: exact and near copies, in the corpus and between splits."""
+"""Which images of the evaluation were seen in training: exact and near copies, in the corpus and between splits."""

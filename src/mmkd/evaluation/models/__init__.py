@@ -1,1 +1,1 @@
-"""Models and encoders that know nothing, and what they make of pictures and texts."""
+"""Models and encoders that know nothing, and what they make of images and texts."""

@@ -1,13 +1,14 @@
 """Which wins say nothing, because an encoder that knows nothing does as well."""
 
-from mmkd.evaluation.format.results import UNCLEARED
-from mmkd.evaluation.format.settings import NULLS
+from typing import Any
+
+from mmkd.evaluation.format.results import NULLS, UNCLEARED
 from mmkd.evaluation.summary.scores import Scores, deciding_metric, direction, with_note
 from mmkd.evaluation.tasks.task import Task
 from mmkd.statistics.bootstrap import percentile_interval
 
 
-def marked(scores: Scores, task: Task, confidence: float) -> Scores:
+def marked(scores: Scores, task: Task[Any], confidence: float) -> Scores:
     """A note on the deciding metric of each model whose paired difference to the best null has an interval that does
     not lie above zero. The best null is the one that scores highest on these very samples."""
     metric, nulls = deciding_metric(scores, task), [model for model in scores.estimates if model in NULLS]

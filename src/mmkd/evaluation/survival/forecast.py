@@ -28,7 +28,7 @@ class Forecast:
 
     fold_N: the model that foresaw it; log hazards `risk_N` are comparable within a fold only, probabilities everywhere.
     curve: the censoring distribution, known at the times and at every patient's own time before the last of them.
-    attention_N: log hazards by attention over a patient's pictures, None where nobody has several.
+    attention_N: log hazards by attention over a patient's images, None where nobody has several.
     """
 
     outcomes: Outcomes
