@@ -1,4 +1,4 @@
-"""Encoders that know nothing do not: what each sees, and what it cannot."""
+"""Null models: what they use of an image and what they cannot."""
 
 import shutil
 from pathlib import Path

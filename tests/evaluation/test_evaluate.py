@@ -180,7 +180,7 @@ def test_finished_combinations_are_not_predicted_again_and_changed_ones_are(
     assert written == {"student"}
 
 
-def test_encoders_that_know_nothing_stand_beside_the_models(
+def test_null_models_stand_beside_the_models(
     settings: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mmkd.evaluation.models.encoders.load_teacher", load_teacher)

@@ -18,7 +18,7 @@ from mmkd.evaluation.leakage.matches import leaked_samples
 from mmkd.evaluation.models.encoders import LoadableModel, loadable_model, null_model
 from mmkd.evaluation.report_files import write_cards, write_galleries, write_task_files
 from mmkd.evaluation.summary.scores import Resampling
-from mmkd.evaluation.summary.summary import write_results
+from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.summary.tables import printed
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.units import EvaluationUnit, predict, remove_stale_predictions, units_of
@@ -60,7 +60,8 @@ def evaluate(
     if settings.audit:
         audit(data_sets, corpus, folder, images, loadable[focus.name], device, machine.loaders)
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
-    summary = write_results(folder, teachers, resampling, names, partial(leaked_samples, folder))
+    summary = results_from_predictions(folder, teachers, resampling, names, partial(leaked_samples, folder))
+    write_summary(folder, summary)
     say(printed(summary.results, summary.comparisons, teachers, summary.rankings))
     return {
         "models": len(models),
@@ -114,5 +115,5 @@ def _check_names(models: Sequence[str], teachers: Sequence[str]) -> None:
     taken = sorted(reserved & set(models) | set(STUDENTS) & set(teachers))
     if taken:
         raise ConfigError(f"{', '.join(taken)}: the evaluation uses this name itself; choose another for the model")
-    if strangers := sorted(set(teachers) - set(models)):
-        raise ConfigError(f"teachers that are not among the models: {', '.join(strangers)}")
+    if unknown := sorted(set(teachers) - set(models)):
+        raise ConfigError(f"teachers that are not among the models: {', '.join(unknown)}")

@@ -74,7 +74,7 @@ def units_of(
 
 
 def predict(unit: EvaluationUnit, folder: Path) -> bool:
-    """Write the predictions of one unit, unless they are there or the model has no text tower; says if it did."""
+    """Write the predictions of one unit, unless they are there or the model has no text tower; whether it did."""
     facts = unit.facts
     path = predictions_path(folder, facts)
     if are_made_from(path, facts.made_from):

@@ -46,11 +46,11 @@ class GallerySource:
     def samples(self) -> list[Sample]:
         """In the order of the predictions' rows. Raises DataError where they are of other samples."""
         by_id = {sample.id: sample for sample in self.embedded.samples}
-        strangers = [name for name in self.predictions.id if name not in by_id]
-        if strangers:
+        unknown = [name for name in self.predictions.id if name not in by_id]
+        if unknown:
             facts = self.predictions.facts
             raise DataError(
-                f"{facts.dataset}, {facts.task}, {facts.model}: {strangers[0]!r} is predicted but is no sample of the "
+                f"{facts.dataset}, {facts.task}, {facts.model}: {unknown[0]!r} is predicted but is no sample of the "
                 "data set; evaluate again"
             )
         return [by_id[name] for name in self.predictions.id]

@@ -80,7 +80,7 @@ def train_head(
 
 
 def _held_out(answer_N: Array, group_N: Sequence[str], answers: int, share: float, rng: np.random.Generator) -> Array:
-    """About this share of the samples, answers in equal shares; nobody where all are of one group. Booleans (N,)."""
+    """About this share of the samples, answers in equal shares; none where all are of one group. Booleans (N,)."""
     number_N = group_numbers(group_N)
     fold_N = stratified_group_folds(one_vs_rest(answer_N, answers), number_N, round(1 / share), rng)
     held_N: Array = fold_N == fold_N.max(initial=0)

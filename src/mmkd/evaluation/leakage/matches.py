@@ -21,7 +21,7 @@ class Match:
 
     source: "corpus" (its training rows), "train" or "val" of the data set itself. partner: id there. kind: "exact" =
     the same bytes or pixels; "near" = hashes alike. distance: bits of the hash. view: how the sample's image was
-    mirrored or turned. similarity: cosine. confirmed: exact, or more alike than the audit's threshold.
+    mirrored or turned. similarity: cosine. confirmed: exact, or a similarity above the audit's threshold.
     """
 
     dataset: str

@@ -11,7 +11,7 @@ from mmkd.evaluation.summary.scores import Estimate, Scores
 from mmkd.evaluation.tasks.task import Task
 from mmkd.statistics.across_sets import macro_replicates
 
-ENOUGH_SETS = 3  # to draw data sets from: with two, every fourth replicate has one of them alone, twice
+ENOUGH_SETS = 3  # to draw data sets from: with two, half of the replicates would hold one data set only
 
 
 def means(by_data_set: Sequence[Scores], task: Task[Any]) -> Iterator[Scores]:
@@ -75,7 +75,7 @@ def in_general(
     """The mean of the primary metric over all data sets, with replicates that draw the data sets too: wider, and what
     speaks for other data sets like these. Nothing for fewer than three.
 
-    family_of: data set -> the family it is drawn with, since relatives tell the same story.
+    family_of: data set -> the family it is drawn with, since overlapping data sets are not independent.
     """
     models = everywhere(by_data_set) if by_data_set else []
     having = _having(by_data_set, models, task.primary)

@@ -19,8 +19,8 @@ DIGITS = 12  # values that differ by rounding alone are ties
 def rankings(by_data_set: Sequence[Scores], task: Task[Any], confidence: float) -> Iterator[Ranking]:
     """The ranking by the primary metric over the data sets that have it; nothing for fewer than three, or two models.
 
-    In it stand the models that were evaluated on all of these data sets, without those that know nothing and without
-    `best_teacher`, which is a choice and no model.
+    It has the models that were evaluated on all of these data sets, without the null models and without `best_teacher`,
+    which is a choice and no model.
     """
     having = [scores for scores in by_data_set if _has(scores, task.primary)]
     if len(having) < ENOUGH_SETS:

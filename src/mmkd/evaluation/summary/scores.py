@@ -14,9 +14,9 @@ import numpy as np
 
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions
-from mmkd.evaluation.format.results import ALL, BEST_TEACHER
+from mmkd.evaluation.format.results import ALL, BEST_TEACHER, NULLS, UNCLEARED
 from mmkd.evaluation.tasks.task import Task
-from mmkd.statistics.bootstrap import Draws, plan_draws, replicate
+from mmkd.statistics.bootstrap import Draws, percentile_interval, plan_draws, replicate
 from mmkd.statistics.metrics import Array
 
 
@@ -185,3 +185,20 @@ def with_note(scores: Scores, model: str, metric: str, note: str) -> Scores:
     """One more note on one number."""
     changed = {**scores.estimates[model], metric: noted(scores.estimates[model][metric], note)}
     return replace(scores, estimates={**scores.estimates, model: changed})
+
+
+def with_null_notes(scores: Scores, task: Task[Any], confidence: float) -> Scores:
+    """A note on the deciding metric of each model whose paired difference to the best null has an interval that does
+    not lie above zero. The best null is the one that scores highest on these very samples."""
+    metric, nulls = deciding_metric(scores, task), [model for model in scores.estimates if model in NULLS]
+    if not nulls:
+        return scores
+    sign = direction(task, metric)
+    best = max(nulls, key=lambda model: sign * scores.estimates[model][metric].value)
+    null = scores.estimates[best][metric]
+    for model in [model for model in scores.estimates if model not in NULLS]:
+        gain_B = sign * (scores.estimates[model][metric].replicate_B - null.replicate_B)
+        low = percentile_interval(gain_B, confidence).low
+        if low is None or low <= 0:
+            scores = with_note(scores, model, metric, f"{UNCLEARED}: {best} {null.value:.2f}")
+    return scores

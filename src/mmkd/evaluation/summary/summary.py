@@ -21,9 +21,16 @@ from mmkd.evaluation.format.results import (
 )
 from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
 from mmkd.evaluation.summary.means import families, in_general, means
-from mmkd.evaluation.summary.null_rows import marked
 from mmkd.evaluation.summary.rankings import rankings
-from mmkd.evaluation.summary.scores import Resampling, Scores, deciding_metric, score, with_best_teacher, with_note
+from mmkd.evaluation.summary.scores import (
+    Resampling,
+    Scores,
+    deciding_metric,
+    score,
+    with_best_teacher,
+    with_note,
+    with_null_notes,
+)
 from mmkd.evaluation.summary.subsets import clean, subgroups
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
@@ -51,7 +58,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Plan:
-    """models: as they were asked for; the first that is no teacher stands in for the student where there is none."""
+    """Arguments of `results_from_predictions`. family_of: data set -> its family, see `families`."""
 
     models: Sequence[str]
     teachers: Sequence[str]
@@ -60,19 +67,11 @@ class Plan:
     leaked: LeakedSamples
 
 
-def write_results(
-    folder: Path,
-    teachers: Sequence[str],
-    resampling: Resampling,
-    models: Sequence[str] = (),
-    leaked: LeakedSamples = no_leaks,
-) -> Summary:
-    """`results_from_predictions`, written into the folder."""
-    summary = results_from_predictions(folder, teachers, resampling, models, leaked)
+def write_summary(folder: Path, summary: Summary) -> None:
+    """The three files of the evaluation folder."""
     write_rows(folder / RESULTS, summary.results)
     write_rows(folder / COMPARISONS, summary.comparisons)
     write_rows(folder / RANKINGS, summary.rankings)
-    return summary
 
 
 def results_from_predictions(
@@ -84,8 +83,8 @@ def results_from_predictions(
 ) -> Summary:
     """Everything that follows from `folder/predictions`.
 
-    teachers: the models among which `best_teacher` is chosen, in the order of the tables. The student is compared with
-    every other model, and where none was evaluated the first of `models` that is no teacher. leaked: what a leakage
+    teachers: the models among which `best_teacher` is chosen, in the order of the tables. The focus model is
+    compared with every other one. models: as they were asked for, see `focus_model`. leaked: what a leakage
     audit found. What `cards.jsonl` of the folder says of overlapping data sets is used, if it is there. Raises
     DataError for damaged or unaligned predictions and for metrics that are not defined.
     """
@@ -143,7 +142,7 @@ def _summarise(task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]]
     derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
     derived += [*_clean(scored, task), *(part for one in scored for part in one.subgroups)]
     gaps = [gap for one in scored for gap in one.gaps]
-    for scores in [*(marked(one, task, confidence) for one in [*whole, *derived]), *gaps]:
+    for scores in [*(with_null_notes(one, task, confidence) for one in [*whole, *derived]), *gaps]:
         summary.results.extend(_results(scores, plan, task.protocol))
     summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
     summary.rankings.extend(rankings(whole, task, confidence))

@@ -92,7 +92,7 @@ def top_class_accuracy(correct_N: Array, truth: Array, weight_BN: Array) -> Arra
     """Share of the samples with any class whose highest score is of a true one; (B,), NaN where none was drawn.
 
     One definition for both kinds of cards: with one class a sample it is the accuracy, with several the precision at 1,
-    which needs no threshold. (A cosine has none: what a class's absence would score is not asked.)
+    which needs no threshold. (A cosine has none.)
     """
     if truth.ndim == 1:
         return accuracy(correct_N, weight_BN)

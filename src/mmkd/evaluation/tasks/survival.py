@@ -49,7 +49,7 @@ def _predict(embedded: EmbeddedDataSet[SurvivalSettings]) -> Predicted:
         forecast = forecasts(value_ND, cohort, embedded.settings, embedded.seed)
         if embedded.members and any(len(sample.images) > 1 for sample in cohort.samples):
             forecast = replace(forecast, attention_N=_attended(embedded, cohort, forecast))
-        # what cannot be measured is said here, where the card and the model have names
+        # fail here, where the card and the model have names
         forecast_metrics(forecast, np.ones((1, len(forecast.outcomes))))
     except DataError as error:
         raise DataError(f"{embedded.card.id}, survival, {embedded.model}: {error}") from error

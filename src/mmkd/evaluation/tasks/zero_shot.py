@@ -97,7 +97,7 @@ def _one_each(prompts: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
 
 
 def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array], str]:
-    """softmax(cosine / temperature), fitted on the val split, and what is to be said of it.
+    """softmax(cosine / temperature), fitted on the val split, and a note on the temperature.
 
     Nothing without a val split or with several classes a sample.
     """

@@ -53,7 +53,7 @@ class CoxModel:
         baseline_T = steps_at(self.time_U, self.hazard_U, checked_times(time_T), before=0.0)
         with np.errstate(over="ignore", invalid="ignore"):  # a hazard of infinity is a survival of zero
             hazard_NT = baseline_T * np.exp(self.log_hazards(value_ND))[:, None]
-        # 0 times infinity: before the first event everybody lives
+        # 0 times infinity: before the first event survival is one
         survival_NT: Array = np.where(baseline_T > 0, np.exp(-hazard_NT), 1.0)
         return survival_NT
 
