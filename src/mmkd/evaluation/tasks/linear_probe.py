@@ -1,5 +1,6 @@
 """Linear classifiers on frozen embeddings, on parts of the training labels; N samples, C classes, B replicates."""
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from mmkd.settings import Settings
 from mmkd.statistics.bootstrap import stream
 from mmkd.statistics.metrics import Array, one_vs_rest
 
+AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")  # metrics of classifiers on a part of the labels
 WHOLE = f"{SCORE}1:0:"  # the scores of the classifier that saw all training labels
 
 

@@ -22,6 +22,7 @@ Embedded = EmbeddedDataSet[VqaSettings]
 YES_NO = ("yes", "no")
 CORRECT = "correct"
 CONTROLS = ("question_only", "blank_image", "shuffled_image")  # columns `correct:<control>`
+CONTROL_METRICS = ("accuracy", *(f"{name}_accuracy" for name in CONTROLS))
 CLOSED, KNOWN, ZERO_SHOT = "closed", "in_vocabulary", "zero_shot_closed"
 NOT_ASKED = -1
 

@@ -35,6 +35,7 @@ from mmkd.statistics.temperature import fit_temperature
 
 Embedded = EmbeddedDataSet[NoSettings]
 PROBABILITY = "probability:"  # prefix of the columns of calibrated probabilities, one per class
+PROMPT_METRICS = tuple(f"prompt_{word}_accuracy" for word in ("worst", "median", "best"))  # in this order in the report
 FEWEST_PROMPTS, MOST_PROMPTS = 2, 4  # of a class, in the catalogue
 PROMPT = "prompt:"  # prefix of the columns that say whether each class's p-th prompt alone is right, from 0 on
 
