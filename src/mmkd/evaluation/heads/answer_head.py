@@ -20,6 +20,7 @@ class VqaSettings(Settings):
 
     vocabulary: most frequent training answers that a head can give. components: principal ones of its
     features. penalties: inverse strengths to choose from, on the val split or on `held_out` of the training groups.
+    held_out: share of the training groups that chooses the penalty where there is no val split.
     """
 
     vocabulary: int = Field(500, ge=2)

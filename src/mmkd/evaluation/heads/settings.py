@@ -6,7 +6,7 @@ from mmkd.settings import Settings
 
 
 class AttentionSettings(Settings):
-    """Of the gated attention network: epochs, lr and weight_decay of its training, hidden units."""
+    """epochs, lr, weight_decay, hidden: of the gated attention network."""
 
     epochs: PositiveInt = 40
     lr: float = Field(1e-3, gt=0)

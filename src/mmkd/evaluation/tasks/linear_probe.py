@@ -47,6 +47,7 @@ class ProbeSettings(Settings):
 
     draws: with seeds of their own, for each share below one; their metrics are averaged. penalties: inverse strengths
     (C of the logistic regression) to choose from, on the val split or by `folds`-fold cross-validation by groups.
+    folds: of the cross-validation by groups, where there is no val split.
     """
 
     fractions: list[float] = [0.01, 0.1, 1.0]
