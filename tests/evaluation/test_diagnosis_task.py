@@ -80,7 +80,10 @@ def test_metrics_against_scikit_learn() -> None:
         assert measured[f"{prefix}accuracy"][0] == pytest.approx((value.argmax(axis=1) == label).mean())
         balanced = balanced_accuracy_score(label, value.argmax(axis=1))
         assert measured[f"{prefix}balanced_accuracy"][0] == pytest.approx(balanced)
-    np.testing.assert_array_equal(TASK.class_scores({"label": label, **columns}), probability["attention"])
+    scores = TASK.class_scores({"label": label, **columns})
+    assert scores is not None
+    np.testing.assert_array_equal(scores.score_NC, probability["attention"])
+    np.testing.assert_array_equal(scores.label_N, label)
 
 
 def test_predictions_repeat_themselves_and_the_test_slides_do_not_train() -> None:

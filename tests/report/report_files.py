@@ -59,7 +59,7 @@ def retrieval_columns(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 COLUMNS = {
     "zero_shot": zero_shot_columns,
-    "linear_probe": lambda rng: class_columns(rng, "score:1.0:0:"),
+    "linear_probe": lambda rng: class_columns(rng, "score:1:0:"),
     "retrieval": retrieval_columns,
     "vqa": lambda rng: {"correct": rng.random(50) < 0.6},
     "survival": survival_columns,
