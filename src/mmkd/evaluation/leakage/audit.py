@@ -32,9 +32,9 @@ from mmkd.evaluation.leakage.hashes import VIEWS, turned
 from mmkd.evaluation.leakage.matches import LeakageSummary, Match, read_summary, summarised, write_audit
 from mmkd.evaluation.leakage.similarity import BATCH, THUMBNAILS, Describe, described_by, threshold, thumbnails
 from mmkd.evaluation.models.encoders import LoadableModel
+from mmkd.images.thresholds import LEAKAGE
 from mmkd.statistics.metrics import Array
 
-RADIUS = 6  # bits; what it lets through and what it misses: bench/leakage.py
 CONTROLS = 200  # images that are compared with those of other modalities
 OTHERS = 1000
 
@@ -49,7 +49,7 @@ def audit(
     model: LoadableModel | None = None,
     device: torch.device | None = None,
     workers: int = 0,
-    radius: int = RADIUS,
+    radius: int = LEAKAGE.radius,
 ) -> LeakageSummary:
     """Write `leakage.jsonl` and `leakage.json` into the folder, unless they are there for these inputs.
 
