@@ -47,7 +47,7 @@ def comparisons(scores: Scores, model: str, teachers: Sequence[str], confidence:
 
 
 def with_exact_tests(
-    rows: Sequence[Comparison], scores: Scores, predictions: Mapping[str, Predictions], task: Task
+    rows: Sequence[Comparison], scores: Scores, predictions: Mapping[str, Predictions], task: Task[Any]
 ) -> list[Comparison]:
     """The comparisons of one data set, with the tests that need no resampling where they are defined."""
     tested: dict[str, dict[str, tuple[str, float]]] = {}
