@@ -23,7 +23,7 @@ from mmkd.curation.curate import corpus_stage, curate
 from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
-from mmkd.evaluation.leakage.avoid import EvaluationPictures
+from mmkd.evaluation.leakage.decontamination_images import DecontaminationImages
 from mmkd.evaluation.leakage.hashes import view_hashes
 from mmkd.folders.stage import complete
 from mmkd.images.hashes import perceptual_hash
@@ -52,7 +52,7 @@ prompts = ["two"]
 
 def removed(settings: CurateSettings, folder: Path, machine: Machine = HERE) -> dict[str, str]:
     folder.mkdir()
-    curate(settings, folder, machine, 7, EvaluationPictures(settings).read)
+    curate(settings, folder, machine, 7, DecontaminationImages(settings).read)
     listed = pq.read_table(folder / "rejected.parquet").to_pylist()
     return {row["id"]: row["detail"] for row in listed if row["reason"] == "contaminated"}
 
@@ -96,11 +96,11 @@ def test_a_card_gives_the_names_of_its_samples_and_its_digest(tmp_path: Path, pa
     found = removed(settings, tmp_path / "out")
     assert sorted(found) == ["0", "1", "2", "3", "5"]
     assert all("held_out/" in detail for detail in found.values())
-    before = EvaluationPictures(settings).fingerprints()
+    before = DecontaminationImages(settings).fingerprints()
     stage = corpus_stage(tmp_path / "corpus", settings, {}, 7, before)
     assert stage.inputs["decontaminate 0 card.toml"] == before["decontaminate 0 card.toml"]
     (tmp_path / "set/one/a.png").write_bytes(encoded(noise(9, 60, 60)))
-    assert EvaluationPictures(settings).fingerprints() != before
+    assert DecontaminationImages(settings).fingerprints() != before
 
 
 def test_a_contaminated_record_does_not_make_a_clean_one_its_duplicate(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_contaminated_record_does_not_make_a_clean_one_its_duplicate(tmp_path:
     write_files(tmp_path / "set", {"a.png": encoded(noise(0))})
     settings = settings_for(path, decontaminate=[tmp_path / "set"])
     stage = corpus_stage(tmp_path / "out", settings, settings.model_dump(mode="json"), 7)
-    counts = complete(stage, lambda folder: curate(settings, folder, HERE, 7, EvaluationPictures(settings).read))
+    counts = complete(stage, lambda folder: curate(settings, folder, HERE, 7, DecontaminationImages(settings).read))
     assert (counts["counts"]["kept"], counts["counts"]["rejected"]) == (1, 1)
 
 
@@ -192,11 +192,11 @@ def test_of_folders_of_one_name_each_counts(tmp_path: Path) -> None:
     for name, seed in {"a": 0, "b": 1}.items():
         write_files(tmp_path / name / "test", {"0.png": encoded(noise(seed, 60, 60))})
     settings = settings_for(tmp_path, decontaminate=[tmp_path / "a/test", tmp_path / "b/test"])
-    before = EvaluationPictures(settings).fingerprints()
+    before = DecontaminationImages(settings).fingerprints()
     assert len(before) == 2
     for name in ("a", "b"):
         write_files(tmp_path / name / "test", {f"{name}.png": encoded(noise(2, 60, 60))})
-        now = EvaluationPictures(settings).fingerprints()
+        now = DecontaminationImages(settings).fingerprints()
         assert now != before
         before = now
 
@@ -204,7 +204,7 @@ def test_of_folders_of_one_name_each_counts(tmp_path: Path) -> None:
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, decontaminate=[tmp_path / "nowhere"])
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        EvaluationPictures(settings).fingerprints()
+        DecontaminationImages(settings).fingerprints()
 
 
 @needs_realdata

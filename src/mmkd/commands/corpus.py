@@ -96,7 +96,7 @@ def stats(folder: Folder, evidence: Beside = None, as_json: Json = False) -> Non
     print(json.dumps(found, indent=1)) if as_json else _print_stats(found)
 
 
-@app.command("alike", hidden=True, deprecated="It is now near-duplicates; the next release knows that name only.")
+@app.command("alike", hidden=True, deprecated=True)
 @app.command("near-duplicates")
 def near_duplicates(
     folder: Folder,

@@ -49,8 +49,8 @@ def evaluate(
         return
     if changes:
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
-    from mmkd.evaluation.format.settings import EvaluateSettings
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
+    from mmkd.evaluation.tasks.settings import EvaluateSettings
     from mmkd.progress import say
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmkd.evaluation.data_sets.choose import check_tasks, chosen_cards
 from mmkd.evaluation.data_sets.source import read_source
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.folders.stage import Stage, complete, status
 from mmkd.settings import Machine, Settings
 from mmkd.teachers.zoo.settings import TeacherSpec
@@ -24,7 +24,7 @@ def _as_json(section: Settings) -> dict[str, Any]:
 class Evaluation:
     """What is to be evaluated. name: of the recipe, for titles. licences: teacher -> licence, in the order of tables.
 
-    corpus: pictures that the models were trained on, for the leakage audit. digests: of the models' folders, by name.
+    corpus: images that the models were trained on, for the leakage audit. digests: of the models' folders, by name.
     plain: a section of the recipe as the manifest keeps it.
     """
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import ConfigError
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.interpolate import expand
 from mmkd.phantom.settings import PhantomSettings

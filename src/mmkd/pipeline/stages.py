@@ -50,10 +50,10 @@ def curate(spec: "StageSpec", run: "Run", world: World) -> None:
 def _curate(run: "Run", settings: Any, name: str, world: World) -> None:
     from mmkd.curation.curate import corpus_stage
     from mmkd.curation.curate import curate as body
-    from mmkd.evaluation.leakage.avoid import EvaluationPictures
+    from mmkd.evaluation.leakage.decontamination_images import DecontaminationImages
 
     recipe = run.recipe
-    evaluation = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.loaders)
+    evaluation = DecontaminationImages(settings, recipe.evaluate.variables, recipe.machine.loaders)
     stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, evaluation.fingerprints())
 
     def make(folder: Path) -> Counts:

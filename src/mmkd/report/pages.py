@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, TEACHERS_CONCAT
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, TEACHERS_CONCAT
 from mmkd.folders.atomic import atomic_file
 from mmkd.report import curves, maps, markup
 from mmkd.report.data_section import cards_section, leakage_section, map_section, subsets_section

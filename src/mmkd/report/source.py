@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
+from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
 from mmkd.evaluation.format.results import (
     ALL,
     BEST_TEACHER,
     IN_GENERAL,
     MEAN,
+    NULLS,
     RANKINGS,
     STUDENT,
     TEACHERS_CONCAT,
@@ -24,7 +26,6 @@ from mmkd.evaluation.format.results import (
     read_rankings,
     read_results,
 )
-from mmkd.evaluation.format.settings import NULLS
 from mmkd.evaluation.leakage.matches import LeakageSummary, read_summary
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.folders import json_lines
@@ -125,7 +126,7 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
     models = list(dict.fromkeys(row.model for row in rows))
     return Evaluated(
         folder=folder,
-        main=main_model(models, comparisons, list(context.licences)),
+        main=comparisons[0].model if comparisons else focus_model(models, list(context.licences)) or models[0],
         teachers=list(context.licences),
         results=[row for row in rows if row.subset == ALL],
         subsets=[row for row in rows if row.subset not in (ALL, IN_GENERAL)],
@@ -136,16 +137,6 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
         leaks=read_summary(folder),
         manifest=manifest,
     )
-
-
-def main_model(models: Sequence[str], comparisons: Sequence[Comparison], teachers: Sequence[str]) -> str:
-    """The student; else the model that was compared with the others; else the first that is no teacher and no null."""
-    if STUDENT in models:
-        return STUDENT
-    if comparisons:
-        return comparisons[0].model
-    made = (BEST_TEACHER, TEACHERS_CONCAT, *NULLS)
-    return next((model for model in models if model not in (*made, *teachers)), models[0])
 
 
 def read_objects(path: Path) -> list[dict[str, Any]]:

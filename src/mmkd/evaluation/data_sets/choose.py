@@ -6,7 +6,7 @@ from pathlib import Path
 from mmkd.cards.card import Card
 from mmkd.cards.catalogue import catalogue, catalogue_cards, named, read_card
 from mmkd.errors import ConfigError
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.progress import say
 from mmkd.validation import nearest
 

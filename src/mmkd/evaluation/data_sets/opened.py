@@ -1,4 +1,4 @@
-"""A data set opened for evaluation: its samples, its distinct pictures and texts, and a digest of all of it."""
+"""A data set opened for evaluation: its samples, its distinct images and texts, and a digest of all of it."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class DataSet:
 
 
 def open_data_set(card: Card, read: DataSetSource | None = None) -> DataSet:
-    """Read the card's tables and folders and hash its pictures.
+    """Read the card's tables and folders and hash its images.
 
     Raises DataError for whatever is missing, empty, double or wrong in them, or for what a task lacks.
     """
@@ -38,14 +38,14 @@ def open_data_set(card: Card, read: DataSetSource | None = None) -> DataSet:
 
 
 class DecodedImages:
-    """Decoded pictures, so that the next model need not decode them again; the first `limit_mb` of them stay."""
+    """Decoded images, so that the next model need not decode them again; the first `limit_mb` of them stay."""
 
     def __init__(self, limit_mb: int) -> None:
         self._left = limit_mb * 2**20
         self._kept: dict[ImageRef, Image.Image] = {}
 
     def get(self, reference: ImageRef) -> Image.Image:
-        """The picture as RGB. Raises DataError when it cannot be read."""
+        """The image as RGB. Raises DataError when it cannot be read."""
         if reference in self._kept:
             return self._kept[reference]
         image = reference.read()

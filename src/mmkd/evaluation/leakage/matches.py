@@ -18,11 +18,11 @@ SUMMARY = "leakage.json"
 
 @dataclass(frozen=True)
 class Match:
-    """A sample whose picture is, or may be, also elsewhere.
+    """A sample whose image is, or may be, also elsewhere.
 
     source: "corpus" (its training rows), "train" or "val" of the data set itself. partner: id there. kind: "exact" =
-    the same bytes or pixels; "near" = hashes alike. distance: bits of the hash. view: how the sample's picture was
-    mirrored or turned. similarity: cosine. confirmed: exact, or more alike than the audit's threshold.
+    the same bytes or pixels; "near" = hashes alike. distance: bits of the hash. view: how the sample's image was
+    mirrored or turned. similarity: cosine. confirmed: exact, or a similarity above the audit's threshold.
     """
 
     dataset: str
@@ -87,7 +87,7 @@ def read_matches(folder: Path) -> list[Match]:
     return read_rows(path, Match, "match", "delete it and evaluate again") if path.is_file() else []
 
 
-def tainted(folder: Path, dataset: str) -> set[str]:
+def leaked_samples(folder: Path, dataset: str) -> set[str]:
     """Ids of the test samples with a confirmed copy in the training corpus or another split; the rest is clean."""
     return {
         match.sample

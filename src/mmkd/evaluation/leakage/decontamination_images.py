@@ -19,7 +19,7 @@ from mmkd.reasons import BadRecordError
 
 
 @dataclass(frozen=True)
-class EvaluationPictures:
+class DecontaminationImages:
     """The pictures of the data-set cards (`.toml`) and folders that `[curate] decontaminate` names.
 
     variables: what `${NAME}` in a card stands for, beside the environment. workers: threads that decode.

@@ -1,6 +1,6 @@
-"""Pairs of pictures that may be one: candidates by bytes and by perceptual hash.
+"""Duplicates of a data set's images in the corpus and between splits: candidates by bytes and by perceptual hash.
 
-I pictures, V views, K keys.
+I hashed, V views, K keys.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ from mmkd.statistics.metrics import Array
 
 CORPUS = "corpus"
 BETWEEN: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("val", "train"))
-KEPT = 5  # nearest candidates of a picture: more tell nothing new of it
+MOST_CANDIDATES = 5  # nearest candidates of an image
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The pictures of a data set that belong to samples. view_IV: their hashes. digest_I: of their bytes."""
+class HashedImages:
+    """The images of a data set that belong to samples. view_IV: their hashes. digest_I: of their bytes."""
 
     data_set: DataSet
     images: list[ImageRef]
@@ -40,14 +40,14 @@ class Pictures:
         return found
 
     def in_split(self, split: Split) -> Array:
-        """Places of the pictures that a sample of the split shows."""
+        """Places of the images that a sample of the split shows."""
         shown = [any(sample.split == split for sample in self.samples_of[image]) for image in self.images]
         return np.flatnonzero(shown)
 
 
 @dataclass(frozen=True)
-class Keys:
-    """What pictures are looked up in. source: "corpus" or a split. names: as the rows call them."""
+class ReferenceImages:
+    """What images are looked up in. source: "corpus" or a split. names: as the rows call them."""
 
     source: str
     names: list[str]
@@ -57,9 +57,9 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Twin:
-    """A picture of a data set and one of the keys. distance: bits, the least over the views. split: of the samples
-    of the picture that are meant, all of them where it is None."""
+class DuplicatePair:
+    """A image of a data set and one of the keys. distance: bits, the least over the views. split: of the samples
+    of the image that are meant, all of them where it is None."""
 
     image: ImageRef
     partner: ImageRef
@@ -71,18 +71,18 @@ class Twin:
     bytes_equal: bool
 
 
-def pictures_of(data_set: DataSet, read: Callable[[ImageRef], Image.Image], workers: int) -> Pictures:
+def hashed_images(data_set: DataSet, read: Callable[[ImageRef], Image.Image], workers: int) -> HashedImages:
     images = list(dict.fromkeys(image for sample in data_set.samples for image in sample.images))
     digests = [image.digest() for image in images]
-    return Pictures(data_set, images, hashes_of(images, read, workers), digests)
+    return HashedImages(data_set, images, hashes_of(images, read, workers), digests)
 
 
-def corpus_keys(folder: Path) -> Keys:
+def corpus_images(folder: Path) -> ReferenceImages:
     """The training rows of a corpus: its validation rows may be evaluated on."""
     corpus = corpus_of(folder)
     rows = corpus.rows("train")
     names, digests = corpus.column("id"), corpus.column("sha256")
-    return Keys(
+    return ReferenceImages(
         source=CORPUS,
         names=[names[row] for row in rows],
         images=[CorpusImage(folder, int(row)) for row in rows],
@@ -91,38 +91,40 @@ def corpus_keys(folder: Path) -> Keys:
     )
 
 
-def split_keys(pictures: Pictures, split: Split) -> Keys:
-    """The pictures of a split under the name of their first sample in it."""
-    places = pictures.in_split(split)
-    images = [pictures.images[place] for place in places]
-    return Keys(
+def split_images(hashed: HashedImages, split: Split) -> ReferenceImages:
+    """The images of a split under the name of their first sample in it."""
+    places = hashed.in_split(split)
+    images = [hashed.images[place] for place in places]
+    return ReferenceImages(
         source=split,
-        names=[next(s.id for s in pictures.samples_of[image] if s.split == split) for image in images],
+        names=[next(s.id for s in hashed.samples_of[image] if s.split == split) for image in images],
         images=images,
-        hash_K=pictures.view_IV[places, 0],
-        digest_K=[pictures.digest_I[place] for place in places],
+        hash_K=hashed.view_IV[places, 0],
+        digest_K=[hashed.digest_I[place] for place in places],
     )
 
 
-def twins_in(pictures: Pictures, places: Array, keys: Keys, radius: int, split: Split | None = None) -> list[Twin]:
-    """The nearest candidates of the pictures at these places. split: of the samples meant, all of them where None."""
-    found = nearest_views(pictures.view_IV[places], keys.hash_K, radius)
-    equal = _equal_bytes([pictures.digest_I[place] for place in places], keys.digest_K)
+def duplicates_in(
+    hashed: HashedImages, places: Array, keys: ReferenceImages, radius: int, split: Split | None = None
+) -> list[DuplicatePair]:
+    """The nearest candidates of the images at these places. split: of the samples meant, all of them where None."""
+    found = nearest_views(hashed.view_IV[places], keys.hash_K, radius)
+    equal = _equal_bytes([hashed.digest_I[place] for place in places], keys.digest_K)
     found = {pair: (0, 0) for pair in equal} | found  # bytes may be equal where decoders are not
-    by_picture: dict[int, list[tuple[int, int]]] = {}
+    by_image: dict[int, list[tuple[int, int]]] = {}
     for pair in sorted(found, key=lambda pair: (pair not in equal, found[pair][0], pair)):
-        by_picture.setdefault(pair[0], []).append(pair)
+        by_image.setdefault(pair[0], []).append(pair)
     return [
-        Twin(
-            pictures.images[places[i]], keys.images[k], keys.names[k], keys.source, split, *found[i, k], (i, k) in equal
+        DuplicatePair(
+            hashed.images[places[i]], keys.images[k], keys.names[k], keys.source, split, *found[i, k], (i, k) in equal
         )
-        for i, pairs in sorted(by_picture.items())
-        for _, k in pairs[:KEPT]
+        for i, pairs in sorted(by_image.items())
+        for _, k in pairs[:MOST_CANDIDATES]
     ]
 
 
 def nearest_views(view_IV: Array, hash_K: Array, radius: int) -> dict[tuple[int, int], tuple[int, int]]:
-    """(picture, key) -> (distance, view) of pairs within the radius in some view: the nearest, or the first, view."""
+    """(image, key) -> (distance, view) of pairs within the radius in some view: the nearest, or the first, view."""
     views = view_IV.shape[1]
     pairs = within(view_IV.ravel(), hash_K, radius)
     best: dict[tuple[int, int], tuple[int, int]] = {}
@@ -138,4 +140,4 @@ def _equal_bytes(digest_I: Sequence[str], digest_K: Sequence[str]) -> set[tuple[
     places: dict[str, list[int]] = {}
     for key, digest in enumerate(digest_K):
         places.setdefault(digest, []).append(key)
-    return {(image, key) for image, digest in enumerate(digest_I) for key in places.get(digest, [])[:KEPT]}
+    return {(image, key) for image, digest in enumerate(digest_I) for key in places.get(digest, [])[:MOST_CANDIDATES]}

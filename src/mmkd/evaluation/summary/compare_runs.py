@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmkd.errors import ConfigError, DataError
+from mmkd.evaluation.format.focus import focus_model, single_models
 from mmkd.evaluation.format.predictions import PREDICTIONS, Predictions, read_predictions
-from mmkd.evaluation.format.results import STUDENT, TEACHERS_CONCAT, Comparison
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import STUDENT, Comparison
 from mmkd.evaluation.summary.comparisons import comparisons, with_exact_tests, with_holm
 from mmkd.evaluation.summary.means import in_general, means
 from mmkd.evaluation.summary.scores import Resampling, Scores, deciding_metric, score
@@ -40,7 +41,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Versus:
+class RunComparison:
     """first minus second. only_first, only_second: "task/data set" that the other was not evaluated on."""
 
     first: str
@@ -50,11 +51,11 @@ class Versus:
     only_second: list[str]
 
 
-def compare(first: str, second: str, resampling: Resampling) -> Versus:
+def compare(first: str, second: str, resampling: Resampling) -> RunComparison:
     """Paired differences of two models, each named RUN or RUN:MODEL, on every data set and task that both have.
 
     RUN is a run's folder or an evaluation's; MODEL is the student, or the only model, unless named. Raises ConfigError
-    for a model that cannot be told, DataError where nothing is shared or samples do not agree.
+    where MODEL is missing and not clear, DataError where nothing is shared or samples do not agree.
     """
     if first == second:
         raise ConfigError(f"{first} is compared with itself; name two models or two runs")
@@ -70,7 +71,7 @@ def compare(first: str, second: str, resampling: Resampling) -> Versus:
         pairs = [_pair(TASKS[task], sides, key) for key in shared if key[0] == task]
         lines += _lines(TASKS[task], pairs, sides[0].name, resampling)
     left_out = [["/".join(key) for key in side.files if key not in shared] for side in sides]
-    return Versus(sides[0].name, sides[1].name, lines, *left_out)
+    return RunComparison(sides[0].name, sides[1].name, lines, *left_out)
 
 
 def opened(text: str) -> Side:
@@ -88,12 +89,10 @@ def opened(text: str) -> Side:
 
 
 def _only_model(run: str, models: Sequence[str]) -> str:
-    if STUDENT in models:
-        return STUDENT
-    candidates = [model for model in models if model not in (*NULLS, TEACHERS_CONCAT)]
-    if len(candidates) != 1:
-        raise ConfigError(f"{run} has the models {', '.join(candidates) or 'of no one'}; name one of them: {run}:MODEL")
-    return candidates[0]
+    single = single_models(models)
+    if STUDENT not in single and len(single) != 1:
+        raise ConfigError(f"{run} has the models {', '.join(single) or 'of no one'}; name one of them: {run}:MODEL")
+    return focus_model(single)
 
 
 def _named_apart(first: Side, second: Side, first_text: str, second_text: str) -> tuple[Side, Side]:
@@ -107,7 +106,7 @@ def _words(side: Side) -> str:
     return ", ".join("/".join(key) for key in side.files)
 
 
-def _pair(task: Task, sides: tuple[Side, Side], key: tuple[str, str]) -> dict[str, Predictions]:
+def _pair(task: Task[Any], sides: tuple[Side, Side], key: tuple[str, str]) -> dict[str, Predictions]:
     first, second = (read_predictions(side.files[key]) for side in sides)
     second = _aligned(first, second, f"{'/'.join(key)} of {sides[0].name} and {sides[1].name}")
     return {
@@ -137,7 +136,7 @@ def _same(first: object, second: object) -> bool:
     return np.array_equal(np.asarray(first), np.asarray(second))
 
 
-def _lines(task: Task, pairs: Sequence[dict[str, Predictions]], model: str, resampling: Resampling) -> list[Line]:
+def _lines(task: Task[Any], pairs: Sequence[dict[str, Predictions]], model: str, resampling: Resampling) -> list[Line]:
     """All comparisons of one task, of its data sets first, then of means."""
     whole = [score(task, predictions, resampling) for predictions in pairs]
     found: list[tuple[Scores, Comparison]] = []

@@ -1,24 +1,28 @@
-"""One model, or several as one, before one data set; N samples, T texts, D dimensions."""
+"""A data set as one model, or several as one, embed it; N samples, T texts, D dimensions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import ImageRef, Sample, Split
-from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.models.embeddings import Embeddings
+from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
+
+S = TypeVar("S", bound=Settings)
+"""The settings of a task."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class EmbeddedDataSet(Generic[S]):
     """What a task's `predict` gets. members: the embeddings of a model, or of each model of an ensemble; none for a
     predictor that the card brings itself, whose name is `model`.
 
-    images: the distinct pictures, in the order of the embeddings' rows.
+    images: the distinct ones, in the order of the embeddings' rows. settings: of the task.
     """
 
     model: str
@@ -26,7 +30,7 @@ class Subject:
     samples: Sequence[Sample]
     images: Sequence[ImageRef]
     members: Sequence[Embeddings]
-    settings: EvaluateSettings
+    settings: S
     seed: int
 
     @cached_property
@@ -37,23 +41,23 @@ class Subject:
         """The samples of these splits, in the order of the data set."""
         return [sample for sample in self.samples if sample.split in splits]
 
-    def alone(self) -> "list[Subject]":
-        """Each member as a subject of its own."""
+    def by_member(self) -> "list[EmbeddedDataSet[S]]":
+        """The data set as each member alone embeds it."""
         return [replace(self, members=[member]) for member in self.members]
 
     def of_images(self, samples: Sequence[Sample]) -> Array:
-        """Of samples with one picture each: float32 (N, D), unit vectors.
+        """Of samples with one image each: float32 (N, D), unit vectors.
 
         Members stand side by side, divided by the root of their number: the product of two such vectors is the mean of
         the members' cosines.
         """
-        return self.of_pictures([sample.image for sample in samples])
+        return self.of_image_list([sample.image for sample in samples])
 
     def of_bag(self, sample: Sample) -> Array:
-        """Of all pictures of one sample."""
-        return self.of_pictures(sample.images)
+        """Of all images of one sample."""
+        return self.of_image_list(sample.images)
 
-    def of_pictures(self, images: Sequence[ImageRef]) -> Array:
+    def of_image_list(self, images: Sequence[ImageRef]) -> Array:
         rows = [self._row_of[image] for image in images]
         return _side_by_side([member.image_ID[rows] for member in self.members])
 

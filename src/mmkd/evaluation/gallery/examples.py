@@ -1,4 +1,4 @@
-"""Exhibits of the report's gallery: errors, and queries with what they found, as small JPEGs in Parquet."""
+"""Examples of the report's gallery: errors, and queries with what they retrieved, as small JPEGs in Parquet."""
 
 import io
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ Kind = Literal["error", "best query", "worst query"]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Something that was retrieved: a picture or a text; right: it belongs to the query."""
+class Retrieved:
+    """An image or a text that a query retrieved; right: it belongs to the query."""
 
     picture: bytes | None
     text: str
@@ -29,9 +29,9 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """An error, or a query and what it found. asked: the question or the caption. score: what the error was chosen by
-    (the confidence, a rank); pictures are JPEG."""
+class GalleryExample:
+    """An error, or a query and what it retrieved. asked: the question or the caption. said: the prediction. score: what
+    the example was chosen by (the confidence, a rank). Images are JPEG."""
 
     dataset: str
     task: str
@@ -43,44 +43,44 @@ class Exhibit:
     said: str
     score: float
     picture: bytes | None
-    shown: list[Shown] = field(default_factory=list)
+    shown: list[Retrieved] = field(default_factory=list)
 
 
-SHOWN = pa.list_(pa.struct([("picture", pa.binary()), ("text", pa.string()), ("right", pa.bool_())]))
+RETRIEVED = pa.list_(pa.struct([("picture", pa.binary()), ("text", pa.string()), ("right", pa.bool_())]))
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("dataset", "task", "model", "kind", "id", "asked", "truth", "said")),
         ("score", pa.float64()),
         ("picture", pa.binary()),
-        ("shown", SHOWN),
+        ("shown", RETRIEVED),
     ]
 )
 
 
-def write_exhibits(path: Path, exhibits: Sequence[Exhibit]) -> None:
+def write_examples(path: Path, examples: Sequence[GalleryExample]) -> None:
     """The whole file or nothing."""
     with atomic_file(path) as stream:
-        parquet.write_table(pa.Table.from_pylist([asdict(one) for one in exhibits], SCHEMA), stream)
+        parquet.write_table(pa.Table.from_pylist([asdict(one) for one in examples], SCHEMA), stream)
 
 
 def gallery_path(folder: Path, card_id: str) -> Path:
     return folder / GALLERY / f"{card_id}.parquet"
 
 
-def read_gallery(folder: Path) -> list[Exhibit]:
-    """The exhibits of all data sets, by data set. Raises DataError for a damaged file."""
+def read_gallery(folder: Path) -> list[GalleryExample]:
+    """The examples of all data sets, by data set. Raises DataError for a damaged file."""
     found = []
     for path in sorted((folder / GALLERY).glob("*.parquet")):
         try:
             rows = parquet.read_table(path).to_pylist()
-            found += [Exhibit(**{**row, "shown": [Shown(**one) for one in row["shown"]]}) for row in rows]
+            found += [GalleryExample(**{**row, "shown": [Retrieved(**one) for one in row["shown"]]}) for row in rows]
         except (pa.ArrowInvalid, OSError, TypeError, KeyError) as error:
             raise DataError(f"{path}: not readable as a gallery ({error}); evaluate again") from error
     return found
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """A JPEG of SIDE_PX at most, the picture whole."""
+    """A JPEG of SIDE_PX at most, the whole image."""
     small = image.convert("RGB")
     small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
