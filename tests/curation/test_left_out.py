@@ -219,10 +219,10 @@ def test_commands_and_page_tell_them(tmp_path: Path) -> None:
     assert "4 records left out by only, which are no pairs: t 4" in told
     page = (tmp_path / "run/corpus" / PAGE).read_text()
     assert "3 records were read and 2 kept (66.7%)" in page
-    assert "4 more in the sources were left out by only" in page
-    first, second = (page.index(f'<th scope="row">{step}</th>') for step in ("only", "source"))
+    assert "4 more in the sources were not selected" in page
+    first, second = (page.index(f'<th scope="row">{step}</th>') for step in ("selection", "source"))
     assert first < second
-    assert "left out by only" in page[first:second]
+    assert "not selected" in page[first:second]
 
 
 def test_a_page_without_them_does_not_speak_of_them(tmp_path: Path) -> None:
@@ -233,4 +233,4 @@ def test_a_page_without_them_does_not_speak_of_them(tmp_path: Path) -> None:
         tmp_path / "out",
     ).folder
     write_ledger(folder, "x")
-    assert "were left out by only" not in (folder / PAGE).read_text()
+    assert "were not selected" not in (folder / PAGE).read_text()

@@ -3,62 +3,58 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
-from mmkd.report.theme import FAINT, HUES, OURS, ROW_PX, label, styled
+from mmkd.report.plot import Axis, Bar, Key, Line, Plot, Text, names, numeric
+from mmkd.report.theme import HUES, ROW_PX
 from mmkd.statistics.metrics import Array
 
-COLOURS = [[0.0, FAINT], [1.0, OURS]]
-SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star", "hexagon", "pentagon")
+DOTS = ("round", "square")
 WRITTEN = 12  # classes up to which numbers stand in the cells
+COLUMN_PX = 90  # of a cell, at most
+GAP = 0.04  # around a cell, in cells
 
 
-def calibration_figure(reliability: Mapping[str, Mapping[str, float]], teachers: Sequence[str]) -> go.Figure:
+def reliability_map(reliability: Mapping[str, Mapping[str, float]], teachers: Sequence[str]) -> Plot:
     """Heat map of the mean percentile (0..1, .5 is chance) of a pair's own caption: a row per modality."""
     modalities = list(reliability)
-    values = [[reliability[name].get(teacher) for teacher in teachers] for name in modalities]
-    figure = _heat(
-        [label(name) for name in teachers], [label(name) for name in modalities], values, 0.5, 1.0, "%{z:.2f}"
-    )
-    return styled(figure, ROW_PX * len(modalities) + 110)
+    found = {
+        (row, column): value
+        for row, modality in enumerate(modalities)
+        for column, teacher in enumerate(teachers)
+        if (value := reliability[modality].get(teacher)) is not None
+    }
+    says = {
+        (row, column): f"{teachers[column]}, {modalities[row]}: {value:.3f}" for (row, column), value in found.items()
+    }
+    texts = {place: f"{value:.2f}" for place, value in found.items()}
+    shades = {place: 2 * (value - 0.5) for place, value in found.items()}
+    return _heat(names(modalities), names(teachers, across=True), shades, texts, says, ROW_PX)
 
 
-def confusion_figure(classes: Sequence[str], count_CC: Array) -> go.Figure:
-    """Rows are true classes and sum to one; columns are what the model said."""
+def confusion_plot(classes: Sequence[str], count_CC: Array) -> Plot:
+    """Rows are true classes and sum to one; columns are the predicted classes."""
     total_C = np.maximum(count_CC.sum(axis=1, keepdims=True), 1)
-    share_CC = np.round(count_CC / total_C, 4)
-    names = [label(name, 22) for name in classes]
-    written = "%{z:.0%}" if len(classes) <= WRITTEN else ""
-    figure = _heat(names, names, share_CC.tolist(), 0.0, 1.0, written)
-    told = [
-        [f"{a} called {b}: {n}" for b, n in zip(names, row, strict=True)]
-        for a, row in zip(names, count_CC.tolist(), strict=True)
-    ]
-    figure.update_traces(customdata=told, hovertemplate="%{customdata}<extra></extra>")
-    figure.update_xaxes(tickangle=-40)
-    return styled(figure, min(720, 28 * len(classes) + 136))
+    shares = {place: float(value) for place, value in np.ndenumerate(count_CC / total_C)}
+    says = {
+        (true, predicted): f"{classes[true]} predicted as {classes[predicted]}: {count:,}"
+        for (true, predicted), count in np.ndenumerate(count_CC)
+    }
+    shades = {place: value for place, value in shares.items() if value > 0}
+    texts = {place: f"{value:.0%}" for place, value in shares.items()} if len(classes) <= WRITTEN else {}
+    row_px = min(28, 640 // len(classes))
+    return _heat(names(classes, longest=22), names(classes, longest=22, across=True), shades, texts, says, row_px)
 
 
-def embedding_map_figure(groups: Mapping[str, Array]) -> go.Figure:
+def embedding_plot(groups: Mapping[str, Array]) -> Plot:
     """A cloud per group; groups: name -> its places (n, 2)."""
-    figure = go.Figure()
+    lines, keys = [], []
     for number, (name, place_N2) in enumerate(groups.items()):
-        figure.add_scatter(
-            x=np.round(place_N2[:, 0], 4).tolist(),
-            y=np.round(place_N2[:, 1], 4).tolist(),
-            mode="markers",
-            name=label(name),
-            marker={
-                "color": HUES[number % len(HUES)],
-                "symbol": SYMBOLS[number % len(SYMBOLS)],
-                "size": 6,
-                "opacity": 0.65,
-            },
-            hovertemplate=label(name) + "<extra></extra>",
-        )
-    figure.update_xaxes(showticklabels=False, title={"text": "first component", "font": {"size": 12}})
-    figure.update_yaxes(showticklabels=False, title={"text": "second component", "font": {"size": 12}})
-    return styled(figure, 460, legend=True)
+        colour, shape = HUES[number % len(HUES)], DOTS[number % len(DOTS)]
+        lines.append(Line([(float(x), float(y)) for x, y in place_N2], colour, name, kind=shape))
+        keys.append(Key(name, colour, "circle" if shape == "round" else "square"))
+    x, y = (numeric([point[axis] for line in lines for point in line.points]) for axis in (0, 1))
+    bare = [Axis(one.low, one.high, title=f"{name} component") for one, name in ((x, "first"), (y, "second"))]
+    return Plot(*bare, 440, lines=lines, keys=keys)
 
 
 def principal_plane(value_ND: Array) -> tuple[Array, Array]:
@@ -74,26 +70,16 @@ def principal_plane(value_ND: Array) -> tuple[Array, Array]:
     return centred_ND @ plane_D2, variance_D[:-3:-1] / total
 
 
-def _heat(
-    columns: Sequence[str], rows: Sequence[str], values: object, low: float, high: float, written: str
-) -> go.Figure:
-    figure = go.Figure(
-        go.Heatmap(
-            x=list(range(len(columns))),
-            y=list(range(len(rows))),
-            z=values,
-            zmin=low,
-            zmax=high,
-            colorscale=COLOURS,
-            texttemplate=written or None,
-            textfont={"size": 12},
-            hovertemplate="%{z:.3f}<extra></extra>",
-            xgap=2,
-            ygap=2,
-            showscale=False,
-        )
-    )
-    # places are numbers: two long names that are cut to the same text must not share a row
-    figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=list(columns), showgrid=False)
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows), autorange="reversed", showgrid=False)
-    return figure
+Cells = Mapping[tuple[int, ...], float]
+Words = Mapping[tuple[int, ...], str]
+
+
+def _heat(rows: Axis, columns: Axis, shades: Cells, texts: Words, says: Words, row_px: int) -> Plot:
+    """Cells by row and column; shades 0..1. Places are numbers, so that two names that are cut to one text differ."""
+    bars = [Bar((columns.low, columns.high), (rows.low, rows.high), "faint")]
+    for (row, column), shade in shades.items():
+        box = (column - 0.5 + GAP, column + 0.5 - GAP), (row - 0.5 + GAP, row + 0.5 - GAP)
+        bars.append(Bar(*box, "heat", says[row, column], round(min(1.0, max(0.0, shade)), 3)))
+    written = [Text(column, row, text, anchor="middle", halo=False) for (row, column), text in texts.items()]
+    width = 120 + 7 * rows.longest + COLUMN_PX * len(columns.ticks)
+    return Plot(columns, rows, row_px * len(rows.ticks), bars=bars, texts=written, width=width)

@@ -1,47 +1,48 @@
 """The pictures of the report, all inside the page: worst errors, retrieval examples, attention over slides."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from mmkd.errors import DataError
 from mmkd.evaluation.gallery.exhibits import Exhibit, read_gallery
 from mmkd.evaluation.gallery.gallery import turns
-from mmkd.report import markup
 from mmkd.report.source import Evaluated, task_title
 
 HEAT_MAPS = "heat_maps"
-BUDGET_BYTES = 4_500_000  # with base64 6 MB: the page stays below 12 MB, plotly.js included
+BUDGET_BYTES = 4_500_000  # with base64 6 MB: a page that a browser still opens at once
 WIDEST_PX = 900
 QUALITY = 82
 
 
-def pictures_section(evaluated: Evaluated) -> Iterator[str]:
-    """Errors and queries of every data set, fairly cut where the page would become too large; then heat maps."""
-    exhibits = read_gallery(evaluated.folder)
-    maps = heat_maps(evaluated.folder)
+def pictures_section(evaluated: Evaluated) -> dict[str, Any] | None:
+    """Errors and queries of every data set, cut evenly where the page would become too large; then heat maps."""
+    exhibits, maps = read_gallery(evaluated.folder), heat_maps(evaluated.folder)
     kept = within(exhibits, BUDGET_BYTES - sum(len(jpeg) for _, jpeg in maps))
-    errors = [one for one in kept if one.kind == "error"]
-    queries = [one for one in kept if one.kind != "error"]
-    if kept or maps:
-        yield markup.heading(2, "Pictures", "pictures")
-    if errors:
-        yield markup.heading(3, "The worst errors")
-        yield markup.paragraph(f"What {evaluated.named} was surest of and wrong about.", kind="muted")
-        yield from _errors(errors)
-    if queries:
-        yield markup.heading(3, "Retrieval examples")
-        yield from _queries(queries)
-    if maps:
-        yield markup.heading(3, "Where attention lies on the slides")
-        for name, jpeg in maps:
-            yield markup.heading(4, name)
-            yield markup.picture(jpeg, f"attention heat map of slide {name}", kind="wide")
-    if len(kept) < len(exhibits):
-        left = len(exhibits) - len(kept)
-        yield markup.paragraph(f"{left} more pictures lie in the folder gallery of the evaluation.", kind="muted")
+    if not kept and not maps:
+        return None
+    errors = _grouped([one for one in kept if one.kind == "error"], lambda one: f"{one.dataset}, {_title(one)}")
+    queries = _grouped([one for one in kept if one.kind != "error"], _query_title)
+    left = len(exhibits) - len(kept)
+    return {"named": evaluated.named, "errors": errors, "queries": queries, "heat_maps": maps, "left": left}
+
+
+def _grouped(exhibits: Sequence[Exhibit], title: Callable[[Exhibit], str]) -> dict[str, list[Exhibit]]:
+    found: dict[str, list[Exhibit]] = {}
+    for one in exhibits:
+        found.setdefault(title(one), []).append(one)
+    return found
+
+
+def _title(one: Exhibit) -> str:
+    return task_title(one.task).lower()
+
+
+def _query_title(one: Exhibit) -> str:
+    return f"{one.dataset}: {'best' if one.kind == 'best query' else 'worst'} queries"
 
 
 def within(exhibits: Sequence[Exhibit], budget: int) -> list[Exhibit]:
@@ -85,48 +86,3 @@ def _narrowed(path: Path) -> bytes:
 
 def _weight(one: Exhibit) -> int:
     return len(one.picture or b"") + sum(len(shown.picture or b"") for shown in one.shown)
-
-
-def _errors(errors: Sequence[Exhibit]) -> Iterator[str]:
-    for dataset, task in dict.fromkeys((one.dataset, one.task) for one in errors):
-        members = [one for one in errors if (one.dataset, one.task) == (dataset, task)]
-        yield markup.heading(4, f"{dataset}, {task_title(task).lower()}")
-        yield markup.pictures([_error(one) for one in members])
-
-
-def _error(one: Exhibit) -> str:
-    says = f"{one.asked} {one.id}: {one.truth}, called {one.said}".strip()
-    lines = [(one.asked, ""), (f"said: {one.said}", "wrong"), (f"true: {one.truth}", "right")]
-    return markup.captioned(one.picture, says, [line for line in lines if line[0]])
-
-
-def _queries(queries: Sequence[Exhibit]) -> Iterator[str]:
-    for dataset, kind in dict.fromkeys((one.dataset, one.kind) for one in queries):
-        yield markup.heading(4, f"{dataset}: {'best' if kind == 'best query' else 'worst'} queries")
-        for one in queries:
-            if (one.dataset, one.kind) == (dataset, kind):
-                yield _query(one)
-
-
-def _query(one: Exhibit) -> str:
-    rank = f"own match at rank {one.score:g}"
-    if one.asked:
-        found = [
-            markup.captioned(
-                shown.picture, shown.text, [("its own" if shown.right else shown.text, _right(shown.right))]
-            )
-            for shown in one.shown
-        ]
-        return markup.query(
-            markup.captioned(one.picture, f"the picture of the caption: {one.asked}", [("its picture", "")]),
-            [markup.paragraph(f"“{one.asked}” finds ({rank})"), markup.pictures(found)],
-        )
-    found = [markup.marked(shown.text, _right(shown.right)) for shown in one.shown]
-    return markup.query(
-        markup.captioned(one.picture, f"query picture, captioned: {one.truth}", []),
-        [markup.paragraph(f"finds ({rank})"), markup.ordered(found), markup.paragraph(f"its caption: {one.truth}")],
-    )
-
-
-def _right(is_right: bool) -> str:
-    return "right" if is_right else "wrong"
