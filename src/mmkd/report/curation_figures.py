@@ -37,7 +37,7 @@ def spread_plot(counts: Mapping[int, int], unit: str) -> Plot:
         for (low, high), times, span in zip(pairwise(edges), sums, spans, strict=True)
     ]
     y = numeric(sums, "records", zero=True, whole=max(sums) < FEW)
-    return Plot(numeric(edges, unit, pad=0.01), y, 180, bars=bars)
+    return Plot(numeric(edges, unit, whole=True, pad=0.01), y, 180, bars=bars)
 
 
 def span_text(low: int, end: int) -> str:

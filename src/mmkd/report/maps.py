@@ -1,6 +1,7 @@
 """Figures of planes: confusion of classes, teachers by modality, embeddings; N pictures, D dimensions, C classes."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,35 +15,44 @@ COLUMN_PX = 90  # of a cell, at most
 GAP = 0.04  # around a cell, in cells
 
 
+class HeatCell(NamedTuple):
+    """shade: 0..1, cut there. text: in the cell. says: under the pointer."""
+
+    row: int
+    column: int
+    shade: float
+    text: str
+    says: str
+
+
 def reliability_map(reliability: Mapping[str, Mapping[str, float]], teachers: Sequence[str]) -> Plot:
     """Heat map of the mean percentile (0..1, .5 is chance) of a pair's own caption: a row per modality."""
     modalities = list(reliability)
-    found = {
-        (row, column): value
+    cells = [
+        HeatCell(row, column, 2 * (value - 0.5), f"{value:.2f}", f"{teacher}, {modality}: {value:.3f}")
         for row, modality in enumerate(modalities)
         for column, teacher in enumerate(teachers)
         if (value := reliability[modality].get(teacher)) is not None
-    }
-    says = {
-        (row, column): f"{teachers[column]}, {modalities[row]}: {value:.3f}" for (row, column), value in found.items()
-    }
-    texts = {place: f"{value:.2f}" for place, value in found.items()}
-    shades = {place: 2 * (value - 0.5) for place, value in found.items()}
-    return _heat(names(modalities), names(teachers, across=True), shades, texts, says, ROW_PX)
+    ]
+    return _heat(names(modalities), names(teachers, across=True), cells, ROW_PX)
 
 
 def confusion_plot(classes: Sequence[str], count_CC: Array) -> Plot:
     """Rows are true classes and sum to one; columns are the predicted classes."""
-    total_C = np.maximum(count_CC.sum(axis=1, keepdims=True), 1)
-    shares = {place: float(value) for place, value in np.ndenumerate(count_CC / total_C)}
-    says = {
-        (true, predicted): f"{classes[true]} predicted as {classes[predicted]}: {count:,}"
-        for (true, predicted), count in np.ndenumerate(count_CC)
-    }
-    shades = {place: value for place, value in shares.items() if value > 0}
-    texts = {place: f"{value:.0%}" for place, value in shares.items()} if len(classes) <= WRITTEN else {}
+    share_CC = count_CC / np.maximum(count_CC.sum(axis=1, keepdims=True), 1)
+    cells = [
+        HeatCell(
+            row,
+            column,
+            float(share_CC[row, column]),
+            f"{share_CC[row, column]:.0%}" if len(classes) <= WRITTEN else "",
+            f"{true} predicted as {predicted}: {count_CC[row, column]:,}",
+        )
+        for row, true in enumerate(classes)
+        for column, predicted in enumerate(classes)
+    ]
     row_px = min(28, 640 // len(classes))
-    return _heat(names(classes, longest=22), names(classes, longest=22, across=True), shades, texts, says, row_px)
+    return _heat(names(classes, longest=22), names(classes, longest=22, across=True), cells, row_px)
 
 
 def embedding_plot(groups: Mapping[str, Array]) -> Plot:
@@ -52,9 +62,13 @@ def embedding_plot(groups: Mapping[str, Array]) -> Plot:
         colour, shape = HUES[number % len(HUES)], DOTS[number % len(DOTS)]
         lines.append(Line([(float(x), float(y)) for x, y in place_N2], colour, name, kind=shape))
         keys.append(Key(name, colour, "circle" if shape == "round" else "square"))
-    x, y = (numeric([point[axis] for line in lines for point in line.points]) for axis in (0, 1))
-    bare = [Axis(one.low, one.high, title=f"{name} component") for one, name in ((x, "first"), (y, "second"))]
-    return Plot(*bare, 440, lines=lines, keys=keys)
+    return Plot(_bare(lines, 0, "first component"), _bare(lines, 1, "second component"), 440, lines=lines, keys=keys)
+
+
+def _bare(lines: Sequence[Line], which: int, title: str) -> Axis:
+    """An axis without ticks."""
+    around = numeric([point[which] for line in lines for point in line.points])
+    return Axis(around.low, around.high, title=title)
 
 
 def principal_plane(value_ND: Array) -> tuple[Array, Array]:
@@ -70,16 +84,13 @@ def principal_plane(value_ND: Array) -> tuple[Array, Array]:
     return centred_ND @ plane_D2, variance_D[:-3:-1] / total
 
 
-Cells = Mapping[tuple[int, ...], float]
-Words = Mapping[tuple[int, ...], str]
-
-
-def _heat(rows: Axis, columns: Axis, shades: Cells, texts: Words, says: Words, row_px: int) -> Plot:
-    """Cells by row and column; shades 0..1. Places are numbers, so that two names that are cut to one text differ."""
+def _heat(rows: Axis, columns: Axis, cells: Sequence[HeatCell], row_px: int) -> Plot:
+    """Places are numbers, so that two names that are cut to one text keep rows of their own."""
     bars = [Bar((columns.low, columns.high), (rows.low, rows.high), "faint")]
-    for (row, column), shade in shades.items():
-        box = (column - 0.5 + GAP, column + 0.5 - GAP), (row - 0.5 + GAP, row + 0.5 - GAP)
-        bars.append(Bar(*box, "heat", says[row, column], round(min(1.0, max(0.0, shade)), 3)))
-    written = [Text(column, row, text, anchor="middle", halo=False) for (row, column), text in texts.items()]
+    for cell in cells:
+        if shade := round(min(1.0, max(0.0, cell.shade)), 3):
+            x, y = ((place - 0.5 + GAP, place + 0.5 - GAP) for place in (cell.column, cell.row))
+            bars.append(Bar(x, y, "heat", cell.says, shade))
+    texts = [Text(cell.column, cell.row, cell.text, anchor="middle", halo=False) for cell in cells if cell.text]
     width = 120 + 7 * rows.longest + COLUMN_PX * len(columns.ticks)
-    return Plot(columns, rows, row_px * len(rows.ticks), bars=bars, texts=written, width=width)
+    return Plot(columns, rows, row_px * len(rows.ticks), bars=bars, texts=texts, width=width)

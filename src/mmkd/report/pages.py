@@ -77,9 +77,10 @@ def _what_was_measured(evaluated: Evaluated, context: ReportContext) -> str:
 
 
 def _reliability(context: ReportContext) -> Figure | None:
+    if not context.reliability:
+        return None
     says = "Mean percentile of a pair's own caption among captions of the same modality, on the training corpus."
-    drawn = maps.reliability_map(context.reliability, list(context.licences)) if context.reliability else None
-    return drawn and Figure("teacher-reliability", drawn, says)
+    return Figure("teacher-reliability", maps.reliability_map(context.reliability, list(context.licences)), says)
 
 
 def _training(context: ReportContext) -> Figure | None:

@@ -22,7 +22,7 @@ from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric
 from mmkd.report.view import Cell, Row, Table, text_table
 
-MARK = "†"
+MARK = " †"  # after a value that does not clear its null
 RADAR_LEAST = 3
 
 
@@ -45,14 +45,14 @@ def task_section(evaluated: Evaluated, task: str) -> dict[str, Any]:
     }
 
 
-def data_set_table(evaluated: Evaluated, task: str) -> Table:
-    """A row per model, a column per data set, and the mean; the primary metric."""
+def data_set_table(evaluated: Evaluated, task: str, mean_of_one: bool = False) -> Table:
+    """A row per model, a column per data set, and the mean; the primary metric. mean_of_one: also of one data set."""
     rows = evaluated.of_task(task)
     metric = primary_metric(rows, task)
     cells = {(row.model, row.dataset): row for row in rows if row.metric == metric and row.dataset != MEAN}
     cells |= {(row.model, MEAN): row for row in figures.mean_rows(rows, metric)}
     data_sets = list(dict.fromkeys(name for _, name in cells))
-    if len(data_sets) == 2:  # the mean of one data set is that data set
+    if len(data_sets) == 2 and not mean_of_one:
         data_sets.remove(MEAN)
     models = evaluated.order(model for model, _ in cells)
     caption = f"{metric_label(metric)}{_in_unit(metric)}; best of each column in bold, nulls aside"
@@ -103,7 +103,7 @@ def _cell(row: Result | None, best: float | None) -> Cell:
     if row is None:
         return Cell(MISSING, title="not measured")
     scale = scale_of(row.metric)
-    mark = f" {MARK}" if UNCLEARED in row.note else ""
+    mark = MARK if UNCLEARED in row.note else ""
     title = f"{scale.interval(row.low, row.high)} n = {row.n:,}".strip()
     is_best = row.value == best and row.model not in NULLS
     return Cell(scale.value(row.value) + mark, "best" if is_best else "", title=title)

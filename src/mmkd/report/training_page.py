@@ -15,11 +15,13 @@ from mmkd.training.records.curves import (
     loss_names,
     points,
     read_curves,
+    thinned,
     validation_names,
 )
 from mmkd.training.records.metrics_log import Record
 
 PAGE = "curves.html"
+SMALL_POINTS = 300  # of a curve in one of many small figures
 Runs = Mapping[str, Sequence[Record]]
 
 # in the order of the page: value in the records, title, and what a reader should know
@@ -90,7 +92,7 @@ def _figures(values: Sequence[tuple[str, str, str]], runs: Runs, zero: bool = Fa
     """One for each value that some training has."""
     figures = []
     for value, name, explained in values:
-        curves = _of(runs, value)
+        curves = {run: thinned(found, SMALL_POINTS) for run, found in _of(runs, value).items()}
         if any(curves.values()):
             says = f"{name}: {explained}." if explained else f"{name}."
             figures.append(Figure(f"value-{value}", training_plot(curves, name, small=True, zero=zero), says))

@@ -25,6 +25,10 @@ class Row:
     cells: Sequence[Cell | str] = ()
     kind: str = ""
 
+    @property
+    def styled_cells(self) -> list[Cell]:
+        return [cell if isinstance(cell, Cell) else Cell(cell) for cell in self.cells]
+
 
 @dataclass(frozen=True)
 class Table:
