@@ -212,7 +212,7 @@ def test_the_plane_of_greatest_variance_is_that_of_a_singular_value_decompositio
     np.testing.assert_allclose(share_2, (singular_D**2 / (singular_D**2).sum())[:2])
 
 
-def test_one_picture_seen_many_times_has_no_variance_and_still_a_place() -> None:
+def test_equal_embeddings_have_no_variance_and_still_a_place() -> None:
     place_N2, share_2 = maps.principal_plane(np.ones((5, 4)))
     assert np.isfinite(place_N2).all()
     assert np.isfinite(share_2).all()

@@ -123,7 +123,7 @@ def test_the_page_fetches_nothing(whole: str) -> None:
         "embedding-map",
         "teacher-reliability",
         "augmented before the split",
-        "seen by UniMed-CLIP-base",
+        "in the training data of UniMed-CLIP-base",
         "train 400, test 200 (published: train 400, test 210) ?",
         "812 s",
         "3120 MiB",
@@ -202,7 +202,7 @@ def test_a_bare_evaluation_is_about_the_model_that_was_compared(tmp_path: Path) 
     assert "seed" not in text
 
 
-def test_a_task_that_only_others_were_asked_shows_the_best_of_them(tmp_path: Path) -> None:
+def test_a_task_without_the_main_model_shows_the_best_of_the_others(tmp_path: Path) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate")
     age = [Result("age", name, name, "survival", "harrell_c", 0.612, 0.5, 0.7, 90, 0, "Cox") for name in ("mean",)]
     write_rows(evaluated / RESULTS, [*rows("a", "ct", 0.5), *rows("mean", "mean", 0.5), *age])
@@ -213,9 +213,9 @@ def test_a_task_that_only_others_were_asked_shows_the_best_of_them(tmp_path: Pat
     assert "student was not evaluated on every data set" in text
 
 
-def test_one_model_alone_has_nobody_to_beat(tmp_path: Path) -> None:
+def test_a_single_model_has_no_rival(tmp_path: Path) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate", rivals=[])
-    write_report(evaluated, tmp_path / "report", ReportContext("alone"))
+    write_report(evaluated, tmp_path / "report", ReportContext("single"))
     assert "There is no other model to compare the student with." in (tmp_path / "report" / "index.html").read_text()
 
 
@@ -227,9 +227,9 @@ def test_an_unfinished_evaluation_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize(("line", "told"), [("[1]", "list, expected an object"), ("{", "line 1: not JSON")])
-def test_a_damaged_file_is_named(tmp_path: Path, line: str, told: str) -> None:
+@pytest.mark.parametrize(("line", "problem"), [("[1]", "list, expected an object"), ("{", "line 1: not JSON")])
+def test_a_damaged_file_is_named(tmp_path: Path, line: str, problem: str) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate")
     (evaluated / "cards.jsonl").write_text(line + "\n")
-    with pytest.raises(DataError, match=f"cards.jsonl.*{told}"):
+    with pytest.raises(DataError, match=f"cards.jsonl.*{problem}"):
         write_report(evaluated, tmp_path / "report", SMALL)

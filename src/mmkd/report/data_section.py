@@ -23,7 +23,7 @@ CARD_HEADS = (
     "licence",
     "access",
     "source",
-    "overlaps, seen by",
+    "overlaps",
     "warning",
 )
 
@@ -120,7 +120,7 @@ def card_cells(card: Mapping[str, Any]) -> list[Cell]:
     def marked(key: str, text: str) -> Cell:
         return Cell(f"{text} ?" if text and key in doubted else text)
 
-    near = [*card.get("overlaps", ()), *(f"seen by {name}" for name in card.get("seen_by", ()))]
+    near = [*card.get("overlaps", ()), *(f"in the training data of {name}" for name in card.get("seen_by", ()))]
     return [
         marked("modality", str(card.get("modality", ""))),
         marked("tasks", ", ".join(task_title(name).lower() for name in card.get("tasks", ()))),

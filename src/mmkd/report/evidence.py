@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmkd.curation.evidence.image import BINS
 from mmkd.curation.evidence.vote import agree
@@ -20,52 +19,39 @@ PICTURES = 40  # of conflicts, at most
 TITLE = "Evidence for modalities"
 
 
-@dataclass(frozen=True)
-class ConflictPair:
-    """The pair of a conflict. jpeg: empty where its picture cannot be read."""
+class ConflictPair(NamedTuple):
+    """jpeg: empty where the image cannot be read."""
 
     caption: str
     jpeg: bytes
-
-
-@dataclass(frozen=True)
-class EvidenceSummary:
-    """facts: what `evidence.json` holds. pairs_shown: of the first of its conflicts, in their order."""
-
-    facts: Mapping[str, Any]
-    pairs_shown: Sequence[ConflictPair]
-
-    @property
-    def pairs(self) -> int:
-        return sum(self.facts["votes"][VERDICT].values())
 
 
 def write_evidence_page(folder: Path, corpus: Path) -> None:
     """Write `evidence.html` into a folder of evidence, finished or not; equal evidence makes equal pages."""
     facts = json.loads((folder / FACTS_FILE).read_text())
     rows = rows_of(corpus, [one["row"] for one in facts["conflicts"][:PICTURES]], ("caption", "image")).to_pylist()
-    pairs_shown = [ConflictPair(row["caption"], thumbnail(row["image"]["bytes"])) for row in rows]
-    write_page(folder / PAGE, evidence_page(EvidenceSummary(facts, pairs_shown)))
+    pairs = [ConflictPair(row["caption"], thumbnail(row["image"]["bytes"])) for row in rows]
+    write_page(folder / PAGE, evidence_page(facts, pairs))
 
 
-def evidence_page(evidence: EvidenceSummary) -> str:
-    facts = evidence.facts
+def evidence_page(facts: Mapping[str, Any], pairs: Sequence[ConflictPair]) -> str:
+    """facts: what `evidence.json` holds. pairs: of the first of its conflicts, in their order."""
     sections = [
         Section("votes", "Votes by kind of evidence", _votes(facts["votes"]), "votes"),
         Section("agreement", "Pairwise agreement", _agreement(facts["agreement"]), "agreement"),
         Section("teachers", "Teacher accuracy by modality", _teachers(facts), "teachers"),
         Section("trust", "Calibration of the teachers' votes", _trust(facts), "trust"),
-        Section("conflicts", "Conflicts", _conflicts(evidence), "conflicts"),
+        Section("conflicts", "Conflicts", _conflicts(facts, pairs), "conflicts"),
     ]
     about = (
         "What source, labels, caption and teachers say about the modality of each pair, and the verdict of all "
         "together. The corpus is unchanged; evidence.parquet beside this page holds every row."
     )
-    return sectioned("evidence.html", TITLE, about, _tiles(evidence), sections)
+    return sectioned("evidence.html", TITLE, about, _tiles(facts), sections)
 
 
-def _tiles(evidence: EvidenceSummary) -> list[Tile]:
-    facts, pairs = evidence.facts, evidence.pairs
+def _tiles(facts: Mapping[str, Any]) -> list[Tile]:
+    pairs = sum(facts["votes"][VERDICT].values())
     classified, disputed, teachers = facts["spoken"].get(IMAGE, 0), facts["disputed"], len(facts["teachers"])
     by = f"{classified:,} pairs, {teachers} teacher{'s' * (teachers != 1)}"
     return [
@@ -129,20 +115,20 @@ def _trusted(one: Mapping[str, Any] | None) -> Cell:
     return Cell(f"{one['trust']:.2f}" if one["speaks"] else MISSING, small=f"{one['right']:,} of {one['rows']:,}")
 
 
-def _conflicts(evidence: EvidenceSummary) -> dict[str, Any] | None:
-    conflicts, disputed = evidence.facts["conflicts"], evidence.facts["disputed"]
+def _conflicts(facts: Mapping[str, Any], pairs: Sequence[ConflictPair]) -> dict[str, Any] | None:
+    conflicts, disputed = facts["conflicts"], facts["disputed"]
     if not conflicts:
         return None
-    kinds = [kind for kind in evidence.facts["votes"] if kind != VERDICT]
+    kinds = [kind for kind in facts["votes"] if kind != VERDICT]
     rows = [
         [one["id"], _sure(one[VERDICT], one["confidence"]), *(one["said"].get(kind, MISSING) for kind in kinds)]
         for one in conflicts
     ]
     return {
-        "which": shown_of(len(evidence.pairs_shown), disputed, "conflicts"),
+        "which": shown_of(len(pairs), disputed, "conflicts"),
         "pictures": [
             {"jpeg": pair.jpeg, "id": one["id"], "votes": _votes_on(one), "caption": pair.caption}
-            for one, pair in zip(conflicts, evidence.pairs_shown, strict=False)
+            for one, pair in zip(conflicts, pairs, strict=False)
         ],
         "listed_which": shown_of(len(conflicts), disputed, "conflicts") or "all conflicts",
         "listed": text_table(["record", VERDICT, *kinds], rows),

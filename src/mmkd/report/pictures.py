@@ -1,7 +1,7 @@
-"""The pictures of the report, all inside the page: worst errors, retrieval examples, attention over slides."""
+"""The images of the report, all inside the page: confident errors, retrieval examples, attention heat maps."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,22 @@ def pictures_section(evaluated: Evaluated) -> dict[str, Any] | None:
     kept = within(exhibits, BUDGET_BYTES - sum(len(jpeg) for _, jpeg in maps))
     if not kept and not maps:
         return None
-    errors = _grouped([one for one in kept if one.kind == "error"], lambda one: f"{one.dataset}, {_title(one)}")
-    queries = _grouped([one for one in kept if one.kind != "error"], _query_title)
-    left = len(exhibits) - len(kept)
-    return {"named": evaluated.named, "errors": errors, "queries": queries, "heat_maps": maps, "left": left}
+    return {
+        "named": evaluated.named,
+        "errors": _by_title([one for one in kept if one.kind == "error"]),
+        "queries": _by_title([one for one in kept if one.kind != "error"]),
+        "heat_maps": maps,
+        "left": len(exhibits) - len(kept),
+    }
 
 
-def _grouped(exhibits: Sequence[Exhibit], title: Callable[[Exhibit], str]) -> dict[str, list[Exhibit]]:
+def _by_title(exhibits: Sequence[Exhibit]) -> dict[str, list[Exhibit]]:
     found: dict[str, list[Exhibit]] = {}
     for one in exhibits:
-        found.setdefault(title(one), []).append(one)
+        task = task_title(one.task).lower()
+        title = f"{one.dataset}, {task}" if one.kind == "error" else f"{one.dataset}: {one.kind.split()[0]} queries"
+        found.setdefault(title, []).append(one)
     return found
-
-
-def _title(one: Exhibit) -> str:
-    return task_title(one.task).lower()
-
-
-def _query_title(one: Exhibit) -> str:
-    return f"{one.dataset}: {'best' if one.kind == 'best query' else 'worst'} queries"
 
 
 def within(exhibits: Sequence[Exhibit], budget: int) -> list[Exhibit]:

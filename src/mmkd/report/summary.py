@@ -37,10 +37,10 @@ def summary(evaluated: Evaluated) -> dict[str, Any]:
     """The first section of the page."""
     by_task = {task: found for task in evaluated.tasks if (found := standing(evaluated, task))}
     rivals = "each teacher" if evaluated.teachers else "the other models"
-    alone = f"There is no other model to compare {evaluated.named} with."
+    no_rival = f"There is no other model to compare {evaluated.named} with."
     return {
         "question": f"Does {evaluated.named} beat {rivals}?" if by_task else "",
-        "answer": in_short(evaluated, list(by_task.values())) if by_task else alone,
+        "answer": in_short(evaluated, list(by_task.values())) if by_task else no_rival,
         "tasks": [in_words(evaluated, task, found) for task, found in by_task.items()],
         "tiles": [_tile(evaluated, task) for task in evaluated.tasks],
         "matrix": matrix(evaluated),
