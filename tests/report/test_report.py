@@ -100,6 +100,7 @@ def test_the_page_fetches_nothing(whole: str) -> None:
         "zero_shot-reliability-xray_set1",
         "zero_shot-confusion-xray_set1",
         "Prompt sensitivity",
+        "12 more data sets",
         "Reliability diagram",
         "Confusion matrix",
         "Kaplan-Meier curves",

@@ -19,8 +19,6 @@ AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")
 CONTROLS = ("accuracy", "question_only_accuracy", "blank_image_accuracy", "shuffled_image_accuracy")
 PROMPTS = ("prompt_worst_accuracy", "prompt_median_accuracy", "prompt_best_accuracy")
 MOST_CLASSES = 40
-OPEN_FIGURES = 6  # of one kind; more are folded away
-MOST_FIGURES = 24  # of one kind, so that a page on many data sets can still be opened
 
 
 @dataclass(frozen=True)
@@ -32,19 +30,6 @@ class Detail:
     figures: Sequence[Figure] = ()
     table: Table | None = None
     notes: Sequence[str] = ()
-
-    @property
-    def open(self) -> Sequence[Figure]:
-        return self.figures[:OPEN_FIGURES]
-
-    @property
-    def folded(self) -> Sequence[Figure]:
-        return self.figures[OPEN_FIGURES:MOST_FIGURES]
-
-    @property
-    def left(self) -> int:
-        """How many figures are not drawn."""
-        return max(0, len(self.figures) - MOST_FIGURES)
 
 
 Maker = Callable[[Evaluated, str], Detail]

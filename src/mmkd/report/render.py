@@ -1,4 +1,4 @@
-"""Templates to pages. Jinja2 escapes every piece of data; pages hold no script, and their security policy forbids any."""
+"""Templates to pages. Jinja2 escapes every piece of data; pages hold no script, and their policy forbids any."""
 
 import base64
 from collections.abc import Sequence

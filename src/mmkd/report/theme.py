@@ -1,6 +1,6 @@
 """The colours and marks of the pages: one for each kind of model, in a light and a dark form.
 
-Hues are told apart by readers with any of the common colour deficiencies: Okabe and Ito's and Paul Tol's sets.
+Hues are distinguishable with any of the common colour deficiencies: Okabe and Ito's and Paul Tol's sets.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,13 @@ HUES = ("blue", "orange", "green", "pink", "sky", "vermilion", "indigo", "olive"
 SERIES = ("ours", *HUES)
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle", "cross")
+KIND_SYMBOLS = {
+    "ours": "circle",
+    "limit": "diamond",
+    "null": "cross",
+    "teacher": "circle-open",
+    "rival": "square-open",
+}
 ROW_PX = 27
 
 
@@ -54,13 +61,7 @@ def kind_colour(model: str, main: str, teachers: Sequence[str]) -> str:
 
 def kind_symbol(model: str, main: str, teachers: Sequence[str]) -> str:
     """A mark for each kind of model, so that no figure depends on colour alone."""
-    if model == main:
-        return "circle"
-    if model in (BEST_TEACHER, TEACHERS_CONCAT):
-        return "diamond"
-    if model in NULLS:
-        return "cross"
-    return "circle-open" if model in teachers else "square-open"
+    return KIND_SYMBOLS[kind_colour(model, main, teachers)]
 
 
 def label(text: str, longest: int = 26) -> str:
