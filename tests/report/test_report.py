@@ -11,7 +11,10 @@ from report_world import CONTEXT, SETS, TEACHERS, write_world
 from mmkd.errors import DataError
 from mmkd.evaluation.format.results import COMPARISONS, RESULTS, Comparison, Result, write_rows
 from mmkd.folders.atomic import write_json
-from mmkd.report.pages import ReportContext, write_report
+from mmkd.report.details import Detail
+from mmkd.report.pages import FIGURE, ReportContext, write_report
+from mmkd.report.plot import Axis, Figure, Plot
+from mmkd.report.render import environment
 
 MODELS = ["plip", "quilt", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]
 NASTY = "</script><script>alert(1)</script>&<b>"
@@ -234,3 +237,13 @@ def test_a_damaged_file_is_named(tmp_path: Path, line: str, problem: str) -> Non
     (evaluated / "cards.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=f"cards.jsonl.*{problem}"):
         write_report(evaluated, tmp_path / "report", SMALL)
+
+
+def test_of_many_figures_some_are_folded_and_the_rest_is_left_out() -> None:
+    plot = Plot(Axis(0, 1), Axis(0, 1), 10)
+    parts = environment().get_template("report.html").module
+    text = str(parts.detail(Detail("Confusion matrix", "", [Figure(f"f{n}", plot, "x") for n in range(30)])))
+    assert text.count(FIGURE) == 24
+    assert text.split("<details>")[0].count(FIGURE) == 6
+    assert "18 more data sets" in text
+    assert "6 more are not drawn" in text
