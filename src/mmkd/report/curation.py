@@ -24,7 +24,7 @@ PAGE = "curation.html"
 EACH_REJECT = 20  # of each reason are listed one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
 MOST_ROWS = 40  # of a table of names
-NOT_SELECTED = "not selected"
+EXCLUDED = "excluded by include"
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def ledger_page(ledger: Ledger) -> str:
 
 
 def _about(ledger: Ledger) -> str:
-    read, kept, left_out = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.left_out.total()
-    more = f" {left_out:,} more in the sources were not selected and are not listed." if left_out else ""
+    read, kept, excluded = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.excluded.total()
+    more = f" {excluded:,} more in the sources were excluded by include and are not listed." if excluded else ""
     return (
         f"{read:,} records were read and {kept:,} kept ({share(kept, read)}). curation.parquet beside this page lists "
         f"the outcome of every record.{more}"
@@ -94,18 +94,18 @@ def _tiles(ledger: Ledger) -> list[Tile]:
 
 
 def _funnel(ledger: Ledger) -> dict[str, Any]:
-    read, steps, left_out = ledger.funnel.read, ledger.funnel.steps(), ledger.funnel.left_out
-    left = {**({"found": ledger.funnel.found} if left_out else {}), "read": read}
+    read, steps, excluded = ledger.funnel.read, ledger.funnel.steps(), ledger.funnel.excluded
+    left = {**({"found": ledger.funnel.found} if excluded else {}), "read": read}
     left |= {step: after for step, _, after in steps}
-    lines = [["selection", f"{left_out.total():,}", f"{read:,}", share(read, read), NOT_SELECTED]] if left_out else []
+    lines = [["include", f"{excluded.total():,}", f"{read:,}", share(read, read), EXCLUDED]] if excluded else []
     for step, gone, after in steps:
         lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), _reasons(gone)])
     by_source = ledger.funnel.by_source()
     rows = [
-        Row(name, [*map(count, (left_out[name], kept + gone, kept, gone)), share(kept, kept + gone)])
+        Row(name, [*map(count, (excluded[name], kept + gone, kept, gone)), share(kept, kept + gone)])
         for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
     ]
-    heads = ["source", NOT_SELECTED, "read", "kept", "rejected", "kept of all read"]
+    heads = ["source", EXCLUDED, "read", "kept", "rejected", "kept of all read"]
     says = "Number of records left after each step, in the order of the steps."
     return {
         "figure": Figure("left-after-steps", funnel_plot(left), says),
