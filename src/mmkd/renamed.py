@@ -1,9 +1,11 @@
-"""Keys of recipes that were called otherwise in the release before: read for one more, with a line that names the new."""
+"""Keys of recipes that had another name in the release before: read for one more, with a line that names the new."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-RENAMED: dict[tuple[str, str], str] = {}
+RENAMED: dict[tuple[str, str], str] = {
+    ("distill", "caption_trust"): "caption_posterior",
+}
 """(table, old key) -> new key. The table is the name of the innermost table or list of tables, "" for the top level."""
 
 

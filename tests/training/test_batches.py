@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmkd.training.data.each_tensor import each_tensor
 
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import World
@@ -16,7 +17,6 @@ from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairBatch, PairImages, StepBatches, loader
-from mmkd.training.data.each_tensor import each_tensor
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import tokenise
 from mmkd.training.prefetch import Prefetcher
@@ -42,8 +42,8 @@ def parts(
     captions = tokenise(corpus, rows, model.tokenizer, tmp_path_factory.mktemp("tokens"))
     features = open_features(tiny_features, corpus, ["narrow", "wide"])
     weight_NT = np.random.default_rng(0).random((len(rows), 2), dtype=np.float32)
-    believed_N = np.linspace(0, 1, len(rows), dtype=np.float32)
-    targets = TeacherTargets(features, weight_NT, np.ones((len(rows), 2), dtype=bool), believed_N)
+    caption_weight_N = np.linspace(0, 1, len(rows), dtype=np.float32)
+    targets = TeacherTargets(features, weight_NT, np.ones((len(rows), 2), dtype=bool), caption_weight_N)
     order = Order(len(rows), SIZE, seed=3)
     worlds = {"alone": World(), "first": World(0, 2), "second": World(1, 2)}
     return {name: StepBatches(rows, images, captions, targets, order, world) for name, world in worlds.items()} | {
@@ -57,7 +57,7 @@ def test_the_slices_of_two_processes_are_the_batch_of_one(step: int, parts: dict
     assert len(whole.row_B) == SIZE
     for name in ("row_B", "length_B"):
         assert np.array_equal(np.concatenate([getattr(half, name) for half in halves]), getattr(whole, name))
-    for name in ("image_BCHW", "token_BL", "caption_B", "image_code_B", "believed_B"):
+    for name in ("image_BCHW", "token_BL", "caption_B", "image_code_B", "caption_weight_B"):
         assert torch.equal(torch.cat([getattr(half, name) for half in halves]), getattr(whole, name))
     assert whole.teachers is not None
     for t in range(2):
@@ -87,8 +87,8 @@ def test_equal_numbers_mean_equal_captions_and_images(parts: dict[str, StepBatch
 def test_captions_are_believed_as_the_targets_say_and_wholly_without(parts: dict[str, StepBatches]) -> None:
     position_B = parts["alone"].order.at(2)
     expected = np.linspace(0, 1, len(parts["alone"].rows))[position_B]
-    np.testing.assert_allclose(parts["alone"][2].believed_B, expected, rtol=1e-6)
-    assert parts["captions only"][2].believed_B.tolist() == [1.0] * SIZE
+    np.testing.assert_allclose(parts["alone"][2].caption_weight_B, expected, rtol=1e-6)
+    assert parts["captions only"][2].caption_weight_B.tolist() == [1.0] * SIZE
     assert parts["captions only"][2].teachers is None
 
 

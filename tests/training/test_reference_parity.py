@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmkd.reliability.targets import Target
 from mmkd.training.data.view import TeacherBatch
+from mmkd.training.experimental.targets import Target
 from mmkd.training.objectives.mmkd import Mmkd, draw_teacher
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings

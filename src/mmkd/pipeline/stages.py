@@ -96,7 +96,7 @@ def evidence(run: Run) -> None:
 
 def calibrate(run: Run) -> None:
     """Corpus and features -> whom to trust about what; with modalities of the evidence where the recipe asks for it."""
-    from mmkd.reliability.calibrate import calibrate as body
+    from mmkd.reliability.stage import measure_reliability as body
 
     settings, seed, out = run.recipe.calibrate, run.recipe.seed, run.out
     evidence = out / "evidence" if settings.needs_evidence else None
@@ -211,7 +211,7 @@ def export(run: Run) -> None:
     """The student as an open_clip folder with a model card."""
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
-    from mmkd.reliability.calibration import load_calibration
+    from mmkd.reliability.table import load_reliability
     from mmkd.student.export import CardFacts
     from mmkd.student.export import export as body
 
@@ -220,7 +220,7 @@ def export(run: Run) -> None:
         recipe.export.name,
         recipe.export.note,
         recipe.name,
-        load_calibration(out / "calibration"),
+        load_reliability(out / "calibration"),
         Corpus(out / "corpus"),
         [vars(row) for row in read_results(out / "evaluate") if _on_the_card(row)],
     )

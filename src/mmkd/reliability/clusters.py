@@ -14,7 +14,7 @@ import numpy as np
 
 from mmkd.features.store import TeacherFeatures
 from mmkd.reliability.pair_space import drawn_state, pair_space
-from mmkd.reliability.reliability import both_ways, reliability, soft_weights
+from mmkd.reliability.rank_test import both_ways, rank_test, soft_weights
 
 FIT_ROWS = 10_000  # rows from which axes, centres and borders are found
 BLOCK = 8_192
@@ -141,7 +141,7 @@ class Trial:
     def _test(self, inside_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Advantage and variance of each teacher, (T,) both."""
         found = [
-            reliability(image[inside_N & valid], text[inside_N & valid], RIVALS, self.generator)
+            rank_test(image[inside_N & valid], text[inside_N & valid], RIVALS, self.generator)
             for image, text, valid in self.sides
         ]
         return np.array([one.advantage for one in found]), np.array([one.variance for one in found])

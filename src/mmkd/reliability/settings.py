@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from mmkd.settings import Settings
 
 
-class CalibrateSettings(Settings):
+class ReliabilitySettings(Settings):
     """The recipe section `[calibrate]`.
 
     by: groups within which teachers are tested and trusted: the corpus's modalities, or clusters of the teachers'
@@ -31,7 +31,7 @@ class CalibrateSettings(Settings):
     batch: PositiveInt = 256
 
     @model_validator(mode="after")
-    def _is_asked_for(self) -> "CalibrateSettings":
+    def _is_asked_for(self) -> "ReliabilitySettings":
         if self.by == "cluster" and self.modality == "evidence":
             raise ValueError('by = "cluster" looks at no modality; leave out modality = "evidence" or by = "cluster"')
         return self

@@ -7,7 +7,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.format.results import STUDENT
 from mmkd.evaluation.publish import EVALUATE
 from mmkd.folders.stage import MANIFEST, Stage, complete, digest_of, read_manifest
-from mmkd.reliability.calibration import load_calibration
+from mmkd.reliability.table import load_reliability
 from mmkd.report.pages import PAGE, ReportContext, write_report
 
 REPORT = "report"
@@ -47,6 +47,6 @@ def _reliability(folder: Path) -> Mapping[str, Mapping[str, float]]:
     if not (folder / MANIFEST).is_file():
         return {}
     found: dict[str, dict[str, float]] = {}
-    for cell in load_calibration(folder).cells:
+    for cell in load_reliability(folder).cells:
         found.setdefault(cell.group, {})[cell.teacher] = cell.percentile
     return found

@@ -16,15 +16,15 @@ from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import StepBatches, loader
-from mmkd.training.data.skipped import SKIPPED, list_skipped
 from mmkd.training.engine import make_engine
+from mmkd.training.experimental.average import MovingAverage, mix
 from mmkd.training.interrupt import Interrupt, listen
 from mmkd.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from mmkd.training.prefetch import Prefetcher
-from mmkd.training.records.average import MovingAverage, mix
 from mmkd.training.records.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
 from mmkd.training.records.checkpoint_files import with_room
 from mmkd.training.records.metrics_log import METRICS, MetricsLog
+from mmkd.training.records.skipped import SKIPPED, list_skipped
 from mmkd.training.settings.train import TrainSettings
 from mmkd.training.step import Outcome, Stepper
 from mmkd.training.throughput import Throughput

@@ -134,7 +134,7 @@ class Stepper:
             own=own,
             keys=gather_embedded(own, world),
             positive_BK=positives(batch.caption_B, batch.image_code_B, offset, world, self.settings.joint_positives),
-            believed_B=batch.believed_B,
+            caption_weight_B=batch.caption_weight_B,
             teachers=batch.teachers,
             teacher_keys=gather_teachers(batch.teachers, world),
             generator=step_generator(self.seed, step, OBJECTIVE),

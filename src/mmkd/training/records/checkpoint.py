@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 from mmkd.errors import DataError
 from mmkd.progress import say
-from mmkd.training.records.average import MovingAverage
+from mmkd.training.experimental.average import MovingAverage
 from mmkd.training.records.checkpoint_files import (
     DAMAGED,
     best_path,

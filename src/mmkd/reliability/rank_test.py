@@ -13,7 +13,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Reliability:
+class RankTest:
     """percentile: mean rank of the own partner in 0..1, .5 = chance. se: its standard error over the n rows."""
 
     percentile: float
@@ -59,16 +59,16 @@ def both_ways(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator:
     return np.asarray((forward_N + own_percentile(text_ND, image_ND, rivals, generator)) / 2)
 
 
-def reliability(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> Reliability:
+def rank_test(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> RankTest:
     """The rank test of one teacher on the rows of one group, the mean of both directions.
 
     Fewer than two rows give chance with an infinite standard error: nothing is known.
     """
     count = len(image_ND)
     if count < 2:
-        return Reliability(0.5, math.inf, count)
+        return RankTest(0.5, math.inf, count)
     both_N = both_ways(image_ND, text_ND, rivals, generator)
-    return Reliability(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
+    return RankTest(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
 
 
 def shrunk(advantage_MK: np.ndarray, variance_MK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

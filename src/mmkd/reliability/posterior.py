@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.reliability.reliability import both_ways
+from mmkd.reliability.rank_test import both_ways
 
 STEPS = 20  # of the density
 LOW = 6  # steps, the lowest, in which no right caption is expected
@@ -57,7 +57,7 @@ def share_right(density_S: np.ndarray) -> np.ndarray:
     return np.asarray(1.0 - wrong / np.maximum(rising_S, max(wrong, 1e-9)))
 
 
-def believed(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
+def posterior(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
     """How likely the caption of each pair of a group is right (N,), 0..1, from its null rank (N,).
 
     all_density_S: the same teacher's density over all of its groups, which stands in for a small group's own.
@@ -67,7 +67,7 @@ def believed(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
     return np.asarray(np.interp(rank_N, middle_S, share_right(mixed_S)))
 
 
-def believed_by_groups(rank_GN: Sequence[np.ndarray]) -> list[np.ndarray]:
+def posteriors_by_group(rank_GN: Sequence[np.ndarray]) -> list[np.ndarray]:
     """`believed` of every group, from one teacher's null ranks in each of them."""
     all_density_S = rank_density(np.concatenate(rank_GN)) if rank_GN else np.ones(STEPS)
-    return [believed(rank_N, all_density_S) for rank_N in rank_GN]
+    return [posterior(rank_N, all_density_S) for rank_N in rank_GN]
