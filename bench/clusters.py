@@ -1,7 +1,7 @@
 """Do clusters stand in for modality labels? `python bench/clusters.py RUN`: a run folder with corpus and features.
 
 Calibrates both ways into a temporary folder and prints, over the training pairs, how often both name the same best
-teacher, the weight that the modality's best teacher has under clusters, and how far captions are believed.
+teacher, the weight that the modality's best teacher has under clusters, and the mean posterior of captions.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
     weight_N = np.take_along_axis(cluster.weight_NT, best_N1, axis=1)[has_N]
     print(f"weight of the modality's best teacher by cluster: {weight_N.mean():.3f}")
     for by, found in (("modality", label), ("cluster", cluster)):
-        print(f"mean belief in a caption by {by}: {found.caption_weight_N.mean():.3f}")
+        print(f"mean posterior of a caption by {by}: {found.caption_weight_N.mean():.3f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from feature_world import FeatureWorld, make_feature_world
 from mmkd.errors import DataError
 from mmkd.folders.stage import Stage, complete
-from mmkd.reliability.clusters import SMALLEST, Verdict, find_clusters, join_small, joins, nearest, pruned
+from mmkd.reliability.clusters import SMALLEST, NodeTest, find_clusters, join_small, joins, nearest, pruned
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stage import measure_reliability
 from mmkd.reliability.table import ReliabilityTable, load_reliability
@@ -46,8 +46,8 @@ def test_the_nearest_leaves_are_joined_first() -> None:
 
 def test_a_part_gains_what_its_own_weights_know_beyond_those_of_the_whole() -> None:
     advantage = np.array([[0.4, 0.1], [0.2, 0.3]])
-    whole = Verdict(100, np.array([[0.0, 1.0], [0.5, 0.5]]), advantage, np.full((2, 2), 0.01))
-    part = Verdict(50, np.array([[1.0, 0.0], [1.0, 0.0]]), advantage, np.full((2, 2), 0.01))
+    whole = NodeTest(100, np.array([[0.0, 1.0], [0.5, 0.5]]), advantage, np.full((2, 2), 0.01))
+    part = NodeTest(50, np.array([[1.0, 0.0], [1.0, 0.0]]), advantage, np.full((2, 2), 0.01))
     gain, variance = part.gain(whole)
     assert gain == pytest.approx(25 * (0.4 - 0.1) + 25 * (0.5 * 0.2 - 0.5 * 0.3))
     assert variance == pytest.approx(25**2 * (1 + 1) * 0.01 + 12.5**2 * (1 + 1) * 0.01)

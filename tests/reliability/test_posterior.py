@@ -68,27 +68,25 @@ def test_the_share_never_falls_with_the_rank_and_its_mean_is_at_least_the_excess
         assert (density_S * share_S).mean() >= 1 - wrong - 1e-9
 
 
-def test_random_captions_are_not_believed() -> None:
+def test_random_captions_have_a_low_posterior() -> None:
     assert posterior_of(2000, 0.0, 0.1)[0].mean() < 0.1
 
 
-def test_right_captions_are_believed_when_the_teacher_knows_them() -> None:
+def test_right_captions_have_a_high_posterior_when_the_teacher_knows_them() -> None:
     assert posterior_of(2000, 1.0, 0.1)[0].min() > 0.99
 
 
 @pytest.mark.parametrize(("right", "noise"), [(0.5, 0.1), (0.25, 0.1), (0.75, 0.1), (0.5, 2.0)])
-def test_the_mean_belief_is_the_share_of_right_captions_and_parts_them_from_wrong_ones(
-    right: float, noise: float
-) -> None:
+def test_the_mean_posterior_is_the_share_of_right_captions_and_it_separates_them(right: float, noise: float) -> None:
     posterior_N, right_N = posterior_of(3000, right, noise)
     assert posterior_N.mean() == pytest.approx(right, abs=0.06)
     assert roc_auc_score(right_N, posterior_N) > 0.9
-    for low, high in ((0.0, 0.3), (0.7, 1.0)):  # calibrated: of those believed so far, so many are right
+    for low, high in ((0.0, 0.3), (0.7, 1.0)):  # calibrated: of captions with such a posterior, so many are right
         inside = (posterior_N >= low) & (posterior_N <= high)
         assert right_N[inside].mean() == pytest.approx(posterior_N[inside].mean(), abs=0.08)
 
 
-def test_a_weak_teacher_believes_too_little_rather_than_too_much() -> None:
+def test_a_weak_teacher_gives_too_low_rather_than_too_high_a_posterior() -> None:
     posterior_N, right_N = posterior_of(3000, 0.8, 6.0)
     assert 0.2 < posterior_N.mean() < 0.8
     assert posterior_N[right_N].mean() > posterior_N[~right_N].mean()
@@ -100,6 +98,6 @@ def test_a_small_group_is_read_with_the_density_of_all() -> None:
     small = np.array([0.99, 0.4, 0.98])
     _, found = posteriors_by_group([large, small])
     assert found[0] > 0.85 > 0.1 > found[1]
-    alone = posterior(small, np.ones(STEPS))
-    assert alone.max() < 0.3  # three ranks by themselves say little
+    single = posterior(small, np.ones(STEPS))
+    assert single.max() < 0.3  # three ranks by themselves say little
     assert posteriors_by_group([]) == []

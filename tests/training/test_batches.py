@@ -84,7 +84,7 @@ def test_equal_numbers_mean_equal_captions_and_images(parts: dict[str, StepBatch
             assert np.array_equal(texts[:, None] == texts, (code_B[:, None] == code_B).numpy())
 
 
-def test_captions_are_believed_as_the_targets_say_and_wholly_without(parts: dict[str, StepBatches]) -> None:
+def test_captions_have_the_weights_of_the_targets_and_1_without(parts: dict[str, StepBatches]) -> None:
     position_B = parts["alone"].order.at(2)
     expected = np.linspace(0, 1, len(parts["alone"].rows))[position_B]
     np.testing.assert_allclose(parts["alone"][2].caption_weight_B, expected, rtol=1e-6)

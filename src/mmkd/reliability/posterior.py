@@ -1,4 +1,4 @@
-"""How likely each pair's own caption is right, from how high trusted teachers rank it within its group.
+"""The posterior of each pair's own caption being right, from how high trusted teachers rank it within its group.
 
 A wrong caption is one of the group's captions at random; such pairs are made by drawing captions anew, and a pair's
 rank among them is uniform when its caption is wrong, and high when it is right and the teacher any good. What stands
@@ -58,7 +58,7 @@ def share_right(density_S: np.ndarray) -> np.ndarray:
 
 
 def posterior(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
-    """How likely the caption of each pair of a group is right (N,), 0..1, from its null rank (N,).
+    """The posterior of the caption of each pair of a group being right (N,), 0..1, from its null rank (N,).
 
     all_density_S: the same teacher's density over all of its groups, which stands in for a small group's own.
     """
@@ -68,6 +68,6 @@ def posterior(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
 
 
 def posteriors_by_group(rank_GN: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """`believed` of every group, from one teacher's null ranks in each of them."""
+    """`posterior` in every group, from one teacher's null ranks in each of them."""
     all_density_S = rank_density(np.concatenate(rank_GN)) if rank_GN else np.ones(STEPS)
     return [posterior(rank_N, all_density_S) for rank_N in rank_GN]

@@ -1,4 +1,4 @@
-"""How far each teacher can be trusted on which modality, measured on the corpus itself.
+"""How reliable each teacher is on each modality, measured on the corpus itself.
 
 The rank test: how high does a teacher place a pair's own caption among captions of the *same group* (modality or
 cluster), and a caption's own image among such images? Against the whole corpus it would only ask whether the teacher
@@ -102,7 +102,7 @@ def soft_weights(advantage_MK: np.ndarray, z_MK: np.ndarray, power: float, z_min
     """Weights of K teachers on M groups from their advantage over chance; the best of each group has 1.
 
     They grow with the `power` of the advantage. A teacher whose advantage is below `z_min` standard errors has weight
-    0, and so a group may have no teacher at all: its rows then learn from their captions alone.
+    0, and so a group may have no teacher at all: its rows then learn from their captions only.
     """
     trusted_MK = np.where(z_MK >= z_min, np.clip(advantage_MK, 0.0, None), 0.0)
     best_M1 = trusted_MK.max(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The stage `calibrate`: measure every teacher on the corpus, and print whom to believe about what."""
+"""The stage `reliability`: measure every teacher on every modality of the corpus, and print the table."""
 
 import itertools
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def measure_reliability(
 ) -> dict[str, int]:
     """Body of the stage: write the reliability of the named teachers on the split `train`; returns counts.
 
-    evidence_folder: whose verdicts are the modalities of the rows, in place of the corpus's own.
+    evidence_folder: its modalities are those of the rows, in place of the corpus's own.
     """
     corpus = Corpus(corpus_folder)
     features = open_features(features_folder, corpus, names)
@@ -44,7 +44,7 @@ def measure_reliability(
     _check_features(features, rows)
     by_cluster = settings.by == "cluster"
     cluster_N = find_clusters(features, rows, len(corpus), settings.clusters, seed) if by_cluster else None
-    modality_N = _verdicts(evidence_folder, corpus) if evidence_folder else None
+    modality_N = _modalities_of_evidence(evidence_folder, corpus) if evidence_folder else None
     group_N = groups_of(corpus, cluster_N, modality_N)[rows]
     tested = {str(name): _sample(rows[group_N == name], settings.rows, seed) for name in np.unique(group_N)}
     results = {
@@ -69,8 +69,8 @@ def _check_features(features: Sequence[TeacherFeatures], rows: np.ndarray) -> No
             )
 
 
-def _verdicts(folder: Path, corpus: Corpus) -> np.ndarray:
-    """The modality of each row by all evidence, an array of strings; "unknown" where nothing speaks."""
+def _modalities_of_evidence(folder: Path, corpus: Corpus) -> np.ndarray:
+    """The modality of each row by all evidence, an array of strings; "unknown" where there is none."""
     modality_N: np.ndarray = StoredEvidence(folder, corpus.folder).column("modality").astype(str)
     other = np.count_nonzero(modality_N != corpus.modalities)
     say(f"modalities of the evidence: {other:,} of {len(corpus):,} pairs have another than in the corpus")

@@ -1,4 +1,4 @@
-"""The reliability folder: what was measured of every teacher, and the weights that follow from it."""
+"""The folder of the stage `reliability`: what was measured of every teacher, and the weights that follow from it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,7 +20,10 @@ MODALITIES = "modalities.safetensors"
 
 @dataclass(frozen=True)
 class TeacherGeometry:
-    """scale: the logit scale of the teacher's softmax. dispersions in radian^2. means: of unit vectors, (D,)."""
+    """A teacher's embeddings in numbers.
+
+    scale: the logit scale of its softmax. dispersions in radian^2. means: of unit vectors, (D,).
+    """
 
     name: str
     dim: int
@@ -70,7 +73,7 @@ class ReliabilityTable:
     def weights(self, group_N: np.ndarray) -> np.ndarray:
         """The weight of each teacher (K) for rows of the given groups (N,) -> (N, K) float32.
 
-        Groups that were not calibrated get 0 from every teacher.
+        Groups that were not measured get 0 from every teacher.
         """
         known = {name: m for m, name in enumerate(self.group_names)}
         table_MK = np.zeros((len(known) + 1, len(self.teachers)), dtype=np.float32)
@@ -86,7 +89,7 @@ def groups_of(corpus: Corpus, cluster_N: np.ndarray | None, modality_N: np.ndarr
     for what, value_N in (("clusters", cluster_N), ("modalities", modality_N)):
         if value_N is not None and len(value_N) != len(corpus):
             raise DataError(
-                f"the reliability has {what} of {len(value_N)} rows, but {corpus.folder} has {len(corpus)}; "
+                f"the reliability table has {what} of {len(value_N)} rows, but {corpus.folder} has {len(corpus)}; "
                 "run 'mmkd reliability' again"
             )
     if cluster_N is None:

@@ -22,7 +22,7 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the model card tells. results: rows of `results.jsonl` of the student and of `best_teacher`."""
+    """What the model card says. results: rows of `results.jsonl` of the student and of `best_teacher`."""
 
     name: str
     note: str
@@ -104,9 +104,9 @@ def model_card(facts: CardFacts, home: Path) -> str:
         "|---|---|",
         *[f"| {_cell(name)} | {count:,} |" for name, count in data_licences.most_common()],
         "",
-        "## Whom the student believed",
+        "## Weights of the teachers",
         "",
-        *_trust(facts.teachers),
+        *_weights(facts.teachers),
         "",
         "## Results",
         "",
@@ -117,7 +117,7 @@ def model_card(facts: CardFacts, home: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _trust(reliability: ReliabilityTable) -> list[str]:
+def _weights(reliability: ReliabilityTable) -> list[str]:
     names = [teacher.name for teacher in reliability.teachers]
     weight = {(cell.group, cell.teacher): cell.weight for cell in reliability.cells}
     rows = [

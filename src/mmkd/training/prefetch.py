@@ -1,4 +1,4 @@
-"""Batches on the device before they are asked for."""
+"""Batches on the device before they are needed."""
 
 import time
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
 """What an objective gets of a step: this process's pairs, and those of all processes as keys.
 
-Letters: B pairs of this process, K pairs of all processes (the whole contrastive batch; K = B alone), D student
-dimension, D_t dimension of teacher t, T teachers.
+Letters: B pairs of this process, K pairs of all processes (the whole contrastive batch; K = B with one
+process), D student dimension, D_t dimension of teacher t, T teachers.
 """
 
 from collections.abc import Callable, Sequence

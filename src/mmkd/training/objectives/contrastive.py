@@ -46,7 +46,7 @@ class CaptionTerm(nn.Module):
 
 
 class Contrastive(Objective):
-    """The caption term alone: stage 1, and stage 1 continued."""
+    """The caption term only: stage 1, and stage 1 continued."""
 
     def __init__(self, pairwise: str = "softmax") -> None:
         super().__init__()
