@@ -25,7 +25,7 @@ from mmkd.progress import say
 
 RESULT = Path(__file__).parent / "results" / "losses.json"
 AIM_MB = 2000.0
-VARIANTS: dict[str, dict[str, float]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "affinity": {},
     "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 1.0, "relational": 1.0}},
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmkd.training.data.each_tensor import each_tensor
 
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import World
@@ -16,7 +15,7 @@ from mmkd.features.store import open_features
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
-from mmkd.training.batches import PairBatch, PairImages, StepBatches, loader
+from mmkd.training.batches import PairImages, StepBatches, loader
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import tokenise
 from mmkd.training.prefetch import Prefetcher
@@ -135,17 +134,17 @@ def test_prefetched_batches_are_those_of_the_loader_and_waiting_is_counted(parts
 def test_prefetched_batches_lie_on_the_device(parts: dict[str, StepBatches]) -> None:
     (batch,) = Prefetcher([parts["alone"][0]], torch.device("meta"))
     devices: set[str] = set()
-    each_tensor(batch, lambda tensor: (devices.add(tensor.device.type), tensor)[1])
+    batch.map(lambda tensor: (devices.add(tensor.device.type), tensor)[1])
     assert devices == {"meta"}
     assert isinstance(batch.length_B, np.ndarray)  # the host goes on knowing them
 
 
 def test_a_change_reaches_every_tensor_and_nothing_else(parts: dict[str, StepBatches]) -> None:
     batch = parts["alone"][0]
-    doubled: PairBatch = each_tensor(batch, lambda tensor: tensor * 2)
+    doubled = batch.map(lambda tensor: tensor * 2)
     assert doubled.teachers is not None
     assert batch.teachers is not None
     assert torch.equal(doubled.teachers.text[1], batch.teachers.text[1] * 2)
     assert torch.equal(doubled.teachers.weight_BT, batch.teachers.weight_BT * 2)
     assert doubled.row_B is batch.row_B
-    assert each_tensor(replace(batch, teachers=None), lambda tensor: tensor).teachers is None
+    assert replace(batch, teachers=None).map(lambda tensor: tensor).teachers is None
