@@ -7,6 +7,7 @@ import io
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class PairBatch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "PairBatch":
         """The same batch with every tensor changed; what the host knows stays."""
-        tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {n: change(value) for n, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors, teachers=None if self.teachers is None else self.teachers.map(change))
 
 

@@ -88,11 +88,11 @@ class Stepper:
             return losses
         parts = [slice(first, first + micro) for first in range(0, len(image), micro)]
         with torch.no_grad():
-            embedded = [self._embed(image, batch, step, part) for part in parts]
+            first_pass = [self._embed(image, batch, step, part) for part in parts]
         leaves = Embedded(
-            torch.cat([one.image_BD for one in embedded]).requires_grad_(),
-            torch.cat([one.text_BD for one in embedded]).requires_grad_(),
-            embedded[0].scale.clone().requires_grad_(),
+            torch.cat([one.image_BD for one in first_pass]).requires_grad_(),
+            torch.cat([one.text_BD for one in first_pass]).requires_grad_(),
+            first_pass[0].scale.clone().requires_grad_(),
         )
         losses = self._losses(leaves, batch, step)
         self._total(losses).backward()  # type: ignore[no-untyped-call]
