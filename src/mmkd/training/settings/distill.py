@@ -39,6 +39,8 @@ class MmkdSettings(Settings):
     embeddings carry gradients. fd, icl: weights of the feature distance (two MSE terms) and of the interactive term.
     projection: how a teacher's features reach the student's dimension. gate_rivals, gate_top: which teachers a sample
     has (`rank_gate`); top 1 admits every teacher.
+
+    autoencoder_epochs: epochs in which a teacher's auto-encoder is fitted.
     """
 
     exp_scale: bool = False
@@ -82,6 +84,8 @@ class DistillSettings(TrainSettings):
     trained variance per teacher (arXiv 1705.07115).
     caption_posterior: 0 gives every caption the weight 1 in the contrastive term; above, the weight is the posterior
     of the caption being right, by how high the trusted teachers rank it, to this power.
+
+    confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
     objective: Annotated[str, _entry_of(OBJECTIVES)] = "affinity"
