@@ -31,7 +31,7 @@ class Mmkd(Objective):
     """
 
     def __init__(
-        self, settings: DistillSettings, dim: int, shapes: list[TeacherShape], generator: torch.Generator
+        self, settings: DistillSettings, _dim: int, shapes: list[TeacherShape], _generator: torch.Generator
     ) -> None:
         super().__init__()
         self.recipe = settings.reference
