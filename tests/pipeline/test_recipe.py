@@ -85,7 +85,7 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
         (MINIMAL.replace("[curate]", "[curate"), "not valid TOML"),
         (MINIMAL.replace('[[teachers]]\nname = "one"\nmodel = "local-dir:models/one"', ""), "no teacher"),
         (MINIMAL + '[calibrate]\nmodality = "evidence"\n', r"needs what teachers see .* add a section \[evidence\]"),
-        (MINIMAL + '[evidence]\n[calibrate]\nby = "cluster"\nmodality = "evidence"\n', "looks at no modality"),
+        (MINIMAL + '[evidence]\n[calibrate]\nby = "cluster"\nmodality = "evidence"\n', "reads no modality"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
