@@ -73,9 +73,8 @@ def reliability(evaluated: Evaluated, task: str) -> Detail:
 
 
 def prompts(evaluated: Evaluated, task: str) -> Detail:
-    rows = [
-        row for row in evaluated.of_task(task) if row.metric in (*PROMPT_METRICS, "accuracy") and row.dataset != MEAN
-    ]
+    shown = (*PROMPT_METRICS, "accuracy")
+    rows = [row for row in evaluated.of_task(task) if row.metric in shown and row.dataset != MEAN]
     by_set = _by_data_set([row for row in rows if row.model == evaluated.main])
     lines = [
         Row(name, [_value(found.get(metric)) for metric in shown])
