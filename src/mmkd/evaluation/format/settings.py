@@ -15,6 +15,8 @@ class ProbeSettings(Settings):
 
     draws: with seeds of their own, for each share below one; their metrics are averaged. penalties: inverse strengths
     (C of the logistic regression) to choose from, on the val split or by `folds`-fold cross-validation by groups.
+
+    folds: of the cross-validation by groups, where there is no val split.
     """
 
     fractions: list[float] = [0.01, 0.1, 1.0]
@@ -67,6 +69,8 @@ class VqaSettings(Settings):
 
     vocabulary: most frequent training answers that a head can give. components: principal ones of the features that it
     sees. penalties: inverse strengths to choose from, on the val split or on `held_out` of the training groups.
+
+    held_out: share of the training groups that chooses the penalty where there is no val split.
     """
 
     vocabulary: int = Field(500, ge=2)

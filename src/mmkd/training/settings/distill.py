@@ -22,6 +22,8 @@ class MmkdSettings(Settings):
     embeddings carry gradients. fd, icl: weights of the feature distance (two MSE terms) and of the interactive term.
     projection: how a teacher's features reach the student's dimension. gate_rivals, gate_top: which teachers a sample
     has (`rank_gate`); top 1 admits every teacher.
+
+    autoencoder_epochs: epochs in which a teacher's auto-encoder is fitted.
     """
 
     exp_scale: bool = False
@@ -65,6 +67,8 @@ class DistillSettings(TrainSettings):
     variance per teacher (arXiv 1705.07115).
     caption_trust: 0 believes every caption alike; above, the contrastive weight of a pair is the believed share to this
     power: how well the trusted teachers rank its caption.
+
+    confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
     objective: Literal["affinity", "heads", "interactive", "relational", "contrastive", "mmkd", "mmkd-fixed"] = (
