@@ -22,8 +22,8 @@ Relative paths are relative to the recipe. `${out}` is the folder of the run, `$
 RIVALS = """
 Two kinds of sections repeat the keys of others:
 
-* `[specialists.curate]`, `[specialists.student]` and `[specialists.pretrain]` have the keys of `[curate]`, `[student]` and
-  `[pretrain]`.
+* `[specialists.curate]`, `[specialists.student]` and `[specialists.pretrain]` have the keys of `[curate]`, `[student]`
+  and `[pretrain]`.
 * `[rivals.NAME]` has the keys of `[distill]`. Name only the keys in which the rival differs from `[distill]`.
 """
 CARD = """# Card keys
@@ -48,7 +48,7 @@ def _sections(kind: type[Settings]) -> Iterator[str]:
     """Each class once, under its first title."""
     done: set[Any] = set()
     for title, found in nested(kind, "[]"):
-        if found in done or title.strip("[]").split(".")[0] in SHARED and "." in title and _is_repeated(title):
+        if found in done or (title.strip("[]").split(".")[0] in SHARED and "." in title and _is_repeated(title)):
             continue
         done.add(found)
         yield section(found, "Top level" if title == "[]" else title)
