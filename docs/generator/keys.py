@@ -16,23 +16,17 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", Any: "anything"}
 
 
-def section(kind: type[Settings], title: str, level: int = 2) -> str:
+def section(kind: type[Settings], title: str) -> str:
     """A heading, what the class is, and a table of its keys."""
-    head = [
-        f"{'#' * level} `{title}`",
-        "",
-        summary(kind),
-        "",
-        "| key | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
+    heading = f"`{title}`" if title.startswith("[") else title
+    head = [f"## {heading}", summary(kind), "| key | type | default | meaning |\n|---|---|---|---|"]
     known = meanings(kind)
     rows = [
         f"| `{key}` | {_cell(type_of(field.annotation, field.metadata))} | {_cell(default_of(field))} "
-        f"| {_cell(known.get(key, ''))} |"
+        f"| {_cell(known.get(key) or _pointer(field))} |"
         for key, field in kind.model_fields.items()
     ]
-    return "\n".join([*head, *rows, ""])
+    return "\n\n".join(head) + "\n" + "\n".join([*rows, ""])
 
 
 def nested(kind: type[Settings], title: str) -> Iterator[tuple[str, type[Settings]]]:
@@ -40,7 +34,7 @@ def nested(kind: type[Settings], title: str) -> Iterator[tuple[str, type[Setting
     yield title, kind
     for name, field in kind.model_fields.items():
         for found, is_list, is_named in _classes(field.annotation):
-            inner = f"{title[1:-1].strip('[]')}.{name}".lstrip(".")
+            inner = f"{title.split(']')[0].strip('[')}.{name}".lstrip(".")
             inner = f"{inner}.NAME" if is_named else inner
             tag = next((f'{key} = "{_literal(found, key)}"' for key in ("kind", "reader") if _literal(found, key)), "")
             label = f"[[{inner}]]" if is_list else f"[{inner}]"
@@ -85,7 +79,7 @@ def default_of(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={}) if field.default_factory else field.default
     if value is PydanticUndefined or value is None:
         return "not set"
-    return "see its section" if isinstance(value, Settings) else f"`{_toml(value)}`"
+    return "its defaults" if isinstance(value, Settings) else f"`{_toml(value)}`"
 
 
 def _toml(value: Any) -> str:
@@ -120,6 +114,10 @@ def _literal(kind: type[Settings], name: str) -> str:
     field = kind.model_fields.get(name)
     values = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
     return str(values[0]) if len(values) == 1 else ""
+
+
+def _pointer(field: FieldInfo) -> str:
+    return "a section, below" if any(_classes(field.annotation)) else ""
 
 
 def _cell(text: str) -> str:
