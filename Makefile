@@ -45,7 +45,9 @@ $(VENV)/.docs: $(READY)
 
 docs: $(VENV)/.docs
 	@$(BIN)/python docs/generator --check
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "==> site/index.html; with search: $(BIN)/python -m http.server --directory site"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@! grep -rlE --include='*.html' '(src|stylesheet" href)="https?:' site || (echo "these pages load something from outside"; exit 1)
+	@echo "==> site/index.html; with search: $(BIN)/python -m http.server --directory site"
 
 docs-pages: $(READY)
 	@$(BIN)/python docs/generator && echo "==> generated pages: docs/reference, docs/architecture.md"

@@ -12,6 +12,7 @@ from keys import nested, unexplained
 
 from mmkd.cards.card import Card
 from mmkd.pipeline.recipe import Recipe
+from mmkd.renamed import RENAMED
 from mmkd.settings import overlaid
 from mmkd.validation import parse
 
@@ -93,3 +94,9 @@ def test_every_page_of_the_site_is_in_its_menu() -> None:
     menu = (ROOT / "mkdocs.yml").read_text()
     for page in (ROOT / "docs").rglob("*.md"):
         assert str(page.relative_to(ROOT / "docs")) in menu
+
+
+@pytest.mark.parametrize(("key", "new"), RENAMED.items())
+def test_renamed_keys_stand_in_the_changelog(key: tuple[str, str], new: str) -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    assert any(key[1] in line and f"`{new}`" in line for line in lines if line.startswith("|"))
