@@ -23,7 +23,7 @@ def section(kind: type[Settings], title: str) -> str:
     known = meanings(kind)
     rows = [
         f"| `{key}` | {_cell(type_of(field.annotation, field.metadata))} | {_cell(default_of(field))} "
-        f"| {_cell(known.get(key) or _pointer(field))} |"
+        f"| {_cell(known.get(key) or _pointer(kind, key))} |"
         for key, field in kind.model_fields.items()
     ]
     return "\n\n".join(head) + "\n" + "\n".join([*rows, ""])
@@ -116,8 +116,11 @@ def _literal(kind: type[Settings], name: str) -> str:
     return str(values[0]) if len(values) == 1 else ""
 
 
-def _pointer(field: FieldInfo) -> str:
-    return "a section, below" if any(_classes(field.annotation)) else ""
+def _pointer(kind: type[Settings], name: str) -> str:
+    """What a key is that needs no meaning: it holds a section, or it selects the class itself."""
+    if any(_classes(kind.model_fields[name].annotation)):
+        return "a section, below"
+    return "selects this section" if _literal(kind, name) else ""
 
 
 def _cell(text: str) -> str:
