@@ -26,7 +26,7 @@ from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.sources.kinds import open_source
 from mmkd.images.hamming import Array
-from mmkd.images.thumbnails import LOOK_PIXELS
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS
 
 MB = 1e6
 PROC = Path("/proc")
@@ -84,7 +84,7 @@ def metadata_rates(settings: CurateSettings, most: int) -> dict[str, float]:
 
 def _no_looks(place_S: Array) -> Array:
     """Of no picture, so of one level each."""
-    return np.zeros((len(place_S), LOOK_PIXELS), np.uint8)
+    return np.zeros((len(place_S), THUMBNAIL_PIXELS), np.uint8)
 
 
 def tree_memory(root: int) -> tuple[float, float]:

@@ -1,10 +1,11 @@
-"""What finding duplicates among many records costs: time and memory of each rule, with and without looks.
+"""What finding duplicates among many records costs: time and memory of each rule, with and without thumbnails.
 
     python bench/duplicates.py [--records 1000000]
 
-Every rule in a fresh process of one thread. One record in twenty repeats an earlier one's hash, look and caption but
-not its bytes. In the first world other hashes are random. In the crowded one, one picture in four is of few kinds,
-whose hashes are near each other while their looks are noise: what hashes alone would merge, and what asks for most.
+Every rule in a fresh process of one thread. One record in twenty repeats an earlier one's hash, thumbnail and caption
+but not its bytes. In the first world other hashes are random. In the crowded one, one picture in four is of few kinds,
+whose hashes are near each other while their thumbnails are noise: hashes alone would merge them, and most thumbnails
+are read.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from leakage import balanced
 from mmkd.curation.duplicates import Keys, repeats
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images.hamming import Array
-from mmkd.images.near_duplicates import KEPT
-from mmkd.images.thumbnails import LOOK_PIXELS
+from mmkd.images.near_duplicates import NONE
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS
 
 REPEATED, CAPTIONS = 0.05, 0.5  # of the records: those that repeat one, and the captions among them
 RULES = (("keep", 0.0), ("pair", 0.98), ("drop", 0.0), ("drop", 0.98))
@@ -32,13 +33,13 @@ WORLDS = ("random", "crowded")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--one", nargs=3, metavar=("WORLD", "NEAR", "LIKENESS"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, metavar=("WORLD", "NEAR", "CORRELATION"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         world, near, least = asked.one
-        print(json.dumps(measure(world, DuplicateSettings(near=near, likeness=float(least)), asked.records)))
+        print(json.dumps(measure(world, DuplicateSettings(near=near, correlation=float(least)), asked.records)))
         return
-    print(f"{asked.records:,} records\n\n| hashes | near | likeness | s | dropped | looks | MB at most |")
+    print(f"{asked.records:,} records\n\n| hashes | near | correlation | s | dropped | thumbnails | MB at most |")
     print("|---|---|---:|---:|---:|---:|---:|")
     for world in WORLDS:
         for near, least in RULES:
@@ -55,25 +56,25 @@ def apart(rule: list[str], records: int) -> dict[str, str]:
 
 def measure(world: str, settings: DuplicateSettings, records: int) -> dict[str, str]:
     rng, asked = np.random.default_rng(0), 0
-    pool_RK = rng.integers(0, 256, (2**14, LOOK_PIXELS), np.uint8)
+    pool_RK = rng.integers(0, 256, (2**14, THUMBNAIL_PIXELS), np.uint8)
     hash_N = balanced(records, rng) if world == "crowded" else rng.integers(0, 2**64, records, np.uint64)
-    caption_N, look_N = rng.integers(0, int(CAPTIONS * records), records).astype(np.uint64), np.arange(records)
+    caption_N, thumbnail_N = rng.integers(0, int(CAPTIONS * records), records).astype(np.uint64), np.arange(records)
     again_R = np.flatnonzero(rng.random(records) < REPEATED)[1:]
-    for column_N in (hash_N, caption_N, look_N):
+    for column_N in (hash_N, caption_N, thumbnail_N):
         column_N[again_R] = column_N[again_R // 2]
 
-    def looks(place_S: Array) -> Array:
+    def thumbnails(place_S: Array) -> Array:
         nonlocal asked
         asked += len(place_S)
-        look_SK: Array = pool_RK[look_N[place_S] % len(pool_RK)]
-        return look_SK
+        thumbnail_SK: Array = pool_RK[thumbnail_N[place_S] % len(pool_RK)]
+        return thumbnail_SK
 
     number_N = np.arange(records, dtype=np.uint64)
     start = time.perf_counter()
-    found = repeats(Keys(number_N, number_N, hash_N, caption_N), settings, np.zeros(records, bool), looks)
+    found = repeats(Keys(number_N, number_N, hash_N, caption_N), settings, np.zeros(records, bool), thumbnails)
     took, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    dropped = int((found.partner_N != KEPT).sum())
-    return {"s": f"{took:,.1f}", "dropped": f"{dropped:,}", "looks": f"{asked:,}", "mb": f"{peak:,.0f}"}
+    dropped = int((found.partner_N != NONE).sum())
+    return {"s": f"{took:,.1f}", "dropped": f"{dropped:,}", "thumbnails": f"{asked:,}", "mb": f"{peak:,.0f}"}
 
 
 if __name__ == "__main__":

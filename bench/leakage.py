@@ -3,7 +3,7 @@
 `python bench/leakage.py [REALDATA]`: hashes a second, the look-up of 10,000 pictures in eight views among 100,000
 hashes of a corpus; with a folder of real test material also how many pictures lie within each radius of a picture of
 another modality (no copies), and how many of the copies that were stored with loss, made smaller, or cropped lie beyond
-it; and how many of changed copies decontamination and `[curate.duplicates]` find, by hashes alone and where looks
+it; and how many of changed copies decontamination and `[curate.duplicates]` find, by hashes alone and where thumbnails
 confirm them, and how many pairs of pictures that are there anyway they would take for copies.
 
 `python bench/leakage.py --records`: the look-up of 10,000 pictures in eight views among a million records of a corpus.
@@ -23,15 +23,15 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from mmkd.curation.decontaminate import Avoided, contaminated
 from mmkd.curation.settings.curate import CurateSettings, DuplicateSettings
 from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes, view_pixels
-from mmkd.images.decode import perceptual_hash, small_grey
 from mmkd.images.hamming import within
-from mmkd.images.thumbnails import LOOK_PIXELS, likeness, look_of, looks_from
+from mmkd.images.hashes import perceptual_hash, small_grey
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, correlation, thumbnail_of, thumbnails_from
 from mmkd.statistics.metrics import Array
 
 CORPUS, RECORDS, PICTURES, HASHED = 100_000, 1_000_000, 10_000, 300
 RADII = (0, 2, 4, 6, 8, 10)  # distances are even: half of the bits of a hash are set
-LIKENESS = CurateSettings.model_fields["decontaminate_likeness"].default
-REPEATED = DuplicateSettings()  # radius and likeness from which a picture repeats one of the same corpus
+CORRELATION = CurateSettings.model_fields["decontaminate_correlation"].default
+REPEATED = DuplicateSettings()  # radius and correlation from which a picture repeats one of the same corpus
 MODALITIES = ("CT", "Dermatology", "Endoscopy", "Fundus", "MRI", "OCT", "Pathology", "Ultrasound", "X-ray")
 
 
@@ -40,8 +40,8 @@ def balanced(count: int, rng: np.random.Generator) -> Array:
     bit_N64 = np.zeros((count, 64), np.uint8)
     order_N64 = rng.random((count, 64))
     base_64 = rng.random((50, 64))
-    alike_N = rng.random(count) < 0.25
-    order_N64[alike_N] = base_64[rng.integers(50, size=alike_N.sum())] + 0.3 * order_N64[alike_N]
+    similar_N = rng.random(count) < 0.25
+    order_N64[similar_N] = base_64[rng.integers(50, size=similar_N.sum())] + 0.3 * order_N64[similar_N]
     np.put_along_axis(bit_N64, np.argsort(order_N64, axis=1)[:, :32], 1, axis=1)
     return np.packbits(bit_N64, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
@@ -91,14 +91,14 @@ def radii(realdata: Path) -> None:
 
 
 def records() -> None:
-    """Looks of noise, so that nothing is confirmed and every candidate is asked about."""
+    """Thumbnails of noise, so that nothing is confirmed and every candidate is asked about."""
     rng = np.random.default_rng(0)
     hash_N, view_MV = balanced(RECORDS, rng), balanced(PICTURES * len(VIEWS), rng).reshape(PICTURES, -1)
-    noise_K = rng.integers(0, 256, (2**16, LOOK_PIXELS), np.uint8)
+    noise_K = rng.integers(0, 256, (2**16, THUMBNAIL_PIXELS), np.uint8)
     held_out = Avoided([""] * PICTURES, [], view_MV, noise_K[:PICTURES], list(VIEWS), view_pixels())
     asked = 0
 
-    def looks(places: Array) -> Array:
+    def thumbnails(places: Array) -> Array:
         nonlocal asked
         asked += len(places)
         shown_K: Array = noise_K[places % len(noise_K)]
@@ -106,38 +106,43 @@ def records() -> None:
 
     for radius in (4, 6, 8):
         asked, start = 0, time.perf_counter()
-        contaminated(hash_N, looks, held_out, radius, LIKENESS)
+        contaminated(hash_N, thumbnails, held_out, radius, CORRELATION)
         spent, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"radius {radius}: {RECORDS:,} records, {view_MV.size:,} views: {spent:.1f} s, {asked:,} looks", end="")
+        print(
+            f"radius {radius}: {RECORDS:,} records, {view_MV.size:,} views: {spent:.1f} s, {asked:,} thumbnails", end=""
+        )
         print(f", {peak:,.0f} MB")
 
 
 def confirmation(realdata: Path) -> None:
     rows = [json.loads(line) for line in (realdata / "pairs" / "pairs.jsonl").read_text().splitlines()]
     images = [Image.open(realdata / "pairs" / row["image"]).convert("RGB") for row in rows]
-    hash_N, look_NK = seen(images)
-    print(f"\nfound of {len(rows)} changed copies, in %: by hash alone, by likeness too")
-    ways = [(radius, LIKENESS) for radius in (4, 6, 8)] + [(REPEATED.radius, REPEATED.likeness)]
+    hash_N, thumbnail_NK = seen(images)
+    print(f"\nfound of {len(rows)} changed copies, in %: by hash alone, by correlation too")
+    ways = [(radius, CORRELATION) for radius in (4, 6, 8)] + [(REPEATED.radius, REPEATED.correlation)]
     print(" " * 16, "   ".join(f"{radius} bits, {least}" for radius, least in ways))
     for name, change in (COPIES | CHANGES).items():
         copy_N, copy_NK = seen([change(image) for image in images])
-        distance_N, alike_N = np.bitwise_count(hash_N ^ copy_N), likeness(look_NK, copy_NK)
-        found = [(distance_N <= radius, (distance_N <= radius) & (alike_N >= least)) for radius, least in ways]
+        distance_N, correlation_N = np.bitwise_count(hash_N ^ copy_N), correlation(thumbnail_NK, copy_NK)
+        found = [(distance_N <= radius, (distance_N <= radius) & (correlation_N >= least)) for radius, least in ways]
         print(f"{name:16}", "   ".join(f"{100 * a.mean():5.1f} {100 * b.mean():5.1f}" for a, b in found))
     wider = (*RADII, RADII[-1] + 2)
     pairs = within(hash_N, hash_N, wider[-1])
     once_P = pairs.query_P < pairs.key_P
-    alike_P = likeness(look_NK[pairs.query_P[once_P]], look_NK[pairs.key_P[once_P]])
+    correlation_P = correlation(thumbnail_NK[pairs.query_P[once_P]], thumbnail_NK[pairs.key_P[once_P]])
     print("pairs of two of the pictures themselves: within bits, and at least as alike")
     for radius in wider:
         near_P = pairs.distance_P[once_P] <= radius
-        likes = "  ".join(f"{least}: {(near_P & (alike_P >= least)).sum():4}" for least in (0.9, 0.96, 0.98, 0.99))
+        likes = "  ".join(
+            f"{least}: {(near_P & (correlation_P >= least)).sum():4}" for least in (0.9, 0.96, 0.98, 0.99)
+        )
         print(f"{radius:6}  {near_P.sum():6}  {likes}")
 
 
 def seen(images: list[Image.Image]) -> tuple[Array, Array]:
     small = [small_grey(image) for image in images]
-    return np.array([perceptual_hash(one) for one in small], np.uint64), looks_from([look_of(one) for one in small])
+    hash_N = np.array([perceptual_hash(one) for one in small], np.uint64)
+    return hash_N, thumbnails_from([thumbnail_of(one) for one in small])
 
 
 def lettered(image: Image.Image) -> Image.Image:

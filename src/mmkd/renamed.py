@@ -1,9 +1,14 @@
-"""Keys of recipes that were called otherwise in the release before: read for one more, with a line that names the new."""
+"""Keys of recipes and cards that had another name in the last release: read for one more, with a line that says so."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-RENAMED: dict[tuple[str, str], str] = {}
+RENAMED: dict[tuple[str, str], str] = {
+    ("duplicates", "likeness"): "correlation",
+    ("curate", "decontaminate_likeness"): "decontaminate_correlation",
+    ("sources", "only"): "include",
+    ("layout", "only"): "include",
+}
 """(table, old key) -> new key. The table is the name of the innermost table or list of tables, "" for the top level."""
 
 

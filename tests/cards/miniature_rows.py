@@ -9,7 +9,7 @@ from slide_world import stained, write_tiled_tiff
 from mmkd.cards.card import Card
 from mmkd.cards.layouts import SlidesLayout, TableLayout
 from mmkd.cards.readers.cells import BRACES
-from mmkd.cards.samples import png
+from mmkd.images.encode import png
 
 
 class Rows:
@@ -25,7 +25,7 @@ class Rows:
     def row(self, one: Planned, table: Path) -> tuple[dict[str, Any], str]:
         """The row, and the group that it must be read with."""
         columns = self._layout.columns
-        row: dict[str, Any] = {column: values[0] for column, values in self._layout.only.items()}
+        row: dict[str, Any] = {column: values[0] for column, values in self._layout.include.items()}
         for name, value in self._fields(one).items():
             column = columns.get(name, name)
             if not BRACES.search(column):

@@ -119,6 +119,6 @@ def _write_tables(made: Miniature, layout: TableLayout | SlidesLayout) -> None:
         made.expected[one.split, one.labels, group] += 1
     for path, its in rows.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        if layout.only:  # a row of something else, with nothing that could be read
-            its.append({**dict.fromkeys(its[0], None), **dict.fromkeys(layout.only, "something else")})
+        if layout.include:  # a row of something else, with nothing that could be read
+            its.append({**dict.fromkeys(its[0], None), **dict.fromkeys(layout.include, "something else")})
         write_table(path, its)

@@ -31,13 +31,17 @@ def write_table(path: Path, rows: Rows) -> Path:
     """In the format of the path's suffix."""
     if path.suffix == ".parquet":
         parquet.write_table(pa.Table.from_pylist(list(rows)), path)
-    elif path.suffix == ".jsonl":
+    elif path.suffix == ".arrow":
+        found = pa.Table.from_pylist(list(rows))
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, found.schema) as writer:
+            writer.write_table(found)
+    elif path.suffix in (".jsonl", ".ndjson"):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     elif path.suffix == ".json":
         path.write_text(json.dumps(list(rows)))
     else:
         with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer = csv.DictWriter(stream, list(rows[0]), delimiter="," if path.suffix == ".csv" else "\t")
             writer.writeheader()
             writer.writerows(rows)
     return path

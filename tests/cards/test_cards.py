@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmkd.cards.card import Card
-from mmkd.cards.catalogue import catalogue_cards, matching, named
+from mmkd.cards.catalogue import catalogue_cards, matching, named, read_card
 from mmkd.cards.layouts import FoldersLayout
 from mmkd.errors import ConfigError
 from mmkd.evaluation.data_sets.choose import chosen_cards, load_card, load_cards
@@ -183,3 +183,15 @@ def test_ones_own_cards_come_first(tmp_path: Path) -> None:
     (tmp_path / "busi").mkdir()
     mine = card_file(tmp_path, GOOD)
     assert [card.id for card in chosen_cards(settings(tmp_path, "busi", cards=[mine]))] == ["phantom_x_ray", "busi"]
+
+
+def test_the_old_name_of_include_is_read_with_a_line_that_names_the_new_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = 'id = "a"\nmodality = "ct"\ntasks = ["any"]\nlicence = "x"\n[layout]\nreader = "table"\npath = "t.csv"\n'
+    (tmp_path / "old.toml").write_text(card + 'only = { kind = ["CT"] }\n')
+    (tmp_path / "new.toml").write_text(card + 'include = { kind = ["CT"] }\n')
+    assert read_card(tmp_path / "old.toml") == read_card(tmp_path / "new.toml")
+    assert capsys.readouterr().err.strip().splitlines() == [
+        f"{tmp_path}/old.toml: [layout] only is now called include; the old name goes with the next release"
+    ]

@@ -15,8 +15,9 @@ from reader_cards import card
 
 from mmkd.cards.array_images import ArrowImage
 from mmkd.cards.readers.read import read_samples
-from mmkd.cards.samples import BlankImage, FileImage, png
+from mmkd.cards.samples import BlankImage, FileImage
 from mmkd.errors import DataError
+from mmkd.images.encode import png
 
 RAMP = np.linspace(0, 60_000, 256).astype(np.uint16).reshape(16, 16)
 Saved = Callable[[Path], None]
@@ -101,3 +102,31 @@ def test_png_keeps_every_pixel() -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8))
     with Image.open(io.BytesIO(png(picture))) as found:
         np.testing.assert_array_equal(np.asarray(found), np.asarray(picture))
+
+
+def test_a_picture_turned_by_exif_is_read_upright(tmp_path: Path) -> None:
+    """As curation stores it: a model is evaluated on pictures like those it was trained on."""
+    grey_HW = np.repeat(np.repeat(np.array([[0, 80, 160], [250, 200, 120]], np.uint8), 16, axis=0), 16, axis=1)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(grey_HW).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    (tmp_path / "t.csv").write_text("id,image\n1,a.jpg\n")
+    (sample,) = read_samples(card({"reader": "table", "path": tmp_path / "t.csv"}))
+    found_HW = np.asarray(sample.image.read())[..., 0].astype(int)
+    assert np.abs(found_HW - np.rot90(grey_HW, -1)).max() < 5
+
+
+def test_formats_that_curation_refuses_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.ppm")
+    with pytest.raises(DataError, match=r"a\.ppm: not readable as an image \(.*none of JPEG"):
+        FileImage(tmp_path / "a.ppm").read()
+
+
+def test_pictures_inside_an_arrow_table_are_read_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    found = pa.table({"id": ["a", "b", "c"], "image": [colour(level) for level in (1, 2, 1)]})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, found.schema) as writer:
+        writer.write_table(found, max_chunksize=2)
+    images = [sample.image for sample in read_samples(card({"reader": "table", "path": path}))]
+    assert images == [ArrowImage(path, row, "image") for row in (0, 1, 0)]
+    assert [image.read().getpixel((0, 0)) for image in images] == [(level, 0, 0) for level in (1, 2, 1)]

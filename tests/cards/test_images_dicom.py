@@ -48,7 +48,7 @@ def dicom(pixels: np.ndarray, kind: str = "MONOCHROME2", **more: Any) -> bytes:
 
 
 def grey(data: bytes) -> list[list[int]]:
-    picture = dicom_picture(data, "x")
+    picture = dicom_picture(data)
     assert picture.mode == "RGB"
     pixels_HWC = np.asarray(picture)
     assert (pixels_HWC == pixels_HWC[..., :1]).all()
@@ -81,7 +81,7 @@ def test_monochrome1_is_turned_so_that_high_is_bright() -> None:
 
 def test_colours_are_kept() -> None:
     pixels_HWC = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
-    np.testing.assert_array_equal(np.asarray(dicom_picture(dicom(pixels_HWC, "RGB"), "x")), pixels_HWC)
+    np.testing.assert_array_equal(np.asarray(dicom_picture(dicom(pixels_HWC, "RGB"))), pixels_HWC)
 
 
 def test_of_several_frames_the_middle_one_is_shown() -> None:
@@ -119,13 +119,13 @@ def test_pixels_that_cannot_be_decoded_are_named(tmp_path: Path) -> None:
     whole = dicom(VALUES_HW)
     for data in (whole[:-4], whole[:200], dicom(VALUES_HW, PixelData=b"")):
         (tmp_path / "a.dcm").write_bytes(data)
-        with pytest.raises(DataError, match=r"a\.dcm: no pixels of this DICOM file can be decoded"):
+        with pytest.raises(
+            DataError, match=r"a\.dcm: not readable as an image \(its pixels cannot be decoded \(.*pylibjpeg"
+        ):
             FileImage(tmp_path / "a.dcm").read()
 
 
 def test_without_pydicom_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(
-        DataError, match=r"scan 1: a DICOM file, read with pydicom; install mmkd with its extra \[dicom\]"
-    ):
-        dicom_picture(b"", "scan 1")
+    with pytest.raises(DataError, match=r"DICOM files are read with pydicom; install mmkd with its extra \[dicom\]"):
+        dicom_picture(b"")

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from reader_cards import CLASSES, card, write_table
 
 from mmkd.cards.readers.read import read_samples
-from mmkd.cards.readers.tables import TABLE_FORMATS, table_rows
+from mmkd.cards.readers.tables import table_rows
 from mmkd.errors import DataError
+from mmkd.tables.formats import SUFFIXES
 
 
-@pytest.mark.parametrize("suffix", list(TABLE_FORMATS))
+@pytest.mark.parametrize("suffix", list(SUFFIXES))
 def test_every_format_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
     rows = [{"id": "007", "caption": 'ö, "x"\n'}, {"id": "8", "caption": "b"}]
     path = write_table(tmp_path / f"t{suffix}", rows)
@@ -24,14 +25,18 @@ def test_every_format_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("t.jsonl", b"[1]\n", "expected one JSON object a line"),
+        ("t.jsonl", b"[1]\n", "after row 0 .expected a JSON object, found list"),
         ("t.jsonl", b"{\n", "not readable as .jsonl"),
         ("t.json", b'{"a": 1}', "expected a list of objects, found dict"),
         ("t.json", b"[1]", "expected a list of objects"),
         ("t.json", b"[" * 100_000, "not readable as .json"),
         ("t.csv", b"id\n\xff\n", "not readable as .csv"),
-        ("t.csv", b"id,x\n1,2\n3\n", "after row 1 .the next row has 1 cells, the header 2"),
+        ("t.csv", b"id,x\n1,2\n3\n", "after row 1 .1 fields found, the header has 2"),
         ("t.csv", b"id,id\n1,2\n", "columns need distinct names, found id, id"),
+        ("t.csv", b'id,x\n1,"2"3\n', "after row 0 .not CSV"),
+        ("t.csv", b'id,x\n1,2\n3,"4\n', "after row 1 .not CSV"),
+        ("t.jsonl", b'{"id": "\xff"}\n', "not readable as .jsonl"),
+        ("t.arrow", b"no", "not readable as .arrow"),
         ("t.parquet", b"no", "not readable as .parquet"),
         ("t.xlsx", b"", "unknown kind of table; expected .csv"),
         ("t.csv", None, "no table"),
@@ -74,7 +79,7 @@ def test_any_json_is_samples_or_a_clear_error(
     read_or_refuse({"path": folder / "any.json", **more}, multi_label=several, covariates={"age": ["age"]})
 
 
-@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode), st.sampled_from(list(TABLE_FORMATS)))
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode), st.sampled_from(list(SUFFIXES)))
 def test_any_bytes_are_samples_or_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, suffix: str
 ) -> None:

@@ -104,7 +104,9 @@ def test_ready_features_stand_by_the_name_of_their_encoder(tmp_path: Path) -> No
 
 
 def test_slides_of_which_nothing_is_to_be_seen_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="row 1: nothing to see of this slide; name tiles, tile_folder, slide or bags"):
+    with pytest.raises(
+        DataError, match="row 1: this slide has no tiles and no features; name tiles, tile_folder, slide or bags"
+    ):
         read_samples(slides(tmp_path / "t.csv", ROWS))
 
 

@@ -36,13 +36,13 @@ def test_rows_that_name_the_same_file_share_one_picture(tmp_path: Path) -> None:
     assert first.image == second.image == FileImage((tmp_path / "a.png").resolve())
 
 
-def test_only_keeps_the_rows_that_belong_to_the_set(tmp_path: Path) -> None:
+def test_include_keeps_the_rows_that_belong_to_the_set(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    assert [s.id for s in read_samples(table(tmp_path / "t.csv", ROWS, only={"kind": ["source"]}))] == ["1"]
+    assert [s.id for s in read_samples(table(tmp_path / "t.csv", ROWS, include={"kind": ["source"]}))] == ["1"]
     with pytest.raises(DataError, match=r"holds no samples with .*check the values of"):
-        read_samples(table(tmp_path / "t.csv", ROWS, only={"kind": ["sauce"]}))
+        read_samples(table(tmp_path / "t.csv", ROWS, include={"kind": ["sauce"]}))
     with pytest.raises(DataError, match=r"t.csv has no column 'knid'; found: id, image"):
-        read_samples(table(tmp_path / "t.csv", ROWS, only={"knid": ["source"]}))
+        read_samples(table(tmp_path / "t.csv", ROWS, include={"knid": ["source"]}))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_the_retrieval_set_keeps_source_captions_only(realdata: Path) -> None:
     layout = {
         "reader": "table",
         "path": realdata / "pairs" / "pairs.jsonl",
-        "only": {"caption_kind": ["source"]},
+        "include": {"caption_kind": ["source"]},
         "columns": {"group": "case"},
     }
     opened = open_data_set(Card.model_validate({**FACTS, "id": "pairs", "tasks": ["retrieval"], "layout": layout}))

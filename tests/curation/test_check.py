@@ -18,7 +18,7 @@ from mmkd.curation.dropped import dropped_examples
 from mmkd.curation.ledger.steps import STEPS
 from mmkd.curation.records.record import Record, Rejected
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.images.decode import stored_image
+from mmkd.images.store import stored_image
 from mmkd.reasons import Reason
 
 

@@ -121,7 +121,7 @@ def test_every_bad_record_is_listed_with_its_reason(tmp_path: Path) -> None:
         "pairs.jsonl:14": "not_utf8",
     }
     funnel = json.loads((tmp_path / "out/funnel.json").read_text())
-    assert funnel["total"] == {"read": 15, "kept": 2, "rejected": 13, "left_out": 0, "train": 2, "val": 0}
+    assert funnel["total"] == {"read": 15, "kept": 2, "rejected": 13, "excluded": 0, "train": 2, "val": 0}
     assert funnel["sources"]["t"]["rejected"]["not_utf8"] == 3
     assert sum(funnel["sources"]["t"]["rejected"].values()) == 13
 
@@ -181,10 +181,10 @@ def test_nothing_left_is_an_error_whatever_is_allowed(tmp_path: Path) -> None:
 
 def test_a_source_without_records_is_an_error(tmp_path: Path) -> None:
     settings = CurateSettings.model_validate(
-        {"sources": [{"kind": "table", "name": "t", "path": many(tmp_path, 3), "only": {"id": ["r9"]}}]}
+        {"sources": [{"kind": "table", "name": "t", "path": many(tmp_path, 3), "include": {"id": ["r9"]}}]}
     )
     with pytest.raises(
-        DataError, match=r"source 't': no record found with only = \{'id': \['r9'\]\}, which leaves out 3;"
+        DataError, match=r"source 't': no record found with include = \{'id': \['r9'\]\}, which excludes 3;"
     ):
         run(settings, tmp_path / "out")
 
@@ -213,7 +213,12 @@ def test_workers_do_not_import_datasets_or_torch() -> None:
 
 @needs_realdata
 def test_the_real_pairs_are_all_kept(tmp_path: Path) -> None:
-    source = {"kind": "table", "name": "real", "path": REALDATA / "pairs/pairs.jsonl", "only": {"modality": ["Fundus"]}}
+    source = {
+        "kind": "table",
+        "name": "real",
+        "path": REALDATA / "pairs/pairs.jsonl",
+        "include": {"modality": ["Fundus"]},
+    }
     corpus = run(CurateSettings.model_validate({"sources": [source]}), tmp_path / "out")
     assert len(corpus) == 96
     assert set(corpus.column("modality")) == {"fundus"}

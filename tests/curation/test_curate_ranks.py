@@ -18,7 +18,7 @@ teachers = ["plip"]
 workers = 0
 [curate]
 val = 0.3
-sources = [{ kind = "webdataset", name = "w", path = "tars", only = { kind = ["figure"] } }]
+sources = [{ kind = "webdataset", name = "w", path = "tars", include = { kind = ["figure"] } }]
 [curate.duplicates]
 near = "drop"
 [student]
@@ -64,6 +64,6 @@ def test_two_processes_make_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest
         "read": TARS * (EACH + 1),
         "kept": TARS * EACH - (TARS - 1),
         "rejected": {"near_duplicate": TARS - 1, "unreadable_image": TARS},
-        "left_out": TARS,
+        "excluded": TARS,
     }
     assert not (two / "parts").exists()

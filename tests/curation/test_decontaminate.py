@@ -26,7 +26,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.leakage.avoid import EvaluationPictures
 from mmkd.evaluation.leakage.hashes import view_hashes
 from mmkd.folders.stage import complete
-from mmkd.images.decode import perceptual_hash
+from mmkd.images.hashes import perceptual_hash
 from mmkd.settings import Machine
 from mmkd.tables import text as text_tables
 
@@ -113,10 +113,10 @@ def test_a_contaminated_record_does_not_make_a_clean_one_its_duplicate(tmp_path:
     assert (counts["counts"]["kept"], counts["counts"]["rejected"]) == (1, 1)
 
 
-def avoided(names: list[str], hashes: list[int], looks: list[np.ndarray]) -> Avoided:
-    look_MK = np.array(looks, np.uint8)
-    same = np.arange(look_MK.shape[1])[None]
-    return Avoided(names, [""] * len(names), np.array(hashes, np.uint64)[:, None], look_MK, ["as it is"], same)
+def avoided(names: list[str], hashes: list[int], thumbnails: list[np.ndarray]) -> Avoided:
+    thumbnail_MK = np.array(thumbnails, np.uint8)
+    same = np.arange(thumbnail_MK.shape[1])[None]
+    return Avoided(names, [""] * len(names), np.array(hashes, np.uint64)[:, None], thumbnail_MK, ["as it is"], same)
 
 
 RAMP = np.array([0, 60, 120, 180])
@@ -125,35 +125,37 @@ BENT = np.array([0, 60, 120, 140])  # correlates with the ramp to 0.970
 
 def test_of_several_pictures_the_most_alike_is_told_then_the_nearest() -> None:
     held_out = avoided(["near", "alike", "twin", "far"], [0b1, 0b111, 0b11, 0], [BENT, RAMP, RAMP // 2, RAMP[::-1]])
-    looks = {0: RAMP + 7, 1: RAMP}
+    thumbnails = {0: RAMP + 7, 1: RAMP}
     found = contaminated(
-        np.array([0, 2**40 - 1], np.uint64), lambda places: np.stack([looks[p] for p in places]), held_out, 4, 0.9
+        np.array([0, 2**40 - 1], np.uint64), lambda places: np.stack([thumbnails[p] for p in places]), held_out, 4, 0.9
     )
-    assert found == {0: "likeness 1.000, 2 bits of the perceptual hash from twin, as it is"}
+    assert found == {0: "correlation 1.000, 2 bits of the perceptual hash from twin, as it is"}
 
 
 def test_what_is_near_by_its_hash_alone_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     held_out = avoided(["a", "b"], [0b1, 0b11], [RAMP, RAMP[::-1]])
-    looks = [BENT, RAMP, np.array([60, 0, 180, 120]), np.full(4, 9)]  # of records whose hashes are all near
+    thumbnails = [BENT, RAMP, np.array([60, 0, 180, 120]), np.full(4, 9)]  # of records whose hashes are all near
     hash_N = np.zeros(4, np.uint64)
 
-    def found(likeness: float) -> list[int]:
-        return list(contaminated(hash_N, lambda places: np.stack([looks[p] for p in places]), held_out, 4, likeness))
+    def found(correlation: float) -> list[int]:
+        return list(
+            contaminated(hash_N, lambda places: np.stack([thumbnails[p] for p in places]), held_out, 4, correlation)
+        )
 
-    assert [found(likeness) for likeness in (0.98, 0.96, 0.5, 0.0)] == [[1], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+    assert [found(correlation) for correlation in (0.98, 0.96, 0.5, 0.0)] == [[1], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
     monkeypatch.setattr(decontaminate, "CHUNK_PAIRS", 3)
     monkeypatch.setattr(decontaminate, "BLOCK_RECORDS", 3)
-    assert [found(likeness) for likeness in (0.98, 0.96, 0.5, 0.0)] == [[1], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+    assert [found(correlation) for correlation in (0.98, 0.96, 0.5, 0.0)] == [[1], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
 
 
 def test_looks_are_read_of_candidates_alone() -> None:
     asked: list[int] = []
 
-    def looks(places: np.ndarray) -> np.ndarray:
+    def thumbnails(places: np.ndarray) -> np.ndarray:
         asked.extend(places.tolist())
         return np.stack([RAMP] * len(places))
 
-    contaminated(np.array([2**50 - 1, 0, 1, 2**50 - 1], np.uint64), looks, avoided(["a"], [1], [RAMP]), 2, 0.9)
+    contaminated(np.array([2**50 - 1, 0, 1, 2**50 - 1], np.uint64), thumbnails, avoided(["a"], [1], [RAMP]), 2, 0.9)
     assert asked == [1, 2]
 
 
@@ -227,7 +229,7 @@ def test_copies_between_the_real_pairs_and_the_classification_sets_are_found(tmp
         "braintumor_0017": "train/notumor/002.jpg, mirrored",
         "lc25000_0010": "path_lung/val/lung_n/002.jpg, half turn",
     }
-    assert found["braintumor_0005"].startswith("likeness 0.976, 6 bits ")
+    assert found["braintumor_0005"].startswith("correlation 0.976, 6 bits ")
     cell = Image.open(REALDATA / "classify/blood_cells/train/wbc/022.jpg").convert("RGB")
     ct = Image.open(REALDATA / "pairs/images/covidct_0032.jpg").convert("RGB")
     assert np.bitwise_count(view_hashes(cell) ^ np.uint64(perceptual_hash(ct))).min() == 6

@@ -51,14 +51,14 @@ ANNEX_L = dict(
     )
 )
 NO_DEFINED_TERM = {"MANDIBLE", "RETINA", "SACRUM", "SINUS", "SKIN"}  # but written by devices, and one word each
-SAID_OTHERWISE = {
+CAPTION_FIELDS_OTHERWISE = {
     "CALF",
     "GESTSAC",
     "THORAX",
     "WHOLEBODY",
 }  # "calf of leg", "finding of ...", "thoracic cavity", "entire body"
 VIEWS_PYDICOM_LACKS = {"RLD", "LLD", "RLO", "LLO", "LATERAL", "LAT"}  # the last two are no defined terms, but common
-VIEWS_SAID_OTHERWISE = {"ML", "XCCL", "XCCM"}  # "medial-lateral", "cranio-caudal exaggerated laterally"
+VIEWS_CAPTION_FIELDS_OTHERWISE = {"ML", "XCCL", "XCCM"}  # "medial-lateral", "cranio-caudal exaggerated laterally"
 
 
 def words(meaning: str) -> str:
@@ -104,13 +104,13 @@ def test_body_parts_are_those_of_annex_l_in_the_words_of_their_concepts() -> Non
     assert set(named) == set(ANNEX_L) | NO_DEFINED_TERM
     assert list(named) == sorted(named)
     differing = {code for code, concept in ANNEX_L.items() if words(named[code]) not in known[concept]}
-    assert differing == SAID_OTHERWISE
+    assert differing == CAPTION_FIELDS_OTHERWISE
 
 
 def test_views_are_in_the_words_of_cid_4010_and_4014() -> None:
     known = set().union(*meanings("CID4010", "CID4014").values())
     unknown = {code for code, name in TERMS["view"].items() if words(name) not in known}
-    assert unknown == (VIEWS_PYDICOM_LACKS | VIEWS_SAID_OTHERWISE) - {"LATERAL", "LAT"}
+    assert unknown == (VIEWS_PYDICOM_LACKS | VIEWS_CAPTION_FIELDS_OTHERWISE) - {"LATERAL", "LAT"}
     breast = {"CC", "MLO", "ML", "LM", "LMO", "FB", "SIO", "ISO", "XCCL", "XCCM"}
     assert len(breast) == len(meanings("CID4014")) - 1  # its last is a specimen
     assert set(TERMS["view"]) == breast | {"AP", "PA", "LL", "RL"} | VIEWS_PYDICOM_LACKS

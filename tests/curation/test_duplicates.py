@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from mmkd.curation.duplicates import REASONS, Keys, repeats
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images import near_duplicates as near_pictures
-from mmkd.images.near_duplicates import KEPT
-from mmkd.images.thumbnails import LOOK_PIXELS
+from mmkd.images.near_duplicates import NONE
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS
 from mmkd.reasons import Reason
 
 FEW = st.integers(0, 5)
-LOOKS = np.random.default_rng(0).integers(0, 256, (4, LOOK_PIXELS), np.uint8)
-LOOKS[1] = LOOKS[0] // 2 + 60  # the same, darker
-LOOKS[2] = LOOKS[0] // 2 + LOOKS[3] // 2  # correlates with both by some 0.7
+THUMBNAILS = np.random.default_rng(0).integers(0, 256, (4, THUMBNAIL_PIXELS), np.uint8)
+THUMBNAILS[1] = THUMBNAILS[0] // 2 + 60  # the same, darker
+THUMBNAILS[2] = THUMBNAILS[0] // 2 + THUMBNAILS[3] // 2  # correlates with both by some 0.7
 BITS = st.integers(0, 63).map(lambda bits: bits * 0x0101)
-RECORD = st.tuples(FEW, FEW, BITS, st.integers(0, 2), st.booleans(), st.integers(0, len(LOOKS) - 1))
+RECORD = st.tuples(FEW, FEW, BITS, st.integers(0, 2), st.booleans(), st.integers(0, len(THUMBNAILS) - 1))
 Row = tuple[int, int, int, int, bool, int]
 
 
@@ -33,20 +33,20 @@ def keys(rows: list[Row]) -> Keys:
 def slowly(rows: list[Row], settings: DuplicateSettings) -> list[tuple[int, str]]:
     """(partner, reason) of each record, all compared with all that are kept."""
     found: list[tuple[int, str]] = []
-    for identity, pair, bits, caption, refused, look in rows:
+    for identity, pair, bits, caption, refused, thumbnail in rows:
         kept = [
             (place, row)
             for place, row in enumerate(rows[: len(found)])
-            if found[place] == (KEPT, "") and not row[4] and not refused
+            if found[place] == (NONE, "") and not row[4] and not refused
         ]
         same_id = [place for place, row in kept if row[0] == identity]
         same_pair = [place for place, row in kept if row[1] == pair]
         alike = sorted(
-            (-alike_of(look, row[5]) if settings.likeness else 0, (bits ^ row[2]).bit_count(), place)
+            (-correlation_of(thumbnail, row[5]) if settings.correlation else 0, (bits ^ row[2]).bit_count(), place)
             for place, row in kept
             if (settings.near == "drop" or (settings.near == "pair" and row[3] == caption))
             and (bits ^ row[2]).bit_count() <= settings.radius
-            and alike_of(look, row[5]) >= settings.likeness
+            and correlation_of(thumbnail, row[5]) >= settings.correlation
         )
         if same_id:
             found.append((same_id[0], Reason.DUPLICATE_ID))
@@ -55,12 +55,12 @@ def slowly(rows: list[Row], settings: DuplicateSettings) -> list[tuple[int, str]
         elif alike:
             found.append((alike[0][2], Reason.NEAR_DUPLICATE))
         else:
-            found.append((KEPT, ""))
+            found.append((NONE, ""))
     return found
 
 
-def alike_of(one: int, other: int) -> float:
-    return float(max(0.0, np.corrcoef(LOOKS[one], LOOKS[other])[0, 1].round(9)))
+def correlation_of(one: int, other: int) -> float:
+    return float(max(0.0, np.corrcoef(THUMBNAILS[one], THUMBNAILS[other])[0, 1].round(9)))
 
 
 @given(
@@ -73,28 +73,31 @@ def alike_of(one: int, other: int) -> float:
 def test_sorted_keys_find_what_a_walk_over_all_earlier_records_finds(
     rows: list[Row], near: str, radius: int, least: float, chunk: int
 ) -> None:
-    settings = DuplicateSettings.model_validate({"near": near, "radius": radius, "likeness": least})
-    look_N = np.array([row[5] for row in rows], int)
+    settings = DuplicateSettings.model_validate({"near": near, "radius": radius, "correlation": least})
+    thumbnail_N = np.array([row[5] for row in rows], int)
     refused_N = np.array([row[4] for row in rows], bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_pictures, "CHUNK", chunk)
-        found = repeats(keys(rows), settings, refused_N, lambda place_S: LOOKS[look_N[place_S]])
+        found = repeats(keys(rows), settings, refused_N, lambda place_S: THUMBNAILS[thumbnail_N[place_S]])
     told = [
-        (partner, "" if partner == KEPT else REASONS[reason])
+        (partner, "" if partner == NONE else REASONS[reason])
         for partner, reason in zip(found.partner_N.tolist(), found.reason_N.tolist(), strict=True)
     ]
     assert told == slowly(rows, settings)
 
 
 def test_pictures_of_one_hash_that_show_different_things_are_all_kept() -> None:
-    look_N = [0, 3, 1, 3, 2]
-    rows = [(place, place, 7, place, False, look) for place, look in enumerate(look_N)]
+    thumbnail_N = [0, 3, 1, 3, 2]
+    rows = [(place, place, 7, place, False, thumbnail) for place, thumbnail in enumerate(thumbnail_N)]
     found = repeats(
-        keys(rows), DuplicateSettings(near="drop"), np.zeros(5, bool), lambda place_S: LOOKS[np.array(look_N)[place_S]]
+        keys(rows),
+        DuplicateSettings(near="drop"),
+        np.zeros(5, bool),
+        lambda place_S: THUMBNAILS[np.array(thumbnail_N)[place_S]],
     )
-    assert found.partner_N.tolist() == [KEPT, KEPT, 0, 1, KEPT]
-    assert found.likeness_N[2] == pytest.approx(np.corrcoef(LOOKS[0], LOOKS[1])[0, 1])
-    assert found.likeness_N[3] == 1
+    assert found.partner_N.tolist() == [NONE, NONE, 0, 1, NONE]
+    assert found.correlation_N[2] == pytest.approx(np.corrcoef(THUMBNAILS[0], THUMBNAILS[1])[0, 1])
+    assert found.correlation_N[3] == 1
 
 
 def listed(folder: Path) -> list[tuple[str, str, str]]:
@@ -123,12 +126,12 @@ def test_the_list_names_the_record_that_is_kept(tmp_path: Path) -> None:
     (c,) = [row for row in listed(tmp_path / "pair") if row not in exact]
     assert c[:2] == ("c", "near_duplicate")
     assert c[2].startswith(told)
-    assert re.search(r" with an image [0-4] bits of the perceptual hash away, likeness (1\.000|0\.9[6-9]\d)$", c[2])
-    run(settings_for(path, max_rejected=0.9, duplicates={"near": "pair", "likeness": 1}), tmp_path / "equal")
+    assert re.search(r" with an image [0-4] bits of the perceptual hash away, correlation (1\.000|0\.9[6-9]\d)$", c[2])
+    run(settings_for(path, max_rejected=0.9, duplicates={"near": "pair", "correlation": 1}), tmp_path / "equal")
     assert listed(tmp_path / "equal") == exact  # JPEG has changed it a little
-    run(settings_for(path, max_rejected=0.9, duplicates={"near": "pair", "likeness": 0}), tmp_path / "hashes")
+    run(settings_for(path, max_rejected=0.9, duplicates={"near": "pair", "correlation": 0}), tmp_path / "hashes")
     (unseen,) = [row for row in listed(tmp_path / "hashes") if row not in exact]
-    assert unseen[2] == c[2].split(", likeness")[0]
+    assert unseen[2] == c[2].split(", correlation")[0]
     run(settings_for(path, max_rejected=0.9, duplicates={"near": "drop"}), tmp_path / "drop")
     assert [row[:2] for row in listed(tmp_path / "drop")][2:] == [("c", "near_duplicate"), ("d", "near_duplicate")]
 
@@ -155,8 +158,8 @@ def test_hashes_alone_take_two_patients_of_the_real_pairs_for_one(tmp_path: Path
         return [(one, re.search(r"earlier (\w+)", detail)[1]) for one, detail in found]
 
     copies = [("eye_0030", "eye_0022"), ("pocus_0067", "pocus_0065")]  # two fundi, two frames of one film
-    assert dropped(radius=4, likeness=0) == []
-    assert set(dropped(radius=6, likeness=0)) == {*copies, ("cxr_0115", "cxr_0111")}
+    assert dropped(radius=4, correlation=0) == []
+    assert set(dropped(radius=6, correlation=0)) == {*copies, ("cxr_0115", "cxr_0111")}
     assert sorted(dropped(radius=8)) == copies
-    assert dropped(radius=8, likeness=0.99) == copies[1:]
-    assert len(dropped(radius=8, likeness=0)) > 8
+    assert dropped(radius=8, correlation=0.99) == copies[1:]
+    assert len(dropped(radius=8, correlation=0)) > 8

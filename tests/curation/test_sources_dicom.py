@@ -9,7 +9,7 @@ from pydicom.datadict import DicomDictionary
 from pydicom.uid import generate_uid
 
 from mmkd.curation.settings.curate import CurateSettings, DicomSource
-from mmkd.curation.sources.dicom_series import SAID, caption_of, spoken
+from mmkd.curation.sources.dicom_series import CAPTION_FIELDS, caption_fields, caption_of
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_every_few_slices_of_a_series_from_its_middle(archive: Path) -> None:
-    whole = records(source(archive, only={"body_part": ["chest"]}).shards())
+    whole = records(source(archive, include={"body_part": ["chest"]}).shards())
     assert len(whole) == 7
     assert [record.where for record in whole] == [f"file {6 - place}" for place in range(7)]
     few = records(source(archive, step=3).shards())
@@ -34,7 +34,7 @@ def test_every_few_slices_of_a_series_from_its_middle(archive: Path) -> None:
     assert {record.caption for record in whole} == {"CT of the chest"}
     assert {record.modality for record in whole} == {"CT"}
     assert len({record.group for record in whole}) == 1
-    assert records(source(archive, only={"modality": ["MRI"]}).shards()) == []
+    assert records(source(archive, include={"modality": ["MRI"]}).shards()) == []
 
 
 def test_burnt_in_text_is_dropped_or_told(archive: Path) -> None:
@@ -116,8 +116,11 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: 
 
 def test_what_is_no_code_is_not_said() -> None:
     header = {"Modality": "DX", "BodyPartExamined": "Doe, J. 1962", "ViewPosition": "PA"}
-    assert spoken(header) == {"modality": "X-ray", "view": "posteroanterior"}
-    free = dict.fromkeys(SAID.values(), "DOE JANE") | {"BodyPartExamined": "lspine", "ImageLaterality": "JANE"}
-    assert spoken(free) == {"body_part": "lumbar spine"}
+    assert caption_fields(header) == {"modality": "X-ray", "view": "posteroanterior"}
+    free = dict.fromkeys(CAPTION_FIELDS.values(), "DOE JANE") | {
+        "BodyPartExamined": "lspine",
+        "ImageLaterality": "JANE",
+    }
+    assert caption_fields(free) == {"body_part": "lumbar spine"}
     default = DicomSource(kind="dicom", path=Path()).templates
-    assert caption_of(spoken(header), default) == "X-ray, posteroanterior view"
+    assert caption_of(caption_fields(header), default) == "X-ray, posteroanterior view"

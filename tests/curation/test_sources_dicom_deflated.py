@@ -12,9 +12,9 @@ from dicom_samples import dicom, source
 from pydicom import dcmread, dcmwrite
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from mmkd.errors import DataError
 from mmkd.images.dicom import DEFLATED, dicom_picture, read_header
 from mmkd.images.inflated import Inflated, TooLargeError
+from mmkd.reasons import BadRecordError
 
 MIB = 2**20
 
@@ -114,8 +114,8 @@ def test_what_exceeds_the_bound_is_never_inflated(tmp_path: Path, monkeypatch: p
     assert len(records(source(tmp_path).shards())) == 1
     monkeypatch.setattr("mmkd.images.dicom.MAX_INFLATED_BYTES", 512 * 512 * 2)  # the pixels fit, not the header too
     assert reasons(source(tmp_path).shards()) == [("file 0", "decompression_bomb")]
-    with pytest.raises(DataError, match="inflated bytes"):
-        dicom_picture((tmp_path / "a").read_bytes(), "a scan")
+    with pytest.raises(BadRecordError, match="inflated bytes"):
+        dicom_picture((tmp_path / "a").read_bytes())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])

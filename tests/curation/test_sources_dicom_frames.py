@@ -87,7 +87,7 @@ def test_frames_of_compressed_files(tmp_path: Path, kind: str) -> None:
 def test_one_frame_is_decoded_at_a_time(tmp_path: Path) -> None:
     cine(tmp_path / "a", list(range(60)), side=256, WindowCenter=30, WindowWidth=60)
     data = (tmp_path / "a").read_bytes()
-    frames = dicom_frames(data, "x", 1)
+    frames = dicom_frames(data, 1)
     next(frames)
     tracemalloc.start()
     assert [number for number, _ in frames] == list(range(2, 61))

@@ -38,9 +38,9 @@ def test_parts_do_not_change_the_captions(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_only_selects_by_class(tmp_path: Path) -> None:
-    assert [r.id for r in records(reader(tree(tmp_path), only={"class": ["b_cell"]}).shards())] == ["f/b_cell/1.png"]
-    with pytest.raises(ConfigError, match="only selects by class, image, not by colour"):
-        reader(tmp_path, only={"colour": ["red"]}).shards()
+    assert [r.id for r in records(reader(tree(tmp_path), include={"class": ["b_cell"]}).shards())] == ["f/b_cell/1.png"]
+    with pytest.raises(ConfigError, match="include selects by class, image, not by colour"):
+        reader(tmp_path, include={"colour": ["red"]}).shards()
 
 
 def test_a_link_out_of_the_folder_is_rejected(tmp_path: Path) -> None:

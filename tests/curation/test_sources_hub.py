@@ -38,7 +38,7 @@ def test_a_saved_data_set_is_read_without_decoding(tmp_path: Path) -> None:
 
 def test_only_and_columns_work_as_in_tables(tmp_path: Path) -> None:
     path = saved(tmp_path / "d")
-    found = records(reader(path, columns={"caption": "text", "group": "site"}, only={"site": ["b"]}).shards())
+    found = records(reader(path, columns={"caption": "text", "group": "site"}, include={"site": ["b"]}).shards())
     assert {r.group for r in found} == {"b"}
     assert found[0].id == "h_00000001"
     with pytest.raises(ConfigError, match="no column 'caption' among image, text, site"):

@@ -89,9 +89,9 @@ def test_damage_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("a/flat.nii", "unreadable_image"),
         ("a/text.nii", "damaged_file"),
     ]
-    monkeypatch.setattr("mmkd.curation.sources.nifti.MAX_VOXELS", 1000)
+    monkeypatch.setattr("mmkd.images.nifti.MAX_VOXELS", 1000)
     assert ("a/good.nii.gz", "decompression_bomb") in reasons(nifti(tmp_path).shards())
-    assert records(nifti(tmp_path, only={"class": ["b"]}).shards()) == []
+    assert records(nifti(tmp_path, include={"class": ["b"]}).shards()) == []
     assert len(everything(nifti(tmp_path).shards())) == 4
 
 

@@ -57,10 +57,10 @@ def test_flags_name_all_classes_that_apply(tmp_path: Path) -> None:
 
 
 def test_only_selects_by_class_and_split(tmp_path: Path) -> None:
-    source = reader(saved(tmp_path), splits=["train"], only={"class": ["normal"]})
+    source = reader(saved(tmp_path), splits=["train"], include={"class": ["normal"]})
     assert [record.id for record in records(source.shards())] == ["n/train/00000000", "n/train/00000003"]
-    with pytest.raises(ConfigError, match="only selects by class, split"):
-        reader(tmp_path / "x.npz", only={"label": ["0"]}).shards()
+    with pytest.raises(ConfigError, match="include selects by class, split"):
+        reader(tmp_path / "x.npz", include={"label": ["0"]}).shards()
 
 
 def test_an_unknown_label_is_rejected(tmp_path: Path) -> None:

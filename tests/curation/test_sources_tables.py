@@ -10,8 +10,9 @@ from corpus_samples import everything, png, reasons, records, write_files
 
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import TableSource
-from mmkd.curation.sources.tables import FORMATS, TableReader
+from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import ConfigError, DataError
+from mmkd.tables.formats import SUFFIXES
 
 
 def reader(path: Path, **options: object) -> TableReader:
@@ -50,6 +51,12 @@ def written(path: Path) -> Path:
     """ROWS in the format of the path's suffix."""
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(ROWS), path)
+    elif path.suffix == ".arrow":
+        found = pa.Table.from_pylist(ROWS)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, found.schema) as writer:
+            writer.write_table(found)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(ROWS))
     elif path.suffix in (".jsonl", ".ndjson"):
         path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     else:
@@ -60,7 +67,7 @@ def written(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_reads_the_same(tmp_path: Path, suffix: str) -> None:
     write_files(tmp_path, {"0.png": png(0), "1.png": png(1)})
     shards = reader(written(tmp_path / f"pairs{suffix}"), columns=COLUMNS).shards()
@@ -70,15 +77,15 @@ def test_every_format_reads_the_same(tmp_path: Path, suffix: str) -> None:
     assert second.caption == "µ < 3"
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_only_selects_rows_but_does_not_renumber_them(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_include_selects_rows_but_does_not_renumber_them(tmp_path: Path, suffix: str) -> None:
     write_files(tmp_path, {"0.png": png(0), "1.png": png(1)})
     path = written(tmp_path / f"pairs{suffix}")
-    (found,) = everything(reader(path, columns=COLUMNS, only={"mod": ["MRI", "PET"]}).shards())
+    (found,) = everything(reader(path, columns=COLUMNS, include={"mod": ["MRI", "PET"]}).shards())
     assert found.id == "t_00000001"
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_missing_column_is_named_with_those_found(tmp_path: Path, suffix: str) -> None:
     path = written(tmp_path / f"pairs{suffix}")
     with pytest.raises(ConfigError, match="no column 'caption', 'image' among name, file, text, patient, mod, rights"):
@@ -86,7 +93,7 @@ def test_a_missing_column_is_named_with_those_found(tmp_path: Path, suffix: str)
     with pytest.raises(ConfigError, match="no column 'pateint'"):
         reader(path, columns=COLUMNS | {"group": "pateint"}).shards()
     with pytest.raises(ConfigError, match="no column 'dose'"):
-        reader(path, columns=COLUMNS, only={"dose": ["1"]}).shards()
+        reader(path, columns=COLUMNS, include={"dose": ["1"]}).shards()
 
 
 def test_rows_of_jsonl_may_lack_keys_that_others_have(tmp_path: Path) -> None:
@@ -188,8 +195,27 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
         reader(table(tmp_path, "", "pairs.xlsx")).shards()
     with pytest.raises(DataError, match="no header row"):
         reader(table(tmp_path, "")).shards()
-    with pytest.raises(DataError, match="not a readable Parquet file"):
-        reader(table(tmp_path, "PAR1", "pairs.parquet")).shards()
+    for text, name in (("PAR1", "pairs.parquet"), ("ARROW1", "pairs.arrow"), ("[1,", "pairs.json")):
+        with pytest.raises(DataError, match=rf"{name}: not readable as "):
+            reader(table(tmp_path, text, name)).shards()
+    with pytest.raises(DataError, match="expected a list of objects, found dict"):
+        reader(table(tmp_path, "{}", "pairs.json")).shards()
+
+
+def test_columns_with_one_name_are_refused_but_those_without_may_be_several(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="columns need distinct names, found image, caption, caption"):
+        reader(table(tmp_path, "image,caption,caption\n0.png,a,b\n")).shards()
+    (record,) = records(reader(table(tmp_path, "image,caption,,\n0.png,a,,\n")).shards())
+    assert record.caption == "a"
+
+
+def test_a_row_of_a_list_that_is_no_object_costs_its_row_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmkd.tables.spans.ROWS_PER_SHARD", 2)
+    rows = [{"image": "0.png", "caption": "a"}, 7, {"image": "1.png", "caption": "b"}]
+    shards = reader(table(tmp_path, "\ufeff" + json.dumps(rows), "pairs.json")).shards()
+    assert len(shards) == 2
+    assert [record.caption for record in records(shards)] == ["a", "b"]
+    assert reasons(shards) == [("pairs.json:1", "unreadable_row")]
 
 
 def test_damage_inside_a_parquet_file_costs_its_row_group_only(tmp_path: Path) -> None:
@@ -223,5 +249,5 @@ def test_names_in_parquet_that_are_no_text_are_damage(tmp_path: Path, monkeypatc
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
     assert reasons(shards) == [("t.parquet:0", "damaged_file")]
     monkeypatch.setattr(pq, "ParquetFile", fail)
-    with pytest.raises(DataError, match="not a readable Parquet file"):
+    with pytest.raises(DataError, match=r"not readable as \.parquet"):
         reader(tmp_path / "t.parquet").shards()

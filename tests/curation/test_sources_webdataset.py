@@ -54,11 +54,11 @@ def test_biomedica_layout(tmp_path: Path) -> None:
     assert without.caption == "its own"
 
 
-def test_only_looks_into_the_metadata(tmp_path: Path) -> None:
+def test_include_selects_by_the_metadata(tmp_path: Path) -> None:
     members = [("b.json", json.dumps(BIOMEDICA).encode()), *sample("b"), *sample("c")]
     path = write_tar(tmp_path / "x.tar", members)
-    only = {"image_primary_label": ["Clinical Imaging"]}
-    assert [found.id for found in everything(reader(path, only=only).shards())] == ["w/x/b"]
+    include = {"image_primary_label": ["Clinical Imaging"]}
+    assert [found.id for found in everything(reader(path, include=include).shards())] == ["w/x/b"]
 
 
 def test_samples_are_neighbours_that_share_all_up_to_the_first_dot(tmp_path: Path) -> None:

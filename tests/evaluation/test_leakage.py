@@ -17,8 +17,9 @@ from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, fingerprint
 from mmkd.evaluation.leakage import audit as audit_module
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import Match, SetSummary, read_matches, read_summary, summarised, tainted
-from mmkd.evaluation.leakage.similarity import UNCALIBRATED, threshold, thumbnails
+from mmkd.evaluation.leakage.similarity import threshold, thumbnails
 from mmkd.evaluation.models.encoders import Candidate
+from mmkd.images.thresholds import LEAKAGE
 
 CARD = {
     "id": "set",
@@ -157,8 +158,8 @@ def test_the_threshold_by_hand() -> None:
     other_OD = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert threshold(own_NVD, ["oct"] * 20, other_OD, ["oct", "ct"]) == pytest.approx(1.0)
     assert threshold(own_NVD, ["oct"] * 20, other_OD, ["ct", "oct"]) == pytest.approx(0.8)
-    assert threshold(own_NVD, ["oct"] * 20, other_OD, ["oct", "oct"]) == UNCALIBRATED
-    assert threshold(own_NVD[:19], ["oct"] * 19, other_OD, ["ct", "ct"]) == UNCALIBRATED
+    assert threshold(own_NVD, ["oct"] * 20, other_OD, ["oct", "oct"]) == LEAKAGE.correlation
+    assert threshold(own_NVD[:19], ["oct"] * 19, other_OD, ["ct", "ct"]) == LEAKAGE.correlation
 
 
 def test_thumbnails_are_correlation_and_flat_pictures_are_like_nothing() -> None:

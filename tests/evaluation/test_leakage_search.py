@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_looks, turned, view_hashes, view_pixels
+from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_thumbnails, turned, view_hashes, view_pixels
 from mmkd.evaluation.leakage.twins import nearest_views
 from mmkd.images import hamming
-from mmkd.images.decode import perceptual_hash, small_grey
 from mmkd.images.hamming import BITS, bands, masks, within
-from mmkd.images.thumbnails import LOOK_PIXELS, look_of, looks_from
+from mmkd.images.hashes import perceptual_hash, small_grey
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, thumbnail_of, thumbnails_from
 from mmkd.statistics.metrics import Array
 
 NARROW = st.integers(0, 2**64 - 1).map(lambda bits: bits & 0x8001_0000_0801_0013)  # few bits, so many pairs are near
@@ -102,16 +102,16 @@ def test_hashes_of_the_small_picture_are_those_of_the_views(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_look_of_a_view_is_the_look_with_its_pixels_moved(seed: int) -> None:
     image = picture(seed)
-    _, look_IK = hashes_and_looks([seed], picture)
+    _, thumbnail_IK = hashes_and_thumbnails([seed], picture)
     for view, pixel_K in enumerate(view_pixels()):
-        moved_K = look_IK[0, pixel_K].astype(int)
-        (whole_K,) = looks_from([look_of(small_grey(turned(image, view)))])
+        moved_K = thumbnail_IK[0, pixel_K].astype(int)
+        (whole_K,) = thumbnails_from([thumbnail_of(small_grey(turned(image, view)))])
         assert np.abs(moved_K - whole_K).max() <= 1  # rounding between the passes of Lanczos
 
 
 def test_of_no_pictures_there_are_neither_hashes_nor_looks() -> None:
-    view_IV, look_IK = hashes_and_looks([], picture)
-    assert (view_IV.shape, look_IK.shape) == ((0, len(VIEWS)), (0, LOOK_PIXELS))
+    view_IV, thumbnail_IK = hashes_and_thumbnails([], picture)
+    assert (view_IV.shape, thumbnail_IK.shape) == ((0, len(VIEWS)), (0, THUMBNAIL_PIXELS))
 
 
 def test_views_are_the_eight_symmetries_of_a_square() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError, ModelError
@@ -42,7 +43,7 @@ def test_features_are_the_teachers_in_row_order(
         rows = np.array([5, 0, 77, 5])
         image_ND, text_ND, valid_N = features.take(rows)
         images = [decode(data) for data in corpus.images(rows)]
-        expected = teacher.encode_images(torch.stack([teacher.transform.pixels(image) for image in images if image]))
+        expected = teacher.encode_images(torch.stack([teacher.transform.pixels(image) for image in images]))
         captions = teacher.encode_texts(corpus.take(rows).column("caption").to_pylist())
         assert image_ND.dtype == np.float16
         np.testing.assert_allclose(image_ND.astype(np.float32), expected.numpy(), atol=1e-3)
@@ -133,7 +134,11 @@ def test_rows_that_fail_are_null_and_say_why(
 ) -> None:
     corpus = Corpus(tiny_corpus)
     broken = corpus.images([7])[0]
-    monkeypatch.setattr(decoding, "decode", lambda data: None if data == broken else decode(data))
+
+    def refuse(data: bytes) -> Image.Image:
+        return decode(b"no image" if data == broken else data)
+
+    monkeypatch.setattr(decoding, "decode", refuse)
     embed = Teacher.embed_images
 
     def blind(teacher: Teacher, image_BCHW: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mmkd.features import near_duplicates
-from mmkd.features.near_duplicates import RADIUS, alike, projections, signs, twins
+from mmkd.features.near_duplicates import alike, projections, signs, twins
+from mmkd.images.thresholds import FEATURE_RADIUS
 
 
 def vectors(seed: int = 0) -> np.ndarray:
@@ -36,7 +37,7 @@ def test_signs_differ_as_often_as_the_angle_says() -> None:
     )
     differing = np.bitwise_count(hash_N[:60] ^ hash_N[240:])
     assert abs(differing.mean() - 64 * angle.mean() / np.pi) < 1.0
-    assert np.mean(differing <= RADIUS) > 0.95
+    assert np.mean(differing <= FEATURE_RADIUS) > 0.95
 
 
 def test_a_row_without_length_is_refused() -> None:

@@ -11,7 +11,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from mmkd.images.dicom import dicom_picture
-from mmkd.images.dicom_greys import grey_picture, looked_up, told_of_frame, windowed
+from mmkd.images.dicom_greys import grey_fields_of, grey_picture, looked_up, windowed
 
 
 def fields(**values: Any) -> Dataset:
@@ -128,7 +128,7 @@ def test_each_frame_has_what_its_own_groups_say_else_what_all_share() -> None:
     assert greys([100, 1100, 2100], 2, **groups) == [0, 128, 255]
     assert greys([100, 1100, 2100], 9, **groups) == [0, 128, 255]  # more frames than groups
     header = fields(WindowCenter=1, WindowWidth=2, **groups)
-    assert [float(told_of_frame(header, 1)[name]) for name in ("WindowCenter", "RescaleSlope")] == [150, 2]
+    assert [float(grey_fields_of(header, 1)[name]) for name in ("WindowCenter", "RescaleSlope")] == [150, 2]
     assert greys([0, 20, 100], 0, WindowCenter=50.5, WindowWidth=101, PerFrameFunctionalGroupsSequence=[]) == [
         0,
         51,
@@ -139,7 +139,7 @@ def test_each_frame_has_what_its_own_groups_say_else_what_all_share() -> None:
 def rgb(path: Path, **more: Any) -> list[list[int]]:
     """Colours of a picture of one row of three pixels."""
     dicom(path, "one", 1, Rows=1, Columns=3, BitsAllocated=8, BitsStored=8, HighBit=7, **more)
-    pixels: list[list[int]] = np.asarray(dicom_picture(path.read_bytes(), "x"))[0].tolist()
+    pixels: list[list[int]] = np.asarray(dicom_picture(path.read_bytes()))[0].tolist()
     return pixels
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from scipy.fft import dct
 
-from mmkd.images.decode import StoredImage, perceptual_hash, stored_image
+from mmkd.images.hashes import perceptual_hash
+from mmkd.images.store import StoredImage, stored_image
 from mmkd.reasons import BadRecordError, Reason
 
 

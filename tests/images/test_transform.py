@@ -10,7 +10,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Normalize, ToTensor
 
-from mmkd.images.decode import plain
+from mmkd.images.plain import plain
 from mmkd.images.transform import ImageTransform, from_compose, from_preprocess
 
 SIDES = {"square": 32, "pair": (32, 32), "wide": (24, 40), "tall": (40, 24)}

@@ -10,10 +10,11 @@ from corpus_samples import png, reasons, records, write_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import mmkd
 from mmkd.curation.settings.curate import TableSource
-from mmkd.curation.sources import rows
 from mmkd.curation.sources.tables import TableReader
 from mmkd.tables import text as text_tables
+from mmkd.tables.spans import ROWS_PER_SHARD
 
 
 def reader(path: Path) -> TableReader:
@@ -79,4 +80,10 @@ def test_any_bytes_give_the_same_rows_in_spans_as_in_one(tmp_path: Path, content
             spans = text_tables.csv_spans(path, ",")
         return [(number, str(row)) for span in spans for number, row in text_tables.csv_rows(path, span, ",")]
 
-    assert read(per_span) == read(rows.ROWS_PER_SHARD)
+    assert read(per_span) == read(ROWS_PER_SHARD)
+
+
+def test_no_other_code_of_mmkd_takes_separated_text_apart() -> None:
+    root = Path(mmkd.__file__).parent
+    calls = {p.relative_to(root).as_posix() for p in root.rglob("*.py") if "csv.reader(" in p.read_text()}
+    assert calls == {"tables/text.py"}

@@ -12,7 +12,6 @@ from PIL import Image
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.features.decode import Views
-from mmkd.images.decode import decode
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import CONFIG, WEIGHTS, architecture, build, load, save
@@ -135,11 +134,6 @@ def test_equal_geometries_and_tokenizers_share_a_view(tiny_teachers: list[Teache
     assert views.image_of == [0, 1, 0]  # transformers crops at another half of a pixel; another mean needs no view
     assert views.text_of == [0, 1, 0]
     assert (len(views.transforms), len(views.tokenizers)) == (2, 2)
-
-
-def test_what_is_no_image_decodes_to_none() -> None:
-    assert decode(b"not an image") is None
-    assert decode(b"") is None
 
 
 def bert_config(folder: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Pictures that lie inside larger files: Parquet tables, NumPy archives, HDF5. Files are opened once in a process.
+"""Pictures inside larger files: Parquet and Arrow tables, NumPy archives, HDF5. Files are opened once in a process.
 
 H x W pixels.
 """
@@ -14,17 +14,18 @@ import numpy as np
 from PIL import Image
 
 from mmkd.cards.array_files import array_in
-from mmkd.cards.samples import opened
+from mmkd.cards.samples import decoded
 from mmkd.errors import DataError
+from mmkd.tables.arrow import arrow_table
 
 _READING = Lock()  # threads that want the same part wait for one reading of it, and do not each read it
 
 
 @dataclass(frozen=True)
 class ArrowImage:
-    """An encoded image in a cell of a Parquet table: bytes, or `{"bytes": ...}`.
+    """An encoded image in a cell of a Parquet or Arrow table: bytes, or `{"bytes": ...}`.
 
-    sha256: of the bytes, where whoever made the reference knew it.
+    sha256: of the bytes, where it was known already.
     """
 
     path: Path
@@ -33,20 +34,29 @@ class ArrowImage:
     sha256: str = field(default="", compare=False)
 
     def read(self) -> Image.Image:
-        return opened(self._bytes(), f"{self.path}, row {self.row + 1}, column {self.column!r}")
+        return decoded(self._bytes(), f"{self.path}, row {self.row + 1}, column {self.column!r}")
 
     def digest(self) -> str:
         return self.sha256 or hashlib.sha256(self._bytes()).hexdigest()
 
     def _bytes(self) -> bytes:
         with _READING:
-            first_G = _parquet(self.path)[1]
-            group = max(g for g, first in enumerate(first_G) if first <= self.row)
-            cell = _row_group(self.path, group, self.column)[self.row - first_G[group]].as_py()
+            cell = _cell(self.path, self.row, self.column)
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes):
             raise DataError(f"{self.path}, row {self.row + 1}: column {self.column!r} holds no bytes of an image")
         return data
+
+
+def _cell(path: Path, row: int, column: str) -> Any:
+    if path.suffix.lower() == ".arrow":
+        return _arrow(path).column(column)[row].as_py()
+    first_G = _parquet(path)[1]
+    group = max(g for g, first in enumerate(first_G) if first <= row)
+    return _row_group(path, group, column)[row - first_G[group]].as_py()
+
+
+_arrow = lru_cache(maxsize=8)(arrow_table)
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""The data-set card: everything the evaluation knows of a data set, as one TOML file."""
+"""The data-set card: what is known of a data set, as one TOML file."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ def _modality(name: str) -> str:
 class ClassPrompts(Settings):
     """A class: its name, the folder (or value, or one-hot column) that marks it, and the texts that stand for it.
 
-    The texts may be left out on cards that are never asked zero-shot.
+    The texts may be left out on cards without the task zero_shot.
 
     name: of the class in tables. folder: what marks the class on disk, where that is not its name. prompts: texts
     that stand for it.

@@ -1,6 +1,7 @@
 """From TOML files to checked data-set cards: one's own, and those of the catalogue that ships with mmkd."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from mmkd.cards.card import MIXED, Card
 from mmkd.corpus.taxonomy import MODALITIES, canonical_modality
 from mmkd.errors import ConfigError
 from mmkd.interpolate import expand
+from mmkd.renamed import with_new_names
 from mmkd.validation import nearest, parse, read_toml
 
 CATALOG = Path(__file__).parent / "catalog"
@@ -37,7 +39,7 @@ def matching(name: str, cards: Mapping[str, Card]) -> list[str]:
     plain = name.strip().lower()
     task, modality = plain.replace("-", "_"), MIXED if plain == MIXED else canonical_modality(plain)
     known = (*MODALITIES, MIXED)
-    tasks = sorted({asked for card in cards.values() for asked in card.tasks})
+    tasks = sorted({name for card in cards.values() for name in card.tasks})
     if plain != ALL and task not in tasks and modality not in known:
         raise ConfigError(f"no data set, modality or task {name!r}; {nearest(name, [*cards, *known, *tasks, ALL])}")
     modality = modality if modality in known else ""
@@ -61,4 +63,5 @@ def read_card(path: Path, variables: Mapping[str, str] | None = None, base: Path
         data = expand(data, {**os.environ, **(variables or {})})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    data = with_new_names(data, tell=lambda line: print(f"{path}: {line}", file=sys.stderr))
     return parse(Card, data, str(path), {"base": base or path.parent})

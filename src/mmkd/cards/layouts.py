@@ -32,9 +32,9 @@ class FoldersLayout(Settings):
     """A folder per class with its images at any depth.
 
     splits: split -> folder below `path`; without it everything is test data, or `hashed` decides. groups: a table (CSV,
-    TSV, JSON, JSONL or Parquet) with the columns `file` (relative to the folder of that table) and `group` of every
-    image. group_pattern: a regular expression with one group, searched in the path below the class folder. skip: globs
-    of files that are no samples, matched from the right (`*_mask.png`, `masks/*`).
+    TSV, JSON, JSONL, Parquet or Arrow) with the columns `file` (relative to the folder of that table) and `group` of
+    every image. group_pattern: a regular expression with one group, searched in the path below the class folder. skip:
+    globs of files that are no samples, matched from the right (`*_mask.png`, `masks/*`).
 
     path: the folder that holds the class folders.
     """
@@ -61,8 +61,8 @@ class RowKeys(Settings):
 
     columns: our field -> the table's column, where the names differ; a value with braces is filled from the row
     (`images/{isic_id}.jpg`; `{slide_id:stem}` leaves out a file's suffix). Without a column `id`, rows are numbered.
-    images: folder that the names of files are relative to; without it the folder of the table. only: column -> accepted
-    values, as the table spells them; other rows do not belong to the data set. split_values: as the table spells train,
+    images: folder that the names of files are relative to; without it the folder of the table. include: column ->
+    accepted values, as the table spells them; other rows are excluded. split_values: as the table spells train,
     val and test. hashed: makes splits, whatever the table says. one_hot: the classes' markers are columns of 0 and 1.
     separator: between the labels of a multi-label cell. unlabelled: values of a multi-label cell that name no class
     (`No Finding`). closed: values of `answer_type` that mark closed questions; without that column, those that are
@@ -71,7 +71,7 @@ class RowKeys(Settings):
 
     columns: dict[SampleField, str] = Field(default_factory=dict)
     images: RecipePath | None = None
-    only: dict[str, list[str]] = Field(default_factory=dict)
+    include: dict[str, list[str]] = Field(default_factory=dict)
     split_values: dict[Split, list[str]] = Field(default_factory=dict)
     hashed: HashedSplit | None = None
     one_hot: bool = False
@@ -88,11 +88,11 @@ class RowKeys(Settings):
 
 
 class TableLayout(RowKeys):
-    """Tables (CSV, TSV, JSON, JSONL or Parquet) with a row per sample.
+    """Tables (CSV, TSV, JSON, JSONL, Parquet or Arrow) with a row per sample.
 
     path: one table, or splits: split -> table. Without any column `image` samples have no picture. Images inside a
-    Parquet table (`{"bytes": ...}`, as hubs store them, or plain bytes) are read from there; rows with the same bytes
-    share one picture.
+    Parquet or Arrow table (`{"bytes": ...}`, as hubs store them, or plain bytes) are read from there; rows with the
+    same bytes share one picture.
 
     path: one table. splits: split -> table.
     """
@@ -155,10 +155,9 @@ class CorpusLayout(Settings):
 
 
 class SlidesLayout(RowKeys):
-    """Whole slides, one row each in a table (CSV, TSV, JSON, JSONL or Parquet); several may belong to one patient
-    (`group`).
+    """Whole slides, one row each in a table as above; several may belong to one patient (`group`).
 
-    What is seen of a slide is one of: the column `tiles` (a list of images, or of tables with the key `image`);
+    The tiles of a slide come from one of: the column `tiles` (a list of images, or of tables with the key `image`);
     `tile_folder`, a folder of images; `slide`, a file that OpenSlide opens and that is cut into tiles as the card's
     `tiles` say. Besides, `bags`: name of an encoder -> HDF5 file with its ready features (`features` (n, D), `coords`
     (n, 2): the layout of CLAM and TRIDENT). Braces in these paths are filled from the row; all of them are relative to
@@ -175,7 +174,7 @@ class SlidesLayout(RowKeys):
     bags: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_sight(self) -> Self:
+    def _one_source_of_tiles(self) -> Self:
         given = [name for name in ("tile_folder", "slide") if getattr(self, name)]
         given += ["columns.tiles"] if "tiles" in self.columns else []
         if len(given) > 1:

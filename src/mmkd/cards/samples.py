@@ -1,7 +1,6 @@
 """What a data set is made of: samples, and the pictures that belong to them."""
 
 import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +13,8 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.folders.paths import IMAGE_SUFFIXES
 from mmkd.images.decode import decode
-from mmkd.images.dicom import dicom_picture, is_dicom
+from mmkd.images.dicom import is_dicom
+from mmkd.reasons import BadRecordError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -40,7 +40,7 @@ class FileImage:
     path: Path
 
     def read(self) -> Image.Image:
-        return opened(self._bytes(), str(self.path))
+        return decoded(self._bytes(), str(self.path))
 
     def digest(self) -> str:
         return hashlib.sha256(self._bytes()).hexdigest()
@@ -62,7 +62,7 @@ class CorpusImage:
     row: int
 
     def read(self) -> Image.Image:
-        return opened(corpus_of(self.folder).images([self.row])[0], f"{self.folder}, row {self.row}")
+        return decoded(corpus_of(self.folder).images([self.row])[0], f"{self.folder}, row {self.row}")
 
     def digest(self) -> str:
         return str(corpus_of(self.folder).column("sha256")[self.row])
@@ -70,7 +70,7 @@ class CorpusImage:
 
 @dataclass(frozen=True)
 class BlankImage:
-    """A grey square that shows nothing: what a model answers without seeing."""
+    """A grey square: what a model answers without a picture."""
 
     def read(self) -> Image.Image:
         return Image.new("RGB", (BLANK_SIDE, BLANK_SIDE), (BLANK_GREY,) * 3)
@@ -79,25 +79,15 @@ class BlankImage:
         return f"blank {BLANK_SIDE} {BLANK_GREY}"
 
 
-def opened(data: bytes, where: str) -> Image.Image:
-    """Encoded bytes, DICOM's too, as an RGB picture; 16-bit greys are scaled by their own range.
-
-    Raises DataError that says where they came from.
-    """
-
-    if is_dicom(data):
-        return dicom_picture(data, where)
-    image = decode(data)
-    if image is None:
-        raise DataError(f"{where}: not readable as an image; replace the file or take it out of the data set")
-    return image
-
-
-def png(image: Image.Image) -> bytes:
-    """The picture without loss, for stores that want bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+def decoded(data: bytes, where: str) -> Image.Image:
+    """As `images.decode.decode`. Raises DataError that names `where` the bytes came from."""
+    try:
+        return decode(data)
+    except BadRecordError as bad:
+        advice = "rare compressions need pylibjpeg beside pydicom; else " if is_dicom(data) else ""
+        raise DataError(
+            f"{where}: not readable as an image ({bad.detail}); {advice}replace the file or take it out of the data set"
+        ) from bad
 
 
 @lru_cache(maxsize=4)

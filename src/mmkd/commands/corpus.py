@@ -85,10 +85,10 @@ def stats(folder: Folder, evidence: Beside = None, as_json: Json = False) -> Non
     With --evidence also by the modality that all evidence together makes most probable, and by what teachers see.
     """
     from mmkd.curation.ledger.facts import corpus_facts
-    from mmkd.curation.ledger.funnel import left_out
+    from mmkd.curation.ledger.funnel import excluded
     from mmkd.curation.ledger.tally import most_common
 
-    found = {**corpus_facts(folder).to_json(), "left_out": most_common(left_out(folder))}
+    found = {**corpus_facts(folder).to_json(), "excluded": most_common(excluded(folder))}
     if evidence is not None:
         from mmkd.features.evidence.stored import StoredEvidence
 
@@ -168,9 +168,9 @@ def _print_stats(found: Mapping[str, Any]) -> None:
     print_table(("", *heads), [(name, *(f"{n:,g}" for n in told.values())) for name, told in spread.items()])
     heads = list(next(iter(found["repeats"].values())))
     print_table(("", *heads), [(name, *(f"{n:,}" for n in told.values())) for name, told in found["repeats"].items()])
-    if left_out := found["left_out"]:
-        told = ", ".join(f"{name} {count:,}" for name, count in left_out.items())
-        print(f"{sum(left_out.values()):,} records left out by only, which are no pairs: {told}")
+    if excluded := found["excluded"]:
+        told = ", ".join(f"{name} {count:,}" for name, count in excluded.items())
+        print(f"{sum(excluded.values()):,} records excluded by include, which are no pairs: {told}")
     print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
     if seen := found.get("seen"):
         _print_counts("modality by all evidence", seen["modality"], found["pairs"])

@@ -65,8 +65,8 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
         )
     Console(width=table_width(8)).print(table)
     for plan in plans:
-        if plan.left_out:
-            print(f"{plan.name}: {plan.left_out:,} more records are left out by only")
+        if plan.excluded:
+            print(f"{plan.name}: {plan.excluded:,} more records are excluded by include")
         if plan.rejected:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
             print(

@@ -25,7 +25,7 @@ from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.selection import ModalitySettings
 from mmkd.curation.words import Figure, Words, figure_of, fitted, word_facts, words_of
 from mmkd.images.box import Box
-from mmkd.images.decode import Picture, StoredImage, open_picture, store
+from mmkd.images.store import Picture, StoredImage, open_picture, store
 from mmkd.reasons import BadRecordError, Reason
 
 
@@ -123,7 +123,7 @@ def told_of(figure: Figure, panel: str, caption: str) -> dict[str, Any]:
 
 def stored(image: StoredImage) -> dict[str, Any]:
     """Those of the picture."""
-    told = ("width", "height", "sha256", "phash", "look")
+    told = ("width", "height", "sha256", "phash", "thumbnail")
     return {"image": image.data} | {name: getattr(image, name) for name in told}
 
 

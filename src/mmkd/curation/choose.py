@@ -1,7 +1,7 @@
 """Between the halves of curation: which of all checked records are kept, and the list of those that are not.
 
-What is held in memory of a record are the keys of `corpus.duplicates` and a flag; its look is read where its hash asks
-for it. N records of all parts.
+What is held in memory of a record are the keys of `duplicates` and a flag; its thumbnail is read where its hash is near
+another's. N records of all parts.
 """
 
 import os
@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 
 from mmkd.curation.decontaminate import Avoided, contaminated, same_bytes
 from mmkd.curation.duplicates import COLUMNS, REASONS, Keys, Repeats, keys_of, repeats
-from mmkd.curation.parts import REJECTED, Part, left_out_of, rejection_table
+from mmkd.curation.parts import REJECTED, Part, excluded_of, rejection_table
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.folders.arrow import read_shard
 from mmkd.folders.atomic import atomic_file
 from mmkd.images.hamming import Array
-from mmkd.images.near_duplicates import CHUNK, KEPT
-from mmkd.images.thumbnails import LOOK_PIXELS, Looks, looks_from
+from mmkd.images.near_duplicates import CHUNK, NONE
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, ReadThumbnails, thumbnails_from
 from mmkd.progress import track
 from mmkd.reasons import Reason
 
@@ -37,14 +37,14 @@ LISTED_ROWS = 65_536  # rejections in memory before they are written
 class Selection:
     """keep: one bool array a part. read, kept: rows per source; rejected: rows per (source, reason).
 
-    left_out: records per source that its `only` leaves out; they are not among those read.
+    excluded: records per source that its `include` does not select; they are not among those read.
     """
 
     keep: list[Array]
     read: Counter[str]
     kept: Counter[str]
     rejected: Counter[tuple[str, str]]
-    left_out: Counter[str]
+    excluded: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
     shown = _contaminated(gathered, settings, avoided, parts)
     refused_N = np.zeros(len(gathered.keys.id_N), bool)
     refused_N[list(shown)] = True
-    looks = _on_disk(_looks(parts, gathered.first), listing.parent)
-    repeated = repeats(gathered.keys, settings.duplicates, refused_N, looks)
+    thumbnails = _on_disk(_thumbnails(parts, gathered.first), listing.parent)
+    repeated = repeats(gathered.keys, settings.duplicates, refused_N, thumbnails)
     names = _names(parts, gathered.first, repeated.partner_N)
-    keep_N = (repeated.partner_N == KEPT) & ~refused_N
+    keep_N = (repeated.partner_N == NONE) & ~refused_N
     selection = Selection(_by_part(keep_N, gathered.first), Counter(), Counter(), Counter(), Counter())
 
     def listed() -> Iterator[pa.Table]:
@@ -88,7 +88,7 @@ def select(parts: Sequence[Part], settings: CurateSettings, avoided: Avoided, li
                 selection.rejected.update(pairs_of)
                 yield table
             selection.read.update(_counts(refused))
-            selection.left_out.update(left_out_of(part))
+            selection.excluded.update(excluded_of(part))
 
     with atomic_file(listing) as stream:
         _write(stream, listed())
@@ -120,41 +120,42 @@ def _contaminated(
 ) -> dict[int, str]:
     if not avoided.names:
         return {}
-    looks, hash_N = _looks(parts, gathered.first), gathered.keys.hash_N
-    radius, least = settings.decontaminate_radius, settings.decontaminate_likeness
-    return contaminated(hash_N, looks, avoided, radius, least) | same_bytes(gathered.exact, avoided)
+    thumbnails, hash_N = _thumbnails(parts, gathered.first), gathered.keys.hash_N
+    radius, least = settings.decontaminate_radius, settings.decontaminate_correlation
+    return contaminated(hash_N, thumbnails, avoided, radius, least) | same_bytes(gathered.exact, avoided)
 
 
-def _looks(parts: Sequence[Part], first: Sequence[int]) -> Looks:
+def _thumbnails(parts: Sequence[Part], first: Sequence[int]) -> ReadThumbnails:
     """Reads them from the parts as they are asked for."""
 
     def read(place_B: Array) -> Array:
-        rows = [row for _, found in _rows(parts, first, place_B, ("look",)) for row in found]
-        return looks_from([row["look"] for row in rows])
+        rows = [row for _, found in _rows(parts, first, place_B, ("thumbnail",)) for row in found]
+        return thumbnails_from([row["thumbnail"] for row in rows])
 
     return read
 
 
-def _on_disk(looks: Looks, folder: Path) -> Looks:
-    """The same in a file without a name that is mapped into memory, so that millions of looks need none."""
+def _on_disk(thumbnails: ReadThumbnails, folder: Path) -> ReadThumbnails:
+    """The same in a file without a name that is mapped into memory, so that millions of thumbnails need none."""
 
     def read(place_B: Array) -> Array:
         if not len(place_B):
-            return looks_from([])
+            return thumbnails_from([])
         with tempfile.TemporaryFile(dir=folder) as file:  # which is there for as long as it is mapped
-            os.posix_fallocate(file.fileno(), 0, len(place_B) * LOOK_PIXELS)  # a full disk says so here, not by SIGBUS
-            look_BK = np.memmap(file, np.uint8, "w+", shape=(len(place_B), LOOK_PIXELS))
+            # a full disk says so here, not by SIGBUS
+            os.posix_fallocate(file.fileno(), 0, len(place_B) * THUMBNAIL_PIXELS)
+            thumbnail_BK = np.memmap(file, np.uint8, "w+", shape=(len(place_B), THUMBNAIL_PIXELS))
         for first in range(0, len(place_B), CHUNK):
             chunk = slice(first, first + CHUNK)
-            look_BK[chunk] = looks(place_B[chunk])
-        return look_BK
+            thumbnail_BK[chunk] = thumbnails(place_B[chunk])
+        return thumbnail_BK
 
     return read
 
 
 def _names(parts: Sequence[Part], first: Sequence[int], partner_N: Array) -> dict[int, str]:
     """Record -> id and place, of those that are kept in another's stead."""
-    wanted = np.unique(partner_N[partner_N != KEPT])
+    wanted = np.unique(partner_N[partner_N != NONE])
     return {
         int(place): f"{row['id']} ({row['where']})"
         for places, rows in _rows(parts, first, wanted, ("id", "where"))
@@ -182,11 +183,11 @@ def _why(
     if place in shown:
         return Reason.CONTAMINATED, shown[place]
     reason, kept = REASONS[int(repeated.reason_N[place])], names[int(repeated.partner_N[place])]
-    likeness = f", likeness {repeated.likeness_N[place]:.3f}" if repeated.likeness_N[place] > 0 else ""
+    correlation = f", correlation {repeated.correlation_N[place]:.3f}" if repeated.correlation_N[place] > 0 else ""
     what = {
         Reason.DUPLICATE_ID: f"the id {identity}",
         Reason.DUPLICATE_PAIR: "the same image and caption",
-        Reason.NEAR_DUPLICATE: f"an image {repeated.distance_N[place]} bits of the perceptual hash away{likeness}",
+        Reason.NEAR_DUPLICATE: f"an image {repeated.distance_N[place]} bits of the perceptual hash away{correlation}",
     }
     return reason, f"kept is the earlier {kept} with {what[reason]}"
 

@@ -39,7 +39,7 @@ def curate(
     avoid: Avoid = nothing,
     world: World = ALONE,
 ) -> dict[str, int]:
-    """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and left out, and rows per
+    """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and excluded, and rows per
     split.
 
     Goes on from the parts that an earlier, killed run left there, and writes the same bytes in any case and with any
@@ -103,8 +103,8 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
     for source in sources:
         if not selection.read[source.name]:
             raise DataError(
-                f"source {source.name!r}: no record found with only = {source.only}, which leaves out "
-                f"{selection.left_out[source.name]:,}; correct it or drop it"
+                f"source {source.name!r}: no record found with include = {source.include}, which excludes "
+                f"{selection.excluded[source.name]:,}; correct it or drop it"
             )
     read, rejected = selection.read.total(), selection.rejected.total()
     if rejected <= max_rejected * read and rejected < read:
@@ -128,11 +128,11 @@ def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str
             "rejected": {
                 reason: count for (source, reason), count in sorted(selection.rejected.items()) if source == name
             },
-            "left_out": selection.left_out[name],
+            "excluded": selection.excluded[name],
         }
         for name in (source.name for source in sources)
     }
-    counts = {name: getattr(selection, name).total() for name in ("read", "kept", "rejected", "left_out")}
+    counts = {name: getattr(selection, name).total() for name in ("read", "kept", "rejected", "excluded")}
     return {"sources": per_source, "total": {**counts, **splits}}
 
 

@@ -1,6 +1,6 @@
 """Pictures that a corpus must not hold, because models are evaluated on them.
 
-M pictures, V views, N records, P pairs of a view and a record, B of them at once, K pixels of a look.
+M pictures, V views, N records, P pairs of a view and a record, B of them at once, K pixels of a thumbnail.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,43 +9,43 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmkd.images.hamming import Array, within
-from mmkd.images.thumbnails import LOOK_PIXELS, Looks, likeness
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, ReadThumbnails, correlation
 
 BLOCK_RECORDS = 2**20  # whose candidates are held at once
-CHUNK_PAIRS = 2**14  # whose looks are
+CHUNK_PAIRS = 2**14  # whose thumbnails are
 
 
 @dataclass(frozen=True)
 class Avoided:
     """Pictures of evaluation sets. names: of each, set and sample. digests: SHA-256 of the bytes that the corpus would
-    store. view_MV: perceptual hashes of its views, the first as it is. look_MK: see `likeness`, uint8. views: their
-    names. pixel_VK: where in a look the pixels of the look of a view stand."""
+    store. view_MV: perceptual hashes of its views, the first as it is. views: their names. pixel_VK: where
+    in a thumbnail the pixels of the thumbnail of a view stand."""
 
     names: list[str]
     digests: list[str]
     view_MV: Array
-    look_MK: Array
+    thumbnail_MK: Array
     views: list[str]
     pixel_VK: Array
 
-    def looks(self, query_B: Array) -> Array:
+    def thumbnails(self, query_B: Array) -> Array:
         """Of views, given by their places in the flat `view_MV`: uint8 (B, K)."""
         picture_B, view_B = np.divmod(query_B, len(self.views))
-        return np.take_along_axis(self.look_MK[picture_B], self.pixel_VK[view_B], axis=1)
+        return np.take_along_axis(self.thumbnail_MK[picture_B], self.pixel_VK[view_B], axis=1)
 
 
 @dataclass(frozen=True)
 class Shown:
     """What a record may show. query: the view's place in the flat `Avoided.view_MV`. distance: bits of the hash."""
 
-    likeness: float
+    correlation: float
     distance: int
     query: int
 
     @property
     def rank(self) -> tuple[float, int, int]:
-        """Smallest for the most alike, the nearest of those, and the first."""
-        return -self.likeness, self.distance, self.query
+        """Smallest for the best correlated, the nearest of those, and the first."""
+        return -self.correlation, self.distance, self.query
 
 
 Avoid = Callable[[], Avoided]
@@ -54,22 +54,24 @@ Avoid = Callable[[], Avoided]
 
 def nothing() -> Avoided:
     """No evaluation sets are given."""
-    no_look, same = np.empty((0, LOOK_PIXELS), np.uint8), np.arange(LOOK_PIXELS)[None]
-    return Avoided([], [], np.empty((0, 1), np.uint64), no_look, ["as it is"], same)
+    no_thumbnail, same = np.empty((0, THUMBNAIL_PIXELS), np.uint8), np.arange(THUMBNAIL_PIXELS)[None]
+    return Avoided([], [], np.empty((0, 1), np.uint64), no_thumbnail, ["as it is"], same)
 
 
-def contaminated(hash_N: Array, looks: Looks, avoided: Avoided, radius: int, least_likeness: float) -> dict[int, str]:
+def contaminated(
+    hash_N: Array, thumbnails: ReadThumbnails, avoided: Avoided, radius: int, min_correlation: float
+) -> dict[int, str]:
     """Record -> which picture it shows, for records to be dropped.
 
-    hash_N: perceptual hashes of the records. Of those within `radius` bits of a view the looks are read, and a record
-    is one of them from `least_likeness` on. Of several pictures the most alike is told, then the nearest, the first.
+    hash_N: perceptual hashes of the records. Of those within `radius` bits of a view the thumbnails are read; a record
+    matches from `min_correlation` on. Of several pictures the best correlated is named, then the nearest, the first.
     """
     best: dict[int, Shown] = {}
     for query_B, record_B, distance_B in _candidates(hash_N, avoided, radius):
         own_U, place_B = np.unique(record_B, return_inverse=True)
-        alike_B = likeness(looks(own_U)[place_B], avoided.looks(query_B))
-        for pair in np.flatnonzero(alike_B >= least_likeness).tolist():
-            found = Shown(float(alike_B[pair]), int(distance_B[pair]), int(query_B[pair]))
+        correlation_B = correlation(thumbnails(own_U)[place_B], avoided.thumbnails(query_B))
+        for pair in np.flatnonzero(correlation_B >= min_correlation).tolist():
+            found = Shown(float(correlation_B[pair]), int(distance_B[pair]), int(query_B[pair]))
             record = int(record_B[pair])
             best[record] = min(best.get(record, found), found, key=lambda one: one.rank)
     return {record: _told(found, avoided) for record, found in sorted(best.items())}
@@ -93,4 +95,4 @@ def _candidates(hash_N: Array, avoided: Avoided, radius: int) -> Iterator[tuple[
 def _told(found: Shown, avoided: Avoided) -> str:
     picture, view = divmod(found.query, len(avoided.views))
     bits = f"{found.distance} bits of the perceptual hash from {avoided.names[picture]}, {avoided.views[view]}"
-    return f"likeness {found.likeness:.3f}, {bits}"
+    return f"correlation {found.correlation:.3f}, {bits}"

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images.hamming import Array
-from mmkd.images.near_duplicates import KEPT, Neighbours, alone, neighbours
-from mmkd.images.thumbnails import Looks
+from mmkd.images.near_duplicates import NONE, Neighbours, neighbours, no_neighbours
+from mmkd.images.thumbnails import ReadThumbnails
 from mmkd.reasons import Reason
 
 COLUMNS = ("id", "caption", "sha256", "phash", "caption_group")
@@ -35,15 +35,15 @@ class Keys:
 
 @dataclass(frozen=True)
 class Repeats:
-    """partner_N: the place of the earlier record that is kept in this one's stead, KEPT (-1) for a record to keep.
+    """partner_N: the place of the earlier record that is kept in this one's stead, NONE (-1) for a record to keep.
 
-    reason_N: place in REASONS. distance_N and likeness_N: of the pictures, for NEAR_DUPLICATE, see `Copied`.
+    reason_N: place in REASONS. distance_N and correlation_N: of the pictures, for NEAR_DUPLICATE, see `Original`.
     """
 
     partner_N: Array
     reason_N: Array
     distance_N: Array
-    likeness_N: Array
+    correlation_N: Array
 
 
 def keys_of(table: pa.Table, near: bool) -> Keys:
@@ -58,7 +58,7 @@ def keys_of(table: pa.Table, near: bool) -> Keys:
     )
 
 
-def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Looks) -> Repeats:
+def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, thumbnails: ReadThumbnails) -> Repeats:
     """Goes through the records in order and drops what repeats a record that is kept.
 
     An id may be kept once, and so may a pair of image bytes and cleaned caption; `settings` say the same of near
@@ -66,27 +66,27 @@ def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, looks: Lo
     """
     count = len(keys.id_N)
     zeros = (np.zeros(count, kind) for kind in (np.int8, np.int8, np.float32))
-    found = Repeats(np.full(count, KEPT), *zeros)
+    found = Repeats(np.full(count, NONE), *zeros)
     groups_2N = [_numbered(keys.id_N), _numbered(keys.pair_N)]
-    near = _near(keys, settings, looks)
-    touched_N = near.touched()
-    suspect_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | touched_N
-    pictures_G = np.full(near.groups, KEPT)
-    holders = [np.full(int(group_N.max(initial=-1)) + 1, KEPT) for group_N in groups_2N]
-    for record in np.flatnonzero(suspect_N & ~refused_N).tolist():
+    near = _near(keys, settings, thumbnails)
+    near_N = near.has_neighbour()
+    candidate_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | near_N
+    kept_G = np.full(near.groups, NONE)
+    holders = [np.full(int(group_N.max(initial=-1)) + 1, NONE) for group_N in groups_2N]
+    for record in np.flatnonzero(candidate_N & ~refused_N).tolist():
         partners = [int(holder[group_N[record]]) for holder, group_N in zip(holders, groups_2N, strict=True)]
-        reason = next((place for place, partner in enumerate(partners) if partner != KEPT), None)
+        reason = next((place for place, partner in enumerate(partners) if partner != NONE), None)
         if reason is not None:
             found.partner_N[record], found.reason_N[record] = partners[reason], reason
             continue
-        if touched_N[record] and (copied := near.copied(record, pictures_G)):
-            found.partner_N[record], found.reason_N[record] = copied.record, REASONS.index(Reason.NEAR_DUPLICATE)
-            found.distance_N[record], found.likeness_N[record] = copied.distance, copied.likeness
+        if near_N[record] and (original := near.original(record, kept_G)):
+            found.partner_N[record], found.reason_N[record] = original.record, REASONS.index(Reason.NEAR_DUPLICATE)
+            found.distance_N[record], found.correlation_N[record] = original.distance, original.correlation
             continue
         for holder, group_N in zip(holders, groups_2N, strict=True):
             holder[group_N[record]] = record
-        if touched_N[record]:
-            pictures_G[near.group_N[record]] = record
+        if near_N[record]:
+            kept_G[near.group_N[record]] = record
     return found
 
 
@@ -105,9 +105,9 @@ def _key(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def _near(keys: Keys, settings: DuplicateSettings, looks: Looks) -> Neighbours:
+def _near(keys: Keys, settings: DuplicateSettings, thumbnails: ReadThumbnails) -> Neighbours:
     """The near pictures, as the settings want them told apart by their captions or not."""
     if settings.near == "keep":
-        return alone(len(keys.id_N))
+        return no_neighbours(len(keys.id_N))
     caption_N = keys.caption_N if settings.near == "pair" else np.zeros_like(keys.hash_N)
-    return neighbours(keys.hash_N, caption_N, settings.radius, settings.likeness, looks)
+    return neighbours(keys.hash_N, caption_N, settings.radius, settings.correlation, thumbnails)

@@ -23,27 +23,27 @@ from mmkd.curation.panels.gutters import panel_boxes
 from mmkd.curation.panels.split import CUTTING, WHOLE, check_compound
 from mmkd.curation.panels.sub_captions import sub_captions
 from mmkd.curation.parts import PAIRS, printable
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.words import TEXT, Figure, Words, caption_of, figure_of, usable, wants_language, words_of
-from mmkd.images.decode import check_size, claimed_size, store
+from mmkd.images.store import check_size, claimed_size, store
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.values import as_text
 
 MAX_SHOWN = 300  # characters of a caption that are shown
 DECIDED = ("modality", "modality_evidence", "modality_confidence", "labels")
-AT_ONCE, AFTER_CAPTION, AT_PICTURE, LEFT_OUT = "at once", "after caption", "at picture", "left out"
+AT_ONCE, AFTER_CAPTION, AT_PICTURE, EXCLUDED = "at once", "after caption", "at picture", "excluded"
 """When a record that gave no pair was lost: before its caption was known; when only that was; when all words were. The
-last row may only say how many records `only` leaves out."""
+last row may only say how many records `include` does not select."""
 
-# lost, reason, detail: of a record without a pair. left_out: how many records the last row stands for. place: which
+# lost, reason, detail: of a record without a pair. excluded: how many records the last row stands for. place: which
 # pair of its figure. voted, trust: the caption's vote. claimed: the picture's size by its header, null where even that
 # is not to be read; own: the pair's, upright. panels_seen, panels_labelled: of the whole figure, by its picture and by
 # its caption.
 KNOWN = pa.schema(
     [field for field in PAIRS if field.name not in DECIDED]
     + [(name, pa.string()) for name in ("figure_id", "voted", "lost", "reason", "detail")]
-    + [("left_out", pa.int64()), ("trust", pa.float64()), ("label_list", pa.list_(pa.string()))]
+    + [("excluded", pa.int64()), ("trust", pa.float64()), ("label_list", pa.list_(pa.string()))]
     + [(name, pa.int32()) for name in ("place", "own_width", "own_height", "colours", "lines")]
     + [(name, pa.int32()) for name in ("claimed_width", "claimed_height", "panels_seen", "panels_labelled")]
     + [(name, pa.float64()) for name in ("contrast", "paper")]
@@ -67,17 +67,17 @@ def known_rows(found: Iterable[Found], settings: CurateSettings) -> Iterator[dic
     Of the first records that are lost for a reason a small picture is kept for the ledger, which need not read again.
     """
     shown: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
+    excluded: Counter[str] = Counter()
     for one in found:
-        if isinstance(one, LeftOut):
-            left_out[one.source] += one.records
+        if isinstance(one, Excluded):
+            excluded[one.source] += one.records
             continue
         rows = _lost(one) if isinstance(one, Rejected) else rows_of_record(one, settings)
         if isinstance(one, Record) and rows[0]["lost"] and shown[rows[0]["reason"]] < EACH:
             shown[rows[0]["reason"]] += 1
             rows = [{"caption": raw_caption(one), **rows[0], "image": thumbnail(one.image)}]
         yield from rows
-    yield from ({"source": name, "lost": LEFT_OUT, "left_out": number} for name, number in left_out.items())
+    yield from ({"source": name, "lost": EXCLUDED, "excluded": number} for name, number in excluded.items())
 
 
 def rows_of_record(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
@@ -102,13 +102,13 @@ def rows_of_record(record: Record, settings: CurateSettings) -> list[dict[str, A
     return rows
 
 
-def chosen(row: Mapping[str, Any], settings: CurateSettings) -> dict[str, Any] | Rejected | LeftOut | None:
+def chosen(row: Mapping[str, Any], settings: CurateSettings) -> dict[str, Any] | Rejected | Excluded | None:
     """A row of PAIRS without its image, from one of KNOWN, or why the pair is not wanted.
 
     A figure that is refused with all its panels is told once, for the first of them; for the others it is None.
     """
-    if row["lost"] == LEFT_OUT:
-        return LeftOut(row["source"], row["left_out"])
+    if row["lost"] == EXCLUDED:
+        return Excluded(row["source"], row["excluded"])
     if row["lost"] == AT_ONCE:
         return _refused(row, row["id"], _again(row))
     try:

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from mmkd.curation.check import checked_pairs
-from mmkd.curation.records.record import Found, LeftOut, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.folders.arrow import read_shard, write_shard
-from mmkd.images.thumbnails import LOOK_PIXELS
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS
 from mmkd.processes import SEEN, worker_pool
 from mmkd.progress import counted
 
@@ -29,16 +29,20 @@ T = TypeVar("T")
 WRITE_ROWS = 64  # rows in memory while a part is written
 TELL_EVERY = 12  # records
 MAX_DETAIL = 300
-LEFT_OUT = b"left_out"  # key in the metadata of a file of rejections: source -> records, as JSON
+EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
 _SAID = ("modality_stated", "modality_evidence", "labels", "caption_mention", "language", "panel")
 PAIRS = pa.schema(
     [(name, pa.string()) for name in (*_TEXT, *_SAID)]
     + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
-    + [("modality_confidence", pa.float32()), ("caption_group", pa.uint64()), ("look", pa.binary(LOOK_PIXELS))]
+    + [
+        ("modality_confidence", pa.float32()),
+        ("caption_group", pa.uint64()),
+        ("thumbnail", pa.binary(THUMBNAIL_PIXELS)),
+    ]
 )
-# look: see `likeness`; it is read of those whose hashes are near and goes into no corpus
+# thumbnail: see `images.thumbnails`; it is read of those whose hashes are near and goes into no corpus
 REJECTED = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 
@@ -71,16 +75,16 @@ class Part:
 
 @dataclass
 class Aside:
-    """What reading a part gives beside its pairs. left_out: source -> records that its `only` leaves out."""
+    """What reading a part gives beside its pairs. excluded: source -> records that its `include` does not select."""
 
     rejected: list[Rejected] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
 
-    def put(self, found: Rejected | LeftOut) -> None:
+    def put(self, found: Rejected | Excluded) -> None:
         if isinstance(found, Rejected):
             self.rejected.append(found)
         else:
-            self.left_out[found.source] += found.records
+            self.excluded[found.source] += found.records
 
 
 def make_parts(parts: Sequence[Part], settings: CurateSettings, workers: int) -> None:
@@ -102,7 +106,7 @@ def tallied(records: Iterable[T]) -> Iterator[T]:
     """The records, of which the progress hears by the dozen: many processes share its lock."""
     met = 0
     for record in records:
-        met += record.records if isinstance(record, LeftOut) else 1
+        met += record.records if isinstance(record, Excluded) else 1
         if met >= TELL_EVERY:
             SEEN.add(met)
             met = 0
@@ -125,9 +129,9 @@ def write_pairs(part: Part, schema: pa.Schema, rows: Iterator[dict[str, Any]], a
     draft.replace(part.pairs)
 
 
-def left_out_of(part: Part) -> Counter[str]:
-    """Source -> records of a finished part that its `only` leaves out."""
-    told = (read_shard(part.rejected).schema.metadata or {}).get(LEFT_OUT)
+def excluded_of(part: Part) -> Counter[str]:
+    """Source -> records of a finished part that its `include` does not select."""
+    told = (read_shard(part.rejected).schema.metadata or {}).get(EXCLUDED)
     if told is None:
         raise DataError(f"{part.rejected}: made by an older mmkd; delete {part.folder} and curate again")
     return Counter(json.loads(told))
@@ -141,7 +145,7 @@ def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:
 
 def _write_aside(part: Part, aside: Aside) -> None:
     draft = part.folder / f"{part.number:06d}.{os.getpid()}.rejected.draft"
-    schema = REJECTED.with_metadata({LEFT_OUT: json.dumps(aside.left_out)})
+    schema = REJECTED.with_metadata({EXCLUDED: json.dumps(aside.excluded)})
     write_shard(draft, schema, [rejection_table(aside.rejected)])
     draft.replace(part.rejected)
 
@@ -164,7 +168,7 @@ def _made(
 def checked_rows(records: Iterable[Found], settings: CurateSettings, aside: Aside) -> Iterator[dict[str, Any]]:
     """Rows of PAIRS; what gives none is put into `aside` on the way."""
     for found in records:
-        if isinstance(found, Rejected | LeftOut):
+        if isinstance(found, Rejected | Excluded):
             aside.put(found)
             continue
         for one in checked_pairs(found, settings):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmkd.curation.parts import Aside, checked_rows
-from mmkd.curation.records.record import LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
@@ -18,8 +18,8 @@ SAMPLE = 200  # records that are really checked
 class SourcePlan:
     """One source. records: of all shards if all hold as many as the first. bytes_each: of a checked image. kept: share
     of the records looked at that pass the checks of a record. read_s, check_s: seconds a record in one process.
-    rejected: reason -> how many of the `looked_at`, commonest first. left_out: as `records`, but those that `only`
-    leaves out."""
+    rejected: reason -> how many of the `looked_at`, commonest first. excluded: as `records`, but those that `include`
+    does not select."""
 
     name: str
     shards: int
@@ -30,7 +30,7 @@ class SourcePlan:
     check_s: float
     looked_at: int
     rejected: Mapping[str, int]
-    left_out: int
+    excluded: int
 
     def hours(self, processes: int) -> float:
         """Of reading and checking all records, by so many processes."""
@@ -58,10 +58,10 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
         return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, {}, 0)
     start = time.perf_counter()
     looked_at: list[Record | Rejected] = []
-    count = left_out = 0
+    count = excluded = 0
     for record in shards[0].records():
-        if isinstance(record, LeftOut):
-            left_out += record.records
+        if isinstance(record, Excluded):
+            excluded += record.records
             continue
         if count < sample:
             looked_at.append(record)
@@ -81,5 +81,5 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
         check_s=check_s,
         looked_at=len(looked_at),
         rejected=dict(Counter(str(one.reason) for one in aside.rejected).most_common()),
-        left_out=left_out * len(shards),
+        excluded=excluded * len(shards),
     )

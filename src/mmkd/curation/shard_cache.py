@@ -19,7 +19,7 @@ import pyarrow as pa
 import mmkd
 from mmkd.curation.known_rows import KNOWN, chosen, known_rows, loosest
 from mmkd.curation.parts import PAIRS, Aside, Part, batches_of, each_part, tallied, write_pairs
-from mmkd.curation.records.record import LeftOut, Reader, Rejected, Shard, Stamped
+from mmkd.curation.records.record import Excluded, Reader, Rejected, Shard, Stamped
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.folders.arrow import read_shard, write_shard
 
@@ -31,7 +31,7 @@ SELECTING: Mapping[str, Any] = {
     "duplicates": True,
     "decontaminate": True,
     "decontaminate_radius": True,
-    "decontaminate_likeness": True,
+    "decontaminate_correlation": True,
     "val": True,
     "max_rejected": True,
     "shard_rows": True,
@@ -112,7 +112,7 @@ def _chosen(part: Part, settings: CurateSettings, aside: Aside) -> Iterator[dict
     batches = read_shard(part.pictures).drop_columns("image").to_batches()
     for number, row in enumerate(tallied(chain.from_iterable(batch.to_pylist() for batch in batches))):
         found = chosen(row, settings)
-        if isinstance(found, Rejected | LeftOut):
+        if isinstance(found, Rejected | Excluded):
             aside.put(found)
         elif found is not None:
             yield found | {"row": number}

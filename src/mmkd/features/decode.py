@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from mmkd.corpus.schema import Corpus
 from mmkd.images.decode import decode
 from mmkd.images.transform import ImageTransform
+from mmkd.reasons import BadRecordError
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Tokens
 
@@ -65,9 +66,16 @@ class DecodedBatches(Dataset[DecodedBatch]):
     def __getitem__(self, index: int) -> DecodedBatch:
         table = self.corpus.take(self.batches[index])
         encoded = table.column("image").combine_chunks().field("bytes").to_pylist()
-        images = [decode(data) for data in encoded]
+        images = [_decoded(data) for data in encoded]
         shown = [image or Image.new("RGB", (32, 32)) for image in images]
         views = [torch.stack([each.pixels(image) for image in shown]) for each in self.views.transforms]
         captions = table.column("caption").to_pylist()
         tokens = [tokenizer(captions) for tokenizer in self.views.tokenizers]
         return DecodedBatch(views, tokens, [None if image else UNREADABLE for image in images])
+
+
+def _decoded(data: bytes) -> Image.Image | None:
+    try:
+        return decode(data)
+    except BadRecordError:
+        return None

@@ -5,16 +5,16 @@ from collections.abc import Callable
 import numpy as np
 
 from mmkd.images.hamming import BITS, Array, Pairs, within
+from mmkd.images.thresholds import FEATURE_RADIUS
 
-RADIUS = 9
-"""Signs of 64 that may differ. Of two vectors with cosine c, each differs with probability arccos(c) / pi, so at
-c = 0.98 four do on average and more than nine in one pair of a hundred."""
 CHUNK = 32_768  # rows, or pairs, whose vectors are in memory at once
 Read = Callable[[Array], Array]
 """Row numbers (B,) -> their vectors (B, D)."""
 
 
-def alike(read: Read, rows: int, cosine: float, rng: np.random.Generator, radius: int = RADIUS) -> tuple[Array, Array]:
+def alike(
+    read: Read, rows: int, cosine: float, rng: np.random.Generator, radius: int = FEATURE_RADIUS
+) -> tuple[Array, Array]:
     """Pairs of rows with a cosine of at least `cosine`, the earlier row first: (P, 2) and their cosines (P,).
 
     Candidates are found by the signs of random projections (Charikar, STOC 2002) and confirmed exactly, so every pair

@@ -81,8 +81,7 @@ def _read(root: Path, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Stored
     for identity, row in rows.items():
         try:
             image = read_inside(root, row["imgpath"])
-            if decode(image) is None:
-                raise DataError(f"{row['imgpath']}: image cannot be decoded")
+            _check_image(image, row["imgpath"])
             if not isinstance(row.get("txt"), str):
                 raise DataError("no caption (txt)")
             found[identity] = StoredRecord(
@@ -95,6 +94,13 @@ def _read(root: Path, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Stored
     if bad:
         raise DataError(f"{root}: {len(bad)} records cannot be read:\n  " + "\n  ".join(bad))
     return found
+
+
+def _check_image(data: bytes, name: str) -> None:
+    try:
+        decode(data)
+    except BadRecordError as error:
+        raise DataError(f"{name}: image cannot be decoded ({error.detail})") from error
 
 
 def _require_vectors(reference: str, ids: Sequence[str], found: Sequence[StoredRecord]) -> None:
@@ -145,8 +151,6 @@ def _weights(entry: ZooEntry, variant: str, root: Path | None) -> Files:
 def _images(teacher: Teacher, encoded: Sequence[bytes]) -> Tensor:
     parts = []
     for start in range(0, len(encoded), IMAGE_BATCH):
-        decoded = [decode(data) for data in encoded[start : start + IMAGE_BATCH]]
-        parts.append(
-            teacher.encode_images(torch.stack([teacher.transform.pixels(image) for image in decoded if image]))
-        )
+        pixels = [teacher.transform.pixels(decode(data)) for data in encoded[start : start + IMAGE_BATCH]]
+        parts.append(teacher.encode_images(torch.stack(pixels)))
     return torch.cat(parts)

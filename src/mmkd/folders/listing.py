@@ -27,7 +27,7 @@ class Names:
         return zlib.decompress(self.packed).count(b"\0")
 
     def __repr__(self) -> str:
-        """The names: a kept part is called by what its shard shows, which no release of zlib may change."""
+        """The names: cached shards are named by them, and no release of zlib may change that."""
         return repr(tuple(self))
 
 

@@ -1,4 +1,4 @@
-"""Image files named by data: found only below the folder they belong to, and read only up to a limit."""
+"""Paths and files below a folder: never outside it, and read only up to a limit."""
 
 import hashlib
 import os

@@ -1,6 +1,7 @@
-"""DICOM files as pictures: nothing of a header but what decides its pixels is used, and nothing of it is kept."""
+"""DICOM files as pictures. Of a header only what decides the pixels is used, and nothing of it is stored."""
 
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
@@ -12,6 +13,7 @@ from mmkd.folders.paths import MAX_FILE_BYTES
 from mmkd.images.dicom_greys import grey_picture, palette_picture
 from mmkd.images.hamming import Array
 from mmkd.images.inflated import Inflated, TooLargeError
+from mmkd.reasons import BadRecordError, Reason
 
 PREAMBLE = slice(128, 132)
 MARK = b"DICM"
@@ -26,21 +28,18 @@ def is_dicom(data: bytes) -> bool:
     return data[PREAMBLE] == MARK
 
 
-def dicom_picture(data: bytes, where: str) -> Image.Image:
+def dicom_picture(data: bytes) -> Image.Image:
     """The picture, RGB; of several frames the middle one. As `dicom_frames`."""
-    return next(dicom_frames(data, where))[1]
+    return next(dicom_frames(data))[1]
 
 
-def dicom_frames(data: bytes, where: str, step: int = 0) -> Iterator[tuple[int, Image.Image]]:
+def dicom_frames(data: bytes, step: int = 0) -> Iterator[tuple[int, Image.Image]]:
     """The middle frame, or every `step`th so that it is among them, as RGB; each with its number, from 1 as in DICOM.
 
-    One is decoded at a time. Raises DataError that names `where` when pydicom is not installed or pixels cannot be
-    decoded; caused by TooLargeError where they are too many to try, by zlib.error where deflated data are damaged.
+    One is decoded at a time. Raises BadRecordError, whose detail quotes nothing of the header, for pixels that cannot
+    be decoded, DataError when pydicom is not installed.
     """
-    try:
-        import pydicom
-    except ImportError as error:
-        raise DataError(f"{where}: a DICOM file, read with pydicom; install mmkd with its extra [dicom]") from error
+    pydicom = pydicom_library()
     try:
         header = read_header(io.BytesIO(data))
         _check_size(header)
@@ -48,11 +47,22 @@ def dicom_frames(data: bytes, where: str, step: int = 0) -> Iterator[tuple[int, 
         places = range(count // 2 % step, count, step) if step else range(count // 2, count // 2 + 1)
         for place, stored in zip(places, pydicom.pixels.iter_pixels(header, indices=places), strict=True):
             yield place + 1, _picture(stored, header, place).convert("RGB")
+    except TooLargeError as error:
+        raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error)) from error
+    except zlib.error as error:
+        raise BadRecordError(Reason.DAMAGED_FILE, "its deflated data are cut off or broken") from error
     except Exception as error:  # decoders raise whatever a damaged or rare header makes them stumble on
-        raise DataError(
-            f"{where}: no pixels of this DICOM file can be decoded ({type(error).__name__}: {error}); "
-            "rare compressions need pylibjpeg beside pydicom, else replace the file or take it out of the data set"
-        ) from error
+        detail = f"its pixels cannot be decoded ({type(error).__name__})"
+        raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from error
+
+
+def pydicom_library() -> Any:
+    """pydicom. Raises DataError that says what to install."""
+    try:
+        import pydicom
+    except ImportError as error:
+        raise DataError("DICOM files are read with pydicom; install mmkd with its extra [dicom]") from error
+    return pydicom
 
 
 def read_header(stream: BinaryIO, wanted: Sequence[str] | None = None) -> Any:

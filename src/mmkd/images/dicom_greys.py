@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 from scipy.special import expit
 
-from mmkd.images.decode import plain
 from mmkd.images.hamming import Array
+from mmkd.images.plain import plain
 
-OF_A_FRAME = {"PixelValueTransformationSequence", "FrameVOILUTSequence"}  # which of its functional groups tell greys
-TELLING = (
+OF_A_FRAME = {"PixelValueTransformationSequence", "FrameVOILUTSequence"}  # functional groups that decide its greys
+GREY_FIELDS = (
     "PhotometricInterpretation",
     "ModalityLUTSequence",
     "RescaleSlope",
@@ -26,19 +26,19 @@ def grey_picture(stored_HW: Array, header: Any, index: int) -> Image.Image:
     """Frame `index` (from 0), 8 bits: rescaled; in its first window, else by its first table (VOI LUT), else by the
     range of its own values; MONOCHROME1 is turned so that high values are bright.
     """
-    said = told_of_frame(header, index)
+    found = grey_fields_of(header, index)
     little = header.file_meta.TransferSyntaxUID.is_little_endian
-    value_HW = _rescaled(stored_HW, said, little)
-    centre, width = _first(said.get("WindowCenter")), _first(said.get("WindowWidth"))
+    value_HW = _rescaled(stored_HW, found, little)
+    centre, width = _first(found.get("WindowCenter")), _first(found.get("WindowWidth"))
     if centre is not None and width is not None:
-        grey = _grey(windowed(value_HW, centre, width, str(said.get("VOILUTFunction") or "LINEAR")))
-    elif (table := _table(said.get("VOILUTSequence"), little)) is not None:
+        grey = _grey(windowed(value_HW, centre, width, str(found.get("VOILUTFunction") or "LINEAR")))
+    elif (table := _table(found.get("VOILUTSequence"), little)) is not None:
         first, entries = table
         black, white = int(entries.min()), int(entries.max())  # not its bits: 12-bit tables often claim 16
         grey = _grey((looked_up(value_HW, first, entries) - black) / max(1, white - black))
     else:
         grey = plain(Image.fromarray(np.asarray(value_HW, np.float32)))
-    return grey.point(lambda level: 255 - level) if said.get("PhotometricInterpretation") == "MONOCHROME1" else grey
+    return grey.point(lambda level: 255 - level) if found.get("PhotometricInterpretation") == "MONOCHROME1" else grey
 
 
 def palette_picture(stored_HW: Array, header: Any) -> Image.Image:
@@ -56,17 +56,17 @@ def palette_picture(stored_HW: Array, header: Any) -> Image.Image:
     return Image.fromarray((wide_HWC >> 8 * wide).astype(np.uint8))
 
 
-def told_of_frame(header: Any, index: int) -> dict[str, Any]:
-    """The fields `TELLING` with their values for one frame: what its own functional groups say stands above what the
-    groups that all frames share say, and that above the rest of the header (PS3.3 C.7.6.16).
+def grey_fields_of(header: Any, index: int) -> dict[str, Any]:
+    """The fields `GREY_FIELDS` with their values for one frame: its own functional groups stand above those that all
+    frames share, and these above the rest of the header (PS3.3 C.7.6.16).
     """
-    said = {name: header.get(name) for name in TELLING}
+    found = {name: header.get(name) for name in GREY_FIELDS}
     shared, own = (header.get(f"{which}FunctionalGroupsSequence") or [] for which in ("Shared", "PerFrame"))
     for groups in (*shared[:1], *own[index : index + 1]):
         for name in OF_A_FRAME:
             for group in (groups.get(name) or [])[:1]:
-                said |= {field: group.get(field) for field in TELLING if field in group}
-    return said
+                found |= {field: group.get(field) for field in GREY_FIELDS if field in group}
+    return found
 
 
 def windowed(value_HW: Array, centre: float, width: float, function: str) -> Array:
@@ -88,10 +88,10 @@ def looked_up(value_HW: Array, first: int, entries: Array) -> Array:
     return found_HW
 
 
-def _rescaled(stored_HW: Array, said: dict[str, Any], little: bool) -> Array:
-    if (table := _table(said["ModalityLUTSequence"], little)) is not None:
+def _rescaled(stored_HW: Array, found: dict[str, Any], little: bool) -> Array:
+    if (table := _table(found["ModalityLUTSequence"], little)) is not None:
         return looked_up(stored_HW, *table)
-    slope, intercept = said["RescaleSlope"], said["RescaleIntercept"]
+    slope, intercept = found["RescaleSlope"], found["RescaleIntercept"]
     if slope is None or intercept is None:
         return stored_HW
     return np.asarray(stored_HW, np.float64) * float(slope) + float(intercept)

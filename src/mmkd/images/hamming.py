@@ -51,7 +51,7 @@ def near(query_Q: Array, key_K: Array, radius: int) -> Iterator[Pairs]:
             differing_P = query_Q[query_P] ^ key_K[key_P]
             bits_P = np.bitwise_count(differing_P)
             new_P = bits_P <= radius
-            for earlier in chosen[:place]:  # a pair is told once, by the first mask in which it agrees
+            for earlier in chosen[:place]:  # a pair is reported once, by the first mask in which it agrees
                 new_P[new_P] = (differing_P[new_P] & earlier) != 0
             yield Pairs(query_P[new_P], key_P[new_P], bits_P[new_P])
 

@@ -21,7 +21,7 @@ from mmkd.images.hamming import Array
 from mmkd.images.slide_tissue import covered_shares, tissue_mask
 from mmkd.settings import Settings
 
-TILE_SEEN = 16  # pixels of a tile on the picture that tissue is looked for on: holes between fibres close
+OVERVIEW_TILE = 16  # pixels of a tile on the picture that tissue is looked for on: holes between fibres close
 OVERVIEW_SIDE = 4096  # longest side of that picture
 COARSER = 1.01  # levels this much coarser than wished still serve: headers say 2.0005 and mean 2
 QUICK_HASH = "openslide.quickhash-1"
@@ -91,7 +91,7 @@ def tile_slide(path: Path, tiles: Tiles) -> list[SlideTile]:
         raise DataError(
             f"{path}: {width} x {height} pixels, smaller than one tile of {extent}; give smaller tiles in the card"
         )
-    view = overview(path, min(OVERVIEW_SIDE, math.ceil(max(slide.dimensions) * TILE_SEEN / extent)))
+    view = overview(path, min(OVERVIEW_SIDE, math.ceil(max(slide.dimensions) * OVERVIEW_TILE / extent)))
     scale = np.array(view.size) / slide.dimensions
     box_T4 = np.hstack([corner_T2 * scale, (corner_T2 + extent) * scale])
     share_T = covered_shares(tissue_mask(view), box_T4)
@@ -131,9 +131,9 @@ def slide_mpp(path: Path, tiles: Tiles) -> float:
     if tiles.slide_mpp is not None:
         return tiles.slide_mpp
     power = properties.get("openslide.objective-power")
-    seen = f"an objective of {power}x" if power else "nothing on the objective either"
+    objective = f"an objective of {power}x" if power else "nothing on the objective either"
     raise DataError(
-        f"{path}: the header has no micrometres per pixel ({seen}); say it in the card as tiles.slide_mpp, "
+        f"{path}: the header has no micrometres per pixel ({objective}); say it in the card as tiles.slide_mpp, "
         "usually about 0.25 for a scan at 40x and 0.5 at 20x"
     )
 

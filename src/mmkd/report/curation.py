@@ -32,7 +32,7 @@ from mmkd.report.numbers import MISSING
 PAGE = "curation.html"
 EACH_REJECT = 20  # of each reason are told one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
-LEFT_OUT = "left out by only"
+EXCLUDED = "excluded by include"
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def ledger_page(ledger: Ledger) -> str:
 
 
 def _told(ledger: Ledger) -> str:
-    read, kept, left_out = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.left_out.total()
-    told = f" {left_out:,} more in the sources were left out by only and are listed nowhere." if left_out else ""
+    read, kept, excluded = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.excluded.total()
+    told = f" {excluded:,} more in the sources were excluded by include and are listed nowhere." if excluded else ""
     return (
         f"{read:,} records were read and {kept:,} kept ({share(kept, read)}). What became of every single one stands "
         f"in curation.parquet beside this page.{told}"
@@ -105,14 +105,14 @@ def _tiles(ledger: Ledger) -> str:
 
 def _funnel(ledger: Ledger) -> Iterator[str]:
     read, steps = ledger.funnel.read, ledger.funnel.steps()
-    found, left_out = ledger.funnel.found, ledger.funnel.left_out
-    left = {**({"found": found} if left_out else {}), "read": read, **{step: after for step, _, after in steps}}
+    found, excluded = ledger.funnel.found, ledger.funnel.excluded
+    left = {**({"found": found} if excluded else {}), "read": read, **{step: after for step, _, after in steps}}
     yield markup.figure(
         "left-after-steps", funnel_figure(left), "How many records were left after each step, in their order."
     )
     if set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}:
         yield markup.paragraph("A figure that was cut into panels counts once a panel.")
-    lines = [["only", f"{left_out.total():,}", f"{read:,}", share(read, read), LEFT_OUT]] if left_out else []
+    lines = [["include", f"{excluded.total():,}", f"{read:,}", share(read, read), EXCLUDED]] if excluded else []
     for step, gone, after in steps:
         told = ", ".join(f"{plain(reason)} {count:,}" for reason, count in most_common(gone).items())
         lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), told or MISSING])
@@ -122,12 +122,12 @@ def _funnel(ledger: Ledger) -> Iterator[str]:
     rows = [
         Line(
             name,
-            [Cell(f"{n:,}") for n in (left_out[name], kept + gone, kept, gone)] + [Cell(share(kept, kept + gone))],
+            [Cell(f"{n:,}") for n in (excluded[name], kept + gone, kept, gone)] + [Cell(share(kept, kept + gone))],
         )
         for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
     ]
     yield markup.table(
-        ["source", LEFT_OUT, "read", "kept", "rejected", "kept of all read"], rows, shown_of(len(rows), len(by_source))
+        ["source", EXCLUDED, "read", "kept", "rejected", "kept of all read"], rows, shown_of(len(rows), len(by_source))
     )
 
 

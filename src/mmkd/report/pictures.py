@@ -4,11 +4,11 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from mmkd.errors import DataError
 from mmkd.evaluation.gallery.exhibits import Exhibit, read_gallery
 from mmkd.evaluation.gallery.gallery import turns
+from mmkd.images.decode import decode
+from mmkd.reasons import BadRecordError
 from mmkd.report import markup
 from mmkd.report.source import Evaluated, task_title
 
@@ -74,9 +74,8 @@ def heat_maps(folder: Path) -> list[tuple[str, bytes]]:
 def _narrowed(path: Path) -> bytes:
     buffer = io.BytesIO()
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except OSError as error:
+        image = decode(path.read_bytes())
+    except (OSError, BadRecordError) as error:
         raise DataError(f"{path}: not readable as a picture ({error}); evaluate again") from error
     image.thumbnail((WIDEST_PX, 2 * WIDEST_PX))
     image.save(buffer, "JPEG", quality=QUALITY, optimize=True)

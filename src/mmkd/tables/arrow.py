@@ -1,4 +1,4 @@
-"""Rows of Arrow tables as Python values, and Parquet files in spans of row groups."""
+"""Parquet files in spans of row groups, Arrow files in spans of rows, and rows of both as Python values."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.spans import Row, Span
+from mmkd.tables.spans import Row, Span, row_spans
 
+ARROW_MAGIC = b"ARROW1"  # with which a file begins, and no stream
 BATCH_ROWS = 64  # rows taken from Arrow to Python at once: they may hold images
 
 
@@ -29,13 +30,13 @@ def parquet_spans(path: Path) -> list[Span]:
     return spans
 
 
-def parquet_rows(path: Path, span: Span, wanted: set[str]) -> Iterator[tuple[int, Row]]:
-    """The numbered rows of a span, of the wanted columns those that are there.
+def parquet_rows(path: Path, span: Span, wanted: set[str] | None) -> Iterator[tuple[int, Row]]:
+    """The numbered rows of a span, of the wanted columns (None: all) those that are there.
 
     Where the file is damaged, the rest of the span is one unusable row.
     """
     number = span.first
-    columns = [name for name in parquet_columns(path) if name in wanted]
+    columns = None if wanted is None else [name for name in parquet_columns(path) if name in wanted]
     groups = list(range(span.begin, span.end))
     try:
         for batch in _open_parquet(path).iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
@@ -44,6 +45,36 @@ def parquet_rows(path: Path, span: Span, wanted: set[str]) -> Iterator[tuple[int
                 number += 1
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield number, BadRecordError(Reason.DAMAGED_FILE, f"the row group cannot be read from here on: {error}")
+
+
+def arrow_columns(path: Path) -> list[str]:
+    """The top-level columns of an Arrow file or stream."""
+    return list(arrow_table(path).column_names)
+
+
+def arrow_spans(path: Path) -> list[Span]:
+    """Cut by the number of rows."""
+    return row_spans(arrow_table(path).num_rows)
+
+
+def arrow_rows(path: Path, span: Span, wanted: set[str] | None) -> Iterator[tuple[int, Row]]:
+    """As `parquet_rows`."""
+    table = arrow_table(path).slice(span.begin, span.end - span.begin)
+    if wanted is not None:
+        table = table.select([name for name in table.column_names if name in wanted])
+    rows = (row for batch in table.to_batches(BATCH_ROWS) for row in python_rows(batch))
+    yield from enumerate(rows, span.first)
+
+
+def arrow_table(path: Path) -> pa.Table:
+    """An Arrow file or stream, memory-mapped. Raises DataError."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
+            source.seek(0)
+            return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not readable as .arrow ({error}); correct the path, or replace the file") from error
 
 
 def python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -73,4 +104,4 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, memory_map=True)  # else a row group's column of images is in memory twice
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error}); correct the source's path") from error
+        raise DataError(f"{path}: not readable as .parquet ({error}); correct the path, or replace the file") from error

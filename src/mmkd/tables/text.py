@@ -1,11 +1,13 @@
-"""CSV, TSV and JSONL as spans of bytes that can be read on their own, tolerant of bytes that are not UTF-8.
+"""CSV, TSV and JSON lines as spans of bytes that can be read on their own.
 
-Bad bytes are carried through as surrogates, so that they reject the field's row and not the file.
+Unless strict, bytes that are not UTF-8 are carried through as surrogates, so that they reject the field's row only.
 """
 
 import csv
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,58 +20,66 @@ MAX_LINE_BYTES = 2**22  # of a line; the longest caption that is kept has a hund
 Line = bytes | BadRecordError
 
 
-def csv_columns(path: Path, delimiter: str, names: Sequence[str] = ()) -> list[str]:
-    """The header: `names` where the table has none of its own. Raises DataError when there is none."""
+def csv_columns(path: Path, delimiter: str, names: Sequence[str] = (), strict: bool = False) -> list[str]:
+    """The header: `names` where the table has none of its own. Columns without a name may be several.
+
+    Raises DataError when there is no header, or a name stands twice. strict: see `formats.format_of`.
+    """
     if names:
         return list(names)
     with _opened(path) as stream:
-        header = next(_csv_records(stream, delimiter), None)
+        header = next(_csv_records(stream, delimiter, strict), None)
     if header is None or isinstance(header, BadRecordError):
         raise DataError(f"{path}: no header row found; expected column names in the first line")
+    named = [name for name in header if name]
+    if len(set(named)) < len(named):
+        raise DataError(f"{path}: columns need distinct names, found {', '.join(header)}")
     return header
 
 
-def csv_spans(path: Path, delimiter: str, names: Sequence[str] = ()) -> list[Span]:
+def csv_spans(path: Path, delimiter: str, names: Sequence[str] = (), strict: bool = False) -> list[Span]:
     """Cut where the CSV reader sees a row end, so that quoted line breaks stay whole; `names` as in `csv_columns`."""
     with _opened(path) as stream:
-        records = _csv_records(stream, delimiter)
+        records = _csv_records(stream, delimiter, strict)
         if not names:
             next(records, None)
         return _cut(stream, records)
 
 
-def csv_rows(path: Path, span: Span, delimiter: str, names: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
+def csv_rows(
+    path: Path, span: Span, delimiter: str, names: Sequence[str] = (), strict: bool = False
+) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span, column -> text; `names` as in `csv_columns`."""
-    header = csv_columns(path, delimiter, names)
+    header = csv_columns(path, delimiter, names, strict)
     with path.open("rb") as stream:
         stream.seek(span.begin)
-        for number, record in enumerate(_csv_records(stream, delimiter, span.end), span.first):
+        for number, record in enumerate(_csv_records(stream, delimiter, strict, span.end), span.first):
             yield number, record if isinstance(record, BadRecordError) else _csv_row(header, record)
 
 
-def jsonl_columns(path: Path) -> Iterator[str]:
+def jsonl_columns(path: Path, strict: bool = False) -> Iterator[str]:
     """Every key once, in the order of appearance. Lazy: a key that only few rows have may come late."""
-    seen: set[str] = set()
+    known: set[str] = set()
     with _opened(path) as stream:
-        for line in _filled_lines(stream):
-            row = _json_row(line)
-            new = [] if isinstance(row, BadRecordError) else [key for key in row if key not in seen]
-            seen.update(new)
+        for line in _filled_lines(stream, strict):
+            row = _json_row(line, strict)
+            new = [] if isinstance(row, BadRecordError) else [key for key in row if key not in known]
+            known.update(new)
             yield from new
 
 
-def jsonl_spans(path: Path) -> list[Span]:
+def jsonl_spans(path: Path, strict: bool = False) -> list[Span]:
     """Cut at line ends."""
     with _opened(path) as stream:
-        return _cut(stream, _filled_lines(stream))
+        return _cut(stream, _filled_lines(stream, strict))
 
 
-def jsonl_rows(path: Path, span: Span) -> Iterator[tuple[int, Row]]:
+def jsonl_rows(path: Path, span: Span, strict: bool = False) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span; values as JSON has them."""
     with path.open("rb") as stream:
         stream.seek(span.begin)
-        for number, line in enumerate(_filled_lines(stream, span.end), span.first):
-            yield number, _json_row(line)
+        for number, line in enumerate(_filled_lines(stream, strict, span.end), span.first):
+            yield number, _json_row(line, strict)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -80,13 +90,14 @@ def _opened(path: Path) -> BinaryIO:
     return stream
 
 
-def _lines(stream: BinaryIO, end: int | None = None) -> Iterator[Line]:
+def _lines(stream: BinaryIO, strict: bool, end: int | None = None) -> Iterator[Line]:
     """One at a time, so that `stream.tell()` stands where the last line ended; `end` is a place in the file.
 
-    Of a line that is too long no more than MAX_LINE_BYTES are ever in memory.
+    Unless strict, no more than MAX_LINE_BYTES of a line that is too long are ever in memory.
     """
-    while (end is None or stream.tell() < end) and (line := stream.readline(MAX_LINE_BYTES)):
-        yield line if len(line) < MAX_LINE_BYTES or line.endswith(b"\n") else _skip_line(stream, len(line))
+    longest = sys.maxsize if strict else MAX_LINE_BYTES
+    while (end is None or stream.tell() < end) and (line := stream.readline(longest)):
+        yield line if len(line) < longest or line.endswith(b"\n") else _skip_line(stream, len(line))
 
 
 def _skip_line(stream: BinaryIO, size: int) -> BadRecordError:
@@ -98,13 +109,16 @@ def _skip_line(stream: BinaryIO, size: int) -> BadRecordError:
     return BadRecordError(Reason.LONG_CAPTION, f"a line of {size:,} bytes, at most {MAX_LINE_BYTES:,} are read")
 
 
-def _filled_lines(stream: BinaryIO, end: int | None = None) -> Iterator[Line]:
-    return (line for line in _lines(stream, end) if isinstance(line, BadRecordError) or line.strip())
+def _filled_lines(stream: BinaryIO, strict: bool, end: int | None = None) -> Iterator[Line]:
+    return (line for line in _lines(stream, strict, end) if isinstance(line, BadRecordError) or line.strip())
 
 
-def _csv_records(stream: BinaryIO, delimiter: str, end: int | None = None) -> Iterator[list[str] | BadRecordError]:
+def _csv_records(
+    stream: BinaryIO, delimiter: str, strict: bool, end: int | None = None
+) -> Iterator[list[str] | BadRecordError]:
     # `map`, since a generator would end where a line is refused
-    reader = csv.reader(map(_text, _lines(stream, end)), delimiter=delimiter)
+    texts = map(partial(_text, strict=strict), _lines(stream, strict, end))
+    reader = csv.reader(texts, delimiter=delimiter, strict=strict)
     while True:
         try:
             if record := next(reader):  # a blank line is an empty record
@@ -123,15 +137,18 @@ def _csv_row(header: list[str], record: list[str]) -> Row:
     return dict(zip(header, record, strict=True))
 
 
-def _text(line: Line) -> str:
+def _text(line: Line, strict: bool) -> str:
     if isinstance(line, BadRecordError):
         raise line
-    return line.decode("utf-8", "surrogateescape")
-
-
-def _json_row(line: Line) -> Row:
     try:
-        row = json.loads(_text(line))
+        return line.decode("utf-8", "strict" if strict else "surrogateescape")
+    except UnicodeDecodeError as error:
+        raise BadRecordError(Reason.NOT_UTF8, str(error)) from None
+
+
+def _json_row(line: Line, strict: bool) -> Row:
+    try:
+        row = json.loads(_text(line, strict))
     except BadRecordError as bad:
         return bad
     except (ValueError, RecursionError) as error:

@@ -25,9 +25,9 @@ def as_text(value: object) -> str:
     return text
 
 
-def matches(row: Mapping[str, Any], only: Mapping[str, list[str]]) -> bool:
-    """Whether every column named in `only` has an accepted value; of a list of values, one accepted is enough."""
-    return all(_accepted(row.get(column), values) for column, values in only.items())
+def matches(row: Mapping[str, Any], include: Mapping[str, list[str]]) -> bool:
+    """Whether every column named in `include` has an accepted value; of a list of values, one accepted is enough."""
+    return all(_accepted(row.get(column), values) for column, values in include.items())
 
 
 def _accepted(value: object, values: list[str]) -> bool:

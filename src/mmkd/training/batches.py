@@ -3,21 +3,21 @@
 Letters: N training pairs, B pairs of this process in a step, L tokens (the student's context), C x H x W pixels.
 """
 
-import io
 import signal
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
+from mmkd.images.decode import decode
 from mmkd.images.transform import from_compose
 from mmkd.progress import say
+from mmkd.reasons import BadRecordError
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.data.each_tensor import each_tensor
@@ -81,10 +81,9 @@ class PairImages:
         for row, data in zip(rows, self.corpus.images(rows), strict=True):
             try:
                 # no draft mode: it halves the time of JPEGs of twice the size and moves pixels by 3 grey levels
-                with Image.open(io.BytesIO(data)) as opened:
-                    images.append(self._pixels(opened.convert("RGB")))
-            except OSError as error:
-                raise DataError(f"{self.corpus.folder}: image of row {row} is not readable ({error})") from error
+                images.append(self._pixels(decode(data)))
+            except BadRecordError as bad:
+                raise DataError(f"{self.corpus.folder}: image of row {row} is not readable ({bad.detail})") from bad
         return torch.stack(images)
 
 

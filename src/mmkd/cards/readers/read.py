@@ -1,4 +1,4 @@
-"""From a card to its checked samples. A new layout: its keys in `evaluation.layouts`, a reader here."""
+"""From a card to its checked samples. A new layout: its keys in `cards.layouts`, a reader here."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ def _check_pictures(card: Card, samples: Sequence[Sample]) -> None:
     if without and len(without) < len(samples):
         raise DataError(
             f"{card.id}: {len(without)} of {len(samples)} samples have no picture, {without[0]!r} among them; "
-            "give them one, or leave the rows out with `only`"
+            "give them one, or leave the rows out with `include`"
         )
 
 
@@ -62,7 +62,7 @@ def _check_test(card: Card, samples: Sequence[Sample]) -> None:
     if len(labels) == 1 and len(card.classes) > 1 and not card.multi_label:
         raise DataError(
             f"{card.id}: all {len(tested)} test samples in {described(card)} are of class "
-            f"{card.classes[labels.pop()].name!r}; nothing can be told apart, check the labels and splits"
+            f"{card.classes[labels.pop()].name!r}; there is nothing to classify, check the labels and splits"
         )
     for label, entry in enumerate(card.classes):
         if label not in labels:
@@ -78,5 +78,5 @@ def described(card: Card) -> str:
 
 
 def _filter(card: Card) -> str:
-    only = card.layout.only if isinstance(card.layout, RowKeys) else {}
-    return f" with {only}; check the values of `only`" if only else ""
+    include = card.layout.include if isinstance(card.layout, RowKeys) else {}
+    return f" with {include}; check the values of `include`" if include else ""

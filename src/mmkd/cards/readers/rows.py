@@ -25,7 +25,7 @@ def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]
     found: dict[str, None] = {}
     for number, (place, values) in enumerate(table_rows(path), start=1):
         found |= dict.fromkeys(values)
-        if matches(values, layout.only):
+        if matches(values, layout.include):
             yield str(number), Row(values, f"{card.id}: {place}", layout.columns)
     lost = [name for name in _named_columns(card, layout) if name not in found]
     if lost and found:
@@ -34,7 +34,7 @@ def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]
 
 def _named_columns(card: Card, layout: RowKeys) -> list[str]:
     plain = [column for column in layout.columns.values() if not BRACES.search(column)]
-    return [*layout.only, *plain, *card.subgroups, *_covariates(card)]
+    return [*layout.include, *plain, *card.subgroups, *_covariates(card)]
 
 
 def _covariates(card: Card) -> list[str]:

@@ -26,7 +26,9 @@ def read_slides(card: Card, layout: SlidesLayout) -> Iterator[Sample]:
             for encoder, template in layout.bags.items()
         }
         if not tiles and not bags:
-            raise row.error("nothing to see of this slide; name tiles, tile_folder, slide or bags in the layout")
+            raise row.error(
+                "this slide has no tiles and no features; name tiles, tile_folder, slide or bags in the layout"
+            )
         yield sample_of(card, layout, row, number, None, tiles, bags)
 
 

@@ -39,10 +39,10 @@ def pieces(corpus: Corpus, split: str | None, pairs_per_shard: int = PAIRS_PER_S
         raise ConfigError(f"no split {split!r}; a corpus has {', '.join(SPLITS)}")
     if not 1 <= pairs_per_shard <= 10_000:
         raise ConfigError(f"{pairs_per_shard:,} pairs a shard; between 1 and 10,000 can be written")
-    told = np.array(corpus.column("split"))
+    split_N = np.array(corpus.column("split"))
     found = []
     for name in (split,) if split else SPLITS:
-        rows = corpus.rows(name) if split else np.flatnonzero(told == name)
+        rows = corpus.rows(name) if split else np.flatnonzero(split_N == name)
         cuts = list(range(0, len(rows), pairs_per_shard))
         found += [Piece(name, n, len(cuts), rows[cut : cut + pairs_per_shard]) for n, cut in enumerate(cuts)]
     return found

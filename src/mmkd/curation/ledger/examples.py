@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from mmkd.curation.ledger.rows import corpus_batches, shards_of
 from mmkd.folders.arrow import read_shard
-from mmkd.images.decode import stored_image
+from mmkd.images.store import open_picture, stored_image
 from mmkd.reasons import BadRecordError
 
 SIDE_PX = 240
@@ -83,7 +82,7 @@ def thumbnail(data: bytes) -> bytes:
     except BadRecordError:
         return b""
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(small)).save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    open_picture(small, 1, SIDE_PX, MAX_PIXELS).image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return buffer.getvalue()
 
 

@@ -14,12 +14,12 @@ FUNNEL = "funnel.json"
 
 @dataclass(frozen=True)
 class Funnel:
-    """rejected: (source, reason) -> records; kept: source -> records; left_out: source -> those that its `only` leaves
-    out, which are not read."""
+    """rejected: (source, reason) -> records; kept: source -> records; excluded: source -> those that its `include`
+    does not select, which are not read."""
 
     rejected: Counter[tuple[str, str]]
     kept: Counter[str]
-    left_out: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
 
     @property
     def read(self) -> int:
@@ -28,7 +28,7 @@ class Funnel:
     @property
     def found(self) -> int:
         """All that the sources hold."""
-        return self.read + self.left_out.total()
+        return self.read + self.excluded.total()
 
     def by_source(self) -> dict[str, tuple[int, int]]:
         """source -> kept and rejected, the largest first."""
@@ -56,11 +56,11 @@ def funnel_of(folder: Path, kept: Counter[str]) -> Funnel:
     rejected: Counter[tuple[str, str]] = Counter()
     for batch in rejected_batches(folder):
         rejected.update(zip(batch.column("source").to_pylist(), batch.column("reason").to_pylist(), strict=True))
-    return Funnel(rejected, kept, left_out(folder))
+    return Funnel(rejected, kept, excluded(folder))
 
 
-def left_out(folder: Path) -> Counter[str]:
-    """Source -> records that its `only` leaves out; nothing for a corpus made otherwise, or earlier."""
+def excluded(folder: Path) -> Counter[str]:
+    """Source -> records that its `include` does not select; nothing for a corpus made otherwise, or earlier."""
     path = folder / FUNNEL
     sources = json.loads(path.read_text())["sources"] if path.is_file() else {}
-    return +Counter({name: told.get("left_out", 0) for name, told in sources.items()})
+    return +Counter({name: told.get("excluded", told.get("left_out", 0)) for name, told in sources.items()})

@@ -40,14 +40,14 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Records that `only` of their source leaves out: neither kept nor rejected but counted, as they may be most."""
+class Excluded:
+    """Records that `include` of their source does not select: counted, neither kept nor rejected."""
 
     source: str
     records: int = 1
 
 
-Found = Record | Rejected | LeftOut
+Found = Record | Rejected | Excluded
 
 
 class Shard(Protocol):

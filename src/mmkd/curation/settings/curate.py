@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 
 from mmkd.curation.settings.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
 from mmkd.images.hamming import MAX_RADIUS
+from mmkd.images.thresholds import DECONTAMINATION, DUPLICATES
 from mmkd.settings import RecipePath, Settings
 
 Columns = dict[str, str | list[str]]
@@ -39,7 +40,7 @@ class Source(Settings):
     """What every source has: a name (in the corpus column `source`; not given, see `sources/names.py`) and defaults for
     what its records do not say.
 
-    only: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
+    include: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
     group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
     else says which article or patient it is of; what its first parentheses take is the group (`'^(PMC[0-9]+)_'`). A
     record that it does not match is its own group.
@@ -51,7 +52,7 @@ class Source(Settings):
     name: str = ""
     modality: str = ""
     licence: str = "unknown"
-    only: dict[str, list[str]] = {}
+    include: dict[str, list[str]] = {}
     group: Annotated[str, AfterValidator(_pattern_with_a_group)] = ""
 
 
@@ -68,7 +69,7 @@ def _each_once(names: list[str]) -> list[str]:
 
 
 class TableSource(Source):
-    """CSV, TSV (`.txt` too), JSONL or Parquet with one row per pair: a table, a pattern of them such as
+    """CSV, TSV (`.txt` too), JSON, JSONL, Parquet or Arrow with one row per pair: a table, a pattern of them such as
     `parts/*.parquet`, or a folder of JSONL and Parquet.
 
     columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
@@ -215,17 +216,17 @@ class DuplicateSettings(Settings):
     """What counts as a duplicate beside an id that was there, and the same image bytes with the same cleaned caption.
 
     near: of a picture whose 64-bit perceptual hash differs in at most `radius` bits from that of an earlier, kept one,
-    and whose small grey picture correlates with that one's with at least `likeness` (0: whatever it shows), "keep" all;
-    drop it where it is the same "pair", which has an equal caption; or "drop" it whatever its caption, also where its
-    bytes are equal.
+    and whose thumbnail correlates with that one's with at least `correlation` (0: whatever it shows), "keep" all; drop
+    it where it is the same "pair", which has an equal caption; or "drop" it whatever its caption, also where its bytes
+    are equal.
 
     radius: bits in which perceptual hashes may differ. correlation: least correlation of the thumbnails, 0 to let
     the hashes decide alone.
     """
 
     near: Literal["keep", "pair", "drop"] = "keep"
-    radius: int = Field(4, ge=0, le=MAX_RADIUS)
-    likeness: float = Field(0.98, ge=0, le=1)
+    radius: int = Field(DUPLICATES.radius, ge=0, le=MAX_RADIUS)
+    correlation: float = Field(DUPLICATES.correlation, ge=0, le=1)
 
 
 class CurateSettings(Settings):
@@ -240,7 +241,7 @@ class CurateSettings(Settings):
     max_rejected: the run stops when a larger share of the records is rejected, for whatever reason; with a higher limit
     the same command goes on from what was read. decontaminate: data-set cards and folders of images whose pictures must
     not be in the corpus, neither as they are nor mirrored or turned: equal bytes, or perceptual hashes that differ in
-    at most `decontaminate_radius` bits and tiny grey pictures that correlate with at least `decontaminate_likeness`
+    at most `decontaminate_radius` bits and thumbnails that correlate with at least `decontaminate_correlation`
     (0..1; with 0 the hashes alone decide). keep_parts: leave what was read beside the corpus, and all that filters look
     at, so that making it anew with another source, or with other settings of what is wanted, reads only what is new;
     takes as much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read
@@ -266,8 +267,8 @@ class CurateSettings(Settings):
     shard_rows: PositiveInt = 4096
     duplicates: DuplicateSettings = DuplicateSettings()
     decontaminate: list[RecipePath] = []
-    decontaminate_radius: int = Field(8, ge=0, le=MAX_RADIUS)
-    decontaminate_likeness: float = Field(0.96, ge=0.0, le=1.0)
+    decontaminate_radius: int = Field(DECONTAMINATION.radius, ge=0, le=MAX_RADIUS)
+    decontaminate_correlation: float = Field(DECONTAMINATION.correlation, ge=0.0, le=1.0)
     keep_parts: bool = False
 
     @model_validator(mode="after")

@@ -1,1 +1,1 @@
-"""Where image-caption pairs come from: one module per kind of source, all yielding the records of `corpus.records`."""
+"""Sources of image-caption pairs: one module per kind, all yielding the records of `curation.records`."""

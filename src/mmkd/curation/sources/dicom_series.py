@@ -1,14 +1,11 @@
 """Folders of DICOM files: slices of each series as pictures, with captions made from what the device wrote.
 
-Nothing of a header is passed on but the fields in `SAID`, and those only in the words of a table. Who somebody is
-stands in other fields, in names of files and folders, and in the messages of parsers: none of them leaves this module.
+Of a header only the fields in `CAPTION_FIELDS` are passed on, in the words of a table. Other fields, names of files and
+folders, and the messages of parsers may identify a patient: none of them leaves this module.
 """
 
 import hashlib
-import io
 import tomllib
-import warnings
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,19 +15,21 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import DicomSource
-from mmkd.curation.sources.folders import check_only
+from mmkd.curation.sources.folders import check_include
 from mmkd.curation.sources.groups import group_in
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError
 from mmkd.folders.listing import Names, files_by_folder
 from mmkd.folders.paths import fingerprint_of_files, read_inside
-from mmkd.images.dicom import PREAMBLE, dicom_frames, is_dicom, read_header
+from mmkd.images.decode import without_warnings
+from mmkd.images.dicom import PREAMBLE, dicom_frames, is_dicom, pydicom_library, read_header
+from mmkd.images.encode import png
 from mmkd.images.inflated import TooLargeError
 from mmkd.reasons import BadRecordError, Reason
 
 COLUMNS = ("modality", "body_part", "view", "laterality")
-SAID = {
+CAPTION_FIELDS = {
     "modality": "Modality",
     "body_part": "BodyPartExamined",
     "view": "ViewPosition",
@@ -40,7 +39,7 @@ WORDS = tomllib.loads(files("mmkd.curation.sources").joinpath("dicom_terms.toml"
 UIDS = [
     "StudyInstanceUID",
     "SeriesInstanceUID",
-]  # of several slices at least, where no patient is told
+]  # groups of several slices, where the header names no patient
 NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", "NumberOfFrames", "PatientID", *UIDS]
 BURNT_IN = "burnt-in text"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
@@ -55,13 +54,13 @@ class DicomReader:
     source: DicomSource
 
     def shards(self) -> list[Shard]:
-        check_only(self.source, COLUMNS)
+        check_include(self.source, COLUMNS)
         first, shards = 0, list[DicomShard]()
         for names in files_by_folder(self.source.path):
             shards.append(DicomShard(self.source, first, names))
             first += len(names)
         if self.source.group and not any(group_in(self.source, name) for shard in shards for name in shard.files):
-            raise ConfigError(  # which names there are is not told: they may name patients
+            raise ConfigError(  # the names of files are not quoted: they may name patients
                 f"source {self.source.name!r}: group = {self.source.group!r} matches none of its {first} files"
             )
         return list(shards)
@@ -98,12 +97,12 @@ class DicomShard:
                 yield from self._slice(number, name, header)
 
     def _slice(self, number: int, name: str, header: Header) -> Iterator[Found]:
-        said = spoken(header)
-        if not all(said.get(column, "") in values for column, values in self.source.only.items()):
-            yield LeftOut(self.source.name)
+        fields = caption_fields(header)
+        if not all(fields.get(column, "") in values for column, values in self.source.include.items()):
+            yield Excluded(self.source.name)
             return
         owner = _owner(header, group_in(self.source, name))
-        where, identity = f"file {number}", f"{self.source.name}/{_hidden(header['SOPInstanceUID'], self.source)}"
+        where, identity = f"file {number}", f"{self.source.name}/{_pseudonym(header['SOPInstanceUID'], self.source)}"
         burnt_in = header["BurnedInAnnotation"].upper() == "YES"
         try:
             if burnt_in and self.source.burnt_in == "drop":
@@ -113,9 +112,9 @@ class DicomShard:
                 yield Record(
                     id=f"{identity}/{frame:04d}" if several else identity,
                     image=picture,
-                    caption=caption_of(said, self.source.templates),
-                    modality=self.source.modality or said.get("modality", ""),
-                    group=f"{self.source.name}/{_hidden(owner or identity, self.source)}",
+                    caption=caption_of(fields, self.source.templates),
+                    modality=self.source.modality or fields.get("modality", ""),
+                    group=f"{self.source.name}/{_pseudonym(owner or identity, self.source)}",
                     licence=self.source.licence,
                     source=self.source.name,
                     where=f"{where}:{frame}" if several else where,
@@ -125,34 +124,30 @@ class DicomShard:
             yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
 
 
-def spoken(header: Header) -> dict[str, str]:
-    """The fields of `SAID` that the header fills with codes of `dicom_terms.toml`, in words."""
-    coded = {ours: header.get(theirs, "").strip().upper() for ours, theirs in SAID.items()}
+def caption_fields(header: Header) -> dict[str, str]:
+    """The fields of `CAPTION_FIELDS` that the header fills with codes of `dicom_terms.toml`, in words."""
+    coded = {ours: header.get(theirs, "").strip().upper() for ours, theirs in CAPTION_FIELDS.items()}
     return {ours: WORDS[ours][code] for ours, code in coded.items() if code in WORDS[ours]}
 
 
-def caption_of(said: dict[str, str], templates: list[str]) -> str:
+def caption_of(fields: dict[str, str], templates: list[str]) -> str:
     """The first template of which every field is known. Raises BadRecordError when there is none."""
     for template in templates:
         try:
-            return template.format_map(said)
+            return template.format_map(fields)
         except KeyError:
             continue
     raise BadRecordError(
-        Reason.EMPTY_CAPTION, f"no template fits the known fields ({', '.join(sorted(said)) or 'none'})"
+        Reason.EMPTY_CAPTION, f"no template fits the known fields ({', '.join(sorted(fields)) or 'none'})"
     )
 
 
 def _header(path: Path) -> Header | None:
     """What is needed of the header; None for files that are not DICOM or hold no picture."""
+    pydicom_library()
+    wanted = [*NEEDED, *CAPTION_FIELDS.values()]
     try:
-        import pydicom  # noqa: F401  # as in dicom_frames
-    except ImportError as error:
-        raise DataError("DICOM files are read with pydicom; install mmkd with its extra [dicom]") from error
-    wanted = [*NEEDED, *SAID.values()]
-    try:
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they quote the values of fields
+        with path.open("rb") as stream, without_warnings():  # they quote the values of fields
             if not is_dicom(stream.read(PREAMBLE.stop)):
                 return None
             header = read_header(stream, wanted)
@@ -168,9 +163,9 @@ def _header(path: Path) -> Header | None:
 
 
 def _owner(header: Header, named: str) -> str:
-    """Whose the slice is, not to be told in clear. named: what the file's path says of it."""
-    told = [header["PatientID"], named, *(header[name] for name in UIDS)]
-    return next((value for one in told if (value := one.strip())), "")
+    """What identifies the patient of a slice, never to be stored as it is. named: the group in the file's path."""
+    found = [header["PatientID"], named, *(header[name] for name in UIDS)]
+    return next((value for one in found if (value := one.strip())), "")
 
 
 def _number(value: str) -> float:
@@ -186,34 +181,21 @@ def _pictures(folder: Path, name: str, step: int) -> Iterator[tuple[int, bytes]]
         data = read_inside(folder, name)
     except BadRecordError as bad:
         raise BadRecordError(bad.reason, "not to be read below the source's folder, or too large") from None
-    frames = dicom_frames(data, "", step)
-    while (found := _next(frames)) is not None:
+    frames = dicom_frames(data, step)
+    while True:
+        with without_warnings():  # as above
+            found = next(frames, None)
+        if found is None:
+            return
         yield found[0], _png(found[1])
 
 
-def _next(frames: Iterator[tuple[int, Image.Image]]) -> tuple[int, Image.Image] | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as above
-            return next(frames, None)
-    except DataError as error:
-        cause = error.__cause__
-        if isinstance(cause, TooLargeError):
-            raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(cause)) from None
-        if isinstance(cause, zlib.error):
-            raise BadRecordError(Reason.DAMAGED_FILE, "its deflated data are cut off or broken") from None
-        detail = f"its pixels cannot be decoded ({type(cause).__name__})"
-        raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
-
-
 def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
     grey = picture.convert("L")
-    (grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return png(grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture, compress_level=1)
 
 
-def _hidden(value: object, source: DicomSource) -> str:
+def _pseudonym(value: object, source: DicomSource) -> str:
     """A digest in place of an identifier, keyed by the source's key file: who has the file can name the patient."""
     key = hashlib.sha256(source.key.read_bytes()).digest() if source.key else b""
     return hashlib.blake2b(str(value).encode(), digest_size=12, key=key).hexdigest()

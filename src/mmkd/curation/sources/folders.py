@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import FoldersSource, NpzSource, Source
 from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.errors import ConfigError, DataError
@@ -15,7 +15,7 @@ from mmkd.reasons import BadRecordError
 from mmkd.tables.spans import ROWS_PER_SHARD
 from mmkd.tables.values import matches
 
-COLUMNS = ("class", "image")  # what `only` can select by
+COLUMNS = ("class", "image")  # what `include` can select by
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FoldersReader:
     source: FoldersSource
 
     def shards(self) -> list[Shard]:
-        check_only(self.source, COLUMNS)
+        check_include(self.source, COLUMNS)
         check_group(self.source, self._files())
         names, shards, first = self._files(), list[Shard](), 0
         while chunk := list(islice(names, ROWS_PER_SHARD)):
@@ -60,8 +60,8 @@ class FoldersShard:
     def records(self) -> Iterator[Found]:
         for number, name in enumerate(self.files, self.first):
             label = PurePosixPath(name).parts[0]
-            if not matches({"class": label, "image": name}, self.source.only):
-                yield LeftOut(self.source.name)
+            if not matches({"class": label, "image": name}, self.source.include):
+                yield Excluded(self.source.name)
                 continue
             identity = f"{self.source.name}/{name}"
             try:
@@ -90,7 +90,9 @@ def labelled_record(
     )
 
 
-def check_only(source: Source, columns: tuple[str, ...]) -> None:
-    """Raise ConfigError when `only` names a column that this kind of source does not have."""
-    if unknown := sorted(set(source.only) - set(columns)):
-        raise ConfigError(f"source {source.name!r}: only selects by {', '.join(columns)}, not by {', '.join(unknown)}")
+def check_include(source: Source, columns: tuple[str, ...]) -> None:
+    """Raise ConfigError when `include` names a column that this kind of source does not have."""
+    if unknown := sorted(set(source.include) - set(columns)):
+        raise ConfigError(
+            f"source {source.name!r}: include selects by {', '.join(columns)}, not by {', '.join(unknown)}"
+        )

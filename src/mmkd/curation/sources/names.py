@@ -1,7 +1,7 @@
 """What a source is called that its recipe does not name: after what it reads, never after its place among the others.
 
-A name stands in the ids of records that have none of their own, in their groups, and in the names of kept parts. So one
-more source must rename no other.
+A name stands in the ids of records that have none of their own, in their groups, and in the names of cached shards. So
+one more source must rename no other.
 """
 
 import os
@@ -16,7 +16,7 @@ _SPLITS = frozenset(("test", "train", "training", "val", "valid", "validation"))
 _TABLES = frozenset(("captions", "index", "meta", "metadata", "pairs", "table", "tables"))
 GENERIC = _SPLITS | _TABLES | {"corpus", "data", "files", "images", "parts", "samples", "shards"}
 """Names of files and folders that say which part of a collection something is, not which collection."""
-HIDDEN = ("dicom",)  # kinds of which no file's name is told: a folder may be called after its patient
+PRIVATE = ("dicom",)  # kinds whose file names are not used: a folder may be called after its patient
 _SUFFIX = re.compile(r"(?<=.)(?:\.[A-Za-z][A-Za-z0-9]*)+$")  # v1.2 has none
 _PATTERN = re.compile(r"[*?\[]")
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -30,8 +30,9 @@ def named_sources(sources: Sequence[AnySource]) -> list[AnySource]:
         earlier = first.setdefault(source.name, place)
         if earlier != place:
             raise ConfigError(
-                f"[curate] the name {source.name!r} is taken twice, by sources {earlier + 1} ({_told(named[earlier])}) "
-                f"and {place + 1} ({_told(source)}); a source without a name is called after its file or folder; "
+                f"[curate] the name {source.name!r} is taken twice, by sources "
+                f"{earlier + 1} ({_where(named[earlier])}) and {place + 1} ({_where(source)}); "
+                f"a source without a name is called after its file or folder; "
                 f"give one of them another: name = ..."
             )
     return named
@@ -40,8 +41,8 @@ def named_sources(sources: Sequence[AnySource]) -> list[AnySource]:
 def name_of(source: AnySource) -> str:
     """The last part of the path that is neither GENERIC nor a pattern, without its suffix: `roco` of `roco/pairs.csv`,
     `pmc_oa` of `pmc_oa/parts/*.parquet`, `name` of the hub's `owner/name`. Where no part is left, the kind; so it is
-    where names are HIDDEN."""
-    if source.kind in HIDDEN:
+    where names are PRIVATE."""
+    if source.kind in PRIVATE:
         return source.kind
     parts = os.path.normpath(source.path).split(os.sep)
     cleaned = [_cleaned(part) for part in reversed(parts) if part != os.pardir and not _PATTERN.search(part)]
@@ -53,5 +54,5 @@ def _cleaned(part: str) -> str:
     return _UNSAFE.sub("_", unicodedata.normalize("NFC", _SUFFIX.sub("", part))).strip("_.-")
 
 
-def _told(source: AnySource) -> str:
+def _where(source: AnySource) -> str:
     return f"{source.kind}, path {str(source.path)!r}"

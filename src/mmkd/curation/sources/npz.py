@@ -16,15 +16,16 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
-from mmkd.curation.records.record import Found, LeftOut, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Rejected, Shard
 from mmkd.curation.settings.curate import NpzSource
-from mmkd.curation.sources.folders import check_only, labelled_record
+from mmkd.curation.sources.folders import check_include, labelled_record
 from mmkd.errors import DataError
 from mmkd.folders.paths import fingerprint_of_files
+from mmkd.images.encode import png
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.values import matches
 
-COLUMNS = ("class", "split")  # what `only` can select by
+COLUMNS = ("class", "split")  # what `include` can select by
 MIN_ROWS = 1024
 SHARDS_PER_SPLIT = 8  # a part unpacks everything before it, so parts are few
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
@@ -37,7 +38,7 @@ class NpzReader:
     source: NpzSource
 
     def shards(self) -> list[Shard]:
-        check_only(self.source, COLUMNS)
+        check_include(self.source, COLUMNS)
         return [shard for split in self.source.splits for shard in self._split(split)]
 
     def fingerprint(self) -> str:
@@ -91,9 +92,16 @@ class NpzShard:
             names = _class_names(label_L, self.source.classes)
         except BadRecordError as bad:
             return Rejected(self.source.name, self._where(row), identity, bad.reason, bad.detail)
-        if not matches({"class": names, "split": self.split}, self.source.only):
-            return LeftOut(self.source.name)
-        return labelled_record(self.source, identity, self._where(row), _png(image), ", ".join(names), row)
+        if not matches({"class": names, "split": self.split}, self.source.include):
+            return Excluded(self.source.name)
+        return labelled_record(
+            self.source,
+            identity,
+            self._where(row),
+            png(Image.fromarray(image), compress_level=1),
+            ", ".join(names),
+            row,
+        )
 
 
 def _class_names(label_L: np.ndarray, classes: list[str]) -> list[str]:
@@ -132,9 +140,3 @@ def _image_shape(member: IO[bytes]) -> tuple[int, ...]:
     if dtype != np.uint8 or fortran_order or not is_images:
         raise ValueError(f"found {dtype} of shape {shape}, expected uint8 (N, H, W) or (N, H, W, 3) in C order")
     return tuple(shape)
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

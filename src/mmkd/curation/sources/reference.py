@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import ReferenceSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
 from mmkd.curation.sources.groups import check_group, group_in
@@ -46,8 +46,8 @@ class ReferenceShard:
                 if isinstance(row, BadRecordError):
                     raise row
                 identity = as_text(row.get("id"))
-                wanted = matches(row, self.source.only)
-                yield _record(self.source, identity, where, row) if wanted else LeftOut(self.source.name)
+                wanted = matches(row, self.source.include)
+                yield _record(self.source, identity, where, row) if wanted else Excluded(self.source.name)
             except BadRecordError as bad:
                 yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
 

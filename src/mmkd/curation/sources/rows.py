@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected
 from mmkd.curation.settings.curate import FIELDS, NAMED, HubSource, TableSource
 from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
@@ -27,25 +27,25 @@ class Images:
 def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str, advice: str = "") -> None:
     """Raise ConfigError when the table lacks the image or caption column, or one that the settings name.
 
-    `found` is drawn from only until all of them have been seen. advice: what else to do than to name other columns.
+    `found` is read until all of them are found. advice: what else to do than to name other columns.
     """
     named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
-    missing = {*named, *source.only}
-    seen = []
+    missing = {*named, *source.include}
+    read = []
     for column in found:
-        seen.append(column)
+        read.append(column)
         missing.discard(column)
         if not missing:
             return
     raise ConfigError(
-        f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(seen)}; "
+        f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(read)}; "
         f"name the right ones under columns of source {source.name!r} (our field = table's column){advice}"
     )
 
 
 def wanted_columns(source: TableSource | HubSource) -> set[str]:
     """The table's columns that are worth reading, if they are there."""
-    return {column for field in FIELDS for column in columns_of(source, field)} | set(source.only)
+    return {column for field in FIELDS for column in columns_of(source, field)} | set(source.include)
 
 
 def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
@@ -57,7 +57,7 @@ def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
 def records_of_rows(
     rows: Iterable[tuple[int, Row]], file: str, source: TableSource | HubSource, images: Images, part: str = ""
 ) -> Iterator[Found]:
-    """The records of numbered rows; rows that `only` leaves out are marked.
+    """The records of numbered rows; rows that `include` does not select are marked.
 
     part: which of the source's tables this is, in the ids of rows that have none of their own.
     """
@@ -67,8 +67,8 @@ def records_of_rows(
         try:
             if isinstance(row, BadRecordError):
                 raise row
-            if not matches(row, source.only):
-                yield LeftOut(source.name)
+            if not matches(row, source.include):
+                yield Excluded(source.name)
                 continue
             field = {name: _first_filled(row, columns_of(source, name)) for name in FIELDS}
             identity = as_text(field["id"]) or identity

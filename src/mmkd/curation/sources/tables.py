@@ -1,9 +1,8 @@
-"""CSV, TSV, JSONL and Parquet tables, one or many, with images beside them or inside them."""
+"""Tables of any format of `tables.formats`, one or many, with images beside them or inside them."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -13,39 +12,10 @@ from mmkd.curation.sources.groups import check_group
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.paths import files_below, fingerprint_of_bytes, fingerprint_of_files, natural_key, stamp_of
-from mmkd.tables import arrow as arrow_rows
-from mmkd.tables import text as text_tables
+from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, format_of
 from mmkd.tables.spans import Row, Span
 
-
-@dataclass(frozen=True)
-class Format:
-    """How one kind of table is read. `rows` gets the path, a span and the columns that are worth reading."""
-
-    columns: Callable[[Path], Iterable[str]]
-    spans: Callable[[Path], list[Span]]
-    rows: Callable[[Path, Span, set[str]], Iterator[tuple[int, Row]]]
-
-
-def _separated_by(delimiter: str, names: list[str]) -> Format:
-    return Format(
-        partial(text_tables.csv_columns, delimiter=delimiter, names=names),
-        partial(text_tables.csv_spans, delimiter=delimiter, names=names),
-        lambda path, span, _: text_tables.csv_rows(path, span, delimiter, names),
-    )
-
-
-_JSON_LINES = Format(
-    text_tables.jsonl_columns, text_tables.jsonl_spans, lambda path, span, _: text_tables.jsonl_rows(path, span)
-)
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
-NAMED_COLUMNS = {
-    ".jsonl": _JSON_LINES,
-    ".ndjson": _JSON_LINES,
-    ".parquet": Format(arrow_rows.parquet_columns, arrow_rows.parquet_spans, arrow_rows.parquet_rows),
-}
-"""Suffixes of tables that say themselves how their columns are called; those that a folder is searched for."""
-FORMATS = (*DELIMITERS, *NAMED_COLUMNS)
+SEARCHED = (".jsonl", ".ndjson", ".parquet")  # in folders, where .json and .arrow are often other things
 NO_HEADER = "; if the table begins with a row, name its columns in `header`"
 
 
@@ -114,7 +84,7 @@ def _tables(source: TableSource) -> tuple[Path, list[str]]:
     if path.is_file():
         return path.parent, [path.name]
     if path.is_dir():
-        return path, sorted(files_below(path, tuple(NAMED_COLUMNS)), key=natural_key)
+        return path, sorted(files_below(path, SEARCHED), key=natural_key)
     folder = _before_pattern(path)
     found = (Path(name) for name in glob(str(path), recursive=True))
     names = sorted((one.relative_to(folder).as_posix() for one in found if one.is_file()), key=natural_key)
@@ -139,13 +109,12 @@ def _images(path: Path, source: TableSource) -> Images:
 
 
 def _format_of(path: Path, source: TableSource) -> Format:
-    if (suffix := path.suffix.lower()) in DELIMITERS:
-        return _separated_by(DELIMITERS[suffix], source.header)
-    if suffix not in NAMED_COLUMNS:
-        raise ConfigError(f"{path}: a table ends in one of {', '.join(FORMATS)}, not in {suffix!r}")
-    if source.header:
+    suffix = path.suffix.lower()
+    if (found := format_of(path, source.header)) is None:
+        raise ConfigError(f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {suffix!r}")
+    if source.header and suffix not in DELIMITERS:
         raise ConfigError(
             f"{path}: {suffix} names its columns itself; remove header from source {source.name!r}, or name them "
             "under columns (our field = table's column)"
         )
-    return NAMED_COLUMNS[suffix]
+    return found

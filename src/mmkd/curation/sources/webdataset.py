@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.curation.records.record import Found, LeftOut, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import WebDatasetSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
 from mmkd.curation.sources.groups import check_group, group_in
@@ -124,7 +124,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | BadRecordError]]:
     try:
         with tarfile.open(path, "r:*") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has read
                 if member.isreg():
                     yield member.name, _content(tar, member)
             end = tar.offset
@@ -160,11 +160,11 @@ def _ends_at(path: Path, offset: int) -> bool:
         return stream.read(BLOCK) == bytes(BLOCK)
 
 
-def _record(source: WebDatasetSource, identity: str, where: str, files: Files, named: str) -> Record | LeftOut:
+def _record(source: WebDatasetSource, identity: str, where: str, files: Files, named: str) -> Record | Excluded:
     """named: the group that the names tell of, for where the JSON tells of none."""
     meta = parse_meta(_first(files, META_KEYS))
-    if not matches(meta, source.only):
-        return LeftOut(source.name)
+    if not matches(meta, source.include):
+        return Excluded(source.name)
     facts = figure_facts(meta)
     caption = _first(files, CAPTION_KEYS) or facts.caption
     if not (image := _first(files, IMAGE_KEYS)) or not caption:

@@ -32,9 +32,9 @@ from mmkd.evaluation.leakage.twins import (
     twins_in,
 )
 from mmkd.evaluation.models.encoders import Candidate
+from mmkd.images.thresholds import LEAKAGE
 from mmkd.statistics.metrics import Array
 
-RADIUS = 6  # bits; what it lets through and what it misses: bench/leakage.py
 CONTROLS = 200  # pictures that are compared with those of other modalities
 OTHERS = 1000
 
@@ -49,7 +49,7 @@ def audit(
     candidate: Candidate | None = None,
     device: torch.device | None = None,
     workers: int = 0,
-    radius: int = RADIUS,
+    radius: int = LEAKAGE.radius,
 ) -> LeakageSummary:
     """Write `leakage.jsonl` and `leakage.json` into the folder, unless they are there for these inputs.
 

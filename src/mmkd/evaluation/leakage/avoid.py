@@ -11,9 +11,9 @@ from mmkd.cards.samples import PICTURE_SUFFIXES, FileImage, ImageRef
 from mmkd.curation.decontaminate import Avoided
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
-from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_looks, view_pixels
+from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_thumbnails, view_pixels
 from mmkd.folders.paths import files_below, fingerprint_of_files
-from mmkd.images.decode import stored_image
+from mmkd.images.store import stored_image
 from mmkd.reasons import BadRecordError
 
 
@@ -37,11 +37,11 @@ class EvaluationPictures:
         return {f"decontaminate {place} {path.name}": _digest(path, self.variables) for place, path in enumerate(paths)}
 
     def read(self) -> Avoided:
-        """Their bytes, hashes of their views and looks, each picture once. Raises DataError for an unreadable one."""
+        """Their bytes, view hashes and thumbnails, each picture once. Raises DataError for an unreadable one."""
         named = self._named
         digests = [self._stored_digest(image) for image in named]
-        view_MV, look_MK = hashes_and_looks(list(named), lambda image: image.read(), self.workers)
-        return Avoided(list(named.values()), digests, view_MV, look_MK, list(VIEWS), view_pixels())
+        view_MV, thumbnail_MK = hashes_and_thumbnails(list(named), lambda image: image.read(), self.workers)
+        return Avoided(list(named.values()), digests, view_MV, thumbnail_MK, list(VIEWS), view_pixels())
 
     @cached_property
     def _named(self) -> dict[ImageRef, str]:

@@ -1,4 +1,4 @@
-"""Perceptual hashes of a picture and of its mirrored and turned views; I pictures, V views, K pixels of a look."""
+"""Perceptual hashes of a picture and of its mirrored and turned views; I pictures, V views, K pixels of a thumbnail."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from mmkd.cards.samples import ImageRef
-from mmkd.images.decode import perceptual_hash, small_grey
-from mmkd.images.thumbnails import LOOK_PIXELS, LOOK_SIDE, look_of, looks_from
+from mmkd.images.hashes import perceptual_hash, small_grey
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, THUMBNAIL_SIDE, thumbnail_of, thumbnails_from
 from mmkd.statistics.metrics import Array
 
 _T = Image.Transpose
@@ -42,26 +42,26 @@ def view_hashes(image: Image.Image) -> Array:
 
 
 def view_pixels() -> Array:
-    """Where in a look the pixels of the look of each view stand, int64 (V, K)."""
-    numbers = Image.fromarray(np.arange(LOOK_PIXELS, dtype=np.uint8).reshape(LOOK_SIDE, LOOK_SIDE))
+    """Where in a thumbnail the pixels of the thumbnail of each view stand, int64 (V, K)."""
+    numbers = Image.fromarray(np.arange(THUMBNAIL_PIXELS, dtype=np.uint8).reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     return np.stack([np.asarray(turned(numbers, view), np.int64).ravel() for view in range(len(VIEWS))])
 
 
 def hashes_of(references: Sequence[ImageRef], read: Callable[[ImageRef], Image.Image], workers: int = 0) -> Array:
     """uint64 (I, V); `workers` threads decode. Raises DataError for a picture that cannot be read."""
-    return hashes_and_looks(references, read, workers)[0]
+    return hashes_and_thumbnails(references, read, workers)[0]
 
 
-def hashes_and_looks(
+def hashes_and_thumbnails(
     references: Sequence[ImageRef], read: Callable[[ImageRef], Image.Image], workers: int = 0
 ) -> tuple[Array, Array]:
-    """As `hashes_of`, and the looks of the pictures as they are, uint8 (I, K)."""
+    """As `hashes_of`, and the thumbnails of the pictures as they are, uint8 (I, K)."""
 
     def seen(reference: ImageRef) -> tuple[Array, bytes]:
         small = small_grey(read(reference))
-        return view_hashes(small), look_of(small)
+        return view_hashes(small), thumbnail_of(small)
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         found = list(pool.map(seen, references))
     hashes = [np.empty((0, len(VIEWS)), np.uint64), *(hash_V[None] for hash_V, _ in found)]
-    return np.concatenate(hashes), looks_from([look for _, look in found])
+    return np.concatenate(hashes), thumbnails_from([thumbnail for _, thumbnail in found])

@@ -11,7 +11,8 @@ from PIL import Image
 
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.encoders import Encoder
-from mmkd.images.decode import small_grey
+from mmkd.images.hashes import small_grey
+from mmkd.images.thresholds import LEAKAGE
 from mmkd.statistics.metrics import Array
 
 Describe = Callable[[Sequence[Image.Image]], Array]
@@ -19,7 +20,6 @@ Describe = Callable[[Sequence[Image.Image]], Array]
 
 THUMBNAILS = "thumbnails"
 QUANTILE = 0.999
-UNCALIBRATED = 0.95  # of thumbnails or embeddings, where there are no controls to ask
 FEWEST_CONTROLS = 20
 BATCH = 64
 
@@ -50,9 +50,9 @@ def threshold(own_NVD: Array, own_domain_N: Sequence[str], other_OD: Array, othe
     pictures have a control. (Similar pictures of one modality may be other patients: arXiv 2606.10066.)
     """
     if not len(own_NVD) or not len(other_OD):
-        return UNCALIBRATED
+        return LEAKAGE.correlation
     alike_NO = np.einsum("nvd,od->nvo", own_NVD, other_OD).max(axis=1)
     control_NO = np.asarray(own_domain_N)[:, None] != np.asarray(other_domain_O)
     nearest_N = np.where(control_NO, alike_NO, -np.inf).max(axis=1)
     nearest_N = nearest_N[np.isfinite(nearest_N)]
-    return float(np.quantile(nearest_N, QUANTILE)) if len(nearest_N) >= FEWEST_CONTROLS else UNCALIBRATED
+    return float(np.quantile(nearest_N, QUANTILE)) if len(nearest_N) >= FEWEST_CONTROLS else LEAKAGE.correlation

@@ -1,4 +1,4 @@
-"""Records that `only` leaves out: counted for every kind of source, never listed, and however often a run is killed."""
+"""Records that `include` does not select: counted for every kind of source, also when a run is killed; never listed."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from mmkd.cli import app
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import curate
 from mmkd.curation.ledger.rows import write_curation
-from mmkd.curation.parts import REJECTED, Part, left_out_of, write_part
+from mmkd.curation.parts import REJECTED, Part, excluded_of, write_part
 from mmkd.curation.plan import plan_curation
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.sources.kinds import READERS
@@ -28,7 +28,7 @@ from mmkd.report.curation import PAGE, write_ledger
 from mmkd.tables import text as text_tables
 
 BAD = b"no picture"
-SITES = ("a", "a", "b", "a", "b", "b", "b")  # the fourth is damaged; those of "b" are left out
+SITES = ("a", "a", "b", "a", "b", "b", "b")  # the fourth is damaged; those of "b" are excluded
 WANTED = {"site": ["a"]}
 SAID = {"templates": ["an image of {name}"]}
 
@@ -41,12 +41,12 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def as_table(folder: Path) -> dict[str, Any]:
-    return {"path": table(folder, rows(folder), {}), "only": WANTED}
+    return {"path": table(folder, rows(folder), {}), "include": WANTED}
 
 
 def as_folders(folder: Path) -> dict[str, Any]:
     write_files(folder, {f"{site}/{i}.png": BAD if i == 3 else png(i) for i, site in enumerate(SITES)})
-    return {"path": folder, "only": {"class": ["a"]}, **SAID}
+    return {"path": folder, "include": {"class": ["a"]}, **SAID}
 
 
 def as_webdataset(folder: Path) -> dict[str, Any]:
@@ -55,14 +55,14 @@ def as_webdataset(folder: Path) -> dict[str, Any]:
         picture = (folder / row["image"]).read_bytes()
         members += [(row["image"], picture), (f"{row['image'][0]}.txt", row["caption"].encode())]
         members += [(f"{row['image'][0]}.json", json.dumps(row).encode())]
-    return {"path": write_tar(folder / "x.tar", members), "only": WANTED}
+    return {"path": write_tar(folder / "x.tar", members), "include": WANTED}
 
 
 def as_npz(folder: Path) -> dict[str, Any]:
     labels = np.array([[9 if i == 3 else "ab".index(site)] for i, site in enumerate(SITES)], np.uint8)
     images = np.random.default_rng(0).integers(0, 256, (len(SITES), 20, 20), np.uint8)
     np.savez(folder / "x.npz", train_images=images, train_labels=labels)
-    return {"path": folder / "x.npz", "classes": ["a", "b"], "splits": ["train"], "only": {"class": ["a"]}, **SAID}
+    return {"path": folder / "x.npz", "classes": ["a", "b"], "splits": ["train"], "include": {"class": ["a"]}, **SAID}
 
 
 def as_datasets(folder: Path) -> dict[str, Any]:
@@ -70,13 +70,13 @@ def as_datasets(folder: Path) -> dict[str, Any]:
 
     Dataset.from_list(rows(folder)).save_to_disk(str(folder / "saved"))
     write_files(folder / "saved", {f"{i}.png": BAD if i == 3 else png(i) for i in range(len(SITES))})
-    return {"path": str(folder / "saved"), "only": WANTED}
+    return {"path": str(folder / "saved"), "include": WANTED}
 
 
 def as_reference(folder: Path) -> dict[str, Any]:
     named = [{"imgpath": row["image"], "txt": row["caption"], **row} for row in rows(folder)]
     (folder / "meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
-    return {"path": folder, "only": WANTED}
+    return {"path": folder, "include": WANTED}
 
 
 def as_dicom(folder: Path) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def as_dicom(folder: Path) -> dict[str, Any]:
     for i, site in enumerate(SITES):
         dicom(folder / f"{site}/{i}", site, i, BodyPartExamined=part[site])
     (folder / "a/3").write_bytes(bytes(128) + b"DICM\x01")
-    return {"path": folder, "only": {"body_part": ["chest"]}}
+    return {"path": folder, "include": {"body_part": ["chest"]}}
 
 
 def as_nifti(folder: Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def as_nifti(folder: Path) -> dict[str, Any]:
     for i, site in enumerate(SITES):
         volume(folder / f"{site}/{i}.nii", values[i])
     (folder / "a/3.nii").write_bytes(b"no volume")
-    return {"path": folder, "only": {"class": ["a"]}, **SAID}
+    return {"path": folder, "include": {"class": ["a"]}, **SAID}
 
 
 LAYOUTS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -115,15 +115,15 @@ def funnel(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("keep_parts", [False, True])
 @pytest.mark.parametrize("kind", READERS)
-def test_what_a_source_holds_is_kept_rejected_or_left_out(tmp_path: Path, kind: str, keep_parts: bool) -> None:
+def test_what_a_source_holds_is_kept_rejected_or_excluded(tmp_path: Path, kind: str, keep_parts: bool) -> None:
     (tmp_path / "in").mkdir()
     source = {"kind": kind, "name": "s", **LAYOUTS[kind](tmp_path / "in")}
-    made = {"sources": [source], "keep_parts": keep_parts, "max_rejected": 0.34}  # left out ones are not in the share
+    made = {"sources": [source], "keep_parts": keep_parts, "max_rejected": 0.34}  # excluded ones are not in the share
     folder = run(CurateSettings.model_validate(made), tmp_path / "out").folder
     (told,) = funnel(folder)["sources"].values()
-    assert (told["read"], told["kept"], sum(told["rejected"].values()), told["left_out"]) == (3, 2, 1, 4)
-    assert funnel(folder)["total"].items() >= {"read": 3, "kept": 2, "rejected": 1, "left_out": 4}.items()
-    assert told["kept"] + sum(told["rejected"].values()) + told["left_out"] == len(SITES)
+    assert (told["read"], told["kept"], sum(told["rejected"].values()), told["excluded"]) == (3, 2, 1, 4)
+    assert funnel(folder)["total"].items() >= {"read": 3, "kept": 2, "rejected": 1, "excluded": 4}.items()
+    assert told["kept"] + sum(told["rejected"].values()) + told["excluded"] == len(SITES)
     assert len(Corpus(folder)) == 2
     assert pq.read_table(folder / "rejected.parquet").num_rows == 1
     assert write_curation(folder) == 3
@@ -139,7 +139,7 @@ def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def settings_of(path: Path, **options: object) -> CurateSettings:
     return CurateSettings.model_validate(
-        {"sources": [{"kind": "table", "name": "t", "path": path, "only": WANTED}], **options}
+        {"sources": [{"kind": "table", "name": "t", "path": path, "include": WANTED}], **options}
     )
 
 
@@ -159,7 +159,7 @@ def test_a_killed_run_counts_them_once(tmp_path: Path, long: Path, monkeypatch: 
     run(settings_of(long), tmp_path / "cut")
     assert len(made) == 10
     assert funnel(tmp_path / "cut") == funnel(tmp_path / "whole")
-    assert funnel(tmp_path / "cut")["total"]["left_out"] == 12
+    assert funnel(tmp_path / "cut")["total"]["excluded"] == 12
 
 
 class Here(World):
@@ -180,7 +180,7 @@ def test_processes_that_share_the_parts_count_what_one_does(tmp_path: Path, long
     for rank in (1, 0):
         curate(settings, tmp_path / "shared", HERE, 7, world=Here(rank=rank, size=2))
     assert funnel(tmp_path / "shared") == funnel(tmp_path / "alone")
-    assert funnel(tmp_path / "shared")["sources"]["t"] == {"read": 6, "kept": 6, "rejected": {}, "left_out": 12}
+    assert funnel(tmp_path / "shared")["sources"]["t"] == {"read": 6, "kept": 6, "rejected": {}, "excluded": 12}
 
 
 def test_kept_parts_know_them_without_reading(tmp_path: Path, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,32 +197,32 @@ def test_a_part_without_the_count_is_not_taken_for_one_of_none(tmp_path: Path) -
     write_shard(part.rejected, REJECTED, [])
     assert read_shard(part.rejected).num_rows == 0
     with pytest.raises(DataError, match=r"made by an older mmkd; delete .* and curate again"):
-        left_out_of(part)
+        excluded_of(part)
 
 
 def test_a_dry_run_does_not_take_them_for_records(tmp_path: Path) -> None:
     settings = CurateSettings.model_validate({"sources": [{"kind": "table", "name": "t", **as_table(tmp_path)}]})
     (plan,) = plan_curation(settings)
-    assert (plan.records, plan.looked_at, plan.left_out) == (3, 3, 4)
+    assert (plan.records, plan.looked_at, plan.excluded) == (3, 3, 4)
 
 
 def test_commands_and_page_tell_them(tmp_path: Path) -> None:
     path = as_table(tmp_path)["path"]
-    recipe = TABLE_RECIPE.format(curate="", path=path) + 'name = "t"\nonly = { site = ["a"] }\n'
+    recipe = TABLE_RECIPE.format(curate="", path=path) + 'name = "t"\ninclude = { site = ["a"] }\n'
     (tmp_path / "r.toml").write_text(recipe)
     asked = ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--set", "machine.workers=0"]
-    assert "t: 4 more records are left out by only" in CliRunner().invoke(app, [*asked, "--dry-run"]).stdout
-    assert "3 read, 2 kept, 1 rejected, 4 left out" in CliRunner().invoke(app, asked).stdout
+    assert "t: 4 more records are excluded by include" in CliRunner().invoke(app, [*asked, "--dry-run"]).stdout
+    assert "3 read, 2 kept, 1 rejected, 4 excluded" in CliRunner().invoke(app, asked).stdout
     corpus = str(tmp_path / "run/corpus")
-    assert json.loads(CliRunner().invoke(app, ["corpus", "stats", corpus, "--json"]).stdout)["left_out"] == {"t": 4}
+    assert json.loads(CliRunner().invoke(app, ["corpus", "stats", corpus, "--json"]).stdout)["excluded"] == {"t": 4}
     told = CliRunner().invoke(app, ["corpus", "stats", corpus]).stdout
-    assert "4 records left out by only, which are no pairs: t 4" in told
+    assert "4 records excluded by include, which are no pairs: t 4" in told
     page = (tmp_path / "run/corpus" / PAGE).read_text()
     assert "3 records were read and 2 kept (66.7%)" in page
-    assert "4 more in the sources were left out by only" in page
-    first, second = (page.index(f'<th scope="row">{step}</th>') for step in ("only", "source"))
+    assert "4 more in the sources were excluded by include" in page
+    first, second = (page.index(f'<th scope="row">{step}</th>') for step in ("include", "source"))
     assert first < second
-    assert "left out by only" in page[first:second]
+    assert "excluded by include" in page[first:second]
 
 
 def test_a_page_without_them_does_not_speak_of_them(tmp_path: Path) -> None:
@@ -233,4 +233,4 @@ def test_a_page_without_them_does_not_speak_of_them(tmp_path: Path) -> None:
         tmp_path / "out",
     ).folder
     write_ledger(folder, "x")
-    assert "were left out by only" not in (folder / PAGE).read_text()
+    assert "were excluded by include" not in (folder / PAGE).read_text()

@@ -1,0 +1,45 @@
+"""JSON files that hold one list of objects. Such a file is parsed as a whole, so it has to fit into memory."""
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmkd.errors import DataError
+from mmkd.folders.paths import stamp_of
+from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.spans import Row, Span, row_spans
+from mmkd.tables.text import BOM
+
+
+def json_columns(path: Path) -> Iterator[str]:
+    """Every key once, in the order of appearance."""
+    yield from dict.fromkeys(key for row in _rows(path) if isinstance(row, dict) for key in row)
+
+
+def json_spans(path: Path) -> list[Span]:
+    """Cut by the number of rows."""
+    return row_spans(len(_rows(path)))
+
+
+def json_rows(path: Path, span: Span) -> Iterator[tuple[int, Row]]:
+    """The numbered rows of a span; values as JSON has them."""
+    for number, row in enumerate(_rows(path)[span.begin : span.end], span.first):
+        found = f"expected a list of objects, found {type(row).__name__} in it"
+        yield number, row if isinstance(row, dict) else BadRecordError(Reason.UNREADABLE_ROW, found)
+
+
+def _rows(path: Path) -> list[Any]:
+    return _parsed(path, stamp_of(path))
+
+
+@lru_cache(maxsize=1)  # the spans of a table are read one after the other
+def _parsed(path: Path, stamp: str) -> list[Any]:
+    try:
+        rows = json.loads(path.read_bytes().removeprefix(BOM).decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise DataError(f"{path}: not readable as .json ({error}); correct the path, or replace the file") from error
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: expected a list of objects, found {type(rows).__name__}")
+    return rows
