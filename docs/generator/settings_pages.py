@@ -1,6 +1,6 @@
 """The reference pages of recipe keys and of card keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keys import nested, section
@@ -10,7 +10,14 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.pipeline.recipe import Recipe
 from mmkd.renamed import RENAMED
 from mmkd.settings import Settings
+from mmkd.validation import parse
 
+UNFIT = "does not give"  # what a task says of a layout that cannot hold its data
+LAYOUTS: list[dict[str, Any]] = [
+    *({"reader": reader, "path": "data"} for reader in ("folders", "table", "npz", "corpus", "slides")),
+    {"reader": "h5", "pictures": {"test": "images.h5"}, "truths": {"test": "labels.h5"}},
+]
+MANIFEST_INPUTS = "inputs"  # names of folders in manifests, no keys of recipes
 SHARED = ("specialists", "rivals")  # their sections have the keys of others
 
 RECIPE = """# Recipe keys
@@ -59,17 +66,28 @@ def _is_repeated(title: str) -> bool:
 
 
 def _tasks() -> Iterator[str]:
+    """What each task asks of a card, found by asking it about cards of every layout."""
     yield "## Tasks\n\n`tasks` of a card names one task or several.\n"
-    yield "| task | title | primary metric | needs captions or prompts | protocol |\n|---|---|---|---|---|"
+    yield "| task | title | layouts | a card needs | settings | primary metric | protocol |\n|---|---|---|---|---|---|---|"
     for name, task in TASKS.items():
+        complaints = {str(layout["reader"]): task.complaint(_bare_card(name, layout)) for layout in LAYOUTS}
+        fitting = {reader: text for reader, text in complaints.items() if UNFIT not in text}
+        needs = next(
+            (text.removeprefix("needs ").split(", found")[0] for text in fitting.values() if text), ""
+        ).replace("[[classes]]", "`[[classes]]`")
+        layouts = ", ".join(f"`{reader}`" for reader in fitting)
+        settings = f"`[evaluate.{task.section}]`" if task.section else ""
         protocol = task.protocol.replace("|", "\\|")
-        yield f"| `{name}` | {task.title} | {task.primary} | {'yes' if task.needs_texts else 'no'} | {protocol} |"
+        yield f"| `{name}` | {task.title} | {layouts} | {needs} | {settings} | {task.primary} | {protocol} |"
     yield ""
 
 
+def _bare_card(task: str, layout: Mapping[str, Any]) -> Card:
+    return parse(Card, {"id": "bare", "modality": "ct", "tasks": [task], "licence": "none", "layout": layout}, "bare")
+
+
 def _old_names() -> str:
-    if not RENAMED:
-        return ""
-    rows = [f"| `{f'[{table}] ' if table else ''}{old}` | `{new}` |" for (table, old), new in sorted(RENAMED.items())]
+    names = sorted((table, old, new) for (table, old), new in RENAMED.items() if table != MANIFEST_INPUTS)
+    rows = [f"| `{f'[{table}] ' if table else ''}{old}` | `{new}` |" for table, old, new in names]
     head = "## Old names\n\nOld keys go on for one release. mmkd prints a line that names the new key.\n"
     return "\n".join([head, "| old | new |", "|---|---|", *rows, ""])

@@ -15,8 +15,8 @@ from corpus_samples import encoded, noise, png, run, settings_for, table
 from PIL import Image
 
 from mmkd.corpus.schema import Corpus
-from mmkd.curation.dropped import _first_of_each, dropped_examples
 from mmkd.curation.ledger.examples import SIDE_PX, kept_examples, rows_of, thumbnail
+from mmkd.curation.rejected_examples import _first_of_each, rejected_examples
 from mmkd.report.curation import EACH_REJECT, PAGE, write_ledger
 from mmkd.report.curation_figures import funnel_figure, span_text, spread_figure
 from mmkd.report.curation_tables import cut, share, shown_of
@@ -126,7 +126,7 @@ def test_what_is_no_picture_has_no_thumbnail(data: bytes) -> None:
     assert thumbnail(data) == b""
 
 
-def test_dropped_examples_are_the_first_of_each_reason(tmp_path: Path) -> None:
+def test_rejected_examples_are_the_first_of_each_reason(tmp_path: Path) -> None:
     rows = [{"id": f"r{i}", "image": f"{i % 2}.png", "caption": "a finding"} for i in range(6)]
     rows += [{"id": f"m{i}", "image": "0.png", "caption": "no"} for i in range(4)]
     rows += [{"id": "small", "image": "small.png", "caption": "a small picture"}]
@@ -134,7 +134,7 @@ def test_dropped_examples_are_the_first_of_each_reason(tmp_path: Path) -> None:
     rows += [{"id": "broken", "image": "broken.png", "caption": "not whole"}]
     images = {"0.png": png(0), "1.png": png(1), "small.png": png(2, 8, 8), "broken.png": png(3)[:80]}
     corpus = run(settings_for(table(tmp_path, rows, images), max_rejected=1.0), tmp_path / "out")
-    found = dropped_examples(corpus.folder)
+    found = rejected_examples(corpus.folder)
     assert [(one.group, one.id, one.caption) for one in found] == [
         ("duplicate_pair", "r2", "a finding"),
         ("duplicate_pair", "r3", "a finding"),
@@ -147,16 +147,16 @@ def test_dropped_examples_are_the_first_of_each_reason(tmp_path: Path) -> None:
     ]
     write_ledger(corpus.folder, "dropped")
     assert (corpus.folder / PAGE).read_text().count("✗ short caption") == 2
-    assert dropped_examples(tmp_path) == []
+    assert rejected_examples(tmp_path) == []
 
 
-def test_dropped_examples_are_found_in_whatever_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_examples_are_found_in_whatever_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     captions = ["one", "no", "two", "three", "one", "no", "four", "no", "two"]
     rows = [{"id": f"r{i}", "image": "0.png", "caption": caption} for i, caption in enumerate(captions)]
     path = table(tmp_path, rows, {"0.png": png(0)})
-    whole = dropped_examples(run(settings_for(path, max_rejected=1.0), tmp_path / "whole").folder)
+    whole = rejected_examples(run(settings_for(path, max_rejected=1.0), tmp_path / "whole").folder)
     monkeypatch.setattr("mmkd.tables.text.ROWS_PER_SHARD", 2)
-    assert dropped_examples(run(settings_for(path, max_rejected=1.0), tmp_path / "cut").folder) == whole
+    assert rejected_examples(run(settings_for(path, max_rejected=1.0), tmp_path / "cut").folder) == whole
     assert [one.id for one in whole] == ["r4", "r8", "r1", "r5"]
 
 

@@ -96,7 +96,7 @@ def test_every_page_of_the_site_is_in_its_menu() -> None:
         assert str(page.relative_to(ROOT / "docs")) in menu
 
 
-@pytest.mark.parametrize(("key", "new"), RENAMED.items())
-def test_renamed_keys_stand_in_the_changelog(key: tuple[str, str], new: str) -> None:
+@pytest.mark.parametrize(("old", "new"), [(key, new) for (table, key), new in RENAMED.items() if table != "inputs"])
+def test_renamed_keys_stand_in_the_changelog(old: str, new: str) -> None:
     lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
-    assert any(key[1] in line and f"`{new}`" in line for line in lines if line.startswith("|"))
+    assert any({old, new} <= set(re.findall(r"\w+", line)) for line in lines if line.startswith("|"))

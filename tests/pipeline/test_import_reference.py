@@ -18,7 +18,7 @@ from mmkd.folders.stage import Stage, complete
 from mmkd.pipeline.import_reference import import_reference
 from mmkd.pipeline.recipe import load_recipe
 from mmkd.pipeline.run import Run
-from mmkd.pipeline.stages import curate, extract
+from mmkd.pipeline.table import STAGES
 from tiny import MACHINE
 
 # realdata/embeddings/README.md: how many of the eight records each teacher has, and its dimension
@@ -78,8 +78,8 @@ def test_a_recipe_with_the_printed_lines_finds_everything_complete(
     (tmp_path / "recipe.toml").write_text('name = "r"\n' + recipe_lines(root, list(STORED), 0.0) + rest)
     run = Run(load_recipe(tmp_path / "recipe.toml", imported), imported)
     capsys.readouterr()
-    curate(run)
-    extract(run)
+    STAGES["curate"].work(run)
+    STAGES["extract"].work(run)
     assert capsys.readouterr().out.count("is complete, skipped") == 1 + len(STORED)
 
 

@@ -13,8 +13,9 @@ from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.features.evidence.stored import StoredEvidence
 from mmkd.features.store import open_features
 from mmkd.folders.stage import Stage, complete, digest_of, read_manifest
-from mmkd.pipeline.run import Run, require
-from mmkd.pipeline.stages import STAGES
+from mmkd.pipeline.run import Run
+from mmkd.pipeline.table import STAGES
+from mmkd.pipeline.work import require
 from mmkd.reliability.calibrate import calibrate
 from mmkd.reliability.calibration import MODALITIES, TABLE, Calibration, load_calibration
 from mmkd.reliability.settings import CalibrateSettings
@@ -113,22 +114,22 @@ def run_of(world: SeenWorld, *changes: str) -> Run:
 
 def test_a_run_calibrates_by_its_evidence(world: SeenWorld) -> None:
     world.add("sharp", 1.0, seed=1)
-    run = run_of(world, "evidence.min_rows=20", "calibrate.modality=evidence")
-    with pytest.raises(ConfigError, match=r"calibrate needs .*evidence, which is not finished; run 'mmkd evidence'"):
-        require(run, "calibrate")
-    assert list(STAGES).index("evidence") < list(STAGES).index("calibrate")
-    for name in ("evidence", "calibrate"):
-        STAGES[name](run)
-    manifest = read_manifest(world.folder / "calibration")
+    run = run_of(world, "evidence.min_rows=20", "reliability.modality=evidence")
+    with pytest.raises(ConfigError, match=r"reliability needs .*evidence, which is not finished; run 'mmkd evidence'"):
+        require(run, "reliability")
+    assert list(STAGES).index("evidence") < list(STAGES).index("reliability")
+    for name in ("evidence", "reliability"):
+        STAGES[name].work(run)
+    manifest = read_manifest(world.folder / "reliability")
     assert manifest["inputs"]["evidence"] == digest_of(world.folder / "evidence")
-    assert sorted(load_calibration(world.folder / "calibration").group_names) == sorted(SHOWN)
+    assert sorted(load_calibration(world.folder / "reliability").group_names) == sorted(SHOWN)
     with pytest.raises(ConfigError, match=r"inputs\.evidence"):  # made by other modalities: not taken for the corpus's
-        STAGES["calibrate"](run_of(world, "evidence.min_rows=20"))
+        STAGES["reliability"].work(run_of(world, "evidence.min_rows=20"))
 
 
 def test_a_run_by_the_corpus_does_not_look_at_the_evidence(world: SeenWorld) -> None:
     world.add("sharp", 1.0, seed=1)
-    STAGES["calibrate"](run_of(world))
-    manifest = read_manifest(world.folder / "calibration")
+    STAGES["reliability"].work(run_of(world))
+    manifest = read_manifest(world.folder / "reliability")
     assert manifest["inputs"].keys() == {"corpus", "features/sharp"}
     assert "modality" not in manifest["settings"]  # so that those made before there was a choice are still its own

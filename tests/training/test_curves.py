@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 
 from mmkd.folders.stage import Stage, complete, digest_of
 from mmkd.report.training_page import MEASURES as DRAWN
-from mmkd.report.training_page import PAGE, refresh_curves, write_curves
-from mmkd.training.records.curves import MEASURES, find_metrics, loss_names, points, thinned, validation_names
+from mmkd.report.training_page import PAGE, write_curves
+from mmkd.training.records.curves import (
+    MEASURES,
+    find_metrics,
+    have_written_since_page,
+    loss_names,
+    points,
+    thinned,
+    validation_names,
+)
 from mmkd.training.records.metrics_log import METRICS
 
 
@@ -105,14 +113,12 @@ def test_equal_records_make_equal_pages_and_none_make_none(out: Path, tmp_path: 
 
 
 def test_the_page_is_made_anew_when_a_training_has_written(out: Path) -> None:
-    refresh_curves(out)
+    assert have_written_since_page(out)
+    write_curves(out)
     page = out / PAGE
-    page.write_text("as it was")
-    refresh_curves(out)
-    assert page.read_text() == "as it was"
+    assert not have_written_since_page(out)
     os.utime(out / "pretrain" / METRICS, ns=(0, page.stat().st_mtime_ns + 1))
-    refresh_curves(out)
-    assert page.read_text() != "as it was"
+    assert have_written_since_page(out)
 
 
 def test_curves_change_no_stage(tmp_path: Path) -> None:

@@ -22,9 +22,8 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tiny import MACHINE, tiny_config
 from mmkd.distributed import join_world
-from mmkd.folders.stage import Stage
+from mmkd.folders.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
-from mmkd.together import complete_together
 from mmkd.training.distill import Inputs, distill
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.pretrain import pretrain
@@ -52,7 +51,7 @@ with join_world() as world:
         settings = PretrainSettings(**job["settings"])
         student = StudentSettings(config=tiny_config())
         body = lambda folder: pretrain(settings, student, Path(job["corpus"]), folder, machine, 0, None, world)
-    complete_together(stage, body, world=world)
+    complete(stage, body, world=world)
 """
 SETTINGS = {
     "epochs": 2, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 5, "log_every": 1, "validate_every": 4,

@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import ConfigError
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.interpolate import expand
 from mmkd.phantom.settings import PhantomSettings
 from mmkd.reliability.settings import CalibrateSettings
+from mmkd.renamed import key_with_new_names, warn, with_new_names
 from mmkd.settings import Machine, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
@@ -68,7 +69,7 @@ class Recipe(Settings):
     teachers: list[TeacherSpec] = []
     extract: ExtractSettings = ExtractSettings()
     evidence: EvidenceSettings | None = None
-    calibrate: CalibrateSettings = CalibrateSettings()
+    reliability: CalibrateSettings = CalibrateSettings()
     student: StudentSettings
     pretrain: PretrainSettings = PretrainSettings()
     distill: DistillSettings = DistillSettings()
@@ -93,10 +94,10 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _evidence(self) -> "Recipe":
-        if self.calibrate.needs_evidence and self.evidence is None:
+        if self.reliability.needs_evidence and self.evidence is None:
             raise ValueError(
-                'calibrate.modality = "evidence" needs what teachers see of the pictures: add a section [evidence], '
-                "which 'mmkd run' makes before the calibration, as 'mmkd evidence' does alone"
+                'reliability.modality = "evidence" needs the teachers\' votes on modalities: add a section [evidence], '
+                "which 'mmkd run' and 'mmkd evidence' make before the reliability"
             )
         return self
 
@@ -104,9 +105,10 @@ class Recipe(Settings):
 def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
     """Read and check a recipe. `${out}` and environment variables are filled in; changes are `section.key=value`.
 
-    over: tables that are laid over the file's, key by key. Raises ConfigError that lists every problem at once.
+    over: tables that are laid over the file's, key by key. Keys of the release before are read as well, and a line
+    gives their new names. Raises ConfigError that lists every problem at once.
     """
-    data = overlaid(read_toml(path), over or {})
+    data = overlaid(with_new_names(read_toml(path), say=warn), with_new_names(over or {}, say=warn))
     for change in changes:
         _apply(data, change)
     data = expand(data, {**os.environ, "out": str(out.resolve())})
@@ -131,7 +133,7 @@ def _apply(data: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    *tables, last = key.strip().split(".")
+    *tables, last = key_with_new_names(key.strip().split("."), warn)
     for table in tables:
         data = data.setdefault(table, {})
         if not isinstance(data, dict):

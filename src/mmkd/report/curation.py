@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.curation.dropped import dropped_examples
-from mmkd.curation.ledger.evidence import agreements
 from mmkd.curation.ledger.examples import Example, kept_examples
-from mmkd.curation.ledger.facts import UNSAID, Facts, corpus_facts
 from mmkd.curation.ledger.funnel import Funnel, funnel_of
+from mmkd.curation.ledger.modality_evidence import agreements
 from mmkd.curation.ledger.rows import first_rejected, write_curation
+from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, corpus_statistics
 from mmkd.curation.ledger.tally import most_common
 from mmkd.curation.panels.split import WHOLE
+from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.folders.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curation_figures import funnel_figure, spread_figure
@@ -40,7 +40,7 @@ class Ledger:
     """Everything the page tells. rejects: rows of `rejected.parquet`, the first of each reason."""
 
     name: str
-    facts: Facts
+    facts: CorpusStatistics
     funnel: Funnel
     kept: Sequence[Example]
     dropped: Sequence[Example]
@@ -59,10 +59,10 @@ def write_ledger(folder: Path, name: str) -> None:
 
 def read_ledger(folder: Path, name: str) -> Ledger:
     """From the corpus and `rejected.parquet`, batch by batch."""
-    facts = corpus_facts(folder, "ledger: counts")
+    facts = corpus_statistics(folder, "ledger: counts")
     funnel = funnel_of(folder, facts.by["source"])
     rejects = first_rejected(folder, EACH_REJECT)
-    return Ledger(name, facts, funnel, kept_examples(folder), dropped_examples(folder), rejects)
+    return Ledger(name, facts, funnel, kept_examples(folder), rejected_examples(folder), rejects)
 
 
 def ledger_page(ledger: Ledger) -> str:
@@ -172,8 +172,8 @@ def _evidence(ledger: Ledger) -> Iterator[str]:
     if not (found := agreements(facts.evidence)):
         return
     yield markup.paragraph(
-        "What spoke for a record's modality, and how often it named the one that the record was given. Of two that "
-        f"both spoke: how often both did. {facts.conflicting:,} records have evidence against their modality."
+        "How many records a kind of evidence has a vote on, and how often it is for the modality in the corpus. Of two "
+        f"that both vote: how often both are. {facts.conflicting:,} records have evidence against their modality."
     )
     lines = [
         Line(name, [Cell(f"{one.spoke:,}"), Cell(f"{one.agreed:,}"), Cell(share(one.agreed, one.spoke))])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mmkd.curation.ledger.facts import Facts
+from mmkd.curation.ledger.statistics import CorpusStatistics
 from mmkd.curation.ledger.tally import most_common, summary
 from mmkd.report import markup
 from mmkd.report.markup import Cell, Line
@@ -12,7 +12,7 @@ MOST_ROWS = 40  # of a table of names
 CAPTION = 90  # characters of a caption below a picture
 
 
-def named_counts(name: str, facts: Facts) -> str:
+def named_counts(name: str, facts: CorpusStatistics) -> str:
     """The values of a column of the corpus, the frequent first. name: of the column."""
     counts = most_common(facts.by[name])
     rows = [[value, f"{count:,}", share(count, facts.pairs)] for value, count in list(counts.items())[:MOST_ROWS]]

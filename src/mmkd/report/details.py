@@ -1,22 +1,22 @@
 """What only one kind of task has to show: confusion, reliability, prompts, label shares, controls, survival."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mmkd.errors import DataError
 from mmkd.evaluation.format.results import MEAN, Result, metric_label
-from mmkd.evaluation.gallery.class_scores import class_probabilities, class_scores
 from mmkd.evaluation.survival.curves import risk_groups
+from mmkd.evaluation.tasks.linear_probe import AT_SHARE
+from mmkd.evaluation.tasks.table import TASKS
+from mmkd.evaluation.tasks.task import Detail
+from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
+from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
 from mmkd.report import curves, maps, markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, p_text, scale_of, spread
 from mmkd.report.source import Evaluated
 from mmkd.statistics.calibration import reliability_curve
 
-Detail = Callable[[Evaluated, str], Iterator[str]]
-AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")
-CONTROLS = ("accuracy", "question_only_accuracy", "blank_image_accuracy", "shuffled_image_accuracy")
-PROMPTS = ("prompt_worst_accuracy", "prompt_median_accuracy", "prompt_best_accuracy")
+Drawn = Callable[[Evaluated, str], Iterator[str]]
 MOST_CLASSES = 40
 OPEN_FIGURES = 6  # of one kind; more are folded away
 MOST_FIGURES = 24  # of one kind, so that a page on many data sets can still be opened
@@ -24,14 +24,14 @@ MOST_FIGURES = 24  # of one kind, so that a page on many data sets can still be 
 
 def details(evaluated: Evaluated, task: str) -> Iterator[str]:
     """All that there is something to show of."""
-    for detail in DETAILS.get(task, ()):
-        yield from detail(evaluated, task)
+    for detail in TASKS[task].details if task in TASKS else ():
+        yield from DETAILS[detail](evaluated, task)
 
 
 def confusion(evaluated: Evaluated, task: str) -> Iterator[str]:
     drawn = []
     for predictions in evaluated.predictions(task):
-        scores = class_scores(predictions)
+        scores = TASKS[task].class_scores(predictions.columns)
         if scores is not None and 1 < len(scores.classes) <= MOST_CLASSES:
             name, count_CC = predictions.facts.dataset, scores.confusion()
             share = count_CC.trace() / count_CC.sum()
@@ -44,10 +44,10 @@ def confusion(evaluated: Evaluated, task: str) -> Iterator[str]:
 def reliability(evaluated: Evaluated, task: str) -> Iterator[str]:
     drawn = []
     for predictions in evaluated.predictions(task):
-        scores = class_probabilities(predictions)
+        scores = TASKS[task].class_probabilities(predictions.columns)
         if scores is not None:
             confidence_N = scores.score_NC.max(axis=1).clip(0, 1)
-            bins = reliability_curve(confidence_N, scores.answers() == scores.label_N)
+            bins = reliability_curve(confidence_N, scores.predicted() == scores.label_N)
             ece = sum(one.count * abs(one.confidence - one.correct) for one in bins) / len(confidence_N)
             name = predictions.facts.dataset
             says = (
@@ -58,12 +58,14 @@ def reliability(evaluated: Evaluated, task: str) -> Iterator[str]:
 
 
 def prompts(evaluated: Evaluated, task: str) -> Iterator[str]:
-    rows = [row for row in evaluated.of_task(task) if row.metric in (*PROMPTS, "accuracy") and row.dataset != MEAN]
+    rows = [
+        row for row in evaluated.of_task(task) if row.metric in (*PROMPT_METRICS, "accuracy") and row.dataset != MEAN
+    ]
     by_set = _by_data_set([row for row in rows if row.model == evaluated.main])
     lines = [
-        Line(name, [_value(found.get(metric)) for metric in (*PROMPTS, "accuracy")])
+        Line(name, [_value(found.get(metric)) for metric in (*PROMPT_METRICS, "accuracy")])
         for name, found in by_set.items()
-        if PROMPTS[0] in found
+        if PROMPT_METRICS[0] in found
     ]
     if lines:
         yield markup.heading(3, "How much hangs on the wording")
@@ -91,9 +93,9 @@ def label_shares(evaluated: Evaluated, task: str) -> Iterator[str]:
 
 
 def controls(evaluated: Evaluated, task: str) -> Iterator[str]:
-    rows = [row for row in evaluated.of_task(task) if row.modality == MEAN and row.metric in CONTROLS]
+    rows = [row for row in evaluated.of_task(task) if row.modality == MEAN and row.metric in CONTROL_METRICS]
     by_model = {
-        model: sorted((row for row in rows if row.model == model), key=lambda row: CONTROLS.index(row.metric))
+        model: sorted((row for row in rows if row.model == model), key=lambda row: CONTROL_METRICS.index(row.metric))
         for model in evaluated.order(row.model for row in rows)
     }
     if len({row.metric for row in rows}) < 2:
@@ -106,7 +108,7 @@ def controls(evaluated: Evaluated, task: str) -> Iterator[str]:
         for model, found in by_model.items()
         if len(found) == len({row.metric for row in rows})
     ]
-    heads = ["", *(metric_label(name) for name in CONTROLS if name in {row.metric for row in rows})]
+    heads = ["", *(metric_label(name) for name in CONTROL_METRICS if name in {row.metric for row in rows})]
     yield markup.table(heads, lines, "mean over the data sets")
 
 
@@ -128,12 +130,13 @@ def survival(evaluated: Evaluated, task: str) -> Iterator[str]:
     yield from (markup.paragraph(f"Not drawn: {reason}.", kind="muted") for reason in untold)
 
 
-DETAILS: dict[str, Sequence[Detail]] = {
-    "zero_shot": (prompts, reliability, confusion),
-    "linear_probe": (label_shares, reliability, confusion),
-    "vqa": (controls,),
-    "survival": (survival,),
-    "diagnosis": (confusion,),
+DETAILS: dict[Detail, Drawn] = {
+    "prompt_sensitivity": prompts,
+    "reliability_diagram": reliability,
+    "confusion_matrix": confusion,
+    "label_efficiency": label_shares,
+    "input_controls": controls,
+    "kaplan_meier": survival,
 }
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, Comparison, metric_label
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, Comparison, metric_label
 from mmkd.report import figures, markup
 from mmkd.report.numbers import gain, p_text
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.evidence.image import BINS
-from mmkd.curation.evidence.vote import agree
 from mmkd.curation.ledger.examples import rows_of, thumbnail
-from mmkd.features.evidence.stored import FACTS_FILE, IMAGE, VERDICT
+from mmkd.curation.modality.votes import agree
+from mmkd.features.evidence.pooling import BINS
+from mmkd.features.evidence.stored import ESTIMATE, FACTS_FILE, IMAGE
 from mmkd.folders.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curation_tables import CAPTION, counted, cut, share, shown_of
@@ -38,7 +38,7 @@ class Shown:
 
     @property
     def pairs(self) -> int:
-        return sum(self.facts["votes"][VERDICT].values())
+        return sum(self.facts["votes"][ESTIMATE].values())
 
 
 def write_evidence_page(folder: Path, corpus: Path) -> None:
@@ -84,7 +84,7 @@ def _tiles(shown: Shown) -> str:
 def _votes(shown: Shown) -> Iterator[str]:
     votes = shown.facts["votes"]
     yield markup.paragraph("How many pairs each kind of evidence calls so, and how many have that verdict.")
-    names = dict.fromkeys([*votes[VERDICT], *(name for kind in votes.values() for name in kind)])
+    names = dict.fromkeys([*votes[ESTIMATE], *(name for kind in votes.values() for name in kind)])
     lines = [Line(name, [Cell(counted(said.get(name, 0))) for said in votes.values()]) for name in names]
     whole = Line("all", [Cell(f"{sum(said.values()):,}") for said in votes.values()], kind="ours")
     yield markup.table(["modality", *votes], [whole, *lines])
@@ -173,21 +173,21 @@ def _conflicts(shown: Shown) -> Iterator[str]:
     if told:
         yield markup.paragraph(markup.sentence(told) + ".", kind="muted")
     yield markup.pictures([_pictured(*both) for both in zip(conflicts, shown.exhibits, strict=False)])
-    kinds = [kind for kind in shown.facts["votes"] if kind != VERDICT]
+    kinds = [kind for kind in shown.facts["votes"] if kind != ESTIMATE]
     rows = [
-        [one["id"], _sure(one[VERDICT], one["confidence"]), *(one["said"].get(kind, MISSING) for kind in kinds)]
+        [one["id"], _sure(one[ESTIMATE], one["confidence"]), *(one["said"].get(kind, MISSING) for kind in kinds)]
         for one in conflicts
     ]
     title = shown_of(len(conflicts), disputed, "conflicts") or "all conflicts"
-    yield markup.folded(f"One by one: {title}", [markup.text_table(["record", VERDICT, *kinds], rows)])
+    yield markup.folded(f"One by one: {title}", [markup.text_table(["record", ESTIMATE, *kinds], rows)])
 
 
 def _pictured(one: Mapping[str, Any], exhibit: Exhibit) -> str:
     said = [
-        (f"{kind}: {_sure(name, one['trust'][kind])}", "right" if agree(name, one[VERDICT]) else "wrong")
+        (f"{kind}: {_sure(name, one['trust'][kind])}", "right" if agree(name, one[ESTIMATE]) else "wrong")
         for kind, name in one["said"].items()
     ]
-    verdict = f"{VERDICT}: {_sure(one[VERDICT], one['confidence'])}"
+    verdict = f"{ESTIMATE}: {_sure(one[ESTIMATE], one['confidence'])}"
     lines = [(verdict, ""), *said, (one["id"], ""), (cut(exhibit.caption, CAPTION), "")]
     return markup.captioned(exhibit.jpeg, f"the picture of {one['id']}", lines)
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, TEACHERS_CONCAT
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, TEACHERS_CONCAT
 from mmkd.folders.atomic import atomic_file
 from mmkd.report import curves, maps, markup
 from mmkd.report.data_section import cards_section, leakage_section, map_section, subsets_section
 from mmkd.report.pictures import pictures_section
+from mmkd.report.run_folder import PAGE
 from mmkd.report.source import Evaluated, read_evaluated, task_title
 from mmkd.report.source import ReportContext as ReportContext
 from mmkd.report.summary import summary
@@ -16,8 +16,6 @@ from mmkd.report.table_files import write_tables
 from mmkd.report.task_section import task_section
 from mmkd.training.records.curves import TOTAL, points
 from mmkd.training.records.metrics_log import read_metrics
-
-PAGE = "index.html"
 
 # in the order of the page: anchor, title in the contents, and what makes the section where there is something to show
 Section = tuple[str, str, Callable[[Evaluated, ReportContext], Iterator[str]]]

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmkd.errors import DataError
-from mmkd.evaluation.gallery.exhibits import Exhibit, read_gallery
-from mmkd.evaluation.gallery.gallery import turns
+from mmkd.evaluation.gallery.choose import turns
+from mmkd.evaluation.gallery.examples import GalleryExample, read_gallery
 from mmkd.images.decode import decode
 from mmkd.reasons import BadRecordError
 from mmkd.report import markup
@@ -20,9 +20,9 @@ QUALITY = 82
 
 def pictures_section(evaluated: Evaluated) -> Iterator[str]:
     """Errors and queries of every data set, fairly cut where the page would become too large; then heat maps."""
-    exhibits = read_gallery(evaluated.folder)
+    examples = read_gallery(evaluated.folder)
     maps = heat_maps(evaluated.folder)
-    kept = within(exhibits, BUDGET_BYTES - sum(len(jpeg) for _, jpeg in maps))
+    kept = within(examples, BUDGET_BYTES - sum(len(jpeg) for _, jpeg in maps))
     errors = [one for one in kept if one.kind == "error"]
     queries = [one for one in kept if one.kind != "error"]
     if kept or maps:
@@ -39,21 +39,21 @@ def pictures_section(evaluated: Evaluated) -> Iterator[str]:
         for name, jpeg in maps:
             yield markup.heading(4, name)
             yield markup.picture(jpeg, f"attention heat map of slide {name}", kind="wide")
-    if len(kept) < len(exhibits):
-        left = len(exhibits) - len(kept)
+    if len(kept) < len(examples):
+        left = len(examples) - len(kept)
         yield markup.paragraph(f"{left} more pictures lie in the folder gallery of the evaluation.", kind="muted")
 
 
-def within(exhibits: Sequence[Exhibit], budget: int) -> list[Exhibit]:
+def within(examples: Sequence[GalleryExample], budget: int) -> list[GalleryExample]:
     """As many as fit, in their order: the first of every data set, task and kind, then the second, and so on."""
-    order = turns([(one.dataset, one.task, one.kind) for one in exhibits])
+    order = turns([(one.dataset, one.task, one.kind) for one in examples])
     kept = []
-    for place in sorted(range(len(exhibits)), key=lambda place: order[place]):
-        budget -= _weight(exhibits[place])
+    for place in sorted(range(len(examples)), key=lambda place: order[place]):
+        budget -= _weight(examples[place])
         if budget < 0:
             break
         kept.append(place)
-    return [exhibits[place] for place in sorted(kept)]
+    return [examples[place] for place in sorted(kept)]
 
 
 def heat_maps(folder: Path) -> list[tuple[str, bytes]]:
@@ -82,24 +82,24 @@ def _narrowed(path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _weight(one: Exhibit) -> int:
+def _weight(one: GalleryExample) -> int:
     return len(one.picture or b"") + sum(len(shown.picture or b"") for shown in one.shown)
 
 
-def _errors(errors: Sequence[Exhibit]) -> Iterator[str]:
+def _errors(errors: Sequence[GalleryExample]) -> Iterator[str]:
     for dataset, task in dict.fromkeys((one.dataset, one.task) for one in errors):
         members = [one for one in errors if (one.dataset, one.task) == (dataset, task)]
         yield markup.heading(4, f"{dataset}, {task_title(task).lower()}")
         yield markup.pictures([_error(one) for one in members])
 
 
-def _error(one: Exhibit) -> str:
+def _error(one: GalleryExample) -> str:
     says = f"{one.asked} {one.id}: {one.truth}, called {one.said}".strip()
     lines = [(one.asked, ""), (f"said: {one.said}", "wrong"), (f"true: {one.truth}", "right")]
     return markup.captioned(one.picture, says, [line for line in lines if line[0]])
 
 
-def _queries(queries: Sequence[Exhibit]) -> Iterator[str]:
+def _queries(queries: Sequence[GalleryExample]) -> Iterator[str]:
     for dataset, kind in dict.fromkeys((one.dataset, one.kind) for one in queries):
         yield markup.heading(4, f"{dataset}: {'best' if kind == 'best query' else 'worst'} queries")
         for one in queries:
@@ -107,7 +107,7 @@ def _queries(queries: Sequence[Exhibit]) -> Iterator[str]:
                 yield _query(one)
 
 
-def _query(one: Exhibit) -> str:
+def _query(one: GalleryExample) -> str:
     rank = f"own match at rank {one.score:g}"
     if one.asked:
         found = [

@@ -7,6 +7,7 @@ from typing import Literal
 from mmkd.evaluation.format.results import (
     BEST_TEACHER,
     MEAN,
+    NULLS,
     TEACHERS_CONCAT,
     UNCLEARED,
     Comparison,
@@ -14,7 +15,6 @@ from mmkd.evaluation.format.results import (
     metric_label,
     several_modalities,
 )
-from mmkd.evaluation.format.settings import NULLS
 from mmkd.report import markup
 from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, gain, p_text, scale_of, spread

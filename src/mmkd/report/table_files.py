@@ -6,8 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from mmkd.evaluation.format.results import MEAN, Comparison, Result, metric_label
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import MEAN, NULLS, Comparison, Result, metric_label
 from mmkd.folders.atomic import atomic_file
 from mmkd.report.numbers import gain, p_text, scale_of
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from mmkd.evaluation.format.results import (
     BEST_TEACHER,
     MEAN,
+    NULLS,
     UNCLEARED,
     Result,
     by_modality,
     metric_label,
     several_modalities,
 )
-from mmkd.evaluation.format.settings import NULLS
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.report import figures, markup
 from mmkd.report.details import details

@@ -8,8 +8,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from mmkd.evaluation.format.results import BEST_TEACHER, TEACHERS_CONCAT
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, TEACHERS_CONCAT
 
 INK, MUTED, GRID, PAPER, FAINT = "#1f2933", "#52606d", "#e1e6eb", "#ffffff", "#eef2f5"
 OURS, TEACHER, LIMIT, RIVAL, NULL = "#0f766e", "#64748b", "#7b5ea7", "#b45309", "#a3acb6"

@@ -7,10 +7,10 @@ from mmkd.folders.atomic import atomic_file
 from mmkd.report import markup
 from mmkd.report.curves import training_figure
 from mmkd.training.records.curves import (
+    PAGE,
     TOTAL,
     VALIDATION,
     Points,
-    find_metrics,
     loss_names,
     points,
     read_curves,
@@ -18,7 +18,6 @@ from mmkd.training.records.curves import (
 )
 from mmkd.training.records.metrics_log import Record
 
-PAGE = "curves.html"
 Runs = Mapping[str, Sequence[Record]]
 
 # in the order of the page: value in the records, title, and what a reader should know
@@ -46,14 +45,6 @@ def write_curves(out: Path) -> Path | None:
     with atomic_file(out / PAGE) as stream:
         stream.write(markup.page(f"mmkd training: {out.name}", list(curves_body(out.name, runs))).encode())
     return out / PAGE
-
-
-def refresh_curves(out: Path) -> None:
-    """`write_curves` where some training below the folder has written since."""
-    page = out / PAGE
-    made = page.stat().st_mtime_ns if page.is_file() else 0
-    if any(path.stat().st_mtime_ns > made for path in find_metrics(out).values()):
-        write_curves(out)
 
 
 def curves_body(title: str, runs: Runs) -> Iterator[str]:

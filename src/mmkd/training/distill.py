@@ -73,5 +73,5 @@ def _check_teachers(inputs: Inputs, calibration: Calibration) -> None:
     if inputs.teachers != calibrated:
         raise DataError(
             f"the teachers are {', '.join(inputs.teachers)}, but {inputs.calibration} was made from "
-            f"{', '.join(calibrated)}; run 'mmkd calibrate' again"
+            f"{', '.join(calibrated)}; run 'mmkd reliability' again"
         )

@@ -242,11 +242,11 @@ class CurateSettings(Settings):
     the same command goes on from what was read. decontaminate: data-set cards and folders of images whose pictures must
     not be in the corpus, neither as they are nor mirrored or turned: equal bytes, or perceptual hashes that differ in
     at most `decontaminate_radius` bits and thumbnails that correlate with at least `decontaminate_correlation`
-    (0..1; with 0 the hashes alone decide). keep_parts: leave what was read beside the corpus, and all that filters look
-    at, so that making it anew with another source, or with other settings of what is wanted, reads only what is new;
-    takes as much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read
-    by are max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and
-    captions.references; a change of these reads all anew.
+    (0..1; with 0 the hashes alone decide). cache_shards: keep the images and all facts that filters look at beside the
+    corpus, so that making it anew, with another source or with other filters, reads only what is new. The cache takes
+    as much room as all images that can be decoded, and those that the filters would spare are decoded too. It is read
+    by max_side and max_pixels and, where `panels` cuts figures, by that, min_side, min_caption and captions.references;
+    a change of these reads everything anew.
 
     shard_rows: records of a part, the unit that survives a kill. decontaminate_radius: bits in which perceptual
     hashes may differ from those of an evaluation picture. decontaminate_correlation: least correlation of the
@@ -269,7 +269,7 @@ class CurateSettings(Settings):
     decontaminate: list[RecipePath] = []
     decontaminate_radius: int = Field(DECONTAMINATION.radius, ge=0, le=MAX_RADIUS)
     decontaminate_correlation: float = Field(DECONTAMINATION.correlation, ge=0.0, le=1.0)
-    keep_parts: bool = False
+    cache_shards: bool = False
 
     @model_validator(mode="after")
     def _known_columns(self) -> "CurateSettings":

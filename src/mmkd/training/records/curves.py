@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmkd.training.records.metrics_log import METRICS, Record, read_metrics
 
+PAGE = "curves.html"  # of a run's folder
 PARTIAL = ".partial"
 VALIDATION = "val_"  # begins the names of validation metrics
 STEP, TOTAL = "step", "loss"
@@ -35,6 +36,13 @@ def find_metrics(out: Path) -> dict[str, Path]:
 def _place(name: str) -> tuple[int, str]:
     first = name.split("/")[0]
     return (ORDER.index(first) if first in ORDER else len(ORDER), name)
+
+
+def have_written_since_page(out: Path) -> bool:
+    """Whether some training below the folder has written since the page was, or there is no page."""
+    page = out / PAGE
+    made = page.stat().st_mtime_ns if page.is_file() else 0
+    return any(path.stat().st_mtime_ns > made for path in find_metrics(out).values())
 
 
 def read_curves(out: Path) -> dict[str, list[Record]]:
