@@ -68,7 +68,8 @@ def _is_repeated(title: str) -> bool:
 def _tasks() -> Iterator[str]:
     """What each task asks of a card, found by asking it about cards of every layout."""
     yield "## Tasks\n\n`tasks` of a card names one task or several.\n"
-    yield "| task | title | layouts | a card needs | settings | primary metric | protocol |\n|---|---|---|---|---|---|---|"
+    yield "| task | title | layouts | a card needs | settings | primary metric | protocol |"
+    yield "|---|---|---|---|---|---|---|"
     for name, task in TASKS.items():
         complaints = {str(layout["reader"]): task.complaint(_bare_card(name, layout)) for layout in LAYOUTS}
         fitting = {reader: text for reader, text in complaints.items() if UNFIT not in text}
