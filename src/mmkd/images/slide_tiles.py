@@ -31,7 +31,10 @@ _OPENING = Lock()  # or threads that want the same slide would each open it
 class Tiles(Settings):
     """How whole slides are cut. side: pixels of a tile at `mpp` micrometres a pixel; most: tiles of a slide, evenly
     spread over its tissue. tissue: least share of a tile that is no background. slide_mpp: micrometres a pixel of the
-    slides whose header does not say."""
+    slides whose header does not say.
+
+    mpp: micrometres a pixel of the tiles.
+    """
 
     side: int = Field(224, ge=16)
     mpp: PositiveFloat = 0.5

@@ -12,6 +12,8 @@ class PhantomPairs(Settings):
 
     swapped: modalities whose captions name another finding than they should, always the same one for each: a teacher
     that is trained on them is confidently wrong there.
+
+    modalities: of the images. count: pairs.
     """
 
     modalities: list[str] = Field(min_length=1)
@@ -21,7 +23,10 @@ class PhantomPairs(Settings):
 
 
 class PhantomTokenizer(Settings):
-    """A WordPiece tokenizer of the world's captions. pairs: the folders whose captions it is made from (all)."""
+    """A WordPiece tokenizer of the world's captions. pairs: the folders whose captions it is made from (all).
+
+    vocab_size: of the WordPiece vocabulary. lowercase: captions are lowercased first.
+    """
 
     vocab_size: PositiveInt = 400
     lowercase: bool = True

@@ -27,7 +27,10 @@ RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")
 
 
 class SpecialistSettings(Settings):
-    """A small teacher of one's own: its pairs are curated and it is trained with stage 1, before everything else."""
+    """A small teacher of one's own: its pairs are curated and it is trained with stage 1, before everything else.
+
+    name: of the teacher. licence: of its weights.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     licence: str = "unknown"
@@ -37,7 +40,10 @@ class SpecialistSettings(Settings):
 
 
 class ExportSettings(Settings):
-    """The recipe section `[export]`: what the model card says beyond what was measured."""
+    """The recipe section `[export]`: what the model card says beyond what was measured.
+
+    name: of the model on its card. note: a sentence for the card.
+    """
 
     name: str = "mmkd-student"
     note: str = ""
@@ -49,6 +55,8 @@ class Recipe(Settings):
     Stages that a recipe has no section for (`phantom`, `specialists`, `evidence`, `rivals`) are left out. A rival is
     another student from the same stage 1: its table holds only the keys in which it differs from `[distill]`.
     leave_out: names of teachers and specialists that this run does without.
+
+    name: of the run, in the report and on the model card. seed: of every random choice of the run.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

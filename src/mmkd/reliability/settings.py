@@ -17,6 +17,8 @@ class ReliabilitySettings(Settings):
     power: weights grow with this power of the advantage over chance. z_min: an advantage of fewer standard errors
     counts as none. spread: standard deviation of every teacher's logits along a row, from which its scale follows
     (measured on `batch` pairs); scale: use this one for every teacher instead.
+
+    batch: pairs on which the spread of the logits is measured.
     """
 
     by: Literal["modality", "cluster"] = "modality"

@@ -9,7 +9,8 @@ class SlideSettings(AttentionSettings):
     """Classifiers of whole slides on frozen tile features, by patient-level folds.
 
     folds: of the cross-validation where the card has no train and test split. penalties: inverse strengths of the
-    logistic regression on mean features, chosen by `inner_folds` of the training patients. epochs, lr, weight_decay,
+    logistic regression on mean features, chosen by `inner_folds` of the training patients.
+    inner_folds: of the cross-validation that chooses the penalty. epochs, lr, weight_decay,
     hidden: of the gated attention network.
     """
 

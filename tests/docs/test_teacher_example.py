@@ -1,4 +1,4 @@
-"""The worked example of docs/teachers.md does what it says."""
+"""The worked example of docs/how-to/teachers.md does what it says."""
 
 import re
 import tomllib
@@ -14,7 +14,7 @@ from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.validation import parse
 from tiny import tiny_config
 
-PAGE = Path(__file__).parents[2] / "docs" / "teachers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "teachers.md"
 
 
 def blocks(language: str) -> list[str]:
