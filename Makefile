@@ -11,7 +11,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist workstea
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test test-all check format bench-demo clean
+.PHONY: demo test test-all check format bench-demo docs docs-pages clean
 
 $(READY): pyproject.toml constraints.txt
 	@echo "==> making $(VENV) and installing the pinned dependencies (about 5.5 GB, a few minutes)"
@@ -47,5 +47,18 @@ format: $(READY)
 bench-demo: $(READY)
 	@$(BIN)/python bench/demo.py
 
+$(VENV)/.docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	@$(BIN)/python docs/generator --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@! grep -rlE --include='*.html' '(src|stylesheet" href)="https?:' site || (echo "these pages load something from outside"; exit 1)
+	@echo "==> site/index.html; with search: $(BIN)/python -m http.server --directory site"
+
+docs-pages: $(READY)
+	@$(BIN)/python docs/generator && echo "==> generated pages: docs/reference, docs/architecture.md"
+
 clean:
-	rm -rf runs bench/results .pytest_cache .mypy_cache .ruff_cache
+	rm -rf runs site bench/results .pytest_cache .mypy_cache .ruff_cache

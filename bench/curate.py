@@ -6,7 +6,7 @@ Writes bench/results/curate.json. A synthetic archive in BIOMEDICA's layout (`cu
 the largest size; each size curates its first records in a fresh process, ledger and all, with every filter on and
 every picture decoded. Lines are fitted through the times of all sizes. Memory is that of all processes together,
 looked up every SAMPLE_S. Steps that need no picture are measured one by one (`curate_steps.py`), and so is what another
-curation of the smallest size costs with kept parts (`curate_again.py`).
+curation of the smallest size costs with cached shards (`curate_again.py`).
 """
 
 import argparse
@@ -34,18 +34,18 @@ from mmkd.progress import say
 from mmkd.settings import overlaid
 
 RESULT = Path(__file__).parent / "results" / "curate.json"
-STEPS = {  # functions that `corpus/curate.py` calls, in their order
-    "make_parts": "read and check",
-    "select": "choose",
+STEPS = {  # functions that `curation/curate.py` calls, in their order
+    "filter_shards": "read and filter",
+    "select": "select",
     "write_corpus": "write",
-    "write_dropped": "examples",
+    "write_rejected_examples": "examples",
 }
-SHARED = "read and check"  # among processes; the other steps are one process's
+SHARED = "read and filter"  # among processes; the other steps are one process's
 WHOLE, CORES = 24_000_000, 64
 AIM_PER_S, AIM_METADATA_PER_S, AIM_MB = 300, 3_000, 3_000
 SAMPLE_S = 0.2
 METADATA_RECORDS = 20_000
-ON_DISK = 3.5  # archive, checked parts and corpus, in archives
+ON_DISK = 3.5  # archive, filtered shards and corpus, in archives
 SETTINGS: dict[str, Any] = {
     "modality": {"by": "evidence", "names": "fine"},
     "captions": {"references": "strip", "language": "tag"},

@@ -1,4 +1,4 @@
-"""What another curation costs where the first kept its parts: with other filters, another size, one more tar.
+"""What another curation costs where the first cached its shards: with other filters, another size, one more tar.
 
 For `bench/curate.py`. All in one process, one after the other, each as `mmkd curate --force` does it (stage, ledger and
 digest), beside the first reading and one that keeps nothing.
@@ -17,7 +17,7 @@ CHANGED: dict[str, dict[str, Any]] = {  # one setting more each time; none of th
     "other filters": {"filters": {"min_words": 5, "min_contrast": 3}},
     "and another min_side": {"min_side": 64},
 }
-FIRST, MORE, AT_ONCE = "first reading", "and one more tar", "that corpus at once, nothing kept"
+FIRST, MORE, AT_ONCE = "first reading", "and one more tar", "that corpus at once, nothing cached"
 Settings = Callable[[Path, Mapping[str, Any]], Any]
 """A folder of tars and what is changed -> CurateSettings."""
 
@@ -25,7 +25,7 @@ Settings = Callable[[Path, Mapping[str, Any]], Any]
 def again(archive: Path, settings_of: Settings, workers: int) -> list[dict[str, Any]]:
     """Each run's seconds, its share of the first reading's, and how many tars it read. archive: with all tars.
 
-    Ends the program when the corpus that was made from kept parts is not the one made at once.
+    Ends the program when the corpus that was made from cached shards is not the one made at once.
     """
     tars = sorted(archive.iterdir())
     fewer = archive.with_name(f"{archive.name}.again")
@@ -33,14 +33,14 @@ def again(archive: Path, settings_of: Settings, workers: int) -> list[dict[str, 
     for tar in tars[:-1]:
         os.link(tar, fewer / tar.name)
     out = archive.with_name(f"{archive.name}.corpus")
-    changes: dict[str, Any] = {"keep_parts": True}
+    changes: dict[str, Any] = {"cache_shards": True}
     rows = [_timed(FIRST, settings_of(fewer, changes), out, workers)]
     for what, more in CHANGED.items():
         changes = overlaid(changes, more)
         rows.append(_timed(what, settings_of(fewer, changes), out, workers))
     os.link(tars[-1], fewer / tars[-1].name)
     rows.append(_timed(MORE, settings_of(fewer, changes), out, workers))
-    at_once = settings_of(fewer, {**changes, "keep_parts": False})
+    at_once = settings_of(fewer, {**changes, "cache_shards": False})
     rows.append(_timed(AT_ONCE, at_once, out.with_name(f"{out.name}.at_once"), workers))
     if rows[-1].pop("digest") != rows[-2]["digest"]:
         raise SystemExit(f"{out}: not the corpus that is made at once")
@@ -48,7 +48,7 @@ def again(archive: Path, settings_of: Settings, workers: int) -> list[dict[str, 
     for row in rows:
         row.pop("digest", None)
         row["of_first"] = row["wall_s"] / rows[0]["wall_s"]
-    for folder in (fewer, out, out.with_name(f"{out.name}.parts"), out.with_name(f"{out.name}.at_once")):
+    for folder in (fewer, out, out.with_name(f"{out.name}.cache"), out.with_name(f"{out.name}.at_once")):
         shutil.rmtree(folder)
     return rows
 
@@ -59,7 +59,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         f"| {row['what']} | {row['read']:,} | {row['tars_read']} | {row['wall_s']:.1f} | {row['of_first']:.1%} |"
         for row in rows
     ]
-    return ["| with kept parts | records | tars read | s | of the first |", "|---|---:|---:|---:|---:|", *told]
+    return ["| with cached shards | records | tars read | s | of the first |", "|---|---:|---:|---:|---:|", *told]
 
 
 def _timed(what: str, settings: Any, out: Path, workers: int) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _timed(what: str, settings: Any, out: Path, workers: int) -> dict[str, Any]:
         write_ledger(folder, "corpus")
         return counts
 
-    kept = out.with_name(f"{out.name}.parts")
+    kept = out.with_name(f"{out.name}.cache")
     before = set(kept.iterdir()) if kept.is_dir() else set()
     start = time.perf_counter()
     manifest = complete(corpus_stage(out, settings, settings.model_dump(mode="json"), 0), make, force=True)

@@ -16,14 +16,14 @@ from mmkd.corpus.splits import split_of
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
-from mmkd.curation.duplicates import COLUMNS, keys_of, repeats
-from mmkd.curation.evidence.caption import NAMED, caption_vote
-from mmkd.curation.evidence.vote import Verdict, label_vote, weigh
-from mmkd.curation.filters.facts import WordFacts
-from mmkd.curation.filters.table import check_words
-from mmkd.curation.parts import PAIRS
+from mmkd.curation.duplicates import COLUMNS, find_duplicates, keys_of
+from mmkd.curation.facts.text import FigureText, known
+from mmkd.curation.filters.table import FIGURE_FILTERS, PAIR_FILTERS, check
+from mmkd.curation.modality.caption import caption_vote
+from mmkd.curation.modality.votes import Vote, label_vote, weigh
 from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shards import PAIRS
 from mmkd.curation.sources.kinds import open_source
 from mmkd.images.hamming import Array
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS
@@ -51,16 +51,17 @@ def metadata_rates(settings: CurateSettings, most: int) -> dict[str, float]:
     timed("clean captions", lambda: captions.extend(strip_references(clean_caption(str(r.caption))) for r in records))
     languages: list[str] = []
     timed("language", lambda: languages.extend(map(language_of, captions)))
-    votes: list[tuple[bool, Verdict]] = []
-    timed("evidence of captions and labels", lambda: votes.extend(map(_verdict, captions, records)))
-    facts = [
-        WordFacts(caption, one.labels, one.licence, language, named)
-        for caption, one, language, (named, _) in zip(captions, records, languages, votes, strict=True)
+    votes: list[Vote | None] = []
+    timed("evidence of captions and labels", lambda: votes.extend(map(_vote, captions, records)))
+    texts = [
+        known(FigureText({"licence": one.licence}, caption, caption, "", one.labels, ""), language=language, vote=vote)
+        for caption, one, language, vote in zip(captions, records, languages, votes, strict=True)
     ]
 
     def filtered() -> None:
-        for one in facts:
-            check_words(one, settings.filters)
+        for one in texts:
+            check(one, FIGURE_FILTERS, settings.filters)
+            check(one.whole, PAIR_FILTERS, settings.filters)
 
     timed("filters on words", filtered)
     groups: list[int] = []
@@ -75,7 +76,7 @@ def metadata_rates(settings: CurateSettings, most: int) -> dict[str, float]:
     table = pa.table(columns, schema=pa.schema([PAIRS.field(name) for name in COLUMNS]))
     keys = keys_of(table, True)
     timed("duplicate keys", lambda: keys_of(table, True))
-    timed("duplicates", lambda: repeats(keys, settings.duplicates, np.zeros(len(records), bool), _no_looks))
+    timed("duplicates", lambda: find_duplicates(keys, settings.duplicates, np.zeros(len(records), bool), _no_looks))
     timed("splits", lambda: [split_of(one.group, settings.val, 0) for one in records])
     alone = [rate for step, rate in rates.items() if step != "read tar and JSON"]
     whole = {"all": alone, "all and reading": rates.values()}
@@ -110,9 +111,10 @@ def _records(settings: CurateSettings, most: int) -> list[Record]:
     return found
 
 
-def _verdict(caption: str, record: Record) -> tuple[bool, Verdict]:
+def _vote(caption: str, record: Record) -> Vote | None:
     vote = caption_vote(caption)
-    return vote is not None and vote.trust >= NAMED, weigh({"label": label_vote(record.labels), "caption": vote})
+    weigh({"label": label_vote(record.labels), "caption": vote})
+    return vote
 
 
 def _tree(root: int) -> list[int]:

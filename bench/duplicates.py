@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from leakage import balanced
 
-from mmkd.curation.duplicates import Keys, repeats
+from mmkd.curation.duplicates import Keys, find_duplicates
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images.hamming import Array
 from mmkd.images.near_duplicates import NONE
@@ -71,7 +71,7 @@ def measure(world: str, settings: DuplicateSettings, records: int) -> dict[str, 
 
     number_N = np.arange(records, dtype=np.uint64)
     start = time.perf_counter()
-    found = repeats(Keys(number_N, number_N, hash_N, caption_N), settings, np.zeros(records, bool), thumbnails)
+    found = find_duplicates(Keys(number_N, number_N, hash_N, caption_N), settings, np.zeros(records, bool), thumbnails)
     took, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     dropped = int((found.partner_N != NONE).sum())
     return {"s": f"{took:,.1f}", "dropped": f"{dropped:,}", "thumbnails": f"{asked:,}", "mb": f"{peak:,.0f}"}

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from mmkd.commands.evidence import LISTED, show
 from mmkd.corpus.taxonomy import MODALITIES
-from mmkd.curation.evidence.vote import Vote, agree, weigh
 from mmkd.curation.ledger.rows import corpus_batches
-from mmkd.features.evidence.said import COLUMNS, votes_of
+from mmkd.curation.modality.votes import Vote, agree, weigh
+from mmkd.features.evidence.corpus_votes import COLUMNS, votes_of
 from mmkd.features.evidence.stored import IMAGE, StoredEvidence
 
 Votes = Mapping[str, Vote | None]

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from mmkd.curation.decontaminate import Avoided, contaminated
+from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.settings.curate import CurateSettings, DuplicateSettings
 from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes, view_pixels
 from mmkd.images.hamming import within
@@ -95,7 +95,7 @@ def records() -> None:
     rng = np.random.default_rng(0)
     hash_N, view_MV = balanced(RECORDS, rng), balanced(PICTURES * len(VIEWS), rng).reshape(PICTURES, -1)
     noise_K = rng.integers(0, 256, (2**16, THUMBNAIL_PIXELS), np.uint8)
-    held_out = Avoided([""] * PICTURES, [], view_MV, noise_K[:PICTURES], list(VIEWS), view_pixels())
+    held_out = EvaluationImages([""] * PICTURES, [], view_MV, noise_K[:PICTURES], list(VIEWS), view_pixels())
     asked = 0
 
     def thumbnails(places: Array) -> Array:

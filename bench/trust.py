@@ -2,7 +2,7 @@
 
     python bench/trust.py LABELLED RUN...
 
-Each is a run with `corpus/` and `calibration/`, of the same teachers; pairs are matched by id. Counted are pairs that
+Each is a run with `corpus/` and `reliability/`, of the same teachers; pairs are matched by id. Counted are pairs that
 the labelled corpus calls one of the nine modalities of the evaluation: how many have the same most trusted teacher in
 both, and how the weights of all teachers on them are correlated.
 """
@@ -15,14 +15,14 @@ import numpy as np
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.errors import DataError
-from mmkd.reliability.calibration import load_calibration
+from mmkd.reliability.table import load_reliability
 
 
 def trust_by_id(run: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """The teachers, and each pair's weights of them."""
-    corpus, calibration = Corpus(run / "corpus"), load_calibration(run / "calibration")
-    weight_NK = calibration.weights(calibration.groups(corpus))
-    return [one.name for one in calibration.teachers], dict(zip(corpus.column("id"), weight_NK, strict=True))
+    corpus, reliability = Corpus(run / "corpus"), load_reliability(run / "reliability")
+    weight_NK = reliability.weights(reliability.groups(corpus))
+    return [one.name for one in reliability.teachers], dict(zip(corpus.column("id"), weight_NK, strict=True))
 
 
 def main() -> None:

@@ -79,9 +79,9 @@ def evaluate(job: dict[str, Any]) -> None:
 
     from mmkd.evaluation.evaluate import evaluate as made
     from mmkd.evaluation.evaluate import open_data_sets
-    from mmkd.evaluation.format.settings import EvaluateSettings
     from mmkd.evaluation.models import encoders
     from mmkd.evaluation.publish import OUTPUTS
+    from mmkd.evaluation.tasks.settings import EvaluateSettings
     from mmkd.folders.stage import Stage, complete
     from mmkd.teachers.zoo.settings import TeacherSpec
     from tiny import MACHINE

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mmkd.cli import app
 from mmkd.folders.stage import read_manifest
-from mmkd.pipeline.stages import STAGES
+from mmkd.pipeline.table import STAGES
 
 TINY = """
 name = "tiny"
@@ -254,8 +254,8 @@ def test_help_explains_itself(name: str) -> None:
     assert len(done.output.splitlines()) > 6
 
 
-def test_several_processes_are_refused(tmp_path: Path) -> None:
-    done = mmkd("run", write_recipe(tmp_path), "--out", tmp_path / "run", env={**os.environ, "WORLD_SIZE": "2"})
+def test_several_processes_are_refused_by_a_stage_that_cannot_share(tmp_path: Path) -> None:
+    done = mmkd("export", write_recipe(tmp_path), "--out", tmp_path / "run", env={**os.environ, "WORLD_SIZE": "2"})
     assert done.returncode == 2
     assert "without torchrun" in done.stderr
 

@@ -28,9 +28,10 @@ ORDER = (
     ("curation.captions",),
     ("curation.settings",),
     ("curation.records",),
-    ("curation.evidence",),
-    ("curation.filters",),
+    ("curation.modality",),
     ("curation.panels",),
+    ("curation.facts",),
+    ("curation.filters",),
     ("curation.sources",),
     ("curation.ledger",),
     ("curation",),
@@ -46,20 +47,21 @@ ORDER = (
     ("student",),
     ("training.settings",),
     ("training.losses",),
-    ("training.records",),
     ("training.data",),
+    ("training.experimental",),
+    ("training.records",),
     ("training.targets",),
     ("training.objectives",),
     ("training",),
     ("evaluation.format",),
     ("evaluation.models",),
     ("evaluation.heads",),
+    ("evaluation.gallery",),
     ("evaluation.slides",),
     ("evaluation.survival",),
     ("evaluation.tasks",),
     ("evaluation.data_sets",),
     ("evaluation.leakage",),
-    ("evaluation.gallery",),
     ("evaluation.summary",),
     ("evaluation",),
     ("report",),
@@ -131,6 +133,6 @@ def test_package_files_hold_a_docstring_at_most(path: Path) -> None:
 
 
 def test_the_command_line_loads_no_heavy_library() -> None:
-    code = "import sys, mmkd.cli; print([m for m in ('torch','datasets','open_clip','plotly') if m in sys.modules])"
+    code = "import sys, mmkd.cli; print([m for m in ('torch','datasets','open_clip','jinja2') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"

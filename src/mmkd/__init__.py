@@ -1,3 +1,3 @@
 """mmkd: many biomedical CLIP teachers distilled into one student that is better than each of them."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

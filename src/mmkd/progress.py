@@ -1,4 +1,4 @@
-"""What a run tells its user: bars on a terminal, plain lines at a calm pace everywhere else."""
+"""Progress of a run: bars on a terminal, plain lines every 15 s elsewhere."""
 
 import sys
 import threading

@@ -41,11 +41,12 @@ class Machine(Settings):
     decoded_cache_mb: images of a training corpus are kept decoded when all of them fit into this; otherwise they are
     decoded again at each step.
 
-    Of training, up to rounding: micro_batch pairs go through the student at once (0: all of a process's), the loss is
-    still that of the whole batch (GradCache, arXiv 2101.06983). grad_checkpointing: activations are computed again
-    instead of kept. compile: `torch.compile` the towers. sharding: `ddp` copies the student to every process, `fsdp`
-    shares its weights out. tflops: bf16 peak of one device, of which the records tell the share that is used; common
-    GPUs are known. track: other places that get the metrics, which are always in metrics.jsonl.
+    These change training up to rounding only. micro_batch: pairs that go through the student at once (0: all of a
+    process's); the loss is still that of the whole batch (GradCache, arXiv 2101.06983). grad_checkpointing:
+    activations are computed again instead of kept. compile: `torch.compile` the towers. sharding: `ddp` copies the
+    student to every process, `fsdp` shares its weights out. tflops: bf16 peak of one device, of which the records tell
+    the share that is used; common GPUs are known. track: other places that get the metrics, which are always in
+    metrics.jsonl.
     """
 
     device: str = "auto"

@@ -13,14 +13,14 @@ from ablation_files import write_files
 
 from mmkd.ablate import job as job_module
 from mmkd.ablate.job import Job, rows_of, work
-from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_rows
+from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_results
 from mmkd.ablate.schedule import gathered, jobs_of, run_all
 from mmkd.ablate.settings import load_ablation
 from mmkd.ablate.summary import summarise
 from mmkd.commands.options import open_run
 from mmkd.errors import ConfigError, TrainingError
 from mmkd.folders.stage import digest_of
-from mmkd.pipeline import stages as flow
+from mmkd.pipeline.table import STAGES
 from seen_world import RECIPE
 
 
@@ -44,7 +44,7 @@ def target(home: Path, variant: str, name: str) -> str:
         ("specialists/one", ["contrastive", "right", "alone"], []),
         ("corpus", ["contrastive", "alone"], ["right"]),
         ("features/one", ["contrastive", "alone"], ["right"]),
-        ("calibration", ["contrastive"], ["right", "alone"]),
+        ("reliability", ["contrastive"], ["right", "alone"]),
         ("pretrain", ["contrastive", "alone"], ["right"]),
         ("distill", [], ["contrastive", "right", "alone"]),
     ],
@@ -59,7 +59,7 @@ def test_what_is_equal_is_made_once(home: Path, name: str, shared: list[str], ow
 
 
 def test_every_student_is_measured_and_the_defaults_teachers(home: Path) -> None:
-    rows = read_rows(home / "out" / RESULTS)
+    rows = read_results(home / "out" / RESULTS)
     models = {(row.variant, row.model) for row in rows if row.metric == ACCURACY}
     variants = ("default", "contrastive", "right", "alone")
     expected = {(name, model) for name in variants for model in ("student", "stage1")}
@@ -82,7 +82,7 @@ def test_a_run_killed_half_way_ends_with_the_same_bits(home: Path, tmp_path: Pat
     (job,) = jobs_of(load_ablation(home / "ablation.toml"), tmp_path / "out", tmp_path / "pool", ["default"], [0])
     child = multiprocessing.get_context("spawn").Process(target=work, args=(job,))
     child.start()
-    wait_for(lambda: any((tmp_path / "pool").glob("calibration-*")), child, "the calibration has begun")
+    wait_for(lambda: any((tmp_path / "pool").glob("reliability-*")), child, "the reliability is being measured")
     os.kill(child.pid or 0, signal.SIGKILL)
     child.join()
     assert not (job.folder / RESULTS).exists()
@@ -135,15 +135,16 @@ def test_the_first_jobs_are_of_different_seeds_and_share_the_processors(home: Pa
 
 
 @pytest.mark.parametrize(("modality", "made"), [("corpus", []), ("evidence", ["evidence"])])
-def test_evidence_is_made_where_the_calibration_goes_by_it(
+def test_evidence_is_made_where_the_reliability_goes_by_it(
     modality: str, made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.toml").write_text(RECIPE + "[evidence]\n")
-    recipe = open_run(tmp_path / "mine.toml", tmp_path, [f"calibrate.modality={modality}"]).recipe
+    recipe = open_run(tmp_path / "mine.toml", tmp_path, [f"reliability.modality={modality}"]).recipe
     done: list[str] = []
-    for name in flow.STAGES:
-        monkeypatch.setitem(flow.STAGES, name, lambda run, name=name: done.append(name))
+    for name, spec in STAGES.items():
+        noted = replace(spec, body=lambda spec, run, world: done.append(spec.name))
+        monkeypatch.setitem(STAGES, name, noted)
     monkeypatch.setattr(job_module, "_extract", lambda run: done.append("extract"))
     monkeypatch.setattr(job_module, "_measure", lambda run, job: [])
     assert rows_of(Job("default", recipe, tmp_path / "run", tmp_path / "pool")) == []
-    assert done == ["world", "specialists", "curate", "extract", *made, "calibrate", "pretrain", "distill"]
+    assert done == ["curate", "extract", *made, "reliability", "pretrain", "distill"]  # it has no world

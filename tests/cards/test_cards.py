@@ -9,7 +9,7 @@ from mmkd.cards.catalogue import catalogue_cards, matching, named, read_card
 from mmkd.cards.layouts import FoldersLayout
 from mmkd.errors import ConfigError
 from mmkd.evaluation.data_sets.choose import chosen_cards, load_card, load_cards
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 
 GOOD = """

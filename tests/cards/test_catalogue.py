@@ -20,7 +20,7 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.teachers.zoo.entry import zoo
 
 CARDS = catalogue_cards()
-DOCUMENT = Path(__file__).parents[2] / "docs" / "datasets.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "data-sets.md"
 NINE_TISSUES = [
     "adipose",
     "background",

@@ -11,7 +11,7 @@ from mmkd.cards.readers.read import READERS, read_samples
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.data_sets.choose import load_card
-from mmkd.evaluation.data_sets.opened import fingerprint
+from mmkd.evaluation.data_sets.source import fingerprint
 from mmkd.validation import parse
 
 
@@ -151,7 +151,7 @@ def test_pictures_of_some_samples_only_are_an_error(tmp_path: Path) -> None:
 
 def marked(opened: Card) -> str:
     samples = read_samples(opened)
-    return fingerprint(opened, samples, [image for sample in samples for image in sample.images])
+    return fingerprint(opened, samples)
 
 
 def test_the_fingerprint_follows_names_prompts_and_pixels_but_not_the_place(images: Path, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import pytest
 from ablation_files import write_files
 from typer.testing import CliRunner
 
-from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STUDENT, Row, run_folder, write_rows
+from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STUDENT, Row, run_folder
 from mmkd.cli import app
 from mmkd.errors import ConfigError
+from mmkd.folders.json_lines import write_json_lines
 
 
 def invoke(*arguments: object) -> str:
@@ -21,7 +22,7 @@ def invoke(*arguments: object) -> str:
 
 def test_a_dry_run_lists_every_run_with_its_state(tmp_path: Path) -> None:
     path, out = write_files(tmp_path), tmp_path / "out"
-    write_rows(run_folder(out, "default", 0) / RESULTS, [])
+    write_json_lines(run_folder(out, "default", 0) / RESULTS, [])
     run_folder(out, "right", 1).mkdir(parents=True)
     lines = [line.split()[:5] for line in invoke(path, "--out", out, "--dry-run").splitlines()]
     states = {(words[0], words[2]): words[3] for words in lines}
@@ -46,7 +47,7 @@ def test_finished_runs_are_summed_up_in_three_files(tmp_path: Path, monkeypatch:
             Row(variant, 0, STUDENT, ACCURACY, "phantom_ct", "ct", value, 4),
             Row(variant, 0, STUDENT, SECONDS, "", "", 1.0, 2),
         ]
-        write_rows(run_folder(out, variant, 0) / RESULTS, rows)
+        write_json_lines(run_folder(out, variant, 0) / RESULTS, rows)
     monkeypatch.setattr("mmkd.ablate.schedule.run_all", lambda *arguments: None)
     told = invoke(path, "--out", out)
     assert "right" in told

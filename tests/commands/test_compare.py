@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from mmkd.commands.compare import compare
 from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.format.predictions import Predicted, PredictionFacts, read_predictions, write_predictions
+from mmkd.evaluation.summary.compare_runs import compare as body
+from mmkd.evaluation.summary.compare_runs import opened
 from mmkd.evaluation.summary.summary import results_from_predictions
-from mmkd.evaluation.summary.versus import compare as body
-from mmkd.evaluation.summary.versus import opened
 from predicted_world import QUICK, predicted, shares, written
 
 APP = typer.Typer()

@@ -17,7 +17,7 @@ from mmkd.curation.curate import corpus_stage
 from mmkd.errors import ConfigError, DataError
 from mmkd.features.extract import extract
 from mmkd.folders.stage import content_digest, read_manifest
-from mmkd.pipeline.stages import curate
+from mmkd.pipeline.table import STAGES
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from tiny import MACHINE
 
@@ -82,7 +82,7 @@ def test_a_sample_is_a_table_or_a_small_page(folder: Path, tmp_path: Path) -> No
     assert page.count('src="data:image/jpeg') == 4
     assert "4 pairs" in page
     assert "finding &lt;" in page
-    assert len(page) < 100_000  # no plotly.js where nothing is drawn
+    assert len(page) < 100_000
 
 
 def test_numbers_are_printed_and_counted(folder: Path) -> None:
@@ -121,12 +121,12 @@ def test_an_export_is_made_and_left_alone_the_second_time(folder: Path, tmp_path
         corpus("export", folder, "--format", "zip", "--out", tmp_path / "z")
 
 
-def test_pictures_that_a_teacher_finds_alike_are_listed(tmp_path: Path, tiny_teachers: list[TeacherSpec]) -> None:
+def test_near_duplicates_by_a_teachers_features_are_listed(tmp_path: Path, tiny_teachers: list[TeacherSpec]) -> None:
     rows = [{"id": f"r{i}", "image": f"{i}.png", "caption": f"finding {i}"} for i in range(6)]
     pictures = {f"{i}.png": png(i % 5) for i in range(6)}  # r5 shows what r0 shows
     made = run(settings_for(table(tmp_path, rows, pictures)), tmp_path / "c").folder
     extract(tiny_teachers[:1], ExtractSettings(batch_size=8), made, tmp_path / "features", MACHINE)
-    asked = ("alike", made, "--features", tmp_path / "features" / "narrow", "--cosine", "0.9999")
+    asked = ("near-duplicates", made, "--features", tmp_path / "features" / "narrow", "--cosine", "0.9999")
     assert ("r0", "r5") in {(one["first"], one["second"]) for one in json.loads(corpus(*asked, "--json").stdout)}
     assert "r5" in corpus(*asked).stdout
 
@@ -151,7 +151,7 @@ def test_curation_of_a_recipe_leaves_the_ledger_beside_the_corpus(tmp_path: Path
     rows = [{"id": f"r{i}", "image": "0.png", "caption": f"finding {i}"} for i in range(3)]
     table(tmp_path, [*rows, rows[0]], {"0.png": png()})
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    curate(open_run(tmp_path / "recipe.toml", tmp_path / "run", None))
+    STAGES["curate"].work(open_run(tmp_path / "recipe.toml", tmp_path / "run", None))
     folder = tmp_path / "run" / "corpus"
     assert "4 records were read and 3 kept (75.0%)" in (folder / "curation.html").read_text()
     assert pq.read_metadata(folder / "curation.parquet").num_rows == 4
@@ -170,6 +170,6 @@ def test_what_is_no_corpus_is_told(command: str, tmp_path: Path) -> None:
 
 def test_the_group_loads_nothing_heavy() -> None:
     code = (
-        "import sys, mmkd.commands.corpus; print(sorted({'torch', 'datasets', 'pyarrow', 'plotly'} & {*sys.modules}))"
+        "import sys, mmkd.commands.corpus; print(sorted({'torch', 'datasets', 'pyarrow', 'jinja2'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -109,7 +109,7 @@ def test_other_commands_refuse_several_processes(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("sys.argv", ["mmkd", "calibrate", str(recipe)])
+    monkeypatch.setattr("sys.argv", ["mmkd", "reliability", str(recipe)])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2

@@ -15,8 +15,8 @@ from mmkd.folders.locks import sole_owner
 from mmkd.folders.stage import Stage, complete
 from mmkd.pipeline.recipe import load_recipe
 from mmkd.pipeline.run import Run
-from mmkd.pipeline.run import folders as published_by
-from mmkd.pipeline.status import OPTIONAL, RESULTS, STAGES, ZERO_SHOT, RunState, find_runs, is_run, read_run
+from mmkd.pipeline.status import RESULTS, ZERO_SHOT, RunState, find_runs, is_run, read_run
+from mmkd.pipeline.table import STAGES
 from mmkd.training.data.order import Order
 from mmkd.training.records.metrics_log import METRICS
 from predicted_world import QUICK, predicted, shares
@@ -45,7 +45,7 @@ def cut_off(tmp_path: Path) -> Path:
     out = tmp_path / "runs" / "mine"
     finish(out / "corpus", {"train": 100, "val": 5})
     finish(out / "features" / "plip", {})
-    finish(out / "calibration", {})
+    finish(out / "reliability", {})
     finish(out / "pretrain", {"steps": 36, "pairs": 100})
     found = [0.6, 0.9, 0.8]
     train(
@@ -85,8 +85,8 @@ def test_a_stage_whose_lock_is_held_is_running(cut_off: Path) -> None:
 
 def test_a_finished_run_has_its_recipe_and_its_number(tmp_path: Path) -> None:
     out = tmp_path / "mine"
-    for patterns in STAGES.values():
-        for pattern in patterns:
+    for spec in STAGES.values():
+        for pattern in spec.patterns:
             finish(out / pattern.replace("*", "one"), {"steps": 4, "train": 9}, {"recipe": "theirs"})
     rows = [{**ZERO_SHOT, key: "other", "value": 0.1} for key in ZERO_SHOT] + [{**ZERO_SHOT, "value": 0.75}]
     (out / RESULTS).write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -96,7 +96,7 @@ def test_a_finished_run_has_its_recipe_and_its_number(tmp_path: Path) -> None:
 
 
 def test_optional_stages_do_not_keep_a_run_from_being_complete() -> None:
-    stages = {stage: "to do" if stage in OPTIONAL else "complete" for stage in STAGES}
+    stages = {stage: "to do" if spec.section else "complete" for stage, spec in STAGES.items()}
     assert state(RunState("a", "a", stages=stages)) == "complete"
     assert state(RunState("a", "a", stages=dict.fromkeys(STAGES, "to do"))) == "curate to do"
 
@@ -116,12 +116,11 @@ def test_the_number_is_the_students_mean_in_the_results_that_an_evaluation_write
 
 
 def test_the_patterns_are_those_of_the_folders_that_stages_publish(tmp_path: Path) -> None:
-    named = published_by(Run(load_recipe(DEMO, tmp_path), tmp_path))
-    assert list(named) == list(STAGES)
-    for stage, places in named.items():
-        for place in places:
-            inside = place.relative_to(tmp_path)
-            assert any(inside.match(pattern) for pattern in STAGES[stage]), (stage, inside)
+    run = Run(load_recipe(DEMO, tmp_path), tmp_path)
+    for spec in STAGES.values():
+        names = spec.folder_names(run)
+        assert all(any(Path(name).match(pattern) for pattern in spec.patterns) for name in names)
+        assert names or spec.name == "evidence"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_nothing_heavy_is_loaded(cut_off: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert "mmkd.pipeline.status" in imported
-    assert not imported & {"torch", "numpy", "pyarrow", "datasets", "plotly"}
+    assert not imported & {"torch", "numpy", "pyarrow", "datasets", "jinja2"}
 
 
 def test_an_age_is_told_in_its_largest_unit() -> None:

@@ -24,7 +24,7 @@ from corpus_samples import (
 
 from mmkd.corpus.schema import COLUMNS, NEUTRAL, caption_group
 from mmkd.corpus.splits import split_of
-from mmkd.curation.assemble import _resized
+from mmkd.curation.corpus_writer import _resized
 from mmkd.curation.curate import fingerprints
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import ConfigError, DataError
@@ -206,7 +206,7 @@ def test_resizing_tables_keeps_rows_and_order() -> None:
 
 def test_workers_do_not_import_datasets_or_torch() -> None:
     code = (
-        "import sys, mmkd.curation.parts, mmkd.curation.sources.kinds; print({'datasets', 'torch'} & set(sys.modules))"
+        "import sys, mmkd.curation.shards, mmkd.curation.sources.kinds; print({'datasets', 'torch'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 

@@ -8,8 +8,8 @@ import pytest
 from corpus_samples import png, run, write_tar
 
 from mmkd import progress
-from mmkd.curation.parts import Part, make_parts
 from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shards import FilteredShard, filter_shards
 from mmkd.curation.sources.kinds import open_source
 from mmkd.processes import SEEN
 from mmkd.report.curation import write_ledger
@@ -31,21 +31,21 @@ def test_an_item_that_takes_long_shows_what_is_seen_in_it(monkeypatch: pytest.Mo
     def made() -> Iterator[None]:
         nonlocal seen
         seen += 7
-        wait_for(lambda: any(line.startswith("  curate: 3 of 5 parts, 7 records, ") for line in said))
+        wait_for(lambda: any(line.startswith("  curate: 3 of 5 shards, 7 records, ") for line in said))
         assert all(line.endswith("/s") for line in said)  # no part is done of which to tell how long one takes
         yield
         seen += 4
-        wait_for(lambda: any(line.startswith("  curate: 4 of 5 parts, 11 records, ") for line in said))
+        wait_for(lambda: any(line.startswith("  curate: 4 of 5 shards, 11 records, ") for line in said))
         assert said[-1].endswith(" s left")
 
-    progress.counted(made(), "curate", total=5, unit="parts", seen=lambda: seen, inner="records", done=3)
+    progress.counted(made(), "curate", total=5, unit="shards", seen=lambda: seen, inner="records", done=3)
     told = len(said)
     time.sleep(0.05)
     assert len(said) == told  # nothing is said afterwards
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_record_is_seen_in_whatever_process_it_is_read(tmp_path: Path, workers: int) -> None:
+def test_every_record_is_counted_in_whatever_process_it_is_read(tmp_path: Path, workers: int) -> None:
     (tmp_path / "tars").mkdir()
     for tar in range(3):
         members = [(f"{place}.txt", b"a caption without its image") for place in range(30 + tar)]
@@ -53,15 +53,15 @@ def test_every_record_is_seen_in_whatever_process_it_is_read(tmp_path: Path, wor
     source = {"kind": "webdataset", "name": "w", "path": tmp_path / "tars"}
     settings = CurateSettings.model_validate({"sources": [source]})
     shards = open_source(settings.sources[0]).shards()
-    parts = [Part(number, shard, tmp_path) for number, shard in enumerate(shards)]
+    filtered = [FilteredShard(number, shard, tmp_path) for number, shard in enumerate(shards)]
     before = SEEN.total()
-    make_parts(parts, settings, workers)
+    filter_shards(filtered, settings, workers)
     assert SEEN.total() - before == 30 + 31 + 32
-    make_parts(parts, settings, workers)  # all are there
+    filter_shards(filtered, settings, workers)  # all are there
     assert SEEN.total() - before == 93
 
 
-def test_steps_after_the_parts_tell_their_rate_and_what_is_left(
+def test_steps_after_the_filters_print_their_rate_and_what_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
@@ -74,8 +74,8 @@ def test_steps_after_the_parts_tell_their_rate_and_what_is_left(
     write_ledger(tmp_path / "out", "corpus")
     said = capsys.readouterr().out.splitlines()
     steps = {
-        "look for duplicates": "1 of 2 parts",
-        "list what is dropped": "1 of 2 parts",
+        "look for duplicates": "1 of 2 shards",
+        "list rejections": "1 of 2 shards",
         "write the corpus": "1 of 2 shards",
         "ledger: rows": "1 of 2 shards",
         "ledger: counts": "1 of 2 shards",

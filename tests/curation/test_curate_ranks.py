@@ -1,4 +1,4 @@
-"""`mmkd curate` under torchrun: two processes share the parts and make the bytes of one."""
+"""`mmkd curate` under torchrun: two processes share the shards and make the bytes of one."""
 
 import json
 import os
@@ -66,4 +66,4 @@ def test_two_processes_make_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest
         "rejected": {"near_duplicate": TARS - 1, "unreadable_image": TARS},
         "excluded": TARS,
     }
-    assert not (two / "parts").exists()
+    assert not (two / "shards").exists()

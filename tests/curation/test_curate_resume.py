@@ -31,11 +31,11 @@ def long_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 300)
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_shards")
 def test_the_bytes_do_not_depend_on_workers(tmp_path: Path, long_table: Path) -> None:
     settings = settings_for(long_table, shard_rows=500)
     one = run(settings, tmp_path / "one")
@@ -52,24 +52,26 @@ def test_the_bytes_do_not_depend_on_workers(tmp_path: Path, long_table: Path) ->
         "finding 13",
         "finding 14",
     ]
-    assert not (one.folder / "parts").exists()
+    assert not (one.folder / "shards").exists()
 
 
-@pytest.mark.usefixtures("small_parts")
-def test_finished_parts_are_not_made_again(tmp_path: Path, long_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("small_shards")
+def test_finished_shards_are_not_filtered_again(
+    tmp_path: Path, long_table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = settings_for(long_table, shard_rows=500)
     run(settings, tmp_path / "whole")
     made: list[int] = []
 
-    def stops_at_the_third(part: object, settings: CurateSettings) -> int:
-        made.append(part.number)  # type: ignore[attr-defined]
+    def stops_at_the_third(shard: object, settings: CurateSettings) -> int:
+        made.append(shard.number)  # type: ignore[attr-defined]
         if len(made) == 3:
             raise KeyboardInterrupt
-        return write_part(part, settings)  # type: ignore[arg-type]
+        return filter_shard(shard, settings)  # type: ignore[arg-type]
 
-    from mmkd.curation.parts import write_part
+    from mmkd.curation.shards import filter_shard
 
-    monkeypatch.setattr("mmkd.curation.parts.write_part", stops_at_the_third)
+    monkeypatch.setattr("mmkd.curation.shards.filter_shard", stops_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(settings, tmp_path / "cut")
     run(settings, tmp_path / "cut")
@@ -81,10 +83,10 @@ def test_a_run_killed_after_its_funnel_only_tidies_up(tmp_path: Path) -> None:
     settings = settings_for(many(tmp_path, 3))
     (tmp_path / "p").mkdir()
     counts = curate(settings, tmp_path / "p", HERE, seed=7)
-    (tmp_path / "p/parts").mkdir()
+    (tmp_path / "p/shards").mkdir()
     (tmp_path / "pairs.jsonl").unlink()
     assert curate(settings, tmp_path / "p", HERE, seed=7) == counts
-    assert not (tmp_path / "p/parts").exists()
+    assert not (tmp_path / "p/shards").exists()
 
 
 RUN = """
@@ -92,10 +94,10 @@ import os, sys
 
 if __name__ == "__main__":  # workers import this file too
     from pathlib import Path
-    import datasets, torch, mmkd.curation.curate, mmkd.evaluation.leakage.avoid, mmkd.report.curation
+    import datasets, torch, mmkd.curation.curate, mmkd.evaluation.leakage.decontamination_images, mmkd.report.curation
     from mmkd.commands.options import open_run
-    from mmkd.curation.sources import text_tables
-    from mmkd.pipeline.stages import curate
+    from mmkd.tables import text as text_tables
+    from mmkd.pipeline.table import STAGES
 
     text_tables.ROWS_PER_SHARD = 50
     for asked in sys.stdin:  # a process for each, which need not import again
@@ -103,7 +105,7 @@ if __name__ == "__main__":  # workers import this file too
         process = os.fork()
         if not process:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            curate(open_run(Path(sys.argv[1]), Path(out), [f"machine.workers={workers}"]))
+            STAGES["curate"].work(open_run(Path(sys.argv[1]), Path(out), [f"machine.workers={workers}"]))
             os._exit(0)
         print(process, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
@@ -194,6 +196,6 @@ def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise BrokenProcessPool
 
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
-    monkeypatch.setattr("mmkd.curation.parts.as_completed", dies)
+    monkeypatch.setattr("mmkd.curation.shards.as_completed", dies)
     with pytest.raises(DataError, match="with fewer"):
         run(settings_for(many(tmp_path, 4)), tmp_path / "out", Machine(workers=2))

@@ -20,10 +20,10 @@ from PIL import Image, ImageFilter
 
 from mmkd.curation import decontaminate
 from mmkd.curation.curate import corpus_stage, curate
-from mmkd.curation.decontaminate import Avoided, contaminated
+from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
-from mmkd.evaluation.leakage.avoid import EvaluationPictures
+from mmkd.evaluation.leakage.decontamination_images import DecontaminationImages
 from mmkd.evaluation.leakage.hashes import view_hashes
 from mmkd.folders.stage import complete
 from mmkd.images.hashes import perceptual_hash
@@ -52,7 +52,7 @@ prompts = ["two"]
 
 def removed(settings: CurateSettings, folder: Path, machine: Machine = HERE) -> dict[str, str]:
     folder.mkdir()
-    curate(settings, folder, machine, 7, EvaluationPictures(settings).read)
+    curate(settings, folder, machine, 7, DecontaminationImages(settings).read)
     listed = pq.read_table(folder / "rejected.parquet").to_pylist()
     return {row["id"]: row["detail"] for row in listed if row["reason"] == "contaminated"}
 
@@ -96,11 +96,11 @@ def test_a_card_gives_the_names_of_its_samples_and_its_digest(tmp_path: Path, pa
     found = removed(settings, tmp_path / "out")
     assert sorted(found) == ["0", "1", "2", "3", "5"]
     assert all("held_out/" in detail for detail in found.values())
-    before = EvaluationPictures(settings).fingerprints()
+    before = DecontaminationImages(settings).fingerprints()
     stage = corpus_stage(tmp_path / "corpus", settings, {}, 7, before)
     assert stage.inputs["decontaminate 0 card.toml"] == before["decontaminate 0 card.toml"]
     (tmp_path / "set/one/a.png").write_bytes(encoded(noise(9, 60, 60)))
-    assert EvaluationPictures(settings).fingerprints() != before
+    assert DecontaminationImages(settings).fingerprints() != before
 
 
 def test_a_contaminated_record_does_not_make_a_clean_one_its_duplicate(tmp_path: Path) -> None:
@@ -109,14 +109,16 @@ def test_a_contaminated_record_does_not_make_a_clean_one_its_duplicate(tmp_path:
     write_files(tmp_path / "set", {"a.png": encoded(noise(0))})
     settings = settings_for(path, decontaminate=[tmp_path / "set"])
     stage = corpus_stage(tmp_path / "out", settings, settings.model_dump(mode="json"), 7)
-    counts = complete(stage, lambda folder: curate(settings, folder, HERE, 7, EvaluationPictures(settings).read))
+    counts = complete(stage, lambda folder: curate(settings, folder, HERE, 7, DecontaminationImages(settings).read))
     assert (counts["counts"]["kept"], counts["counts"]["rejected"]) == (1, 1)
 
 
-def avoided(names: list[str], hashes: list[int], thumbnails: list[np.ndarray]) -> Avoided:
+def images_of(names: list[str], hashes: list[int], thumbnails: list[np.ndarray]) -> EvaluationImages:
     thumbnail_MK = np.array(thumbnails, np.uint8)
     same = np.arange(thumbnail_MK.shape[1])[None]
-    return Avoided(names, [""] * len(names), np.array(hashes, np.uint64)[:, None], thumbnail_MK, ["as it is"], same)
+    return EvaluationImages(
+        names, [""] * len(names), np.array(hashes, np.uint64)[:, None], thumbnail_MK, ["as it is"], same
+    )
 
 
 RAMP = np.array([0, 60, 120, 180])
@@ -124,7 +126,7 @@ BENT = np.array([0, 60, 120, 140])  # correlates with the ramp to 0.970
 
 
 def test_of_several_pictures_the_most_alike_is_told_then_the_nearest() -> None:
-    held_out = avoided(["near", "alike", "twin", "far"], [0b1, 0b111, 0b11, 0], [BENT, RAMP, RAMP // 2, RAMP[::-1]])
+    held_out = images_of(["near", "alike", "twin", "far"], [0b1, 0b111, 0b11, 0], [BENT, RAMP, RAMP // 2, RAMP[::-1]])
     thumbnails = {0: RAMP + 7, 1: RAMP}
     found = contaminated(
         np.array([0, 2**40 - 1], np.uint64), lambda places: np.stack([thumbnails[p] for p in places]), held_out, 4, 0.9
@@ -133,7 +135,7 @@ def test_of_several_pictures_the_most_alike_is_told_then_the_nearest() -> None:
 
 
 def test_what_is_near_by_its_hash_alone_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    held_out = avoided(["a", "b"], [0b1, 0b11], [RAMP, RAMP[::-1]])
+    held_out = images_of(["a", "b"], [0b1, 0b11], [RAMP, RAMP[::-1]])
     thumbnails = [BENT, RAMP, np.array([60, 0, 180, 120]), np.full(4, 9)]  # of records whose hashes are all near
     hash_N = np.zeros(4, np.uint64)
 
@@ -155,7 +157,7 @@ def test_looks_are_read_of_candidates_alone() -> None:
         asked.extend(places.tolist())
         return np.stack([RAMP] * len(places))
 
-    contaminated(np.array([2**50 - 1, 0, 1, 2**50 - 1], np.uint64), thumbnails, avoided(["a"], [1], [RAMP]), 2, 0.9)
+    contaminated(np.array([2**50 - 1, 0, 1, 2**50 - 1], np.uint64), thumbnails, images_of(["a"], [1], [RAMP]), 2, 0.9)
     assert asked == [1, 2]
 
 
@@ -178,7 +180,7 @@ def test_changed_copies_are_found_the_same_by_all_ways_of_reading(
     )
     made = {}
     for name, (workers, kept) in {"here": (0, False), "processes": (2, False), "kept": (0, True)}.items():
-        settings = settings_for(path, decontaminate=[tmp_path / "set"], keep_parts=kept, max_rejected=0.6)
+        settings = settings_for(path, decontaminate=[tmp_path / "set"], cache_shards=kept, max_rejected=0.6)
         found = removed(settings, tmp_path / name, Machine(workers=workers))
         told = {record: detail.rpartition(" from ")[2] for record, detail in found.items()}
         assert told == {"0": "set/one/0.png, as it is", "1": "set/one/1.png, as it is", "2": "set/two/2.png, mirrored"}
@@ -190,11 +192,11 @@ def test_of_folders_of_one_name_each_counts(tmp_path: Path) -> None:
     for name, seed in {"a": 0, "b": 1}.items():
         write_files(tmp_path / name / "test", {"0.png": encoded(noise(seed, 60, 60))})
     settings = settings_for(tmp_path, decontaminate=[tmp_path / "a/test", tmp_path / "b/test"])
-    before = EvaluationPictures(settings).fingerprints()
+    before = DecontaminationImages(settings).fingerprints()
     assert len(before) == 2
     for name in ("a", "b"):
         write_files(tmp_path / name / "test", {f"{name}.png": encoded(noise(2, 60, 60))})
-        now = EvaluationPictures(settings).fingerprints()
+        now = DecontaminationImages(settings).fingerprints()
         assert now != before
         before = now
 
@@ -202,7 +204,7 @@ def test_of_folders_of_one_name_each_counts(tmp_path: Path) -> None:
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, decontaminate=[tmp_path / "nowhere"])
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        EvaluationPictures(settings).fingerprints()
+        DecontaminationImages(settings).fingerprints()
 
 
 @needs_realdata

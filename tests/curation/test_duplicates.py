@@ -1,4 +1,4 @@
-"""Repeats over a whole corpus: against a slow walk over all earlier records, and what their list says."""
+"""Duplicates over a whole corpus: against a slow walk over all earlier records, and what their list says."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from corpus_samples import REALDATA, encoded, many, needs_realdata, noise, run, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.curation.duplicates import REASONS, Keys, repeats
+from mmkd.curation.duplicates import REASONS, Keys, find_duplicates
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images import near_duplicates as near_pictures
 from mmkd.images.near_duplicates import NONE
@@ -78,7 +78,7 @@ def test_sorted_keys_find_what_a_walk_over_all_earlier_records_finds(
     refused_N = np.array([row[4] for row in rows], bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_pictures, "CHUNK", chunk)
-        found = repeats(keys(rows), settings, refused_N, lambda place_S: THUMBNAILS[thumbnail_N[place_S]])
+        found = find_duplicates(keys(rows), settings, refused_N, lambda place_S: THUMBNAILS[thumbnail_N[place_S]])
     told = [
         (partner, "" if partner == NONE else REASONS[reason])
         for partner, reason in zip(found.partner_N.tolist(), found.reason_N.tolist(), strict=True)
@@ -88,8 +88,8 @@ def test_sorted_keys_find_what_a_walk_over_all_earlier_records_finds(
 
 def test_pictures_of_one_hash_that_show_different_things_are_all_kept() -> None:
     thumbnail_N = [0, 3, 1, 3, 2]
-    rows = [(place, place, 7, place, False, thumbnail) for place, thumbnail in enumerate(thumbnail_N)]
-    found = repeats(
+    rows = [(place, place, 7, place, False, look) for place, look in enumerate(thumbnail_N)]
+    found = find_duplicates(
         keys(rows),
         DuplicateSettings(near="drop"),
         np.zeros(5, bool),
@@ -142,7 +142,7 @@ def test_a_long_list_is_written_in_pieces_and_stays_the_same(tmp_path: Path, mon
     table(tmp_path, rows, {})
     settings = settings_for(path, max_rejected=0.99)
     run(settings, tmp_path / "whole")
-    monkeypatch.setattr("mmkd.curation.choose.LISTED_ROWS", 3)
+    monkeypatch.setattr("mmkd.curation.selection.LISTED_ROWS", 3)
     monkeypatch.setattr("mmkd.tables.text.ROWS_PER_SHARD", 4)
     run(settings, tmp_path / "pieces")
     assert len(listed(tmp_path / "pieces")) == 19

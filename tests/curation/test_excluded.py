@@ -17,9 +17,9 @@ from mmkd.cli import app
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import curate
 from mmkd.curation.ledger.rows import write_curation
-from mmkd.curation.parts import REJECTED, Part, excluded_of, write_part
 from mmkd.curation.plan import plan_curation
 from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shards import REJECTIONS, FilteredShard, excluded_of, filter_shard
 from mmkd.curation.sources.kinds import READERS
 from mmkd.distributed import T, World
 from mmkd.errors import DataError
@@ -113,12 +113,16 @@ def funnel(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("keep_parts", [False, True])
+@pytest.mark.parametrize("cache_shards", [False, True])
 @pytest.mark.parametrize("kind", READERS)
-def test_what_a_source_holds_is_kept_rejected_or_excluded(tmp_path: Path, kind: str, keep_parts: bool) -> None:
+def test_what_a_source_holds_is_kept_rejected_or_excluded(tmp_path: Path, kind: str, cache_shards: bool) -> None:
     (tmp_path / "in").mkdir()
     source = {"kind": kind, "name": "s", **LAYOUTS[kind](tmp_path / "in")}
-    made = {"sources": [source], "keep_parts": keep_parts, "max_rejected": 0.34}  # excluded ones are not in the share
+    made = {
+        "sources": [source],
+        "cache_shards": cache_shards,
+        "max_rejected": 0.34,
+    }  # left out ones are not in the share
     folder = run(CurateSettings.model_validate(made), tmp_path / "out").folder
     (told,) = funnel(folder)["sources"].values()
     assert (told["read"], told["kept"], sum(told["rejected"].values()), told["excluded"]) == (3, 2, 1, 4)
@@ -131,7 +135,7 @@ def test_what_a_source_holds_is_kept_rejected_or_excluded(tmp_path: Path, kind: 
 
 @pytest.fixture
 def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nine parts of two rows, of which every third row is wanted."""
+    """Nine shards of two rows, of which every third row is wanted."""
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
     told = [{"image": f"{i % 3}.png", "caption": f"finding {i}", "site": "a" if i % 3 == 0 else "b"} for i in range(18)]
     return table(tmp_path, told, {f"{i}.png": png(i) for i in range(3)})
@@ -147,13 +151,13 @@ def test_a_killed_run_counts_them_once(tmp_path: Path, long: Path, monkeypatch: 
     run(settings_of(long), tmp_path / "whole")
     made: list[int] = []
 
-    def stops_at_the_fifth(part: Part, settings: CurateSettings) -> int:
-        made.append(part.number)
+    def stops_at_the_fifth(shard: FilteredShard, settings: CurateSettings) -> int:
+        made.append(shard.number)
         if len(made) == 5:
             raise KeyboardInterrupt
-        return write_part(part, settings)
+        return filter_shard(shard, settings)
 
-    monkeypatch.setattr("mmkd.curation.parts.write_part", stops_at_the_fifth)
+    monkeypatch.setattr("mmkd.curation.shards.filter_shard", stops_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):
         run(settings_of(long), tmp_path / "cut")
     run(settings_of(long), tmp_path / "cut")
@@ -172,9 +176,9 @@ class Here(World):
         return value
 
 
-@pytest.mark.parametrize("keep_parts", [False, True])
-def test_processes_that_share_the_parts_count_what_one_does(tmp_path: Path, long: Path, keep_parts: bool) -> None:
-    settings = settings_of(long, keep_parts=keep_parts)
+@pytest.mark.parametrize("cache_shards", [False, True])
+def test_processes_that_share_the_shards_count_what_one_does(tmp_path: Path, long: Path, cache_shards: bool) -> None:
+    settings = settings_of(long, cache_shards=cache_shards)
     run(settings, tmp_path / "alone")
     (tmp_path / "shared").mkdir()
     for rank in (1, 0):
@@ -183,21 +187,21 @@ def test_processes_that_share_the_parts_count_what_one_does(tmp_path: Path, long
     assert funnel(tmp_path / "shared")["sources"]["t"] == {"read": 6, "kept": 6, "rejected": {}, "excluded": 12}
 
 
-def test_kept_parts_know_them_without_reading(tmp_path: Path, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(settings_of(long, keep_parts=True), tmp_path / "out")
+def test_cached_shards_know_them_without_reading(tmp_path: Path, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(settings_of(long, cache_shards=True), tmp_path / "out")
     before = funnel(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / "before")
     monkeypatch.setattr("mmkd.curation.sources.tables.TableShard.records", None)
-    run(settings_of(long, keep_parts=True), tmp_path / "out")
+    run(settings_of(long, cache_shards=True), tmp_path / "out")
     assert funnel(tmp_path / "out") == before
 
 
-def test_a_part_without_the_count_is_not_taken_for_one_of_none(tmp_path: Path) -> None:
-    part = Part(0, None, tmp_path)  # type: ignore[arg-type]
-    write_shard(part.rejected, REJECTED, [])
-    assert read_shard(part.rejected).num_rows == 0
+def test_a_shard_without_the_count_is_not_taken_for_one_of_none(tmp_path: Path) -> None:
+    shard = FilteredShard(0, None, tmp_path)  # type: ignore[arg-type]
+    write_shard(shard.rejected, REJECTIONS, [])
+    assert read_shard(shard.rejected).num_rows == 0
     with pytest.raises(DataError, match=r"made by an older mmkd; delete .* and curate again"):
-        excluded_of(part)
+        excluded_of(shard)
 
 
 def test_a_dry_run_does_not_take_them_for_records(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Every filter of the table: off by default, refuses what it is for, lets the rest pass, and says why."""
+"""Every filter of the table: off by default, rejects what it is for, lets the rest pass, and gives the reason."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,29 +9,31 @@ from corpus_samples import REALDATA, needs_realdata, noise
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from mmkd.curation.filters.facts import SMALL_SIDE, ImageFacts, WordFacts, image_facts
-from mmkd.curation.filters.graphic import channel_sum, graphic_signs
-from mmkd.curation.filters.table import (
-    IMAGE_FILTERS,
-    WORD_FILTERS,
-    ImageFilter,
-    WordFilter,
-    check_image,
-    check_words,
-    looks_at_images,
-)
+from mmkd.curation.facts.image import SMALL_SIDE, ImageFacts, channel_sum, graphic_signs
+from mmkd.curation.facts.text import FigureText, PairText, known
+from mmkd.curation.filters.table import FIGURE_FILTERS, IMAGE_FILTERS, PAIR_FILTERS, Filter, check
+from mmkd.curation.modality.caption import NAMED
+from mmkd.curation.modality.votes import Vote
 from mmkd.curation.settings.selection import FilterSettings
 from mmkd.reasons import BadRecordError
 
-WORDS = WordFacts("Axial CT shows a cyst in the left kidney", ("computerized tomography",), "CC BY 4.0", "en", True)
+CAPTION = "Axial CT shows a cyst in the left kidney"
 
 
-def words(**changed: object) -> WordFacts:
-    return WordFacts(**{**WORDS.__dict__, **changed})
+def figure(
+    caption: str = CAPTION, labels: tuple[str, ...] = ("computerized tomography",), licence: str = "CC BY 4.0",
+    language: str = "en",
+) -> FigureText:  # fmt: skip
+    return known(FigureText({"id": "r", "licence": licence}, caption, caption, "", labels, ""), language=language)
+
+
+def pair(caption: str = CAPTION, named: bool = True) -> PairText:
+    return known(figure(caption).whole, vote=Vote("ct", NAMED) if named else None)
 
 
 def picture(array: np.ndarray, named: bool = False) -> ImageFacts:
-    return image_facts(Image.fromarray(array), named)
+    image = Image.fromarray(array)
+    return ImageFacts(pair(named=named), image.size, image)
 
 
 def plot(size: tuple[int, int] = (300, 200)) -> np.ndarray:
@@ -45,66 +48,76 @@ def plot(size: tuple[int, int] = (300, 200)) -> np.ndarray:
     return np.asarray(image)
 
 
-# filter -> settings that turn it on, facts that it refuses, what its reason must say
-REFUSED_WORDS = {
-    "licence": ({"licences": ["permissive"]}, words(licence="CC BY-NC"), "'CC BY-NC' is non-commercial"),
-    "nonclinical labels": ({"nonclinical": ["labels"]}, words(labels=("bar plot", "Plots and Charts")), "bar plot"),
-    "content": ({"content": True}, words(caption="Figure 2. See text for details."), "says nothing"),
-    "min_words": ({"min_words": 9}, words(caption="a cyst"), "2 words, at least 9"),
-    "max_words": ({"max_words": 3}, WORDS, "9 words, at most 3"),
-    "language": ({"languages": ["en", "fr"]}, words(language="es"), "es; accepted: en, fr"),
+# filter -> settings that turn it on, facts that it rejects and lets pass, what its reason must say
+REJECTED = {
+    "licence": ({"licences": ["permissive"]}, figure(licence="CC BY-NC"), figure(), "'CC BY-NC' is non-commercial"),
+    "nonclinical labels": (
+        {"nonclinical": ["labels"]},
+        figure(labels=("bar plot", "Plots and Charts")),
+        figure(),
+        "bar plot",
+    ),
+    "language": ({"languages": ["en", "fr"]}, figure(language="es"), figure(), "es; accepted: en, fr"),
+    "content": ({"content": True}, pair("Figure 2. See text for details."), pair(), "says nothing"),
+    "min_words": ({"min_words": 9}, pair("a cyst"), pair(), "2 words, at least 9"),
+    "max_words": ({"max_words": 3}, pair(), pair("a cyst"), "9 words, at most 3"),
     "nonclinical caption": (
         {"nonclinical": ["caption"]},
-        words(caption="Kaplan-Meier curves of survival", named=False),
+        pair("Kaplan-Meier curves of survival", named=False),
+        pair(),
         "'Kaplan-Meier'",
     ),
-}
-REFUSED_IMAGES = {
-    "aspect": ({"max_aspect": 3}, picture(noise(1, 20, 100)), "100 x 20 pixels are 5.0 : 1"),
-    "contrast": ({"min_contrast": 2}, picture(np.full((40, 40, 3), 90, np.uint8)), "deviate by 0.00"),
-    "nonclinical image": ({"nonclinical": ["image"], "max_paper": 0.8}, picture(plot()), "straight lines"),
+    "aspect": ({"max_aspect": 3}, picture(noise(1, 20, 100)), picture(noise(2, 40, 60)), "100 x 20 pixels are 5.0 : 1"),
+    "contrast": (
+        {"min_contrast": 2},
+        picture(np.full((40, 40, 3), 90, np.uint8)),
+        picture(noise(2, 40, 60)),
+        "deviate by 0.00",
+    ),
+    "nonclinical image": (
+        {"nonclinical": ["image"], "max_paper": 0.8},
+        picture(plot()),
+        picture(noise(2, 40, 60)),
+        "straight lines",
+    ),
 }
 
 
-@pytest.mark.parametrize("entry", WORD_FILTERS, ids=lambda entry: entry.name)
-def test_a_word_filter_refuses_what_it_is_for(entry: WordFilter) -> None:
-    settings, bad, told = REFUSED_WORDS[entry.name]
-    assert entry.refuses(bad, FilterSettings()) == "", "off by default"
-    assert entry.refuses(words(caption="a cyst") if bad is WORDS else WORDS, FilterSettings(**settings)) == ""
+@pytest.mark.parametrize("entry", [*FIGURE_FILTERS, *PAIR_FILTERS, *IMAGE_FILTERS], ids=lambda entry: entry.name)
+def test_a_filter_rejects_what_it_is_for(entry: Filter[Any]) -> None:
+    settings, bad, good, detail = REJECTED[entry.name]
+    assert entry.rejects(bad, FilterSettings()) == "", "off by default"
+    check(good, [entry], FilterSettings(**settings))
     with pytest.raises(BadRecordError) as caught:
-        check_words(bad, FilterSettings(**settings))
+        check(bad, [entry], FilterSettings(**settings))
     assert caught.value.reason == entry.reason
     assert caught.value.detail.startswith(f"{entry.name}: ")
-    assert told in caught.value.detail
+    assert detail in caught.value.detail
 
 
-@pytest.mark.parametrize("entry", IMAGE_FILTERS, ids=lambda entry: entry.name)
-def test_an_image_filter_refuses_what_it_is_for(entry: ImageFilter) -> None:
-    settings, bad, told = REFUSED_IMAGES[entry.name]
-    assert looks_at_images(FilterSettings(**settings))
-    assert not looks_at_images(FilterSettings())
-    assert entry.refuses(bad, FilterSettings()) == "", "off by default"
-    assert entry.refuses(picture(noise(2, 40, 60)), FilterSettings(**settings)) == ""
-    with pytest.raises(BadRecordError) as caught:
-        check_image(bad, FilterSettings(**settings))
-    assert caught.value.reason == entry.reason
-    assert told in caught.value.detail
+def test_filters_that_are_off_work_out_no_facts() -> None:
+    text, image = pair(), picture(plot())
+    check(image, IMAGE_FILTERS, FilterSettings())
+    check(figure(), FIGURE_FILTERS, FilterSettings())
+    check(text, PAIR_FILTERS, FilterSettings())
+    assert not {"small_rgb", "contrast", "signs"} & vars(image).keys()
+    assert "panels_labelled" not in vars(text.figure)
 
 
 def test_every_setting_belongs_to_a_filter() -> None:
-    used = {key for settings, *_ in [*REFUSED_WORDS.values(), *REFUSED_IMAGES.values()] for key in settings}
+    used = {key for settings, *_ in REJECTED.values() for key in settings}
     assert used == set(FilterSettings.model_fields)
 
 
 def test_a_modality_named_or_a_clinical_label_saves_a_figure() -> None:
     strict = FilterSettings(nonclinical=["labels", "caption", "image"])
-    check_words(words(caption="Workflow: axial CT and its mask"), strict)
-    check_words(words(labels=("plot", "light microscopy")), strict)
-    check_image(picture(plot(), named=True), strict)
+    check(pair("Workflow: axial CT and its mask"), PAIR_FILTERS, strict)
+    check(figure(labels=("plot", "light microscopy")), FIGURE_FILTERS, strict)
+    check(picture(plot(), named=True), IMAGE_FILTERS, strict)
 
 
-def test_a_language_that_is_not_shown_is_kept() -> None:
-    check_words(words(language=""), FilterSettings(languages=["en"]))
+def test_a_caption_of_unknown_language_is_kept() -> None:
+    check(figure(language=""), FIGURE_FILTERS, FilterSettings(languages=["en"]))
 
 
 def test_unknown_licence_classes_are_refused() -> None:
@@ -114,7 +127,7 @@ def test_unknown_licence_classes_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["english", "EN", "eng", ""])
 def test_a_language_that_no_caption_can_have_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match=r"unknown languages .* those that can be told are ar, de, .*en, "):
+    with pytest.raises(ValidationError, match=r"unknown languages .* those that can be detected are ar, de, .*en, "):
         FilterSettings(languages=["de", name])
 
 
@@ -135,11 +148,11 @@ def test_signs_worked_by_hand() -> None:
 
 
 def test_facts_are_of_a_small_copy_in_the_colours_of_the_picture() -> None:
-    facts = image_facts(Image.fromarray(noise(4, 300, 900)), named=False)
+    facts = picture(noise(4, 300, 900))
     assert facts.size == (900, 300)
-    assert facts.small_HW3.shape == (round(300 * SMALL_SIDE / 900), SMALL_SIDE, 3)
-    grey = image_facts(Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)), named=False)
-    assert grey.small_HW3.shape == (16, 16, 3)
+    assert facts.small_rgb.shape == (round(300 * SMALL_SIDE / 900), SMALL_SIDE, 3)
+    grey = picture(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    assert grey.small_rgb.shape == (16, 16, 3)
 
 
 @needs_realdata
@@ -148,6 +161,6 @@ def test_no_clinical_picture_of_the_real_pairs_looks_drawn() -> None:
     drawn = {True: 0, False: 0}
     for row in rows[::40] + [row for row in rows if row["id"].startswith("pmc")]:
         with Image.open(REALDATA / "pairs" / row["image"]) as image:
-            drawn[row["modality"] == "Other"] += graphic_signs(image_facts(image, named=False).small_HW3).drawn()
+            drawn[row["modality"] == "Other"] += ImageFacts(pair(named=False), image.size, image).signs.drawn()
     assert drawn[False] == 0
     assert drawn[True] >= 8, "plots and diagrams of the PMC figures"

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkd.corpus.schema import Corpus
-from mmkd.curation.ledger.evidence import NO_EVIDENCE, Agreement, agreements, is_conflict
-from mmkd.curation.ledger.facts import corpus_facts
 from mmkd.curation.ledger.funnel import Funnel, funnel_of
+from mmkd.curation.ledger.modality_evidence import NO_EVIDENCE, Agreement, agreements, is_conflict
 from mmkd.curation.ledger.rows import ROWS, corpus_batches, rejected_batches, shards_of, write_curation
+from mmkd.curation.ledger.statistics import corpus_statistics
 from mmkd.curation.ledger.steps import KEPT, STEPS, step_of
 from mmkd.curation.ledger.tally import Repeats, binned, most_common, quantile, repeats, summary
 from mmkd.errors import DataError
@@ -109,7 +109,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_facts_agree_with_the_rows(folder: Path) -> None:
-    facts, corpus = corpus_facts(folder), Corpus(folder)
+    facts, corpus = corpus_statistics(folder), Corpus(folder)
     assert facts.pairs == len(corpus) == 8
     for name in ("split", "modality", "source", "licence"):
         assert facts.by[name] == Counter(corpus.column(name))
@@ -135,7 +135,7 @@ def test_every_record_is_accounted_for(folder: Path) -> None:
         ("mute", "caption", "empty_caption"),
         ("again", "duplicates", "duplicate_pair"),
     ]
-    funnel = funnel_of(folder, corpus_facts(folder).by["source"])
+    funnel = funnel_of(folder, corpus_statistics(folder).by["source"])
     assert funnel.read == 11
     assert [(step, gone.total(), left) for step, gone, left in funnel.steps()] == [
         ("source", 1, 10),
@@ -168,7 +168,7 @@ def old_corpus(folder: Path) -> Path:
 
 
 def test_old_corpora_are_counted_with_neutral_values(tmp_path: Path) -> None:
-    facts = corpus_facts(old_corpus(tmp_path / "old"))
+    facts = corpus_statistics(old_corpus(tmp_path / "old"))
     assert facts.by["language"] == {"not known": 3}
     assert facts.evidence == {"none recorded": 3}
     assert agreements(facts.evidence) == {}
@@ -199,4 +199,4 @@ def test_an_empty_funnel_has_all_steps() -> None:
 
 def test_many_pairs_are_counted(tmp_path: Path) -> None:
     corpus = run(settings_for(many(tmp_path, 12), shard_rows=5), tmp_path / "out")
-    assert corpus_facts(corpus.folder).repeats["groups"] == Repeats(3, 3, 12, 4)
+    assert corpus_statistics(corpus.folder).repeats["groups"] == Repeats(3, 3, 12, 4)

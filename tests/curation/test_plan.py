@@ -10,10 +10,10 @@ from corpus_samples import TABLE_RECIPE, many, png, settings_for, table
 from typer.testing import CliRunner
 
 from mmkd.cli import app
-from mmkd.curation.parts import Part, write_part
 from mmkd.curation.plan import plan_curation
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shard_cache import read_part
+from mmkd.curation.shard_cache import cache_shard
+from mmkd.curation.shards import FilteredShard, filter_shard
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.stage import read_manifest
 from mmkd.tables import text as text_tables
@@ -47,9 +47,9 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("keep_parts", ["false", "true"])
+@pytest.mark.parametrize("cache_shards", ["false", "true"])
 def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_parts: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_shards: str
 ) -> None:
     rows = [{"id": f"r{i}", "image": f"{i}.png", "caption": f"finding {i}"} for i in range(9)]
     recipe = tmp_path / "r.toml"
@@ -58,24 +58,24 @@ def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
     )
     read: list[int] = []
 
-    def noting(part: Part, settings: CurateSettings, make: Callable[..., int] = write_part) -> int:
-        read.append(part.number)
-        return make(part, settings)
+    def noting(shard: FilteredShard, settings: CurateSettings, make: Callable[..., int] = filter_shard) -> int:
+        read.append(shard.number)
+        return make(shard, settings)
 
     def curated(out: str, *changes: str) -> BaseException | None:
         given = [text for change in ("machine.workers=0", *changes) for text in ("--set", change)]
         return CliRunner().invoke(app, ["curate", str(recipe), "--out", str(tmp_path / out), *given]).exception
 
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 4)
-    monkeypatch.setattr("mmkd.curation.parts.write_part", noting)
-    monkeypatch.setattr("mmkd.curation.shard_cache.read_part", partial(noting, make=read_part))
-    kept = f"curate.keep_parts={keep_parts}"
+    monkeypatch.setattr("mmkd.curation.shards.filter_shard", noting)
+    monkeypatch.setattr("mmkd.curation.shard_cache.cache_shard", partial(noting, make=cache_shard))
+    kept = f"curate.cache_shards={cache_shards}"
     with pytest.raises(DataError, match=r"6 of 9 records rejected, .* goes on from what was read"):
         raise curated("run", kept) or AssertionError
     assert read == [0, 1, 2]
     assert curated("run", kept, "curate.max_rejected=0.7") is None
-    assert read == [0, 1, 2], "no part is made twice"
-    assert curated("run") is None, "skipped: no limit and no kept part changes a corpus"
+    assert read == [0, 1, 2], "no shard is filtered twice"
+    assert curated("run") is None, "skipped: no limit and no cached shard changes a corpus"
     assert curated("lenient", "curate.max_rejected=1.0") is None
     manifests = [read_manifest(tmp_path / out / "corpus") for out in ("run", "lenient")]
     assert manifests[0]["digest"] == manifests[1]["digest"]

@@ -1,4 +1,4 @@
-"""What a second curation reads again, and what it does not; processes that share the parts."""
+"""What a second curation reads again, and what it does not; processes that share the shards."""
 
 import json
 from collections.abc import Callable
@@ -24,15 +24,16 @@ from corpus_samples import (
 
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage, curate
-from mmkd.curation.dropped import dropped_examples
-from mmkd.curation.parts import Part, write_part
+from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.selection import CaptionSettings
-from mmkd.curation.shard_cache import SELECTING, read_part, tables
+from mmkd.curation.shard_cache import DECIDED_LATER, cache_shard, tables
+from mmkd.curation.shards import FilteredShard, filter_shard
 from mmkd.curation.sources import tables as tables_of_pairs
 from mmkd.distributed import T, World
 from mmkd.errors import ConfigError
 from mmkd.folders.stage import complete
+from mmkd.renamed import with_new_names
 from mmkd.tables import text as text_tables
 
 
@@ -41,12 +42,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Where the records of shards that are read come from, in order."""
     names: list[str] = []
 
-    def noting(make: Callable[[Part, CurateSettings], int], part: Part, settings: CurateSettings) -> int:
-        names.extend(record.where for record in part.shard.records())
-        return make(part, settings)
+    def noting(
+        make: Callable[[FilteredShard, CurateSettings], int], shard: FilteredShard, settings: CurateSettings
+    ) -> int:
+        names.extend(record.where for record in shard.shard.records())
+        return make(shard, settings)
 
-    monkeypatch.setattr("mmkd.curation.parts.write_part", partial(noting, write_part))
-    monkeypatch.setattr("mmkd.curation.shard_cache.read_part", partial(noting, read_part))
+    monkeypatch.setattr("mmkd.curation.shards.filter_shard", partial(noting, filter_shard))
+    monkeypatch.setattr("mmkd.curation.shard_cache.cache_shard", partial(noting, cache_shard))
     return names
 
 
@@ -59,7 +62,7 @@ def tars(folder: Path, names: str) -> Path:
 
 
 def again(out: Path, sources: list[dict[str, object]], **options: object) -> Corpus:
-    settings = CurateSettings.model_validate({"sources": sources, "keep_parts": True, **options})
+    settings = CurateSettings.model_validate({"sources": sources, "cache_shards": True, **options})
     stage = corpus_stage(out, settings, settings.model_dump(mode="json"), 7)
     complete(stage, lambda partial: curate(settings, partial, HERE, 7), force=True)
     return Corpus(out)
@@ -140,7 +143,7 @@ CHOICES: tuple[dict[str, dict[str, object]], ...] = (
 
 
 @pytest.mark.parametrize("panels", ["keep", "split", "split_or_drop", "drop"])
-def test_what_is_chosen_from_kept_parts_is_what_a_fresh_run_makes(
+def test_a_corpus_from_cached_shards_is_that_of_a_run_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, panels: str
 ) -> None:
     source: dict[str, object] = {
@@ -162,12 +165,12 @@ def test_what_is_chosen_from_kept_parts_is_what_a_fresh_run_makes(
         assert shard_digests(kept) == shard_digests(expected)
         assert pq.read_table(kept / "rejected.parquet").equals(pq.read_table(expected / "rejected.parquet"))
         assert json.loads((kept / "funnel.json").read_text()) == json.loads((expected / "funnel.json").read_text())
-        shown, wanted = ({one.id for one in dropped_examples(folder)} for folder in (kept, expected))
+        shown, wanted = ({one.id for one in rejected_examples(folder)} for folder in (kept, expected))
         assert shown == wanted
         monkeypatch.setattr(tables_of_pairs.TableShard, "records", None)  # read once, for all that follow
 
 
-def test_a_changed_table_of_facts_is_an_input_and_makes_parts_anew(
+def test_a_changed_table_of_facts_is_an_input_and_reads_shards_anew(
     tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source: dict[str, object] = {"kind": "table", "name": "t", "path": many(tmp_path, 3)}
@@ -177,7 +180,7 @@ def test_a_changed_table_of_facts_is_an_input_and_makes_parts_anew(
     changed = {**tables(), "mmkd/modalities.toml": "0" * 64}
     monkeypatch.setattr("mmkd.curation.shard_cache.tables", lambda: changed)
     monkeypatch.setattr("mmkd.curation.curate.tables", lambda: changed)
-    settings = CurateSettings.model_validate({"sources": [source], "keep_parts": True})
+    settings = CurateSettings.model_validate({"sources": [source], "cache_shards": True})
     stage = corpus_stage(tmp_path / "out", settings, settings.model_dump(mode="json"), 7)
     with pytest.raises(ConfigError, match=r"inputs.mmkd/modalities.toml"):
         complete(stage, lambda partial: {}, force=False)
@@ -186,16 +189,16 @@ def test_a_changed_table_of_facts_is_an_input_and_makes_parts_anew(
     assert len(made) == 3
 
 
-def test_parts_that_no_one_needs_go(tmp_path: Path) -> None:
+def test_cached_shards_that_are_not_needed_are_deleted(tmp_path: Path) -> None:
     (tmp_path / "tars").mkdir()
     source: dict[str, object] = {"kind": "webdataset", "name": "w", "path": tars(tmp_path / "tars", "ab")}
     again(tmp_path / "out", [source])
-    (tmp_path / "out.parts/left.over.draft").write_bytes(b"of a run that was killed")
-    before = {path.name for path in (tmp_path / "out.parts").iterdir()}
+    (tmp_path / "out.cache/left.over.draft").write_bytes(b"of a run that was killed")
+    before = {path.name for path in (tmp_path / "out.cache").iterdir()}
     assert len(before) == 3
     (tmp_path / "tars/a.tar").unlink()
     again(tmp_path / "out", [source])
-    after = {path.name for path in (tmp_path / "out.parts").iterdir()}
+    after = {path.name for path in (tmp_path / "out.cache").iterdir()}
     assert len(after) == 1
     assert after < before
 
@@ -211,11 +214,19 @@ def test_folders_are_known_by_their_files(tmp_path: Path, made: list[str]) -> No
     assert made == ["a/1.png", "b/2.png", "a/1.png", "b/2.png", "b/3.png"]
 
 
+def test_recipes_with_the_old_names_are_read() -> None:
+    old = {"curate": {"keep_parts": True}, "evidence": {"alike": {"teacher": "eye"}}}
+    assert with_new_names(old) == {
+        "curate": {"cache_shards": True},
+        "evidence": {"near_duplicates": {"teacher": "eye"}},
+    }
+
+
 def test_every_setting_is_one_of_the_check_unless_it_is_named() -> None:
     """A new setting must be put on one side or the other, or cached shards would be used that it changes."""
     read = {"min_side", "max_side", "max_pixels", "min_caption", "panels"}
-    assert set(CurateSettings.model_fields) == read | set(SELECTING)
-    assert set(CaptionSettings.model_fields) == {"references"} | set(SELECTING["captions"])
+    assert set(CurateSettings.model_fields) == read | set(DECIDED_LATER)
+    assert set(CaptionSettings.model_fields) == {"references"} | set(DECIDED_LATER["captions"])
 
 
 class Here(World):
@@ -228,7 +239,7 @@ class Here(World):
         return value
 
 
-def test_processes_share_the_parts_and_the_first_writes_the_same_bytes(
+def test_processes_share_the_shards_and_the_first_writes_the_same_bytes(
     tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)

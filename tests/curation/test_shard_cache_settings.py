@@ -1,7 +1,7 @@
-"""Settings that kept parts leave open: whatever is asked of them, the corpus is the one made without them."""
+"""Settings that cached shards leave open: by any of them, the corpus is the one made without a cache."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from corpus_samples import encoded, everything, noise, png, run, shard_digests, 
 from PIL import ExifTags, Image
 from test_shard_cache import CHOICES, again, mixed
 
-from mmkd.curation.check import checked_pairs
-from mmkd.curation.dropped import dropped_examples
-from mmkd.curation.known_rows import KNOWN, chosen, loosest, rows_of_record
-from mmkd.curation.parts import rejection_table
-from mmkd.curation.records.record import Record, Rejected
+from mmkd.curation.cached_records import CACHED, CachedRecord, cached_records, reading_settings, rows_of
+from mmkd.curation.facts.pairs import SourceRecord
+from mmkd.curation.filters.decide import decide
+from mmkd.curation.records.record import Excluded, Record, Rejected
+from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.curation.settings.curate import CurateSettings, TableSource
-from mmkd.curation.shard_cache import CHOSEN, SELECTING
+from mmkd.curation.shard_cache import DECIDED_LATER, ROWS
+from mmkd.curation.shards import rejection_table
 from mmkd.curation.sources.tables import TableReader, TableShard
 
 RUNS, CASES = 8, 30
@@ -52,13 +53,13 @@ def odd(folder: Path) -> Path:
         ("two.png", "Figure 8. A brain, of two", {}),  # compound by its picture alone
         ("2.png", "(a) A cyst. (b) Its wall.", {}),  # and by its caption alone
         ("two.png", "(a) A cyst. (b) Wall.", {}),
-        ("large.png", "Axial CT of both cerebral hemispheres", {"licence": "CC BY"}),  # which nothing refuses
+        ("large.png", "Axial CT of both cerebral hemispheres", {"licence": "CC BY"}),  # which nothing rejects
     ]
-    told = [
+    lines = [
         {"id": f"o{n}", "image": image, "caption": caption, **more} for n, (image, caption, more) in enumerate(rows)
     ]
     with path.open("a") as stream:
-        stream.writelines(json.dumps(row) + "\n" for row in told)
+        stream.writelines(json.dumps(row) + "\n" for row in lines)
     return path
 
 
@@ -101,7 +102,7 @@ def test_what_is_left_open_reads_nothing_and_makes_the_same_corpus(
         assert shard_digests(kept) == shard_digests(expected), options
         assert pq.read_table(kept / "rejected.parquet").equals(pq.read_table(expected / "rejected.parquet")), options
         assert json.loads((kept / "funnel.json").read_text()) == json.loads((expected / "funnel.json").read_text())
-        shown, wanted = ({one.id for one in dropped_examples(folder)} for folder in (kept, expected))
+        shown, wanted = ({one.id for one in rejected_examples(folder)} for folder in (kept, expected))
         assert shown <= wanted
     assert len(reads) == 1
 
@@ -116,25 +117,26 @@ def test_rows_hold_all_that_settings_of_the_same_reading_ask_of_a_record(
     read: dict[str, list[list[dict[str, Any]]]] = {}
     for options, _ in zip(cases(panels, 6), range(CASES), strict=False):
         settings = CurateSettings.model_validate({"sources": [source], **options})
-        loose = loosest(settings)
-        key = loose.model_dump_json(exclude=dict(SELECTING))
-        rows = read.setdefault(key, []) or [[filled(row) for row in rows_of_record(one, loose)] for one in found]
-        read[key] = rows
-        for record, kept in zip(found, rows, strict=True):
-            again_chosen = [one for row in kept if (one := chosen(row, settings)) is not None]
-            assert told(again_chosen) == told(checked_pairs(record, settings)), options
+        reading = reading_settings(settings)
+        key = reading.model_dump_json(exclude=dict(DECIDED_LATER))
+        if key not in read:
+            read[key] = [[filled(row) for row in rows_of(one, reading)] for one in found]
+        for record, rows in zip(found, read[key], strict=True):
+            (cached,) = cached_records(rows)
+            again_decided = decide(cached, settings) if isinstance(cached, CachedRecord) else [cached]
+            assert described(again_decided) == described(decide(SourceRecord(record), settings)), options
     assert (len(read) == 1) == (panels[0] == "keep")
 
 
 def filled(row: dict[str, Any]) -> dict[str, Any]:
-    """As it comes out of the file of a part."""
-    return dict.fromkeys(KNOWN.names) | row
+    """As it comes out of a cached shard."""
+    return dict.fromkeys(CACHED.names) | row
 
 
-def told(found: list[dict[str, Any] | Rejected]) -> list[object]:
-    """Without pictures, which stay where they are."""
+def described(found: Sequence[dict[str, Any] | Rejected | Excluded]) -> list[object]:
+    """Without images, which stay where they are."""
     listed = rejection_table([one for one in found if isinstance(one, Rejected)]).to_pylist()
-    return [*({name: one[name] for name in CHOSEN.names[:-1]} for one in found if isinstance(one, dict)), *listed]
+    return [*({name: one[name] for name in ROWS.names[:-1]} for one in found if isinstance(one, dict)), *listed]
 
 
 @pytest.mark.parametrize(("setting", "value"), [("min_side", 20), ("min_caption", 20), ("captions", "strip")])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mmkd.curation.settings.curate import CurateSettings, TableSource
-from mmkd.curation.shard_cache import kept_names
+from mmkd.curation.shard_cache import cache_names
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.paths import natural_key
@@ -111,22 +111,22 @@ def test_a_place_in_one_of_many_tables_is_named_by_its_file(tmp_path: Path) -> N
     ]
 
 
-def test_kept_parts_of_a_table_are_those_of_its_own_content(tmp_path: Path) -> None:
+def test_cached_shards_of_a_table_are_those_of_its_own_content(tmp_path: Path) -> None:
     many(tmp_path, 1, 2)
     source = {"kind": "table", "name": "t", "path": tmp_path / "parts", "images": "../images/{}"}
     settings = CurateSettings.model_validate({"sources": [source]})
 
-    def kept() -> list[str]:
+    def names() -> list[str]:
         opened = reader(tmp_path / "parts", images="../images/{}")
-        return kept_names([(opened, shard) for shard in opened.shards()], settings)
+        return cache_names([(opened, shard) for shard in opened.shards()], settings)
 
-    one, two = kept()
+    one, two = names()
     many(tmp_path, 3)
-    assert kept()[:2] == [one, two]
-    assert len(set(kept())) == 3
+    assert names()[:2] == [one, two]
+    assert len(set(names())) == 3
     write_texts(tmp_path, {"parts/p2.jsonl": json_lines({"image": "1.png", "caption": "changed"})})
-    assert kept()[0] == one
-    assert two not in kept()
+    assert names()[0] == one
+    assert two not in names()
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from colour_world import ColourModel, write_pairs, write_squares
 
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 

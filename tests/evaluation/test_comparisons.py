@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.predictions import PredictionFacts, read_predictions
 from mmkd.evaluation.format.results import Comparison
-from mmkd.evaluation.summary.comparisons import exact_tests, main_model
+from mmkd.evaluation.summary.comparisons import exact_tests
 from mmkd.evaluation.summary.summary import results_from_predictions
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.statistics.across_sets import holm
@@ -19,17 +20,26 @@ ZERO_SHOT = TASKS["zero_shot"]
 
 
 @pytest.mark.parametrize(
-    ("models", "teachers", "main"),
+    ("models", "teachers", "focus"),
     [
         (["a", "student"], ["a"], "student"),
         (["a", "b", "c"], ["a"], "b"),
         (["chance", "theirs", "other"], [], "theirs"),
-        (["a", "chance"], ["a"], ""),
+        (["chance", "a", "b"], ["a", "b"], "a"),
+        (["chance", "teachers_concat"], [], ""),
         ([], [], ""),
     ],
 )
-def test_who_is_compared(models: list[str], teachers: list[str], main: str) -> None:
-    assert main_model(models, teachers) == main
+def test_the_focus_is_the_student_or_the_first_model_that_is_no_teacher(
+    models: list[str], teachers: list[str], focus: str
+) -> None:
+    assert focus_model(models, teachers) == focus
+
+
+def test_teachers_alone_are_not_compared(tmp_path: Path) -> None:
+    for model, share in (("a", 0.75), ("b", 0.5), ("chance", 0.5)):
+        predicted(tmp_path, model, "set", shares(share))
+    assert results_from_predictions(tmp_path, ["a", "b"], QUICK, models=["a", "b"]).comparisons == []
 
 
 def test_without_a_student_the_first_model_asked_for_is_compared(tmp_path: Path) -> None:

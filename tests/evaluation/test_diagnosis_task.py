@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from worlds import Named, card, subject
+from worlds import Named, card, embedded
 
 from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import ImageRef, Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.models.subject import Subject
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.slides.bags import Bag, write_bag
 from mmkd.evaluation.tasks.diagnosis import TASK, slide_scores
 from mmkd.statistics.metrics import Array
@@ -22,10 +22,7 @@ from tolerance import assert_rounding
 
 SLIDES: dict[str, Any] = {"layout": {"reader": "slides", "path": "/set.jsonl"}}
 CLASSES: dict[str, list[str]] = {"benign": [], "cancer": []}
-QUICK: dict[str, Any] = {
-    "slides": {"folds": 3, "epochs": 15, "lr": 1e-2, "hidden": 8},
-    "probe": {"penalties": [1.0]},
-}
+QUICK: dict[str, Any] = {"folds": 3, "epochs": 15, "lr": 1e-2, "hidden": 8, "penalties": [1.0]}
 
 
 def made(slides: int = 24, tiles: int = 6, dim: int = 8, seed: int = 0) -> tuple[list[Sample], dict[ImageRef, Array]]:
@@ -43,8 +40,8 @@ def made(slides: int = 24, tiles: int = 6, dim: int = 8, seed: int = 0) -> tuple
     return samples, vectors
 
 
-def of_model(samples: list[Sample], vectors: Mapping[ImageRef, Array], **changed: Any) -> Subject:
-    return subject(card("diagnosis", CLASSES, **SLIDES), samples, [vectors], **{**QUICK, **changed})
+def of_model(samples: list[Sample], vectors: Mapping[ImageRef, Array], **changed: Any) -> EmbeddedDataSet:
+    return embedded(card("diagnosis", CLASSES, **SLIDES), samples, [vectors], **{**QUICK, **changed})
 
 
 def test_a_clear_signal_is_found_in_slides_of_unseen_patients() -> None:
@@ -85,7 +82,10 @@ def test_metrics_against_scikit_learn() -> None:
         assert measured[f"{prefix}accuracy"][0] == pytest.approx((value.argmax(axis=1) == label).mean())
         balanced = balanced_accuracy_score(label, value.argmax(axis=1))
         assert measured[f"{prefix}balanced_accuracy"][0] == pytest.approx(balanced)
-    np.testing.assert_array_equal(TASK.class_scores({"label": label, **columns}), probability["attention"])
+    scores = TASK.class_scores({"label": label, **columns})
+    assert scores is not None
+    np.testing.assert_array_equal(scores.score_NC, probability["attention"])
+    np.testing.assert_array_equal(scores.label_N, label)
 
 
 def test_predictions_repeat_themselves_and_the_test_slides_do_not_train() -> None:
@@ -171,7 +171,7 @@ def test_the_real_pseudo_slides(realdata: Path) -> None:
     samples = read_samples(of_card)
     rng = np.random.default_rng(0)
     vectors = {image: rng.normal(size=64) for sample in samples for image in sample.images}
-    predicted = TASK.predict(subject(of_card, samples, [vectors], slides={"epochs": 3}))
+    predicted = TASK.predict(embedded(of_card, samples, [vectors], epochs=3))
     assert len(predicted.id) == 24
     assert np.bincount(predicted.columns["label"]).tolist() == [8, 8, 8]
     measured = TASK.measure(predicted.columns, np.ones((1, 24), np.uint16))

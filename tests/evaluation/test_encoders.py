@@ -1,4 +1,4 @@
-"""Encoders that know nothing do not: what each sees, and what it cannot."""
+"""Null models: what they use of an image and what they cannot."""
 
 import shutil
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmkd.evaluation.format.settings import NULLS
-from mmkd.evaluation.models.encoders import Chance, ColourAndSize, model_candidate, null_candidate
+from mmkd.evaluation.format.results import NULLS
+from mmkd.evaluation.models.encoders import Chance, ColourAndSize, loadable_model, null_model
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import TeacherSpec
 from tolerance import assert_rounding
@@ -62,7 +62,7 @@ def test_chance_is_right_as_often_as_guessing() -> None:
 def test_random_weights_keep_the_architecture_and_lose_what_was_learnt(tiny_teachers: list[TeacherSpec]) -> None:
     spec = tiny_teachers[0]
     learnt = load_teacher(spec, CPU)
-    first, again, other = (null_candidate("random_weights", spec, seed).load(CPU) for seed in (0, 0, 1))
+    first, again, other = (null_model("random_weights", spec, seed).load(CPU) for seed in (0, 0, 1))
     texts = ["a scan", "another one"]
     assert_rounding(first.encode_texts(texts), again.encode_texts(texts))
     for encoder in (other, learnt):
@@ -74,16 +74,14 @@ def test_random_weights_keep_the_architecture_and_lose_what_was_learnt(tiny_teac
 
 @pytest.mark.parametrize("name", NULLS)
 def test_digests_tell_encoders_apart(name: str, tiny_teachers: list[TeacherSpec]) -> None:
-    digests = {null_candidate(null, tiny_teachers[0], 0).digest for null in NULLS}
+    digests = {null_model(null, tiny_teachers[0], 0).digest for null in NULLS}
     assert len(digests) == len(NULLS)
-    assert null_candidate(name, tiny_teachers[0], 0).digest in digests
+    assert null_model(name, tiny_teachers[0], 0).digest in digests
 
 
 def test_a_folder_that_was_moved_is_the_same_model(tiny_teachers: list[TeacherSpec], tmp_path: Path) -> None:
     spec = tiny_teachers[0]
     shutil.copytree(spec.model.removeprefix("local-dir:"), tmp_path / "moved")
     moved = spec.model_copy(update={"model": f"local-dir:{tmp_path / 'moved'}"})
-    assert model_candidate(moved).digest == model_candidate(spec).digest
-    assert (
-        model_candidate(tiny_teachers[1].model_copy(update={"name": spec.name})).digest != model_candidate(spec).digest
-    )
+    assert loadable_model(moved).digest == loadable_model(spec).digest
+    assert loadable_model(tiny_teachers[1].model_copy(update={"name": spec.name})).digest != loadable_model(spec).digest

@@ -12,9 +12,9 @@ from mmkd.errors import ConfigError, DataError, ModelError
 from mmkd.evaluation.data_sets.opened import DecodedImages
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
 from mmkd.evaluation.format.predictions import predictions_of
-from mmkd.evaluation.format.results import by_modality, read_comparisons, read_results
-from mmkd.evaluation.format.settings import NULLS, EvaluateSettings
+from mmkd.evaluation.format.results import NULLS, by_modality, read_comparisons, read_results
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import TeacherSpec
 
@@ -180,7 +180,7 @@ def test_finished_combinations_are_not_predicted_again_and_changed_ones_are(
     assert written == {"student"}
 
 
-def test_encoders_that_know_nothing_stand_beside_the_models(
+def test_null_models_stand_beside_the_models(
     settings: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mmkd.evaluation.models.encoders.load_teacher", load_teacher)

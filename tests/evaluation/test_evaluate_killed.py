@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deaths import assert_same, live_through
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 DEATHS = [

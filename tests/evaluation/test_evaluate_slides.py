@@ -11,10 +11,10 @@ from PIL import Image
 
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
 from mmkd.evaluation.format.results import read_results
-from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.leakage.matches import read_matches
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.evaluation.slides.bags import read_bag
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 CARD = """

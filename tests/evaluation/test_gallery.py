@@ -1,4 +1,4 @@
-"""The gallery: which errors and queries are shown, in what pictures; equal inputs make equal files."""
+"""The gallery: which errors and queries are shown, in what images; equal inputs make equal files."""
 
 import io
 from dataclasses import replace
@@ -14,9 +14,13 @@ from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import load_card
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.format.predictions import Predicted, PredictionFacts, write_predictions
-from mmkd.evaluation.gallery.exhibits import SIDE_PX, gallery_path, read_gallery, thumbnail
-from mmkd.evaluation.gallery.gallery import worst_first, write_gallery
+from mmkd.evaluation.gallery.choose import worst_first
+from mmkd.evaluation.gallery.examples import SIDE_PX, gallery_path, read_gallery, thumbnail
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
+from mmkd.evaluation.models.encoders import Encoder, LoadableModel
+from mmkd.evaluation.report_files import write_galleries
+from mmkd.evaluation.tasks.settings import EvaluateSettings
+from mmkd.evaluation.units import units_of
 
 COLOURS = ["red", "green", "blue"]
 
@@ -34,8 +38,20 @@ def predict_classes(folder: Path, data_set: DataSet, score_NC: np.ndarray) -> No
     write_predictions(folder, facts, Predicted.of(data_set.samples, {"label": label_N, **columns}))
 
 
+def never_loaded(device: object) -> Encoder:
+    raise AssertionError("a gallery needs no model")
+
+
 def show(folder: Path, data_set: DataSet, limit: int = 12) -> int:
-    return write_gallery(folder, data_set, "student", DecodedImages(1), limit)
+    """How many examples the gallery has; embeddings of zeros where there are none."""
+    path = embeddings_path(folder, data_set.card.id, "student")
+    if not path.is_file():
+        zeros = np.zeros((len(data_set.images), 2), np.float32), np.zeros((len(data_set.texts), 2), np.float32)
+        write_embeddings(path, Embeddings(*zeros, data_set.texts), "x")
+    members = {"student": [LoadableModel("student", "x", never_loaded)]}
+    units = list(units_of(data_set, members, EvaluateSettings(cards=[Path("a.toml")]), seed=0))
+    write_galleries(folder, units, "student", DecodedImages(1), limit)
+    return len(read_gallery(folder))
 
 
 def confident(data_set: DataSet, wrong: dict[int, tuple[int, float]]) -> np.ndarray:
@@ -98,7 +114,7 @@ def test_predictions_of_other_samples_are_refused(tmp_path: Path, squares: DataS
 
 
 def test_a_query_shows_its_nearest_distinct_captions_and_pictures(tmp_path: Path) -> None:
-    """Pictures see colour exactly; the text of green is that of blue, so green is found second."""
+    """Images see colour exactly; the text of green is that of blue, so green is found second."""
     pairs = open_data_set(load_card(write_pairs(tmp_path / "pairs", write_squares(tmp_path / "sq", "ct", 1, 0))))
     place = {"a red square": [1, 0, 0], "a green square": [0, 0.6, 0.8], "a blue square": [0, 0, 1]}
     image_ID = normalised(np.array([np.eye(3)[COLOURS.index(s.caption.split()[1])] for s in pairs.samples], np.float32))
@@ -111,9 +127,7 @@ def test_a_query_shows_its_nearest_distinct_captions_and_pictures(tmp_path: Path
     }
     facts = PredictionFacts("student", "pairs", "mixed", "retrieval")
     write_predictions(tmp_path, facts, Predicted.of(pairs.samples, ranks))
-    assert (
-        write_gallery(tmp_path, pairs, "student", DecodedImages(1), 4) == 3
-    )  # all pictures find their caption first: none is worst
+    assert show(tmp_path, pairs, limit=4) == 3, "all images find their caption first: none is worst"
     best_image, *_, worst_text = read_gallery(tmp_path)
     assert (best_image.kind, best_image.asked, best_image.truth) == ("best query", "", pairs.samples[0].caption)
     assert best_image.shown[0].right
@@ -128,7 +142,7 @@ def test_a_query_shows_its_nearest_distinct_captions_and_pictures(tmp_path: Path
 
 
 def test_wrong_answers_show_every_picture_once_before_one_twice(tmp_path: Path, squares: DataSet) -> None:
-    """Three wrong answers on the first picture, one on the second, a right one on the third."""
+    """Three wrong answers on the first image, one on the second, a right one on the third."""
     pictures = [squares.samples[n] for n in (0, 0, 0, 1, 2)]
     samples = [
         replace(sample, id=f"q{n}", question=Question(f"what {n}?", "yes", True), labels=())

@@ -13,12 +13,13 @@ from PIL import Image, ImageOps
 from mmkd.cards.card import Card
 from mmkd.cards.samples import CorpusImage, FileImage, Sample, Split, corpus_of
 from mmkd.errors import DataError
-from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, fingerprint
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
+from mmkd.evaluation.data_sets.source import fingerprint
 from mmkd.evaluation.leakage import audit as audit_module
 from mmkd.evaluation.leakage.audit import audit
-from mmkd.evaluation.leakage.matches import Match, SetSummary, read_matches, read_summary, summarised, tainted
+from mmkd.evaluation.leakage.matches import Match, SetSummary, leaked_samples, read_matches, read_summary, summarised
 from mmkd.evaluation.leakage.similarity import threshold, thumbnails
-from mmkd.evaluation.models.encoders import Candidate
+from mmkd.evaluation.models.encoders import LoadableModel
 from mmkd.images.thresholds import LEAKAGE
 
 CARD = {
@@ -33,7 +34,7 @@ CARD = {
 def data_set(samples: Sequence[Sample], name: str = "set", modality: str = "x-ray") -> DataSet:
     card = Card.model_validate({**CARD, "id": name, "modality": modality})
     images = list(dict.fromkeys(image for sample in samples for image in sample.images))
-    return DataSet(card, list(samples), images, [], fingerprint(card, samples, images))
+    return DataSet(card, list(samples), images, [], fingerprint(card, samples))
 
 
 def picture(seed: int) -> Image.Image:
@@ -78,7 +79,7 @@ def test_copies_between_splits_are_found_and_told_apart(
     assert (rows["mirrored"].kind, rows["mirrored"].view, rows["mirrored"].partner) == ("near", "mirrored", "train 2")
     assert (rows["squeezed"].kind, rows["squeezed"].view) == ("near", "as it is")
     assert all(match.confirmed for match in rows.values())
-    assert tainted(tmp_path, "set") == {"same bytes", "same file", "mirrored", "squeezed"}
+    assert leaked_samples(tmp_path, "set") == {"same bytes", "same file", "mirrored", "squeezed"}
     assert summary.sets == [
         SetSummary("set", "test", "train", 5, exact=2, near=2, unconfirmed=0),
         SetSummary("set", "test", "val", 5, exact=0, near=0, unconfirmed=0),
@@ -87,15 +88,15 @@ def test_copies_between_splits_are_found_and_told_apart(
     assert read_summary(tmp_path) == summary
 
 
-def test_all_samples_of_a_copied_picture_are_tainted(
+def test_all_samples_of_a_copied_picture_are_leaked(
     tmp_path: Path, sample: Callable[[str, Split, Image.Image], Sample]
 ) -> None:
-    """Questions share pictures, bags have several: one that is known is enough."""
+    """Questions share images, bags have several: one that is known is enough."""
     train, clean = sample("train", "train", picture(0)), sample("clean", "test", picture(1))
     bag = replace(clean, id="bag", images=(*clean.images, *train.images))
     questions = [replace(train, id=f"question {n}", split="test") for n in range(3)]
     audit([data_set([train, clean, bag, *questions])], None, tmp_path, DecodedImages(1))
-    assert tainted(tmp_path, "set") == {"bag", "question 0", "question 1", "question 2"}
+    assert leaked_samples(tmp_path, "set") == {"bag", "question 0", "question 1", "question 2"}
 
 
 def test_the_corpus_is_searched_in_its_training_rows(tiny_corpus: Path, tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_the_corpus_is_searched_in_its_training_rows(tiny_corpus: Path, tmp_path
     exact = [match for match in read_matches(tmp_path) if match.kind == "exact"]
     assert [(match.sample, match.source) for match in exact] == [("train", "corpus")]
     assert exact[0].partner == corpus.column("id")[rows["train"]]
-    assert "train" in tainted(tmp_path, "set")
+    assert "train" in leaked_samples(tmp_path, "set")
 
 
 def test_a_finished_audit_is_not_made_again(
@@ -115,12 +116,12 @@ def test_a_finished_audit_is_not_made_again(
     sets = [data_set([sample("a", "train", picture(0)), sample("b", "test", picture(0))])]
     first = audit(sets, None, tmp_path, DecodedImages(1))
     assert audit(sets, None, tmp_path, DecodedImages(1), radius=2).made_from != first.made_from
-    monkeypatch.setattr(audit_module, "pictures_of", None)  # whoever hashes again fails
+    monkeypatch.setattr(audit_module, "hashed_images", None)  # whoever hashes again fails
     assert audit(sets, None, tmp_path, DecodedImages(1), radius=2).radius == 2
 
 
 class Constant:
-    """An encoder to which all pictures are alike."""
+    """An encoder to which all images are alike."""
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         return torch.zeros(1)
@@ -139,7 +140,7 @@ def test_a_model_that_finds_everything_alike_confirms_only_what_is_exact(
     pairs.append(sample("exact", "test", picture(0)))
     others = [sample(f"other {n}", "test", picture(100 + n)) for n in range(30)]
     sets = [data_set(pairs), data_set(others, "other", "oct")]
-    summary = audit(sets, None, tmp_path, DecodedImages(1), Candidate("blind", "0", lambda device: Constant()))
+    summary = audit(sets, None, tmp_path, DecodedImages(1), LoadableModel("blind", "0", lambda device: Constant()))
     assert (summary.described_by, summary.threshold) == ("blind", pytest.approx(1.0))
     assert {match.sample: match.confirmed for match in read_matches(tmp_path)} == {"squeezed": False, "exact": True}
 
@@ -147,13 +148,13 @@ def test_a_model_that_finds_everything_alike_confirms_only_what_is_exact(
 def test_the_model_is_not_loaded_where_nothing_is_to_be_confirmed(
     tmp_path: Path, sample: Callable[[str, Split, Image.Image], Sample]
 ) -> None:
-    unloadable = Candidate("absent", "0", lambda device: pytest.fail("loaded"))
+    unloadable = LoadableModel("absent", "0", lambda device: pytest.fail("loaded"))
     audit([data_set([sample("a", "train", picture(0))])], None, tmp_path, DecodedImages(1), unloadable)
     assert read_matches(tmp_path) == []
 
 
 def test_the_threshold_by_hand() -> None:
-    """Views 0 and 1 of twenty pictures; the nearest of another modality is at 0.6, seen in view 1."""
+    """Views 0 and 1 of twenty images; the nearest of another modality is at 0.6, seen in view 1."""
     own_NVD = np.tile(np.array([[0.0, 1.0], [0.8, 0.6]]), (20, 1, 1))
     other_OD = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert threshold(own_NVD, ["oct"] * 20, other_OD, ["oct", "ct"]) == pytest.approx(1.0)
@@ -189,7 +190,7 @@ def test_summaries_count_every_sample_once_with_the_best_that_was_found() -> Non
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     assert read_summary(tmp_path) is None
-    assert tainted(tmp_path, "set") == set()
+    assert leaked_samples(tmp_path, "set") == set()
     (tmp_path / "leakage.jsonl").write_text('{"dataset": "set"}\n')
     with pytest.raises(DataError, match=r"leakage\.jsonl, line 1: not a match"):
         read_matches(tmp_path)

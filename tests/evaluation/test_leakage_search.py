@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmkd.evaluation.leakage.duplicates import nearest_views
 from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_thumbnails, turned, view_hashes, view_pixels
-from mmkd.evaluation.leakage.twins import nearest_views
 from mmkd.images import hamming
 from mmkd.images.hamming import BITS, bands, masks, within
 from mmkd.images.hashes import perceptual_hash, small_grey

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from weightings import counts, once, resamples
-from worlds import Named, card, subject
+from worlds import Named, card, embedded
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample, Split
 from mmkd.errors import DataError
 from mmkd.evaluation.heads import logistic
 from mmkd.evaluation.heads.draws import nested_draws
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import normalised
-from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.tasks.linear_probe import TASK
 from mmkd.statistics.metrics import Array, one_vs_rest
 from tolerance import assert_rounding
@@ -29,12 +30,12 @@ from tolerance import assert_rounding
 CARD = card("linear_probe", {"a": [], "b": [], "c": []})
 MULTI = card("linear_probe", {"a": [], "b": [], "c": []}, multi_label=True)
 SIZES: dict[Split, int] = {"train": 90, "test": 45}
-QUICK = {"probe": {"draws": 2, "penalties": [0.1, 1.0]}}
+QUICK: dict[str, Any] = {"draws": 2, "penalties": [0.1, 1.0]}
 
 
 def world(
     sizes: dict[Split, int] = SIZES, seed: int = 0, noise: float = 1.0, of_card: Card = CARD, **chosen: object
-) -> Subject:
+) -> EmbeddedDataSet:
     """Classes with centres of their own. On the multi-label card a sample has each class its vector leans towards."""
     rng = np.random.default_rng(seed)
     centre = np.random.default_rng(77).normal(size=(3, 8))
@@ -45,7 +46,7 @@ def world(
             vectors[picture] = centre[i % 3] + noise * rng.normal(size=8)
             several = tuple(np.flatnonzero(centre @ vectors[picture] > 4).tolist())
             samples.append(Sample(picture.name, (picture,), split, several if of_card.multi_label else (i % 3,)))
-    return subject(of_card, samples, [vectors], **{**QUICK, **chosen})
+    return embedded(of_card, samples, [vectors], **{**QUICK, **chosen})
 
 
 def alike(first: dict[str, Array], second: dict[str, Array], prefix: str = "score:") -> bool:
@@ -73,7 +74,7 @@ def test_columns_of_every_draw_and_metrics_of_every_fraction() -> None:
 
 
 def test_at_a_fixed_penalty_the_probe_is_scikit_learns() -> None:
-    one = world(probe={"penalties": [0.7], "fractions": [1.0]})
+    one = world(penalties=[0.7], fractions=[1.0])
     columns = TASK.predict(one).columns
     train, test = one.split("train"), one.split("test")
     oracle = make_pipeline(StandardScaler(), LogisticRegression(C=0.7, tol=1e-8, max_iter=1000))
@@ -112,7 +113,7 @@ def test_labels_of_test_samples_change_no_score(with_val: bool) -> None:
 
 
 def test_a_label_of_a_val_sample_may_change_the_penalty_only() -> None:
-    one = world({**SIZES, "val": 30}, probe={"penalties": [1e-4, 10.0], "fractions": [1.0]})
+    one = world({**SIZES, "val": 30}, penalties=[1e-4, 10.0], fractions=[1.0])
     wrong = [
         replace(sample, labels=((sample.label + 1) % 3,)) if sample.split == "val" else sample for sample in one.samples
     ]
@@ -148,7 +149,7 @@ def test_a_class_without_training_samples_is_noted_and_loses() -> None:
 
 def test_fits_that_end_early_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logistic, "MOST_ITERATIONS", 1)
-    predicted = TASK.predict(world(probe={"fractions": [1.0], "penalties": [1.0]}))
+    predicted = TASK.predict(world(fractions=[1.0], penalties=[1.0]))
     assert predicted.note == "1 of 1 fits did not converge"
 
 
@@ -169,7 +170,7 @@ def test_an_ensemble_is_probed_on_its_vectors_side_by_side() -> None:
     rows = [one.of_images(one.samples), two.of_images(two.samples)]
     joined = np.concatenate(rows, axis=1)
     assert_rounding(both.of_images(one.samples), normalised(joined), dtype=np.float32)
-    by_hand = subject(CARD, one.samples, [{s.image: row for s, row in zip(one.samples, joined, strict=True)}], **QUICK)
+    by_hand = embedded(CARD, one.samples, [{s.image: row for s, row in zip(one.samples, joined, strict=True)}], **QUICK)
     expected = TASK.predict(by_hand).columns
     for name, values in TASK.predict(both).columns.items():
         np.testing.assert_allclose(values, expected[name], atol=1e-3)

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from mmkd.cards.card import Card
 from mmkd.cards.samples import FileImage, Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.format.settings import EvaluateSettings, RetrievalSettings
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import Embeddings, normalised
-from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.tasks import retrieval
-from mmkd.evaluation.tasks.retrieval import TASK, best_positive_ranks, galleries, rank_columns
+from mmkd.evaluation.tasks.retrieval import TASK, RetrievalSettings, best_positive_ranks, galleries, rank_columns
 from mmkd.statistics.metrics import Array
 
 CARD = Card.model_validate(
@@ -36,10 +35,12 @@ def samples(captions: list[str | None], group: str = "") -> list[Sample]:
     ]
 
 
-def subject(captions: list[str], members: list[Embeddings], gallery: int | None = None, group: str = "") -> Subject:
+def embedded(
+    captions: list[str], members: list[Embeddings], gallery: int | None = None, group: str = ""
+) -> EmbeddedDataSet[RetrievalSettings]:
     asked = samples(list(captions), group)
-    settings = EvaluateSettings(cards=[Path("pairs.toml")], retrieval=RetrievalSettings(gallery=gallery))
-    return Subject("model", CARD, asked, [sample.image for sample in asked], members, settings, seed=0)
+    settings = RetrievalSettings(gallery=gallery)
+    return EmbeddedDataSet("model", CARD, asked, [sample.image for sample in asked], members, settings, seed=0)
 
 
 def unit(rows: int, dim: int, seed: int) -> Array:
@@ -138,7 +139,7 @@ def test_perfect_embeddings_have_recall_one_and_the_metrics_are_named() -> None:
     captions = [*"abacdef"]
     text = unit(6, 8, seed=0)
     embeddings = Embeddings(text[["abcdef".index(caption) for caption in captions]], text, [*"abcdef"])
-    assert measured(TASK.predict(subject(captions, [embeddings])).columns) == {
+    assert measured(TASK.predict(embedded(captions, [embeddings])).columns) == {
         "mean_recall": 1.0,
         "image_to_text_recall@1": 1.0,
         "image_to_text_recall@5": 1.0,
@@ -163,7 +164,7 @@ def test_mean_recall_is_over_one_five_and_ten_whatever_the_gallery() -> None:
 def test_an_ensemble_ranks_by_the_mean_cosine() -> None:
     captions = [str(i) for i in range(20)]
     members = [Embeddings(unit(20, d, d), unit(20, d, d + 1), captions) for d in (3, 7)]
-    columns = TASK.predict(subject(captions, members)).columns
+    columns = TASK.predict(embedded(captions, members)).columns
     mean = (members[0].image_ID @ members[0].text_TD.T + members[1].image_ID @ members[1].text_TD.T) / 2
     assert columns["image_to_text_rank"].tolist() == loop_ranks(mean, captions)
     assert columns["text_to_image_rank"].tolist() == loop_ranks(mean.T, captions)
@@ -171,8 +172,8 @@ def test_an_ensemble_ranks_by_the_mean_cosine() -> None:
 
 def test_pairs_with_one_caption_are_resampled_together_unless_groups_say_otherwise() -> None:
     embeddings = Embeddings(unit(3, 4, 0), unit(2, 4, 1), ["a", "b"])
-    assert TASK.predict(subject(["a", "a", "b"], [embeddings])).group == ["a", "a", "b"]
-    assert TASK.predict(subject(["a", "a", "b"], [embeddings], group="patient 1")).group == ["patient 1"] * 3
+    assert TASK.predict(embedded(["a", "a", "b"], [embeddings])).group == ["a", "a", "b"]
+    assert TASK.predict(embedded(["a", "a", "b"], [embeddings], group="patient 1")).group == ["patient 1"] * 3
 
 
 def test_a_pair_without_caption_is_an_error() -> None:
@@ -182,7 +183,7 @@ def test_a_pair_without_caption_is_an_error() -> None:
 
 def test_one_caption_is_nothing_to_tell_apart() -> None:
     with pytest.raises(DataError, match="pairs, retrieval: 2 test pairs with 1 different captions"):
-        TASK.predict(subject(["a", "a"], [Embeddings(unit(2, 4, 0), unit(1, 4, 1), ["a"])]))
+        TASK.predict(embedded(["a", "a"], [Embeddings(unit(2, 4, 0), unit(1, 4, 1), ["a"])]))
 
 
 def test_real_captions_that_stand_several_times_find_the_same_pictures(realdata: Path) -> None:

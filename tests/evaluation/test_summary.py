@@ -25,7 +25,7 @@ from mmkd.evaluation.format.results import (
 )
 from mmkd.evaluation.summary.means import families, means
 from mmkd.evaluation.summary.scores import Estimate, Scores, deciding_metric
-from mmkd.evaluation.summary.summary import results_from_predictions, write_results
+from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.tasks.table import TASKS
 from predicted_world import QUICK, predicted, shares, written
 
@@ -277,7 +277,10 @@ def test_all_three_files_are_written_and_read(tmp_path: Path) -> None:
     for number in range(3):
         for model, share in (("teacher", 0.5), ("student", 0.75)):
             predicted(tmp_path, model, f"set{number}", shares(share))
-    summary = write_results(tmp_path, ["teacher"], QUICK, tainted=lambda name: {"0"} if name == "set1" else ())
+    summary = results_from_predictions(
+        tmp_path, ["teacher"], QUICK, leaked=lambda name: {"0"} if name == "set1" else ()
+    )
+    write_summary(tmp_path, summary)
     assert read_results(tmp_path) == summary.results
     assert read_comparisons(tmp_path) == summary.comparisons
     assert read_rankings(tmp_path) == summary.rankings

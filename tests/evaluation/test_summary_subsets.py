@@ -1,4 +1,4 @@
-"""Subgroups, the distance between them, and what no training picture lies near."""
+"""Subgroups, the distance between them, and what no training image lies near."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,19 +67,19 @@ def test_without_an_audit_nothing_is_clean(tmp_path: Path) -> None:
     assert CLEAN not in {row.subset for row in results_from_predictions(tmp_path, [], QUICK).results}
 
 
-@pytest.mark.parametrize("tainted", [range(30), range(80)])
-def test_clean_rows_leave_tainted_samples_out(tmp_path: Path, tainted: range) -> None:
+@pytest.mark.parametrize("leaked", [range(30), range(80)])
+def test_clean_rows_leave_leaked_samples_out(tmp_path: Path, leaked: range) -> None:
     write(tmp_path, HALVES)
     for model in ("student", "teacher"):
         predicted(tmp_path, model, "untouched", shares(0.5))
-    found = {"set": {str(row) for row in tainted}}
-    summary = results_from_predictions(tmp_path, ["teacher"], QUICK, tainted=lambda name: found.get(name, ()))
+    found = {"set": {str(row) for row in leaked}}
+    summary = results_from_predictions(tmp_path, ["teacher"], QUICK, leaked=lambda name: found.get(name, ()))
     rows = [
         row for row in summary.results if row.subset == CLEAN and row.metric == "accuracy" and row.model == "student"
     ]
     by_name = {(row.dataset, row.modality): row for row in rows}
     assert by_name["untouched", "ct"].value == 0.5
-    if len(tainted) == 80:
+    if len(leaked) == 80:
         assert ("set", "ct") not in by_name
         assert by_name["mean", "mean"].value == 0.5
         return

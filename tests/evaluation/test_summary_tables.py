@@ -7,7 +7,7 @@ import pytest
 
 from mmkd.evaluation.format.results import Ranking, Result, shown_p
 from mmkd.evaluation.summary.summary import results_from_predictions
-from mmkd.evaluation.summary.tables import MAIN, MOST, printed
+from mmkd.evaluation.summary.tables import MOST, printed
 from mmkd.evaluation.tasks.table import TASKS
 from predicted_world import QUICK, predicted, shares
 
@@ -51,11 +51,6 @@ def test_models_without_a_mean_have_a_dash_and_long_lists_are_cut() -> None:
     assert lines(text, "b") == [["b", "-"]]
     assert "mean over the data sets (4 more in results.jsonl)" in text
     assert f"metric{MOST}" not in text
-
-
-def test_the_main_metrics_are_metrics_of_registered_tasks() -> None:
-    assert set(MAIN) <= set(TASKS)
-    assert all(TASKS[task].primary in metrics for task, metrics in MAIN.items())
 
 
 def test_ranks_are_printed_best_first() -> None:

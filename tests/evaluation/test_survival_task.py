@@ -20,18 +20,18 @@ from mmkd.evaluation.format.predictions import (
     read_predictions,
     write_predictions,
 )
-from mmkd.evaluation.format.settings import EvaluateSettings, SlideSettings, SurvivalSettings
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import Embeddings
-from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.survival.cohort import cohort_of
 from mmkd.evaluation.survival.curves import HIGH, LOW, above_median, risk_groups
 from mmkd.evaluation.survival.forecast import columns_of, forecast_of
+from mmkd.evaluation.survival.settings import SurvivalSettings
 from mmkd.evaluation.tasks.survival import TASK
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.outcomes import Outcomes
 
 FACTS = PredictionFacts("age", "cohort", "other", "survival", "small")
-SETTINGS = EvaluateSettings(cards=[Path("cohort.toml")], survival=SurvivalSettings(folds=3, times=4))
+SETTINGS = SurvivalSettings(folds=3, times=4)
 
 
 def card(covariates: dict[str, list[str]] | None = None, reader: str = "table") -> Card:
@@ -63,8 +63,8 @@ def cohort(outcomes: Outcomes, splits: Sequence[Split] = ("test",)) -> list[Samp
     ]
 
 
-def subject(samples: Sequence[Sample], model: str = "age", seed: int = 0) -> Subject:
-    return Subject(model, card(), samples, [], [], SETTINGS, seed)
+def embedded(samples: Sequence[Sample], model: str = "age", seed: int = 0) -> EmbeddedDataSet:
+    return EmbeddedDataSet(model, card(), samples, [], [], SETTINGS, seed)
 
 
 def plain(predicted: Predicted) -> dict[str, float]:
@@ -81,7 +81,7 @@ def assert_same(one: Predicted, other: Predicted) -> None:
 
 def test_every_patient_has_one_row_and_every_model_the_same_rows() -> None:
     samples = cohort(patients())
-    age, both = (TASK.predict(subject(samples, model)) for model in TASK.own_models(card(), samples))
+    age, both = (TASK.predict(embedded(samples, model)) for model in TASK.own_models(card(), samples))
     assert age.id == both.id == [f"patient {n:02d}" for n in range(60)]
     assert set(age.group) == {""}
     assert age.facts == {"sex": ["m", "f"] * 30}
@@ -90,7 +90,7 @@ def test_every_patient_has_one_row_and_every_model_the_same_rows() -> None:
 
 
 def test_a_covariate_that_tells_the_time_is_measured_so_by_all_metrics() -> None:
-    found = plain(TASK.predict(subject(cohort(patients(200)))))
+    found = plain(TASK.predict(embedded(cohort(patients(200)))))
     assert set(found) == {"harrell_c", "uno_c", "mean_dynamic_auc", "integrated_brier", "brier_gain"}
     assert found["harrell_c"] > 0.6
     assert found["uno_c"] > 0.6
@@ -106,7 +106,7 @@ def test_a_covariate_that_tells_nothing_gains_nothing() -> None:
         replace(sample, covariates={"age": float(noise), "grade": 0.0})
         for sample, noise in zip(cohort(outcomes), noise_N, strict=True)
     ]
-    found = plain(TASK.predict(subject(samples)))
+    found = plain(TASK.predict(embedded(samples)))
     assert abs(found["harrell_c"] - 0.5) < 0.06
     assert found["brier_gain"] < 0.01
 
@@ -114,23 +114,23 @@ def test_a_covariate_that_tells_nothing_gains_nothing() -> None:
 def test_the_order_of_rows_changes_nothing() -> None:
     samples = cohort(patients())
     shuffled = [samples[n] for n in np.random.default_rng(4).permutation(60)]
-    assert_same(TASK.predict(subject(samples)), TASK.predict(subject(shuffled)))
+    assert_same(TASK.predict(embedded(samples)), TASK.predict(embedded(shuffled)))
 
 
 def test_slides_of_a_patient_are_pooled_and_copies_of_a_slide_change_nothing() -> None:
     samples = cohort(patients())
     twice = [replace(sample, id=f"{sample.id} again") for sample in samples[:20]]
-    assert_same(TASK.predict(subject(samples)), TASK.predict(subject(samples + twice)))
+    assert_same(TASK.predict(embedded(samples)), TASK.predict(embedded(samples + twice)))
     apart = [
         replace(sample, id=f"{sample.id}, {shift}", covariates={"age": sample.covariates["age"] + shift, "grade": 0.0})
         for sample in samples
         for shift in (-2.0, 2.0)
     ]
-    assert_same(TASK.predict(subject(samples)), TASK.predict(subject(apart)))
+    assert_same(TASK.predict(embedded(samples)), TASK.predict(embedded(apart)))
 
 
 def test_predictions_forget_nothing_that_metrics_need(tmp_path: Path) -> None:
-    predicted = TASK.predict(subject(cohort(patients(), splits=("train", "test"))))
+    predicted = TASK.predict(embedded(cohort(patients(), splits=("train", "test"))))
     write_predictions(tmp_path, FACTS, predicted)
     stored = read_predictions(predictions_path(tmp_path, FACTS))
     weight_BN = counts(patients(30))
@@ -142,7 +142,7 @@ def test_predictions_forget_nothing_that_metrics_need(tmp_path: Path) -> None:
 
 
 def test_weights_are_copies() -> None:
-    predicted = TASK.predict(subject(cohort(patients())))
+    predicted = TASK.predict(embedded(cohort(patients())))
     weight_BN = counts(patients())
     measured = TASK.measure(predicted.columns, weight_BN)
     for b, rows in enumerate(drawn(weight_BN)):
@@ -154,7 +154,7 @@ def test_weights_are_copies() -> None:
 
 def test_a_split_is_predicted_by_a_model_of_training_and_validation_patients() -> None:
     samples = cohort(patients(90), splits=("train", "test", "val"))
-    predicted = TASK.predict(subject(samples))
+    predicted = TASK.predict(embedded(samples))
     assert predicted.id == [sample.group for sample in samples if sample.split == "test"]
     assert set(predicted.columns["fold"]) == {0}
     # the outcomes of the test patients do not reach their risks
@@ -164,12 +164,12 @@ def test_a_split_is_predicted_by_a_model_of_training_and_validation_patients() -
         else sample
         for n, sample in enumerate(samples)
     ]
-    np.testing.assert_array_equal(TASK.predict(subject(blinded)).columns["risk"], predicted.columns["risk"])
+    np.testing.assert_array_equal(TASK.predict(embedded(blinded)).columns["risk"], predicted.columns["risk"])
 
 
 def test_the_integrated_brier_score_of_a_split_is_that_of_scikit_survival() -> None:
     outcomes = patients(120, seed=5)
-    predicted = TASK.predict(subject(cohort(outcomes, splits=("train", "test"))))
+    predicted = TASK.predict(embedded(cohort(outcomes, splits=("train", "test"))))
     forecast, train = forecast_of(predicted.columns), outcomes.take(np.arange(120) % 2 == 0)
     expected = oracle_integrated_brier(
         structured(train), structured(forecast.outcomes), forecast.survival_NT, forecast.time_T
@@ -181,7 +181,7 @@ def test_patients_with_gaps_are_left_out_of_every_model_and_counted(tmp_path: Pa
     samples = cohort(patients())
     samples[3] = replace(samples[3], covariates={"age": 1.0, "grade": float("nan")})
     samples[5] = replace(samples[5], survival=None)
-    predicted = TASK.predict(subject(samples))
+    predicted = TASK.predict(embedded(samples))
     assert len(predicted.id) == 58
     assert predicted.note == "of 60 patients left out: 1 without follow-up, 1 with missing covariates"
     write_predictions(tmp_path, FACTS, predicted)
@@ -203,7 +203,7 @@ def test_outcomes_without_information_say_so(change: dict[str, float], message: 
         replace(sample, survival=replace(sample.survival, **change)) for sample in cohort(patients()) if sample.survival
     ]
     with pytest.raises(DataError, match=f"cohort, survival, age: {message}"):
-        TASK.predict(subject(samples))
+        TASK.predict(embedded(samples))
 
 
 def test_folds_without_a_comparable_pair_say_so() -> None:
@@ -212,7 +212,7 @@ def test_folds_without_a_comparable_pair_say_so() -> None:
     time_N[27:] = 30.0
     samples = cohort(Outcomes.of(time_N >= 30, time_N))
     with pytest.raises(DataError, match="cohort, survival, age: "):
-        TASK.predict(subject(samples))
+        TASK.predict(embedded(samples))
 
 
 def test_a_split_without_events_says_so() -> None:
@@ -225,14 +225,14 @@ def test_a_split_without_events_says_so() -> None:
             for sample in samples
         ]
         with pytest.raises(DataError, match=message):
-            TASK.predict(subject(censored))
+            TASK.predict(embedded(censored))
 
 
 def test_a_patient_in_training_and_test_is_refused() -> None:
     samples = cohort(patients(), splits=("train", "test"))
     samples[1] = replace(samples[1], group="patient 00", survival=samples[0].survival)
     with pytest.raises(DataError, match="patient 'patient 00' is in test and train"):
-        TASK.predict(subject(samples))
+        TASK.predict(embedded(samples))
 
 
 def test_cards_without_outcomes_or_predictors_are_refused() -> None:
@@ -244,8 +244,8 @@ def test_cards_without_outcomes_or_predictors_are_refused() -> None:
         TASK.own_models(card({}), cohort(patients()))
 
 
-def pictured(outcomes: Outcomes, value_ND: Array, pictures: int = 3) -> tuple[list[Sample], Subject]:
-    """Samples with pictures whose features scatter around the sample's; their mean is exactly it."""
+def pictured(outcomes: Outcomes, value_ND: Array, pictures: int = 3) -> tuple[list[Sample], EmbeddedDataSet]:
+    """Samples with images whose features scatter around the sample's; their mean is exactly it."""
     scatter_PD = np.random.default_rng(7).normal(size=(pictures, value_ND.shape[1]))
     scatter_PD -= scatter_PD.mean(axis=0)
     images = [FileImage(Path(f"{n}/{p}.png")) for n in range(len(outcomes)) for p in range(pictures)]
@@ -255,26 +255,26 @@ def pictured(outcomes: Outcomes, value_ND: Array, pictures: int = 3) -> tuple[li
     ]
     feature_ID = (value_ND[:, None] + scatter_PD).reshape(-1, value_ND.shape[1])
     embeddings = Embeddings(feature_ID, np.empty((0, value_ND.shape[1])), [])
-    return samples, Subject("model", card({}), samples, images, [embeddings], SETTINGS, 0)
+    return samples, EmbeddedDataSet("model", card({}), samples, images, [embeddings], SETTINGS, 0)
 
 
 def test_pictures_are_pooled_before_the_cox_model() -> None:
     outcomes = patients()
     value_ND = covariates(outcomes, 2)
     _, pictures = pictured(outcomes, value_ND)
-    from_pictures, from_table = TASK.predict(pictures), TASK.predict(subject(cohort(outcomes), "both"))
+    from_pictures, from_table = TASK.predict(pictures), TASK.predict(embedded(cohort(outcomes), "both"))
     assert not TASK.needs_texts
     assert_same(from_table, Predicted(from_pictures.id, [], {n: from_pictures.columns[n] for n in from_table.columns}))
 
 
 def test_attention_finds_the_one_picture_that_tells_the_time() -> None:
-    """One of six pictures of a patient is marked, and says how long; in the others the same feature is noise."""
+    """One of six images of a patient is marked, and says how long; in the others the same feature is noise."""
     outcomes, rng = patients(150), np.random.default_rng(3)
     feature_NPD = rng.normal(size=(150, 6, 3)) * [3.0, 0.1, 1.0]
     marked_N = rng.integers(6, size=150)
     feature_NPD[np.arange(150), marked_N] = np.stack([8 - outcomes.time_N, np.full(150, 4.0), np.zeros(150)], axis=1)
     _, whole = pictured(outcomes, np.zeros((150, 3)), pictures=6)
-    settings = SETTINGS.model_copy(update={"slides": SlideSettings(epochs=60, lr=1e-2, hidden=8)})
+    settings = SETTINGS.model_copy(update={"epochs": 60, "lr": 1e-2, "hidden": 8})
     embeddings = Embeddings(feature_NPD.reshape(-1, 3).astype(np.float32), np.empty((0, 3)), [])
     bags = replace(whole, members=[embeddings], settings=settings)
     predicted = TASK.predict(bags)
@@ -286,7 +286,7 @@ def test_attention_finds_the_one_picture_that_tells_the_time() -> None:
 def test_a_predictor_without_pictures_attends_to_nothing() -> None:
     samples, _ = pictured(patients(), covariates(patients(), 2))
     table = [replace(one, images=two.images) for one, two in zip(cohort(patients()), samples, strict=True)]
-    assert "attention_harrell_c" not in plain(TASK.predict(subject(table)))
+    assert "attention_harrell_c" not in plain(TASK.predict(embedded(table)))
 
 
 def test_more_features_than_patients_are_fitted() -> None:
@@ -308,7 +308,7 @@ def test_risk_halves_by_hand_and_their_test() -> None:
     risk_N, fold_N = np.array([1.0, 2, 3, 10, 20, 30, 40]), np.array([0, 0, 0, 1, 1, 1, 1])
     np.testing.assert_array_equal(above_median(risk_N, fold_N), [False, False, True, False, False, True, True])
     outcomes = patients(120)
-    predicted = TASK.predict(subject(cohort(outcomes)))
+    predicted = TASK.predict(embedded(cohort(outcomes)))
     stored = predictions(predicted)
     groups = risk_groups(stored)
     assert list(groups.curves) == [LOW, HIGH]
@@ -319,7 +319,7 @@ def test_risk_halves_by_hand_and_their_test() -> None:
 
 
 def test_equal_risks_make_no_halves() -> None:
-    predicted = TASK.predict(subject(cohort(patients())))
+    predicted = TASK.predict(embedded(cohort(patients())))
     predicted.columns["risk"] = np.zeros(60)
     with pytest.raises(DataError, match="cohort, age: all risks are equal"):
         risk_groups(predictions(predicted))

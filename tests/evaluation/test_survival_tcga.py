@@ -12,9 +12,9 @@ from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import Sample
 from mmkd.evaluation.data_sets.choose import load_card
-from mmkd.evaluation.format.settings import EvaluateSettings
-from mmkd.evaluation.models.subject import Subject
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.survival.cohort import Cohort, cohort_of
+from mmkd.evaluation.survival.settings import SurvivalSettings
 from mmkd.evaluation.tasks.survival import TASK
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.statistics.metrics import Array
@@ -65,8 +65,7 @@ def test_age_alone_as_scikit_survival_has_it(opened: tuple[Card, list[Sample], C
 def test_out_of_fold_age_as_scikit_survival_has_it(opened: tuple[Card, list[Sample], Cohort]) -> None:
     """One covariate is ordered alike whatever the penalty, so the task agrees with unpenalised models of its folds."""
     card, samples, cohort = opened
-    settings = EvaluateSettings(cards=[Path("unused.toml")])
-    predicted = TASK.predict(Subject("age", card, samples, [], [], settings, seed=0))
+    predicted = TASK.predict(EmbeddedDataSet("age", card, samples, [], [], SurvivalSettings(), seed=0))
     outcomes, age_N1, fold_N = cohort.outcomes, age_of(cohort), predicted.columns["fold"]
     won = pairs = 0.0
     for fold in np.unique(fold_N):

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from weightings import counts, once, resamples
-from worlds import Named, card, subject, unit
+from worlds import Named, card, embedded, unit
 
 from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample, Split
 from mmkd.errors import DataError
 from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
 from mmkd.evaluation.heads.components import principal_components
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import Embeddings
-from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.tasks.vqa import TASK, groups_of, shuffled
 from mmkd.statistics.metrics import Array
 
@@ -27,10 +27,10 @@ ORGANS = ["lung", "heart", "liver", "brain"]
 DIM = 12
 
 
-def world(answer: Callable[[int, int], str], seed: int = 0, closed: bool = True, pictures: int = 60) -> Subject:
-    """Four questions about every picture; a picture shows some of four organs, each a direction of its own.
+def world(answer: Callable[[int, int], str], seed: int = 0, closed: bool = True, pictures: int = 60) -> EmbeddedDataSet:
+    """Four questions about every image; an image shows some of four organs, each a direction of its own.
 
-    answer: (which organ is asked for, whether the picture shows it) -> the true answer.
+    answer: (which organ is asked for, whether the image shows it) -> the true answer.
     """
     rng = np.random.default_rng(seed)
     direction = dict(zip(ORGANS, unit(4, DIM, 5), strict=True))
@@ -44,10 +44,10 @@ def world(answer: Callable[[int, int], str], seed: int = 0, closed: bool = True,
             question = Question(f"is there a {organ}?", answer(k, int(shown[k])), closed)
             samples.append(Sample(f"{number} {organ}", (picture,), split, question=question))
     texts = {f"is there a {organ}?": direction[organ] for organ in ORGANS}
-    return subject(CARD, samples, [{**vectors, BlankImage(): rng.normal(size=DIM)}], [texts])
+    return embedded(CARD, samples, [{**vectors, BlankImage(): rng.normal(size=DIM)}], [texts])
 
 
-def measured(one: Subject) -> dict[str, float]:
+def measured(one: EmbeddedDataSet) -> dict[str, float]:
     columns = TASK.predict(one).columns
     return {name: float(value[0]) for name, value in TASK.measure(columns, once(len(columns["closed"]))).items()}
 
@@ -113,7 +113,7 @@ def test_a_val_split_chooses_the_penalty() -> None:
 
 def test_the_vocabulary_is_cut_to_its_most_frequent_answers() -> None:
     one = world(lambda organ, shown: ORGANS[min(organ, 2)], closed=False)
-    small = one.settings.model_copy(update={"vqa": one.settings.vqa.model_copy(update={"vocabulary": 2})})
+    small = one.settings.model_copy(update={"vocabulary": 2})
     found = measured(replace(one, settings=small))
     assert found["vocabulary_coverage"] == 0.75  # liver stands for two of four questions
 
@@ -262,7 +262,7 @@ def test_vqa_rad_with_words_for_questions_and_noise_for_pictures(realdata: Path)
     pictures = list(dict.fromkeys([*(one.image for one in kept), BlankImage()]))
     texts = list(dict.fromkeys(TASK.texts(of_card, kept)))
     images = dict(zip(pictures, unit(len(pictures), 16, 1), strict=True))
-    one = subject(of_card, kept, [images], [dict(zip(texts, _of_words(texts, 16), strict=True))])
+    one = embedded(of_card, kept, [images], [dict(zip(texts, _of_words(texts, 16), strict=True))])
     found = measured(one)
     assert 0.2 < found["question_only_accuracy"] < 0.6  # closed questions by their wording
     assert 0.5 < found["vocabulary_coverage"] < 0.91

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 from sklearn import metrics
 from weightings import counts, once, resamples
-from worlds import Named, card, subject, unit
+from worlds import Named, card, embedded, unit
 
 from mmkd.cards.samples import ImageRef, Sample, Split
 from mmkd.errors import DataError
@@ -38,7 +38,7 @@ def pictures(of: Sequence[Sample], vectors: Array) -> Mapping[ImageRef, Array]:
 def three_classes(
     splits: Sequence[Split], seed: int = 0, per_split: int = 60
 ) -> tuple[list[Sample], dict[Named, Array]]:
-    """Pictures near the mean direction of their class's prompts."""
+    """Images near the mean direction of their class's prompts."""
     rng = np.random.default_rng(seed)
     chosen = [one for split in splits for one in samples([i % 3 for i in range(per_split)], split)]
     centre = unit(6, 8, 99).reshape(3, 2, 8).sum(axis=1)
@@ -58,7 +58,7 @@ def test_predictions_by_hand() -> None:
     three = samples([0, 1, 1])
     text = dict(zip(TEXTS, np.array([[1, 0], [0.6, 0.8], [0, 1]]), strict=True))
     image = pictures(three, np.array([[1.0, 0], [0, 1], [1, 0]]))
-    columns = TASK.predict(subject(CARD, three, [image], [text])).columns
+    columns = TASK.predict(embedded(CARD, three, [image], [text])).columns
     assert list(columns) == ["label", "score:left", "score:right"]
     left = np.array([1.6, 0.8]) / np.hypot(1.6, 0.8)
     np.testing.assert_allclose(columns["score:left"], [left[0], left[1], left[0]], rtol=1e-6)
@@ -77,7 +77,7 @@ def test_an_ensemble_equals_the_cosine_of_concatenated_unit_vectors() -> None:
     three = samples([0, 1, 1])
     image = [unit(3, dim, dim) for dim in (4, 9)]
     text = [dict(zip(TEXTS, unit(3, dim, dim + 1), strict=True)) for dim in (4, 9)]
-    together = TASK.predict(subject(CARD, three, [pictures(three, one) for one in image], text)).columns
+    together = TASK.predict(embedded(CARD, three, [pictures(three, one) for one in image], text)).columns
     joined = normalised(np.concatenate(image, axis=1))
     for name, prompts in (("left", ["l1", "l2"]), ("right", ["r"])):
         parts = [class_embedding(np.stack([one[prompt] for prompt in prompts])) for one in text]
@@ -94,7 +94,7 @@ def test_equal_scores_go_to_the_first_class() -> None:
 
 def test_every_metric_equals_scikit_learn_on_every_resample() -> None:
     chosen, image = three_classes(["test"])
-    columns = TASK.predict(subject(THREE, chosen, [image], [prompt_vectors()])).columns
+    columns = TASK.predict(embedded(THREE, chosen, [image], [prompt_vectors()])).columns
     score = np.stack([columns[f"score:{name}"] for name in "abc"], axis=1)
     weight = counts(60, 5, 0, kept=3)
     measured = TASK.measure(columns, weight)
@@ -114,7 +114,7 @@ def test_every_metric_equals_scikit_learn_on_every_resample() -> None:
 def test_each_prompt_alone_by_median_best_and_worst() -> None:
     chosen, image = three_classes(["test"])
     text = prompt_vectors()
-    columns = TASK.predict(subject(THREE, chosen, [image], [text])).columns
+    columns = TASK.predict(embedded(THREE, chosen, [image], [text])).columns
     pixels = normalised(np.stack([image[Named(one.id)] for one in chosen]))
     alone = []
     for p in range(2):
@@ -129,14 +129,14 @@ def test_each_prompt_alone_by_median_best_and_worst() -> None:
 
 def test_calibration_needs_a_val_split_and_uses_nothing_else() -> None:
     without, image = three_classes(["test"])
-    plain = TASK.predict(subject(THREE, without, [image], [prompt_vectors()])).columns
+    plain = TASK.predict(embedded(THREE, without, [image], [prompt_vectors()])).columns
     assert not {"ece", "brier", "nll"} & set(TASK.measure(plain, once(60)))
 
     chosen, image = three_classes(["val", "test"])
-    columns = TASK.predict(subject(THREE, chosen, [image], [prompt_vectors()])).columns
+    columns = TASK.predict(embedded(THREE, chosen, [image], [prompt_vectors()])).columns
     val_image = {Named(one.id): image[Named(one.id)] for one in chosen if one.split == "val"}
     as_test = [Sample(one.id, one.images, "test", one.labels) for one in chosen if one.split == "val"]
-    on_val = TASK.predict(subject(THREE, as_test, [val_image], [prompt_vectors()])).columns
+    on_val = TASK.predict(embedded(THREE, as_test, [val_image], [prompt_vectors()])).columns
     fitted = fit_temperature(np.stack([on_val[f"score:{name}"] for name in "abc"], axis=1), on_val["label"])
     score = np.stack([columns[f"score:{name}"] for name in "abc"], axis=1)
     probability = softmax(score / fitted.value, axis=1)
@@ -154,7 +154,7 @@ def test_a_temperature_without_optimum_is_noted() -> None:
     chosen = samples([0, 1, 2], "val") + samples([0, 1, 2])
     image = pictures(chosen, np.tile(np.eye(3), (2, 1)))
     text = dict(zip(PROMPTS, np.repeat(np.eye(3), 2, axis=0), strict=True))
-    predicted = TASK.predict(subject(THREE, chosen, [image], [text]))
+    predicted = TASK.predict(embedded(THREE, chosen, [image], [text]))
     assert "no best temperature" in predicted.note
     assert TASK.measure(predicted.columns, once(3))["nll"][0] == pytest.approx(0)
 
@@ -169,7 +169,7 @@ def test_several_classes_a_sample() -> None:
     rng = np.random.default_rng(3)
     chosen = samples([(), (0,), (0, 2), (1,), (2,), (1, 2), (0, 1, 2), (), (0,), (1,)])
     image = pictures(chosen, rng.normal(size=(10, 8)))
-    columns = TASK.predict(subject(MULTI, chosen, [image], [prompt_vectors()])).columns
+    columns = TASK.predict(embedded(MULTI, chosen, [image], [prompt_vectors()])).columns
     assert TASK.labels(columns) is None
     assert TASK.class_scores(columns) is None
     assert columns["label:a"].tolist() == [0 in one.labels for one in chosen]
@@ -194,7 +194,7 @@ def test_a_draw_of_samples_without_any_class_has_no_accuracy() -> None:
 def test_several_classes_on_a_card_that_has_one_are_an_error() -> None:
     chosen = samples([(0, 1)])
     with pytest.raises(DataError, match="has 2 classes, expected one"):
-        TASK.predict(subject(THREE, chosen, [pictures(chosen, unit(1, 8, 0))], [prompt_vectors()]))
+        TASK.predict(embedded(THREE, chosen, [pictures(chosen, unit(1, 8, 0))], [prompt_vectors()]))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Subjects for the tests of tasks: samples without files, and embeddings made by hand or at random."""
+"""Embedded data sets for the tests of tasks: samples without files, and embeddings made by hand or at random."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from PIL import Image
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import ImageRef, Sample
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import Embeddings, normalised
-from mmkd.evaluation.models.subject import Subject
+from mmkd.evaluation.tasks.table import TASKS
 from mmkd.statistics.metrics import Array
 
 
 @dataclass(frozen=True)
 class Named:
-    """A picture that nobody opens."""
+    """An image that nobody opens."""
 
     name: str
 
@@ -47,15 +47,16 @@ def unit(rows: int, dim: int, seed: int) -> Array:
     return normalised(np.random.default_rng(seed).normal(size=(rows, dim))).astype(np.float32)
 
 
-def subject(
+def embedded(
     of_card: Card,
     samples: Sequence[Sample],
     members: Sequence[Mapping[ImageRef, Array]],
     texts: Sequence[Mapping[str, Array]] = ({},),
     seed: int = 0,
     **settings: Any,
-) -> Subject:
-    """members, texts: for each model the vectors of its pictures and of its texts, of any length."""
+) -> EmbeddedDataSet[Any]:
+    """settings: of the card's first task. members, texts: for each model the vectors of its images and texts, of any
+    length."""
     images = list(members[0])
     embeddings = [
         Embeddings(
@@ -65,5 +66,5 @@ def subject(
         )
         for vectors, read in zip(members, texts, strict=True)
     ]
-    chosen = EvaluateSettings.model_validate({"cards": ["/set.toml"], **settings})
-    return Subject("model", of_card, samples, images, embeddings, chosen, seed)
+    chosen = TASKS[of_card.tasks[0]].settings.model_validate(settings)
+    return EmbeddedDataSet("model", of_card, samples, images, embeddings, chosen, seed)

@@ -3,35 +3,35 @@
 import numpy as np
 import pytest
 
-from mmkd.curation.evidence.vote import Vote, weigh
+from mmkd.curation.modality.votes import Vote, weigh
 from mmkd.features.evidence.conflicts import doubt, surest
-from mmkd.features.evidence.said import Said
-from mmkd.features.evidence.stored import Judged
+from mmkd.features.evidence.corpus_votes import CorpusVotes
+from mmkd.features.evidence.stored import Estimates
 
 CAPTIONS = [None, Vote("ct", 0.95), Vote("mri", 0.95)]
 IMAGES = [None, Vote("mri", 0.6), Vote("mri", 0.9), Vote("ultrasound", 0.7), Vote("ct", 0.9)]
 
 
-def judged(caption_N: list[int], image_N: list[int]) -> Judged:
+def estimates(caption_N: list[int], image_N: list[int]) -> Estimates:
     """Rows of which captions and images say so; sources and labels say nothing."""
     place_NK = np.zeros((len(caption_N), 3), np.int16)
     place_NK[:, 2] = caption_N
     nothing = np.zeros(len(caption_N))
-    return Judged(
-        Said(CAPTIONS, place_NK, nothing.astype(np.int8), nothing.astype(np.uint64)), IMAGES, np.array(image_N)
+    return Estimates(
+        CorpusVotes(CAPTIONS, place_NK, nothing.astype(np.int8), nothing.astype(np.uint64)), IMAGES, np.array(image_N)
     )
 
 
 def test_one_of_each_kind_comes_before_the_second_of_any() -> None:
     # rows:              0  1  2  3  4  5  6  7
-    rows = judged([1, 1, 1, 1, 0, 2, 1, 1], [1, 4, 2, 3, 2, 3, 3, 2])
+    rows = estimates([1, 1, 1, 1, 0, 2, 1, 1], [1, 4, 2, 3, 2, 3, 3, 2])
     # ct against mri: rows 0 (0.6), 2 and 7 (0.9); ct against ultrasound: 3 and 6; mri against ultrasound: 5
     assert surest(rows, 10) == [2, 3, 5, 7, 6, 0]
     assert surest(rows, 2) == [2, 3]
 
 
 def test_without_conflicts_there_are_none() -> None:
-    assert surest(judged([1, 0, 2], [4, 1, 0]), 10) == []
+    assert surest(estimates([1, 0, 2], [4, 1, 0]), 10) == []
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,15 @@ import pytest
 from deaths import assert_same, live_through
 from mmkd.cli import main
 from mmkd.commands.options import open_run
-from mmkd.curation.evidence.caption import NAMED
-from mmkd.curation.evidence.vote import SOURCE_TRUST, Vote, weigh
+from mmkd.curation.modality.caption import NAMED
+from mmkd.curation.modality.votes import SOURCE_TRUST, Vote, weigh
 from mmkd.errors import ConfigError, DataError
+from mmkd.features.evidence.corpus_votes import corpus_votes
 from mmkd.features.evidence.evidence import evidence
-from mmkd.features.evidence.said import said_in
-from mmkd.features.evidence.settings import AlikeSettings, EvidenceSettings
+from mmkd.features.evidence.settings import EvidenceSettings, NearDuplicateSettings
 from mmkd.features.evidence.stored import FACTS_FILE, ROWS_FILE, SCHEMA, StoredEvidence
 from mmkd.folders.stage import Stage, complete, content_digest, digest_of, read_manifest
-from mmkd.pipeline.run import folders
-from mmkd.pipeline.stages import evidence as run_evidence
+from mmkd.pipeline.table import STAGES
 from mmkd.report.evidence import PAGE
 from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
 from tiny import MACHINE
@@ -71,7 +70,7 @@ def test_a_plot_is_other_or_silent(world: SeenWorld) -> None:
     plots_N = world.truth_N == SHOWN.index("other")
     silent_N = np.arange(240) // 4 % 4 == 0
     assert (made(world, "sharp").column("image_modality")[plots_N & silent_N] == "other").all()
-    few = made(world, "sharp", settings=EvidenceSettings(min_rows=60))  # no kind was seen so often
+    few = made(world, "sharp", settings=EvidenceSettings(min_rows=60))  # no modality has so many votes
     assert (few.column("image_modality") == "").all()
 
 
@@ -128,7 +127,11 @@ def test_evidence_on_another_corpus_is_refused(world: SeenWorld, tmp_path: Path)
 def test_killed_and_resumed_it_has_the_same_bytes(world: SeenWorld, tmp_path: Path) -> None:
     world.add("sharp", 1.0, seed=1)
     world.add("dim", 0.3, seed=2)
-    job = {"stage": "evidence", "settings": {"alike": {"teacher": "dim", "cosine": 0.9}}, "world": str(world.folder)}
+    job = {
+        "stage": "evidence",
+        "settings": {"near_duplicates": {"teacher": "dim", "cosine": 0.9}},
+        "world": str(world.folder),
+    }
     deaths = [("draft", ROWS_FILE), ("draft", FACTS_FILE), ("draft", PAGE), ("draft", "manifest.json")]
     whole, cut = live_through({**job, "teachers": ["sharp", "dim"]}, deaths, tmp_path)
     assert_same(whole, cut)
@@ -164,45 +167,45 @@ def test_the_command_votes_once_and_shows_what_it_found(
     assert json.loads(again[again.index("{") :]) == facts
     beside = ("--evidence", str(world.folder / "evidence"), "--json")
     shown = json.loads(mmkd("corpus", "show", str(world.folder / "corpus"), "pair 14", *beside))
-    assert shown["seen"]["modality_evidence"] == "source+caption+!image"
-    counts = json.loads(mmkd("corpus", "stats", str(world.folder / "corpus"), *beside))["seen"]
-    assert (counts["disputed"], counts["alike"], sum(counts["image_modality"].values())) == (1, 0, 240)
+    assert shown["evidence"]["modality_evidence"] == "source+caption+!image"
+    counts = json.loads(mmkd("corpus", "stats", str(world.folder / "corpus"), *beside))["evidence"]
+    assert (counts["disputed"], counts["near_duplicates"], sum(counts["image_modality"].values())) == (1, 0, 240)
 
 
 def test_a_run_votes_only_where_its_recipe_asks(world: SeenWorld, tmp_path: Path) -> None:
     world.add("sharp", 1.0, seed=1)
     (tmp_path / "mine.toml").write_text(RECIPE)
-    run_evidence(open_run(tmp_path / "mine.toml", world.folder, None))
+    STAGES["evidence"].work(open_run(tmp_path / "mine.toml", world.folder, None))
     assert not (world.folder / "evidence").exists()
     asked = open_run(tmp_path / "mine.toml", world.folder, ["evidence.min_rows=30"])
-    run_evidence(asked)
-    assert folders(asked)["evidence"] == [world.folder / "evidence"]
+    STAGES["evidence"].work(asked)
+    assert STAGES["evidence"].paths(asked) == [world.folder / "evidence"]
     manifest = read_manifest(world.folder / "evidence")
     assert manifest["inputs"].keys() == {"corpus", "features/sharp"}
     assert "mmkd/modalities.toml" in manifest["settings"]["tables"]
 
 
-def test_the_earlier_twin_of_a_picture_is_named(tmp_path: Path) -> None:
+def test_the_earlier_row_of_a_near_duplicate_is_named(tmp_path: Path) -> None:
     world = make_seen_world(tmp_path)
     world.add("sharp", 1.0, seed=1, blind=slice(0, 1))
-    settings = EvidenceSettings(alike=AlikeSettings(teacher="sharp", cosine=0.9))
+    settings = EvidenceSettings(near_duplicates=NearDuplicateSettings(teacher="sharp", cosine=0.9))
     found = made(world, "sharp", settings=settings).column("alike_of")
     assert found[0] == ""
     teacher_ND = world.add("copy", 1.0, seed=1).take(np.arange(240))[0].astype(np.float64)
     cosine_NN = teacher_ND @ teacher_ND.T
     for row in np.flatnonzero(found != ""):
-        twin = int(found[row].removeprefix("pair "))
-        assert twin < row
-        assert found[twin] == ""
-        assert cosine_NN[row, twin] > 0.899
+        earlier = int(found[row].removeprefix("pair "))
+        assert earlier < row
+        assert found[earlier] == ""
+        assert cosine_NN[row, earlier] > 0.899
     assert (found != "").sum() > 100
     with pytest.raises(ConfigError, match=r"no teacher 'sharpe'; did you mean 'sharp'"):
-        made(world, "sharp", settings=EvidenceSettings(alike=AlikeSettings(teacher="sharpe")))
+        made(world, "sharp", settings=EvidenceSettings(near_duplicates=NearDuplicateSettings(teacher="sharpe")))
 
 
-def test_shards_read_by_several_processes_say_the_same(tmp_path: Path) -> None:
+def test_shards_read_by_several_processes_give_the_same_votes(tmp_path: Path) -> None:
     one, several = make_seen_world(tmp_path / "1"), make_seen_world(tmp_path / "3", shards=3)
-    whole, parts = said_in(one.folder / "corpus", 0), said_in(several.folder / "corpus", 2)
+    whole, parts = corpus_votes(one.folder / "corpus", 0), corpus_votes(several.folder / "corpus", 2)
     assert parts.votes == whole.votes
     for name in ("place_NK", "known_N", "group_N"):
         assert (getattr(parts, name) == getattr(whole, name)).all()

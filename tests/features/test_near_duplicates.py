@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmkd.features import near_duplicates
-from mmkd.features.near_duplicates import alike, projections, signs, twins
+from mmkd.features.near_duplicates import duplicates, near_duplicate_pairs, projections, signs
 from mmkd.images.thresholds import FEATURE_RADIUS
 
 
@@ -19,7 +19,7 @@ def test_pairs_are_those_of_all_with_all() -> None:
     feature_ND = vectors()
     unit_ND = feature_ND / np.linalg.norm(feature_ND, axis=1, keepdims=True)
     cosine_NN = np.triu(unit_ND @ unit_ND.T, 1)
-    pairs, cosine_P = alike(feature_ND.__getitem__, len(feature_ND), 0.97, np.random.default_rng(1))
+    pairs, cosine_P = near_duplicate_pairs(feature_ND.__getitem__, len(feature_ND), 0.97, np.random.default_rng(1))
     expected = {(int(a), int(b)) for a, b in np.argwhere(cosine_NN >= 0.97)}
     found = {(int(a), int(b)) for a, b in pairs}
     assert len(expected) == 60
@@ -42,11 +42,11 @@ def test_signs_differ_as_often_as_the_angle_says() -> None:
 
 def test_a_row_without_length_is_refused() -> None:
     with pytest.raises(ValueError, match="zero or not finite"):
-        alike(np.zeros((2, 4)).__getitem__, 2, 0.9, np.random.default_rng(0))
+        near_duplicate_pairs(np.zeros((2, 4)).__getitem__, 2, 0.9, np.random.default_rng(0))
 
 
 def test_no_rows_make_no_pairs() -> None:
-    pairs, cosine_P = alike(np.empty((0, 4)).__getitem__, 0, 0.9, np.random.default_rng(0))
+    pairs, cosine_P = near_duplicate_pairs(np.empty((0, 4)).__getitem__, 0, 0.9, np.random.default_rng(0))
     assert (len(pairs), len(cosine_P)) == (0, 0)
 
 
@@ -58,15 +58,15 @@ def test_pairs_do_not_depend_on_how_much_is_read_at_once(monkeypatch: pytest.Mon
         read.append(len(rows))
         return feature_ND[rows]
 
-    whole, cosine_P = alike(some, len(feature_ND), 0.97, np.random.default_rng(1))
+    whole, cosine_P = near_duplicate_pairs(some, len(feature_ND), 0.97, np.random.default_rng(1))
     monkeypatch.setattr(near_duplicates, "CHUNK", 7)
     read.clear()
-    parts, _ = alike(some, len(feature_ND), 0.97, np.random.default_rng(1))
+    parts, _ = near_duplicate_pairs(some, len(feature_ND), 0.97, np.random.default_rng(1))
     assert max(read) == 7
     assert parts.tolist() == whole.tolist() != []
     assert cosine_P.min() >= 0.97
 
 
 def test_the_twin_is_the_earliest_row_that_is_kept() -> None:
-    pairs = np.array([[0, 2], [1, 2], [2, 3], [1, 4], [3, 4]])  # 3 is alike only to 2, which is dropped
-    assert twins(pairs, 6).tolist() == [-1, -1, 0, -1, 1, -1]
+    pairs = np.array([[0, 2], [1, 2], [2, 3], [1, 4], [3, 4]])  # 3 is near only to 2, which is a duplicate
+    assert duplicates(pairs, 6).tolist() == [-1, -1, 0, -1, 1, -1]

@@ -11,7 +11,7 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.folders.stage import read_manifest
 from mmkd.pipeline.recipe import load_recipe
 from mmkd.pipeline.run import Run
-from mmkd.pipeline.stages import curate
+from mmkd.pipeline.table import STAGES
 
 pytestmark = pytest.mark.slow
 RECIPE = Path(__file__).parents[2] / "recipes" / "real-mini.toml"
@@ -23,7 +23,7 @@ def run(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMKD_REALDATA", str(realdata.resolve()))
         made = Run(load_recipe(RECIPE, out, ["machine.workers=0"]), out)
-    curate(made)
+    STAGES["curate"].work(made)
     return made
 
 

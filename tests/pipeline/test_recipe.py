@@ -3,31 +3,12 @@
 from pathlib import Path
 
 import pytest
+from recipes_of_tests import MINIMAL
 
 from mmkd.errors import ConfigError
 from mmkd.pipeline.recipe import Recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
-
-MINIMAL = """
-name = "mini"
-[curate]
-[[curate.sources]]
-kind = "table"
-path = "pairs.csv"
-[[teachers]]
-name = "one"
-model = "local-dir:models/one"
-[student]
-model = "ViT-B-16"
-[distill]
-epochs = 7
-[distill.augment]
-shift = 0.1
-noise = 0.2
-[evaluate]
-cards = ["${out}/card.toml"]
-"""
 
 
 def load_text(folder: Path, text: str, *changes: str) -> Recipe:
@@ -84,8 +65,11 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
         (MINIMAL.replace('model = "ViT-B-16"', ""), "give either model"),
         (MINIMAL.replace("[curate]", "[curate"), "not valid TOML"),
         (MINIMAL.replace('[[teachers]]\nname = "one"\nmodel = "local-dir:models/one"', ""), "no teacher"),
-        (MINIMAL + '[calibrate]\nmodality = "evidence"\n', r"needs what teachers see .* add a section \[evidence\]"),
-        (MINIMAL + '[evidence]\n[calibrate]\nby = "cluster"\nmodality = "evidence"\n', "looks at no modality"),
+        (
+            MINIMAL + '[reliability]\nmodality = "evidence"\n',
+            r"needs the teachers' votes .* add a section \[evidence\]",
+        ),
+        (MINIMAL + '[evidence]\n[reliability]\nby = "cluster"\nmodality = "evidence"\n', "reads no modality"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:

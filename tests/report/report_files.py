@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmkd.evaluation.format.predictions import Predicted, PredictionFacts, write_predictions
-from mmkd.evaluation.gallery.exhibits import Exhibit, Shown, gallery_path, thumbnail, write_exhibits
+from mmkd.evaluation.gallery.examples import GalleryExample, Retrieved, gallery_path, thumbnail, write_examples
 from mmkd.evaluation.leakage.matches import LeakageSummary, Match, SetSummary, write_audit
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
 from mmkd.evaluation.survival.forecast import Forecast, columns_of
@@ -59,7 +59,7 @@ def retrieval_columns(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 COLUMNS = {
     "zero_shot": zero_shot_columns,
-    "linear_probe": lambda rng: class_columns(rng, "score:1.0:0:"),
+    "linear_probe": lambda rng: class_columns(rng, "score:1:0:"),
     "retrieval": retrieval_columns,
     "vqa": lambda rng: {"correct": rng.random(50) < 0.6},
     "survival": survival_columns,
@@ -83,25 +83,28 @@ def blob(rng: np.random.Generator) -> bytes:
 def write_gallery_files(folder: Path, sets_of: Sets, rng: np.random.Generator) -> None:
     for name, _ in sets_of["zero_shot"][:3]:
         wrong = [
-            Exhibit(
+            GalleryExample(
                 name, "zero_shot", "student", "error", f"s{n}", "", CLASSES[n % 4], CLASSES[(n + 1) % 4], 0.9, blob(rng)
             )
             for n in range(6)
         ]
-        write_exhibits(gallery_path(folder, name), wrong)
+        write_examples(gallery_path(folder, name), wrong)
     asked = "Is there evidence of an aortic aneurysm on this film?"
     answers = [
-        Exhibit("vqa_rad", "vqa", "student", "error", f"q{n}", asked, "no", "yes", 0.5, blob(rng)) for n in range(4)
+        GalleryExample("vqa_rad", "vqa", "student", "error", f"q{n}", asked, "no", "yes", 0.5, blob(rng))
+        for n in range(4)
     ]
-    write_exhibits(gallery_path(folder, "vqa_rad"), answers)
+    write_examples(gallery_path(folder, "vqa_rad"), answers)
     caption = "Axial CT of the chest with a large right-sided pleural effusion and compressive atelectasis."
-    texts = [Shown(None, caption if n == 1 else f"Coronal view number {n} of the abdomen", n == 1) for n in range(3)]
-    images = [Shown(blob(rng), "Coronal view of the abdomen, portal venous phase", n == 2) for n in range(3)]
-    found = [
-        Exhibit("pairs", "retrieval", "student", "best query", "p1", "", caption, "", 1.0, blob(rng), texts),
-        Exhibit("pairs", "retrieval", "student", "worst query", "p2", caption, "", "", 57.0, blob(rng), images),
+    texts = [
+        Retrieved(None, caption if n == 1 else f"Coronal view number {n} of the abdomen", n == 1) for n in range(3)
     ]
-    write_exhibits(gallery_path(folder, "pairs"), found)
+    images = [Retrieved(blob(rng), "Coronal view of the abdomen, portal venous phase", n == 2) for n in range(3)]
+    found = [
+        GalleryExample("pairs", "retrieval", "student", "best query", "p1", "", caption, "", 1.0, blob(rng), texts),
+        GalleryExample("pairs", "retrieval", "student", "worst query", "p2", caption, "", "", 57.0, blob(rng), images),
+    ]
+    write_examples(gallery_path(folder, "pairs"), found)
 
 
 def cards(sets_of: Sets) -> Iterator[dict[str, object]]:

@@ -31,8 +31,9 @@ from mmkd.evaluation.format.results import (
     Result,
     write_rows,
 )
+from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
+from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
 from mmkd.folders.atomic import write_json
-from mmkd.report.details import CONTROLS, PROMPTS
 from mmkd.report.pages import ReportContext
 
 TEACHERS = {
@@ -52,10 +53,10 @@ SKILL = {
     "random_weights": 0.36,
 }
 METRICS = {
-    "zero_shot": ["accuracy", "macro_auc", "ece", "nll", *PROMPTS],
+    "zero_shot": ["accuracy", "macro_auc", "ece", "nll", *PROMPT_METRICS],
     "linear_probe": ["accuracy", "macro_auc", "accuracy_at_1%", "accuracy_at_10%"],
     "retrieval": ["mean_recall", "image_to_text_recall@1", "text_to_image_recall@1", "image_to_text_median_rank"],
-    "vqa": ["accuracy", *CONTROLS[1:], "closed_accuracy", "open_accuracy", "vocabulary_coverage"],
+    "vqa": ["accuracy", *CONTROL_METRICS[1:], "closed_accuracy", "open_accuracy", "vocabulary_coverage"],
     "survival": ["harrell_c", "uno_c", "integrated_brier"],
     "diagnosis": ["macro_auc", "accuracy", "mean_pooling_macro_auc"],
 }

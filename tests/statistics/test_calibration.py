@@ -16,13 +16,12 @@ from weightings import counts, once, resamples
 from mmkd.statistics import metrics
 from mmkd.statistics.calibration import (
     ReliabilityBin,
-    binary_brier,
     brier,
     ece_equal_mass,
     ece_equal_width,
     reliability_curve,
 )
-from mmkd.statistics.metrics import Array, macro, one_vs_rest
+from mmkd.statistics.metrics import Array, one_vs_rest
 from mmkd.statistics.temperature import BOUNDS, fit_temperature
 from tolerance import assert_rounding
 
@@ -146,19 +145,11 @@ def test_brier_scores_equal_scikit_learn() -> None:
         [brier_score_loss(label_N[i], probability_NC[i], labels=[0, 1, 2]) for i in drawn],
         rtol=1e-12,
     )
-    single = [[brier_score_loss(member_NC[i, c], probability_NC[i, c]) for c in range(3)] for i in drawn]
-    np.testing.assert_allclose(
-        binary_brier(probability_NC[:, 1], member_NC[:, 1], count_BN), np.array(single)[:, 1], rtol=1e-12
-    )
-    np.testing.assert_allclose(
-        macro(binary_brier, probability_NC, member_NC, count_BN), np.mean(single, axis=1), rtol=1e-12
-    )
 
 
-def test_brier_by_hand_and_half_of_it() -> None:
+def test_brier_by_hand() -> None:
     positive_N, probability_N = np.array([True, False]), np.array([0.75, 1.0])
     both_NC = np.stack([1 - probability_N, probability_N], axis=1)
-    assert binary_brier(probability_N, positive_N, once(2))[0] == (0.0625 + 1) / 2
     assert brier(both_NC, np.stack([~positive_N, positive_N], axis=1), once(2))[0] == 0.0625 + 1
 
 
@@ -173,7 +164,7 @@ HALF, RIGHT = np.full(2, 0.5), np.array([True, False])
         (lambda: ece_equal_mass(HALF, RIGHT, once(2), 0), "0 bins, expected 1 or more"),
         (lambda: ece_equal_width(HALF, RIGHT, once(2), 0), "0 bins, expected 1 or more"),
         (lambda: ece_equal_width(HALF, RIGHT * 1, once(2)), "truth: found int64, expected booleans"),
-        (lambda: binary_brier(HALF, RIGHT[:1], once(2)), r"shape \(2,\) for truths of shape \(1,\)"),
+        (lambda: ece_equal_mass(HALF, RIGHT[:1], once(2)), r"shape \(2,\) for truths of shape \(1,\)"),
         (lambda: brier(np.full((2, 3), 0.5), np.ones((2, 3), bool), once(2)), "sum to one give or take 0.5"),
     ],
 )

@@ -8,10 +8,8 @@ from survival_world import covariates, patients, structured
 from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.cox import fit_cox
-from mmkd.statistics.survival.cox_likelihood import Ties, likelihood, log_partial_likelihood, risk_sets
+from mmkd.statistics.survival.cox_likelihood import likelihood, log_partial_likelihood, risk_sets
 from mmkd.statistics.survival.outcomes import Outcomes
-
-TIES: tuple[Ties, ...] = ("breslow", "efron")
 
 
 @pytest.fixture
@@ -20,11 +18,10 @@ def outcomes() -> Outcomes:
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 20.0])
-@pytest.mark.parametrize("ties", TIES)
-def test_models_equal_scikit_survival(outcomes: Outcomes, ties: Ties, penalty: float) -> None:
+def test_models_equal_scikit_survival(outcomes: Outcomes, penalty: float) -> None:
     value_ND, time_T = covariates(outcomes), np.array([0.5, 3.0, 5.5, 12.0])
-    theirs = CoxPHSurvivalAnalysis(alpha=penalty, ties=ties, tol=1e-14).fit(value_ND, structured(outcomes))
-    model = fit_cox(value_ND, outcomes, penalty, ties)
+    theirs = CoxPHSurvivalAnalysis(alpha=penalty, ties="efron", tol=1e-14).fit(value_ND, structured(outcomes))
+    model = fit_cox(value_ND, outcomes, penalty)
     np.testing.assert_allclose(model.coefficient_D, theirs.coef_, atol=1e-9)
     curves = theirs.predict_survival_function(value_ND)
     expected_NT = np.column_stack([np.ones(len(outcomes)), [curve(time_T[1:]) for curve in curves]])
@@ -34,24 +31,21 @@ def test_models_equal_scikit_survival(outcomes: Outcomes, ties: Ties, penalty: f
 def test_one_tied_covariate_by_hand() -> None:
     """Two events at 1, one of either value, one patient of value 0 who outlives them; h = exp(beta).
 
-    Breslow: log h - 2 log(h + 2), highest at h = 2. Efron: log h - log(h + 2) - log(h + 2 - (h + 1) / 2), whose
-    derivative is zero where (h + 2)(h + 3) = h (2 h + 5), so at h = sqrt(6).
+    log h - log(h + 2) - log(h + 2 - (h + 1) / 2) has derivative zero where (h + 2)(h + 3) = h (2 h + 5), so at
+    h = sqrt(6). Breslow's baseline for value 0: two events over h + 2.
     """
     outcomes, value_ND = Outcomes.of(np.array([1, 1, 0]), np.array([1.0, 1.0, 2.0])), np.array([[1.0], [0.0], [0.0]])
-    for ties, hazard in (("breslow", 2.0), ("efron", np.sqrt(6))):
-        model = fit_cox(value_ND, outcomes, ties=ties)
-        assert np.exp(model.coefficient_D[0]) == pytest.approx(hazard, abs=1e-9)
-    model = fit_cox(value_ND, outcomes, ties="breslow")
-    assert model.log_likelihood == pytest.approx(np.log(2) - 2 * np.log(4))
-    # Breslow's baseline for value 0: two events over h + 2 = 4
+    model, h = fit_cox(value_ND, outcomes), np.sqrt(6)
+    assert np.exp(model.coefficient_D[0]) == pytest.approx(h, abs=1e-9)
+    assert model.log_likelihood == pytest.approx(np.log(h) - np.log(h + 2) - np.log((h + 3) / 2))
+    hazard = 2 / (h + 2)
     np.testing.assert_allclose(
-        model.survival(np.array([[0.0], [1.0]]), np.array([0.5, 1.0])).T, [[1, 1], np.exp([-0.5, -1])]
+        model.survival(np.array([[0.0], [1.0]]), np.array([0.5, 1.0])).T, [[1, 1], np.exp([-hazard, -h * hazard])]
     )
 
 
-@pytest.mark.parametrize("ties", TIES)
-def test_derivatives_equal_finite_differences(outcomes: Outcomes, ties: Ties) -> None:
-    value_ND, sets = covariates(outcomes), risk_sets(outcomes, ties)
+def test_derivatives_equal_finite_differences(outcomes: Outcomes) -> None:
+    value_ND, sets = covariates(outcomes), risk_sets(outcomes)
     at_D, step = np.array([0.3, -0.7, 0.2]), 1e-5
     here = likelihood(value_ND, at_D, sets)
     assert here.log == pytest.approx(log_partial_likelihood(value_ND @ at_D, sets))
@@ -62,19 +56,12 @@ def test_derivatives_equal_finite_differences(outcomes: Outcomes, ties: Ties) ->
     np.testing.assert_allclose(here.information_DD, curve_DD, rtol=1e-6)
 
 
-@pytest.mark.parametrize("ties", TIES)
-def test_the_penalised_gradient_vanishes(outcomes: Outcomes, ties: Ties) -> None:
+def test_the_penalised_gradient_vanishes(outcomes: Outcomes) -> None:
     """The definition of the solution, with more covariates than patients."""
     value_ND = covariates(outcomes, columns=90)
-    model = fit_cox(value_ND, outcomes, 3.0, ties)
-    gradient_D = likelihood(value_ND, model.coefficient_D, risk_sets(outcomes, ties)).gradient_D
+    model = fit_cox(value_ND, outcomes, 3.0)
+    gradient_D = likelihood(value_ND, model.coefficient_D, risk_sets(outcomes)).gradient_D
     np.testing.assert_allclose(gradient_D, 3.0 * model.coefficient_D, atol=1e-9)
-
-
-def test_without_ties_efron_is_breslow() -> None:
-    outcomes = Outcomes.of(patients().event_N, np.random.default_rng(0).permutation(60) + 1.0)
-    models = [fit_cox(covariates(outcomes), outcomes, ties=ties) for ties in TIES]
-    np.testing.assert_allclose(models[0].coefficient_D, models[1].coefficient_D, atol=1e-12)
 
 
 def test_units_and_offsets_of_covariates_change_coefficients_only_as_they_must(outcomes: Outcomes) -> None:
@@ -124,14 +111,13 @@ def separated() -> tuple[Array, Outcomes]:
     return value_ND, Outcomes.of(np.ones(12), time_N)
 
 
-@pytest.mark.parametrize("ties", TIES)
-def test_separation_is_reported_and_a_penalty_cures_it(ties: Ties) -> None:
+def test_separation_is_reported_and_a_penalty_cures_it() -> None:
     value_ND, outcomes = separated()
     with pytest.raises(DataError, match=r"separated.*columns \[1, 0\], towards \[1, .*penalty above zero"):
-        fit_cox(value_ND, outcomes, ties=ties)
-    cured = fit_cox(value_ND, outcomes, 0.1, ties)
+        fit_cox(value_ND, outcomes)
+    cured = fit_cox(value_ND, outcomes, 0.1)
     assert np.isfinite(cured.coefficient_D).all()
-    gradient_D = likelihood(value_ND, cured.coefficient_D, risk_sets(outcomes, ties)).gradient_D
+    gradient_D = likelihood(value_ND, cured.coefficient_D, risk_sets(outcomes)).gradient_D
     np.testing.assert_allclose(gradient_D, 0.1 * cured.coefficient_D, atol=1e-9)
 
 
@@ -179,26 +165,24 @@ def test_an_event_that_nobody_outlives_teaches_nothing(event: list[int]) -> None
 
 def test_all_at_one_time_tell_nothing_apart() -> None:
     outcomes = Outcomes.of(np.ones(3), np.ones(3))
-    for ties in TIES:
-        model = fit_cox(np.array([[1.0], [2.0], [4.0]]), outcomes, ties=ties)
-        assert model.coefficient_D[0] == pytest.approx(0, abs=1e-12)
+    model = fit_cox(np.array([[1.0], [2.0], [4.0]]), outcomes)
+    assert model.coefficient_D[0] == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("value", "event", "penalty", "ties", "error", "words"),
+    ("value", "event", "penalty", "error", "words"),
     [
-        ([[1.0], [np.nan]], [1, 1], 0.0, "efron", DataError, r"covariates: row 1, column 0 is nan.*1 of 2 rows"),
-        ([[1.0], [2.0]], [0, 0], 0.0, "efron", DataError, "all 2 patients are censored"),
-        ([[1.0]], [1, 1], 0.0, "efron", ValueError, r"expected \(2, D\)"),
-        ([[1.0], [2.0]], [1, 1], -1.0, "efron", ValueError, "penalty is -1"),
-        ([[1.0], [2.0]], [1, 1], 0.0, "exact", ValueError, "ties is 'exact'; expected one of breslow, efron"),
+        ([[1.0], [np.nan]], [1, 1], 0.0, DataError, r"covariates: row 1, column 0 is nan.*1 of 2 rows"),
+        ([[1.0], [2.0]], [0, 0], 0.0, DataError, "all 2 patients are censored"),
+        ([[1.0]], [1, 1], 0.0, ValueError, r"expected \(2, D\)"),
+        ([[1.0], [2.0]], [1, 1], -1.0, ValueError, "penalty is -1"),
     ],
 )
 def test_bad_input_is_named(
-    value: list[list[float]], event: list[int], penalty: float, ties: Ties, error: type[Exception], words: str
+    value: list[list[float]], event: list[int], penalty: float, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        fit_cox(np.array(value), Outcomes.of(np.array(event), np.array([1.0, 2.0])), penalty, ties)
+        fit_cox(np.array(value), Outcomes.of(np.array(event), np.array([1.0, 2.0])), penalty)
 
 
 def test_prediction_needs_the_columns_of_the_fit(outcomes: Outcomes) -> None:

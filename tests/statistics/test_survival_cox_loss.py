@@ -6,11 +6,9 @@ import torch
 from survival_world import patients
 
 from mmkd.statistics.survival.cox import fit_cox
-from mmkd.statistics.survival.cox_likelihood import Ties, likelihood, log_partial_likelihood, risk_sets
+from mmkd.statistics.survival.cox_likelihood import likelihood, log_partial_likelihood, risk_sets
 from mmkd.statistics.survival.cox_loss import cox_loss
 from mmkd.statistics.survival.outcomes import Outcomes
-
-TIES: tuple[Ties, ...] = ("breslow", "efron")
 
 
 def batch(outcomes: Outcomes) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -19,13 +17,12 @@ def batch(outcomes: Outcomes) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     return log_hazard_B, torch.from_numpy(outcomes.event_N), torch.from_numpy(outcomes.time_N)
 
 
-@pytest.mark.parametrize("ties", TIES)
-def test_loss_and_gradient_equal_the_partial_likelihood(ties: Ties) -> None:
+def test_loss_and_gradient_equal_the_partial_likelihood() -> None:
     outcomes = patients(40)
     log_hazard_B, event_B, time_B = batch(outcomes)
-    loss = cox_loss(log_hazard_B, event_B, time_B, ties)
+    loss = cox_loss(log_hazard_B, event_B, time_B)
     loss.backward()
-    value_N, sets, events = log_hazard_B.detach().numpy(), risk_sets(outcomes, ties), outcomes.event_N.sum()
+    value_N, sets, events = log_hazard_B.detach().numpy(), risk_sets(outcomes), outcomes.event_N.sum()
     assert loss.item() == pytest.approx(-log_partial_likelihood(value_N, sets) / events, abs=1e-12)
     # with the identity as covariates the coefficients are the log hazards
     gradient_N = likelihood(np.eye(40), value_N, sets).gradient_D
@@ -38,17 +35,15 @@ def test_two_patients_by_hand() -> None:
     assert loss.item() == pytest.approx(np.log1p(np.exp(-2)))
 
 
-@pytest.mark.parametrize("ties", TIES)
-def test_a_shift_and_the_order_change_nothing(ties: Ties) -> None:
+def test_a_shift_and_the_order_change_nothing() -> None:
     log_hazard_B, event_B, time_B = batch(patients(40))
-    loss = cox_loss(log_hazard_B, event_B, time_B, ties)
+    loss = cox_loss(log_hazard_B, event_B, time_B)
     order = torch.from_numpy(np.random.default_rng(1).permutation(40))
-    torch.testing.assert_close(cox_loss(log_hazard_B + 7, event_B, time_B, ties), loss)
-    torch.testing.assert_close(cox_loss(log_hazard_B[order], event_B[order], time_B[order], ties), loss)
+    torch.testing.assert_close(cox_loss(log_hazard_B + 7, event_B, time_B), loss)
+    torch.testing.assert_close(cox_loss(log_hazard_B[order], event_B[order], time_B[order]), loss)
 
 
-@pytest.mark.parametrize("ties", TIES)
-def test_descent_reaches_the_fitted_model(ties: Ties) -> None:
+def test_descent_reaches_the_fitted_model() -> None:
     outcomes = patients(40)
     value_ND = np.random.default_rng(3).normal(size=(40, 2))
     coefficient_D = torch.zeros(2, dtype=torch.float64, requires_grad=True)
@@ -59,20 +54,19 @@ def test_descent_reaches_the_fitted_model(ties: Ties) -> None:
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        loss = cox_loss(torch.from_numpy(value_ND) @ coefficient_D, event_B, time_B, ties)
+        loss = cox_loss(torch.from_numpy(value_ND) @ coefficient_D, event_B, time_B)
         loss.backward()
         return loss
 
     optimiser.step(closure)
-    expected = fit_cox(value_ND, outcomes, ties=ties).coefficient_D
+    expected = fit_cox(value_ND, outcomes).coefficient_D
     np.testing.assert_allclose(coefficient_D.detach(), expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("ties", TIES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_enormous_log_hazards_keep_loss_and_gradient_finite(ties: Ties, dtype: torch.dtype) -> None:
+def test_enormous_log_hazards_keep_loss_and_gradient_finite(dtype: torch.dtype) -> None:
     log_hazard_B = torch.tensor([500.0, -500.0, 300.0, 0.0], dtype=dtype, requires_grad=True)
-    loss = cox_loss(log_hazard_B, torch.tensor([0, 1, 1, 1]), torch.tensor([3.0, 1.0, 1.0, 2.0]), ties)
+    loss = cox_loss(log_hazard_B, torch.tensor([0, 1, 1, 1]), torch.tensor([3.0, 1.0, 1.0, 2.0]))
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(log_hazard_B.grad).all()
@@ -94,5 +88,3 @@ def test_the_last_event_alone_costs_nothing() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"\[\(2, 1\), \(2,\), \(2,\)\]; expected the same \(B,\)"):
         cox_loss(torch.zeros(2, 1), torch.ones(2), torch.ones(2))
-    with pytest.raises(ValueError, match="ties is 'exact'"):
-        cox_loss(torch.zeros(2), torch.ones(2), torch.ones(2), "exact")  # type: ignore[arg-type]

@@ -1,17 +1,13 @@
 """One row a patient, folds that never cut one, and predictions for patients a model has not seen."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from survival_world import covariates, once, patients
+from survival_world import covariates, patients
 
 from mmkd.errors import DataError
-from mmkd.statistics.survival.concordance import harrell_c
-from mmkd.statistics.survival.cox import fit_cox
-from mmkd.statistics.survival.cross_validation import choose_penalty, out_of_fold, standardised
+from mmkd.statistics.survival.cross_validation import choose_penalty, standardised
 from mmkd.statistics.survival.outcomes import Outcomes
 from mmkd.statistics.survival.patients import (
     means_per_patient,
@@ -19,7 +15,6 @@ from mmkd.statistics.survival.patients import (
     outcomes_per_patient,
     patient_folds,
 )
-from tolerance import assert_rounding
 
 SLIDES = ["b", "a", "b", "c", "a"]
 
@@ -114,29 +109,6 @@ def test_standardising_uses_the_training_rows_only() -> None:
     assert (scaled_MD[:, 1] == 0).all()
 
 
-def test_out_of_fold_predictions_come_from_the_other_folds() -> None:
-    outcomes, time_T = patients(), np.array([2.0, 8.0])
-    value_ND, fold_N = covariates(outcomes), np.arange(60) % 3
-    found = out_of_fold(value_ND, outcomes, fold_N, time_T, penalty=0.5)
-    for fold in range(3):
-        held_N = fold_N == fold
-        scaled_ND = standardised(value_ND[~held_N], value_ND)
-        model = fit_cox(scaled_ND[~held_N], outcomes.take(~held_N), 0.5)
-        assert_rounding(found.risk_N[held_N], model.log_hazards(scaled_ND[held_N]))
-        assert_rounding(found.survival_NT[held_N], model.survival(scaled_ND[held_N], time_T))
-
-
-def test_a_patient_does_not_influence_its_own_prediction() -> None:
-    outcomes = patients()
-    value_ND, fold_N, time_T = covariates(outcomes), np.arange(60) % 4, np.array([5.0])
-    plain = out_of_fold(value_ND, outcomes, fold_N, time_T, penalty=1.0)
-    event_N = outcomes.event_N.copy()
-    event_N[10] = ~event_N[10]
-    changed = out_of_fold(value_ND, replace(outcomes, event_N=event_N), fold_N, time_T, penalty=1.0)
-    np.testing.assert_array_equal(changed.risk_N[fold_N == 2], plain.risk_N[fold_N == 2])
-    assert (changed.risk_N[fold_N == 1] != plain.risk_N[fold_N == 1]).all()
-
-
 def hazards_of_one_column(outcomes: int, noise_columns: int, strength: float) -> tuple[np.ndarray, Outcomes]:
     value_ND = rng(4).normal(size=(outcomes, 1 + noise_columns))
     time_N = rng(5).exponential(np.exp(-strength * value_ND[:, 0]))
@@ -153,18 +125,11 @@ def test_the_chosen_penalty_is_high_for_noise_and_low_for_a_strong_signal() -> N
     assert choose_penalty(constant_ND, outcomes, fold_N, penalties) == 1e4  # all equal: the largest
 
 
-def test_out_of_fold_risks_of_noise_are_chance_within_folds() -> None:
-    value_ND, outcomes = hazards_of_one_column(300, 4, strength=0.0)
-    fold_N = np.arange(300) % 5
-    found = out_of_fold(value_ND, outcomes, fold_N, np.array([0.1]), penalty=1.0)
-    assert abs(harrell_c(found.risk_N, outcomes, once(outcomes), fold_N)[0] - 0.5) < 0.08
-
-
 def test_folds_must_be_several_and_given_for_everybody() -> None:
     outcomes = patients()
     with pytest.raises(DataError, match="all 60 patients are in fold 0"):
-        out_of_fold(covariates(outcomes), outcomes, np.zeros(60, int), np.array([1.0]), 1.0)
+        choose_penalty(covariates(outcomes), outcomes, np.zeros(60, int), [1.0])
     with pytest.raises(ValueError, match=r"folds have shape \(2,\)"):
-        out_of_fold(covariates(outcomes), outcomes, np.zeros(2, int), np.array([1.0]), 1.0)
+        choose_penalty(covariates(outcomes), outcomes, np.zeros(2, int), [1.0])
     with pytest.raises(ValueError, match="no penalty"):
         choose_penalty(covariates(outcomes), outcomes, np.arange(60) % 2, [])

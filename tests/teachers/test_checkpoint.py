@@ -14,7 +14,8 @@ from torch import Tensor
 from mmkd.errors import ModelError
 from mmkd.folders.atomic import draft_of
 from mmkd.teachers.files import checkpoint
-from mmkd.teachers.files.checkpoint import file_digest, read_state_dict
+from mmkd.teachers.files.checkpoint import read_state_dict
+from mmkd.teachers.files.identity import file_digest
 
 
 def weights() -> dict[str, Tensor]:

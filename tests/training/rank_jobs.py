@@ -12,7 +12,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mmkd.distributed import ALONE, World, join_world
-from mmkd.folders.stage import Stage, complete_together
+from mmkd.folders.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
 from mmkd.training.distill import Inputs, distill
 from mmkd.training.pretrain import pretrain
@@ -37,7 +37,7 @@ def train(job: Job, world: World = ALONE) -> None:
         settings, config = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
         return pretrain(settings, config, Path(job["corpus"]), folder, machine, 0, None, world)
 
-    complete_together(Stage("student", Path(job["out"]), job["settings"], outputs=(WEIGHTS,)), body, world=world)
+    complete(Stage("student", Path(job["out"]), job["settings"], outputs=(WEIGHTS,)), body, world=world)
 
 
 def be_killed_at(step: int) -> None:

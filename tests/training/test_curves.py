@@ -1,5 +1,6 @@
 """Every training below a folder is found and drawn; nothing that matters is lost by thinning."""
 
+import html
 import json
 import os
 import re
@@ -12,8 +13,16 @@ from hypothesis import strategies as st
 
 from mmkd.folders.stage import Stage, complete, digest_of
 from mmkd.report.training_page import MEASURES as DRAWN
-from mmkd.report.training_page import PAGE, refresh_curves, write_curves
-from mmkd.training.records.curves import MEASURES, find_metrics, loss_names, points, thinned, validation_names
+from mmkd.report.training_page import PAGE, write_curves
+from mmkd.training.records.curves import (
+    MEASURES,
+    find_metrics,
+    have_written_since_page,
+    loss_names,
+    points,
+    thinned,
+    validation_names,
+)
 from mmkd.training.records.metrics_log import METRICS
 
 
@@ -65,32 +74,29 @@ def test_thinning_keeps_order_and_extremes_and_invents_nothing(values: list[floa
     assert len(values) > most or kept == found
 
 
-def figures(page: str) -> dict[str, Any]:
-    found = re.findall(r'<script type="application/json" data-figure="([^"]+)">(.*?)</script>', page, re.DOTALL)
-    return {name: json.loads(data) for name, data in found}
+def drawn(page: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """Figure -> name of each training in it -> its colour and what its curve says."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for figure, inside in re.findall(r'<svg id="([^"]+)"(.*?)</figure>', page, re.DOTALL):
+        curves = re.findall(r'<path class="c-(\w+)[^>]*><title>(.*?): (.*?)</title>', inside)
+        found[figure] = {html.unescape(name): (colour, says) for colour, name, says in curves}
+    return found
 
 
 def test_the_page_draws_every_value_of_every_training_in_one_colour(out: Path) -> None:
     path = write_curves(out)
     assert path == out / PAGE
     page = path.read_text()
-    drawn = figures(page)
+    found = drawn(page)
     expected = {"loss", "value-lr", "value-grad_norm", "value-wait", "value-val_percentile"}
-    assert set(drawn) == expected | {f"value-{loss}" for loss in ("contrastive", "affinity", "interactive")}
-    assert [(one["name"], one["y"]) for one in drawn["loss"]["data"]] == [
-        ("distill", [2.0]),
-        ("rivals/mmkd", [2.0]),
-        ("pretrain", [2.0]),
-        ("specialists/&lt;eye&gt;", [2.0]),
-    ]
-    colour = {one["name"]: one["line"]["color"] for one in drawn["loss"]["data"]}
-    assert len(set(colour.values())) == 4
-    (interactive,) = drawn["value-interactive"]["data"]
-    assert interactive["line"]["color"] == colour["rivals/mmkd"]
+    assert set(found) == expected | {f"value-{loss}" for loss in ("contrastive", "affinity", "interactive")}
+    assert list(found["loss"]) == ["distill", "rivals/mmkd", "pretrain", "specialists/<eye>"]
+    assert {says for _, says in found["loss"].values()} == {"2 at step 20; 2 to 2"}
+    assert len({colour for colour, _ in found["loss"].values()}) == 4
+    assert found["value-interactive"] == {"rivals/mmkd": (found["loss"]["rivals/mmkd"][0], "4 at step 20; 4 to 4")}
     assert "<eye>" not in page
-    assert not re.search(
-        r'(src|href)="(?!data:|#)', page.replace(page[page.index("<script>") : page.index("<body>")], "")
-    )
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
 
 
 def test_equal_records_make_equal_pages_and_none_make_none(out: Path, tmp_path: Path) -> None:
@@ -105,14 +111,12 @@ def test_equal_records_make_equal_pages_and_none_make_none(out: Path, tmp_path: 
 
 
 def test_the_page_is_made_anew_when_a_training_has_written(out: Path) -> None:
-    refresh_curves(out)
+    assert have_written_since_page(out)
+    write_curves(out)
     page = out / PAGE
-    page.write_text("as it was")
-    refresh_curves(out)
-    assert page.read_text() == "as it was"
+    assert not have_written_since_page(out)
     os.utime(out / "pretrain" / METRICS, ns=(0, page.stat().st_mtime_ns + 1))
-    refresh_curves(out)
-    assert page.read_text() != "as it was"
+    assert have_written_since_page(out)
 
 
 def test_curves_change_no_stage(tmp_path: Path) -> None:

@@ -18,7 +18,11 @@ SETTINGS = {
     "text_buckets": 2, "augment": {"shift": 0.1, "noise": 0.02},
 }  # fmt: skip
 AVERAGED = {**SETTINGS, "ema": 0.9, "select": "best", "checkpoint_every": 3}
-TERMS = {"weighting": "everyone", "contrastive": 0.3, "heads": 0.5, "interactive": 0.2, "relational": 0.2}
+TERMS = {
+    "weighting": "everyone",
+    "contrastive": 0.3,
+    "terms": {"heads": 0.5, "interactive": 0.2, "relational": 0.2},
+}
 FSDP = {"sharding": "fsdp"}
 UNLIKE = ("pairs_per_s", "wait", "mfu", "tflops", "memory_gb")
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -34,11 +38,11 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def alone(
-    tiny_corpus: Path, tiny_features: Path, tiny_calibration: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_corpus: Path, tiny_features: Path, tiny_reliability: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Job]:
     """The jobs, done by one process."""
     folder = tmp_path_factory.mktemp("alone")
-    inputs = [folder / "pretrain", tiny_corpus, tiny_features, tiny_calibration]
+    inputs = [folder / "pretrain", tiny_corpus, tiny_features, tiny_reliability]
     jobs: dict[str, Job] = {
         "pretrain": {"corpus": tiny_corpus, "settings": SETTINGS, "out": folder / "pretrain"},
         "averaged": {"corpus": tiny_corpus, "settings": AVERAGED, "out": folder / "averaged"},

@@ -4,17 +4,17 @@ import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row, write_rows
+from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row
 from mmkd.errors import MmkdError
+from mmkd.folders.json_lines import write_json_lines
 from mmkd.folders.locks import sole_owner
 from mmkd.folders.stage import check_link, digest_of, read_manifest, write_link
 from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
+from mmkd.pipeline.table import needed_for
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 LOG = "log.txt"
-STAGES = ("world", "specialists", "curate")  # before the features, in the flow's order
-AFTER = ("calibrate", "pretrain", "distill")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def work(job: Job) -> str:
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / LOG).open("a") as log, contextlib.redirect_stdout(log):
         try:
-            write_rows(job.folder / RESULTS, rows_of(job))
+            write_json_lines(job.folder / RESULTS, rows_of(job))
         except MmkdError as error:
             print(error, file=log)
             return str(error)
@@ -46,16 +46,9 @@ def work(job: Job) -> str:
 
 def rows_of(job: Job) -> list[Row]:
     """Run the stages that are not finished, and measure."""
-    from mmkd.pipeline import stages as flow
-
     run = Run(job.recipe, job.folder, job.force, job.pool)
-    for name in STAGES:
-        flow.STAGES[name](run)
-    _extract(run)
-    if job.recipe.calibrate.needs_evidence:  # else it changes no student
-        flow.STAGES["evidence"](run)
-    for name in AFTER:
-        flow.STAGES[name](run)
+    for spec in needed_for(run, "distill"):
+        _extract(run) if spec.name == "extract" else spec.work(run)
     return _measure(run, job)
 
 

@@ -1,12 +1,9 @@
 """The rows of an ablation: `results.jsonl` of each run, and of all of them."""
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.errors import DataError
-from mmkd.folders.atomic import atomic_file
+from mmkd.folders.json_lines import read_rows
 
 RESULTS = "results.jsonl"
 ACCURACY, SECONDS = "accuracy", "seconds"
@@ -27,22 +24,9 @@ class Row:
     n: int
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """One JSON object a line, the whole file or nothing."""
-    with atomic_file(path) as stream:
-        for row in rows:
-            stream.write(json.dumps(asdict(row), allow_nan=False).encode() + b"\n")
-
-
-def read_rows(path: Path) -> list[Row]:
+def read_results(path: Path) -> list[Row]:
     """Raises DataError for a line that is no row."""
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            rows.append(Row(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {number}: not a row of an ablation ({error}); delete the file") from error
-    return rows
+    return read_rows(path, Row, "row of an ablation", "delete the file")
 
 
 def run_folder(out: Path, variant: str, seed: int) -> Path:

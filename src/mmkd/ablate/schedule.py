@@ -6,10 +6,11 @@ from concurrent.futures import as_completed
 from pathlib import Path
 
 from mmkd.ablate.job import LOG, Job, work
-from mmkd.ablate.results import RESULTS, Row, read_rows, run_folder, write_rows
+from mmkd.ablate.results import RESULTS, Row, read_results, run_folder
 from mmkd.ablate.settings import DEFAULT, Ablation
 from mmkd.ablate.variants import recipe_of
 from mmkd.errors import ConfigError, TrainingError
+from mmkd.folders.json_lines import write_json_lines
 from mmkd.pipeline.recipe import Recipe
 from mmkd.processes import worker_pool
 from mmkd.progress import say
@@ -61,7 +62,7 @@ def run_all(work_list: Sequence[Job], out: Path, jobs: int = 1) -> None:
         label = f"[{done}/{len(work_list)}] {job.variant}, seed {job.recipe.seed}"
         say(f"{label}: failed, see {job.folder / LOG}\n  {problem}" if problem else f"{label}: finished")
         failed += [label] if problem else []
-        write_rows(out / RESULTS, gathered(out))
+        write_json_lines(out / RESULTS, gathered(out))
     if failed:
         raise TrainingError(
             f"{len(failed)} of {len(work_list)} runs failed ({'; '.join(failed[:5])}{' ...' if failed[5:] else ''}); "
@@ -82,4 +83,4 @@ def _finished(work_list: Sequence[Job], jobs: int) -> Iterator[tuple[Job, str]]:
 
 def gathered(out: Path) -> list[Row]:
     """The rows of all finished runs below `out`, in the order of their folders."""
-    return [row for path in sorted(out.glob(f"*/seed-*/{RESULTS}")) for row in read_rows(path)]
+    return [row for path in sorted(out.glob(f"*/seed-*/{RESULTS}")) for row in read_results(path)]

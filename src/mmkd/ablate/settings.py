@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from mmkd.errors import ConfigError
+from mmkd.renamed import warn, with_new_names
 from mmkd.settings import RecipePath, Settings
 from mmkd.validation import nearest, parse, read_toml
 
@@ -81,10 +82,20 @@ def load_ablation(path: Path) -> Ablation:
 
     Raises ConfigError that lists every problem, also for a name that could be no folder.
     """
-    ablation = parse(Ablation, read_toml(path), str(path), {"base": path.resolve().parent})
+    ablation = parse(Ablation, _with_new_names(read_toml(path)), str(path), {"base": path.resolve().parent})
     for name in ablation.variants:
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
             raise ConfigError(
                 f"{path}: variant {name!r}: its name is a folder's too; use letters, digits, '-', '_', '.'"
             )
     return ablation
+
+
+def _with_new_names(data: dict[str, Any]) -> dict[str, Any]:
+    """With today's keys of the recipe in `[common]` and in the variants."""
+    found = dict(data)
+    if isinstance(data.get("common"), Mapping):
+        found["common"] = with_new_names(data["common"], say=warn)
+    if isinstance(data.get("variants"), Mapping):
+        found["variants"] = {name: with_new_names(table, say=warn) for name, table in data["variants"].items()}
+    return found

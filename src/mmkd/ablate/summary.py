@@ -16,8 +16,8 @@ class Summary:
 
     mean: over modalities and seeds. worst: lowest ratio to the modality's best teacher in any seed. error: mean
     distance to the best teacher of each modality and seed, which is the default's teachers' in every variant. against:
-    whom `difference` is to, over the seeds that both have; t: its interval over seeds, crossed: over seeds and
-    modalities. by_modality: mean over seeds. seconds: of stage 2, mean. None where the runs that it needs are missing.
+    the variant that `difference` is taken to, over the seeds that both have; t: its interval over seeds, crossed: over
+    seeds and modalities. by_modality: mean over seeds. seconds: of stage 2, mean. None where runs are missing.
     """
 
     variant: str

@@ -66,8 +66,8 @@ def as_markdown(title: str, about: str, lines: Sequence[Summary], rows: Sequence
     """A document of its own."""
     table = [HEAD, ["---", *["---:"] * (len(HEAD) - 1)], *[cells(line) for line in lines]]
     body = "\n".join(f"| {' | '.join(row)} |" for row in table)
-    told = [f"- **{line.variant}**: {line.about}" for line in lines if line.about]
-    parts = [f"# {title}", about, limit_sentence(rows), body, MEANING, "\n".join(told)]
+    descriptions = [f"- **{line.variant}**: {line.about}" for line in lines if line.about]
+    parts = [f"# {title}", about, limit_sentence(rows), body, MEANING, "\n".join(descriptions)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -3,7 +3,6 @@
 H x W pixels.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 from mmkd.cards.array_files import array_in
 from mmkd.cards.samples import decoded
 from mmkd.errors import DataError
+from mmkd.folders.digests import bytes_digest
 from mmkd.tables.arrow import arrow_table
 
 _READING = Lock()  # threads that want the same part wait for one reading of it, and do not each read it
@@ -37,7 +37,7 @@ class ArrowImage:
         return decoded(self._bytes(), f"{self.path}, row {self.row + 1}, column {self.column!r}")
 
     def digest(self) -> str:
-        return self.sha256 or hashlib.sha256(self._bytes()).hexdigest()
+        return self.sha256 or bytes_digest(self._bytes())
 
     def _bytes(self) -> bytes:
         with _READING:
@@ -87,7 +87,7 @@ class ArrayImage:
 
     def digest(self) -> str:
         pixels = self._pixels()
-        return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        return bytes_digest(repr(pixels.shape).encode() + pixels.tobytes())
 
     def _pixels(self) -> Any:
         return np.array(array_in(self.path, self.array)[self.row])

@@ -28,6 +28,9 @@ class ClassPrompts(Settings):
     """A class: its name, the folder (or value, or one-hot column) that marks it, and the texts that stand for it.
 
     The texts may be left out on cards without the task zero_shot.
+
+    name: of the class in tables. folder: what marks the class on disk, where that is not its name. prompts: texts
+    that stand for it.
     """
 
     name: str = Field(min_length=1)
@@ -51,6 +54,10 @@ class Card(Settings):
     rows of their own.
     answer_templates: for closed questions without training, texts with `{question}` and `{answer}`. covariates: name of
     a predictor -> columns of the table that a Cox model of it reads.
+
+    id: the name in results, paths and commands. modality: one of the nine of the evaluation, `other` or `mixed`.
+    tasks: task types that the data set serves. licence: of the data. organ: what the pictures show. citation: of
+    the publication. samples: of all splits together.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")

@@ -1,7 +1,6 @@
 """From TOML files to checked data-set cards: one's own, and those of the catalogue that ships with mmkd."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from mmkd.cards.card import MIXED, Card
 from mmkd.corpus.taxonomy import MODALITIES, canonical_modality
 from mmkd.errors import ConfigError
 from mmkd.interpolate import expand
-from mmkd.renamed import with_new_names
+from mmkd.renamed import warn, with_new_names
 from mmkd.validation import nearest, parse, read_toml
 
 CATALOG = Path(__file__).parent / "catalog"
@@ -63,5 +62,5 @@ def read_card(path: Path, variables: Mapping[str, str] | None = None, base: Path
         data = expand(data, {**os.environ, **(variables or {})})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    data = with_new_names(data, tell=lambda line: print(f"{path}: {line}", file=sys.stderr))
+    data = with_new_names(data, say=lambda line: warn(f"{path}: {line}"))
     return parse(Card, data, str(path), {"base": base or path.parent})

@@ -13,7 +13,10 @@ SampleField = Literal[
 
 
 class HashedSplit(Settings):
-    """Splits that the publisher did not make: groups (or samples) go to val and test by a hash of their name."""
+    """Splits that the publisher did not make: groups (or samples) go to val and test by a hash of their name.
+
+    val: share of the groups in the split val. test: share of the groups in the split test.
+    """
 
     val: float = Field(0.0, ge=0.0, lt=1.0)
     test: float = Field(0.2, gt=0.0, lt=1.0)
@@ -32,6 +35,8 @@ class FoldersLayout(Settings):
     TSV, JSON, JSONL, Parquet or Arrow) with the columns `file` (relative to the folder of that table) and `group` of
     every image. group_pattern: a regular expression with one group, searched in the path below the class folder. skip:
     globs of files that are no samples, matched from the right (`*_mask.png`, `masks/*`).
+
+    path: the folder that holds the class folders.
     """
 
     reader: Literal["folders"]
@@ -88,6 +93,8 @@ class TableLayout(RowKeys):
     path: one table, or splits: split -> table. Without any column `image` samples have no picture. Images inside a
     Parquet or Arrow table (`{"bytes": ...}`, as hubs store them, or plain bytes) are read from there; rows with the
     same bytes share one picture.
+
+    path: one table. splits: split -> table.
     """
 
     reader: Literal["table"]
@@ -107,6 +114,8 @@ class NpzLayout(Settings):
     """A NumPy archive in MedMNIST's layout: `<split>_images` (N, H, W[, 3]) uint8 and `<split>_labels` (N, 1 or C).
 
     A class's place in the card is its number (or its column) in the archive.
+
+    path: the archive.
     """
 
     reader: Literal["npz"]
@@ -117,6 +126,8 @@ class H5Layout(Settings):
     """HDF5 files of pictures and labels (PatchCamelyon's layout): split -> file of pictures and file of labels.
 
     images, labels: names of the arrays, (N, H, W[, 3]) uint8 and any shape of N numbers.
+
+    pictures: split -> file with the pictures. truths: split -> file with the labels.
     """
 
     reader: Literal["h5"]
@@ -133,7 +144,10 @@ class H5Layout(Settings):
 
 
 class CorpusLayout(Settings):
-    """A split of a corpus folder that `mmkd curate` made: its images and captions, grouped as it groups them."""
+    """A split of a corpus folder that `mmkd curate` made: its images and captions, grouped as it groups them.
+
+    path: the corpus folder. split: the one that is evaluated on.
+    """
 
     reader: Literal["corpus"]
     path: RecipePath
@@ -148,6 +162,9 @@ class SlidesLayout(RowKeys):
     `tiles` say. Besides, `bags`: name of an encoder -> HDF5 file with its ready features (`features` (n, D), `coords`
     (n, 2): the layout of CLAM and TRIDENT). Braces in these paths are filled from the row; all of them are relative to
     `images`. The other keys are those of a table.
+
+    path: the table. tile_folder: a slide's folder of tile images. slide: a slide's file. bags: name of an encoder
+    -> HDF5 file with ready features.
     """
 
     reader: Literal["slides"]

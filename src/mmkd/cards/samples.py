@@ -1,6 +1,5 @@
 """What a data set is made of: samples, and the pictures that belong to them."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +10,7 @@ from PIL import Image
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
+from mmkd.folders.digests import bytes_digest
 from mmkd.folders.paths import IMAGE_SUFFIXES
 from mmkd.images.decode import decode
 from mmkd.images.dicom import is_dicom
@@ -43,7 +43,7 @@ class FileImage:
         return decoded(self._bytes(), str(self.path))
 
     def digest(self) -> str:
-        return hashlib.sha256(self._bytes()).hexdigest()
+        return bytes_digest(self._bytes())
 
     def _bytes(self) -> bytes:
         try:

@@ -1,1 +1,1 @@
-"""The commands that need more than a recipe, one file for each group; `mmkd.cli` puts them together."""
+"""The commands, one file for each group; `mmkd.cli` collects them."""

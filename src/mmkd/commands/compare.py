@@ -9,7 +9,7 @@ import typer
 from mmkd.commands.options import Json
 
 if TYPE_CHECKING:
-    from mmkd.evaluation.summary.versus import Line, Versus
+    from mmkd.evaluation.summary.compare_runs import Line, RunComparison
 
 SIDE_HELP = "RUN or RUN:MODEL: a run's folder or an evaluation's, and a model in it. [default: the student]"
 
@@ -23,14 +23,14 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two evaluated models sample by sample: paired differences with intervals, per data set and on average."""
+    from mmkd.evaluation.summary.compare_runs import compare as body
     from mmkd.evaluation.summary.scores import Resampling
-    from mmkd.evaluation.summary.versus import compare as body
 
     found = body(first, second, Resampling(replicates, confidence, seed))
     print(json.dumps(as_plain(found), indent=1)) if as_json else _print(found)
 
 
-def as_plain(found: "Versus") -> dict[str, object]:
+def as_plain(found: "RunComparison") -> dict[str, object]:
     """The comparison with all metrics, for JSON."""
     lines = [
         {**asdict(line.comparison), "first": line.first, "second": line.second, "deciding": line.deciding}
@@ -39,7 +39,7 @@ def as_plain(found: "Versus") -> dict[str, object]:
     return {**asdict(found), "lines": lines}
 
 
-def _print(found: "Versus") -> None:
+def _print(found: "RunComparison") -> None:
     """A table for each task, with the metric that decides."""
     from rich.console import Console
     from rich.table import Table

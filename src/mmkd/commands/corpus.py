@@ -1,4 +1,4 @@
-"""`mmkd corpus show | sample | stats | alike | ledger | export`."""
+"""`mmkd corpus show | sample | stats | near-duplicates | ledger | export`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import typer
 
 from mmkd.commands.options import Force, Json
 from mmkd.progress import print_table
+from mmkd.renamed import warn
 
 HELP = "Look into a corpus: single pairs, a sample, its numbers, its ledger; write it in other programs' layouts."
 CAPTION = 100  # characters of a caption in a table
@@ -31,18 +32,18 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all that is known of one record; of one that was rejected, why."""
-    from mmkd.curation.ledger.look import find_record
+    from mmkd.curation.ledger.records import find_record
     from mmkd.errors import DataError
     from mmkd.folders.atomic import atomic_file
 
     is_kept, row = find_record(folder, identity)
     data = row.pop("image", b"")
-    told = row | ({"image_bytes": len(data)} if is_kept else {"kept": False})
+    shown = row | ({"image_bytes": len(data)} if is_kept else {"kept": False})
     if evidence is not None and is_kept:
         from mmkd.features.evidence.stored import StoredEvidence
 
-        told |= {"seen": StoredEvidence(evidence, folder).row(identity)}
-    print(json.dumps(told, indent=1) if as_json else "\n".join(f"{name:20s} {value}" for name, value in told.items()))
+        shown |= {"evidence": StoredEvidence(evidence, folder).row(identity)}
+    print(json.dumps(shown, indent=1) if as_json else "\n".join(f"{name:20s} {value}" for name, value in shown.items()))
     if image is not None:
         if not is_kept:
             raise DataError(f"{identity} was rejected ({row['reason']}); the pictures of rejected records are not kept")
@@ -62,7 +63,7 @@ def sample(
     """Draw pairs at random, and print them or write them as a page with pictures."""
     import numpy as np
 
-    from mmkd.curation.ledger.look import sample as draw
+    from mmkd.curation.ledger.records import sample as draw
 
     rows = draw(folder, count, modality, np.random.default_rng(seed))
     if html is not None:
@@ -82,22 +83,24 @@ def sample(
 def stats(folder: Folder, evidence: Beside = None, as_json: Json = False) -> None:
     """Count a corpus: by split, modality, source, licence, language; lengths, sizes, and what repeats.
 
-    With --evidence also by the modality that all evidence together makes most probable, and by what teachers see.
+    With --evidence also by the modality that all evidence makes most probable, and by the teachers' votes.
     """
-    from mmkd.curation.ledger.facts import corpus_facts
     from mmkd.curation.ledger.funnel import excluded
+    from mmkd.curation.ledger.statistics import corpus_statistics
     from mmkd.curation.ledger.tally import most_common
 
-    found = {**corpus_facts(folder).to_json(), "excluded": most_common(excluded(folder))}
+    found = {**corpus_statistics(folder).to_json(), "excluded": most_common(excluded(folder))}
     if evidence is not None:
         from mmkd.features.evidence.stored import StoredEvidence
 
-        found["seen"] = StoredEvidence(evidence, folder).counts()
+        found["evidence"] = StoredEvidence(evidence, folder).counts()
     print(json.dumps(found, indent=1)) if as_json else _print_stats(found)
 
 
-@app.command("alike")
-def alike(
+@app.command("alike", hidden=True)  # its name in the release before
+@app.command("near-duplicates")
+def near_duplicates(
+    context: typer.Context,
     folder: Folder,
     features: Annotated[Path, typer.Option("--features", metavar="DIR", help="A teacher's (runs/demo/features/eye).")],
     cosine: Annotated[float, typer.Option("--cosine", min=-1, max=1, help="Of two pictures, at least.")] = 0.98,
@@ -105,14 +108,16 @@ def alike(
     as_json: Json = False,
 ) -> None:
     """List pairs of pictures that a teacher finds nearly equal, which hashes of pixels may have missed."""
+    if context.info_name == "alike":
+        warn("'mmkd corpus alike' is now called 'mmkd corpus near-duplicates'; the next release knows that name only")
     import numpy as np
 
     from mmkd.corpus.schema import Corpus
-    from mmkd.features.alike import alike_rows
+    from mmkd.features.near_duplicates import near_duplicate_rows
     from mmkd.features.store import TeacherFeatures
 
     corpus = Corpus(folder)
-    pair_P2, cosine_P = alike_rows(TeacherFeatures(features, corpus), cosine, np.random.default_rng(seed))
+    pair_P2, cosine_P = near_duplicate_rows(TeacherFeatures(features, corpus), cosine, np.random.default_rng(seed))
     ids = corpus.column("id")
     lines = [(ids[one], ids[other], float(near)) for (one, other), near in zip(pair_P2, cosine_P, strict=True)]
     if as_json:
@@ -165,17 +170,17 @@ def _print_stats(found: Mapping[str, Any]) -> None:
         _print_counts(name.replace("_", " "), found[name], found["pairs"])
     spread = {name: found[name] for name in ("characters", "words", "width", "height", "confidence") if found[name]}
     heads = list(next(iter(spread.values()), {}))
-    print_table(("", *heads), [(name, *(f"{n:,g}" for n in told.values())) for name, told in spread.items()])
+    print_table(("", *heads), [(name, *(f"{n:,g}" for n in row.values())) for name, row in spread.items()])
     heads = list(next(iter(found["repeats"].values())))
-    print_table(("", *heads), [(name, *(f"{n:,}" for n in told.values())) for name, told in found["repeats"].items()])
+    print_table(("", *heads), [(name, *(f"{n:,}" for n in row.values())) for name, row in found["repeats"].items()])
     if excluded := found["excluded"]:
-        told = ", ".join(f"{name} {count:,}" for name, count in excluded.items())
-        print(f"{sum(excluded.values()):,} records excluded by include, which are no pairs: {told}")
+        by_source = ", ".join(f"{name} {count:,}" for name, count in excluded.items())
+        print(f"{sum(excluded.values()):,} records excluded by include, which are no pairs: {by_source}")
     print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
-    if seen := found.get("seen"):
-        _print_counts("modality by all evidence", seen["modality"], found["pairs"])
-        _print_counts("modality that teachers see", seen["image_modality"], found["pairs"])
-        print(f"{seen['disputed']:,} pairs with contradicting evidence; {seen['alike']:,} like an earlier picture")
+    if votes := found.get("evidence"):
+        _print_counts("modality by all evidence", votes["modality"], found["pairs"])
+        _print_counts("modality by the teachers' votes", votes["image_modality"], found["pairs"])
+        print(f"{votes['disputed']:,} pairs with contradicting evidence; {votes['near_duplicates']:,} near duplicates")
 
 
 def _print_counts(name: str, counts: Mapping[str, int], pairs: int) -> None:

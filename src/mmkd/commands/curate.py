@@ -23,14 +23,10 @@ def curate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
-    """Read the sources, clean and check every pair, drop duplicates, split by group.
+    """The stage, or with --dry-run its plan."""
+    from mmkd.pipeline.work import work_one
 
-    On several nodes, each with its [machine] workers: torchrun --nproc-per-node 1 -m mmkd curate RECIPE.
-    """
-    from mmkd.pipeline import stages as flow
-    from mmkd.pipeline.run import require
-
-    work = open_run(recipe, out, changes, force, several=True)
+    work = open_run(recipe, out, changes, force, parallel=True)
     if dry_run:
         from mmkd.curation.plan import plan_curation
 
@@ -40,8 +36,7 @@ def curate(
         return
     if as_json:
         raise ConfigError("--json belongs to --dry-run")
-    require(work, "curate")
-    flow.curate(work)
+    work_one(work, "curate")
 
 
 def _print(plans: "list[SourcePlan]", workers: int) -> None:

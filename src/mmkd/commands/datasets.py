@@ -26,7 +26,9 @@ def group(context: typer.Context) -> None:
 @app.command("list")
 def list_(
     names: Names = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/datasets.md.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table of docs/reference/data-sets.md.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the catalogue: modality, tasks, classes, size, licence and access; `?` marks what is not confirmed."""

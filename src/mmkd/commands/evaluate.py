@@ -39,7 +39,7 @@ def evaluate(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
-    """All six task types on teachers and students (with a recipe), or on any models (with --model)."""
+    """The stage of a recipe, or an evaluation of any models."""
     if (recipe is None) == (not models):
         raise ConfigError(
             "give a recipe, or models: mmkd evaluate --model MODEL --data-root DIR --datasets xray,fundus"
@@ -49,8 +49,8 @@ def evaluate(
         return
     if changes:
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
-    from mmkd.evaluation.format.settings import EvaluateSettings
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
+    from mmkd.evaluation.tasks.settings import EvaluateSettings
     from mmkd.progress import say
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
@@ -71,12 +71,9 @@ def evaluate(
 
 
 def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool) -> None:
-    from mmkd.pipeline import stages as flow
-    from mmkd.pipeline.run import require
+    from mmkd.pipeline.work import work_one
 
-    work = open_run(recipe, out, changes, force)
-    require(work, "evaluate")
-    flow.evaluate(work)
+    work_one(open_run(recipe, out, changes, force), "evaluate")
 
 
 def model_spec(text: str) -> "TeacherSpec":

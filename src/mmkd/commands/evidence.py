@@ -22,20 +22,14 @@ def evidence(
     listed: Annotated[int, typer.Option("--list", min=0, help="Conflicts to print.")] = LISTED,
     as_json: Json = False,
 ) -> None:
-    """Let the teachers vote on each picture's modality, and show how far all evidence agrees.
-
-    The corpus stays as it is: the votes lie beside it, in the run's folder `evidence`. A recipe without a section
-    [evidence] has the defaults.
-    """
+    """The stage, and what it found."""
     from mmkd.features.evidence.settings import EvidenceSettings
-    from mmkd.pipeline import stages as flow
-    from mmkd.pipeline.run import require
+    from mmkd.pipeline.work import work_one
 
     work = open_run(recipe, out, changes, force)
     if work.recipe.evidence is None:
         work = replace(work, recipe=work.recipe.model_copy(update={"evidence": EvidenceSettings()}))
-    require(work, "evidence")
-    flow.evidence(work)
+    work_one(work, "evidence")
     show(work.out / "evidence", listed, as_json)
     if not as_json:
         from mmkd.report.evidence import PAGE
@@ -57,8 +51,8 @@ def _print(facts: Mapping[str, Any], listed: int) -> None:
         ("teacher", "balanced accuracy", "of rows"),
         [(one["teacher"], f"{one['accuracy']:.2f}", f"{one['rows']:,}") for one in facts["teachers"]],
     )
-    print_table(("what teachers see", "known rows", "right", "share", "rows with a vote"), _votes(facts))
-    print("; ".join(f"{kind} speaks of {rows:,}" for kind, rows in facts["spoken"].items()))
+    print_table(("vote of the teachers", "known rows", "right", "share", "rows with a vote"), _votes(facts))
+    print("; ".join(f"{kind} names a modality in {rows:,} rows" for kind, rows in facts["spoken"].items()))
     print_table(
         ("agreement", "rows", "agree", "kappa"),
         [
@@ -72,7 +66,7 @@ def _print(facts: Mapping[str, Any], listed: int) -> None:
 
 
 def _votes(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Of each modality: how often it was seen where captions tell, how often rightly, and how many of these count."""
+    """Of each modality: votes for it on rows whose caption names one, how many are right, how many rows get a vote."""
     lines: list[tuple[str, ...]] = []
     for name in facts["modalities"]:
         cells = [cell for cell in facts["trust"] if cell["modality"] == name]

@@ -34,15 +34,13 @@ def extract(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
-    """Compute every teacher's features of the corpus, each image decoded once.
-
-    On several GPUs or nodes: torchrun --nproc-per-node N -m mmkd extract RECIPE.
-    """
-    from mmkd.pipeline import stages as flow
-    from mmkd.pipeline.run import require
+    """The stage, of all teachers or of some, or with --dry-run its plan."""
+    from mmkd.distributed import join_world
+    from mmkd.pipeline.stages import extract_teachers
+    from mmkd.pipeline.work import require
 
     changed = [*(changes or []), *([f"extract.licence={licence}"] if licence else [])]
-    work = open_run(recipe, out, changed, force, several=True)
+    work = open_run(recipe, out, changed, force, parallel=True)
     names = [name.strip() for name in teachers.split(",") if name.strip()]
     if dry_run:
         _plan(work, names, rows, tflops, as_json)
@@ -50,14 +48,15 @@ def extract(
     if rows or tflops or as_json:
         raise ConfigError("--rows, --tflops and --json belong to --dry-run")
     require(work, "extract")
-    flow.extract(work, names)
+    with join_world() as world:
+        extract_teachers(work, names, world)
 
 
 def _plan(work: "Run", names: list[str], rows: int | None, tflops: float | None, as_json: bool) -> None:
     from mmkd.corpus.schema import Corpus
     from mmkd.device import prepare
     from mmkd.features.plan import plan_extraction
-    from mmkd.pipeline.run import status
+    from mmkd.folders.stage import status
     from mmkd.teachers.zoo.licences import refuse_licences
     from mmkd.teachers.zoo.settings import REFERENCE
 

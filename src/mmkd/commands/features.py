@@ -11,12 +11,12 @@ from mmkd.commands.options import Json
 if TYPE_CHECKING:
     from mmkd.features.check import FeatureCheck
 
-app = typer.Typer(help="Look at extracted features.", no_args_is_help=True)
+app = typer.Typer(help="Check extracted features.", no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Look at extracted features."""
+    """Check extracted features."""
 
 
 @app.command("check")

@@ -21,16 +21,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def open_run(
-    recipe: Path, out: Path | None, changes: list[str] | None, force: bool = False, several: bool = False
+    recipe: Path, out: Path | None, changes: list[str] | None, force: bool = False, parallel: bool = False
 ) -> "Run":
-    """The run of a recipe. several: whether the command knows what to do under torchrun; others refuse it."""
+    """The run of a recipe. parallel: whether the command shares its work among the processes of torchrun."""
     from mmkd.pipeline.recipe import load_recipe
     from mmkd.pipeline.run import Run
 
-    if processes() > 1 and not several:
+    if processes() > 1 and not parallel:
+        from mmkd.pipeline.table import STAGES
+
+        shared = ", ".join(spec.name for spec in STAGES.values() if spec.parallel)
         raise ConfigError(
-            "torchrun started several processes, but this command works in one (curate, extract, pretrain and distill "
-            "are shared by several); start it without torchrun"
+            "torchrun started several processes, but this command works in one (several share the work of run, "
+            f"{shared}); start it without torchrun"
         )
     folder = (out or Path("runs") / recipe.stem).resolve()
     return Run(load_recipe(recipe, folder, changes or []), folder, force)

@@ -75,7 +75,7 @@ def _time(found: "RunPlan") -> None:
         rows.append([one.name, f"{one.steps:,}", f"{one.pairs:,}", f"{one.gflop:,.1f}", share, f"{one.hours:,.2f}"])
     total = found.extraction_hours + sum(one.hours for one in found.stages)
     rows.append(["all", "", "", "", "", f"{total:,.2f}"])
-    _table(["stage", "steps", "pairs seen", "GFLOP a pair", "of it losses", "hours"], rows)
+    _table(["stage", "steps", "pairs processed", "GFLOP a pair", "of it losses", "hours"], rows)
 
 
 def _memory(found: "RunPlan") -> None:

@@ -14,12 +14,12 @@ def report(
     changes: Set = None,
     force: Force = False,
 ) -> None:
-    """Write the results as one HTML page that opens offline, with tables as CSV and LaTeX beside it."""
+    """The stage of a recipe, or the report of a run's folder."""
     from mmkd.progress import say
     from mmkd.report.run_folder import report_run
 
     if not run.is_dir():
-        from mmkd.pipeline.run import require
+        from mmkd.pipeline.work import require
 
         work = open_run(run, out, changes, force)
         require(work, "report")

@@ -77,12 +77,12 @@ def _row(one: "RunState", now: datetime) -> list[str]:
 
 def state(one: "RunState") -> str:
     """In a word or two: the stage that runs, else the first that was cut off, else the last that is complete."""
-    from mmkd.pipeline.status import OPTIONAL
+    from mmkd.pipeline.table import STAGES
 
     for wanted in ("running", "partial"):
         if hit := [stage for stage, is_now in one.stages.items() if is_now == wanted]:
             return f"{hit[0]} {wanted}"
-    lacking = [stage for stage, is_now in one.stages.items() if is_now == "to do" and stage not in OPTIONAL]
+    lacking = [name for name, is_now in one.stages.items() if is_now == "to do" and not STAGES[name].section]
     if not lacking:
         return "complete"
     done = [stage for stage, is_now in one.stages.items() if is_now == "complete"]

@@ -1,6 +1,5 @@
 """The corpus on disk: one row per image-caption pair, in a folder that `datasets.load_from_disk` opens."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from mmkd.errors import DataError
 from mmkd.folders.arrow import open_folder
+from mmkd.folders.digests import hash64
 from mmkd.folders.stage import digest_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32
 def caption_group(caption: str) -> int:
     """64-bit number of a caption: equal for captions that differ in case, white space and the final full stop alone."""
     plain = " ".join(caption.casefold().split()).rstrip(" .")
-    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
+    return hash64(plain)
 
 
 def corpus_features() -> "Features":

@@ -1,6 +1,6 @@
 """Which split a group of records belongs to."""
 
-import hashlib
+from mmkd.folders.digests import hash64
 
 
 def split_of(group: str, val: float, seed: int) -> str:
@@ -10,5 +10,4 @@ def split_of(group: str, val: float, seed: int) -> str:
     a larger `val` only adds groups to it. The share is exact only in expectation: n groups deviate by about
     sqrt(val * (1 - val) / n).
     """
-    digest = hashlib.blake2b(f"{seed}\0{group}".encode(), digest_size=8).digest()
-    return "val" if int.from_bytes(digest, "big") < val * 2.0**64 else "train"
+    return "val" if hash64(f"{seed}\0{group}") < val * 2.0**64 else "train"

@@ -1,4 +1,4 @@
-"""Curation: sources in, a finished corpus folder out, with a record of everything that was left out and why."""
+"""Curation: sources in, a finished corpus folder out, with a record of everything that is not in it and why."""
 
 import json
 import shutil
@@ -8,14 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mmkd.curation.assemble import write_corpus
-from mmkd.curation.choose import Selection, select
-from mmkd.curation.decontaminate import Avoid, nothing
-from mmkd.curation.dropped import write_dropped
+from mmkd.curation.corpus_writer import write_corpus
+from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
 from mmkd.curation.ledger.funnel import FUNNEL
-from mmkd.curation.parts import Part, make_parts
+from mmkd.curation.ledger.rows import REJECTED
+from mmkd.curation.rejected_examples import write_rejected_examples
+from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import AnySource, CurateSettings
-from mmkd.curation.shard_cache import kept_names, make_kept_parts, parts_folder, prune, tables
+from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
+from mmkd.curation.shards import FilteredShard, filter_shards
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 from mmkd.distributed import ALONE, World
@@ -24,10 +25,9 @@ from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import Stage
 from mmkd.settings import Machine
 
-PARTS = "parts"
-REJECTED = "rejected.parquet"
+SHARDS = "shards"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
-WITHOUT_EFFECT = ("max_rejected", "keep_parts")
+WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
 
 
@@ -36,50 +36,54 @@ def curate(
     folder: Path,
     machine: Machine,
     seed: int,
-    avoid: Avoid = nothing,
+    evaluation_images: ReadEvaluationImages = no_evaluation_images,
     world: World = ALONE,
 ) -> dict[str, int]:
     """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and excluded, and rows per
     split.
 
-    Goes on from the parts that an earlier, killed run left there, and writes the same bytes in any case and with any
-    number of workers and processes of the world: those share the parts, and the first does the rest (the others return
-    nothing). avoid: the pictures of evaluation sets that must stay out. Raises DataError when more than `max_rejected`
+    Goes on from the shards that an earlier, killed run left there, and writes the same bytes in any case and with any
+    number of workers and processes of the world: those share the shards, and the first does the rest (the others return
+    nothing). evaluation_images: that must not be in the corpus. Raises DataError when more than `max_rejected`
     of the records are rejected or none is left.
     """
     if world.agree((folder / FUNNEL).is_file()):  # written last: an earlier run was killed after everything was done
         if not world.first:
             return {}
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        shutil.rmtree(folder / SHARDS, ignore_errors=True)
         return _total(json.loads((folder / FUNNEL).read_text()))
     sources = named_sources(settings.sources)
-    parts = _parts(sources, settings, folder)
-    make = make_kept_parts if settings.keep_parts else make_parts
-    make(world.share(parts), settings, machine.processes)
+    shards = _shards(sources, settings, folder)
+    filtered = filter_cached_shards if settings.cache_shards else filter_shards
+    filtered(world.share(shards), settings, machine.processes)
     world.wait()
     if not world.first:
         return {}
-    selection = select(parts, settings, avoid(), folder / REJECTED)
+    selection = select(shards, settings, evaluation_images(), folder / REJECTED)
     _check(sources, selection, settings.max_rejected, folder / REJECTED)
-    splits = write_corpus(folder, parts, selection.keep, settings, seed)
+    splits = write_corpus(folder, shards, selection.keep, settings, seed)
     funnel = _funnel(sources, selection, splits)
-    write_dropped(parts, folder, settings)
+    write_rejected_examples(shards, folder, settings)
     write_json(folder / FUNNEL, funnel)
-    shutil.rmtree(folder / PARTS)
-    if settings.keep_parts:
-        prune(parts_folder(folder), parts)
+    shutil.rmtree(folder / SHARDS)
+    if settings.cache_shards:
+        prune(cache_folder(folder), shards)
     return _total(funnel)
 
 
 def corpus_stage(
-    folder: Path, settings: CurateSettings, kept: Mapping[str, Any], seed: int, avoided: Mapping[str, str] = NO_INPUTS
+    folder: Path,
+    settings: CurateSettings,
+    kept: Mapping[str, Any],
+    seed: int,
+    evaluation_inputs: Mapping[str, str] = NO_INPUTS,
 ) -> Stage:
-    """The stage that makes a corpus folder. kept: the settings as its manifest keeps them. avoided: evaluation set ->
-    digest."""
+    """The stage that makes a corpus folder. kept: the settings as its manifest keeps them. evaluation_inputs: data set
+    -> digest."""
     outputs = ("data-*.arrow", REJECTED, FUNNEL)
-    told = {name: value for name, value in kept.items() if name not in WITHOUT_EFFECT}
-    inputs = {**tables(), **fingerprints(settings), **avoided}
-    return Stage("corpus", folder, {**told, "seed": seed}, inputs, outputs)
+    made_from = {name: value for name, value in kept.items() if name not in WITHOUT_EFFECT}
+    inputs = {**tables(), **fingerprints(settings), **evaluation_inputs}
+    return Stage("corpus", folder, {**made_from, "seed": seed}, inputs, outputs)
 
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:
@@ -87,16 +91,16 @@ def fingerprints(settings: CurateSettings) -> dict[str, str]:
     return {source.name: open_source(source).fingerprint() for source in named_sources(settings.sources)}
 
 
-def _parts(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[Part]:
-    home, kept = folder / PARTS, parts_folder(folder)
+def _shards(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[FilteredShard]:
+    home, cache = folder / SHARDS, cache_folder(folder)
     home.mkdir(exist_ok=True)
     readers = [open_source(source) for source in sources]
     found = [(reader, shard) for reader in readers for shard in reader.shards()]
-    if not settings.keep_parts:
-        return [Part(number, shard, home) for number, (_, shard) in enumerate(found)]
-    kept.mkdir(exist_ok=True)
-    names = kept_names(found, settings)
-    return [Part(number, shard, home, kept / names[number]) for number, (_, shard) in enumerate(found)]
+    if not settings.cache_shards:
+        return [FilteredShard(number, shard, home) for number, (_, shard) in enumerate(found)]
+    cache.mkdir(exist_ok=True)
+    names = cache_names(found, settings)
+    return [FilteredShard(number, shard, home, cache / names[number]) for number, (_, shard) in enumerate(found)]
 
 
 def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
@@ -104,7 +108,7 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
         if not selection.read[source.name]:
             raise DataError(
                 f"source {source.name!r}: no record found with include = {source.include}, which excludes "
-                f"{selection.excluded[source.name]:,}; correct it or drop it"
+                f"{selection.excluded[source.name]:,}; correct it or remove the source"
             )
     read, rejected = selection.read.total(), selection.rejected.total()
     if rejected <= max_rejected * read and rejected < read:

@@ -1,6 +1,6 @@
-"""Pictures that a corpus must not hold, because models are evaluated on them.
+"""Evaluation images, which a corpus must not hold, and the records that match them.
 
-M pictures, V views, N records, P pairs of a view and a record, B of them at once, K pixels of a thumbnail.
+M images, V views, N records, P pairs of a view and a record, B of them at once, K pixels of a thumbnail.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ CHUNK_PAIRS = 2**14  # whose thumbnails are
 
 
 @dataclass(frozen=True)
-class Avoided:
-    """Pictures of evaluation sets. names: of each, set and sample. digests: SHA-256 of the bytes that the corpus would
-    store. view_MV: perceptual hashes of its views, the first as it is. views: their names. pixel_VK: where
-    in a thumbnail the pixels of the thumbnail of a view stand."""
+class EvaluationImages:
+    """names: of each image, data set and sample. digests: SHA-256 of the bytes that the corpus would
+    store. view_MV: perceptual hashes of its views, the first as it is. views: their names. pixel_VK: where in a
+    thumbnail the pixels of the thumbnail of a view stand."""
 
     names: list[str]
     digests: list[str]
@@ -35,8 +35,8 @@ class Avoided:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a record may show. query: the view's place in the flat `Avoided.view_MV`. distance: bits of the hash."""
+class Match:
+    """A record and a view of an evaluation image. query: the view's place in the flat `view_MV`. distance: in bits."""
 
     correlation: float
     distance: int
@@ -48,51 +48,51 @@ class Shown:
         return -self.correlation, self.distance, self.query
 
 
-Avoid = Callable[[], Avoided]
-"""Called once, when the corpus is really made: it reads all the pictures."""
+ReadEvaluationImages = Callable[[], EvaluationImages]
+"""Called once, when the corpus is really made: it reads all the images."""
 
 
-def nothing() -> Avoided:
-    """No evaluation sets are given."""
+def no_evaluation_images() -> EvaluationImages:
+    """None, where no data sets are given."""
     no_thumbnail, same = np.empty((0, THUMBNAIL_PIXELS), np.uint8), np.arange(THUMBNAIL_PIXELS)[None]
-    return Avoided([], [], np.empty((0, 1), np.uint64), no_thumbnail, ["as it is"], same)
+    return EvaluationImages([], [], np.empty((0, 1), np.uint64), no_thumbnail, ["as it is"], same)
 
 
 def contaminated(
-    hash_N: Array, thumbnails: ReadThumbnails, avoided: Avoided, radius: int, min_correlation: float
+    hash_N: Array, thumbnails: ReadThumbnails, evaluation: EvaluationImages, radius: int, min_correlation: float
 ) -> dict[int, str]:
-    """Record -> which picture it shows, for records to be dropped.
+    """Record -> the evaluation image that it matches.
 
     hash_N: perceptual hashes of the records. Of those within `radius` bits of a view the thumbnails are read; a record
-    matches from `min_correlation` on. Of several pictures the best correlated is named, then the nearest, the first.
+    matches from `min_correlation` on. Of several images the best correlated counts, then the nearest, then the first.
     """
-    best: dict[int, Shown] = {}
-    for query_B, record_B, distance_B in _candidates(hash_N, avoided, radius):
+    best: dict[int, Match] = {}
+    for query_B, record_B, distance_B in _candidates(hash_N, evaluation, radius):
         own_U, place_B = np.unique(record_B, return_inverse=True)
-        correlation_B = correlation(thumbnails(own_U)[place_B], avoided.thumbnails(query_B))
+        correlation_B = correlation(thumbnails(own_U)[place_B], evaluation.thumbnails(query_B))
         for pair in np.flatnonzero(correlation_B >= min_correlation).tolist():
-            found = Shown(float(correlation_B[pair]), int(distance_B[pair]), int(query_B[pair]))
+            found = Match(float(correlation_B[pair]), int(distance_B[pair]), int(query_B[pair]))
             record = int(record_B[pair])
             best[record] = min(best.get(record, found), found, key=lambda one: one.rank)
-    return {record: _told(found, avoided) for record, found in sorted(best.items())}
+    return {record: _described(found, evaluation) for record, found in sorted(best.items())}
 
 
-def same_bytes(digest_matches: dict[int, int], avoided: Avoided) -> dict[int, str]:
-    """As `contaminated`. digest_matches: record -> place of the picture whose bytes it has."""
-    return {record: f"the image of {avoided.names[place]}" for record, place in digest_matches.items()}
+def same_bytes(digest_matches: dict[int, int], evaluation: EvaluationImages) -> dict[int, str]:
+    """As `contaminated`. digest_matches: record -> place of the image whose bytes it has."""
+    return {record: f"the image of {evaluation.names[place]}" for record, place in digest_matches.items()}
 
 
-def _candidates(hash_N: Array, avoided: Avoided, radius: int) -> Iterator[tuple[Array, Array, Array]]:
-    """View, record and distance of pairs within the radius; records ascend, so that a part is opened once or twice."""
+def _candidates(hash_N: Array, evaluation: EvaluationImages, radius: int) -> Iterator[tuple[Array, Array, Array]]:
+    """View, record and distance of pairs within the radius; records ascend, so that a shard is opened once or twice."""
     for first in range(0, len(hash_N), BLOCK_RECORDS):
-        pairs = within(avoided.view_MV.ravel(), hash_N[first : first + BLOCK_RECORDS], radius)
+        pairs = within(evaluation.view_MV.ravel(), hash_N[first : first + BLOCK_RECORDS], radius)
         order_P = np.argsort(pairs.key_P, kind="stable")
         for start in range(0, len(order_P), CHUNK_PAIRS):
-            chosen = order_P[start : start + CHUNK_PAIRS]
-            yield pairs.query_P[chosen], pairs.key_P[chosen] + first, pairs.distance_P[chosen]
+            chunk = order_P[start : start + CHUNK_PAIRS]
+            yield pairs.query_P[chunk], pairs.key_P[chunk] + first, pairs.distance_P[chunk]
 
 
-def _told(found: Shown, avoided: Avoided) -> str:
-    picture, view = divmod(found.query, len(avoided.views))
-    bits = f"{found.distance} bits of the perceptual hash from {avoided.names[picture]}, {avoided.views[view]}"
+def _described(found: Match, evaluation: EvaluationImages) -> str:
+    picture, view = divmod(found.query, len(evaluation.views))
+    bits = f"{found.distance} bits of the perceptual hash from {evaluation.names[picture]}, {evaluation.views[view]}"
     return f"correlation {found.correlation:.3f}, {bits}"

@@ -1,16 +1,16 @@
-"""Which records of a whole corpus repeat earlier ones; N records.
+"""Which records of a whole corpus are duplicates of earlier ones; N records.
 
 A key has 64 bits, so a record needs 16 bytes, 32 where near pictures are looked for. Among 24 million records two
 different ids or pairs share a key with a probability of 2e-5, which would cost one record.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from mmkd.curation.settings.curate import DuplicateSettings
+from mmkd.folders.digests import hash64
 from mmkd.images.hamming import Array
 from mmkd.images.near_duplicates import NONE, Neighbours, neighbours, no_neighbours
 from mmkd.images.thumbnails import ReadThumbnails
@@ -22,7 +22,7 @@ REASONS = (Reason.DUPLICATE_ID, Reason.DUPLICATE_PAIR, Reason.NEAR_DUPLICATE)
 
 @dataclass(frozen=True)
 class Keys:
-    """What tells records apart, uint64 (N,): id, image bytes with caption, perceptual hash, caption.
+    """What identifies records, uint64 (N,): id, image bytes with caption, perceptual hash, caption.
 
     The last two are empty where near pictures are not looked for.
     """
@@ -34,8 +34,8 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Repeats:
-    """partner_N: the place of the earlier record that is kept in this one's stead, NONE (-1) for a record to keep.
+class Duplicates:
+    """partner_N: the place of the earlier record that is kept instead, NONE (-1) for a record to keep.
 
     reason_N: place in REASONS. distance_N and correlation_N: of the pictures, for NEAR_DUPLICATE, see `Original`.
     """
@@ -47,33 +47,35 @@ class Repeats:
 
 
 def keys_of(table: pa.Table, near: bool) -> Keys:
-    """The keys of a table of checked pairs, which has COLUMNS."""
+    """The keys of a table of filtered pairs, which has COLUMNS."""
     ids, captions, digests = (table.column(name).to_pylist() for name in ("id", "caption", "sha256"))
     none = np.empty(0, np.uint64)
     return Keys(
-        id_N=np.array([_key(one) for one in ids], np.uint64),
-        pair_N=np.array([_key(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
+        id_N=np.array([hash64(one) for one in ids], np.uint64),
+        pair_N=np.array([hash64(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
         hash_N=table.column("phash").to_numpy() if near else none,
         caption_N=table.column("caption_group").to_numpy() if near else none,
     )
 
 
-def repeats(keys: Keys, settings: DuplicateSettings, refused_N: Array, thumbnails: ReadThumbnails) -> Repeats:
-    """Goes through the records in order and drops what repeats a record that is kept.
+def find_duplicates(
+    keys: Keys, settings: DuplicateSettings, rejected_N: Array, thumbnails: ReadThumbnails
+) -> Duplicates:
+    """Goes through the records in order; what repeats a record that is kept is a duplicate.
 
     An id may be kept once, and so may a pair of image bytes and cleaned caption; `settings` say the same of near
-    pictures. refused_N: records that are out for another reason, and so make no later one a repeat.
+    pictures. rejected_N: records that are rejected for another reason, and so make no later one a duplicate.
     """
     count = len(keys.id_N)
     zeros = (np.zeros(count, kind) for kind in (np.int8, np.int8, np.float32))
-    found = Repeats(np.full(count, NONE), *zeros)
+    found = Duplicates(np.full(count, NONE), *zeros)
     groups_2N = [_numbered(keys.id_N), _numbered(keys.pair_N)]
     near = _near(keys, settings, thumbnails)
     near_N = near.has_neighbour()
     candidate_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | near_N
     kept_G = np.full(near.groups, NONE)
     holders = [np.full(int(group_N.max(initial=-1)) + 1, NONE) for group_N in groups_2N]
-    for record in np.flatnonzero(candidate_N & ~refused_N).tolist():
+    for record in np.flatnonzero(candidate_N & ~rejected_N).tolist():
         partners = [int(holder[group_N[record]]) for holder, group_N in zip(holders, groups_2N, strict=True)]
         reason = next((place for place, partner in enumerate(partners) if partner != NONE), None)
         if reason is not None:
@@ -101,12 +103,8 @@ def _shared(group_N: Array) -> Array:
     return shared_N
 
 
-def _key(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
 def _near(keys: Keys, settings: DuplicateSettings, thumbnails: ReadThumbnails) -> Neighbours:
-    """The near pictures, as the settings want them told apart by their captions or not."""
+    """The near duplicates, with equal captions only or whatever the captions, as the settings say."""
     if settings.near == "keep":
         return no_neighbours(len(keys.id_N))
     caption_N = keys.caption_N if settings.near == "pair" else np.zeros_like(keys.hash_N)

@@ -1,13 +1,13 @@
-"""What a curation would read, write and take, from a look at one shard of each source."""
+"""What a curation would read, write and cost, estimated from one shard of each source."""
 
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd.curation.parts import Aside, checked_rows
 from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shards import Removed, filtered_rows, from_source
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 
@@ -67,9 +67,9 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
             looked_at.append(record)
         count += 1
     read_s = (time.perf_counter() - start) / max(1, count)
-    aside = Aside()
+    removed = Removed()
     start = time.perf_counter()
-    sizes = [len(row["image"]) for row in checked_rows(looked_at, settings, aside)]
+    sizes = [len(row["image"]) for row in filtered_rows(from_source(looked_at), settings, removed)]
     check_s = (time.perf_counter() - start) / max(1, len(looked_at))
     return SourcePlan(
         name=name,
@@ -80,6 +80,6 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
         read_s=read_s,
         check_s=check_s,
         looked_at=len(looked_at),
-        rejected=dict(Counter(str(one.reason) for one in aside.rejected).most_common()),
+        rejected=dict(Counter(str(one.reason) for one in removed.rejected).most_common()),
         excluded=excluded * len(shards),
     )

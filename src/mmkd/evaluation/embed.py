@@ -1,7 +1,5 @@
-"""Pictures and texts of the data sets, embedded by one model and kept on disk; I pictures, T texts, D dimensions."""
+"""Images and texts of the data sets, embedded by one model and kept on disk; I images, T texts, D dimensions."""
 
-import hashlib
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +13,8 @@ from mmkd.cards.samples import ImageRef
 from mmkd.errors import ModelError
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, is_made_from, normalised, write_embeddings
-from mmkd.evaluation.models.encoders import Candidate, Encoder
+from mmkd.evaluation.models.encoders import Encoder, LoadableModel
+from mmkd.folders.digests import json_digest
 from mmkd.progress import say, track
 from mmkd.statistics.metrics import Array
 
@@ -23,7 +22,7 @@ T = TypeVar("T")
 
 
 def embed(
-    candidate: Candidate,
+    model: LoadableModel,
     data_sets: Sequence[DataSet],
     folder: Path,
     device: torch.device,
@@ -33,31 +32,30 @@ def embed(
 ) -> None:
     """Write the embeddings file of every data set that has none yet; the model is loaded only if one is missing.
 
-    Raises DataError for an unreadable picture and ModelError when the model does not load or its output is not finite.
+    Raises DataError for an unreadable image and ModelError when the model does not load or its output is not finite.
     """
     encoder: Encoder | None = None
     for data_set in data_sets:
-        path = embeddings_path(folder, data_set.card.id, candidate.name)
-        made_from = made_from_digest(candidate, data_set)
+        path = embeddings_path(folder, data_set.card.id, model.name)
+        made_from = made_from_digest(model, data_set)
         if not is_made_from(path, made_from):
-            encoder = encoder or candidate.load(device)
-            label = f"{candidate.name} on {data_set.card.id}"
+            encoder = encoder or model.load(device)
+            label = f"{model.name} on {data_set.card.id}"
             write_embeddings(path, embed_data_set(encoder, data_set, images, batch_size, workers, label), made_from)
     if encoder is None:
-        say(f"evaluate: {candidate.name}: embeddings are there already")
+        say(f"evaluate: {model.name}: embeddings are there already")
 
 
-def made_from_digest(candidate: Candidate, data_set: DataSet) -> str:
+def made_from_digest(model: LoadableModel, data_set: DataSet) -> str:
     """Of a model and a data set."""
-    return hashlib.sha256(json.dumps([candidate.digest, data_set.digest]).encode()).hexdigest()
+    return json_digest([model.digest, data_set.digest])
 
 
 def embed_data_set(
     encoder: Encoder, data_set: DataSet, images: DecodedImages, batch_size: int, workers: int, label: str
 ) -> Embeddings:
-    """L2-normalised float32 embeddings of the data set's distinct pictures and texts.
-
-    An encoder that cannot read has no texts.
+    """L2-normalised float32 embeddings of the data set's distinct images and texts; no texts for an encoder
+    without a text tower.
     """
     batches = _image_batches(encoder, data_set.images, images, batch_size, workers)
     shown = track(batches, label, len(data_set.images), "images", weight=batch_size)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FITS = 0.999  # cosine that every record must reach on both sides; other roundings stay above, other models do not
-Verdict = Literal["fits", "does not fit", "weights missing", "does not load"]
+Estimate = Literal["fits", "does not fit", "weights missing", "does not load"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class VariantVerdict:
     """variant: "" where there is only one form. message: why there is no agreement, or how it cannot be."""
 
     variant: str
-    verdict: Verdict
+    verdict: Estimate
     agreement: Agreement | None = None
     revision: str = ""
     message: str = ""

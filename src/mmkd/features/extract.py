@@ -4,33 +4,26 @@ Under torchrun, rank 0 decides what is to do and publishes, and rank r of W writ
 """
 
 import contextlib
-import hashlib
-import itertools
-import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mmkd.corpus.schema import Corpus
-from mmkd.device import prepare
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ModelError
-from mmkd.features.engine import Clock, ModelFeatures, resident
-from mmkd.features.from_reference import ReferenceFeatures
-from mmkd.features.shards import Producer, Shard
-from mmkd.features.store import SIDES, TeacherFacts, feature_columns, write_facts
 from mmkd.folders import stage as stages
-from mmkd.folders.arrow import arrow_schema, finish, read_shard, write_shard
+from mmkd.folders.digests import bytes_digest
 from mmkd.folders.locks import sole_owner
-from mmkd.folders.stage import Stage
+from mmkd.folders.stage import Stage, digest_of
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.teachers.load import identity
+from mmkd.teachers.files.identity import identity
 from mmkd.teachers.zoo.entry import zoo_entry
 from mmkd.teachers.zoo.licences import refuse_licences
-from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ZOO, ExtractSettings, TeacherSpec
+from mmkd.teachers.zoo.settings import LOCAL, ZOO, ExtractSettings, TeacherSpec
+
+if TYPE_CHECKING:
+    from mmkd.features.engine import Clock
 
 BEHAVIOUR = {
     *("adapter", "architecture", "config", "bert", "layout", "preprocess", "padding", "context_length", "dim"),
@@ -60,7 +53,7 @@ def feature_stage(spec: TeacherSpec, settings: ExtractSettings, corpus_digest: s
         described["model"] = LOCAL
     if spec.library == ZOO:  # what the zoo says of it decides its vectors as much as the weights do
         facts = zoo_entry(spec.model, spec.variant).model_dump_json(include=BEHAVIOUR)
-        described["entry"] = hashlib.sha256(facts.encode()).hexdigest()[:16]
+        described["entry"] = bytes_digest(facts.encode())[:16]
     kept = {**described, "precision": settings.precision, "shard_rows": settings.shard_rows}
     return Stage("features", target, kept, inputs, ("data-*.arrow",))
 
@@ -73,7 +66,7 @@ def extract(
     machine: Machine,
     force: bool = False,
     world: World = ALONE,
-) -> list[Clock]:
+) -> "list[Clock]":
     """Publish `folder/<teacher>/` for every teacher; finished ones are skipped, half-finished ones go on.
 
     Returns where this process's time went, one clock for each group of models that was resident together. Raises
@@ -81,32 +74,23 @@ def extract(
     teacher cannot be had.
     """
     refuse_licences(specs, settings.licence)
-    corpus = Corpus(corpus_folder)
     with contextlib.ExitStack() as owned:
         pending: Pending = []
         if world.first:
-            made = _stages(specs, settings, corpus.digest, folder)
+            made = _stages(specs, settings, digest_of(corpus_folder), folder)
             pending = [item for item in made if _begin(item[1], force, owned)]
         pending = world.agree(pending)
         clocks = []
-        for producer, group in _producers(pending, corpus, settings, machine, world):
-            start = time.perf_counter()
-            shards = world.share(world.agree(_missing(group, len(corpus), settings.shard_rows)))
-            _write_shards(producer, group, shards)
-            if isinstance(producer, ModelFeatures):
-                producer.clock.tick()
-                clocks.append(producer.clock)
-                say(f"  {_who(world)}{producer.clock}")
-            world.wait()
-            if world.first:
-                _publish_all(group, producer, corpus, time.perf_counter() - start)
-            del producer  # so that the next group finds its memory free
+        if pending:
+            from mmkd.features.produce import produce  # loads torch, which finding everything finished does without
+
+            clocks = produce(pending, settings, Corpus(corpus_folder), machine, world)
         world.wait()
     return clocks
 
 
 def _stages(specs: Sequence[TeacherSpec], settings: ExtractSettings, corpus: str, folder: Path) -> Pending:
-    """Every teacher's stage; what all of them lack is said at once."""
+    """Every teacher's stage; what all of them lack is reported at once."""
     made, missing = [], []
     for spec in specs:
         try:
@@ -125,75 +109,3 @@ def _begin(stage: Stage, force: bool, owned: contextlib.ExitStack) -> bool:
         return True
     say(f"features: {stage.folder} is complete, skipped")
     return False
-
-
-def _producers(
-    pending: Pending, corpus: Corpus, settings: ExtractSettings, machine: Machine, world: World
-) -> Iterator[tuple[Producer, Pending]]:
-    """Models in groups that fit into memory, images decoded once for a group; each reference folder by itself."""
-    models = [item for item in pending if item[0].library != REFERENCE]
-    if models:
-        device = prepare(machine, world.local_rank if world.size > 1 else None)
-        for places, producer in resident([spec for spec, _ in models], corpus, settings, machine, device):
-            producer.label = _who(world) + producer.label
-            yield producer, [models[k] for k in places]
-            del producer
-    stored = sorted((item for item in pending if item[0].library == REFERENCE), key=lambda item: item[0].model)
-    for model, items in itertools.groupby(stored, key=lambda item: item[0].model):
-        group = list(items)
-        yield ReferenceFeatures(Path(model), [spec.name for spec, _ in group], corpus), group
-
-
-def _missing(group: Pending, rows: int, shard_rows: int) -> list[Shard]:
-    """The shards that some teacher of the group lacks."""
-    starts = range(0, rows, shard_rows)
-    shards = []
-    for number, first in enumerate(starts):
-        name = f"data-{number:05d}-of-{len(starts):05d}.arrow"
-        todo = tuple(k for k, (_, stage) in enumerate(group) if not (stage.partial / name).is_file())
-        if todo:
-            shards.append(Shard(name, np.arange(first, min(first + shard_rows, rows)), todo))
-    return shards
-
-
-def _write_shards(producer: Producer, group: Pending, shards: Sequence[Shard]) -> None:
-    for shard, tables in producer.produce(shards):
-        for k, table in zip(shard.todo, tables, strict=True):
-            write_shard(group[k][1].partial / shard.name, arrow_schema(feature_columns(producer.dims[k])), [table])
-
-
-def _publish_all(group: Pending, producer: Producer, corpus: Corpus, wall_s: float) -> None:
-    for k, (spec, stage) in enumerate(group):
-        write_facts(stage.partial, _facts(spec, k, producer))
-        shards = sorted(path.name for path in stage.partial.glob("data-*.arrow"))
-        identity_of_content = hashlib.sha256(json.dumps(stage.made_from).encode()).hexdigest()
-        finish(stage.partial, feature_columns(producer.dims[k]), shards, identity_of_content)
-        counts = _count(stage.partial, shards)
-        if counts["null"]:
-            say(f"  {spec.name}: {counts['null']:,} of {len(corpus):,} rows have no features; column reason says why")
-        stages.publish(stage, counts, wall_s)
-
-
-def _facts(spec: TeacherSpec, k: int, producer: Producer) -> TeacherFacts:
-    towers = producer.teachers[k].towers if isinstance(producer, ModelFeatures) else None
-    return TeacherFacts(
-        spec.name,
-        producer.dims[k],
-        spec.licence,
-        spec.model,
-        spec.variant or "",
-        towers.revision if towers else "",
-        towers.weights if towers else "",
-    )
-
-
-def _count(target: Path, shards: Sequence[str]) -> Mapping[str, int]:
-    tables = [read_shard(target / name) for name in shards]
-    return {
-        "rows": sum(table.num_rows for table in tables),
-        "null": sum(max(table.column(side).null_count for side in SIDES) for table in tables),
-    }
-
-
-def _who(world: World) -> str:
-    return f"rank {world.rank} of {world.size}: " if world.size > 1 else ""

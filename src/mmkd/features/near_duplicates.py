@@ -1,9 +1,10 @@
-"""Pictures that look alike to a teacher, where features exist; N pictures, D dimensions, P pairs."""
+"""Near duplicates among images by a teacher's features; N images, D dimensions, P pairs."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from mmkd.features.store import TeacherFeatures
 from mmkd.images.hamming import BITS, Array, Pairs, within
 from mmkd.images.thresholds import FEATURE_RADIUS
 
@@ -12,13 +13,13 @@ Read = Callable[[Array], Array]
 """Row numbers (B,) -> their vectors (B, D)."""
 
 
-def alike(
+def near_duplicate_pairs(
     read: Read, rows: int, cosine: float, rng: np.random.Generator, radius: int = FEATURE_RADIUS
 ) -> tuple[Array, Array]:
     """Pairs of rows with a cosine of at least `cosine`, the earlier row first: (P, 2) and their cosines (P,).
 
     Candidates are found by the signs of random projections (Charikar, STOC 2002) and confirmed exactly, so every pair
-    told is one; a pair whose signs differ in more than `radius` places is missed. Vectors are read as they are needed
+    found is one; a pair whose signs differ in more than `radius` places is missed. Vectors are read as they are needed
     and normalised here; 8 bytes a row are held. Raises ValueError where a row has no length.
     """
     normal_D64: Array | None = None
@@ -41,16 +42,29 @@ def alike(
     return np.stack([earlier_P[near_P], later_P[near_P]], axis=1), cosine_P[near_P]
 
 
-def twins(pair_P2: Array, rows: int) -> Array:
-    """Of each row (N,) the earliest one that it is alike and that is no twin itself, -1 where there is none.
+def duplicates(pair_P2: Array, rows: int) -> Array:
+    """Of each row (N,) the earliest one of which it is a near duplicate and that is none itself, -1 where there is
+    none.
 
-    pair_P2: earlier and later row. Who keeps the rows with -1 keeps one of each such pair.
+    pair_P2: earlier and later row. The rows with -1 hold one of each such pair.
     """
-    twin_N = np.full(rows, -1, np.int64)
+    duplicate_N = np.full(rows, -1, np.int64)
     for earlier, later in sorted(map(tuple, pair_P2.tolist()), key=lambda pair: (pair[1], pair[0])):
-        if twin_N[later] < 0 and twin_N[earlier] < 0:
-            twin_N[later] = earlier
-    return twin_N
+        if duplicate_N[later] < 0 and duplicate_N[earlier] < 0:
+            duplicate_N[later] = earlier
+    return duplicate_N
+
+
+def near_duplicate_rows(
+    teacher: TeacherFeatures, cosine: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows of the corpus, the earlier first, (P, 2), and their cosines (P,); see `near_duplicate_pairs`.
+
+    Rows of which the teacher lacks a vector are in no pair. A block of vectors is in memory at a time.
+    """
+    rows = np.flatnonzero(teacher.valid())
+    pair_P2, cosine_P = near_duplicate_pairs(lambda places: teacher.take(rows[places])[0], len(rows), cosine, rng)
+    return rows[pair_P2], cosine_P
 
 
 def projections(dim: int, rng: np.random.Generator) -> Array:
@@ -68,6 +82,6 @@ def _unit(feature_ND: Array) -> Array:
     wide_ND = feature_ND.astype(np.promote_types(feature_ND.dtype, np.float32))
     length_N1 = np.linalg.norm(wide_ND, axis=1, keepdims=True)
     if not (np.isfinite(length_N1) & (length_N1 > 0)).all():
-        raise ValueError("a row of the features is zero or not finite; embed its picture anew")
+        raise ValueError("a row of the features is zero or not finite; embed its image anew")
     unit_ND: Array = wide_ND / length_N1
     return unit_ND

@@ -20,7 +20,8 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Tokens
-from mmkd.teachers.load import ADAPTERS, identity, load_teacher, wired
+from mmkd.teachers.files.identity import identity
+from mmkd.teachers.load import ADAPTERS, load_teacher, wired
 from mmkd.teachers.zoo.entry import zoo_entry
 from mmkd.teachers.zoo.settings import ZOO, ExtractSettings, TeacherSpec
 

@@ -63,12 +63,6 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], name
 
 
-def fingerprint_of_bytes(path: Path) -> str:
-    """SHA-256 of one file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def stamp_of(path: Path) -> str:
     """Size and time of a file: a copy of it counts as another, an edit is never missed."""
     found = path.stat()

@@ -5,7 +5,6 @@ written there, last of all files, and the folder is renamed to `NAME`. The same 
 (complete) or *resume* (partial); other settings or inputs are refused, so that nothing is overwritten by accident.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -14,20 +13,26 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import mmkd
-from mmkd.distributed import World
+from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import draft_of, write_json
+from mmkd.folders.digests import folder_digest, json_digest
 from mmkd.folders.locks import sole_owner
 from mmkd.progress import say
+from mmkd.renamed import with_new_names
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 BEGUN = "begun.json"
+SECTIONS = {
+    **{"corpus": "curate", "world": "phantom", "features": "teachers", "evaluation": "evaluate"},
+    **{"student": "distill", "measurement": "evaluate"},
+}
+"""Kind of a stage -> the recipe's section whose keys are its settings, where it has another name."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,8 @@ class Stage:
 
     def in_pool(self, pool: Path) -> "Stage":
         """The same stage in a folder named by what it is made from, for all runs that need the same."""
-        told = json.dumps(self.made_from, sort_keys=True).encode()
-        return replace(self, folder=pool / f"{self.kind}-{hashlib.sha256(told).hexdigest()[:20]}", link=self.folder)
+        name = f"{self.kind}-{json_digest(self.made_from, sort_keys=True)[:20]}"
+        return replace(self, folder=pool / name, link=self.folder)
 
     @property
     def partial(self) -> Path:
@@ -63,50 +68,33 @@ class Stage:
         return {"kind": self.kind, "schema": SCHEMA, **plain}
 
 
-def complete(stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool = False) -> dict[str, Any]:
+def complete(
+    stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool = False, world: World = ALONE
+) -> dict[str, Any]:
     """Run `body` on the stage's partial folder and publish it, unless a finished one is there already.
 
-    `body` returns the counts that go into the manifest; it must be able to go on from what it left there before.
-    Returns the manifest. Raises ConfigError when a folder made from other settings or inputs stands in the way. A stage
-    that is shared waits for a run that is just making it.
+    `body` returns the counts that go into the manifest; it must be able to go on from what it left there before. All
+    processes of the world call it; rank 0 decides, and publishes. Returns the manifest. Raises ConfigError when a
+    folder made from other settings or inputs stands in the way. A stage that is shared waits for a run that is just
+    making it.
     """
+    if not world.first:
+        if not world.agree(False):
+            body(stage.partial)
+        return world.agree({})
     if stage.link:
         check_link(stage, force)
     with sole_owner(stage.folder, wait=stage.link is not None):
-        found = _completed(stage, body, force)
+        found = begin(stage, force)
+        if world.agree(found is not None):
+            say(f"{stage.kind}: {stage.folder} is complete, skipped")
+        else:
+            start = time.perf_counter()
+            counts = body(stage.partial)
+            found = publish(stage, counts, time.perf_counter() - start)
     if stage.link:
         write_link(stage.link, stage.folder)
-    return found
-
-
-def _completed(stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool) -> dict[str, Any]:
-    if (found := begin(stage, force)) is not None:
-        say(f"{stage.kind}: {stage.folder} is complete, skipped")
-        return found
-    start = time.perf_counter()
-    counts = body(stage.partial)
-    return publish(stage, counts, time.perf_counter() - start)
-
-
-def complete_together(
-    stage: Stage, body: Callable[[Path], Mapping[str, int]], force: bool = False, *, world: World
-) -> None:
-    """As `stage.complete`, with every process of the world in the body; torchrun ends them all when rank 0 raises."""
-    if world.size == 1:
-        complete(stage, body, force)
-    elif world.first:
-        with sole_owner(stage.folder):
-            finished = world.agree(begin(stage, force) is not None)
-            if finished:
-                say(f"{stage.kind}: {stage.folder} is complete, skipped")
-            else:
-                start = time.perf_counter()
-                publish(stage, body(stage.partial), time.perf_counter() - start)
-            world.wait()
-    else:
-        if not world.agree(True):
-            body(stage.partial)
-        world.wait()
+    return world.agree(found or {})
 
 
 def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
@@ -162,19 +150,19 @@ def digest_of(folder: Path) -> str:
     return str(read_manifest(folder)["digest"])
 
 
-def content_digest(folder: Path, patterns: tuple[str, ...]) -> str:
-    """SHA-256 over the names and bytes of all files that match, in the order of their names."""
-    total = hashlib.sha256()
+def content_digest(folder: Path, patterns: tuple[str, ...], remember: bool = False) -> str:
+    """SHA-256 over the names and bytes of all files that match, in the order of their names.
+
+    remember: read large files again only when they have changed; for what this run does not write itself.
+    """
     files = {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in (MANIFEST, BEGUN)}
-    for path in sorted(files):
-        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        with path.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()
+    return folder_digest(folder, files, remember)
 
 
 def versions() -> dict[str, str]:
     """Versions of what can change a result."""
+    from importlib import metadata  # here: commands that only show would wait for its import
+
     named = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "pillow")
     return {"mmkd": mmkd.__version__, "python": platform.python_version(), **{n: metadata.version(n) for n in named}}
 
@@ -200,19 +188,26 @@ def write_link(link: Path, folder: Path) -> None:
 
 
 def _same(stage: Stage, found: Mapping[str, Any], where: Path, force: bool) -> bool:
-    wanted = stage.made_from
+    wanted, found = stage.made_from, _with_new_names(found)
     differing = [key for key in wanted if found.get(key) != wanted[key]]
     if not differing:
         return True
     if force:
         return False
     raise ConfigError(
-        f"{where} was made from other {_describe(found, wanted)}; nothing was changed. "
+        f"{where} was made from other {_differences(found, wanted)}; nothing was changed. "
         "Choose another --out, or pass --force to make it anew"
     )
 
 
-def _describe(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def _with_new_names(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A manifest of the release before, its settings and inputs under today's names."""
+    section = SECTIONS.get(found.get("kind", ""), found.get("kind", ""))
+    parts = {"settings": section, "inputs": "inputs"}
+    return {**found, **{part: with_new_names(found[part], table) for part, table in parts.items() if part in found}}
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Name the first keys that differ, with both values, so that the user sees what changed."""
     lines = []
     for part in ("kind", "schema", "settings", "inputs"):

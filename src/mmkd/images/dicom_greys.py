@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.special import expit
 
 from mmkd.images.hamming import Array
 from mmkd.images.plain import plain
@@ -71,6 +70,8 @@ def grey_fields_of(header: Any, index: int) -> dict[str, Any]:
 
 def windowed(value_HW: Array, centre: float, width: float, function: str) -> Array:
     """0 (black) to 1 (white), by the functions of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3; unknown ones are LINEAR."""
+    from scipy.special import expit  # where it is needed: a run that is finished decodes nothing
+
     if function == "SIGMOID" and width > 0:
         share_HW: Array = expit(4 * (value_HW - centre) / width)
         return share_HW

@@ -2,7 +2,6 @@
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
 HASH_SIDE = 32
 HASH_FREQUENCIES = slice(1, 9)  # eight each way, without the constant ones
@@ -22,6 +21,8 @@ def perceptual_hash(image: Image.Image) -> int:
     The most significant bit is frequency (1, 1), then row by row, vertical frequency first: (1, 2), ... A flat picture
     has hash 0.
     """
+    from scipy.fft import dctn  # takes 0.3 s to import, which recipes are read without
+
     low_88 = dctn(np.asarray(small_grey(image), np.float64), norm="ortho")[HASH_FREQUENCIES, HASH_FREQUENCIES]
     bits = low_88 - np.median(low_88) > FLAT
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

@@ -3,7 +3,6 @@
 T tiles. Coordinates are pixels of level 0, the slide's finest; mpp = micrometres a pixel.
 """
 
-import hashlib
 import math
 import os
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL import Image
 from pydantic import Field, PositiveFloat
 
 from mmkd.errors import ConfigError, DataError
+from mmkd.folders.digests import bytes_digest, file_digest
 from mmkd.images.hamming import Array
 from mmkd.images.slide_tissue import covered_shares, tissue_mask
 from mmkd.settings import Settings
@@ -31,7 +31,10 @@ _OPENING = Lock()  # or threads that want the same slide would each open it
 class Tiles(Settings):
     """How whole slides are cut. side: pixels of a tile at `mpp` micrometres a pixel; most: tiles of a slide, evenly
     spread over its tissue. tissue: least share of a tile that is no background. slide_mpp: micrometres a pixel of the
-    slides whose header does not say."""
+    slides whose header does not say.
+
+    mpp: micrometres a pixel of the tiles.
+    """
 
     side: int = Field(224, ge=16)
     mpp: PositiveFloat = 0.5
@@ -68,7 +71,7 @@ class SlideTile:
     def digest(self) -> str:
         """SHA-256 of the slide's own digest and the place."""
         place = f"{slide_digest(self.path)} {self.x} {self.y} {self.extent} {self.side}"
-        return hashlib.sha256(place.encode()).hexdigest()
+        return bytes_digest(place.encode())
 
     def __str__(self) -> str:
         return f"{self.path}, tile of {self.extent} pixels at ({self.x}, {self.y})"
@@ -189,9 +192,8 @@ def slide_digest(path: Path) -> str:
 def _digest(path: Path, size: int, changed_ns: int) -> str:
     content = open_slide(path).properties.get(QUICK_HASH)
     if content is None:
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-    return hashlib.sha256(f"{path.name} {size} {content}".encode()).hexdigest()
+        content = file_digest(path)
+    return bytes_digest(f"{path.name} {size} {content}".encode())
 
 
 def _library() -> Any:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mmkd.phantom.look import PLAIN, Look, contradicted, modality_in
+from mmkd.phantom.difficulty import DEFAULT, Difficulty, contradicted, modality_in
 from mmkd.phantom.primitives import Canvas
 from mmkd.phantom.table import Finding, Modality
 
@@ -43,7 +43,7 @@ class World:
     wrong_captions: float = 0.0
     size: int = 32
     swapped: tuple[str, ...] = ()
-    look: Look = PLAIN
+    difficulty: Difficulty = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def draw_sample(world: World, index: int) -> Sample:
     patient, modality = patient_of(world, index)
     rng = generator(world.seed, world.purpose, "image", index)
     finding = modality.findings[int(rng.integers(len(modality.findings)))]
-    pixels = draw_pixels(finding, world.size, rng, _anatomy(world.seed, world.purpose, patient), world.look.noise)
+    pixels = draw_pixels(finding, world.size, rng, _anatomy(world.seed, world.purpose, patient), world.difficulty.noise)
     named = finding
     if rng.random() < world.wrong_captions:
         named = modality.findings[int(rng.integers(len(modality.findings)))]
@@ -116,7 +116,7 @@ def patient_of(world: World, index: int) -> tuple[int, Modality]:
     block, place = divmod(index, BLOCK)
     sizes, modalities = _patients(world.modalities, world.seed, world.purpose, block)
     within = int(np.searchsorted(np.cumsum(sizes), place, side="right"))
-    return block * BLOCK + within, modality_in(modalities[within], world.look)
+    return block * BLOCK + within, modality_in(modalities[within], world.difficulty)
 
 
 @lru_cache(maxsize=64)

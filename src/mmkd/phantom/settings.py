@@ -11,7 +11,9 @@ class PhantomPairs(Settings):
     """One folder of pairs. wrong_captions: share whose caption names a random finding of the same modality.
 
     swapped: modalities whose captions name another finding than they should, always the same one for each: a teacher
-    that is trained on them is sure and wrong there.
+    that is trained on them is confidently wrong there.
+
+    modalities: of the images. count: pairs.
     """
 
     modalities: list[str] = Field(min_length=1)
@@ -21,7 +23,10 @@ class PhantomPairs(Settings):
 
 
 class PhantomTokenizer(Settings):
-    """A WordPiece tokenizer of the world's captions. pairs: the folders whose captions it is made from (all)."""
+    """A WordPiece tokenizer of the world's captions. pairs: the folders whose captions it is made from (all).
+
+    vocab_size: of the WordPiece vocabulary. lowercase: captions are lowercased first.
+    """
 
     vocab_size: PositiveInt = 400
     lowercase: bool = True
@@ -32,8 +37,8 @@ class PhantomSettings(Settings):
     """What the world holds: named folders of pairs, tokenizers, and held-out test sets for all modalities.
 
     size: pixels a side. per_class: test images a finding. retrieval: held-out pairs with right captions.
-    How hard it is: findings: `four` of each modality, or eight, `graded` by severity and with two at once. contrast:
-    how far findings stand out, 1 as drawn. noise: factor of the acquisition noise.
+    Difficulty: findings: `four` of each modality, or eight, `graded` by severity and with two at once. contrast:
+    of the findings, 1 as drawn. noise: factor of the acquisition noise.
     """
 
     size: PositiveInt = 32

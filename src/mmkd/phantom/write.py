@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.errors import ConfigError
-from mmkd.phantom.look import Look
+from mmkd.phantom.difficulty import Difficulty
 from mmkd.phantom.settings import PhantomSettings
 from mmkd.phantom.tokenizer import write_tokenizer
 from mmkd.phantom.writers import slug, write_classification, write_pairs, write_retrieval
@@ -48,7 +48,7 @@ def write_world(settings: PhantomSettings, folder: Path, machine: Machine, seed:
 def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callable[[], None]]:
     if RETRIEVAL in settings.pairs:
         raise ConfigError(f"[phantom.pairs.{RETRIEVAL}]: this name is the held-out set's; its images would be shared")
-    look = Look(settings.findings, settings.contrast, settings.noise)
+    difficulty = Difficulty(settings.findings, settings.contrast, settings.noise)
     for name, pairs in settings.pairs.items():
         yield partial(
             write_pairs,
@@ -60,7 +60,7 @@ def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callab
             wrong_captions=pairs.wrong_captions,
             size=settings.size,
             swapped=pairs.swapped,
-            look=look,
+            difficulty=difficulty,
         )
     for modality in MODALITIES:
         yield partial(
@@ -70,7 +70,7 @@ def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callab
             per_class=settings.per_class,
             seed=seed,
             size=settings.size,
-            look=look,
+            difficulty=difficulty,
         )
     yield partial(
         write_retrieval,
@@ -79,7 +79,7 @@ def _jobs(settings: PhantomSettings, folder: Path, seed: int) -> Iterator[Callab
         count=settings.retrieval,
         seed=seed,
         size=settings.size,
-        look=look,
+        difficulty=difficulty,
     )
 
 

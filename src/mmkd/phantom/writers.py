@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmkd.phantom.look import PLAIN, Look, modality_in
+from mmkd.phantom.difficulty import DEFAULT, Difficulty, modality_in
 from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample, generator, prompts
 from mmkd.phantom.table import Finding, Modality, modality_named
 
@@ -26,7 +26,7 @@ def write_pairs(
     wrong_captions: float = 0.0,
     size: int = 32,
     swapped: Sequence[str] = (),
-    look: Look = PLAIN,
+    difficulty: Difficulty = DEFAULT,
 ) -> None:
     """Write `images/NNNNN.png` and `pairs.csv`: patients of the given modalities with captions.
 
@@ -38,7 +38,7 @@ def write_pairs(
         raise ValueError(f"wrong_captions is a share between 0 and 1, got {wrong_captions}")
     for name in [*modalities, *swapped]:
         modality_named(name)
-    world = World(tuple(modalities), seed, purpose, wrong_captions, size, tuple(swapped), look)
+    world = World(tuple(modalities), seed, purpose, wrong_captions, size, tuple(swapped), difficulty)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -51,25 +51,27 @@ def write_pairs(
 
 
 def write_classification(
-    folder: Path, *, modality: str, per_class: int, seed: int, size: int = 32, look: Look = PLAIN
+    folder: Path, *, modality: str, per_class: int, seed: int, size: int = 32, difficulty: Difficulty = DEFAULT
 ) -> None:
     """Write `test/<class>/NNN.png` for each finding of the modality, and the data-set card that names the classes."""
-    described = modality_in(modality, look)
+    described = modality_in(modality, difficulty)
     for finding in described.findings:
         class_folder = folder / "test" / slug(finding.name)
         class_folder.mkdir(parents=True, exist_ok=True)
         for index in range(per_class):
             rng = generator(seed, "classification", modality, finding.name, index)
             anatomy = rng.uniform(-1, 1, TRAITS).astype(np.float32)
-            _write_png(class_folder / f"{index:03d}.png", draw_pixels(finding, size, rng, anatomy, look.noise))
+            _write_png(class_folder / f"{index:03d}.png", draw_pixels(finding, size, rng, anatomy, difficulty.noise))
     (folder / "card.toml").write_text(_classification_card(described), encoding="utf-8")
 
 
 def write_retrieval(
-    folder: Path, *, modalities: Sequence[str], count: int, seed: int, size: int = 32, look: Look = PLAIN
+    folder: Path, *, modalities: Sequence[str], count: int, seed: int, size: int = 32, difficulty: Difficulty = DEFAULT
 ) -> None:
     """Write held-out pairs whose captions are all right, in the layout of `write_pairs`, and their data-set card."""
-    write_pairs(folder, modalities=modalities, count=count, seed=seed, purpose="retrieval", size=size, look=look)
+    write_pairs(
+        folder, modalities=modalities, count=count, seed=seed, purpose="retrieval", size=size, difficulty=difficulty
+    )
     card = [*_card_head("phantom_retrieval", "mixed", "retrieval"), 'reader = "table"', 'path = "pairs.csv"']
     (folder / "card.toml").write_text("\n".join(card) + "\n", encoding="utf-8")
 

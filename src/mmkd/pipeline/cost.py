@@ -10,8 +10,9 @@ from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, ModelError
 from mmkd.features.plan import CAPTION_TOKENS, ID_BYTES, lengths, pair_bytes, plan_extraction
+from mmkd.folders.stage import status
 from mmkd.pipeline.recipe import Recipe
-from mmkd.pipeline.run import Run, status
+from mmkd.pipeline.run import Run
 from mmkd.teachers.weightless import TeacherCount, count_teacher
 from mmkd.teachers.zoo.settings import REFERENCE, ZOO, TeacherSpec
 from mmkd.training import plan as training
@@ -19,7 +20,7 @@ from mmkd.training import plan as training
 if TYPE_CHECKING:
     from mmkd.training.settings.train import TrainSettings
 
-IMAGE_BYTES = 50_000.0  # of a figure as a corpus keeps it, where there is no corpus to look at
+IMAGE_BYTES = 50_000.0  # of a figure as a corpus stores it; used where there is no corpus
 GPUS_A_NODE = 8
 GIGA = 1e9
 
@@ -90,7 +91,7 @@ def plan_run(
 
 
 def _count_once(recipe: Recipe, tokens: int) -> Callable[["TrainSettings"], training.StudentCount]:
-    """Stages that treat the student alike share its count."""
+    """Stages with the same settings of the student share its count."""
     known: dict[tuple[int, str], training.StudentCount] = {}
 
     def count(settings: "TrainSettings") -> training.StudentCount:
@@ -109,7 +110,7 @@ def trainings(recipe: Recipe) -> dict[str, "TrainSettings"]:
 
 
 def is_contrastive(settings: "TrainSettings") -> bool:
-    """Stage 1, and a stage 2 that goes on like it, look at no teacher."""
+    """Whether a training uses captions only: stage 1, and a stage 2 with the same loss."""
     return getattr(settings, "objective", "contrastive") == "contrastive"
 
 
@@ -142,7 +143,7 @@ def _data(run: Run, pairs: int | None, tokens: int | None, assumptions: list[str
     if corpus:
         size = sum(path.stat().st_size for path in folder.glob("data-*.arrow")) / len(corpus)
     else:
-        assumptions.append(f"no corpus to look at: {IMAGE_BYTES / 1e3:g} KB a pair in it")
+        assumptions.append(f"no finished corpus: {IMAGE_BYTES / 1e3:g} KB a pair in it")
     if tokens is None:
         source = "counted in the corpus" if corpus else "of figure captions, 40 words"
         assumptions.append(f"a caption has {caption_tokens} tokens on average ({source}); --tokens changes it")

@@ -1,36 +1,39 @@
-"""What is looked at before a long run begins."""
+"""What is checked before a long run begins."""
 
 from mmkd.errors import ModelError
-from mmkd.pipeline.run import Run, status
+from mmkd.folders.stage import status
+from mmkd.pipeline.run import Run
 from mmkd.progress import say
-from mmkd.teachers.zoo.settings import REFERENCE
+from mmkd.teachers.zoo.settings import REFERENCE, TeacherSpec
 
 
 def preflight(run: Run) -> None:
-    """Load every teacher that the recipe does not train itself, so that a missing one stops the run before any work.
+    """Check the files of every teacher that the recipe does not train itself and whose features are still to be made.
 
-    Raises ModelError that says of all of them at once what is missing, and ConfigError as `check_tracking` does.
+    No network is loaded. Raises ModelError that says of all of them at once what is missing, and ConfigError as
+    `check_tracking` does.
     """
-    from mmkd.device import prepare
-    from mmkd.teachers.load import identity, load_teacher
     from mmkd.training.records.metrics_log import check_tracking
 
     check_tracking(run.recipe.machine.track)
-    todo = [
-        spec
-        for spec in run.recipe.teachers
-        if spec.name not in run.recipe.leave_out
-        and spec.library != REFERENCE
-        and status(run.out / "features" / spec.name) != "complete"
-    ]
     missing = []
-    for spec in todo:
+    for spec in _to_do(run):
+        from mmkd.teachers.files.identity import identity
+        from mmkd.teachers.load import check_files
+
         try:
             identity(spec)
+            dim = check_files(spec)
         except ModelError as error:
             missing.append(str(error))
+        else:
+            say(f"teacher {spec.name}: {f'{dim} dimensions, ' if dim else ''}licence {spec.licence}")
     if missing:
         raise ModelError("\n".join(missing))
-    for spec in todo:
-        teacher = load_teacher(spec, prepare(run.recipe.machine))
-        say(f"teacher {spec.name}: {teacher.dim} dimensions, licence {spec.licence}")
+
+
+def _to_do(run: Run) -> list[TeacherSpec]:
+    given = [spec for spec in run.recipe.teachers if spec.name not in run.recipe.leave_out]
+    return [
+        spec for spec in given if spec.library != REFERENCE and status(run.out / "features" / spec.name) != "complete"
+    ]

@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import ConfigError
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.interpolate import expand
 from mmkd.phantom.settings import PhantomSettings
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.renamed import key_with_new_names, warn, with_new_names
 from mmkd.settings import Machine, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
@@ -26,7 +27,10 @@ RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")
 
 
 class SpecialistSettings(Settings):
-    """A small teacher of one's own: its pairs are curated and it is trained with stage 1, before everything else."""
+    """A small teacher of one's own: its pairs are curated and it is trained with stage 1, before everything else.
+
+    name: of the teacher. licence: of its weights.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     licence: str = "unknown"
@@ -36,7 +40,10 @@ class SpecialistSettings(Settings):
 
 
 class ExportSettings(Settings):
-    """The recipe section `[export]`: what the model card says beyond what was measured."""
+    """The recipe section `[export]`: what the model card says beyond what was measured.
+
+    name: of the model on its card. note: a sentence for the card.
+    """
 
     name: str = "mmkd-student"
     note: str = ""
@@ -48,6 +55,8 @@ class Recipe(Settings):
     Stages that a recipe has no section for (`phantom`, `specialists`, `evidence`, `rivals`) are left out. A rival is
     another student from the same stage 1: its table holds only the keys in which it differs from `[distill]`.
     leave_out: names of teachers and specialists that this run does without.
+
+    name: of the run, in the report and on the model card. seed: of every random choice of the run.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -60,7 +69,7 @@ class Recipe(Settings):
     teachers: list[TeacherSpec] = []
     extract: ExtractSettings = ExtractSettings()
     evidence: EvidenceSettings | None = None
-    calibrate: CalibrateSettings = CalibrateSettings()
+    reliability: ReliabilitySettings = ReliabilitySettings()
     student: StudentSettings
     pretrain: PretrainSettings = PretrainSettings()
     distill: DistillSettings = DistillSettings()
@@ -85,10 +94,10 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _evidence(self) -> "Recipe":
-        if self.calibrate.needs_evidence and self.evidence is None:
+        if self.reliability.needs_evidence and self.evidence is None:
             raise ValueError(
-                'calibrate.modality = "evidence" needs what teachers see of the pictures: add a section [evidence], '
-                "which 'mmkd run' makes before the calibration, as 'mmkd evidence' does alone"
+                'reliability.modality = "evidence" needs the teachers\' votes on modalities: add a section [evidence], '
+                "which 'mmkd run' and 'mmkd evidence' make before the reliability"
             )
         return self
 
@@ -96,14 +105,18 @@ class Recipe(Settings):
 def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
     """Read and check a recipe. `${out}` and environment variables are filled in; changes are `section.key=value`.
 
-    over: tables that are laid over the file's, key by key. Raises ConfigError that lists every problem at once.
+    over: tables that are laid over the file's, key by key. Keys of the release before are read as well, and a line
+    gives their new names. Raises ConfigError that lists every problem at once.
     """
-    data = overlaid(read_toml(path), over or {})
+    data = overlaid(with_new_names(read_toml(path), say=warn), with_new_names(over or {}, say=warn))
     for change in changes:
         _apply(data, change)
     data = expand(data, {**os.environ, "out": str(out.resolve())})
     data["rivals"] = _rivals(data)
-    return parse(Recipe, data, str(path), {"base": path.resolve().parent})
+    recipe = parse(Recipe, data, str(path), {"base": path.resolve().parent})
+    if recipe.distill.without_effect and not over:  # a variant may select what reads fewer keys of its recipe
+        raise ConfigError(f"{path}: distill: {recipe.distill.problem}")
+    return recipe
 
 
 def _rivals(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +136,7 @@ def _apply(data: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    *tables, last = key.strip().split(".")
+    *tables, last = key_with_new_names(key.strip().split("."), warn)
     for table in tables:
         data = data.setdefault(table, {})
         if not isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""A recipe at work in a folder: names of folders, what they are made from, how far they are."""
+"""A recipe at work in a folder: names of folders, and what they are made from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,6 @@ from typing import Any
 
 from mmkd.errors import ConfigError
 from mmkd.folders.stage import Stage, content_digest, digest_of
-from mmkd.folders.stage import status as status
 from mmkd.pipeline.recipe import Recipe, SpecialistSettings
 from mmkd.settings import Settings
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
@@ -46,6 +45,16 @@ class Run:
         return [known[name] for name in names or known]
 
     @property
+    def names(self) -> dict[str, list[str]]:
+        """What the placeholders of the table of stages stand for."""
+        return {
+            "specialist": [one.name for one in self.specialists],
+            "teacher": [one.name for one in self.teachers],
+            "rival": list(self.recipe.rivals),
+            "evidence": ["evidence"] if self.recipe.reliability.needs_evidence else [],
+        }
+
+    @property
     def students(self) -> dict[str, Path]:
         """Name in the results -> open_clip folder."""
         rivals = {name: self.out / "rivals" / name for name in self.recipe.rivals}
@@ -58,16 +67,16 @@ class Run:
         settings: Mapping[str, Any],
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = (),
-        reads: Settings | None = None,
+        paths_of: Settings | None = None,
     ) -> Stage:
         """A stage of this run; inputs are names of folders of the run that must be finished.
 
-        reads: a section that names files of the run which no input stands for, see `pooled`.
+        paths_of: a section that names files of the run which no input stands for, see `pooled`.
         """
         digests = {name: digest_of(self.out / name) for name in inputs}
-        return self.pooled(Stage(kind, self.out / name, settings, digests, tuple(outputs) or ("**/*",)), reads)
+        return self.pooled(Stage(kind, self.out / name, settings, digests, tuple(outputs) or ("**/*",)), paths_of)
 
-    def pooled(self, stage: Stage, reads: Settings | None = None) -> Stage:
+    def pooled(self, stage: Stage, paths_of: Settings | None = None) -> Stage:
         """The stage in the run's pool, if it has one; then what lies at the section's paths counts as input too.
 
         Within one run a table of pairs or a tokenizer is known by its path. Runs that share a pool may have different
@@ -75,7 +84,7 @@ class Run:
         """
         if self.pool is None:
             return stage
-        named = _paths_below(reads.model_dump(mode="json") if reads else {}, str(self.out))
+        named = _paths_below(paths_of.model_dump(mode="json") if paths_of else {}, str(self.out))
         homes = {path if path.is_dir() else path.parent for path in named}
         digests = {str(home.relative_to(self.out)): content_digest(home, ("**/*",)) for home in sorted(homes)}
         return replace(stage, inputs={**stage.inputs, **digests}).in_pool(self.pool)
@@ -99,35 +108,3 @@ def _paths_below(value: Any, out: str) -> list[Path]:
         return [Path(value)] if value.startswith(f"{out}/") else []
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     return [path for item in inside for path in _paths_below(item, out)]
-
-
-def feature_names(run: Run) -> list[str]:
-    """Where the teachers' features are, below the run's folder."""
-    return [f"features/{teacher.name}" for teacher in run.teachers]
-
-
-def folders(run: Run) -> dict[str, list[Path]]:
-    """The folders that each stage publishes, for plans and status."""
-    named = {
-        "world": ["world"] if run.recipe.phantom else [],
-        "specialists": [f"specialists/{one.name}" for one in run.specialists],
-        "curate": ["corpus"],
-        "extract": feature_names(run),
-        "evidence": ["evidence"] if run.recipe.evidence else [],
-        "calibrate": ["calibration"],
-        "pretrain": ["pretrain"],
-        "distill": [*[f"rivals/{name}" for name in run.recipe.rivals], "distill"],
-        "evaluate": ["evaluate"],
-        "report": ["report"],
-        "export": ["export"],
-    }
-    return {stage: [run.out / name for name in names] for stage, names in named.items()}
-
-
-def require(run: Run, stage: str) -> None:
-    """Raise ConfigError when a stage before this one is not finished; the report is nobody's input."""
-    published = folders(run)
-    for name in list(published)[: list(published).index(stage)]:
-        for folder in published[name]:
-            if name != "report" and status(folder) != "complete":
-                raise ConfigError(f"{stage} needs {folder}, which is not finished; run 'mmkd {name}' first")

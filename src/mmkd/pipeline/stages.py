@@ -1,179 +1,177 @@
-"""The main job, stage by stage: what each reads, what it writes, and under which name."""
+"""The body of each stage: what it reads, what it writes, and under which name. The table of them is in `table`.
 
-from collections.abc import Callable, Mapping, Sequence
+Everything heavy is imported where a folder is made, so that finding a stage finished costs little.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkd.distributed import ALONE, World, join_world
-from mmkd.folders.stage import complete, complete_together, content_digest, digest_of
-from mmkd.pipeline.recipe import Recipe, SpecialistSettings
-from mmkd.pipeline.run import Run, feature_names
+from mmkd.distributed import World
+from mmkd.folders.stage import Stage, complete, content_digest, digest_of
 from mmkd.progress import say
-from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
 
 if TYPE_CHECKING:
     from mmkd.evaluation.format.results import Result
+    from mmkd.pipeline.recipe import Recipe, SpecialistSettings
+    from mmkd.pipeline.run import Run
+    from mmkd.pipeline.table import StageSpec
 
+Settings = Mapping[str, Any]  # as a manifest keeps them
+Counts = Mapping[str, int]
 MODEL_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
 
 
-def world(run: Run) -> None:
-    """Write the embedded world, where the recipe has one."""
-    if run.recipe.phantom is None:
-        return
+def world_settings(run: "Run") -> Settings:
+    phantom: Any = run.recipe.phantom
+    return {**run.plain(phantom), "seed": run.recipe.seed}
+
+
+def world(run: "Run", stage: Stage) -> Counts:
+    """The synthetic world."""
     from mmkd.phantom.write import write_world
 
-    phantom, recipe = run.recipe.phantom, run.recipe
-    stage = run.stage("world", "world", {**run.plain(phantom), "seed": recipe.seed})
-    complete(stage, lambda folder: write_world(phantom, folder, recipe.machine, recipe.seed), run.force)
+    phantom: Any = run.recipe.phantom
+    return write_world(phantom, stage.partial, run.recipe.machine, run.recipe.seed)
 
 
-def specialists(run: Run) -> None:
-    """Train the recipe's own teachers: each curates its pairs and goes through stage 1."""
+def specialists(spec: "StageSpec", run: "Run", world: World) -> None:
+    """The recipe's own teachers: each curates its pairs and is trained with stage 1."""
     for one in run.specialists:
-        _curate(run, one.curate, f"specialists/{one.name}.corpus")
-        _pretrain(run, one, f"specialists/{one.name}.corpus", f"specialists/{one.name}", ALONE)
+        _curate(run, one.curate, f"specialists/{one.name}.corpus", world)
+        _pretrain(run, one, f"specialists/{one.name}.corpus", f"specialists/{one.name}", world)
 
 
-def curate(run: Run) -> None:
-    """Sources -> corpus; under torchrun the processes share the parts."""
-    with join_world() as world:
-        _curate(run, run.recipe.curate, "corpus", world)
+def curate(spec: "StageSpec", run: "Run", world: World) -> None:
+    """Sources -> corpus; processes share the parts."""
+    _curate(run, run.recipe.curate, "corpus", world)
 
 
-def _curate(run: Run, settings: Any, name: str, world: World = ALONE) -> None:
+def _curate(run: "Run", settings: Any, name: str, world: World) -> None:
     from mmkd.curation.curate import corpus_stage
     from mmkd.curation.curate import curate as body
-    from mmkd.evaluation.leakage.avoid import EvaluationPictures
-    from mmkd.report.curation import write_ledger
+    from mmkd.evaluation.leakage.decontamination_images import DecontaminationImages
 
     recipe = run.recipe
-    avoided = EvaluationPictures(settings, recipe.evaluate.variables, recipe.machine.loaders)
-    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, avoided.fingerprints())
+    evaluation = DecontaminationImages(settings, recipe.evaluate.variables, recipe.machine.loaders)
+    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, evaluation.fingerprints())
 
-    def make(folder: Path) -> Mapping[str, int]:
-        counts = body(settings, folder, recipe.machine, recipe.seed, avoided.read, world)
+    def make(folder: Path) -> Counts:
+        from mmkd.report.curation import write_ledger
+
+        counts = body(settings, folder, recipe.machine, recipe.seed, evaluation.read, world)
         if world.first:
             write_ledger(folder, name)
         return counts
 
-    complete_together(run.pooled(stage, settings), make, run.force, world=world)
+    complete(run.pooled(stage, settings), make, run.force, world)
 
 
-def extract(run: Run, names: Sequence[str] = ()) -> None:
-    """Corpus x teachers -> features; of the named teachers only, if there are names; shared by torchrun's processes."""
+def extract(spec: "StageSpec", run: "Run", world: World) -> None:
+    """Corpus x teachers -> features."""
+    extract_teachers(run, [], world)
+
+
+def extract_teachers(run: "Run", names: Sequence[str], world: World) -> None:
+    """The features of the named teachers, of all without names; processes share the shards."""
     from mmkd.features.extract import extract as body
 
     recipe, out = run.recipe, run.out
     specs = run.named_teachers(names)
-    with join_world() as world:
-        body(specs, recipe.extract, out / "corpus", out / "features", recipe.machine, run.force, world)
+    body(specs, recipe.extract, out / "corpus", out / "features", recipe.machine, run.force, world)
 
 
-def evidence(run: Run) -> None:
-    """Corpus and features -> what the teachers see of each picture's modality, where the recipe asks for it."""
-    if run.recipe.evidence is None:
-        return
+def evidence_settings(run: "Run") -> Settings:
     from mmkd.curation.shard_cache import tables
+
+    evidence: Any = run.recipe.evidence
+    return {**run.plain(evidence), "names": run.recipe.curate.modality.names, "tables": tables()}
+
+
+def evidence(run: "Run", stage: Stage) -> Counts:
+    """The teachers' votes on each picture's modality."""
     from mmkd.features.evidence.evidence import evidence as body
-    from mmkd.features.evidence.stored import FACTS_FILE, ROWS_FILE
     from mmkd.report.evidence import write_evidence_page
 
-    recipe, out, settings = run.recipe, run.out, run.recipe.evidence
-    names = [teacher.name for teacher in run.teachers]
+    recipe, out, folder = run.recipe, run.out, stage.partial
+    settings: Any = recipe.evidence
     is_fine = recipe.curate.modality.names == "fine"
-    made_from = {**run.plain(settings), "names": recipe.curate.modality.names, "tables": tables()}
-    outputs = (ROWS_FILE, FACTS_FILE)  # the page tells of them
-    stage = run.stage("evidence", "evidence", made_from, ["corpus", *feature_names(run)], outputs)
-
-    def make(folder: Path) -> Mapping[str, int]:
-        counts = body(settings, out / "corpus", out / "features", names, folder, recipe.machine, is_fine)
-        write_evidence_page(folder, out / "corpus")
-        return counts
-
-    complete(stage, make, run.force)
+    counts = body(settings, out / "corpus", out / "features", run.names["teacher"], folder, recipe.machine, is_fine)
+    write_evidence_page(folder, out / "corpus")
+    return counts
 
 
-def calibrate(run: Run) -> None:
-    """Corpus and features -> whom to trust about what; with modalities of the evidence where the recipe asks for it."""
-    from mmkd.reliability.calibrate import calibrate as body
+def reliability_settings(run: "Run") -> Settings:
+    """Without the choice of modalities: the input `evidence` stands for it."""
+    plain = {name: value for name, value in run.plain(run.recipe.reliability).items() if name != "modality"}
+    return {**plain, "seed": run.recipe.seed}
 
-    settings, seed, out = run.recipe.calibrate, run.recipe.seed, run.out
+
+def reliability(run: "Run", stage: Stage) -> Counts:
+    """How reliable each teacher is on each modality, or each cluster of pairs."""
+    from mmkd.reliability.stage import measure_reliability as body
+
+    settings, out = run.recipe.reliability, run.out
     evidence = out / "evidence" if settings.needs_evidence else None
-    plain = run.plain(settings)
-    plain.pop("modality")  # the input `evidence` tells; so calibrations made before there was a choice stay good
-    read = ["corpus", *feature_names(run), *(["evidence"] if evidence else [])]
-    stage = run.stage("calibration", "calibration", {**plain, "seed": seed}, read)
-    names = [teacher.name for teacher in run.teachers]
-    complete(
-        stage,
-        lambda folder: body(settings, out / "corpus", out / "features", names, folder, seed, evidence),
-        run.force,
-    )
+    names = run.names["teacher"]
+    return body(settings, out / "corpus", out / "features", names, stage.partial, run.recipe.seed, evidence)
 
 
-def pretrain(run: Run) -> None:
-    """Stage 1; under torchrun all processes train together."""
-    with join_world() as world:
-        _pretrain(run, run.recipe, "corpus", "pretrain", world)
+def pretrain(spec: "StageSpec", run: "Run", world: World) -> None:
+    """Stage 1; processes share each batch."""
+    _pretrain(run, run.recipe, "corpus", "pretrain", world)
 
 
-def _pretrain(run: Run, what: Recipe | SpecialistSettings, corpus: str, name: str, world: World) -> None:
-    from mmkd.training.pretrain import pretrain as body
-
+def _pretrain(run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name: str, world: World) -> None:
     recipe, out = run.recipe, run.out
     settings = {"pretrain": run.plain(what.pretrain), "student": run.plain(what.student), "seed": recipe.seed}
-    stage = run.stage("student", name, settings, [corpus], MODEL_FILES, reads=what.student)
-    say(f"{name}: stage 1")
-    complete_together(
-        stage,
-        lambda folder: body(
-            what.pretrain, what.student, out / corpus, folder, recipe.machine, recipe.seed, stage.folder, world
-        ),
-        run.force,
-        world=world,
-    )
+    stage = run.stage("student", name, settings, [corpus], MODEL_FILES, paths_of=what.student)
+
+    def train(folder: Path) -> Counts:
+        from mmkd.training.pretrain import pretrain as body
+
+        say(f"{name}: stage 1")
+        place = out / corpus, folder, recipe.machine, recipe.seed, stage.folder, world
+        return body(what.pretrain, what.student, *place)
+
+    complete(stage, train, run.force, world)
     _draw_curves(run, world)
 
 
-def _draw_curves(run: Run, world: World) -> None:
+def _draw_curves(run: "Run", world: World) -> None:
     """One page for all trainings of a run; runs that share a pool are many, and their results are drawn elsewhere."""
-    from mmkd.report.training_page import refresh_curves
+    from mmkd.training.records.curves import have_written_since_page
 
-    if world.first and run.pool is None:
-        refresh_curves(run.out)
+    if world.first and run.pool is None and have_written_since_page(run.out):
+        from mmkd.report.training_page import write_curves
 
-
-def distill(run: Run) -> None:
-    """Stage 2: the student, and the rivals it is compared with; under torchrun all processes train together."""
-    with join_world() as world:
-        _distill(run, world)
+        write_curves(run.out)
 
 
-def _distill(run: Run, world: World) -> None:
-    from mmkd.training.distill import Inputs
-    from mmkd.training.distill import distill as body
+def distill(spec: "StageSpec", run: "Run", world: World) -> None:
+    """Stage 2: the rivals, and the student that is compared with them; processes share each batch."""
+    rivals = {f"rivals/{name}": settings for name, settings in run.recipe.rivals.items()}
+    for name, settings in {**rivals, "distill": run.recipe.distill}.items():
+        plain = {**run.plain(settings), "seed": run.recipe.seed}
+        stage = run.stage("student", name, plain, spec.input_names(run), MODEL_FILES)
 
-    recipe, out = run.recipe, run.out
-    inputs = Inputs(
-        out / "pretrain", out / "corpus", out / "features", out / "calibration", [t.name for t in run.teachers]
-    )
-    todo = {f"rivals/{name}": settings for name, settings in recipe.rivals.items()} | {"distill": recipe.distill}
-    for name, settings in todo.items():
-        read = ["corpus", "pretrain", "calibration", *feature_names(run)]
-        stage = run.stage("student", name, {**run.plain(settings), "seed": recipe.seed}, read, MODEL_FILES)
-        say(f"{name}: stage 2, objective {settings.objective}")
+        def train(folder: Path, name: str = name, settings: Any = settings, stage: Stage = stage) -> Counts:
+            from mmkd.training.distill import Inputs
+            from mmkd.training.distill import distill as body
 
-        def train(folder: Path, settings: Any = settings, home: Path = stage.folder) -> Mapping[str, int]:
-            return body(settings, inputs, folder, recipe.machine, recipe.seed, home, world)
+            say(f"{name}: stage 2, objective {settings.objective}")
+            out, teachers = run.out, run.names["teacher"]
+            inputs = Inputs(out / "pretrain", out / "corpus", out / "features", out / "reliability", teachers)
+            return body(settings, inputs, folder, run.recipe.machine, run.recipe.seed, stage.folder, world)
 
-        complete_together(stage, train, run.force, world=world)
+        complete(stage, train, run.force, world)
         _draw_curves(run, world)
 
 
-def evaluate(run: Run) -> None:
-    """Teachers and students on every card."""
+def evaluate(spec: "StageSpec", run: "Run", world: World) -> None:
+    """Teachers and students on every data set."""
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
+    from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
 
     recipe, out = run.recipe, run.out
     runnable = [teacher for teacher in run.teachers if teacher.library != REFERENCE]
@@ -181,7 +179,7 @@ def evaluate(run: Run) -> None:
     digests = {"corpus": digest_of(out / "corpus")}
     digests |= {name: digest_of(folder) for name, folder in run.students.items()}
     digests |= {
-        t.name: content_digest(Path(t.model.removeprefix(LOCAL)), MODEL_FILES)
+        t.name: content_digest(Path(t.model.removeprefix(LOCAL)), MODEL_FILES, remember=True)
         for t in runnable
         if t.model.startswith(LOCAL)
     }
@@ -200,18 +198,22 @@ def evaluate(run: Run) -> None:
     publish_evaluation(one, out, run.force)
 
 
-def report(run: Run) -> None:
+def report(spec: "StageSpec", run: "Run", world: World) -> None:
     """Results -> one HTML page."""
     from mmkd.report.run_folder import report_run
 
     report_run(run.out, run.force)
 
 
-def export(run: Run) -> None:
+def export_settings(run: "Run") -> Settings:
+    return {**run.plain(run.recipe.export), "recipe": run.recipe.name}
+
+
+def export(run: "Run", stage: Stage) -> Counts:
     """The student as an open_clip folder with a model card."""
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
-    from mmkd.reliability.calibration import load_calibration
+    from mmkd.reliability.table import load_reliability
     from mmkd.student.export import CardFacts
     from mmkd.student.export import export as body
 
@@ -220,13 +222,11 @@ def export(run: Run) -> None:
         recipe.export.name,
         recipe.export.note,
         recipe.name,
-        load_calibration(out / "calibration"),
+        load_reliability(out / "reliability"),
         Corpus(out / "corpus"),
         [vars(row) for row in read_results(out / "evaluate") if _on_the_card(row)],
     )
-    read = ["distill", "calibration", "corpus", "evaluate"]
-    stage = run.stage("export", "export", {**run.plain(recipe.export), "recipe": recipe.name}, read)
-    complete(stage, lambda folder: body(out / "distill", facts, folder, stage.folder), run.force)
+    return body(out / "distill", facts, stage.partial, stage.folder)
 
 
 def _on_the_card(row: "Result") -> bool:
@@ -235,18 +235,3 @@ def _on_the_card(row: "Result") -> bool:
     from mmkd.evaluation.tasks.table import TASKS
 
     return row.model in (STUDENT, BEST_TEACHER) and row.subset == ALL and row.metric == TASKS[row.task].primary
-
-
-STAGES: dict[str, Callable[[Run], None]] = {
-    "world": world,
-    "specialists": specialists,
-    "curate": curate,
-    "extract": extract,
-    "evidence": evidence,
-    "calibrate": calibrate,
-    "pretrain": pretrain,
-    "distill": distill,
-    "evaluate": evaluate,
-    "report": report,
-    "export": export,
-}

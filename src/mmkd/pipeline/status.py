@@ -12,26 +12,11 @@ from typing import Any
 from mmkd.errors import DataError
 from mmkd.folders.locks import is_owned
 from mmkd.folders.stage import BEGUN, MANIFEST, read_manifest, status
+from mmkd.pipeline.table import STAGES, is_read
 from mmkd.training.records.curves import PARTIAL, TOTAL, VALIDATION
 from mmkd.training.records.metrics_log import METRICS, last_record
 
-STAGES = {
-    "world": ("world",),
-    "specialists": ("specialists/*",),
-    "curate": ("corpus",),
-    "extract": ("features/*",),
-    "evidence": ("evidence",),
-    "calibrate": ("calibration",),
-    "pretrain": ("pretrain",),
-    "distill": ("rivals/*", "distill"),
-    "evaluate": ("evaluate",),
-    "report": ("report",),
-    "export": ("export",),
-}
-"""Stage -> patterns of the folders it publishes, without a recipe at hand."""
-
 TRAININGS = ("pretrain*", "distill*", "rivals/*", "specialists/*")
-OPTIONAL = ("world", "specialists", "evidence")  # many recipes have no such section
 CORPUS_OF_A_SPECIALIST = ".corpus"
 DEPTH = 4  # folders of runs may lie in folders, as an ablation's do
 RESULTS = "evaluate/results.jsonl"
@@ -86,8 +71,8 @@ def _find(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a stage other than a report or an export has worked here."""
-    made = [pattern for stage in list(STAGES)[:-2] for pattern in STAGES[stage]]
+    """Whether a stage has worked here whose result others read."""
+    made = [pattern for spec in STAGES.values() if is_read(spec) for pattern in spec.patterns]
     return any(_marks(path) for pattern in made for path in _published(folder, pattern))
 
 
@@ -102,7 +87,7 @@ def read_run(folder: Path) -> RunState:
     """The state of a run; a folder that cannot be read is one that says so."""
     place = str(folder)
     try:
-        published = {stage: _folders(folder, patterns) for stage, patterns in STAGES.items()}
+        published = {name: _folders(folder, spec.patterns) for name, spec in STAGES.items()}
         return RunState(
             folder=place,
             name=folder.resolve().name,
@@ -121,7 +106,7 @@ def _folders(folder: Path, patterns: Sequence[str]) -> set[Path]:
 
 
 def _state(published: set[Path]) -> str:
-    """Of all folders of a stage together: one that works or lacks decides. Raises DataError for a broken manifest."""
+    """Running where one folder of the stage is, complete where all are. Raises DataError for a broken manifest."""
     if any(is_owned(path) for path in published):
         return "running"
     states = {status(path) for path in published if not path.name.endswith(CORPUS_OF_A_SPECIALIST)}

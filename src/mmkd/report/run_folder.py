@@ -2,34 +2,45 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmkd.errors import DataError
 from mmkd.evaluation.format.results import STUDENT
 from mmkd.evaluation.publish import EVALUATE
 from mmkd.folders.stage import MANIFEST, Stage, complete, digest_of, read_manifest
-from mmkd.reliability.calibration import load_calibration
-from mmkd.report.pages import PAGE, ReportContext, write_report
+
+if TYPE_CHECKING:
+    from mmkd.report.pages import ReportContext
 
 REPORT = "report"
-CALIBRATION = "calibration"
+PAGE = "index.html"
+CALIBRATION = "reliability"
 TRAINED = {"stage1": "pretrain", STUDENT: "distill"}
 CURVES = "metrics.jsonl"
 
 
 def report_run(out: Path, force: bool = False) -> Path:
     """Leave a finished `out/report` and return its page. Raises DataError when there is no finished evaluation."""
-    context = read_context(out)
+    if not (out / EVALUATE / MANIFEST).is_file():
+        raise DataError(f"{out}: no finished evaluation found; give the folder of a run, or run 'mmkd evaluate' first")
+    recipe = read_manifest(out / EVALUATE)["settings"]["recipe"]
     made_from = [name for name in (EVALUATE, CALIBRATION) if (out / name / MANIFEST).is_file()]
     inputs = {name: digest_of(out / name) for name in made_from}
-    stage = Stage("report", out / REPORT, {"recipe": context.recipe}, inputs, (PAGE, "tables/*"))
-    complete(stage, lambda folder: write_report(out / EVALUATE, folder, context), force)
+    stage = Stage("report", out / REPORT, {"recipe": recipe}, inputs, (PAGE, "tables/*"))
+
+    def body(folder: Path) -> Mapping[str, int]:
+        from mmkd.report.pages import write_report  # loads much, which a finished report does without
+
+        return write_report(out / EVALUATE, folder, read_context(out))
+
+    complete(stage, body, force)
     return stage.folder / PAGE
 
 
-def read_context(out: Path) -> ReportContext:
+def read_context(out: Path) -> "ReportContext":
     """What a run's folder says beyond its results."""
-    if not (out / EVALUATE / MANIFEST).is_file():
-        raise DataError(f"{out}: no finished evaluation found; give the folder of a run, or run 'mmkd evaluate' first")
+    from mmkd.report.pages import ReportContext
+
     settings = read_manifest(out / EVALUATE)["settings"]
     rivals = {folder.name: folder for folder in sorted((out / "rivals").glob("*")) if folder.is_dir()}
     trained = {name: out / folder for name, folder in TRAINED.items()}
@@ -46,7 +57,9 @@ def read_context(out: Path) -> ReportContext:
 def _reliability(folder: Path) -> Mapping[str, Mapping[str, float]]:
     if not (folder / MANIFEST).is_file():
         return {}
+    from mmkd.reliability.table import load_reliability
+
     found: dict[str, dict[str, float]] = {}
-    for cell in load_calibration(folder).cells:
+    for cell in load_reliability(folder).cells:
         found.setdefault(cell.group, {})[cell.teacher] = cell.percentile
     return found

@@ -1,6 +1,5 @@
 """Everything a finished evaluation left on disk, read once for all sections of the report."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
+from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
 from mmkd.evaluation.format.results import (
     ALL,
     BEST_TEACHER,
     IN_GENERAL,
     MEAN,
+    NULLS,
     RANKINGS,
     STUDENT,
     TEACHERS_CONCAT,
@@ -25,9 +26,9 @@ from mmkd.evaluation.format.results import (
     read_rankings,
     read_results,
 )
-from mmkd.evaluation.format.settings import NULLS
 from mmkd.evaluation.leakage.matches import LeakageSummary, read_summary
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.folders import json_lines
 from mmkd.folders.stage import read_manifest
 
 CARDS = "cards.jsonl"
@@ -125,7 +126,7 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
     models = list(dict.fromkeys(row.model for row in rows))
     return Evaluated(
         folder=folder,
-        main=main_model(models, comparisons, list(context.licences)),
+        main=comparisons[0].model if comparisons else focus_model(models, list(context.licences)) or models[0],
         teachers=list(context.licences),
         results=[row for row in rows if row.subset == ALL],
         subsets=[row for row in rows if row.subset not in (ALL, IN_GENERAL)],
@@ -138,30 +139,9 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
     )
 
 
-def main_model(models: Sequence[str], comparisons: Sequence[Comparison], teachers: Sequence[str]) -> str:
-    """The student; else the model that was compared with the others; else the first that is no teacher and no null."""
-    if STUDENT in models:
-        return STUDENT
-    if comparisons:
-        return comparisons[0].model
-    made = (BEST_TEACHER, TEACHERS_CONCAT, *NULLS)
-    return next((model for model in models if model not in (*made, *teachers)), models[0])
-
-
 def read_objects(path: Path) -> list[dict[str, Any]]:
     """One JSON object a line; none where the file is not there. Raises DataError for a line that is no object."""
-    if not path.is_file():
-        return []
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}); evaluate again") from error
-        if not isinstance(value, dict):
-            raise DataError(f"{path}, line {number}: {type(value).__name__}, expected an object; evaluate again")
-        found.append(value)
-    return found
+    return json_lines.read_objects(path, "evaluate again") if path.is_file() else []
 
 
 def task_title(task: str) -> str:

@@ -46,9 +46,9 @@ def macro_replicates(value_SB: Array, resampled: Resampled, seed: Sequence[int],
 
     "samples": the data sets are the ones of interest, only their samples are drawn anew. "data sets and samples": they
     stand for others like them, so data sets are drawn with replacement (families whole, where families are given, since
-    relatives tell the same story) and for each draw one of its replicates: wider, and the honest interval for "better
-    in general", though few data sets still make it too narrow. The same seed gives all models the same draws, so
-    differences are paired. A replicate that met an undefined one is NaN.
+    overlapping sets are not independent) and for each draw one of its replicates: wider, and the interval to give for
+    "better in general", though few data sets still make it too narrow. The same seed gives all models the same draws,
+    so differences are paired. A replicate that met an undefined one is NaN.
     """
     sets, replicates = value_SB.shape
     if resampled == "samples":

@@ -48,15 +48,6 @@ def brier(probability_NC: Array, positive_NC: Array, weight_BN: Array) -> Array:
     return weighted_mean(((probability_NC - positive_NC) ** 2).sum(axis=1), weight_BN)
 
 
-def binary_brier(probability_N: Array, positive_N: Array, weight_BN: Array) -> Array:
-    """Mean squared difference of the positive's probability and the truth, 0..1; (B,). Half of `brier` on both classes.
-
-    It is also the one of a single label among several: take the mean over the labels with `macro`.
-    """
-    _check_probabilities(probability_N, positive_N)
-    return weighted_mean((probability_N - positive_N) ** 2, weight_BN)
-
-
 def ece_equal_width(confidence_N: Array, correct_N: Array, weight_BN: Array, bins: int = BINS) -> Array:
     """Expected calibration error, 0..1: mean over the samples of |mean confidence - share correct| of their bin; (B,).
 

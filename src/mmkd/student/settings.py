@@ -24,6 +24,10 @@ class StudentSettings(Settings):
 
     resize_mode: how open_clip makes images square; `longest` pads and crops nothing. init_scale: the multiplier of
     cosines that training starts with, exp(logit_scale); without it, that of the weights, or 14.3 (1 / .07).
+
+    pretrained: an open_clip tag, `hf-hub:org/repo` or `local-dir:FOLDER`. weights: an open_clip safetensors or
+    PyTorch file. pretrained_towers: start from each tower's own pretrained weights. mean, std: of the image
+    normalisation; without them, those of the architecture.
     """
 
     model: str | None = None

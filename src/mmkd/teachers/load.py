@@ -1,6 +1,5 @@
 """From a spec to a loaded teacher: one adapter per library."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from mmkd.teachers.adapters import medclip, open_clip, pmc_clip, transformers
 from mmkd.teachers.adapters.protocol import ZooAdapter
 from mmkd.teachers.encoders.teacher import Teacher, Towers
 from mmkd.teachers.encoders.tokens import CaptionTokenizer
-from mmkd.teachers.files import open_clip_folder
-from mmkd.teachers.files.checkpoint import file_digest
+from mmkd.teachers.files.checkpoint import check_header
+from mmkd.teachers.files.identity import files_digest
 from mmkd.teachers.files.layouts import LAYOUTS, load_strictly
-from mmkd.teachers.files.locate import Files, find_tokenizer, find_weights
+from mmkd.teachers.files.locate import find_tokenizer, find_weights
 from mmkd.teachers.zoo.entry import ZooEntry, zoo_entry
-from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 ADAPTERS: dict[str, ZooAdapter] = {
     "open_clip": open_clip.ADAPTER,
@@ -28,6 +27,10 @@ ADAPTERS: dict[str, ZooAdapter] = {
 LIBRARIES: dict[str, Callable[[TeacherSpec], Towers]] = {
     "open_clip": open_clip.from_spec,
     "transformers": transformers.from_spec,
+}
+CHECKS: dict[str, Callable[[TeacherSpec], int | None]] = {
+    "open_clip": open_clip.check_spec,
+    "transformers": transformers.check_spec,
 }
 
 
@@ -54,7 +57,7 @@ def load_entry(entry: ZooEntry, folder: Path | None = None, revision: str | None
     network = adapter.build(entry)
     tensors = LAYOUTS[entry.layout](adapter.read(entry, files.paths))
     load_strictly(network, tensors, f"teacher {entry.name!r}: {files.paths[0]}")
-    return wired(entry, network, adapter.tokenizer(entry, words), weights_digest(files), files.revision)
+    return wired(entry, network, adapter.tokenizer(entry, words), files_digest(files), files.revision)
 
 
 def wired(
@@ -73,23 +76,20 @@ def wired(
     )
 
 
-def weights_digest(files: Files) -> str:
-    """SHA-256 over the published files' own."""
-    return hashlib.sha256("".join(file_digest(path) for path in files.paths).encode()).hexdigest()
+def check_files(spec: TeacherSpec) -> int | None:
+    """Find what the teacher is loaded from, fetch it where a hub has it, and look at configs and headers only.
 
-
-def identity(spec: TeacherSpec, download: bool = True) -> str:
-    """A digest of the files that make the teacher, wherever they lie; "" for what a hub or a library holds.
-
-    download: a teacher of the zoo that is not here yet is fetched. Raises ModelError when the files of a teacher of the
-    zoo, or the folder that the recipe names, are not there.
+    Returns its dimension, where its config says it. Raises ModelError that says what is missing or damaged.
     """
     if spec.library == "zoo":
         entry = zoo_entry(spec.model, spec.variant)
-        return weights_digest(find_weights(entry, spec.weights, spec.revision, download))
-    if spec.pretrained and Path(spec.pretrained).is_file():
-        return file_digest(Path(spec.pretrained))
-    folder = Path(spec.model.removeprefix(LOCAL))
-    if spec.model.startswith(LOCAL) and not folder.is_dir():
-        raise ModelError(f"teacher {spec.name!r}: no folder {folder}; check the path in the recipe")
-    return open_clip_folder.weights_digest(folder) if spec.library != "reference" and folder.is_dir() else ""
+        files = find_weights(entry, spec.weights, spec.revision)
+        if entry.text:
+            find_tokenizer(entry, spec.weights)
+        ADAPTERS[str(entry.adapter)].check(entry, files.folder)
+        for path in files.paths:
+            check_header(path)
+        return entry.dim
+    if spec.library not in CHECKS:
+        raise ModelError(f"teacher {spec.name!r} has stored features only (library {spec.library!r}); it cannot be run")
+    return CHECKS[spec.library](spec)

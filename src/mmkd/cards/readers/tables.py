@@ -1,12 +1,12 @@
 """Rows of tables with the images in them as references, and files that tables name."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmkd.cards.array_images import ArrowImage
 from mmkd.errors import DataError
+from mmkd.folders.digests import bytes_digest
 from mmkd.folders.paths import path_inside
 from mmkd.reasons import BadRecordError
 from mmkd.tables.formats import SUFFIXES, format_of
@@ -40,7 +40,7 @@ def _one_reference_for_equal_bytes(path: Path) -> CellImages:
     first: dict[str, ArrowImage] = {}
 
     def reference(row: int, column: str, data: bytes) -> ArrowImage:
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = bytes_digest(data)
         return first.setdefault(sha256, ArrowImage(path, row, column, sha256))
 
     return reference

@@ -1,4 +1,4 @@
-"""What a caption says of a figure that is drawn or measured."""
+"""Words by which a caption shows that its figure is drawn or measured."""
 
 import re
 import tomllib

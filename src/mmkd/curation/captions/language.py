@@ -2,7 +2,7 @@
 
 Captions are short and full of Latin, Greek letters and abbreviations, on which models trained on running text guess
 wildly. Function words are few, common and not borrowed, so counting them is a small, explained and equal-everywhere
-test; where a caption has none of them it says nothing rather than something.
+test; a caption without any has no language.
 """
 
 import re
@@ -30,7 +30,7 @@ def language_of(caption: str) -> str:
 
 
 def known_languages() -> list[str]:
-    """All that `language_of` can tell."""
+    """All that `language_of` can detect."""
     languages, _, scripts = _table()
     return sorted({*languages, *scripts})
 

@@ -1,1 +1,1 @@
-"""Which records are not wanted: a table of named filters, all off until a recipe sets them."""
+"""Which pairs are kept: a table of named filters, all off until a recipe sets them, and the decision."""

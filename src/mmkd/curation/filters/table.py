@@ -7,89 +7,71 @@ is a pair before it is decoded, so an image whose caption is not wanted never is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from mmkd.corpus.taxonomy import NONCLINICAL_LABELS, fine_modality_of_labels, plain_name
 from mmkd.curation.captions.drawn import drawn_word
 from mmkd.curation.captions.references import has_content
-from mmkd.curation.filters.facts import ImageFacts, WordFacts
+from mmkd.curation.facts.image import ImageFacts
+from mmkd.curation.facts.text import FigureText, PairText
 from mmkd.curation.settings.selection import FilterSettings
 from mmkd.licences import licence_class
 from mmkd.reasons import BadRecordError, Reason
 
-
-@dataclass(frozen=True)
-class WordFilter:
-    """refuses: why the record is not wanted, "" where it is."""
-
-    name: str
-    reason: Reason
-    refuses: Callable[[WordFacts, FilterSettings], str]
+F = TypeVar("F")
 
 
 @dataclass(frozen=True)
-class ImageFilter:
-    """As `WordFilter`, for what can be told from the decoded image alone."""
+class Filter(Generic[F]):
+    """rejects: why what it looks at is not wanted, "" where it is."""
 
     name: str
     reason: Reason
-    refuses: Callable[[ImageFacts, FilterSettings], str]
+    rejects: Callable[[F, FilterSettings], str]
 
 
-def check_words(facts: WordFacts, settings: FilterSettings, entries: "Sequence[WordFilter] | None" = None) -> None:
-    """Raises BadRecordError with the reason of the first filter that refuses the record; all of them, or `entries`."""
-    for entry in WORD_FILTERS if entries is None else entries:
-        if detail := entry.refuses(facts, settings):
+def check(facts: F, filters: Sequence[Filter[F]], settings: FilterSettings) -> None:
+    """Raises BadRecordError with the reason of the first of the filters that rejects."""
+    for entry in filters:
+        if detail := entry.rejects(facts, settings):
             raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
 
 
-def check_image(facts: ImageFacts, settings: FilterSettings) -> None:
-    """As `check_words`."""
-    for entry in IMAGE_FILTERS:
-        if detail := entry.refuses(facts, settings):
-            raise BadRecordError(entry.reason, f"{entry.name}: {detail}")
-
-
-def looks_at_images(settings: FilterSettings) -> bool:
-    """Whether any filter on images is on; else they need not be made small."""
-    return settings.max_aspect is not None or settings.min_contrast > 0 or "image" in settings.nonclinical
-
-
-def _licence(facts: WordFacts, settings: FilterSettings) -> str:
-    found = licence_class(facts.licence)
-    if not settings.licences or found in settings.licences:
+def _licence(facts: FigureText, settings: FilterSettings) -> str:
+    if not settings.licences or (found := licence_class(facts.licence)) in settings.licences:
         return ""
     return f"{facts.licence!r} is {found}; accepted: {', '.join(settings.licences)}"
 
 
-def _labels(facts: WordFacts, settings: FilterSettings) -> str:
+def _labels(facts: FigureText, settings: FilterSettings) -> str:
     if "labels" not in settings.nonclinical or not facts.labels:
         return ""
     drawn = [label for label in facts.labels if plain_name(label) in NONCLINICAL_LABELS]
     return f"labelled {', '.join(drawn)}" if drawn and fine_modality_of_labels(facts.labels) == "other" else ""
 
 
-def _drawn_caption(facts: WordFacts, settings: FilterSettings) -> str:
+def _drawn_caption(facts: PairText, settings: FilterSettings) -> str:
     if "caption" not in settings.nonclinical or facts.named:
         return ""
     found = drawn_word(facts.caption)
     return f"the caption says {found!r} and names no modality" if found else ""
 
 
-def _few_words(facts: WordFacts, settings: FilterSettings) -> str:
+def _few_words(facts: PairText, settings: FilterSettings) -> str:
     count = len(facts.caption.split())
     return f"{count} words, at least {settings.min_words} are wanted" if count < settings.min_words else ""
 
 
-def _many_words(facts: WordFacts, settings: FilterSettings) -> str:
+def _many_words(facts: PairText, settings: FilterSettings) -> str:
     count, most = len(facts.caption.split()), settings.max_words
     return f"{count} words, at most {most} are wanted" if most is not None and count > most else ""
 
 
-def _content(facts: WordFacts, settings: FilterSettings) -> str:
+def _content(facts: PairText, settings: FilterSettings) -> str:
     return f"{facts.caption[:40]!r} says nothing" if settings.content and not has_content(facts.caption) else ""
 
 
-def _language(facts: WordFacts, settings: FilterSettings) -> str:
+def _language(facts: FigureText, settings: FilterSettings) -> str:
     if not settings.languages or not facts.language or facts.language in settings.languages:
         return ""
     return f"{facts.language}; accepted: {', '.join(settings.languages)}"
@@ -109,27 +91,26 @@ def _contrast(facts: ImageFacts, settings: FilterSettings) -> str:
 
 
 def _drawn_image(facts: ImageFacts, settings: FilterSettings) -> str:
-    if "image" not in settings.nonclinical or facts.named:
+    if "image" not in settings.nonclinical or facts.text.named:
         return ""
     signs = facts.signs
-    told = f"{signs.paper:.0%} paper, {signs.colours} shades, {signs.lines} straight lines"
-    return told if signs.drawn(settings.max_paper) else ""
+    found = f"{signs.paper:.0%} paper, {signs.colours} shades, {signs.lines} straight lines"
+    return found if signs.drawn(settings.max_paper) else ""
 
 
-FIGURE_FILTERS = (
-    WordFilter("licence", Reason.LICENCE, _licence),
-    WordFilter("nonclinical labels", Reason.NONCLINICAL, _labels),
-    WordFilter("language", Reason.LANGUAGE, _language),
+FIGURE_FILTERS: tuple[Filter[FigureText], ...] = (
+    Filter("licence", Reason.LICENCE, _licence),
+    Filter("nonclinical labels", Reason.NONCLINICAL, _labels),
+    Filter("language", Reason.LANGUAGE, _language),
 )
-PAIR_FILTERS = (
-    WordFilter("content", Reason.NO_CONTENT, _content),
-    WordFilter("min_words", Reason.SHORT_CAPTION, _few_words),
-    WordFilter("max_words", Reason.LONG_CAPTION, _many_words),
-    WordFilter("nonclinical caption", Reason.NONCLINICAL, _drawn_caption),
+PAIR_FILTERS: tuple[Filter[PairText], ...] = (
+    Filter("content", Reason.NO_CONTENT, _content),
+    Filter("min_words", Reason.SHORT_CAPTION, _few_words),
+    Filter("max_words", Reason.LONG_CAPTION, _many_words),
+    Filter("nonclinical caption", Reason.NONCLINICAL, _drawn_caption),
 )
-WORD_FILTERS = (*FIGURE_FILTERS, *PAIR_FILTERS)
-IMAGE_FILTERS = (
-    ImageFilter("aspect", Reason.ASPECT, _aspect),
-    ImageFilter("contrast", Reason.BLANK, _contrast),
-    ImageFilter("nonclinical image", Reason.NONCLINICAL, _drawn_image),
+IMAGE_FILTERS: tuple[Filter[ImageFacts], ...] = (
+    Filter("aspect", Reason.ASPECT, _aspect),
+    Filter("contrast", Reason.BLANK, _contrast),
+    Filter("nonclinical image", Reason.NONCLINICAL, _drawn_image),
 )

@@ -1,1 +1,1 @@
-"""What is in a corpus, what is not, and why: read from its folder batch by batch."""
+"""The ledger: the account of all records, in the corpus or not and why, read from its folder batch by batch."""

@@ -11,19 +11,22 @@ import numpy as np
 import pyarrow as pa
 
 from mmkd.curation.ledger.rows import corpus_batches, shards_of
+from mmkd.curation.records.record import Record
 from mmkd.folders.arrow import read_shard
 from mmkd.images.store import open_picture, stored_image
 from mmkd.reasons import BadRecordError
+from mmkd.tables.values import as_text
 
 SIDE_PX = 240
 QUALITY = 80
 MAX_PIXELS = 89_478_485
 EACH = 2
+MAX_CAPTION = 300  # characters of a caption that are shown
 
 
 @dataclass(frozen=True)
 class Example:
-    """A record with its picture. group: what it is an example of: a modality, or the reason why it was dropped."""
+    """A record with its picture. group: what it is an example of: a modality, or the reason why it was rejected."""
 
     group: str
     id: str
@@ -55,21 +58,23 @@ def kept_examples(folder: Path, each: int = EACH) -> list[Example]:
         first += batch.num_rows
     places = [place for _, members in sorted(chosen.items()) for place in members]
     rows = rows_of(folder, [place.row for place in places], ("id", "caption", "image"))
-    told = zip(places, rows.to_pylist(), strict=True)
-    made = [Example(place.group, row["id"], row["caption"], thumbnail(row["image"]["bytes"])) for place, row in told]
-    return [one for one in made if one.jpeg]
+    examples = [
+        Example(place.group, row["id"], row["caption"], thumbnail(row["image"]["bytes"]))
+        for place, row in zip(places, rows.to_pylist(), strict=True)
+    ]
+    return [one for one in examples if one.jpeg]
 
 
 def rows_of(folder: Path, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
     """The rows with these numbers, in their order; a shard at a time is mapped. Raises DataError for no corpus."""
-    asked = np.asarray(rows, np.int64)
+    wanted = np.asarray(rows, np.int64)
     found: list[pa.Table] = []
     order: list[np.ndarray] = []
     first = 0
     for path in shards_of(folder):
         shard = read_shard(path).select(columns)
-        here = np.flatnonzero((asked >= first) & (asked < first + shard.num_rows))
-        found.append(shard.take(pa.array(asked[here] - first)))
+        here = np.flatnonzero((wanted >= first) & (wanted < first + shard.num_rows))
+        found.append(shard.take(pa.array(wanted[here] - first)))
         order.append(here)
         first += shard.num_rows
     return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
@@ -84,6 +89,14 @@ def thumbnail(data: bytes) -> bytes:
     buffer = io.BytesIO()
     open_picture(small, 1, SIDE_PX, MAX_PIXELS).image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return buffer.getvalue()
+
+
+def caption_start(record: Record) -> str:
+    """The beginning of the caption as the source has it; nothing where it is no text."""
+    try:
+        return as_text(record.caption)[:MAX_CAPTION]
+    except BadRecordError:
+        return ""
 
 
 def _by_group(places: Iterable[Place]) -> Iterator[tuple[str, list[Place]]]:

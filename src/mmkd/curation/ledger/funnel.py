@@ -63,4 +63,4 @@ def excluded(folder: Path) -> Counter[str]:
     """Source -> records that its `include` does not select; nothing for a corpus made otherwise, or earlier."""
     path = folder / FUNNEL
     sources = json.loads(path.read_text())["sources"] if path.is_file() else {}
-    return +Counter({name: told.get("excluded", told.get("left_out", 0)) for name, told in sources.items()})
+    return +Counter({name: counts.get("excluded", 0) for name, counts in sources.items()})

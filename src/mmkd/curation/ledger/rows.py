@@ -35,7 +35,7 @@ def shards_of(folder: Path) -> list[Path]:
 
 
 def corpus_batches(folder: Path, columns: Sequence[str], label: str = "") -> Iterator[pa.RecordBatch]:
-    """The given columns of all rows, in order; of other columns nothing is read. label: tell how far it is.
+    """The given columns of all rows, in order; of other columns nothing is read. label: of the progress that is shown.
 
     Raises DataError for a folder without shards and for a column that neither stands there nor was added later.
     """

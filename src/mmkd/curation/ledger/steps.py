@@ -7,7 +7,7 @@ SOURCE = "source"
 FILTERS = "filters"
 
 # In the order in which a figure in one piece meets them. The words and the modality of a panel come after its image.
-# What labels or caption show to be nonclinical leaves before its image but is counted with what the image shows so.
+# What labels or caption show to be nonclinical is rejected before its image but counted with what the image shows so.
 # A reason that stands nowhere here is a filter's.
 STEPS: dict[str, tuple[str, ...]] = {
     SOURCE: (

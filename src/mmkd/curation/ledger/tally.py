@@ -64,5 +64,5 @@ def repeats(batches: Sequence[np.ndarray]) -> Repeats:
 
 
 def most_common(counts: Counter[str]) -> dict[str, int]:
-    """The frequent first, equal ones by name, so that equal corpora tell the same."""
+    """The frequent first, equal ones by name, so that equal corpora give equal tables."""
     return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))

@@ -1,1 +1,1 @@
-"""Compound figures: found, and taken apart where picture and caption agree on the parts."""
+"""Compound figures, split into panels where image and caption agree."""

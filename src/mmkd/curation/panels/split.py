@@ -13,7 +13,7 @@ from mmkd.reasons import BadRecordError, Reason
 
 WHOLE = "whole"
 CUTTING: tuple[Panels, ...] = ("split", "split_or_drop")
-REFUSING: tuple[Panels, ...] = ("drop", "split_or_drop")
+REJECTING: tuple[Panels, ...] = ("drop", "split_or_drop")
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,6 @@ class Panel:
     label: str
     caption: str
     box: Box | None
-
-
-def may_be_cut(caption: str, choice: Panels) -> bool:
-    """Whether the picture decides if a figure with this caption is cut into panels."""
-    return choice in CUTTING and len(sub_captions(caption)) > 1
 
 
 def panels_of(
@@ -42,11 +37,10 @@ def panels_of(
     """What becomes of a figure.
 
     keep: it stays as it is, and is not looked at. split: one pair a panel where the caption labels as many panels as
-    the picture has, and each is large enough (shorter side in pixels) and has enough said of it (characters); else in
-    one piece. A compound figure is refused with BadRecordError by drop, and by split_or_drop where it cannot be split.
-    fitted: what becomes of the words of each pair once the marks of panels are no longer needed. boxes: those of the
-    picture, where they are known already.
-    """
+    the picture has, and each is large enough (shorter side in pixels) and has a long enough sub-caption (characters);
+    else in one piece. A compound figure is rejected with BadRecordError by drop, and by split_or_drop where it cannot
+    be split. fitted: what becomes of the words of each pair once the marks of panels are no longer needed. boxes: those
+    of the picture, where they are known already."""
     if choice == "keep":
         return [Panel("", fitted(caption), None)]
     boxes, captions = panel_boxes(picture) if boxes is None else boxes, sub_captions(caption)
@@ -65,9 +59,9 @@ def panels_of(
 def check_compound(seen: int, labelled: int, choice: Panels) -> None:
     """Of a figure that stays in one piece, from the numbers of panels that its picture shows and its caption labels.
 
-    Raises BadRecordError where the choice refuses it.
+    Raises BadRecordError where the choice rejects it.
     """
-    if choice not in REFUSING or max(seen, labelled) < 2:
+    if choice not in REJECTING or max(seen, labelled) < 2:
         return
     detail = f"{seen} panels seen, {labelled} labelled in the caption (panels)"
     if choice in CUTTING and seen == labelled:

@@ -44,6 +44,9 @@ class Source(Settings):
     group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
     else says which article or patient it is of; what its first parentheses take is the group (`'^(PMC[0-9]+)_'`). A
     record that it does not match is its own group.
+
+    name: the column `source`; not given, it is made from the path. modality: of records that do not state theirs.
+    licence: of records that do not state theirs.
     """
 
     name: str = ""
@@ -72,6 +75,8 @@ class TableSource(Source):
     columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
     images: the image's path for the image column's value, relative to the table's folder (`train/{}.jpg`); no value
     leads out of the folder in front of it. header: the names of the columns where the first line is a row already.
+
+    path: a table, a pattern of tables, or a folder of tables.
     """
 
     kind: Literal["table"]
@@ -82,7 +87,11 @@ class TableSource(Source):
 
 
 class FoldersSource(Source):
-    """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn."""
+    """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn.
+
+    path: the folder that holds the class folders. templates: of the captions. names: folder name -> class name in
+    words.
+    """
 
     kind: Literal["folders"]
     path: RecipePath
@@ -96,6 +105,8 @@ class WebDatasetSource(Source):
     A sample is the files that share a key: one with an image suffix, `txt` or `caption` with the caption (open_clip),
     `json` with the rest (BIOMEDICA: caption, image_primary_label, image_secondary_label, article_accession_id,
     article_license).
+
+    path: a tar or a folder of tars.
     """
 
     kind: Literal["webdataset"]
@@ -103,7 +114,11 @@ class WebDatasetSource(Source):
 
 
 class NpzSource(Source):
-    """MedMNIST's layout: one `.npz` with `{split}_images` and `{split}_labels`; captions as in a folder per class."""
+    """MedMNIST's layout: one `.npz` with `{split}_images` and `{split}_labels`; captions as in a folder per class.
+
+    path: the archive. classes: class names in the order of the labels. splits: those that are read. templates: of
+    the captions, `{name}` is the class.
+    """
 
     kind: Literal["npz"]
     path: RecipePath
@@ -113,7 +128,11 @@ class NpzSource(Source):
 
 
 class HubSource(Source):
-    """Anything `datasets.load_dataset` or `load_from_disk` opens: a hub id, a folder of Parquet, a saved data set."""
+    """Anything `datasets.load_dataset` or `load_from_disk` opens: a hub id, a folder of Parquet, a saved data set.
+
+    path: the hub id or the folder. split: the one that is read. columns: our field -> the data set's column, where
+    the names differ.
+    """
 
     kind: Literal["datasets"]
     path: str
@@ -122,7 +141,10 @@ class HubSource(Source):
 
 
 class ReferenceSource(Source):
-    """The public MMKD-CLIP data folder: `meta.jsonl`, and for each record an image and a BIOMEDICA JSON."""
+    """The public MMKD-CLIP data folder: `meta.jsonl`, and for each record an image and a BIOMEDICA JSON.
+
+    path: the folder.
+    """
 
     kind: Literal["reference"]
     path: RecipePath
@@ -136,6 +158,9 @@ class DicomSource(Source):
     templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. burnt_in:
     what becomes of pictures whose header says that they have text burnt in; kept ones have it as a label. Patients
     are known by a digest of their id; key: a file whose bytes key it, without which who knows an id can find the rows.
+
+    path: the folder. step: of the files of a series, every so many are read. frame_step: of the frames of a file,
+    every so many are read; 0 reads the middle one.
     """
 
     kind: Literal["dicom"]
@@ -160,6 +185,9 @@ class NiftiSource(Source):
 
     templates: captions in turn, `{name}` is the class in words, `{plane}` the axis. window: percentiles of the volume's
     values that become black and white.
+
+    path: the folder. axis: the slices' plane. step: every so many slices are read. names: folder name -> class name
+    in words.
     """
 
     kind: Literal["nifti"]
@@ -191,6 +219,9 @@ class DuplicateSettings(Settings):
     and whose thumbnail correlates with that one's with at least `correlation` (0: whatever it shows), "keep" all; drop
     it where it is the same "pair", which has an equal caption; or "drop" it whatever its caption, also where its bytes
     are equal.
+
+    radius: bits in which perceptual hashes may differ. correlation: least correlation of the thumbnails, 0 to let
+    the hashes decide alone.
     """
 
     near: Literal["keep", "pair", "drop"] = "keep"
@@ -211,11 +242,15 @@ class CurateSettings(Settings):
     the same command goes on from what was read. decontaminate: data-set cards and folders of images whose pictures must
     not be in the corpus, neither as they are nor mirrored or turned: equal bytes, or perceptual hashes that differ in
     at most `decontaminate_radius` bits and thumbnails that correlate with at least `decontaminate_correlation`
-    (0..1; with 0 the hashes alone decide). keep_parts: leave what was read beside the corpus, and all that filters look
-    at, so that making it anew with another source, or with other settings of what is wanted, reads only what is new;
-    takes as much room as all pictures that can be decoded, and decodes also those that the filters would spare. Read
-    by are max_side, max_pixels and, where `panels` cuts figures, that it does, min_side, min_caption and
-    captions.references; a change of these reads all anew.
+    (0..1; with 0 the hashes alone decide). cache_shards: keep the images and all facts that filters look at beside the
+    corpus, so that making it anew, with another source or with other filters, reads only what is new. The cache takes
+    as much room as all images that can be decoded, and those that the filters would spare are decoded too. It is read
+    by max_side and max_pixels and, where `panels` cuts figures, by that, min_side, min_caption and captions.references;
+    a change of these reads everything anew.
+
+    shard_rows: records of a part, the unit that survives a kill. decontaminate_radius: bits in which perceptual
+    hashes may differ from those of an evaluation picture. decontaminate_correlation: least correlation of the
+    thumbnails.
     """
 
     sources: list[AnySource] = Field(min_length=1)
@@ -234,7 +269,7 @@ class CurateSettings(Settings):
     decontaminate: list[RecipePath] = []
     decontaminate_radius: int = Field(DECONTAMINATION.radius, ge=0, le=MAX_RADIUS)
     decontaminate_correlation: float = Field(DECONTAMINATION.correlation, ge=0.0, le=1.0)
-    keep_parts: bool = False
+    cache_shards: bool = False
 
     @model_validator(mode="after")
     def _known_columns(self) -> "CurateSettings":

@@ -15,7 +15,7 @@ Panels = Literal["keep", "split", "split_or_drop", "drop"]
 class ModalitySettings(Settings):
     """by: take the modality that the "source" states (or its labels, where it states none), or that which all
     "evidence" together makes most probable. names: the nine of the "evaluation" and other, or the "fine" ones of the
-    taxonomy. min_confidence: pairs whose modality is less certain than this (0..1) are dropped.
+    taxonomy. min_confidence: pairs whose modality is less certain than this (0..1) are rejected.
     """
 
     by: Literal["source", "evidence"] = "source"
@@ -25,7 +25,7 @@ class ModalitySettings(Settings):
 
 class CaptionSettings(Settings):
     """references: "strip" takes "Figure 1:", "(A)" and "(Fig. 2b)" out of captions. language: "tag" writes what it is
-    into the column `language`; which languages are dropped is a filter. mention: keep the text of the article that
+    into the column `language`; which languages are rejected is a filter. mention: keep the text of the article that
     refers to the figure as a second caption.
     """
 
@@ -38,8 +38,8 @@ class FilterSettings(Settings):
     """Thresholds of the filters in `filters/table.py`; the defaults let everything pass.
 
     licences: accepted classes of licence (permissive, share-alike, non-commercial, no derivatives, unknown).
-    languages: accepted languages, ISO 639-1; captions that do not show theirs are kept. min_words, max_words: of a
-    caption. content: drop captions that are only references ("Figure 2.", "See text for details"). nonclinical: what
+    languages: accepted languages, ISO 639-1; captions of unknown language are kept. min_words, max_words: of a
+    caption. content: reject captions that are only references ("Figure 2.", "See text for details"). nonclinical: what
     may say that a figure shows no patient and no tissue: its labels, its caption, its image. max_aspect: longest side
     by shortest. min_contrast: standard deviation of the grey levels (0..255); blank images have less than about 2.
     max_paper: share of white (0..1) from which the image says that it is drawn; 0.05 less is enough for one with ruled
@@ -59,9 +59,9 @@ class FilterSettings(Settings):
     @field_validator("languages")
     @classmethod
     def _known_languages(cls, languages: list[str]) -> list[str]:
-        """A name that no caption is found to have would drop them all."""
+        """A name that no caption is found to have would reject them all."""
         if unknown := sorted(set(languages) - set(known := known_languages())):
-            raise ValueError(f"unknown languages {unknown}; those that can be told are {', '.join(known)}")
+            raise ValueError(f"unknown languages {unknown}; those that can be detected are {', '.join(known)}")
         return languages
 
     @field_validator("licences")

@@ -9,7 +9,8 @@ from mmkd.curation.settings.curate import ReferenceSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
 from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.errors import DataError
-from mmkd.folders.paths import fingerprint_of_bytes, read_inside
+from mmkd.folders.digests import file_digest
+from mmkd.folders.paths import read_inside
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables import text as text_tables
 from mmkd.tables.spans import Row, Span
@@ -31,7 +32,7 @@ class ReferenceReader:
 
     def fingerprint(self) -> str:
         """SHA-256 of `meta.jsonl`; images and features are known by their names in it."""
-        return fingerprint_of_bytes(_table(self.source))
+        return file_digest(_table(self.source))
 
 
 @dataclass(frozen=True)

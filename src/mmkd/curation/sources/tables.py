@@ -11,7 +11,8 @@ from mmkd.curation.settings.curate import TableSource
 from mmkd.curation.sources.groups import check_group
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.paths import files_below, fingerprint_of_bytes, fingerprint_of_files, natural_key, stamp_of
+from mmkd.folders.digests import file_digest
+from mmkd.folders.paths import files_below, fingerprint_of_files, natural_key, stamp_of
 from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, format_of
 from mmkd.tables.spans import Row, Span
 
@@ -34,7 +35,7 @@ class TableReader:
     def fingerprint(self) -> str:
         """SHA-256 of a single table, names and sizes of many; the images are known by their names in them."""
         if self.source.path.is_file():
-            return fingerprint_of_bytes(self.source.path)
+            return file_digest(self.source.path)
         return fingerprint_of_files(*_tables(self.source))
 
     def _of(self, folder: Path, name: str) -> "list[TableShard]":

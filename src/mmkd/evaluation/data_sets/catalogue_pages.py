@@ -1,4 +1,4 @@
-"""The catalogue as a table: on a terminal, and in the document `docs/datasets.md`."""
+"""The catalogue as a table: on a terminal, and in the document `docs/reference/data-sets.md`."""
 
 from collections.abc import Sequence
 

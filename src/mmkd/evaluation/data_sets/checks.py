@@ -1,6 +1,5 @@
 """What is wrong with the catalogue's cards themselves; needs no data."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.validation import nearest
 
 EXTERNAL = "external:"
-FEWEST_PROMPTS, MOST_PROMPTS = 2, 4
 
 
 def check_cards(paths: Mapping[str, Path], teachers: Sequence[str]) -> dict[str, list[str]]:
@@ -45,10 +43,9 @@ def _complaints(name: str, card: Card, path: Path, cards: Mapping[str, Card], te
     for teacher in card.seen_by:
         if teacher not in teachers:
             yield f"seen_by names {teacher!r}, which is not in the zoo; {nearest(teacher, list(teachers))}"
-    if "zero_shot" in card.tasks:
-        yield from _prompts(card)
-    if "linear_probe" in card.tasks and not _has_training(card):
-        yield "linear_probe has nothing to learn from: no train split in counts, layout or hashed"
+    for task, facts in TASKS.items():
+        if task in card.tasks:
+            yield from facts.catalogue_complaints(card)
 
 
 def _neighbours(card: Card, cards: Mapping[str, Card]) -> Iterator[str]:
@@ -59,21 +56,6 @@ def _neighbours(card: Card, cards: Mapping[str, Card]) -> Iterator[str]:
             yield f"overlaps names {other!r}, no card of the catalogue; write '{EXTERNAL}{other}', or the nearest id"
         elif other == card.id or card.id not in cards[other].overlaps:
             yield f"overlaps names {other!r}, which does not name {card.id!r}"
-
-
-def _prompts(card: Card) -> Iterator[str]:
-    for entry in card.classes:
-        if not FEWEST_PROMPTS <= len(entry.prompts) <= MOST_PROMPTS:
-            yield f"class {entry.name!r} has {len(entry.prompts)} prompts, expected {FEWEST_PROMPTS} to {MOST_PROMPTS}"
-    times = Counter(prompt.casefold() for entry in card.classes for prompt in entry.prompts)
-    yield from (f"the prompt {prompt!r} stands twice: it tells nothing apart" for prompt, n in times.items() if n > 1)
-
-
-def _has_training(card: Card) -> bool:
-    layout = card.layout
-    splits = {*card.counts, *getattr(layout, "splits", {}), *getattr(layout, "split_values", {})}
-    described = "split" in getattr(layout, "columns", {}) or "split" in card.preparation
-    return "train" in splits or bool(getattr(layout, "hashed", None)) or described
 
 
 def _gaps(cards: Mapping[str, Card]) -> Iterator[str]:

@@ -6,18 +6,19 @@ from pathlib import Path
 from mmkd.cards.card import Card
 from mmkd.cards.catalogue import catalogue, catalogue_cards, named, read_card
 from mmkd.errors import ConfigError
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.progress import say
 from mmkd.validation import nearest
 
 
-def chosen_cards(settings: EvaluateSettings) -> list[Card]:
+def chosen_cards(settings: EvaluateSettings, check: bool = True) -> list[Card]:
     """The recipe's own cards, and those of the catalogue that it names by id, modality or task.
 
     Sets of a modality or task that have no folder below `data_root` are left out, with a line that says so; a set that
-    is named by its id has to be there. Raises ConfigError otherwise, or when two cards share an id.
+    is named by its id has to be there. check: the cards' tasks, which loads torch. Raises ConfigError when something is
+    missing or wrong, or when two cards share an id.
     """
-    own = load_cards(settings.cards, settings.variables)
+    own = load_cards(settings.cards, settings.variables, check)
     if not settings.datasets or settings.data_root is None:
         return own
     cards = catalogue_cards(settings.data_root)
@@ -31,7 +32,8 @@ def chosen_cards(settings: EvaluateSettings) -> list[Card]:
         )
     if missing:
         say(f"not below {settings.data_root}, left out: {', '.join(missing)}")
-    return _distinct([*own, *(check_tasks(cards[id_], catalogue()[id_]) for id_ in wanted if id_ not in missing)])
+    found = [id_ for id_ in wanted if id_ not in missing]
+    return _distinct([*own, *(check_tasks(cards[id_], catalogue()[id_]) if check else cards[id_] for id_ in found)])
 
 
 def _distinct(cards: list[Card]) -> list[Card]:
@@ -58,11 +60,11 @@ def load_card(path: Path, variables: Mapping[str, str] | None = None, base: Path
     return check_tasks(read_card(path, variables, base), path)
 
 
-def load_cards(paths: Sequence[Path], variables: Mapping[str, str] | None = None) -> list[Card]:
+def load_cards(paths: Sequence[Path], variables: Mapping[str, str] | None = None, check: bool = True) -> list[Card]:
     """The cards in the given order. Raises ConfigError as `load_card`, and when two cards share an id."""
     cards: dict[str, tuple[Path, Card]] = {}
     for path in paths:
-        card = load_card(path, variables)
+        card = load_card(path, variables) if check else read_card(path, variables)
         if card.id in cards:
             raise ConfigError(f"{path}: id {card.id!r} is taken by {cards[card.id][0]}; every card needs its own")
         cards[card.id] = (path, card)

@@ -11,7 +11,7 @@ from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import SPLITS
 from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import load_cards
-from mmkd.evaluation.format.settings import EvaluateSettings
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.progress import table_width
 
 THERE, DIFFERS, MISSING, WRONG = "there", "differs", "missing", "wrong"
@@ -127,8 +127,8 @@ def print_datasets(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         counts = [str(row.get(name, "")) for name in ("classes", "samples", "groups")]
         splits = " ".join(f"{split} {count:,}" for split, count in row.get("splits", {}).items())
-        told = ": ".join(part for part in (row["state"], row.get("error", row.get("note", ""))) if part)
-        table.add_row(row["id"], row["modality"], ", ".join(row["tasks"]), *counts, splits, row["licence"], told)
+        state = ": ".join(part for part in (row["state"], row.get("error", row.get("note", ""))) if part)
+        table.add_row(row["id"], row["modality"], ", ".join(row["tasks"]), *counts, splits, row["licence"], state)
     Console(width=table_width(len(head)), highlight=False, markup=False).print(table)
     for row in rows:
         if "where" in row:

@@ -1,31 +1,32 @@
 """The rows of `results.jsonl` and `comparisons.jsonl`, which the report, the model card and benchmarks read."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from mmkd.cards.card import MIXED
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.errors import DataError
-from mmkd.evaluation.format.settings import NULLS
-from mmkd.folders.atomic import atomic_file
+from mmkd.folders.json_lines import read_rows, write_json_lines
 
 RESULTS = "results.jsonl"
 COMPARISONS = "comparisons.jsonl"
 RANKINGS = "rankings.jsonl"
 ALL = "all"  # the subset of all samples
-CLEAN = "clean"  # the subset without samples that lie near training pictures
+CLEAN = "clean"  # the subset without samples that lie near training images
 IN_GENERAL = "in general"  # all samples, but the interval of a mean speaks for other data sets like these
 GAP = "best - worst"  # in place of a subgroup's value: the best value of the column minus the worst
-UNCLEARED = "does not clear its null"  # begins the note of a result that an encoder without knowledge reaches too
+UNCLEARED = "does not clear its null"  # begins the note of a result that a null model reaches too
 MEAN = "mean"  # as data set and modality: over all data sets of a task, each counting once
 
 STUDENT = "student"
 BEST_TEACHER = "best_teacher"  # per data set the teacher that scores highest on it: a limit, chosen on the test data
 TEACHERS_CONCAT = "teachers_concat"  # all teachers' unit embeddings side by side
 STUDENTS = ("stage1", "contrastive", "mmkd", STUDENT)
+Null = Literal["chance", "colour_and_size", "random_weights"]
+NULLS: tuple[Null, ...] = ("chance", "colour_and_size", "random_weights")
+"""Null models: what a task's metrics are worth without any learning, for every model to beat."""
 
 LABELS = (
     ("image_to_text_", "I→T "),
@@ -136,9 +137,7 @@ Row = TypeVar("Row", Result, Comparison, Ranking)
 
 def write_rows(path: Path, rows: Iterable[Result | Comparison | Ranking]) -> None:
     """Write one JSON object a line, the whole file or nothing."""
-    with atomic_file(path) as stream:
-        for row in rows:
-            stream.write(json.dumps(asdict(row), allow_nan=False).encode() + b"\n")
+    write_json_lines(path, rows)
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -159,18 +158,12 @@ def read_rankings(folder: Path) -> list[Ranking]:
 def _read(path: Path, row_class: type[Row]) -> list[Row]:
     if not path.is_file():
         raise DataError(f"{path}: not found; run 'mmkd evaluate' first")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            rows.append(row_class(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {number}: not a {row_class.__name__.lower()} ({error})") from error
-    return rows
+    return read_rows(path, row_class, row_class.__name__.lower(), "run 'mmkd evaluate' again")
 
 
 def in_order(models: Iterable[str], teachers: Sequence[str]) -> list[str]:
     """Distinct models as tables show them: teachers, what is made of them, other students and models, the student,
-    and at last those that know nothing."""
+    and the null models last."""
     found = dict.fromkeys(models)
     known = [*teachers, BEST_TEACHER, TEACHERS_CONCAT, *STUDENTS]
     others = [model for model in found if model not in (*known, *NULLS)]

@@ -1,1 +1,1 @@
-"""Pictures for the report: errors, examples, and the scores they are chosen by."""
+"""Images for the report: errors, examples, and the scores they are chosen by."""

@@ -1,12 +1,16 @@
-"""Pictures of what a model attended to: a slide with coloured tiles, or a bag's tiles in coloured frames; T tiles."""
+"""Attention heat maps: a slide with coloured tiles, or a bag's tiles in coloured frames; T tiles."""
 
+import io
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmkd.cards.samples import ImageRef
+from mmkd.cards.samples import ImageRef, Sample
 from mmkd.errors import DataError
+from mmkd.folders.atomic import atomic_file
 from mmkd.images.slide_tiles import SlideTile, open_slide, overview
 from mmkd.statistics.metrics import Array
 
@@ -15,6 +19,34 @@ OPACITY = 0.5  # of the colour over the tissue, which must stay visible
 BAR_HEIGHT, BAR_WIDTH, MARGIN, TEXT = 14, 180, 8, 13
 FRAME = 6
 PAPER, INK = (255, 255, 255), (40, 40, 40)
+
+
+def write_heat_maps(folder: Path, card_id: str, samples: Sequence[Sample], weights: Sequence[Array], limit: int) -> int:
+    """Write `<card>-<slide>.png` of the first `limit` slides of each class; returns how many. weights: of their tiles.
+
+    Slides of OpenSlide's are shown whole, bags of tiles as a sheet of their most attended ones.
+    """
+    for old in folder.glob(f"{card_id}-*.png"):  # of other slides or another model
+        old.unlink()
+    written: dict[int, int] = {}
+    for sample, weight_T in zip(samples, weights, strict=True):
+        if written.get(sample.label, 0) == limit:
+            continue
+        written[sample.label] = written.get(sample.label, 0) + 1
+        tiles = [image for image in sample.images if isinstance(image, SlideTile)]
+        whole = len(tiles) == len(sample.images)
+        _save(
+            slide_heat_map(tiles, weight_T) if whole else contact_sheet(sample.images, weight_T),
+            folder / f"{card_id}-{re.sub(r'[^A-Za-z0-9._-]', '_', sample.id)}.png",
+        )
+    return sum(written.values())
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    with atomic_file(path) as stream:
+        stream.write(buffer.getvalue())
 
 
 def attention_ranks(weight_T: Array) -> Array:
@@ -88,7 +120,7 @@ def _fills(weight_T: Array) -> list[tuple[int, int, int]]:
 
 
 def _with_colour_bar(picture: Image.Image, caption: str) -> Image.Image:
-    """The picture, and below it what the colours mean; narrow pictures get white at the right."""
+    """The image, and below it what the colours mean; narrow images get white at the right."""
     font = ImageFont.load_default(TEXT)
     low, high = "attention rank: low", "high"
     low_width, high_width = (round(font.getlength(text)) for text in (low, high))

@@ -4,14 +4,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from mmkd.evaluation.format.settings import VqaSettings
 from mmkd.evaluation.heads.components import Components, principal_components
 from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
 from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit, fit
+from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array, one_vs_rest
 
 TOLERANCE = 1e-3  # of the solver: 3e-4 takes twice as long and changed the accuracy on VQA-RAD by 0.2 points at most
+
+
+class VqaSettings(Settings):
+    """Answer heads on frozen features of image and question.
+
+    vocabulary: most frequent training answers that a head can give. components: principal ones of its
+    features. penalties: inverse strengths to choose from, on the val split or on `held_out` of the training groups.
+    held_out: share of the training groups that chooses the penalty where there is no val split.
+    """
+
+    vocabulary: int = Field(500, ge=2)
+    components: PositiveInt = 256
+    penalties: list[PositiveFloat] = Field([0.01, 0.1, 1.0], min_length=1)
+    held_out: float = Field(0.25, gt=0.0, le=0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +81,7 @@ def train_head(
 
 
 def _held_out(answer_N: Array, group_N: Sequence[str], answers: int, share: float, rng: np.random.Generator) -> Array:
-    """About this share of the samples, answers in equal shares; nobody where all are of one group. Booleans (N,)."""
+    """About this share of the samples, answers in equal shares; none where all are of one group. Booleans (N,)."""
     number_N = group_numbers(group_N)
     fold_N = stratified_group_folds(one_vs_rest(answer_N, answers), number_N, round(1 / share), rng)
     held_N: Array = fold_N == fold_N.max(initial=0)

@@ -10,7 +10,7 @@ from mmkd.statistics.metrics import Array
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """Principal components of blocks that weigh alike. scale_F: of the block that a feature belongs to."""
+    """Principal components of blocks of equal weight. scale_F: of the block that a feature belongs to."""
 
     mean_F: Array
     scale_F: Array

@@ -1,1 +1,1 @@
-"""Which pictures of the evaluation were seen in training: exact and near copies, in the corpus and between splits."""
+"""Leakage: exact and near copies of evaluation images in the training corpus and between splits."""

@@ -1,10 +1,8 @@
-"""The leakage audit: hash all pictures, look them up, confirm what was found, write it down.
+"""The leakage audit: hash all images, look them up, confirm what was found, write it down.
 
-P pairs, N pictures, V views, D dimensions.
+P pairs, N images, V views, D dimensions.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -17,25 +15,26 @@ from PIL import Image
 from mmkd.cards.samples import SPLITS, CorpusImage, ImageRef, Split, corpus_of
 from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
+from mmkd.evaluation.leakage.duplicates import (
+    BETWEEN,
+    CORPUS,
+    DuplicatePair,
+    HashedImages,
+    ReferenceImages,
+    corpus_images,
+    duplicates_in,
+    hashed_images,
+    split_images,
+)
 from mmkd.evaluation.leakage.hashes import VIEWS, turned
 from mmkd.evaluation.leakage.matches import LeakageSummary, Match, read_summary, summarised, write_audit
 from mmkd.evaluation.leakage.similarity import BATCH, THUMBNAILS, Describe, described_by, threshold, thumbnails
-from mmkd.evaluation.leakage.twins import (
-    BETWEEN,
-    CORPUS,
-    Keys,
-    Pictures,
-    Twin,
-    corpus_keys,
-    pictures_of,
-    split_keys,
-    twins_in,
-)
-from mmkd.evaluation.models.encoders import Candidate
+from mmkd.evaluation.models.encoders import LoadableModel
+from mmkd.folders.digests import json_digest
 from mmkd.images.thresholds import LEAKAGE
 from mmkd.statistics.metrics import Array
 
-CONTROLS = 200  # pictures that are compared with those of other modalities
+CONTROLS = 200  # images that are compared with those of other modalities
 OTHERS = 1000
 
 Read = Callable[[ImageRef], Image.Image]
@@ -46,87 +45,87 @@ def audit(
     corpus: Path | None,
     folder: Path,
     images: DecodedImages,
-    candidate: Candidate | None = None,
+    model: LoadableModel | None = None,
     device: torch.device | None = None,
     workers: int = 0,
     radius: int = LEAKAGE.radius,
 ) -> LeakageSummary:
     """Write `leakage.jsonl` and `leakage.json` into the folder, unless they are there for these inputs.
 
-    Looks for the pictures of all data sets in the training rows of the corpus, and for those of each split in the
-    splits that a model may be fitted on. candidate: the model whose embeddings confirm near copies, on `device`;
-    without one, correlation of small grey pictures does. Raises DataError for a picture that cannot be read.
+    Looks for the images of all data sets in the training rows of the corpus, and for those of each split in the
+    splits that a model may be fitted on. model: the model whose embeddings confirm near copies, on `device`;
+    without one, correlation of small grey images does. Raises DataError for an image that cannot be read.
     """
-    made_from = _made_from(data_sets, corpus, candidate, radius)
+    made_from = _made_from(data_sets, corpus, model, radius)
     done = read_summary(folder)
     if done and done.made_from == made_from:
         return done
-    hashed = [pictures_of(data_set, images.get, workers) for data_set in data_sets if data_set.images]
-    keys = corpus_keys(corpus) if corpus else None
-    found = [(pictures, twin) for pictures in hashed for twin in _twins(pictures, keys, radius)]
+    hashed_sets = [hashed_images(data_set, images.get, workers) for data_set in data_sets if data_set.images]
+    keys = corpus_images(corpus) if corpus else None
+    found = [(hashed, pair) for hashed in hashed_sets for pair in _duplicates(hashed, keys, radius)]
     describe: Describe = thumbnails
-    if candidate is not None and found:
-        describe = described_by(candidate.load(device or torch.device("cpu")))
-    limit = _calibrated(hashed, corpus, describe, images.get) if found else 1.0
-    alike_P = _similarities([twin for _, twin in found], describe, images.get)
+    if model is not None and found:
+        describe = described_by(model.load(device or torch.device("cpu")))
+    limit = _calibrated(hashed_sets, corpus, describe, images.get) if found else 1.0
+    similarity_P = _similarities([pair for _, pair in found], describe, images.get)
     matches = [
         match
-        for (pictures, twin), alike in zip(found, alike_P.tolist(), strict=True)
-        for match in _matches(pictures, twin, alike, limit, images.get)
+        for (hashed, pair), similarity in zip(found, similarity_P.tolist(), strict=True)
+        for match in _matches(hashed, pair, similarity, limit, images.get)
     ]
-    name = candidate.name if candidate else THUMBNAILS
-    sets = summarised(matches, _sizes(hashed, corpus is not None))
+    name = model.name if model else THUMBNAILS
+    sets = summarised(matches, _sizes(hashed_sets, corpus is not None))
     summary = LeakageSummary(radius, name, limit, made_from, sets)
     write_audit(folder, summary, matches)
     return summary
 
 
-def _twins(pictures: Pictures, corpus: Keys | None, radius: int) -> Iterator[Twin]:
+def _duplicates(hashed: HashedImages, corpus: ReferenceImages | None, radius: int) -> Iterator[DuplicatePair]:
     if corpus is not None:
-        yield from twins_in(pictures, np.arange(len(pictures.images)), corpus, radius)
+        yield from duplicates_in(hashed, np.arange(len(hashed.images)), corpus, radius)
     for split, other in BETWEEN:
-        yield from twins_in(pictures, pictures.in_split(split), split_keys(pictures, other), radius, split)
+        yield from duplicates_in(hashed, hashed.in_split(split), split_images(hashed, other), radius, split)
 
 
-def _matches(pictures: Pictures, twin: Twin, alike: float, limit: float, read: Read) -> Iterator[Match]:
-    """A row for each sample that shows the picture."""
-    exact = twin.bytes_equal or _same_pixels(twin, read)
-    for sample in pictures.samples_of[twin.image]:
-        if twin.split is None or sample.split == twin.split:
+def _matches(hashed: HashedImages, pair: DuplicatePair, similarity: float, limit: float, read: Read) -> Iterator[Match]:
+    """A row for each sample that shows the image."""
+    exact = pair.bytes_equal or _same_pixels(pair, read)
+    for sample in hashed.samples_of[pair.image]:
+        if pair.split is None or sample.split == pair.split:
             yield Match(
-                dataset=pictures.data_set.card.id,
+                dataset=hashed.data_set.card.id,
                 sample=sample.id,
                 split=sample.split,
-                source=twin.source,
-                partner=twin.name,
+                source=pair.source,
+                partner=pair.name,
                 kind="exact" if exact else "near",
-                distance=twin.distance,
-                view=list(VIEWS)[twin.view],
-                similarity=1.0 if exact else alike,
-                confirmed=exact or alike > limit,
+                distance=pair.distance,
+                view=list(VIEWS)[pair.view],
+                similarity=1.0 if exact else similarity,
+                confirmed=exact or similarity > limit,
             )
 
 
-def _same_pixels(twin: Twin, read: Read) -> bool:
-    if twin.distance or twin.view:
+def _same_pixels(pair: DuplicatePair, read: Read) -> bool:
+    if pair.distance or pair.view:
         return False
-    return np.array_equal(np.asarray(read(twin.image)), np.asarray(read(twin.partner)))
+    return np.array_equal(np.asarray(read(pair.image)), np.asarray(read(pair.partner)))
 
 
-def _similarities(twins: Sequence[Twin], describe: Describe, read: Read) -> Array:
-    """Of each pair, the data set's picture in the view that matched; (P,). Few pictures are in memory at once."""
+def _similarities(pairs: Sequence[DuplicatePair], describe: Describe, read: Read) -> Array:
+    """Of each pair, the data set's image in the view that matched; (P,). Few images are in memory at once."""
     parts = [np.empty(0)]
-    remaining = iter(twins)
+    remaining = iter(pairs)
     while batch := list(islice(remaining, BATCH)):
-        own_PD = describe([turned(read(twin.image), twin.view) for twin in batch])
-        partner_PD = describe([read(twin.partner) for twin in batch])
+        own_PD = describe([turned(read(pair.image), pair.view) for pair in batch])
+        partner_PD = describe([read(pair.partner) for pair in batch])
         parts.append((own_PD * partner_PD).sum(axis=1))
     return np.concatenate(parts)
 
 
-def _calibrated(hashed: Sequence[Pictures], corpus: Path | None, describe: Describe, read: Read) -> float:
-    """The threshold, from pictures whose modality is known on both sides."""
-    own = [(image, one.data_set.card.modality) for one in hashed for image in one.images]
+def _calibrated(hashed_sets: Sequence[HashedImages], corpus: Path | None, describe: Describe, read: Read) -> float:
+    """The threshold, from images whose modality is known on both sides."""
+    own = [(image, one.data_set.card.modality) for one in hashed_sets for image in one.images]
     own = [pair for pair in own if pair[1] in MODALITIES]
     rows = [] if corpus is None else list(enumerate(corpus_of(corpus).modalities.tolist()))
     inside = [(CorpusImage(corpus, row), modality) for row, modality in rows if corpus and modality in MODALITIES]
@@ -150,22 +149,22 @@ def _spread(items: Sequence[tuple[ImageRef, str]], most: int) -> list[tuple[Imag
     return [items[place * len(items) // count] for place in range(count)]
 
 
-def _sizes(hashed: Sequence[Pictures], with_corpus: bool) -> dict[tuple[str, Split, str], int]:
+def _sizes(hashed_sets: Sequence[HashedImages], with_corpus: bool) -> dict[tuple[str, Split, str], int]:
     """(data set, split, source) -> samples, for everything that was looked up."""
     sizes: dict[tuple[str, Split, str], int] = {}
-    for pictures in hashed:
-        name = pictures.data_set.card.id
-        count = Counter(sample.split for sample in pictures.data_set.samples if sample.images)
+    for hashed in hashed_sets:
+        name = hashed.data_set.card.id
+        count = Counter(sample.split for sample in hashed.data_set.samples if sample.images)
         asked = [(split, CORPUS) for split in SPLITS if with_corpus] + [pair for pair in BETWEEN if count[pair[1]]]
         sizes |= {(name, split, source): count[split] for split, source in asked if count[split]}
     return sizes
 
 
-def _made_from(data_sets: Sequence[DataSet], corpus: Path | None, candidate: Candidate | None, radius: int) -> str:
+def _made_from(data_sets: Sequence[DataSet], corpus: Path | None, model: LoadableModel | None, radius: int) -> str:
     facts = [
         [[data_set.card.id, data_set.digest] for data_set in data_sets],
         corpus_of(corpus).digest if corpus else "",
-        candidate.digest if candidate else THUMBNAILS,
+        model.digest if model else THUMBNAILS,
         radius,
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return json_digest(facts)

@@ -10,6 +10,7 @@ from typing import Literal
 from mmkd.cards.samples import Split
 from mmkd.errors import DataError
 from mmkd.folders.atomic import atomic_file
+from mmkd.folders.json_lines import read_rows, write_json_lines
 
 MATCHES = "leakage.jsonl"
 SUMMARY = "leakage.json"
@@ -17,11 +18,11 @@ SUMMARY = "leakage.json"
 
 @dataclass(frozen=True)
 class Match:
-    """A sample whose picture is, or may be, also elsewhere.
+    """A sample whose image is, or may be, also elsewhere.
 
     source: "corpus" (its training rows), "train" or "val" of the data set itself. partner: id there. kind: "exact" =
-    the same bytes or pixels; "near" = hashes alike. distance: bits of the hash. view: how the sample's picture was
-    mirrored or turned. similarity: cosine. confirmed: exact, or more alike than the audit's threshold.
+    the same bytes or pixels; "near" = hashes alike. distance: bits of the hash. view: how the sample's image was
+    mirrored or turned. similarity: cosine. confirmed: exact, or a similarity above the audit's threshold.
     """
 
     dataset: str
@@ -63,9 +64,7 @@ class LeakageSummary:
 
 def write_audit(folder: Path, summary: LeakageSummary, matches: Sequence[Match]) -> None:
     """The summary is written last: with it the audit is complete."""
-    with atomic_file(folder / MATCHES) as stream:
-        for match in matches:
-            stream.write(json.dumps(asdict(match), allow_nan=False).encode() + b"\n")
+    write_json_lines(folder / MATCHES, matches)
     with atomic_file(folder / SUMMARY) as stream:
         stream.write(json.dumps(asdict(summary), allow_nan=False, indent=1).encode())
 
@@ -85,18 +84,10 @@ def read_summary(folder: Path) -> LeakageSummary | None:
 def read_matches(folder: Path) -> list[Match]:
     """None at all where there was no audit. Raises DataError that names the line that is no match."""
     path = folder / MATCHES
-    if not path.is_file():
-        return []
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            found.append(Match(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {number}: not a match ({error}); delete it and evaluate again") from error
-    return found
+    return read_rows(path, Match, "match", "delete it and evaluate again") if path.is_file() else []
 
 
-def tainted(folder: Path, dataset: str) -> set[str]:
+def leaked_samples(folder: Path, dataset: str) -> set[str]:
     """Ids of the test samples with a confirmed copy in the training corpus or another split; the rest is clean."""
     return {
         match.sample

@@ -1,6 +1,6 @@
-"""Is a candidate a copy, or only alike? Similarity of pictures against that of pictures which cannot be copies.
+"""Confirms near copies: similarity of images against that of images which cannot be copies.
 
-N pictures, O others, D dimensions, V views.
+N images, O others, D dimensions, V views.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from mmkd.images.thresholds import LEAKAGE
 from mmkd.statistics.metrics import Array
 
 Describe = Callable[[Sequence[Image.Image]], Array]
-"""Pictures to unit vectors, float (N, D)."""
+"""Images to unit vectors, float (N, D)."""
 
 THUMBNAILS = "thumbnails"
 QUANTILE = 0.999
@@ -25,7 +25,7 @@ BATCH = 64
 
 
 def thumbnails(images: Sequence[Image.Image]) -> Array:
-    """Grey pictures of 32 x 32 pixels without their mean, so that the cosine is their correlation; a flat one is 0."""
+    """Grey images of 32 x 32 pixels without their mean, so that the cosine is their correlation; a flat one is 0."""
     grey_ND = np.stack([np.asarray(small_grey(image), np.float64).ravel() for image in images])
     return normalised(grey_ND - grey_ND.mean(axis=1, keepdims=True))
 
@@ -44,10 +44,10 @@ def described_by(encoder: Encoder) -> Describe:
 
 
 def threshold(own_NVD: Array, own_domain_N: Sequence[str], other_OD: Array, other_domain_O: Sequence[str]) -> float:
-    """What a copy has to exceed: the similarity of almost every picture to the nearest one of another modality.
+    """What a copy has to exceed: the similarity of almost every image to the nearest one of another modality.
 
     Such pairs are no copies, however alike they look; taken over all views, as candidates are. 0.95 where fewer than 20
-    pictures have a control. (Similar pictures of one modality may be other patients: arXiv 2606.10066.)
+    images have a control. (Similar images of one modality may be other patients: arXiv 2606.10066.)
     """
     if not len(own_NVD) or not len(other_OD):
         return LEAKAGE.correlation

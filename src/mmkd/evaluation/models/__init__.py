@@ -1,1 +1,1 @@
-"""Models and encoders that know nothing, and what they make of pictures and texts."""
+"""Models and null models, and their embeddings of images and texts."""

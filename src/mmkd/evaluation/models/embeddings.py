@@ -1,4 +1,4 @@
-"""What one model makes of one data set, in memory and as a safetensors file; I pictures, T texts, D dimensions."""
+"""What one model makes of one data set, in memory and as a safetensors file; I images, T texts, D dimensions."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from mmkd.statistics.metrics import Array
 
 @dataclass(frozen=True)
 class Embeddings:
-    """L2-normalised float32: the distinct pictures in the order of the data set, and every distinct text."""
+    """L2-normalised float32: the distinct images in the order of the data set, and every distinct text."""
 
     image_ID: Array
     text_TD: Array

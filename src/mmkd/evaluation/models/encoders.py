@@ -1,10 +1,9 @@
-"""What is evaluated: models with an image and a text tower, and encoders that know nothing, for every model to beat.
+"""What is evaluated: models with an image and a text tower, and null models for every model to beat.
 
 B images of a batch, T texts, D dimensions, H x W pixels.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import content_digest
 from mmkd.teachers.encoders.teacher import Teacher
-from mmkd.teachers.load import identity, load_teacher
+from mmkd.teachers.files.identity import identity
+from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 STATISTICS_SIDE = 64
@@ -26,7 +27,7 @@ RANDOM_DIM = 64  # of the vectors of `chance`
 
 
 class Encoder(Protocol):
-    """prepare: one picture, on worker threads -> what `encode_images` takes in batches of equal shapes."""
+    """prepare: one image, on worker threads -> what `encode_images` takes in batches of equal shapes."""
 
     def prepare(self, image: Image.Image) -> Tensor: ...
 
@@ -34,11 +35,11 @@ class Encoder(Protocol):
         """(B, ...) -> (B, D)."""
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor | None:
-        """(T, D), or None for an encoder that cannot read."""
+        """(T, D), or None for an encoder without a text tower."""
 
 
 @dataclass(frozen=True)
-class Candidate:
+class LoadableModel:
     """A model to evaluate. digest: of everything that decides its vectors. load: opens it on a device."""
 
     name: str
@@ -63,9 +64,9 @@ class ModelEncoder:
 
 
 class ColourAndSize:
-    """Mean, deviation and histogram of each colour channel, and the picture's width, height and shape: no content.
+    """Mean, deviation and histogram of each colour channel, and the image's width, height and shape: no content.
 
-    What a classifier reaches on these it could reach without looking at the picture's content.
+    What a classifier reaches on these says nothing about the image's content.
     """
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -83,7 +84,7 @@ class ColourAndSize:
 
 
 class Chance:
-    """A random direction for every distinct picture and text: the result of guessing, task by task."""
+    """A random direction for every distinct image and text: the result of guessing."""
 
     def prepare(self, image: Image.Image) -> Tensor:
         return self._direction(image.tobytes())
@@ -99,26 +100,26 @@ class Chance:
         return torch.from_numpy(np.random.default_rng(seed).standard_normal(RANDOM_DIM).astype(np.float32))
 
 
-def model_candidate(spec: TeacherSpec) -> Candidate:
+def loadable_model(spec: TeacherSpec) -> LoadableModel:
     """A teacher, a student's folder, or any other model that `[[teachers]]` can name."""
     local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
-    weights = content_digest(local, ("*.safetensors", "*.json")) if local else identity(spec)
-    told = spec.model_dump(exclude={"model", "licence"} if local else {"licence"})  # a folder may be moved
-    return Candidate(spec.name, _digest([told, weights]), lambda device: ModelEncoder(load_teacher(spec, device)))
+    weights = content_digest(local, ("*.safetensors", "*.json"), remember=True) if local else identity(spec)
+    facts = spec.model_dump(exclude={"model", "licence"} if local else {"licence"})  # a folder may be moved
+    return LoadableModel(spec.name, _digest([facts, weights]), lambda device: ModelEncoder(load_teacher(spec, device)))
 
 
-def null_candidate(name: str, reference: TeacherSpec, seed: int) -> Candidate:
-    """An encoder of `settings.NULLS`. reference: the model whose architecture `random_weights` has."""
+def null_model(name: str, reference: TeacherSpec, seed: int) -> LoadableModel:
+    """A model of `NULLS`. reference: the model whose architecture `random_weights` has."""
     if name == "chance":
-        return Candidate(name, _digest([name, RANDOM_DIM]), lambda device: Chance())
+        return LoadableModel(name, _digest([name, RANDOM_DIM]), lambda device: Chance())
     if name == "colour_and_size":
-        return Candidate(name, _digest([name, STATISTICS_SIDE, BINS]), lambda device: ColourAndSize())
-    digest = _digest([name, model_candidate(reference).digest, seed])
-    return Candidate(name, digest, lambda device: ModelEncoder(_shuffled(load_teacher(reference, device), seed)))
+        return LoadableModel(name, _digest([name, STATISTICS_SIDE, BINS]), lambda device: ColourAndSize())
+    digest = _digest([name, loadable_model(reference).digest, seed])
+    return LoadableModel(name, digest, lambda device: ModelEncoder(_shuffled(load_teacher(reference, device), seed)))
 
 
 def _shuffled(teacher: Teacher, seed: int) -> Teacher:
-    """The model with the entries of every weight tensor in random order: all of its architecture, nothing it learnt."""
+    """The model with the entries of every weight tensor in random order: its architecture without its training."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in teacher.towers.network.parameters():
@@ -128,4 +129,4 @@ def _shuffled(teacher: Teacher, seed: int) -> Teacher:
 
 
 def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    return json_digest(facts, sort_keys=True)

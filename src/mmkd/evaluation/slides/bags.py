@@ -87,8 +87,8 @@ def write_bag(path: Path, bag: Bag) -> None:
 def write_bags(folder: Path, samples: Sequence[Sample], images: Sequence[ImageRef], image_ID: Array) -> list[Path]:
     """A bag for every sample, `<id>.h5`, from the embeddings of a model; returns the paths in the order of the samples.
 
-    images, image_ID: the distinct pictures of the data set and their (unit) vectors, as `Embeddings` has them. Tiles of
-    slides bring their coordinates; plain pictures have none. Raises DataError for a sample without pictures.
+    images, image_ID: the distinct images of the data set and their (unit) vectors, as `Embeddings` has them. Tiles of
+    slides bring their coordinates; plain images have none. Raises DataError for a sample without images.
     """
     row_of = {image: row for row, image in enumerate(images)}
     paths = []

@@ -11,10 +11,10 @@ import torch
 
 from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.format.settings import EvaluateSettings
 from mmkd.evaluation.heads.attention import Training, attend, balanced_cross_entropy, fit_attention
 from mmkd.evaluation.heads.logistic import choose_and_fit
 from mmkd.evaluation.slides.folds import Fold
+from mmkd.evaluation.slides.settings import SlideSettings
 from mmkd.statistics.metrics import Array
 
 
@@ -34,7 +34,7 @@ def classify(
     samples: Sequence[Sample],
     classes: int,
     folds: Sequence[Fold],
-    settings: EvaluateSettings,
+    settings: SlideSettings,
     seed: Sequence[int],
 ) -> SlideScores:
     """Fit both classifiers in every fold and predict its test slides; in the order of the samples.
@@ -78,14 +78,15 @@ def _pooled(
     group_N: Sequence[str],
     classes: int,
     fold: Fold,
-    settings: EvaluateSettings,
+    settings: SlideSettings,
     rng: np.random.Generator,
 ) -> Array:
     """Logistic regression on mean features; it needs no val part, so that trains it too."""
     rows = fold.train if fold.val is None else np.concatenate([fold.train, fold.val])
-    probe = settings.probe
     groups = [group_N[row] for row in rows]
-    model = choose_and_fit(mean_ND[rows], label_N[rows], groups, probe.penalties, probe.folds, rng, classes=classes)
+    model = choose_and_fit(
+        mean_ND[rows], label_N[rows], groups, settings.penalties, settings.inner_folds, rng, classes=classes
+    )
     probability_NC: Array = np.exp(model.scores(mean_ND[fold.test]))
     return probability_NC
 
@@ -95,11 +96,10 @@ def _attended(
     label_N: Array,
     classes: int,
     fold: Fold,
-    settings: EvaluateSettings,
+    settings: SlideSettings,
     generator: torch.Generator,
 ) -> tuple[Array, list[Array]]:
-    chosen = settings.slides
-    training = Training(chosen.epochs, chosen.lr, chosen.weight_decay, chosen.hidden)
+    training = Training(settings.epochs, settings.lr, settings.weight_decay, settings.hidden)
     train_N = label_N[fold.train]
     val = None if fold.val is None else ([bags[n] for n in fold.val], label_N[fold.val])
     network = fit_attention(

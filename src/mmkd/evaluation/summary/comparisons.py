@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
+from typing import Any
 
 import numpy as np
 
 from mmkd.evaluation.format.predictions import Predictions
-from mmkd.evaluation.format.results import ALL, BEST_TEACHER, MEAN, STUDENT, TEACHERS_CONCAT, Comparison, in_order
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import ALL, MEAN, Comparison, in_order
 from mmkd.evaluation.summary.scores import Scores
 from mmkd.evaluation.tasks.task import Task
 from mmkd.statistics.across_sets import holm
@@ -17,17 +17,6 @@ from mmkd.statistics.paired import delong_macro_test, mcnemar
 
 SIGNIFICANT = 0.05  # the level that tables and notices speak of
 TOO_FEW = 2  # samples of a class, below which DeLong's test has no variance to go by
-
-
-def main_model(models: Sequence[str], teachers: Sequence[str]) -> str:
-    """Whom the comparisons are about: the student; without one the first model that is no teacher and knows something.
-
-    models: in the order in which they were asked for. "" where there is none.
-    """
-    if STUDENT in models:
-        return STUDENT
-    others = {*teachers, *NULLS, BEST_TEACHER, TEACHERS_CONCAT}
-    return next((model for model in models if model not in others), "")
 
 
 def comparisons(scores: Scores, model: str, teachers: Sequence[str], confidence: float) -> Iterator[Comparison]:
@@ -58,7 +47,7 @@ def comparisons(scores: Scores, model: str, teachers: Sequence[str], confidence:
 
 
 def with_exact_tests(
-    rows: Sequence[Comparison], scores: Scores, predictions: Mapping[str, Predictions], task: Task
+    rows: Sequence[Comparison], scores: Scores, predictions: Mapping[str, Predictions], task: Task[Any]
 ) -> list[Comparison]:
     """The comparisons of one data set, with the tests that need no resampling where they are defined."""
     tested: dict[str, dict[str, tuple[str, float]]] = {}
@@ -72,19 +61,18 @@ def with_exact_tests(
     return found
 
 
-def exact_tests(task: Task, first: Predictions, second: Predictions) -> dict[str, tuple[str, float]]:
+def exact_tests(task: Task[Any], first: Predictions, second: Predictions) -> dict[str, tuple[str, float]]:
     """metric -> name of the test and its p: McNemar's for accuracy, DeLong's for the macro AUC of two classes.
 
     Nothing where samples are grouped, for they are not independent, or where the task has no scores of classes.
     """
-    label_N, scores = task.labels(first.columns), [task.class_scores(one.columns) for one in (first, second)]
-    first_NC, second_NC = scores
-    if label_N is None or first_NC is None or second_NC is None or any(first.group):
+    mine, theirs = task.class_scores(first.columns), task.class_scores(second.columns)
+    if mine is None or theirs is None or any(first.group):
         return {}
-    correct = [score_NC.argmax(axis=1) == label_N for score_NC in (first_NC, second_NC)]
+    correct = [scores.predicted() == scores.label_N for scores in (mine, theirs)]
     found = {"accuracy": ("McNemar", mcnemar(*correct).p_exact)}
-    if first_NC.shape[1] == 2 and np.bincount(label_N, minlength=2).min() >= TOO_FEW:
-        p = delong_macro_test(first_NC, second_NC, label_N).p
+    if len(mine.classes) == 2 and np.bincount(mine.label_N, minlength=2).min() >= TOO_FEW:
+        p = delong_macro_test(mine.score_NC, theirs.score_NC, mine.label_N).p
         if p is not None:
             found["macro_auc"] = ("DeLong", p)
     return found

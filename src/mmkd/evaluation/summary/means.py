@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +11,10 @@ from mmkd.evaluation.summary.scores import Estimate, Scores
 from mmkd.evaluation.tasks.task import Task
 from mmkd.statistics.across_sets import macro_replicates
 
-ENOUGH_SETS = 3  # to draw data sets from: with two, every fourth replicate has one of them alone, twice
+ENOUGH_SETS = 3  # to draw data sets from: with two, half of the replicates would hold one data set only
 
 
-def means(by_data_set: Sequence[Scores], task: Task) -> Iterator[Scores]:
+def means(by_data_set: Sequence[Scores], task: Task[Any]) -> Iterator[Scores]:
     """The mean over the data sets of each modality that has several, and over all data sets.
 
     Only models that were evaluated on all data sets of a mean have one, and only metrics that all of these have, but
@@ -28,7 +29,7 @@ def means(by_data_set: Sequence[Scores], task: Task) -> Iterator[Scores]:
         yield from _mean(by_data_set, MEAN, task)
 
 
-def _mean(members: Sequence[Scores], modality: str, task: Task) -> Iterator[Scores]:
+def _mean(members: Sequence[Scores], modality: str, task: Task[Any]) -> Iterator[Scores]:
     models = everywhere(members)
     estimates: dict[str, dict[str, Estimate]] = {model: {} for model in models}
     for metric in _metrics(members, models):
@@ -69,12 +70,12 @@ def _over(having: Sequence[Scores], members: Sequence[Scores], metric: str) -> s
 
 
 def in_general(
-    by_data_set: Sequence[Scores], task: Task, seed: int, family_of: Mapping[str, str] | None = None
+    by_data_set: Sequence[Scores], task: Task[Any], seed: int, family_of: Mapping[str, str] | None = None
 ) -> Iterator[Scores]:
     """The mean of the primary metric over all data sets, with replicates that draw the data sets too: wider, and what
     speaks for other data sets like these. Nothing for fewer than three.
 
-    family_of: data set -> the family it is drawn with, since relatives tell the same story.
+    family_of: data set -> the family it is drawn with, since overlapping data sets are not independent.
     """
     models = everywhere(by_data_set) if by_data_set else []
     having = _having(by_data_set, models, task.primary)

@@ -1,11 +1,11 @@
 """All models over the data sets of a task, as a critical-difference diagram shows them; S data sets, Q models."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from mmkd.evaluation.format.results import BEST_TEACHER, Ranking
-from mmkd.evaluation.format.settings import NULLS
+from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, Ranking
 from mmkd.evaluation.summary.means import everywhere
 from mmkd.evaluation.summary.scores import Scores, direction
 from mmkd.evaluation.tasks.task import Task
@@ -16,11 +16,11 @@ ENOUGH_MODELS = 2
 DIGITS = 12  # values that differ by rounding alone are ties
 
 
-def rankings(by_data_set: Sequence[Scores], task: Task, confidence: float) -> Iterator[Ranking]:
+def rankings(by_data_set: Sequence[Scores], task: Task[Any], confidence: float) -> Iterator[Ranking]:
     """The ranking by the primary metric over the data sets that have it; nothing for fewer than three, or two models.
 
-    In it stand the models that were evaluated on all of these data sets, without those that know nothing and without
-    `best_teacher`, which is a choice and no model.
+    It has the models that were evaluated on all of these data sets, without the null models and without `best_teacher`,
+    which is a choice and no model.
     """
     having = [scores for scores in by_data_set if _has(scores, task.primary)]
     if len(having) < ENOUGH_SETS:

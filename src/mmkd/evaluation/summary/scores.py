@@ -8,14 +8,15 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions
-from mmkd.evaluation.format.results import ALL, BEST_TEACHER
+from mmkd.evaluation.format.results import ALL, BEST_TEACHER, NULLS, UNCLEARED
 from mmkd.evaluation.tasks.task import Task
-from mmkd.statistics.bootstrap import Draws, plan_draws, replicate
+from mmkd.statistics.bootstrap import Draws, percentile_interval, plan_draws, replicate
 from mmkd.statistics.metrics import Array
 
 
@@ -57,7 +58,7 @@ class Scores:
     stands_for: Mapping[str, str] = field(default_factory=dict)
 
 
-def score(task: Task, predictions: Mapping[str, Predictions], resampling: Resampling) -> Scores:
+def score(task: Task[Any], predictions: Mapping[str, Predictions], resampling: Resampling) -> Scores:
     """The models' metrics on one data set, all on the same draws.
 
     Raises DataError that names data set, task and model where a metric is not defined or a number is not finite.
@@ -71,7 +72,9 @@ def score(task: Task, predictions: Mapping[str, Predictions], resampling: Resamp
     return scores
 
 
-def score_subset(task: Task, predictions: Mapping[str, Predictions], resampling: Resampling, subset: str) -> Scores:
+def score_subset(
+    task: Task[Any], predictions: Mapping[str, Predictions], resampling: Resampling, subset: str
+) -> Scores:
     """As `score`, but a metric that is not defined is NaN. predictions: of the subset's samples alone."""
     first = next(iter(predictions.values()))
     name = f"{first.facts.task}/{first.facts.dataset}" + ("" if subset == ALL else f"/{subset}")
@@ -91,7 +94,7 @@ def score_subset(task: Task, predictions: Mapping[str, Predictions], resampling:
     return Scores(first.facts, draws.words, estimates, subset)
 
 
-def _replicates(task: Task, predictions: Mapping[str, Predictions], draws: Draws) -> dict[tuple[str, str], Array]:
+def _replicates(task: Task[Any], predictions: Mapping[str, Predictions], draws: Draws) -> dict[tuple[str, str], Array]:
     """Every block of draws is made once and shown to all models."""
 
     def measure(weight_BN: Array) -> dict[tuple[str, str], Array]:
@@ -120,7 +123,7 @@ def _naming(predictions: Predictions) -> Iterator[None]:
         raise DataError(f"{_where(predictions)}: {error}; mend the data or evaluate again") from error
 
 
-def _why(task: Task, predictions: Mapping[str, Predictions]) -> str:
+def _why(task: Task[Any], predictions: Mapping[str, Predictions]) -> str:
     """What is known of the reason why a metric is not defined."""
     label_N = task.labels(next(iter(predictions.values())).columns)
     if label_N is None:
@@ -134,7 +137,7 @@ def _why(task: Task, predictions: Mapping[str, Predictions]) -> str:
     )
 
 
-def deciding_metric(scores: Scores, task: Task) -> str:
+def deciding_metric(scores: Scores, task: Task[Any]) -> str:
     """The task's primary metric where all models have it; else (multi-label cards) the first one that all have."""
     metrics = [name for name in next(iter(scores.estimates.values())) if _all_have(scores, name)]
     if not metrics:
@@ -149,12 +152,12 @@ def _all_have(scores: Scores, metric: str) -> bool:
     return all(metric in metrics for metrics in scores.estimates.values())
 
 
-def direction(task: Task, metric: str) -> int:
+def direction(task: Task[Any], metric: str) -> int:
     """1 where higher is better, else -1."""
     return -1 if metric in task.lower_is_better else 1
 
 
-def with_best_teacher(scores: Scores, teachers: Sequence[str], task: Task) -> Scores:
+def with_best_teacher(scores: Scores, teachers: Sequence[str], task: Task[Any]) -> Scores:
     """The scores with `best_teacher` added: the teacher that is best on this very data set by its deciding metric.
 
     Chosen on the test data, it flatters the teachers; a student that reaches it needs no such choice. The first of
@@ -182,3 +185,20 @@ def with_note(scores: Scores, model: str, metric: str, note: str) -> Scores:
     """One more note on one number."""
     changed = {**scores.estimates[model], metric: noted(scores.estimates[model][metric], note)}
     return replace(scores, estimates={**scores.estimates, model: changed})
+
+
+def with_null_notes(scores: Scores, task: Task[Any], confidence: float) -> Scores:
+    """A note on the deciding metric of each model whose paired difference to the best null has an interval that does
+    not lie above zero. The best null is the one that scores highest on these very samples."""
+    metric, nulls = deciding_metric(scores, task), [model for model in scores.estimates if model in NULLS]
+    if not nulls:
+        return scores
+    sign = direction(task, metric)
+    best = max(nulls, key=lambda model: sign * scores.estimates[model][metric].value)
+    null = scores.estimates[best][metric]
+    for model in [model for model in scores.estimates if model not in NULLS]:
+        gain_B = sign * (scores.estimates[model][metric].replicate_B - null.replicate_B)
+        low = percentile_interval(gain_B, confidence).low
+        if low is None or low <= 0:
+            scores = with_note(scores, model, metric, f"{UNCLEARED}: {best} {null.value:.2f}")
+    return scores

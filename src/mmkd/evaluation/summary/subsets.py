@@ -1,7 +1,8 @@
-"""The same metrics on parts of a data set: subgroups, and what no training picture lies near; N samples, K of them."""
+"""The same metrics on parts of a data set: subgroups, and what no training image lies near; N samples, K of them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Parts:
     left_out: list[str]
 
 
-def subgroups(task: Task, predictions: Mapping[str, Predictions], resampling: Resampling) -> Parts:
+def subgroups(task: Task[Any], predictions: Mapping[str, Predictions], resampling: Resampling) -> Parts:
     """Every value of every subgroup column that `LEAST` samples have, on draws of its own. An empty value is none."""
     parts = Parts([], [], [])
     for column, value_N in next(iter(predictions.values())).subgroups().items():
@@ -48,7 +49,7 @@ def subgroups(task: Task, predictions: Mapping[str, Predictions], resampling: Re
 
 
 def part(
-    task: Task, predictions: Mapping[str, Predictions], keep_N: Array, resampling: Resampling, subset: str
+    task: Task[Any], predictions: Mapping[str, Predictions], keep_N: Array, resampling: Resampling, subset: str
 ) -> Scores | str:
     """The metrics that are defined on the samples of a subset, or in words why none is."""
     if not keep_N.any():
@@ -79,14 +80,14 @@ def of_rows(predictions: Predictions, row_K: Array) -> Predictions:
 
 
 def clean(
-    task: Task,
+    task: Task[Any],
     predictions: Mapping[str, Predictions],
     whole: Scores,
-    tainted: Collection[str],
+    leaked: Collection[str],
     resampling: Resampling,
 ) -> Scores | str:
-    """The scores without tainted samples; where none is tainted, those of the whole data set."""
-    keep_N = np.array([name not in tainted for name in next(iter(predictions.values())).id])
+    """The scores without leaked samples; where none is leaked, those of the whole data set."""
+    keep_N = np.array([name not in leaked for name in next(iter(predictions.values())).id])
     if keep_N.all():
         return replace(whole, subset=CLEAN)
     return part(task, predictions, keep_N, resampling, CLEAN)
@@ -99,7 +100,7 @@ def _only(estimates: Estimates, metrics: Collection[str]) -> Estimates:
     }
 
 
-def _gap(of_value: Mapping[str, Scores], task: Task, column: str) -> Scores:
+def _gap(of_value: Mapping[str, Scores], task: Task[Any], column: str) -> Scores:
     """For every model and metric, how much better the best subgroup is than the worst, never below zero.
 
     Which ones these are is decided on the samples as they are and kept under all replicates, so the interval is around
@@ -113,7 +114,7 @@ def _gap(of_value: Mapping[str, Scores], task: Task, column: str) -> Scores:
     return replace(first, estimates=estimates, subset=f"{column}={GAP}")
 
 
-def _distance(of_value: Mapping[str, Scores], task: Task, model: str, metric: str) -> Estimate:
+def _distance(of_value: Mapping[str, Scores], task: Task[Any], model: str, metric: str) -> Estimate:
     sign = direction(task, metric)
     found = {value: scores.estimates[model][metric] for value, scores in of_value.items()}
     order = sorted(found, key=lambda value: sign * found[value].value)

@@ -1,10 +1,11 @@
 """From predictions to results: metrics, intervals, paired differences and rankings, without any model."""
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.predictions import Predictions, predictions_of
 from mmkd.evaluation.format.results import (
     COMPARISONS,
@@ -17,23 +18,31 @@ from mmkd.evaluation.format.results import (
     in_order,
     write_rows,
 )
-from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, main_model, with_exact_tests, with_holm
+from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
 from mmkd.evaluation.summary.means import families, in_general, means
-from mmkd.evaluation.summary.null_rows import marked
 from mmkd.evaluation.summary.rankings import rankings
-from mmkd.evaluation.summary.scores import Resampling, Scores, deciding_metric, score, with_best_teacher, with_note
+from mmkd.evaluation.summary.scores import (
+    Resampling,
+    Scores,
+    deciding_metric,
+    score,
+    with_best_teacher,
+    with_note,
+    with_null_notes,
+)
 from mmkd.evaluation.summary.subsets import clean, subgroups
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
+from mmkd.folders.json_lines import read_objects
 from mmkd.progress import say
 from mmkd.statistics.bootstrap import Interval, percentile_interval
 
 CARDS = "cards.jsonl"
-Tainted = Callable[[str], Collection[str]]
-"""Data set -> ids of its samples that lie near training pictures."""
+LeakedSamples = Callable[[str], Collection[str]]
+"""Data set -> ids of its samples that lie near training images."""
 
 
-def nothing_tainted(dataset: str) -> Collection[str]:
+def no_leaks(dataset: str) -> Collection[str]:
     """No audit was made."""
     return ()
 
@@ -49,28 +58,20 @@ class Summary:
 
 @dataclass(frozen=True)
 class Plan:
-    """models: as they were asked for; the first that is no teacher stands in for the student where there is none."""
+    """Arguments of `results_from_predictions`. family_of: data set -> its family, see `families`."""
 
     models: Sequence[str]
     teachers: Sequence[str]
     resampling: Resampling
     family_of: Mapping[str, str]
-    tainted: Tainted
+    leaked: LeakedSamples
 
 
-def write_results(
-    folder: Path,
-    teachers: Sequence[str],
-    resampling: Resampling,
-    models: Sequence[str] = (),
-    tainted: Tainted = nothing_tainted,
-) -> Summary:
-    """`results_from_predictions`, written into the folder."""
-    summary = results_from_predictions(folder, teachers, resampling, models, tainted)
+def write_summary(folder: Path, summary: Summary) -> None:
+    """The three files of the evaluation folder."""
     write_rows(folder / RESULTS, summary.results)
     write_rows(folder / COMPARISONS, summary.comparisons)
     write_rows(folder / RANKINGS, summary.rankings)
-    return summary
 
 
 def results_from_predictions(
@@ -78,16 +79,16 @@ def results_from_predictions(
     teachers: Sequence[str],
     resampling: Resampling,
     models: Sequence[str] = (),
-    tainted: Tainted = nothing_tainted,
+    leaked: LeakedSamples = no_leaks,
 ) -> Summary:
     """Everything that follows from `folder/predictions`.
 
-    teachers: the models among which `best_teacher` is chosen, in the order of the tables. The student is compared with
-    every other model, and where none was evaluated the first of `models` that is no teacher. tainted: what a leakage
+    teachers: the models among which `best_teacher` is chosen, in the order of the tables. The focus model is
+    compared with every other one. models: as they were asked for, see `focus_model`. leaked: what a leakage
     audit found. What `cards.jsonl` of the folder says of overlapping data sets is used, if it is there. Raises
     DataError for damaged or unaligned predictions and for metrics that are not defined.
     """
-    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), tainted)
+    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked)
     summary = Summary()
     for name, task in TASKS.items():
         if by_data_set := list(predictions_of(folder, name)):
@@ -99,33 +100,33 @@ def results_from_predictions(
 class Scored:
     """One data set: all of its samples, subsets of them, and the distances between subgroups.
 
-    tainted: whether samples near training pictures were found; clean: the scores without them, None where nothing is
+    leaked: whether samples near training images were found; clean: the scores without them, None where nothing is
     left to be measured.
     """
 
     whole: Scores
-    tainted: bool
+    leaked: bool
     clean: Scores | None
     subgroups: list[Scores]
     gaps: list[Scores]
 
 
-def _scored(task: Task, predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
+def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
     whole = with_best_teacher(score(task, predictions, plan.resampling), plan.teachers, task)
-    tainted = plan.tainted(whole.facts.dataset)
+    leaked = plan.leaked(whole.facts.dataset)
     parts = subgroups(task, predictions, plan.resampling)
-    cleaned = clean(task, predictions, whole, tainted, plan.resampling)
+    cleaned = clean(task, predictions, whole, leaked, plan.resampling)
     left_out = parts.left_out + ([cleaned] if isinstance(cleaned, str) else [])
     return Scored(
         whole=_with_left_out(whole, left_out, task),
-        tainted=bool(tainted),
+        leaked=bool(leaked),
         clean=None if isinstance(cleaned, str) else with_best_teacher(cleaned, plan.teachers, task),
         subgroups=[with_best_teacher(one, plan.teachers, task) for one in parts.scores],
         gaps=parts.gaps,
     )
 
 
-def _with_left_out(scores: Scores, left_out: Sequence[str], task: Task) -> Scores:
+def _with_left_out(scores: Scores, left_out: Sequence[str], task: Task[Any]) -> Scores:
     """Subsets without rows are named beside the data set's deciding numbers."""
     if left_out:
         for model in scores.estimates:
@@ -133,7 +134,7 @@ def _with_left_out(scores: Scores, left_out: Sequence[str], task: Task) -> Score
     return scores
 
 
-def _summarise(task: Task, by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary) -> None:
+def _summarise(task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary) -> None:
     """Add the rows of one task."""
     confidence = plan.resampling.confidence
     scored = [_scored(task, predictions, plan) for predictions in by_data_set]
@@ -141,22 +142,22 @@ def _summarise(task: Task, by_data_set: Sequence[Mapping[str, Predictions]], pla
     derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
     derived += [*_clean(scored, task), *(part for one in scored for part in one.subgroups)]
     gaps = [gap for one in scored for gap in one.gaps]
-    for scores in [*(marked(one, task, confidence) for one in [*whole, *derived]), *gaps]:
+    for scores in [*(with_null_notes(one, task, confidence) for one in [*whole, *derived]), *gaps]:
         summary.results.extend(_results(scores, plan, task.protocol))
     summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
     summary.rankings.extend(rankings(whole, task, confidence))
 
 
-def _clean(scored: Sequence[Scored], task: Task) -> Iterator[Scores]:
-    """Each data set without tainted samples, and the means of these; nothing where no data set has any."""
-    if any(one.tainted for one in scored):
+def _clean(scored: Sequence[Scored], task: Task[Any]) -> Iterator[Scores]:
+    """Each data set without leaked samples, and the means of these; nothing where no data set has any."""
+    if any(one.leaked for one in scored):
         cleaned = [one.clean for one in scored if one.clean is not None]
         yield from cleaned
         yield from means(cleaned, task)
 
 
 def _comparisons(
-    task: Task,
+    task: Task[Any],
     by_data_set: Sequence[Mapping[str, Predictions]],
     whole: Sequence[Scores],
     derived: Sequence[Scores],
@@ -164,7 +165,9 @@ def _comparisons(
 ) -> list[Comparison]:
     """One model against all others: on the data sets with exact tests, then on means and subsets; adjusted by Holm."""
     evaluated = {model for predictions in by_data_set for model in predictions}
-    model = main_model([*plan.models, *evaluated & {STUDENT}], plan.teachers)
+    model = focus_model([*plan.models, *evaluated & {STUDENT}], plan.teachers)
+    if model in plan.teachers:  # there are teachers only, and no one of them is to be compared with the others
+        return []
     rows: list[Comparison] = []
     for predictions, scores in zip(by_data_set, whole, strict=True):
         found = list(comparisons(scores, model, plan.teachers, plan.resampling.confidence))
@@ -180,7 +183,7 @@ def _comparisons(
 def _overlaps(folder: Path) -> dict[str, list[str]]:
     """Data set -> the ids of its card's `overlaps`."""
     path = folder / CARDS
-    cards = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    cards = read_objects(path, "run 'mmkd evaluate' again") if path.is_file() else []
     return {card["id"]: list(card.get("overlaps", [])) for card in cards}
 
 

@@ -30,15 +30,6 @@ WIDE_ENOUGH = 1000  # rich needs a width; a table takes what its content needs
 MOST = 8  # metrics in one table
 Titled = tuple[str, Table]
 
-MAIN = {
-    "retrieval": (
-        "mean_recall",
-        *(f"{way}_{what}" for way in ("image_to_text", "text_to_image") for what in ("recall@1", "recall@10")),
-        *(f"{way}_median_rank" for way in ("image_to_text", "text_to_image")),
-    )
-}
-"""Task -> the metrics to be printed; of other tasks the first ones that it measures."""
-
 
 def printed(
     results: Sequence[Result],
@@ -75,7 +66,7 @@ def metric_tables(results: Sequence[Result], task: str, teachers: Sequence[str])
         (row.model, row.metric): row for row in results if (row.modality, row.task, row.subset) == (MEAN, task, ALL)
     }
     known = list(dict.fromkeys(metric for _, metric in means))
-    metrics = [name for name in MAIN.get(task, known) if name in known][:MOST]
+    metrics = [name for name in TASKS[task].printed or known if name in known][:MOST]
     table = _table([_with_unit(name) for name in metrics])
     for model in in_order((name for name, _ in means), teachers):
         table.add_row(model, *(_value(means.get((model, metric))) for metric in metrics))

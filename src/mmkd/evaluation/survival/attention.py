@@ -1,12 +1,12 @@
-"""Log hazards by gated attention over all pictures of a patient; M training patients, H others, D features."""
+"""Log hazards by gated attention over all images of a patient; M training patients, H others, D features."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from mmkd.evaluation.format.settings import SlideSettings
 from mmkd.evaluation.heads.attention import Training, attend, cox, fit_attention
+from mmkd.evaluation.heads.settings import AttentionSettings
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.outcomes import Outcomes
 from mmkd.statistics.survival.patients import patient_folds
@@ -20,7 +20,7 @@ def attention_risks(
     outcomes: Outcomes,
     patients: Sequence[str],
     others: Sequence[Array],
-    settings: SlideSettings,
+    settings: AttentionSettings,
     rng: np.random.Generator,
 ) -> Array:
     """Fit on the training patients' bags (T, D), predict the others; higher = earlier event, float64 (H,).

@@ -1,4 +1,4 @@
-"""Do patients foreseen to be at high risk die earlier? Kaplan-Meier curves of two halves; N patients."""
+"""Kaplan-Meier curves of the patients with high and with low predicted risk; N patients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class RiskGroups:
 
 
 def risk_groups(predictions: Predictions, confidence: float = 0.95) -> RiskGroups:
-    """Split the patients of a survival task at the median of the risks that one model foresaw, fold by fold.
+    """Split the patients of a survival task at the median of the predicted risks, fold by fold.
 
-    Patients were not used to fit the model that foresaw them, so p is not flattered. Who has just the median is at low
-    risk. Raises DataError where one half is empty (all risks equal) or no event tells the halves apart.
+    No patient was used to fit the model of its own prediction, so p is not too small. The median itself is low
+    risk. Raises DataError where one half is empty (all risks equal) or where the halves cannot be compared.
     """
     forecast = forecast_of(predictions.columns)
     group_N = np.where(above_median(forecast.risk_N, forecast.fold_N), HIGH, LOW)

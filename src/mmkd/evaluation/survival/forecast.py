@@ -24,11 +24,12 @@ OWN = "uncensored"  # the same up to the patient's own time, or to the last of t
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a model foresaw for each patient, and what happened.
+    """What a model predicted for each patient, and what happened.
 
-    fold_N: the model that foresaw it; log hazards `risk_N` are comparable within a fold only, probabilities everywhere.
+    fold_N: of the model that predicted it; log hazards `risk_N` are comparable within a fold only, probabilities
+    everywhere.
     curve: the censoring distribution, known at the times and at every patient's own time before the last of them.
-    attention_N: log hazards by attention over a patient's pictures, None where nobody has several.
+    attention_N: log hazards by attention over a patient's images, None where no patient has several.
     """
 
     outcomes: Outcomes

@@ -1,1 +1,1 @@
-"""What a model can be asked to do: one file a task, one line in `table`."""
+"""The tasks that models are evaluated on: a file for each, and a line in `table`."""

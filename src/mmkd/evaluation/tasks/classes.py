@@ -9,6 +9,7 @@ import numpy as np
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
+from mmkd.evaluation.format.class_scores import ClassScores
 from mmkd.evaluation.tasks.task import Columns
 from mmkd.statistics.calibration import BINS, brier, ece_equal_mass
 from mmkd.statistics.metrics import (
@@ -71,9 +72,13 @@ def side_by_side(columns: Columns, prefix: str) -> Array:
     return np.stack([values for name, values in columns.items() if name.startswith(prefix)], axis=1)
 
 
-def exclusive_scores(columns: Columns, prefix: str) -> Array | None:
-    """The scores (N, C) that stand beside `labels_of`; None on multi-label cards, where the highest does not win."""
-    return side_by_side(columns, prefix) if LABEL in columns else None
+def class_scores(columns: Columns, prefix: str = SCORE) -> ClassScores | None:
+    """The columns whose names start with the prefix; None where there are none, and on multi-label cards, where the
+    highest score does not win."""
+    classes = [name.removeprefix(prefix) for name in columns if name.startswith(prefix)]
+    if LABEL not in columns or not classes:
+        return None
+    return ClassScores(classes, side_by_side(columns, prefix), columns[LABEL].astype(np.int64))
 
 
 def top_class_correct(score_NC: Array, truth: Array) -> Array:
@@ -87,7 +92,7 @@ def top_class_accuracy(correct_N: Array, truth: Array, weight_BN: Array) -> Arra
     """Share of the samples with any class whose highest score is of a true one; (B,), NaN where none was drawn.
 
     One definition for both kinds of cards: with one class a sample it is the accuracy, with several the precision at 1,
-    which needs no threshold. (A cosine has none: what a class's absence would score is not asked.)
+    which needs no threshold. (A cosine has none.)
     """
     if truth.ndim == 1:
         return accuracy(correct_N, weight_BN)

@@ -5,6 +5,8 @@ N slides, C classes, B bootstrap replicates.
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,38 +14,46 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.slides.bags import read_bag
-from mmkd.evaluation.slides.classify import SlideScores, checked_bags, classify
+from mmkd.evaluation.gallery.heat_map import write_heat_maps
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.slides.bags import read_bag, write_bags
 from mmkd.evaluation.slides.folds import slide_folds
-from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.evaluation.slides.settings import SlideSettings
+from mmkd.evaluation.tasks.classes import class_scores, side_by_side
+from mmkd.evaluation.tasks.task import Columns, Task, TaskFiles
 from mmkd.statistics.bootstrap import stream
 from mmkd.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
 from mmkd.statistics.ranking import auc
 
+if TYPE_CHECKING:
+    from mmkd.evaluation.slides.classify import SlideScores
+
 BAG = "bag:"  # prefix of the predictors that read ready features: `bag:<encoder>`
+HEAT_MAPS_PER_CLASS = 2
 POOLINGS = {"attention": "", "mean": "mean_pooling_"}  # prefix of columns (`attention:<class>`) -> of metrics
 
 
-def slide_scores(subject: Subject) -> SlideScores:
+def slide_scores(embedded: EmbeddedDataSet[SlideSettings]) -> "SlideScores":
     """Probabilities and attention of every tested slide; folds depend on the data set and the seed, not on the model.
 
     Raises DataError for slides without tiles or ready features, or classes that cannot be trained.
     """
-    card = subject.card
+    from mmkd.evaluation.slides.classify import checked_bags, classify  # loads torch, which recipes are read without
+
+    card = embedded.card
     key = zlib.crc32(f"diagnosis/{card.id}".encode())
     names = [entry.name for entry in card.classes]
-    folds, _ = slide_folds(subject.samples, names, subject.settings.slides.folds, stream((subject.seed, key), 0))
-    bags = checked_bags([_bag(subject, sample) for sample in subject.samples], subject.samples)
-    return classify(bags, subject.samples, len(names), folds, subject.settings, (subject.seed, key))
+    folds, _ = slide_folds(embedded.samples, names, embedded.settings.folds, stream((embedded.seed, key), 0))
+    bags = checked_bags([_bag(embedded, sample) for sample in embedded.samples], embedded.samples)
+    return classify(bags, embedded.samples, len(names), folds, embedded.settings, (embedded.seed, key))
 
 
-def _bag(subject: Subject, sample: Sample) -> Array:
-    if subject.members:
+def _bag(embedded: EmbeddedDataSet[SlideSettings], sample: Sample) -> Array:
+    if embedded.members:
         if not sample.images:
             raise DataError(f"slide {sample.id!r} has no tiles; take it out of the table, or give it some")
-        return subject.of_bag(sample)
-    encoder = subject.model.removeprefix(BAG)
+        return embedded.of_bag(sample)
+    encoder = embedded.model.removeprefix(BAG)
     if encoder not in sample.bags:
         raise DataError(f"slide {sample.id!r} has no features of {encoder!r}; add its file, or take the slide out")
     return read_bag(sample.bags[encoder]).feature_ND
@@ -61,12 +71,12 @@ def _own_models(card: Card, samples: Sequence[Sample]) -> list[str]:
     return [f"{BAG}{encoder}" for encoder in dict.fromkeys(name for sample in samples for name in sample.bags)]
 
 
-def _predict(subject: Subject) -> Predicted:
-    scores = slide_scores(subject)
-    samples = [subject.samples[n] for n in scores.tested_N]
+def _predict(embedded: EmbeddedDataSet[SlideSettings]) -> Predicted:
+    scores = slide_scores(embedded)
+    samples = [embedded.samples[n] for n in scores.tested_N]
     columns: dict[str, Array] = {"label": np.array([sample.label for sample in samples], np.int32)}
     for pooling, score_NC in (("mean", scores.mean_NC), ("attention", scores.attention_NC)):
-        columns |= {f"{pooling}:{entry.name}": score_NC[:, c] for c, entry in enumerate(subject.card.classes)}
+        columns |= {f"{pooling}:{entry.name}": score_NC[:, c] for c, entry in enumerate(embedded.card.classes)}
     return Predicted.of(samples, columns)
 
 
@@ -75,7 +85,7 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
     label_N = columns["label"]
     metrics: dict[str, Array] = {}
     for pooling, prefix in POOLINGS.items():
-        score_NC = _probabilities(columns, pooling)
+        score_NC = side_by_side(columns, f"{pooling}:")
         correct_N = score_NC.argmax(axis=1) == label_N
         metrics[f"{prefix}accuracy"] = accuracy(correct_N, weight_BN)
         metrics[f"{prefix}balanced_accuracy"] = balanced_accuracy(correct_N, label_N, weight_BN)
@@ -83,15 +93,30 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
     return metrics
 
 
-def _probabilities(columns: Columns, pooling: str) -> Array:
-    return np.stack([value for name, value in columns.items() if name.startswith(f"{pooling}:")], axis=1)
+def _write_heat_maps(folder: Path, embedded: EmbeddedDataSet[SlideSettings]) -> None:
+    scores = slide_scores(embedded)
+    tested = [embedded.samples[n] for n in scores.tested_N]
+    write_heat_maps(folder, embedded.card.id, tested, scores.weights, HEAT_MAPS_PER_CLASS)
+
+
+def _write_bags(folder: Path, embedded: EmbeddedDataSet[SlideSettings]) -> None:
+    """`<set>/<model>/<slide>.h5`, for other tools."""
+    home = folder / embedded.card.id / embedded.model
+    write_bags(home, embedded.samples, embedded.images, embedded.members[0].image_ID)
 
 
 TASK = Task(
     title="Diagnosis on slides",
+    section="slides",
+    settings=SlideSettings,
     complaint=_complaint,
     labels=lambda columns: columns["label"],
-    class_scores=lambda columns: _probabilities(columns, "attention"),
+    class_scores=lambda columns: class_scores(columns, "attention:"),
+    details=("confusion_matrix",),
+    files=(
+        TaskFiles("heat_maps", "gallery", False, _write_heat_maps),
+        TaskFiles("bags", "bags", True, _write_bags),
+    ),
     predict=_predict,
     measure=_measure,
     own_models=_own_models,

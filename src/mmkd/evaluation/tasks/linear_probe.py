@@ -1,18 +1,21 @@
 """Linear classifiers on frozen embeddings, on parts of the training labels; N samples, C classes, B replicates."""
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.cards.card import Card
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
+from mmkd.evaluation.gallery.choose import wrong_classes
 from mmkd.evaluation.heads.draws import nested_draws
 from mmkd.evaluation.heads.folds import group_numbers
 from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit
-from mmkd.evaluation.models.subject import Subject
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.tasks.classes import (
     CALIBRATION,
     CALIBRATION_METRICS,
@@ -20,7 +23,7 @@ from mmkd.evaluation.tasks.classes import (
     SCORE,
     calibration_metrics,
     class_metrics,
-    exclusive_scores,
+    class_scores,
     labels_of,
     score_columns,
     side_by_side,
@@ -31,10 +34,34 @@ from mmkd.evaluation.tasks.classes import (
     truth_of,
 )
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.settings import Settings
 from mmkd.statistics.bootstrap import stream
 from mmkd.statistics.metrics import Array, one_vs_rest
 
+AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")  # metrics of classifiers on a part of the labels
 WHOLE = f"{SCORE}1:0:"  # the scores of the classifier that saw all training labels
+
+
+class ProbeSettings(Settings):
+    """Linear classifiers on frozen features. fractions: shares of the training labels, nested draws.
+
+    draws: with seeds of their own, for each share below one; their metrics are averaged. penalties: inverse strengths
+    (C of the logistic regression) to choose from, on the val split or by `folds`-fold cross-validation by groups.
+    folds: of the cross-validation by groups, where there is no val split.
+    """
+
+    fractions: list[float] = [0.01, 0.1, 1.0]
+    draws: PositiveInt = 3
+    penalties: list[PositiveFloat] = Field([0.01, 0.1, 1.0, 10.0, 100.0], min_length=1)
+    folds: int = Field(3, ge=2)
+
+    @model_validator(mode="after")
+    def _shares(self) -> "ProbeSettings":
+        if not self.fractions or sorted(set(self.fractions)) != self.fractions or not self.fractions[0] > 0:
+            raise ValueError(f"fractions must rise from above 0 to 1, found {self.fractions}")
+        if self.fractions[-1] != 1.0:
+            raise ValueError(f"the last fraction must be 1.0, found {self.fractions[-1]}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -69,16 +96,24 @@ def _complaint(card: Card) -> str:
     return "" if len(card.classes) > 1 else f"needs at least two [[classes]], found {len(card.classes)}"
 
 
-def _predict(subject: Subject) -> Predicted:
+def _catalogue_complaints(card: Card) -> Iterator[str]:
+    layout = card.layout
+    splits = {*card.counts, *getattr(layout, "splits", {}), *getattr(layout, "split_values", {})}
+    described = "split" in getattr(layout, "columns", {}) or "split" in card.preparation
+    if not ("train" in splits or getattr(layout, "hashed", None) or described):
+        yield "linear_probe has nothing to learn from: no train split in counts, layout or hashed"
+
+
+def _predict(embedded: EmbeddedDataSet[ProbeSettings]) -> Predicted:
     """Labels of test samples are written down and not looked at."""
-    card, chosen = subject.card, subject.settings.probe
-    train, val, test = (subject.split(split) for split in ("train", "val", "test"))
+    card, chosen = embedded.card, embedded.settings
+    train, val, test = (embedded.split(split) for split in ("train", "val", "test"))
     if not train:
         raise DataError(f"{card.id}: no training sample for the linear probe; give the card a train split")
-    train_ND, truth, test_ND = subject.of_images(train), truth_of(card, train), subject.of_images(test)
-    to_choose_on = (subject.of_images(val), truth_of(card, val)) if val else None
+    train_ND, truth, test_ND = embedded.of_images(train), truth_of(card, train), embedded.of_images(test)
+    to_choose_on = (embedded.of_images(val), truth_of(card, val)) if val else None
     groups = [sample.group for sample in train]
-    seed = (subject.seed, zlib.crc32(f"linear_probe/{card.id}".encode()))
+    seed = (embedded.seed, zlib.crc32(f"linear_probe/{card.id}".encode()))
     columns, fitted = truth_columns(card, test), []
     for draw in draws(truth, len(card.classes), groups, chosen.fractions, chosen.draws, seed):
         model = choose_and_fit(
@@ -131,9 +166,14 @@ def _parts(columns: Columns) -> dict[str, list[str]]:
 
 TASK = Task(
     title="Linear probe",
+    section="probe",
+    settings=ProbeSettings,
     complaint=_complaint,
     labels=labels_of,
-    class_scores=lambda columns: exclusive_scores(columns, WHOLE),
+    class_scores=lambda columns: class_scores(columns, WHOLE),
+    gallery=wrong_classes,
+    details=("label_efficiency", "confusion_matrix"),
+    catalogue_complaints=_catalogue_complaints,
     predict=_predict,
     measure=_measure,
     primary="accuracy",

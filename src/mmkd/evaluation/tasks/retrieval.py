@@ -4,14 +4,16 @@ bootstrap replicates."""
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.format.settings import RetrievalSettings
-from mmkd.evaluation.models.subject import Subject
+from mmkd.evaluation.gallery.choose import best_and_worst_queries
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array, median, recall_at
 
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -20,6 +22,14 @@ AVERAGED = (1, 5, 10)  # the cuts in mean_recall
 GALLERY = "gallery"  # column: how many pairs a query is ranked among
 CAPTIONED = ("table", "corpus")  # the readers whose samples have captions
 BLOCK_CELLS = 2**25  # scores held at once: 128 MiB, whatever the gallery's size
+
+
+class RetrievalSettings(Settings):
+    """gallery: pairs that a query is ranked among, since recall depends on their number; without it all of the data
+    set. draws: random divisions into galleries of that size, whose metrics are averaged."""
+
+    gallery: int | None = Field(None, ge=2)
+    draws: PositiveInt = 5
 
 
 def best_positive_ranks(query_ND: Array, gallery_ND: Array, key_N: Array, queries: int | None = None) -> Array:
@@ -107,18 +117,18 @@ def _caption(sample: Sample) -> str:
     return sample.caption
 
 
-def _predict(subject: Subject) -> Predicted:
-    samples = subject.split("test")
+def _predict(embedded: EmbeddedDataSet[RetrievalSettings]) -> Predicted:
+    samples = embedded.split("test")
     captions = [_caption(sample) for sample in samples]
     codes = {caption: code for code, caption in enumerate(dict.fromkeys(captions))}
     if len(codes) < 2:
         raise DataError(
-            f"{subject.card.id}, retrieval: {len(samples)} test pairs with {len(codes)} different captions, "
+            f"{embedded.card.id}, retrieval: {len(samples)} test pairs with {len(codes)} different captions, "
             "expected two or more; there is nothing to tell apart"
         )
     key_N = np.array([codes[caption] for caption in captions])
-    image_ND, text_ND = subject.of_images(samples), subject.of_texts(captions)
-    columns = rank_columns(image_ND, text_ND, key_N, subject.settings.retrieval, subject.seed)
+    image_ND, text_ND = embedded.of_images(samples), embedded.of_texts(captions)
+    columns = rank_columns(image_ND, text_ND, key_N, embedded.settings, embedded.seed)
     # pairs with one caption are not independent queries
     return Predicted.of(samples, dict(columns), [sample.group or _caption(sample) for sample in samples])
 
@@ -141,6 +151,14 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
 
 TASK = Task(
     title="Retrieval",
+    section="retrieval",
+    settings=RetrievalSettings,
+    gallery=best_and_worst_queries,
+    printed=(
+        "mean_recall",
+        *(f"{direction}_recall@{k}" for direction in DIRECTIONS for k in (1, 10)),
+        *(f"{direction}_median_rank" for direction in DIRECTIONS),
+    ),
     complaint=_complaint,
     texts=_texts,
     predict=_predict,

@@ -1,4 +1,4 @@
-"""Survival prediction: Cox models of covariates or of pooled picture features; N patients, M of them training, D
+"""Survival prediction: Cox models of covariates or of pooled image features; N patients, M of them training, D
 features, T times."""
 
 import zlib
@@ -11,11 +11,10 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.format.settings import SurvivalSettings
-from mmkd.evaluation.models.subject import Subject
-from mmkd.evaluation.survival.attention import attention_risks
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.survival.cohort import Cohort, cohort_of
 from mmkd.evaluation.survival.forecast import Forecast, columns_of, forecast_metrics, forecast_of
+from mmkd.evaluation.survival.settings import SurvivalSettings
 from mmkd.evaluation.tasks.task import Columns, Task
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.cox import CoxModel, fit_cox
@@ -42,37 +41,39 @@ def _own_models(card: Card, samples: Sequence[Sample]) -> list[str]:
     return list(card.covariates)
 
 
-def _predict(subject: Subject) -> Predicted:
+def _predict(embedded: EmbeddedDataSet[SurvivalSettings]) -> Predicted:
     """Raises DataError, with the card's name, for patients of whom nothing can be learnt or measured."""
     try:
-        cohort = cohort_of(subject.card, subject.samples)
-        value_ND = cohort.pooled(_features(subject, cohort.samples))
-        forecast = forecasts(value_ND, cohort, subject.settings.survival, subject.seed)
-        if subject.members and any(len(sample.images) > 1 for sample in cohort.samples):
-            forecast = replace(forecast, attention_N=_attended(subject, cohort, forecast))
-        # what cannot be measured is said here, where the card and the model have names
+        cohort = cohort_of(embedded.card, embedded.samples)
+        value_ND = cohort.pooled(_features(embedded, cohort.samples))
+        forecast = forecasts(value_ND, cohort, embedded.settings, embedded.seed)
+        if embedded.members and any(len(sample.images) > 1 for sample in cohort.samples):
+            forecast = replace(forecast, attention_N=_attended(embedded, cohort, forecast))
+        # fail here, where the card and the model have names
         forecast_metrics(forecast, np.ones((1, len(forecast.outcomes))))
     except DataError as error:
-        raise DataError(f"{subject.card.id}, survival, {subject.model}: {error}") from error
+        raise DataError(f"{embedded.card.id}, survival, {embedded.model}: {error}") from error
     return Predicted.of(cohort.test_rows(), columns_of(forecast), note=cohort.left_out)
 
 
-def _features(subject: Subject, samples: Sequence[Sample]) -> Array:
-    """A row for each sample: covariates for a predictor of the card's own, else the mean over its pictures."""
-    if not subject.members:
-        names = subject.card.covariates[subject.model]
+def _features(embedded: EmbeddedDataSet[SurvivalSettings], samples: Sequence[Sample]) -> Array:
+    """A row for each sample: covariates for a predictor of the card's own, else the mean over its images."""
+    if not embedded.members:
+        names = embedded.card.covariates[embedded.model]
         return np.array([[sample.covariates[name] for name in names] for sample in samples])
     blind = [sample.id for sample in samples if not sample.images]
     if blind:
         raise DataError(f"sample {blind[0]!r} has no picture ({len(blind)} of {len(samples)} samples like this)")
-    return np.stack([subject.of_bag(sample).mean(axis=0, dtype=np.float64) for sample in samples])
+    return np.stack([embedded.of_bag(sample).mean(axis=0, dtype=np.float64) for sample in samples])
 
 
-def _attended(subject: Subject, cohort: Cohort, forecast: Forecast) -> Array:
-    """Log hazards by attention over all pictures of a patient, by the same folds; (N,)."""
+def _attended(embedded: EmbeddedDataSet[SurvivalSettings], cohort: Cohort, forecast: Forecast) -> Array:
+    """Log hazards by attention over all images of a patient, by the same folds; (N,)."""
+    from mmkd.evaluation.survival.attention import attention_risks  # loads torch, which recipes are read without
+
     bags: dict[str, list[Array]] = {name: [] for name in cohort.names}
     for sample, name in zip(cohort.samples, cohort.patient, strict=True):
-        bags[name].append(subject.of_bag(sample))
+        bags[name].append(embedded.of_bag(sample))
     bag_of = [np.concatenate(bags[name]) for name in cohort.names]
     fold_N = np.full(len(cohort.names), -1)
     fold_N[cohort.test_N] = forecast.fold_N
@@ -84,8 +85,8 @@ def _attended(subject: Subject, cohort: Cohort, forecast: Forecast) -> Array:
             cohort.outcomes.take(train),
             [cohort.names[n] for n in train],
             [bag_of[n] for n in held],
-            subject.settings.slides,
-            _rng(subject.seed, "attention", fold),
+            embedded.settings,
+            _rng(embedded.seed, "attention", fold),
         )
     attention_N: Array = risk_N[cohort.test_N]
     return attention_N
@@ -165,6 +166,9 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
 
 TASK = Task(
     title="Survival prediction",
+    section="survival",
+    settings=SurvivalSettings,
+    details=("kaplan_meier",),
     complaint=_complaint,
     predict=_predict,
     measure=_measure,

@@ -1,9 +1,11 @@
 """The tasks by name, as cards spell them."""
 
+from typing import Any
+
 from mmkd.evaluation.tasks import diagnosis, linear_probe, retrieval, survival, vqa, zero_shot
 from mmkd.evaluation.tasks.task import Task
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, Task[Any]] = {
     "zero_shot": zero_shot.TASK,
     "linear_probe": linear_probe.TASK,
     "retrieval": retrieval.TASK,

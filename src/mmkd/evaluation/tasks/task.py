@@ -1,53 +1,95 @@
-"""What every task answers; N rows of predictions, B bootstrap replicates."""
+"""What a task is: everything that is specific to one way of evaluating a model; N rows of predictions, B bootstrap
+replicates."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import ImageRef, Sample
+from mmkd.evaluation.format.class_scores import ClassScores
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.models.subject import Subject
+from mmkd.evaluation.gallery.choose import GallerySource
+from mmkd.evaluation.gallery.examples import GalleryExample
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet, S
+from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
 
 Columns = Mapping[str, Array]
 """What is predicted for each row: column name -> (N,)."""
 
+Detail = Literal[
+    "prompt_sensitivity",
+    "reliability_diagram",
+    "confusion_matrix",
+    "label_efficiency",
+    "input_controls",
+    "kaplan_meier",
+]
+"""A part of a task's section in the report, drawn by `report.details`."""
 
-def _nothing(*_: object) -> list[str]:
-    return []
 
-
-def _no_images(*_: object) -> list[ImageRef]:
-    return []
+class NoSettings(Settings):
+    """Of a task without a section of its own."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """One way to ask a model about a data set; registered in `tasks.table`.
+class TaskFiles(Generic[S]):
+    """Files that a task writes beside its predictions.
+
+    folder: below the evaluation's folder. setting: the key of `[evaluate]` that asks for them. every_model: they are
+    written for each model, else for the focus model only. write: into the folder.
+    """
+
+    folder: str
+    setting: str
+    every_model: bool
+    write: Callable[[Path, EmbeddedDataSet[S]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[S]):
+    """One way to evaluate a model on a data set; registered in `tasks.table`.
 
     title: as tables and figures print it.
+    section, settings: the key below `[evaluate]` with the task's settings, "" for none, and their class. `predict` gets
+    these settings and no others; predictions are made again when any of them changes.
     complaint: what the card lacks for this task, or "".
+    catalogue_complaints: what the catalogue asks of its cards besides.
     predict: one model (or an ensemble) on one data set -> rows of predictions; the same rows for every model.
     measure: from their columns and weights (B, N) to metrics, each (B,). primary: the one that ranks models.
-    labels: the classes that resampling keeps apart, or None. class_scores: what accuracy and AUC are made of, (N, C),
-    highest wins, for tests without resampling and for confusion matrices; None where there is no such thing.
-    texts: what a model must embed besides the pictures. images: pictures to embed that belong to no sample.
-    needs_texts, needs_images: models without a text tower, or data without pictures, are left out.
-    own_models: predictors that the card brings itself, such as sets of clinical covariates; they need no embeddings.
+    printed: the metrics of the printed table; without them the first ones that are measured.
     lower_is_better: the metrics of which the lowest is best.
+    labels: the classes that resampling keeps apart, or None.
+    class_scores: what accuracy and AUC are made of, for tests without resampling, confusion matrices and the gallery;
+    class_probabilities: calibrated ones, for reliability diagrams. None where there is no such thing.
+    texts: what a model must embed besides the images. images: images to embed that belong to no sample.
+    needs_texts: models without a text tower are left out.
+    own_models: predictors that the card brings itself, such as sets of clinical covariates; they need no embeddings.
+    gallery: errors or examples for the report, at most so many.
+    details: what the report shows besides tables. files: what the task writes beside its predictions.
     protocol: the definitions a reader needs to compare the numbers with others'.
     """
 
     title: str
+    section: str = ""
+    settings: type[S]
     complaint: Callable[[Card], str]
-    predict: Callable[[Subject], Predicted]
+    predict: Callable[[EmbeddedDataSet[S]], Predicted]
     measure: Callable[[Columns, Array], dict[str, Array]]
     primary: str
     protocol: str
-    labels: Callable[[Columns], Array | None] = lambda columns: None
-    class_scores: Callable[[Columns], Array | None] = lambda columns: None
-    texts: Callable[[Card, Sequence[Sample]], list[str]] = _nothing
-    images: Callable[[Card, Sequence[Sample]], list[ImageRef]] = _no_images
-    needs_texts: bool = True
-    own_models: Callable[[Card, Sequence[Sample]], list[str]] = _nothing
+    printed: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
+    labels: Callable[[Columns], Array | None] = lambda columns: None
+    class_scores: Callable[[Columns], ClassScores | None] = lambda columns: None
+    class_probabilities: Callable[[Columns], ClassScores | None] = lambda columns: None
+    texts: Callable[[Card, Sequence[Sample]], Sequence[str]] = lambda card, samples: ()
+    images: Callable[[Card, Sequence[Sample]], Sequence[ImageRef]] = lambda card, samples: ()
+    needs_texts: bool = True
+    own_models: Callable[[Card, Sequence[Sample]], Sequence[str]] = lambda card, samples: ()
+    catalogue_complaints: Callable[[Card], Iterable[str]] = lambda card: ()
+    gallery: Callable[[GallerySource, int], Iterator[GalleryExample]] = lambda source, limit: iter(())
+    details: tuple[Detail, ...] = ()
+    files: tuple[TaskFiles[S], ...] = ()

@@ -9,17 +9,20 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.heads.answer_head import AnswerHead, train_head
+from mmkd.evaluation.gallery.choose import wrong_answers
+from mmkd.evaluation.heads.answer_head import AnswerHead, VqaSettings, train_head
 from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import normalised
-from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.tasks.task import Columns, Task
 from mmkd.statistics.bootstrap import stream
 from mmkd.statistics.metrics import Array, accuracy
 
+Embedded = EmbeddedDataSet[VqaSettings]
 YES_NO = ("yes", "no")
 CORRECT = "correct"
 CONTROLS = ("question_only", "blank_image", "shuffled_image")  # columns `correct:<control>`
+CONTROL_METRICS = ("accuracy", *(f"{name}_accuracy" for name in CONTROLS))
 CLOSED, KNOWN, ZERO_SHOT = "closed", "in_vocabulary", "zero_shot_closed"
 NOT_ASKED = -1
 
@@ -32,7 +35,7 @@ def question_of(sample: Sample) -> Question:
 
 
 def shuffled(images: Sequence[ImageRef], rng: np.random.Generator) -> list[ImageRef]:
-    """For each picture another of them, the same one for equal pictures. Raises DataError if all are one picture.
+    """For each image another of them, the same one for equal images. Raises DataError if all are one image.
 
     The distinct ones stand in a circle in random order, and each is replaced by the next.
     """
@@ -45,7 +48,7 @@ def shuffled(images: Sequence[ImageRef], rng: np.random.Generator) -> list[Image
 
 
 def groups_of(samples: Sequence[Sample]) -> list[str]:
-    """The declared group, else the picture: its questions are not independent."""
+    """The declared group, else the image: its questions are not independent."""
     number = {image: n for n, image in enumerate(dict.fromkeys(sample.image for sample in samples))}
     return [sample.group or f"picture {number[sample.image]}" for sample in samples]
 
@@ -79,12 +82,12 @@ def _statements(card: Card, sample: Sample) -> list[str]:
     ]
 
 
-def _predict(subject: Subject) -> Predicted:
+def _predict(embedded: Embedded) -> Predicted:
     """Answers of test samples are compared with and nothing else."""
-    test = subject.split("test")
+    test = embedded.split("test")
     truth = [normal_answer(question_of(sample).answer) for sample in test]
-    vocabulary = _vocabulary(subject)
-    guesses, note = _guesses(subject, test, vocabulary)
+    vocabulary = _vocabulary(embedded)
+    guesses, note = _guesses(embedded, test, vocabulary)
     known = set(vocabulary)
     columns: dict[str, Array] = {
         "answer": np.array(truth, np.object_),
@@ -94,55 +97,55 @@ def _predict(subject: Subject) -> Predicted:
     }
     for name, place_N in guesses.items():
         columns[name] = place_N == np.array(places_of(truth, vocabulary))
-    if subject.card.answer_templates:
-        columns[ZERO_SHOT] = _zero_shot_closed(subject, test)
+    if embedded.card.answer_templates:
+        columns[ZERO_SHOT] = _zero_shot_closed(embedded, test)
     return Predicted.of(test, columns, groups_of(test), note)
 
 
-def _vocabulary(subject: Subject) -> list[str]:
+def _vocabulary(embedded: Embedded) -> list[str]:
     """Of the training answers only. Raises DataError when there are fewer than two."""
-    answers = [normal_answer(question_of(sample).answer) for sample in subject.split("train")]
-    vocabulary = vocabulary_of(answers, subject.settings.vqa.vocabulary)
+    answers = [normal_answer(question_of(sample).answer) for sample in embedded.split("train")]
+    vocabulary = vocabulary_of(answers, embedded.settings.vocabulary)
     if len(vocabulary) < 2:
         raise DataError(
-            f"{subject.card.id}: {len(vocabulary)} distinct answers in the train split, expected two or more; "
+            f"{embedded.card.id}: {len(vocabulary)} distinct answers in the train split, expected two or more; "
             "visual question answering learns its answers there"
         )
     return vocabulary
 
 
-def _guesses(subject: Subject, test: Sequence[Sample], vocabulary: Sequence[str]) -> tuple[dict[str, Array], str]:
+def _guesses(embedded: Embedded, test: Sequence[Sample], vocabulary: Sequence[str]) -> tuple[dict[str, Array], str]:
     """Column of correctness -> place of the guessed answer (N,): of the head, and of its controls; and a note."""
-    purpose = zlib.crc32(f"vqa/{subject.card.id}".encode())
-    rngs = [stream((subject.seed, purpose), number) for number in range(3)]
-    seeing = _head(subject, vocabulary, rngs[0], with_image=True)
-    blind = _head(subject, vocabulary, rngs[1], with_image=False)
-    question_ND = subject.of_texts([question_of(sample).text for sample in test])
+    purpose = zlib.crc32(f"vqa/{embedded.card.id}".encode())
+    rngs = [stream((embedded.seed, purpose), number) for number in range(3)]
+    seeing = _head(embedded, vocabulary, rngs[0], with_image=True)
+    blind = _head(embedded, vocabulary, rngs[1], with_image=False)
+    question_ND = embedded.of_texts([question_of(sample).text for sample in test])
     pictures = [sample.image for sample in test]
     seen = {
-        CORRECT: subject.of_pictures(pictures),
-        f"{CORRECT}:blank_image": np.tile(subject.of_pictures([BlankImage()]), (len(test), 1)),
-        f"{CORRECT}:shuffled_image": subject.of_pictures(shuffled(pictures, rngs[2])),
+        CORRECT: embedded.of_image_list(pictures),
+        f"{CORRECT}:blank_image": np.tile(embedded.of_image_list([BlankImage()]), (len(test), 1)),
+        f"{CORRECT}:shuffled_image": embedded.of_image_list(shuffled(pictures, rngs[2])),
     }
     guesses = {name: seeing.answers(_blocks(image_ND, question_ND)) for name, image_ND in seen.items()}
     return guesses | {f"{CORRECT}:question_only": blind.answers([question_ND])}, _note([seeing, blind])
 
 
-def _head(subject: Subject, vocabulary: Sequence[str], rng: np.random.Generator, with_image: bool) -> AnswerHead:
+def _head(embedded: Embedded, vocabulary: Sequence[str], rng: np.random.Generator, with_image: bool) -> AnswerHead:
     """Trained on the training questions whose answer is in the vocabulary."""
-    train, answer_N = _answerable(subject.split("train"), vocabulary)
-    val, val_answer_N = _answerable(subject.split("val"), vocabulary)
+    train, answer_N = _answerable(embedded.split("train"), vocabulary)
+    val, val_answer_N = _answerable(embedded.split("val"), vocabulary)
 
     def blocks(samples: Sequence[Sample]) -> list[Array]:
-        question_ND = subject.of_texts([question_of(sample).text for sample in samples])
-        return _blocks(subject.of_images(samples), question_ND) if with_image else [question_ND]
+        question_ND = embedded.of_texts([question_of(sample).text for sample in samples])
+        return _blocks(embedded.of_images(samples), question_ND) if with_image else [question_ND]
 
     return train_head(
         blocks(train),
         answer_N,
         groups_of(train),
         len(vocabulary),
-        subject.settings.vqa,
+        embedded.settings,
         rng,
         val=(blocks(val), val_answer_N) if val else None,
     )
@@ -160,17 +163,17 @@ def _blocks(image_ND: Array, question_ND: Array) -> list[Array]:
     return [image_ND, question_ND, image_ND * question_ND]
 
 
-def _zero_shot_closed(subject: Subject, test: Sequence[Sample]) -> Array:
+def _zero_shot_closed(embedded: Embedded, test: Sequence[Sample]) -> Array:
     """1 where the image lies nearer to the true one of the statements with yes and no (equal: yes), 0 where it does
     not, `NOT_ASKED` for all but yes-no questions. A statement is the normalised mean over the templates; int8 (N,)."""
     right_N = np.full(len(test), NOT_ASKED, np.int8)
     asked = [n for n, sample in enumerate(test) if _is_yes_no(sample)]
     if not asked:
         return right_N
-    texts = [text for n in asked for text in _statements(subject.card, test[n])]
+    texts = [text for n in asked for text in _statements(embedded.card, test[n])]
     difference_A = np.zeros(len(asked))
-    for member in subject.alone():
-        text_A2TD = member.of_texts(texts).reshape(len(asked), len(YES_NO), len(subject.card.answer_templates), -1)
+    for member in embedded.by_member():
+        text_A2TD = member.of_texts(texts).reshape(len(asked), len(YES_NO), len(embedded.card.answer_templates), -1)
         statement_A2D = normalised(text_A2TD.mean(axis=2))
         image_AD = member.of_images([test[n] for n in asked])
         difference_A += ((statement_A2D[:, 0] - statement_A2D[:, 1]) * image_AD).sum(axis=1)
@@ -206,6 +209,10 @@ def _within(name: str, correct_N: Array, part_N: Array, weight_BN: Array) -> dic
 
 TASK = Task(
     title="Visual question answering",
+    section="vqa",
+    settings=VqaSettings,
+    gallery=wrong_answers,
+    details=("input_controls",),
     complaint=_complaint,
     texts=_texts,
     images=_images,

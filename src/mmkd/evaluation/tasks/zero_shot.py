@@ -1,5 +1,6 @@
 """Zero-shot classification with prompt ensembles; N samples, C classes, P prompts, D dimensions, B replicates."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,8 +9,9 @@ from scipy.special import softmax
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
 from mmkd.evaluation.format.predictions import Predicted
+from mmkd.evaluation.gallery.choose import wrong_classes
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import normalised
-from mmkd.evaluation.models.subject import Subject
 from mmkd.evaluation.tasks.classes import (
     CALIBRATION,
     CALIBRATION_METRICS,
@@ -17,7 +19,7 @@ from mmkd.evaluation.tasks.classes import (
     SCORE,
     calibration_metrics,
     class_metrics,
-    exclusive_scores,
+    class_scores,
     labels_of,
     score_columns,
     side_by_side,
@@ -27,11 +29,14 @@ from mmkd.evaluation.tasks.classes import (
     truth_in,
     truth_of,
 )
-from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.evaluation.tasks.task import Columns, NoSettings, Task
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.temperature import fit_temperature
 
+Embedded = EmbeddedDataSet[NoSettings]
 PROBABILITY = "probability:"  # prefix of the columns of calibrated probabilities, one per class
+PROMPT_METRICS = tuple(f"prompt_{word}_accuracy" for word in ("worst", "median", "best"))  # in this order in the report
+FEWEST_PROMPTS, MOST_PROMPTS = 2, 4  # of a class, in the catalogue
 PROMPT = "prompt:"  # prefix of the columns that say whether each class's p-th prompt alone is right, from 0 on
 
 
@@ -40,7 +45,7 @@ def class_embedding(prompt_PD: Array) -> Array:
     return normalised(normalised(prompt_PD).mean(axis=0))
 
 
-def class_scores(image_ND: Array, class_CD: Array) -> Array:
+def cosines(image_ND: Array, class_CD: Array) -> Array:
     """Cosine of every image and every class; both sides L2-normalised; float32 (N, C)."""
     return (image_ND @ class_CD.T).astype(np.float32)
 
@@ -52,26 +57,34 @@ def _complaint(card: Card) -> str:
     return f"needs prompts of every class, found none of {', '.join(silent)}" if silent else ""
 
 
+def _catalogue_complaints(card: Card) -> Iterator[str]:
+    for entry in card.classes:
+        if not FEWEST_PROMPTS <= len(entry.prompts) <= MOST_PROMPTS:
+            yield f"class {entry.name!r} has {len(entry.prompts)} prompts, expected {FEWEST_PROMPTS} to {MOST_PROMPTS}"
+    times = Counter(prompt.casefold() for entry in card.classes for prompt in entry.prompts)
+    yield from (f"the prompt {prompt!r} stands twice: it tells nothing apart" for prompt, n in times.items() if n > 1)
+
+
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
     return [prompt for entry in card.classes for prompt in entry.prompts]
 
 
-def _predict(subject: Subject) -> Predicted:
-    card, samples = subject.card, subject.split("test")
+def _predict(embedded: Embedded) -> Predicted:
+    card, samples = embedded.card, embedded.split("test")
     prompts = [entry.prompts for entry in card.classes]
-    score_NC, truth = _scores(subject, samples, prompts), truth_of(card, samples)
-    probabilities, note = _probabilities(subject, score_NC)
+    score_NC, truth = _scores(embedded, samples, prompts), truth_of(card, samples)
+    probabilities, note = _probabilities(embedded, score_NC)
     columns = truth_columns(card, samples) | score_columns(card, score_NC) | probabilities
     for p, one_each in enumerate(_one_each(prompts)):
-        columns[f"{PROMPT}{p}"] = top_class_correct(_scores(subject, samples, one_each), truth)
+        columns[f"{PROMPT}{p}"] = top_class_correct(_scores(embedded, samples, one_each), truth)
     return Predicted.of(samples, columns, note=note)
 
 
-def _scores(subject: Subject, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
+def _scores(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
     """The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean."""
     scores = [
-        class_scores(member.of_images(samples), np.stack([class_embedding(member.of_texts(own)) for own in prompts]))
-        for member in subject.alone()
+        cosines(member.of_images(samples), np.stack([class_embedding(member.of_texts(own)) for own in prompts]))
+        for member in embedded.by_member()
     ]
     mean_NC: Array = np.stack(scores).mean(axis=0)
     return mean_NC
@@ -84,15 +97,15 @@ def _one_each(prompts: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
             yield [[prompt] for prompt in one_each]
 
 
-def _probabilities(subject: Subject, score_NC: Array) -> tuple[dict[str, Array], str]:
-    """softmax(cosine / temperature), fitted on the val split, and what is to be said of it.
+def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array], str]:
+    """softmax(cosine / temperature), fitted on the val split, and a note on the temperature.
 
     Nothing without a val split or with several classes a sample.
     """
-    card, val = subject.card, subject.split("val")
+    card, val = embedded.card, embedded.split("val")
     if not val or card.multi_label:
         return {}, ""
-    val_NC = _scores(subject, val, [entry.prompts for entry in card.classes])
+    val_NC = _scores(embedded, val, [entry.prompts for entry in card.classes])
     fitted = fit_temperature(val_NC, truth_of(card, val))
     note = f"no best temperature on the val split, {fitted.value:g} is taken" if fitted.at_bound else ""
     probability_NC = softmax(score_NC.astype(np.float64) / fitted.value, axis=1).astype(np.float32)
@@ -114,10 +127,15 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
 
 TASK = Task(
     title="Zero-shot classification",
+    settings=NoSettings,
     complaint=_complaint,
     texts=_texts,
     labels=labels_of,
-    class_scores=lambda columns: exclusive_scores(columns, SCORE),
+    class_scores=class_scores,
+    class_probabilities=lambda columns: class_scores(columns, PROBABILITY),
+    gallery=wrong_classes,
+    details=("prompt_sensitivity", "reliability_diagram", "confusion_matrix"),
+    catalogue_complaints=_catalogue_complaints,
     predict=_predict,
     measure=_measure,
     primary="accuracy",

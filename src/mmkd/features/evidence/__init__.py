@@ -1,1 +1,1 @@
-"""The stage evidence: what teachers see of the modality of each picture."""
+"""The stage `evidence`: what teachers' features say of the modality of each image."""

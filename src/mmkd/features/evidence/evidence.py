@@ -1,4 +1,4 @@
-"""The stage `evidence`: what the teachers see of each picture's modality, weighed with what the corpus says.
+"""The stage `evidence`: the teachers' votes for the modality of each image, weighed with those of the corpus.
 
 Nothing is drawn at random and the corpus is not touched; the same inputs make the same bytes.
 N rows, M modalities, S bins of support.
@@ -14,26 +14,33 @@ from typing import Any
 import numpy as np
 
 from mmkd.corpus.schema import Corpus
-from mmkd.curation.evidence.agreement import pairwise
-from mmkd.curation.evidence.image import BINS, Trust, trusted
-from mmkd.curation.evidence.vote import KINDS, Vote
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import most_common
+from mmkd.curation.modality.votes import KINDS, Vote
 from mmkd.errors import ConfigError
-from mmkd.features.alike import alike_rows
+from mmkd.features.evidence.agreement import pairwise
 from mmkd.features.evidence.conflicts import surest
-from mmkd.features.evidence.modality import SILENT, Asked, Sight, asked_of, counted, seen, sight
-from mmkd.features.evidence.said import halves, said_in
-from mmkd.features.evidence.settings import AlikeSettings, EvidenceSettings
-from mmkd.features.evidence.stored import FACTS_FILE, VERDICT, Judged, write_rows
-from mmkd.features.near_duplicates import twins
+from mmkd.features.evidence.corpus_votes import corpus_votes, halves
+from mmkd.features.evidence.pooling import BINS, Trust, trusted
+from mmkd.features.evidence.settings import EvidenceSettings, NearDuplicateSettings
+from mmkd.features.evidence.stored import ESTIMATE, FACTS_FILE, Estimates, write_rows
+from mmkd.features.evidence.teacher_votes import (
+    SILENT,
+    Candidates,
+    ZeroShotTeacher,
+    candidates_of,
+    classified,
+    classifier,
+    counted_right,
+)
+from mmkd.features.near_duplicates import duplicates, near_duplicate_rows
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.folders.atomic import write_json
 from mmkd.settings import Machine
 from mmkd.validation import nearest
 
 MOST_CONFLICTS = 200  # that are listed word for word; all have `disputed` in the rows
-PROJECTIONS = 0  # seed of the directions by which candidates for twins are found; no choice of a run
+PROJECTIONS = 0  # seed of the directions by which candidates for near duplicates are found; no choice of a run
 
 
 def evidence(
@@ -48,50 +55,57 @@ def evidence(
     """Body of the stage; returns counts. is_fine: call modalities by all names of the taxonomy, not by the nine."""
     corpus = Corpus(corpus_folder)
     teachers = open_features(features_folder, corpus, names)
-    said = said_in(corpus_folder, machine.processes)
-    asked = asked_of(said.known_N, halves(said), is_fine, settings.min_captions)
-    sights = [sight(teacher, asked) for teacher in teachers]
-    choice_N, bin_N = seen(sights, asked)
-    rows_MS, right_MS = counted(choice_N, bin_N, said.known_N, asked)
+    votes = corpus_votes(corpus_folder, machine.processes)
+    candidates = candidates_of(votes.known_N, halves(votes), is_fine, settings.min_captions)
+    classifiers = [classifier(teacher, candidates) for teacher in teachers]
+    choice_N, bin_N = classified(classifiers, candidates)
+    rows_MS, right_MS = counted_right(choice_N, bin_N, votes.known_N, candidates)
     trust = trusted(rows_MS, right_MS, settings.floor, settings.min_rows)
-    judged = Judged(said, *_image_votes(choice_N, bin_N, asked, trust))
-    twin_N = _twins(settings.alike, teachers, len(corpus)) if settings.alike else None
-    write_rows(folder, corpus_folder, judged, twin_N, is_fine)
-    facts = _facts(sights, asked, trust, judged, corpus_folder)
+    estimates = Estimates(votes, *_image_votes(choice_N, bin_N, candidates, trust))
+    duplicate_N = (
+        _near_duplicates(settings.near_duplicates, teachers, len(corpus)) if settings.near_duplicates else None
+    )
+    write_rows(folder, corpus_folder, estimates, duplicate_N, is_fine)
+    facts = _facts(classifiers, candidates, trust, estimates, corpus_folder)
     write_json(folder / FACTS_FILE, facts)
-    alike = {} if twin_N is None else {"alike": int((twin_N >= 0).sum())}
-    return {"rows": len(corpus), "seen": facts["spoken"].get("image", 0), "disputed": facts["disputed"], **alike}
+    found = {} if duplicate_N is None else {"near_duplicates": int((duplicate_N >= 0).sum())}
+    return {"rows": len(corpus), "image_votes": facts["spoken"].get("image", 0), "disputed": facts["disputed"], **found}
 
 
 def _image_votes(
-    choice_N: np.ndarray, bin_N: np.ndarray, asked: Asked, trust: Trust
+    choice_N: np.ndarray, bin_N: np.ndarray, candidates: Candidates, trust: Trust
 ) -> tuple[list[Vote | None], np.ndarray]:
     """The different votes, None first, and each row's place among them (N,)."""
     place_MS = np.where(trust.speaks_MS, np.cumsum(trust.speaks_MS).reshape(trust.speaks_MS.shape), 0)
     votes = [
-        Vote(asked.names[m], round(float(trust.trust_MS[m, s]), 6)) for m, s in np.argwhere(trust.speaks_MS).tolist()
+        Vote(candidates.names[m], round(float(trust.trust_MS[m, s]), 6))
+        for m, s in np.argwhere(trust.speaks_MS).tolist()
     ]
     return [None, *votes], np.where(choice_N == SILENT, 0, place_MS[choice_N, bin_N])
 
 
-def _twins(settings: AlikeSettings, teachers: Sequence[TeacherFeatures], rows: int) -> np.ndarray:
+def _near_duplicates(settings: NearDuplicateSettings, teachers: Sequence[TeacherFeatures], rows: int) -> np.ndarray:
     by_name = {teacher.name: teacher for teacher in teachers}
     if settings.teacher not in by_name:
-        raise ConfigError(f"[evidence] alike: no teacher {settings.teacher!r}; {nearest(settings.teacher, [*by_name])}")
+        raise ConfigError(
+            f"[evidence] near_duplicates: no teacher {settings.teacher!r}; {nearest(settings.teacher, [*by_name])}"
+        )
     teacher = by_name[settings.teacher]
-    pair_P2, _ = alike_rows(teacher, settings.cosine, np.random.default_rng(PROJECTIONS))
-    found: np.ndarray = twins(pair_P2, rows)
+    pair_P2, _ = near_duplicate_rows(teacher, settings.cosine, np.random.default_rng(PROJECTIONS))
+    found: np.ndarray = duplicates(pair_P2, rows)
     return found
 
 
-def _facts(sights: Sequence[Sight], asked: Asked, trust: Trust, judged: Judged, corpus: Path) -> dict[str, Any]:
-    """What `evidence.json` holds: how well each teacher sees, what its votes are worth, what agrees with what."""
-    said = [{kind: vote.modality for kind, vote in votes.items()} for votes in judged.said]
-    votes = _votes(said, judged)
-    known_M = np.bincount(asked.known_N[asked.known_N != SILENT], minlength=len(asked.names))
-    disputed = sum(t for verdict, t in zip(judged.verdicts, judged.times, strict=True) if verdict.disputed)
+def _facts(
+    classifiers: Sequence[ZeroShotTeacher], candidates: Candidates, trust: Trust, estimates: Estimates, corpus: Path
+) -> dict[str, Any]:
+    """What `evidence.json` holds: accuracy of each teacher, reliability of the votes, agreement of all evidence."""
+    named = [{kind: vote.modality for kind, vote in votes.items()} for votes in estimates.votes]
+    votes = _votes(named, estimates)
+    known_M = np.bincount(candidates.known_N[candidates.known_N != SILENT], minlength=len(candidates.names))
+    disputed = sum(t for one, t in zip(estimates.distinct, estimates.times, strict=True) if one.disputed)
     return {
-        "modalities": dict(zip(asked.names, known_M.tolist(), strict=True)),
+        "modalities": dict(zip(candidates.names, known_M.tolist(), strict=True)),
         "teachers": [
             {
                 "teacher": one.teacher.name,
@@ -99,34 +113,34 @@ def _facts(sights: Sequence[Sight], asked: Asked, trust: Trust, judged: Judged, 
                 "scale": one.scale,
                 "rows": int(one.rows_M.sum()),
                 "modalities": {
-                    asked.names[m]: {"rows": int(one.rows_M[m]), "right": int(one.right_M[m])}
+                    candidates.names[m]: {"rows": int(one.rows_M[m]), "right": int(one.right_M[m])}
                     for m in np.flatnonzero(one.rows_M).tolist()
                 },
             }
-            for one in sights
+            for one in classifiers
         ],
-        "trust": _trust_rows(asked, trust),
-        "votes": {kind: most_common(votes[kind]) for kind in (*KINDS, VERDICT) if kind in votes},
+        "trust": _trust_rows(candidates, trust),
+        "votes": {kind: most_common(votes[kind]) for kind in (*KINDS, ESTIMATE) if kind in votes},
         "spoken": {kind: votes[kind].total() for kind in KINDS if kind in votes},
-        "agreement": [asdict(found) for found in pairwise(said, judged.times)],
+        "agreement": [asdict(found) for found in pairwise(named, estimates.times)],
         "disputed": disputed,
-        "conflicts": _conflicts(said, judged, corpus),
+        "conflicts": _conflicts(named, estimates, corpus),
     }
 
 
-def _votes(said: Sequence[Mapping[str, str]], judged: Judged) -> dict[str, Counter[str]]:
-    """Kind of evidence, or VERDICT, -> modality -> rows of which it says so."""
+def _votes(named: Sequence[Mapping[str, str]], estimates: Estimates) -> dict[str, Counter[str]]:
+    """Kind of evidence, or ESTIMATE -> modality -> rows that have it by this."""
     votes: dict[str, Counter[str]] = {}
-    for kinds, verdict, times in zip(said, judged.verdicts, judged.times, strict=True):
-        for kind, modality in {**kinds, VERDICT: verdict.modality}.items():
+    for kinds, estimate, times in zip(named, estimates.distinct, estimates.times, strict=True):
+        for kind, modality in {**kinds, ESTIMATE: estimate.modality}.items():
             votes.setdefault(kind, Counter())[modality] += times
     return votes
 
 
-def _trust_rows(asked: Asked, trust: Trust) -> list[dict[str, Any]]:
+def _trust_rows(candidates: Candidates, trust: Trust) -> list[dict[str, Any]]:
     return [
         {
-            "modality": asked.names[m],
+            "modality": candidates.names[m],
             "support": s / BINS,
             "rows": int(trust.rows_MS[m, s]),
             "right": int(trust.right_MS[m, s]),
@@ -137,16 +151,16 @@ def _trust_rows(asked: Asked, trust: Trust) -> list[dict[str, Any]]:
     ]
 
 
-def _conflicts(said: Sequence[Mapping[str, str]], judged: Judged, corpus: Path) -> list[dict[str, Any]]:
+def _conflicts(named: Sequence[Mapping[str, str]], estimates: Estimates, corpus: Path) -> list[dict[str, Any]]:
     """The disputed rows to look at first. row: of the corpus. trust: in each vote."""
-    rows = surest(judged, MOST_CONFLICTS)
+    rows = surest(estimates, MOST_CONFLICTS)
     ids = (identity for batch in corpus_batches(corpus, ("id",)) for identity in batch.column("id").to_pylist())
     wanted = set(rows)
-    named = {row: identity for row, identity in enumerate(islice(ids, max(rows, default=-1) + 1)) if row in wanted}
+    id_of = {row: identity for row, identity in enumerate(islice(ids, max(rows, default=-1) + 1)) if row in wanted}
     found = []
     for row in rows:
-        place = int(judged.verdict_N[row])
-        verdict, trust = judged.verdicts[place], {kind: vote.trust for kind, vote in judged.said[place].items()}
-        told = {"said": said[place], "trust": trust, VERDICT: verdict.modality}
-        found.append({"id": named[row], "row": row, **told, "confidence": round(verdict.confidence, 6)})
+        place = int(estimates.estimate_N[row])
+        estimate, trust = estimates.distinct[place], {k: vote.trust for k, vote in estimates.votes[place].items()}
+        votes = {"said": named[place], "trust": trust, ESTIMATE: estimate.modality}
+        found.append({"id": id_of[row], "row": row, **votes, "confidence": round(estimate.confidence, 6)})
     return found

@@ -1,7 +1,7 @@
-"""Evidence beside a corpus: what teachers see of each row's modality, and the verdict of all kinds; N rows.
+"""Evidence beside a corpus: the teachers' votes for each row's modality, and the estimate from all kinds; N rows.
 
 The corpus itself stays as it is, since features are bound to its digest. The folder holds `evidence.parquet`, in the
-rows of the corpus, and `evidence.json`, what its votes are worth.
+rows of the corpus, and `evidence.json`, how reliable votes are.
 """
 
 import json
@@ -16,19 +16,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmkd.corpus.taxonomy import evaluated_modality
-from mmkd.curation.evidence.vote import Verdict, Vote, weigh
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import most_common
+from mmkd.curation.modality.votes import Estimate, Vote, weigh
 from mmkd.errors import DataError
-from mmkd.features.evidence.said import SAYING, Said
+from mmkd.features.evidence.corpus_votes import CORPUS_KINDS, CorpusVotes
 from mmkd.folders.atomic import atomic_file
 from mmkd.folders.stage import digest_of, read_manifest
 
 ROWS_FILE = "evidence.parquet"
 FACTS_FILE = "evidence.json"
 IMAGE = "image"
-VERDICT = "verdict"  # of all kinds of evidence together
-SILENT = "nothing"  # what teachers see where they have no vote
+ESTIMATE = "verdict"  # of all kinds of evidence together, as finished folders call it
+SILENT = "nothing"  # in place of a modality where teachers have no vote
 CORPUS = "corpus"  # the stage's input by which it is bound to its corpus
 SCHEMA = pa.schema(
     [
@@ -42,61 +42,61 @@ SCHEMA = pa.schema(
         ("alike_of", pa.string()),
     ]
 )
-"""image_modality: "" where the teachers say nothing. image_confidence: how far such votes are to be believed, 0 without
-one. modality, modality_evidence, modality_confidence: the verdict of source, label, caption and image, as in a corpus.
-disputed: one of them contradicts it. alike_of: id of the earlier row whose picture is nearly equal, "" for none."""
+"""image_modality: "" where the teachers have no vote. image_confidence: how often such votes are right, 0 without one.
+modality, modality_evidence, modality_confidence: the estimate from source, label, caption and image, as in a corpus.
+disputed: one of them contradicts it. alike_of: id of the earlier row of which this is a near duplicate, "" for none."""
 
 
-class Judged:
-    """The verdicts on all rows: the few different ones, and which of them each row has (N,).
+class Estimates:
+    """The estimates on all rows: the few different ones, and which of them each row has (N,).
 
-    votes: what `place_NK` names, kinds in the order of SAYING, then the image.
+    votes: what `place_NK` names, kinds in the order of CORPUS_KINDS, then the image.
     """
 
-    def __init__(self, said: Said, image_votes: list[Vote | None], image_N: np.ndarray) -> None:
+    def __init__(self, corpus: CorpusVotes, image_votes: list[Vote | None], image_N: np.ndarray) -> None:
         """image_N: each row's place in `image_votes`, of which the first is None."""
-        key_N = np.column_stack([said.place_NK, image_N.astype(np.int16)])
+        key_N = np.column_stack([corpus.place_NK, image_N.astype(np.int16)])
         packed_N = np.ascontiguousarray(key_N).view(np.uint64)[:, 0]
-        _, first_V, self.verdict_N = np.unique(packed_N, return_index=True, return_inverse=True)
-        self.said = [
-            {kind: vote for kind, vote in zip((*SAYING, IMAGE), votes, strict=True) if vote is not None}
+        _, first_V, self.estimate_N = np.unique(packed_N, return_index=True, return_inverse=True)
+        self.votes = [
+            {kind: vote for kind, vote in zip((*CORPUS_KINDS, IMAGE), votes, strict=True) if vote is not None}
             for votes in (
-                [*(said.votes[place] for place in key[:-1]), image_votes[key[-1]]] for key in key_N[first_V].tolist()
+                [*(corpus.votes[place] for place in key[:-1]), image_votes[key[-1]]] for key in key_N[first_V].tolist()
             )
         ]
-        self.verdicts: list[Verdict] = [weigh(votes) for votes in self.said]
+        self.distinct: list[Estimate] = [weigh(votes) for votes in self.votes]
 
     @property
     def times(self) -> list[int]:
-        """How many rows have each verdict."""
-        counts: list[int] = np.bincount(self.verdict_N, minlength=len(self.verdicts)).tolist()
+        """How many rows have each."""
+        counts: list[int] = np.bincount(self.estimate_N, minlength=len(self.distinct)).tolist()
         return counts
 
     def table(self, is_fine: bool) -> pa.Table:
-        """A row for each different verdict, with the columns of SCHEMA that follow from it."""
+        """A row for each different estimate, with the columns of SCHEMA that follow from it."""
         named = str if is_fine else evaluated_modality
-        image = [votes.get(IMAGE) for votes in self.said]
+        image = [votes.get(IMAGE) for votes in self.votes]
         columns = {
             "image_modality": ["" if vote is None else named(vote.modality) for vote in image],
             "image_confidence": [0.0 if vote is None else vote.trust for vote in image],
-            "modality": [named(verdict.modality) for verdict in self.verdicts],
-            "modality_evidence": [verdict.evidence for verdict in self.verdicts],
-            "modality_confidence": [verdict.confidence for verdict in self.verdicts],
-            "disputed": [verdict.disputed for verdict in self.verdicts],
+            "modality": [named(one.modality) for one in self.distinct],
+            "modality_evidence": [one.evidence for one in self.distinct],
+            "modality_confidence": [one.confidence for one in self.distinct],
+            "disputed": [one.disputed for one in self.distinct],
         }
         return pa.table(columns, pa.schema([SCHEMA.field(name) for name in columns]))
 
 
-def write_rows(folder: Path, corpus: Path, judged: Judged, twin_N: np.ndarray | None, is_fine: bool) -> None:
-    """Write `evidence.parquet` block by block. twin_N: the row that each is alike to, -1 for none."""
-    different, first = judged.table(is_fine), 0
+def write_rows(folder: Path, corpus: Path, estimates: Estimates, duplicate_N: np.ndarray | None, is_fine: bool) -> None:
+    """Write `evidence.parquet` block by block. duplicate_N: the row of which each is a near duplicate, -1 for none."""
+    distinct, first = estimates.table(is_fine), 0
     ids = pa.chunked_array([batch.column("id") for batch in corpus_batches(corpus, ("id",))], pa.string())
     with atomic_file(folder / ROWS_FILE) as stream, pq.ParquetWriter(stream, SCHEMA) as writer:
         for batch in corpus_batches(corpus, ("id",)):
             rows = slice(first, first + batch.num_rows)
-            found = different.take(pa.array(judged.verdict_N[rows]))
-            twins = _ids(ids, twin_N[rows]) if twin_N is not None else pa.repeat("", batch.num_rows)
-            columns = [batch.column("id"), *found.columns, twins]
+            found = distinct.take(pa.array(estimates.estimate_N[rows]))
+            originals = _ids(ids, duplicate_N[rows]) if duplicate_N is not None else pa.repeat("", batch.num_rows)
+            columns = [batch.column("id"), *found.columns, originals]
             writer.write_table(pa.table(columns, schema=SCHEMA))
             first += batch.num_rows
 
@@ -132,18 +132,22 @@ class StoredEvidence:
         return values
 
     def counts(self) -> dict[str, Any]:
-        """Rows by verdict and by what the teachers see, those with a conflict, and those like an earlier picture."""
+        """Rows by estimate and by vote of the teachers, those with a conflict, and those that are near duplicates."""
         by: dict[str, Counter[str]] = {"modality": Counter(), "image_modality": Counter()}
-        disputed = alike = 0
+        disputed = near = 0
         for batch in self.batches(*by, "disputed", "alike_of"):
             for name, counter in by.items():
                 counter.update(value or SILENT for value in batch.column(name).to_pylist())
             disputed += pc.sum(batch.column("disputed")).as_py() or 0
-            alike += pc.sum(pc.not_equal(batch.column("alike_of"), "")).as_py() or 0
-        return {**{name: most_common(counter) for name, counter in by.items()}, "disputed": disputed, "alike": alike}
+            near += pc.sum(pc.not_equal(batch.column("alike_of"), "")).as_py() or 0
+        return {
+            **{name: most_common(counter) for name, counter in by.items()},
+            "disputed": disputed,
+            "near_duplicates": near,
+        }
 
     def row(self, identity: str) -> dict[str, Any]:
-        """What is said of one record. Raises DataError for an id that the corpus does not have."""
+        """The evidence on one record. Raises DataError for an id that the corpus does not have."""
         for batch in self.batches(*SCHEMA.names):
             if (place := pc.index(batch.column("id"), identity).as_py()) >= 0:
                 found: dict[str, Any] = batch.slice(place, 1).to_pylist()[0]

@@ -11,7 +11,6 @@ from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.cox_likelihood import (
     RiskSets,
-    Ties,
     hazard_steps,
     likelihood,
     log_partial_likelihood,
@@ -42,7 +41,6 @@ class CoxModel:
     log_likelihood: float
     iterations: int
     penalty: float
-    ties: Ties
 
     def log_hazards(self, value_ND: Array) -> Array:
         """The log hazard of each row, higher = earlier event, 0 at the mean; shape (N,). Raises DataError for NaN."""
@@ -55,13 +53,13 @@ class CoxModel:
         baseline_T = steps_at(self.time_U, self.hazard_U, checked_times(time_T), before=0.0)
         with np.errstate(over="ignore", invalid="ignore"):  # a hazard of infinity is a survival of zero
             hazard_NT = baseline_T * np.exp(self.log_hazards(value_ND))[:, None]
-        # 0 times infinity: before the first event everybody lives
+        # 0 times infinity: before the first event survival is one
         survival_NT: Array = np.where(baseline_T > 0, np.exp(-hazard_NT), 1.0)
         return survival_NT
 
 
-def fit_cox(value_ND: Array, outcomes: Outcomes, penalty: float = 0.0, ties: Ties = "efron") -> CoxModel:
-    """Maximise log partial likelihood - penalty / 2 * |beta|^2 by Newton's method.
+def fit_cox(value_ND: Array, outcomes: Outcomes, penalty: float = 0.0) -> CoxModel:
+    """Maximise log partial likelihood - penalty / 2 * |beta|^2 by Newton's method; ties after Efron.
 
     The penalty acts on coefficients as they are, so give it standardised covariates. With a penalty above zero there is
     always one solution, even with more covariates than patients. Without, DataError says which condition fails:
@@ -76,7 +74,7 @@ def fit_cox(value_ND: Array, outcomes: Outcomes, penalty: float = 0.0, ties: Tie
         raise DataError(f"all {len(outcomes)} patients are censored; a Cox model needs at least one event")
     # Who left before the first event is in no risk set.
     at_risk_N = outcomes.time_N >= outcomes.time_N[outcomes.event_N].min()
-    sets, mean_D = risk_sets(outcomes.take(at_risk_N), ties), value_ND.mean(axis=0)
+    sets, mean_D = risk_sets(outcomes.take(at_risk_N)), value_ND.mean(axis=0)
     coordinates = _Coordinates.of(value_ND[at_risk_N], penalty)
     coefficient_K, log_likelihood, iterations = _newton(coordinates, sets)
     coefficient_D = coefficient_K @ coordinates.back_KD
@@ -92,7 +90,6 @@ def fit_cox(value_ND: Array, outcomes: Outcomes, penalty: float = 0.0, ties: Tie
         log_likelihood=log_likelihood,
         iterations=iterations,
         penalty=penalty,
-        ties=ties,
     )
 
 

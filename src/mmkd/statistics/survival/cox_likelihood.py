@@ -1,19 +1,16 @@
-"""The Cox partial likelihood with tied times after Breslow or Efron; N patients, E events, D covariates.
+"""The Cox partial likelihood with tied times after Efron; N patients, E events, D covariates.
 
 Patients stand in ascending order of time, so a risk set is all that come from some place on, and its sums are sums over
-a tail. Both ways to treat ties are one formula: event i of d tied ones has the denominator
-S0(risk set) - f_i S0(tied events), with f_i = 0 (Breslow) or f_i = 0/d, 1/d, ..., (d-1)/d (Efron).
+a tail. Event i of d tied ones has the denominator S0(risk set) - f_i S0(tied events), with f_i = 0/d, 1/d, ...,
+(d-1)/d.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.outcomes import Outcomes
-
-Ties = Literal["breslow", "efron"]
 
 
 @dataclass(frozen=True)
@@ -42,21 +39,17 @@ class Likelihood:
     information_DD: Array
 
 
-def risk_sets(outcomes: Outcomes, ties: Ties) -> RiskSets:
-    """Raises ValueError for an unknown way to treat ties."""
-    if ties not in get_args(Ties):
-        raise ValueError(f"ties is {ties!r}; expected one of {', '.join(get_args(Ties))}")
+def risk_sets(outcomes: Outcomes) -> RiskSets:
     order_N = np.argsort(outcomes.time_N, kind="stable")
     time_N, event_N = outcomes.time_N[order_N], outcomes.event_N[order_N]
     time_E = time_N[event_N]
     start_E, group_E, tied_E = _runs(time_E)
-    share_E = (np.arange(len(time_E)) - start_E) / tied_E if ties == "efron" else np.zeros(len(time_E))
     return RiskSets(
         order_N=order_N,
         event_N=event_N,
         first_E=np.searchsorted(time_N, time_E, side="left"),
         group_E=group_E,
-        share_E=share_E,
+        share_E=(np.arange(len(time_E)) - start_E) / tied_E,
         reached_N=np.searchsorted(time_E, time_N, side="right"),
     )
 

@@ -1,24 +1,14 @@
-"""Cox models on patients they were not fitted on; N patients, D covariates, T times, K penalties."""
+"""Cross-validation of Cox models; N patients, D covariates, K penalties."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.cox import CoxModel, fit_cox
-from mmkd.statistics.survival.cox_likelihood import Ties, log_partial_likelihood, risk_sets
+from mmkd.statistics.survival.cox_likelihood import log_partial_likelihood, risk_sets
 from mmkd.statistics.survival.outcomes import Outcomes, checked_table
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Predictions by the models of the other folds. risk_N: log hazards, each fold on a scale of its own, so compare
-    within folds only (`stratum_N` of the C-indices). survival_NT: probabilities, which are comparable."""
-
-    risk_N: Array
-    survival_NT: Array
 
 
 def standardised(train_MD: Array, value_ND: Array) -> Array:
@@ -30,30 +20,13 @@ def standardised(train_MD: Array, value_ND: Array) -> Array:
     return np.where(constant_D, 0.0, scaled_ND)
 
 
-def out_of_fold(
-    value_ND: Array, outcomes: Outcomes, fold_N: Array, time_T: Array, penalty: float, ties: Ties = "efron"
-) -> OutOfFold:
-    """Predict every fold by a Cox model of the others, covariates standardised on those.
-
-    Raises DataError as `fit_cox` does, and for a fold that is all of the data.
-    """
-    value_ND = checked_table(value_ND, len(outcomes), "covariates")
-    risk_N, survival_NT = np.empty(len(outcomes)), np.empty((len(outcomes), len(time_T)))
-    for held_N, scaled_ND in _splits(value_ND, outcomes, fold_N):
-        model = fit_cox(scaled_ND[~held_N], outcomes.take(~held_N), penalty, ties)
-        risk_N[held_N] = model.log_hazards(scaled_ND[held_N])
-        survival_NT[held_N] = model.survival(scaled_ND[held_N], time_T)
-    return OutOfFold(risk_N, survival_NT)
-
-
-def choose_penalty(
-    value_ND: Array, outcomes: Outcomes, fold_N: Array, penalties: Sequence[float], ties: Ties = "efron"
-) -> float:
+def choose_penalty(value_ND: Array, outcomes: Outcomes, fold_N: Array, penalties: Sequence[float]) -> float:
     """The penalty with the highest cross-validated partial likelihood; the largest of equally good ones.
 
     The likelihood of a fold is that of all patients less that of the others, under the model of the others: a fold's
     own risk sets would be too small (Verweij and van Houwelingen, Statistics in Medicine 12 (1993), 2305-2314). Give
-    training patients only. Raises ValueError without penalties, DataError as `out_of_fold`.
+    training patients only. Raises ValueError without penalties, DataError as `fit_cox` does, and for a fold that is
+    all of the data.
     """
     if not penalties:
         raise ValueError("no penalty to choose from; expected at least one")
@@ -61,16 +34,16 @@ def choose_penalty(
     total_K = np.zeros(len(penalties))
     for held_N, scaled_ND in _splits(value_ND, outcomes, fold_N):
         train = outcomes.take(~held_N)
-        everybody = risk_sets(outcomes, ties)
+        all_sets = risk_sets(outcomes)
         for k, penalty in enumerate(penalties):
-            model: CoxModel = fit_cox(scaled_ND[~held_N], train, penalty, ties)
-            total_K[k] += log_partial_likelihood(model.log_hazards(scaled_ND), everybody) - model.log_likelihood
+            model: CoxModel = fit_cox(scaled_ND[~held_N], train, penalty)
+            total_K[k] += log_partial_likelihood(model.log_hazards(scaled_ND), all_sets) - model.log_likelihood
     best = max(range(len(penalties)), key=lambda k: (total_K[k], penalties[k]))
     return penalties[best]
 
 
 def _splits(value_ND: Array, outcomes: Outcomes, fold_N: Array) -> Iterator[tuple[Array, Array]]:
-    """For each fold who is held out, and everybody's covariates standardised on the others."""
+    """For each fold who is held out, and the covariates of all patients standardised on the others."""
     if np.shape(fold_N) != (len(outcomes),):
         raise ValueError(f"folds have shape {np.shape(fold_N)}; expected one for each of {len(outcomes)} patients")
     folds = np.unique(fold_N)

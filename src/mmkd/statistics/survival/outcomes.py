@@ -1,8 +1,8 @@
-"""What was seen of each patient, checked once; N patients, M of them taken, B weightings.
+"""Outcomes of patients, checked once; N patients, M of them taken, B weightings.
 
-An outcome is a time and whether the event happened then. event = 1: it happened; event = 0: the patient was last seen
-alive at that time (right-censored). Tables that store `censorship` (1 = censored, as those made from the TCGA) mean
-the opposite: event = 1 - censorship.
+An outcome is a time and whether the event happened then. event = 1: it happened; event = 0: the patient was last
+observed alive at that time (right-censored). Tables that store `censorship` (1 = censored, as those made from the TCGA)
+mean the opposite: event = 1 - censorship.
 """
 
 from dataclasses import dataclass

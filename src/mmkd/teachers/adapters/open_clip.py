@@ -11,6 +11,7 @@ from typing import Any, cast
 import open_clip
 from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 from open_clip.tokenizer import get_clean_fn
 from open_clip.transform import PreprocessCfg
 from open_clip.transformer import TextTransformer
@@ -25,6 +26,8 @@ from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
 from mmkd.teachers.encoders.teacher import Towers
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, clip_tokenizer, open_clip_tokenizer
 from mmkd.teachers.files import open_clip_folder
+from mmkd.teachers.files.checkpoint import check_header
+from mmkd.teachers.files.identity import folder_weights_digest
 from mmkd.teachers.zoo.entry import ZooEntry
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
@@ -129,17 +132,43 @@ def from_spec(spec: TeacherSpec) -> Towers:
     if spec.model.startswith(LOCAL):
         folder = Path(spec.model.removeprefix(LOCAL))
         model = open_clip_folder.load(folder)
-        return _towers(model.network, model.transform, model.tokenizer, open_clip_folder.weights_digest(folder))
-    if spec.pretrained is None and not spec.model.startswith("hf-hub:"):
-        raise ModelError(
-            f"teacher {spec.name!r}: model {spec.model!r} has no weights; "
-            "set pretrained to an open_clip tag or a weights file, or use hf-hub: or local-dir:"
-        )
+        return _towers(model.network, model.transform, model.tokenizer, folder_weights_digest(folder))
+    _check_has_weights(spec)
     try:
         network, transform = open_clip.create_model_from_pretrained(spec.model, pretrained=spec.pretrained)
         return _towers(network, transform, open_clip.get_tokenizer(spec.model), "")
     except Exception as error:  # network, file, pickle and key errors of three libraries end here
         raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
+
+
+def check_spec(spec: TeacherSpec) -> int | None:
+    """Fetch the files of such a model, and look at its config and at the header of its weights; returns its dimension.
+
+    Raises ModelError when they are missing or damaged.
+    """
+    if spec.model.startswith(LOCAL):
+        folder = Path(spec.model.removeprefix(LOCAL))
+        config = open_clip_folder.read_config(folder)
+        check_header(open_clip_folder.weights_file(folder))
+        return int(config["model_cfg"]["embed_dim"])
+    _check_has_weights(spec)
+    try:
+        if spec.model.startswith("hf-hub:"):
+            download_pretrained_from_hf(spec.model.removeprefix("hf-hub:"))
+        elif not Path(str(spec.pretrained)).is_file():
+            download_pretrained(get_pretrained_cfg(spec.model, str(spec.pretrained)))
+    except Exception as error:  # as in `from_spec`
+        raise ModelError(f"teacher {spec.name!r}: {spec.model} is not to be had: {error}") from error
+    config = open_clip.get_model_config(spec.model) or {}
+    return config.get("embed_dim")
+
+
+def _check_has_weights(spec: TeacherSpec) -> None:
+    if spec.pretrained is None and not spec.model.startswith("hf-hub:"):
+        raise ModelError(
+            f"teacher {spec.name!r}: model {spec.model!r} has no weights; "
+            "set pretrained to an open_clip tag or a weights file, or use hf-hub: or local-dir:"
+        )
 
 
 def _towers(network: nn.Module, transform: Any, tokenizer: Any, weights: str) -> Towers:

@@ -21,6 +21,10 @@ from mmkd.teachers.zoo.settings import TeacherSpec
 PADDING: dict[str, Padding] = {"clip": "longest"}  # causal; SigLIP and unknown towers see captions at full length
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, in image processors' configs
 SENTENCEPIECE = "spiece.model"
+WEIGHT_FILES = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
 UNDERSTOOD = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
 
 
@@ -170,6 +174,24 @@ def from_spec(spec: TeacherSpec) -> Towers:
         ),
         revision=getattr(network.config, "_commit_hash", None) or "",
     )
+
+
+def check_spec(spec: TeacherSpec) -> int | None:
+    """Fetch the files of such a model and read its config; returns its dimension, where the config says it.
+
+    Raises ModelError when they are not to be had.
+    """
+    from transformers import AutoConfig
+    from transformers.utils import cached_file
+
+    try:
+        config = AutoConfig.from_pretrained(spec.model)
+        found = [cached_file(spec.model, name, _raise_exceptions_for_missing_entries=False) for name in WEIGHT_FILES]
+    except Exception as error:  # as in `from_spec`
+        raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
+    if not any(found):
+        raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: none of {', '.join(WEIGHT_FILES)} found")
+    return getattr(config, "projection_dim", None)
 
 
 def _load(model: str) -> tuple[Any, ImageTransform, Any]:

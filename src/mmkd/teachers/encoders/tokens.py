@@ -3,7 +3,6 @@
 Letters: N captions, B of a batch, L tokens at most (the context length).
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmkd.errors import ModelError
+from mmkd.folders.digests import json_digest
 
 Padding = Literal["longest", "full", "none"]
 
@@ -146,4 +146,4 @@ def _vocabulary(tokenizer: Any) -> str:
     described = json.loads(backend.to_str())
     described |= {"truncation": None, "padding": None}  # whatever the call before asked for
     outside = [tokenizer.pad_token_id, tokenizer.padding_side, tokenizer.truncation_side]
-    return hashlib.sha256(json.dumps([described, outside]).encode()).hexdigest()
+    return json_digest([described, outside])

@@ -4,8 +4,6 @@ safetensors are read as they are. Pickles are read with `weights_only=True` and 
 training scripts leave in them; then their tensors are kept once as safetensors, and only those are read from then on.
 """
 
-import hashlib
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy._core.multiarray import scalar  # NumPy gives it no public name
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from mmkd.errors import ModelError
 from mmkd.folders.atomic import atomic_file
+from mmkd.folders.digests import CACHE, cache_root
+from mmkd.teachers.files.identity import file_digest
 
 StateDict = dict[str, Tensor]
-CACHE = "MMKD_CACHE"
 CONVERSION = 1  # part of the names of kept files: raise it when the same pickle is to give other tensors
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIX = "module."
@@ -51,17 +50,20 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def cache_folder() -> Path:
-    """Where converted weights are kept: `$MMKD_CACHE`, or `~/.cache/mmkd`."""
-    return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "mmkd") / "weights"
+    """Where converted weights are kept."""
+    return cache_root() / "weights"
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file. Raises ModelError when it cannot be read."""
+def check_header(path: Path) -> None:
+    """Raise ModelError for a file that is cut off, damaged or no checkpoint, as far as its beginning and size say."""
+    if path.suffix != ".safetensors":
+        _is_zip(path)
+        return
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error}); delete it and fetch it again") from error
 
 
 def _safetensors(path: Path) -> StateDict:

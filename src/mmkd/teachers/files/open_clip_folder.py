@@ -22,11 +22,10 @@ from safetensors.torch import save as to_bytes
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.folders.atomic import atomic_file, write_json
-from mmkd.folders.stage import content_digest
+from mmkd.teachers.files.identity import WEIGHTS_PATTERNS
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
-WEIGHTS_PATTERNS = ("*.safetensors", "*.bin", "*.pth")
 Tokenizer = Callable[[Sequence[str]], torch.Tensor]  # captions -> token ids (B, L)
 
 
@@ -193,11 +192,6 @@ def hf_tokenizer(source: str, context_length: int, **settings: Any) -> Any:
             return open_clip.tokenizer.HFTokenizer(source, context_length=context_length, **settings)
     except (OSError, ValueError) as error:
         raise ConfigError(f"tokenizer {source!r} does not load ({error}); give a folder or cached hub id") from error
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of the weights in the folder; its config may name its place, and moves with it."""
-    return content_digest(folder, WEIGHTS_PATTERNS)
 
 
 def _is_hub_id(name: str) -> bool:

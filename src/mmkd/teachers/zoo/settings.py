@@ -23,6 +23,8 @@ class TeacherSpec(Settings):
     variant, weights, revision: of a teacher of the zoo: another variant than the default, a folder with its files, a
     commit of its repository.
     licence: of the weights; it goes into the features, the checkpoint and the model card. The zoo knows its own.
+
+    name: of the teacher in this run.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

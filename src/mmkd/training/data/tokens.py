@@ -3,7 +3,6 @@
 Letters: N training pairs, U distinct captions among them, L tokens of the longest one, B of a batch, C the context.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.digests import bytes_digest
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, open_clip_tokenizer
 from mmkd.teachers.files.open_clip_folder import Tokenizer
 
@@ -57,7 +57,7 @@ def tokenise(corpus: Corpus, rows: np.ndarray, tokenizer: Tokenizer, folder: Pat
     made_from = {
         "tokenizer": encode.key,
         "corpus": corpus.digest,
-        "rows": hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest(),
+        "rows": bytes_digest(np.ascontiguousarray(rows, dtype=np.int64).tobytes()),
     }
     if world.first and _facts(home).get("made_from") != made_from:
         _write(home, corpus, rows, encode, made_from)

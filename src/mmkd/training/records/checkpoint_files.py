@@ -5,7 +5,6 @@ weights have numbered names, `step-00000500` and `best-00000400`: nothing that a
 """
 
 import errno
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from mmkd.errors import TrainingError
 from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.digests import bytes_digest
 from mmkd.progress import say
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def write_whole(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, A
     data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
     with atomic_file(path.with_suffix(".safetensors")) as stream:
         stream.write(data)
-    write_json(path, {**facts, "sha256": hashlib.sha256(data).hexdigest()})
+    write_json(path, {**facts, "sha256": bytes_digest(data)})
 
 
 def read_whole(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -48,7 +48,7 @@ def read_whole(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     facts: dict[str, Any] = json.loads(path.read_text())
     data = path.with_suffix(".safetensors").read_bytes()
-    if hashlib.sha256(data).hexdigest() != facts["sha256"]:
+    if bytes_digest(data) != facts["sha256"]:
         raise ValueError("its digest differs from the recorded one")
     return facts, dict(sorted(load(data).items()))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmkd.training.records.metrics_log import METRICS, Record, read_metrics
 
+PAGE = "curves.html"  # of a run's folder
 PARTIAL = ".partial"
 VALIDATION = "val_"  # begins the names of validation metrics
 STEP, TOTAL = "step", "loss"
@@ -16,7 +17,7 @@ MEASURES = (
 """What a record has beside its step, the losses and the validation."""
 
 ORDER = ("distill", "rivals", "pretrain", "specialists")  # the student first; other folders follow
-MOST_POINTS = 1000  # of a curve: more cannot be told apart on a screen
+MOST_POINTS = 1000  # of a curve: more cannot be distinguished on a screen
 Points = list[tuple[int, float]]  # step, value
 
 
@@ -37,6 +38,13 @@ def _place(name: str) -> tuple[int, str]:
     return (ORDER.index(first) if first in ORDER else len(ORDER), name)
 
 
+def have_written_since_page(out: Path) -> bool:
+    """Whether some training below the folder has written since the page was, or there is no page."""
+    page = out / PAGE
+    made = page.stat().st_mtime_ns if page.is_file() else 0
+    return any(path.stat().st_mtime_ns > made for path in find_metrics(out).values())
+
+
 def read_curves(out: Path) -> dict[str, list[Record]]:
     """Name -> records of every training below the folder that has any. Raises DataError as `read_metrics`."""
     read = {name: read_metrics(path) for name, path in find_metrics(out).items()}
@@ -44,7 +52,7 @@ def read_curves(out: Path) -> dict[str, list[Record]]:
 
 
 def points(records: Sequence[Record], value: str) -> Points:
-    """The finite values of a name, by step; thinned where there are too many to be seen."""
+    """The finite values of a name, by step; thinned where there are too many to draw."""
     found = [(int(record[STEP] or 0), number) for record in records if (number := record.get(value)) is not None]
     return thinned(found, MOST_POINTS)
 

@@ -38,6 +38,10 @@ class TrainSettings(Settings):
     wise_ft: share of the trained weights in their mean with those the stage began with (1: only the trained ones;
     WiSE-FT, arXiv 2109.01903).
     on_nonfinite: `stop` at a step whose loss or gradient is not finite, or `skip` it, at most max_skipped times.
+
+    epochs: passes over the split `train`. lr: peak learning rate of AdamW; it rises over the warm-up and falls
+    along a cosine. weight_decay: of AdamW. warmup_steps: steps of the warm-up. grad_clip: largest norm of the
+    gradient. max_skipped: steps that may be skipped.
     """
 
     epochs: PositiveInt = 20

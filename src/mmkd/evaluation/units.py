@@ -1,0 +1,95 @@
+"""Every model on every data set for every task: what is to be predicted, and what is there already."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmkd.evaluation.data_sets.opened import DataSet
+from mmkd.evaluation.embed import made_from_digest
+from mmkd.evaluation.format.predictions import (
+    PREDICTIONS,
+    PredictionFacts,
+    are_made_from,
+    predictions_path,
+    write_predictions,
+)
+from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.models.encoders import LoadableModel
+from mmkd.evaluation.tasks.settings import EvaluateSettings
+from mmkd.evaluation.tasks.table import TASKS
+from mmkd.evaluation.tasks.task import Task
+from mmkd.settings import Settings
+
+
+@dataclass(frozen=True)
+class EvaluationUnit:
+    """A task, a data set, and a model, an ensemble, or a predictor of the card's own (no members).
+
+    settings: of the task. seed: of its draws.
+    """
+
+    task_name: str
+    data_set: DataSet
+    model: str
+    members: Sequence[LoadableModel]
+    settings: Settings
+    seed: int
+
+    @property
+    def task(self) -> Task[Any]:
+        return TASKS[self.task_name]
+
+    @property
+    def facts(self) -> PredictionFacts:
+        """What the predictions are of, and the digest of all that they are made from."""
+        card = self.data_set.card
+        members = [made_from_digest(member, self.data_set) for member in self.members] or [self.data_set.digest]
+        settings = self.settings.model_dump(mode="json")
+        made_from = json.dumps([self.model, members, self.task_name, self.task.protocol, settings, self.seed])
+        digest = hashlib.sha256(made_from.encode()).hexdigest()
+        return PredictionFacts(self.model, card.id, card.modality, self.task_name, card.warning, digest)
+
+    def embedded(self, folder: Path) -> EmbeddedDataSet[Any]:
+        """The data set as the model embeds it, from the folder's files."""
+        data_set = self.data_set
+        stored = [read_embeddings(embeddings_path(folder, data_set.card.id, one.name)) for one in self.members]
+        return EmbeddedDataSet(
+            self.model, data_set.card, data_set.samples, data_set.images, stored, self.settings, self.seed
+        )
+
+
+def units_of(
+    data_set: DataSet, models: Mapping[str, Sequence[LoadableModel]], settings: EvaluateSettings, seed: int
+) -> Iterator[EvaluationUnit]:
+    """Everything to be predicted on one data set. models: name of a model, or of an ensemble -> its members."""
+    for name in data_set.card.tasks:
+        task = TASKS[name]
+        own = dict.fromkeys(task.own_models(data_set.card, data_set.samples), ())
+        for model, members in {**own, **(models if data_set.images else {})}.items():
+            yield EvaluationUnit(name, data_set, model, members, settings.of_task(task), seed)
+
+
+def predict(unit: EvaluationUnit, folder: Path) -> bool:
+    """Write the predictions of one unit, unless they are there or the model has no text tower; whether it did."""
+    facts = unit.facts
+    path = predictions_path(folder, facts)
+    if are_made_from(path, facts.made_from):
+        return False
+    embedded = unit.embedded(folder)
+    if unit.task.needs_texts and any(len(member.texts) < len(unit.data_set.texts) for member in embedded.members):
+        path.unlink(missing_ok=True)
+        return False
+    write_predictions(folder, facts, unit.task.predict(embedded))
+    return True
+
+
+def remove_stale_predictions(folder: Path, units: Sequence[EvaluationUnit]) -> None:
+    """Remove predictions of models or data sets that this call does not ask for: they would enter the results."""
+    current = {(unit.task_name, unit.data_set.card.id, unit.model) for unit in units}
+    for path in (folder / PREDICTIONS).rglob("*.parquet"):
+        if (path.parts[-3], path.parts[-2], path.stem) not in current:
+            path.unlink()

@@ -1,0 +1,114 @@
+"""Teachers' features of the shards that are missing, written and published."""
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmkd.corpus.schema import Corpus
+from mmkd.device import prepare
+from mmkd.distributed import World
+from mmkd.features.engine import Clock, ModelFeatures, resident
+from mmkd.features.from_reference import ReferenceFeatures
+from mmkd.features.shards import Producer, Shard
+from mmkd.features.store import SIDES, TeacherFacts, feature_columns, write_facts
+from mmkd.folders import stage as stages
+from mmkd.folders.arrow import arrow_schema, finish, read_shard, write_shard
+from mmkd.folders.digests import json_digest
+from mmkd.folders.stage import Stage
+from mmkd.progress import say
+from mmkd.settings import Machine
+from mmkd.teachers.zoo.settings import REFERENCE, ExtractSettings, TeacherSpec
+
+Pending = Sequence[tuple[TeacherSpec, Stage]]
+
+
+def produce(pending: Pending, settings: ExtractSettings, corpus: Corpus, machine: Machine, world: World) -> list[Clock]:
+    """Publish the folders of these teachers; returns a clock for each group of models that was resident together."""
+    clocks = []
+    for producer, group in _producers(pending, corpus, settings, machine, world):
+        start = time.perf_counter()
+        shards = world.share(world.agree(_missing(group, len(corpus), settings.shard_rows)))
+        _write_shards(producer, group, shards)
+        if isinstance(producer, ModelFeatures):
+            producer.clock.tick()
+            clocks.append(producer.clock)
+            say(f"  {_who(world)}{producer.clock}")
+        world.wait()
+        if world.first:
+            _publish_all(group, producer, corpus, time.perf_counter() - start)
+        del producer  # so that the next group finds its memory free
+    return clocks
+
+
+def _producers(
+    pending: Pending, corpus: Corpus, settings: ExtractSettings, machine: Machine, world: World
+) -> Iterator[tuple[Producer, Pending]]:
+    """Models in groups that fit into memory, images decoded once for a group; each reference folder by itself."""
+    models = [item for item in pending if item[0].library != REFERENCE]
+    if models:
+        device = prepare(machine, world.local_rank if world.size > 1 else None)
+        for places, producer in resident([spec for spec, _ in models], corpus, settings, machine, device):
+            producer.label = _who(world) + producer.label
+            yield producer, [models[k] for k in places]
+            del producer
+    stored = sorted((item for item in pending if item[0].library == REFERENCE), key=lambda item: item[0].model)
+    for model, items in itertools.groupby(stored, key=lambda item: item[0].model):
+        group = list(items)
+        yield ReferenceFeatures(Path(model), [spec.name for spec, _ in group], corpus), group
+
+
+def _missing(group: Pending, rows: int, shard_rows: int) -> list[Shard]:
+    """The shards that some teacher of the group lacks."""
+    starts = range(0, rows, shard_rows)
+    shards = []
+    for number, first in enumerate(starts):
+        name = f"data-{number:05d}-of-{len(starts):05d}.arrow"
+        todo = tuple(k for k, (_, stage) in enumerate(group) if not (stage.partial / name).is_file())
+        if todo:
+            shards.append(Shard(name, np.arange(first, min(first + shard_rows, rows)), todo))
+    return shards
+
+
+def _write_shards(producer: Producer, group: Pending, shards: Sequence[Shard]) -> None:
+    for shard, tables in producer.produce(shards):
+        for k, table in zip(shard.todo, tables, strict=True):
+            write_shard(group[k][1].partial / shard.name, arrow_schema(feature_columns(producer.dims[k])), [table])
+
+
+def _publish_all(group: Pending, producer: Producer, corpus: Corpus, wall_s: float) -> None:
+    for k, (spec, stage) in enumerate(group):
+        write_facts(stage.partial, _facts(spec, k, producer))
+        shards = sorted(path.name for path in stage.partial.glob("data-*.arrow"))
+        finish(stage.partial, feature_columns(producer.dims[k]), shards, json_digest(stage.made_from))
+        counts = _count(stage.partial, shards)
+        if counts["null"]:
+            say(f"  {spec.name}: {counts['null']:,} of {len(corpus):,} rows have no features; column reason says why")
+        stages.publish(stage, counts, wall_s)
+
+
+def _facts(spec: TeacherSpec, k: int, producer: Producer) -> TeacherFacts:
+    towers = producer.teachers[k].towers if isinstance(producer, ModelFeatures) else None
+    return TeacherFacts(
+        spec.name,
+        producer.dims[k],
+        spec.licence,
+        spec.model,
+        spec.variant or "",
+        towers.revision if towers else "",
+        towers.weights if towers else "",
+    )
+
+
+def _count(target: Path, shards: Sequence[str]) -> Mapping[str, int]:
+    tables = [read_shard(target / name) for name in shards]
+    return {
+        "rows": sum(table.num_rows for table in tables),
+        "null": sum(max(table.column(side).null_count for side in SIDES) for table in tables),
+    }
+
+
+def _who(world: World) -> str:
+    return f"rank {world.rank} of {world.size}: " if world.size > 1 else ""

@@ -1,0 +1,119 @@
+"""How reliable each teacher is on each modality, measured on the corpus itself.
+
+The rank test: how high does a teacher place a pair's own caption among captions of the *same group* (modality or
+cluster), and a caption's own image among such images? Against the whole corpus it would only ask whether the teacher
+knows the modality. The mean over a group averages out captions that are wrong, which ruin the test sample by sample.
+Letters: N rows of the group, R rivals a row, D the teacher's dimension, M groups, K teachers.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """percentile: mean rank of the own partner in 0..1, .5 = chance. se: its standard error over the n rows."""
+
+    percentile: float
+    se: float
+    n: int
+
+    @property
+    def advantage(self) -> float:
+        """The percentile over chance, scaled so that a perfect teacher on right captions has 1."""
+        return 2.0 * (self.percentile - 0.5)
+
+    @property
+    def variance(self) -> float:
+        """Of the advantage of a teacher that guesses.
+
+        Among n rows a guessed rank is uniform on n values, so its variance is (n + 1) / (12 (n - 1)). The observed
+        `se` would do for many rows; for few it is often 0.
+        """
+        return math.inf if self.n < 2 else (self.n + 1) / (3 * (self.n - 1) * self.n)
+
+
+def own_percentile(
+    query_ND: np.ndarray, key_ND: np.ndarray, rivals: int, generator: np.random.Generator, block: int = 2048
+) -> np.ndarray:
+    """For each query, the share of `rivals` random other keys that its own key beats (N,); ties count half."""
+    count = len(query_ND)
+    percentile_N = np.empty(count)
+    for first in range(0, count, block):
+        row_N = np.arange(first, min(first + block, count))
+        shift_NR = generator.integers(1, count, size=(len(row_N), rivals))  # 1..N-1: never the own key
+        rival_NR = (row_N[:, None] + shift_NR) % count
+        query = query_ND[row_N].astype(np.float32)
+        own_N = np.einsum("nd,nd->n", query, key_ND[row_N].astype(np.float32))
+        other_NR = np.einsum("nd,nrd->nr", query, key_ND[rival_NR].astype(np.float32))
+        beaten = (other_NR < own_N[:, None]) + 0.5 * (other_NR == own_N[:, None])
+        percentile_N[row_N] = beaten.mean(axis=1)
+    return percentile_N
+
+
+def both_ways(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> np.ndarray:
+    """`own_percentile` of each pair (N,), the mean of image to text and text to image."""
+    forward_N = own_percentile(image_ND, text_ND, rivals, generator)
+    return np.asarray((forward_N + own_percentile(text_ND, image_ND, rivals, generator)) / 2)
+
+
+def rank_test(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> RankTest:
+    """The rank test of one teacher on the rows of one group, the mean of both directions.
+
+    Fewer than two rows give chance with an infinite standard error: nothing is known.
+    """
+    count = len(image_ND)
+    if count < 2:
+        return RankTest(0.5, math.inf, count)
+    both_N = both_ways(image_ND, text_ND, rivals, generator)
+    return RankTest(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
+
+
+def shrunk(advantage_MK: np.ndarray, variance_MK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What to expect of each teacher in each group: mean and standard deviation, both (M, K).
+
+    Empirical Bayes: a teacher's advantages scatter over the groups by tau^2 around its mean (DerSimonian and Laird's
+    estimate), so an advantage measured on few rows says less than that mean and is drawn towards it, by
+    variance / (variance + tau^2). On hundreds of rows it stays as measured. Groups of infinite variance get the mean
+    alone; a teacher measured in fewer than two groups keeps what was measured.
+    """
+    columns = [_shrunk(a_M, v_M) for a_M, v_M in zip(advantage_MK.T, variance_MK.T, strict=True)]
+    mean_KM, deviation_KM = zip(*columns, strict=True)
+    return np.stack(mean_KM, axis=1), np.stack(deviation_KM, axis=1)
+
+
+def _shrunk(advantage_M: np.ndarray, variance_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    precision_M = 1.0 / variance_M
+    if np.count_nonzero(precision_M) < 2:
+        return advantage_M, np.sqrt(variance_M)
+    fixed = np.average(advantage_M, weights=precision_M)
+    scatter = (precision_M * (advantage_M - fixed) ** 2).sum() - np.count_nonzero(precision_M) + 1
+    between = max(0.0, scatter / (precision_M.sum() - (precision_M**2).sum() / precision_M.sum()))
+    weight_M = 1.0 / (variance_M + between)
+    centre, doubt = np.average(advantage_M, weights=weight_M), 1.0 / weight_M.sum()
+    trust_M = between * weight_M  # in what was measured here, 0..1
+    variance_own_M = between * (1.0 - trust_M) + (1.0 - trust_M) ** 2 * doubt
+    return centre + trust_M * (advantage_M - centre), np.sqrt(variance_own_M)
+
+
+def soft_weights(advantage_MK: np.ndarray, z_MK: np.ndarray, power: float, z_min: float) -> np.ndarray:
+    """Weights of K teachers on M groups from their advantage over chance; the best of each group has 1.
+
+    They grow with the `power` of the advantage. A teacher whose advantage is below `z_min` standard errors has weight
+    0, and so a group may have no teacher at all: its rows then learn from their captions only.
+    """
+    trusted_MK = np.where(z_MK >= z_min, np.clip(advantage_MK, 0.0, None), 0.0)
+    best_M1 = trusted_MK.max(axis=1, keepdims=True)
+    return np.asarray((trusted_MK / np.where(best_M1 > 0, best_M1, 1.0)) ** power)
+
+
+def rank_gate(
+    image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, top: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Per pair: does the teacher place the own caption in the `top` share of captions of any modality? (N,) bool.
+
+    The rule that fits the reference system's `available_clips` (its own is not published).
+    """
+    return own_percentile(image_ND, text_ND, rivals, generator) > 1.0 - top

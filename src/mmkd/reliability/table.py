@@ -1,0 +1,144 @@
+"""The folder of the stage `reliability`: what was measured of every teacher, and the weights that follow from it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import DataError
+from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.stage import digest_of
+
+TABLE = "reliability.json"
+MEANS = "means.safetensors"
+CLUSTERS = "clusters.safetensors"
+MODALITIES = "modalities.safetensors"
+
+
+@dataclass(frozen=True)
+class TeacherGeometry:
+    """A teacher's embeddings in numbers.
+
+    scale: the logit scale of its softmax. dispersions in radian^2. means: of unit vectors, (D,).
+    """
+
+    name: str
+    dim: int
+    licence: str
+    scale: float
+    image_dispersion: float
+    text_dispersion: float
+    image_mean: np.ndarray
+    text_mean: np.ndarray
+
+
+@dataclass(frozen=True)
+class GroupReliability:
+    """One cell of the table: a teacher on a modality or cluster. weight: 0..1, the best teacher of the group has 1."""
+
+    group: str
+    teacher: str
+    n: int
+    percentile: float
+    se: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class ReliabilityTable:
+    """Teachers in the order of their names; `cells` has every (group, teacher).
+
+    by: what the groups are, "modality" or "cluster"; cluster_N: then the cluster of each row of the corpus, int32.
+    modality_N: the modality of each row, strings, where it is not the corpus's own.
+    """
+
+    teachers: list[TeacherGeometry]
+    cells: list[GroupReliability]
+    by: str = "modality"
+    cluster_N: np.ndarray | None = None
+    digest: str = ""
+    modality_N: np.ndarray | None = None
+
+    @property
+    def group_names(self) -> list[str]:
+        return list(dict.fromkeys(cell.group for cell in self.cells))
+
+    def groups(self, corpus: Corpus) -> np.ndarray:
+        """The group of each row of the corpus, an array of strings. Raises DataError for another corpus."""
+        return groups_of(corpus, self.cluster_N, self.modality_N)
+
+    def weights(self, group_N: np.ndarray) -> np.ndarray:
+        """The weight of each teacher (K) for rows of the given groups (N,) -> (N, K) float32.
+
+        Groups that were not measured get 0 from every teacher.
+        """
+        known = {name: m for m, name in enumerate(self.group_names)}
+        table_MK = np.zeros((len(known) + 1, len(self.teachers)), dtype=np.float32)
+        column = {teacher.name: k for k, teacher in enumerate(self.teachers)}
+        for cell in self.cells:
+            table_MK[known[cell.group], column[cell.teacher]] = cell.weight
+        name_G, of_N = np.unique(group_N, return_inverse=True)
+        return np.asarray(table_MK[[known.get(name, len(known)) for name in name_G.tolist()]][of_N])
+
+
+def groups_of(corpus: Corpus, cluster_N: np.ndarray | None, modality_N: np.ndarray | None = None) -> np.ndarray:
+    """The name of each row's cluster where there are clusters; else its modality, the corpus's own without others."""
+    for what, value_N in (("clusters", cluster_N), ("modalities", modality_N)):
+        if value_N is not None and len(value_N) != len(corpus):
+            raise DataError(
+                f"the reliability table has {what} of {len(value_N)} rows, but {corpus.folder} has {len(corpus)}; "
+                "run 'mmkd reliability' again"
+            )
+    if cluster_N is None:
+        return corpus.modalities if modality_N is None else modality_N
+    names_K = np.array([f"cluster {k:02d}" for k in range(int(cluster_N.max()) + 1)])
+    return np.asarray(names_K[cluster_N])
+
+
+def save_reliability(reliability: ReliabilityTable, folder: Path) -> None:
+    """Write the table as JSON; means, clusters and modalities as safetensors."""
+    means = {}
+    rows = []
+    for teacher in reliability.teachers:
+        facts = asdict(teacher)
+        means[f"{teacher.name}.image"] = facts.pop("image_mean")
+        means[f"{teacher.name}.text"] = facts.pop("text_mean")
+        rows.append(facts)
+    with atomic_file(folder / MEANS) as stream:
+        stream.write(save(means))
+    if reliability.cluster_N is not None:
+        with atomic_file(folder / CLUSTERS) as stream:
+            stream.write(save({"cluster": reliability.cluster_N}))
+    named: dict[str, list[str]] = {}
+    if reliability.modality_N is not None:
+        name_G, of_N = np.unique(reliability.modality_N, return_inverse=True)
+        named = {"modalities": name_G.tolist()}
+        with atomic_file(folder / MODALITIES) as stream:
+            stream.write(save({"modality": of_N.astype(np.int16)}))
+    cells = [asdict(cell) for cell in reliability.cells]
+    write_json(folder / TABLE, {"by": reliability.by, **named, "teachers": rows, "reliability": cells})
+
+
+def load_reliability(folder: Path) -> ReliabilityTable:
+    """Read a reliability folder. Raises DataError when it is not one."""
+    try:
+        digest = digest_of(folder)
+        table = json.loads((folder / TABLE).read_text())
+        means = load_file(folder / MEANS)
+        teachers = [
+            TeacherGeometry(
+                **facts, image_mean=means[f"{facts['name']}.image"], text_mean=means[f"{facts['name']}.text"]
+            )
+            for facts in table["teachers"]
+        ]
+        cells = [GroupReliability(**cell) for cell in table["reliability"]]
+        cluster_N = load_file(folder / CLUSTERS)["cluster"] if table["by"] == "cluster" else None
+        modality_N = None
+        if "modalities" in table:
+            modality_N = np.array(table["modalities"])[load_file(folder / MODALITIES)["modality"]]
+        return ReliabilityTable(teachers, cells, table["by"], cluster_N, digest, modality_N)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{folder}: not a reliability folder ({error!r}); run 'mmkd reliability' again") from error

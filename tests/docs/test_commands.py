@@ -1,0 +1,106 @@
+"""Every command of the documentation runs, in a folder with a tiny recipe, its finished run and a model.
+
+Blocks below a comment `<!-- not run: reason -->` need GPUs, hours or a network; `test_pages` checks their options.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from doc_pages import ROOT, Block, arguments_of, blocks
+from typer.testing import CliRunner
+
+from mmkd.cli import app
+from mmkd.phantom.settings import PhantomPairs, PhantomSettings
+from mmkd.phantom.write import write_world
+from mmkd.settings import Machine
+from mmkd.student.build import build_student
+from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files.open_clip_folder import save
+from tiny import tiny_config
+
+pytestmark = pytest.mark.slow
+
+RECIPE = """
+name = "mine"
+[machine]
+device = "cpu"
+workers = 0
+threads = 1
+[curate]
+sources = [{ kind = "table", path = "world/pairs/corpus/pairs.csv" }]
+val = 0.1
+[[teachers]]
+name = "ours"
+model = "local-dir:models/ours"
+licence = "Apache-2.0"
+[[teachers]]
+name = "another"
+model = "local-dir:models/another"
+licence = "MIT"
+[student]
+[student.config]
+embed_dim = 16
+vision_cfg = { image_size = 32, layers = 1, width = 32, head_width = 16, patch_size = 16 }
+text_cfg = { context_length = 16, vocab_size = 49408, width = 32, heads = 2, layers = 1 }
+[pretrain]
+epochs = 1
+batch_size = 16
+[distill]
+epochs = 1
+batch_size = 16
+weighting = "everyone"
+[evaluate]
+cards = ["my_set.toml"]
+bootstrap = 20
+"""
+RUN = [block for block in blocks("sh", "console") if not block.reason]
+PYTHON = [block for block in blocks("python") if "open_clip.create" in block.text]
+
+
+def call(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """my.toml, my_set.toml, models/ours, the finished run runs/mine, and the recipes of the repository."""
+    folder = tmp_path_factory.mktemp("workplace")
+    pairs = {"corpus": PhantomPairs(modalities=["x-ray", "oct"], count=120)}
+    write_world(PhantomSettings(pairs=pairs, per_class=4, retrieval=20), folder / "world", Machine(workers=0), seed=0)
+    card = (folder / "world/classify/oct/card.toml").read_text()
+    (folder / "my_set.toml").write_text(card.replace('path = "', 'path = "world/classify/oct/'))
+    (folder / "my.toml").write_text(RECIPE)
+    for seed, (name, dim) in enumerate({"ours": 8, "another": 24}.items()):
+        save(build_student(StudentSettings(config=tiny_config(dim)), seed), folder / "models" / name)
+    for name in ("recipes", "ablations"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "data").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        call("run", "my.toml", "--out", "runs/mine")
+    shutil.copytree(folder / "runs/mine", folder / "runs/my")
+    shutil.copytree(folder / "runs/mine/export", folder / "runs/demo/export")
+    return folder
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in RUN}), ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_run(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    for block in RUN:
+        for line in block.lines if block.page == page else []:
+            arguments = arguments_of(line)
+            assert arguments is not None, f"{line}: not a command of mmkd; mark the block as not run, with the reason"
+            call(*arguments)
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: str(block.page.relative_to(ROOT)))
+def test_the_student_opens_in_open_clip(block: Block, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    names: dict[str, object] = {}
+    exec(compile(block.text, str(block.page), "exec"), names)
+    assert {"model", "preprocess", "tokenizer"} <= names.keys()
