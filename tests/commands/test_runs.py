@@ -103,7 +103,7 @@ def test_optional_stages_do_not_keep_a_run_from_being_complete() -> None:
 
 def test_the_number_is_the_students_mean_in_the_results_that_an_evaluation_writes(tmp_path: Path) -> None:
     from mmkd.evaluation.publish import EVALUATE
-    from mmkd.evaluation.summary.summary import write_results
+    from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 
     finish(tmp_path / "run" / "corpus", {"train": 9, "val": 1})
     folder = tmp_path / "run" / EVALUATE
@@ -111,7 +111,7 @@ def test_the_number_is_the_students_mean_in_the_results_that_an_evaluation_write
     for model, right in {"student": (0.75, 0.25), "plip": (1.0, 1.0)}.items():
         for data_set, share in zip(("one", "two"), right, strict=True):
             predicted(folder, model, data_set, shares(share))
-    write_results(folder, ["plip"], QUICK)
+    write_summary(folder, results_from_predictions(folder, ["plip"], QUICK))
     assert read_run(tmp_path / "run").zero_shot == pytest.approx(0.5)
 
 
