@@ -1,7 +1,7 @@
 """Do clusters stand in for modality labels? `python bench/clusters.py RUN`: a run folder with corpus and features.
 
 Calibrates both ways into a temporary folder and prints, over the training pairs, how often both name the same best
-teacher, the weight that the modality's best teacher has under clusters, and how far captions are believed.
+teacher, the weight that the modality's best teacher has under clusters, and the mean posterior of captions.
 """
 
 import argparse
@@ -13,26 +13,26 @@ import numpy as np
 from mmkd.corpus.schema import Corpus
 from mmkd.features.store import FACTS, open_features
 from mmkd.folders.stage import Stage, complete
-from mmkd.reliability.calibrate import calibrate
-from mmkd.reliability.calibration import load_calibration
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.stage import measure_reliability
+from mmkd.reliability.table import load_reliability
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 
 
 def measured(run: Path, by: str, folder: Path, seed: int) -> TeacherTargets:
-    """What a recipe with caption_trust would make of the run's training pairs."""
+    """What a recipe with caption_posterior would make of the run's training pairs."""
     corpus = Corpus(run / "corpus")
     names = sorted(path.parent.name for path in (run / "features").glob(f"[!.]*/{FACTS}"))
-    settings = CalibrateSettings.model_validate({"by": by})
+    settings = ReliabilitySettings.model_validate({"by": by})
 
     def body(partial: Path) -> dict[str, int]:
-        return calibrate(settings, run / "corpus", run / "features", names, partial, seed)
+        return measure_reliability(settings, run / "corpus", run / "features", names, partial, seed)
 
     complete(Stage(by, folder / by, {}), body)
     features = open_features(run / "features", corpus, names)
-    wanted = DistillSettings(caption_trust=1.0)
-    return teacher_targets(wanted, corpus, corpus.rows("train"), features, load_calibration(folder / by), seed)
+    wanted = DistillSettings(caption_posterior=1.0)
+    return teacher_targets(wanted, corpus, corpus.rows("train"), features, load_reliability(folder / by), seed)
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     weight_N = np.take_along_axis(cluster.weight_NT, best_N1, axis=1)[has_N]
     print(f"weight of the modality's best teacher by cluster: {weight_N.mean():.3f}")
     for by, found in (("modality", label), ("cluster", cluster)):
-        print(f"mean belief in a caption by {by}: {found.believed_N.mean():.3f}")
+        print(f"mean posterior of a caption by {by}: {found.caption_weight_N.mean():.3f}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from mmkd.progress import say
 
 RESULT = Path(__file__).parent / "results" / "losses.json"
 AIM_MB = 2000.0
-VARIANTS: dict[str, dict[str, float]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "affinity": {},
-    "all terms": {"contrastive": 0.3, "heads": 1.0, "interactive": 1.0, "relational": 1.0},
+    "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 1.0, "relational": 1.0}},
 }
 MIB = 2**20
 
@@ -95,11 +95,11 @@ def make(variant: str, batch: int, teachers: int, dim: int) -> tuple[Any, Any, l
     import torch
     from torch.nn.functional import normalize
 
-    from mmkd.reliability.targets import fit_target
-    from mmkd.training.data.view import Embedded, TeacherBatch, view_alone
+    from mmkd.training.data.view import Embedded, TeacherBatch, single_view
+    from mmkd.training.experimental.targets import fit_target
     from mmkd.training.objectives.objective import TeacherShape
-    from mmkd.training.objectives.table import OBJECTIVES
     from mmkd.training.settings.distill import DistillSettings
+    from mmkd.training.settings.tables import OBJECTIVES
 
     generator = torch.Generator().manual_seed(0)
 
@@ -113,12 +113,12 @@ def make(variant: str, batch: int, teachers: int, dim: int) -> tuple[Any, Any, l
         for i, t in zip(image, text, strict=True)
     ]
     settings = DistillSettings.model_validate({"objective": "affinity", **VARIANTS[variant]})
-    objective = OBJECTIVES["affinity"](settings, dim, shapes, generator)
+    objective = OBJECTIVES["affinity"].load()(settings, dim, shapes, generator)
     trust = torch.ones(batch, teachers)
     leaves = [unit().requires_grad_(), unit().requires_grad_(), torch.tensor(50.0, requires_grad=True)]
     own = Embedded(leaves[0], leaves[1], leaves[2])
     positive = torch.eye(batch, dtype=torch.bool)
-    view = view_alone(own, positive, TeacherBatch(image, text, trust, trust.bool()), generator)
+    view = single_view(own, positive, TeacherBatch(image, text, trust, trust.bool()), generator)
     return objective, view, leaves
 
 

@@ -45,11 +45,11 @@ from mmkd.training.data.augment import normalise
 from mmkd.training.data.view import Embedded
 from mmkd.training.engine import clipped_norm, make_engine
 from mmkd.training.objectives.objective import Objective
-from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.optimizer import make_optimizer
 from mmkd.training.prefetch import Prefetcher
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import OBJECTIVES
 from mmkd.training.step import Stepper
 from mmkd.training.throughput import Throughput
 
@@ -95,7 +95,9 @@ class Bench:
             precision="bf16" if self.gpu else "fp32",
         )
         generator = torch.Generator().manual_seed(0)
-        self.objective: Objective = OBJECTIVES["affinity"](self.settings, self.model.dim, world.shapes, generator)
+        self.objective: Objective = OBJECTIVES["affinity"].load()(
+            self.settings, self.model.dim, world.shapes, generator
+        )
         self.objective.to(self.device)
 
     def stepper(self, arm: Arm) -> Stepper:

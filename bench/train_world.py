@@ -19,7 +19,6 @@ from mmkd.folders.arrow import arrow_schema, finish, write_shard
 from mmkd.folders.stage import Stage, complete
 from mmkd.images.transform import from_compose
 from mmkd.phantom.tokenizer import write_tokenizer
-from mmkd.reliability.targets import fit_target
 from mmkd.settings import Machine
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
@@ -28,6 +27,7 @@ from mmkd.training.batches import PairBatch, PairImages, StepBatches
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import tokenise
 from mmkd.training.data.view import TeacherBatch
+from mmkd.training.experimental.targets import fit_target
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.targets.teacher_targets import TeacherTargets
 from mmkd.training.towers import StudentTowers

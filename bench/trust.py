@@ -15,14 +15,14 @@ import numpy as np
 from mmkd.corpus.schema import Corpus
 from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.errors import DataError
-from mmkd.reliability.calibration import load_calibration
+from mmkd.reliability.table import load_reliability
 
 
 def trust_by_id(run: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """The teachers, and each pair's weights of them."""
-    corpus, calibration = Corpus(run / "corpus"), load_calibration(run / "reliability")
-    weight_NK = calibration.weights(calibration.groups(corpus))
-    return [one.name for one in calibration.teachers], dict(zip(corpus.column("id"), weight_NK, strict=True))
+    corpus, reliability = Corpus(run / "corpus"), load_reliability(run / "reliability")
+    weight_NK = reliability.weights(reliability.groups(corpus))
+    return [one.name for one in reliability.teachers], dict(zip(corpus.column("id"), weight_NK, strict=True))
 
 
 def main() -> None:

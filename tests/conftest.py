@@ -95,13 +95,15 @@ def tiny_features(
 
 
 @pytest.fixture(scope="session")
-def tiny_calibration(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mmkd.reliability.calibrate import calibrate
-    from mmkd.reliability.settings import CalibrateSettings
+def tiny_reliability(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from mmkd.reliability.settings import ReliabilitySettings
+    from mmkd.reliability.stage import measure_reliability
 
-    stage = Stage("calibration", tmp_path_factory.mktemp("calibrated") / "calibration", {})
+    stage = Stage("reliability", tmp_path_factory.mktemp("measured") / "reliability", {})
     complete(
         stage,
-        lambda partial: calibrate(CalibrateSettings(), tiny_corpus, tiny_features, ["narrow", "wide"], partial, seed=0),
+        lambda partial: measure_reliability(
+            ReliabilitySettings(), tiny_corpus, tiny_features, ["narrow", "wide"], partial, seed=0
+        ),
     )
     return stage.folder

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkd.distributed import ALONE, World
-from mmkd.reliability.targets import fit_target
 from mmkd.training.data.view import Embedded, TeacherBatch, View
+from mmkd.training.experimental.targets import fit_target
 from mmkd.training.objectives.objective import Objective, TeacherShape
-from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import OBJECTIVES
 
 DIM, DIMS, PAIRS = 8, (5, 8, 7), 12
 
@@ -35,7 +35,7 @@ class Batch:
     log_scale: Tensor
     teachers: TeacherBatch
     caption_K: Tensor
-    believed_K: Tensor
+    caption_weight_K: Tensor
 
     def leaves(self) -> list[Tensor]:
         return [self.image_KD, self.text_KD, self.log_scale]
@@ -52,10 +52,15 @@ def batch(pairs: int = PAIRS, dims: Sequence[int] = DIMS, seed: int = 0) -> Batc
     available_KT[torch.arange(pairs), torch.arange(pairs) % len(dims)] = True
     caption_K = torch.arange(pairs)
     caption_K[-1] = caption_K[1]
-    believed_K = torch.linspace(0.2, 1.0, pairs)
+    caption_weight_K = torch.linspace(0.2, 1.0, pairs)
     teachers = TeacherBatch(image, text, weight_KT, available_KT)
     made = Batch(
-        unit(pairs, DIM, 97 + seed), unit(pairs, DIM, 98 + seed), torch.tensor(2.3), teachers, caption_K, believed_K
+        unit(pairs, DIM, 97 + seed),
+        unit(pairs, DIM, 98 + seed),
+        torch.tensor(2.3),
+        teachers,
+        caption_K,
+        caption_weight_K,
     )
     for leaf in made.leaves():
         leaf.requires_grad_()
@@ -75,7 +80,7 @@ def view_of(of: Batch, rows: slice | None = None, world: World = ALONE, seed: in
         own=Embedded(of.image_KD[rows], of.text_KD[rows], scale),
         keys=Embedded(of.image_KD, of.text_KD, scale),
         positive_BK=of.caption_K[rows, None] == of.caption_K,
-        believed_B=of.believed_K[rows],
+        caption_weight_B=of.caption_weight_K[rows],
         teachers=picked(of.teachers, rows),
         teacher_keys=of.teachers,
         generator=torch.Generator().manual_seed(seed),
@@ -105,8 +110,13 @@ def into_student(of: Batch) -> list[TeacherShape]:
 
 def build(settings: DistillSettings, of: Batch) -> Objective:
     """The objective that the settings name, from the table."""
-    known = into_student(of) if settings.is_reference else shapes(of, settings.targets)
-    return OBJECTIVES[settings.objective](settings, DIM, known, torch.Generator().manual_seed(1))
+    return objective_of(settings, into_student(of) if settings.is_reference else shapes(of, settings.targets))
+
+
+def objective_of(settings: DistillSettings, known: list[TeacherShape]) -> Objective:
+    """The objective that the settings name, for teachers of known shapes."""
+    made: Objective = OBJECTIVES[settings.objective].load()(settings, DIM, known, torch.Generator().manual_seed(1))
+    return made
 
 
 def total(objective: Objective, view: View) -> Tensor:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 RENAMED: dict[tuple[str, str], str] = {
-    ("curate", "keep_parts"): "cache_shards",
     ("", "calibrate"): "reliability",
-    ("inputs", "calibration"): "reliability",
     ("curate", "decontaminate_likeness"): "decontaminate_correlation",
+    ("curate", "keep_parts"): "cache_shards",
+    ("distill", "caption_trust"): "caption_posterior",
     ("duplicates", "likeness"): "correlation",
     ("evidence", "alike"): "near_duplicates",
+    ("inputs", "calibration"): "reliability",
     ("layout", "only"): "include",
     ("sources", "only"): "include",
 }

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmkd.ablate.page import differences_figure, page
+from mmkd.ablate.page import differences_plot, page
 from mmkd.ablate.results import ACCURACY, SECONDS, STAGE1, STUDENT, Row
 from mmkd.ablate.settings import Ablation
 from mmkd.ablate.statistics import Interval, crossed_bootstrap, paired_t
 from mmkd.ablate.summary import Summary, summarise
 from mmkd.ablate.tables import HEAD, as_csv, as_markdown, cells
-from mmkd.report.theme import RIVAL
 
 
 def test_the_t_interval_is_that_of_the_paired_test() -> None:
@@ -102,17 +101,15 @@ def test_tables_and_page_hold_every_variant() -> None:
     assert [float(row["mean"]) for row in read] == [line.mean for line in lines]
     assert float(read[1]["accuracy a"]) == lines[1].by_modality["a"]
     shown = page("tiny", "about", "epochs", lines, rows())
-    assert shown.count('class="plotly-graph-div"') == 2
+    assert shown.count('<figure class="plot"') == 2
     assert all(f'<th scope="row">{line.variant}</th>' in shown for line in lines)
 
 
 def test_the_plot_has_each_difference_in_points_with_its_own_interval() -> None:
     other = by_name()["other"]
     sure = replace(other, difference=-0.05, t=Interval(-0.08, -0.01))
-    first, second = differences_figure([sure, other]).data
-    assert first.x[0] == pytest.approx(-5.0)
-    assert first.error_x.symmetric is False
-    assert (first.error_x.array[0], first.error_x.arrayminus[0]) == pytest.approx((4.0, 3.0))
-    assert first.marker.color == RIVAL  # its interval lies below 0
-    assert (second.error_x.array[0], second.error_x.arrayminus[0]) == (0, 0)  # one seed has none, and says so
-    assert second.marker.symbol == "circle-open"
+    first, second = differences_plot([sure, other]).marks
+    assert (first.x, first.low, first.high) == pytest.approx((-5.0, -8.0, -1.0))
+    assert first.colour == "rival"  # its interval lies below 0
+    assert (second.low, second.high) == (None, None)  # one seed has none, and says so
+    assert (second.colour, second.symbol) == ("muted", "circle-open")

@@ -179,7 +179,7 @@ def test_nothing_heavy_is_loaded(cut_off: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert "mmkd.pipeline.status" in imported
-    assert not imported & {"torch", "numpy", "pyarrow", "datasets", "plotly"}
+    assert not imported & {"torch", "numpy", "pyarrow", "datasets", "jinja2"}
 
 
 def test_an_age_is_told_in_its_largest_unit() -> None:

@@ -94,7 +94,7 @@ import os, sys
 
 if __name__ == "__main__":  # workers import this file too
     from pathlib import Path
-    import datasets, torch, mmkd.curation.curate, mmkd.evaluation.leakage.evaluation_images, mmkd.report.curation
+    import datasets, torch, mmkd.curation.curate, mmkd.evaluation.leakage.decontamination_images, mmkd.report.curation
     from mmkd.commands.options import open_run
     from mmkd.tables import text as text_tables
     from mmkd.pipeline.table import STAGES

@@ -1,7 +1,6 @@
 """The ledger as a page: whole in itself, escaped, the same for equal corpora, and of old corpora too."""
 
 import io
-import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -17,9 +16,9 @@ from PIL import Image
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.ledger.examples import SIDE_PX, kept_examples, rows_of, thumbnail
 from mmkd.curation.rejected_examples import _first_of_each, rejected_examples
-from mmkd.report.curation import EACH_REJECT, PAGE, write_ledger
-from mmkd.report.curation_figures import funnel_figure, span_text, spread_figure
-from mmkd.report.curation_tables import cut, share, shown_of
+from mmkd.report.curation import EACH_REJECT, PAGE, shown_of, write_ledger
+from mmkd.report.curation_figures import funnel_plot, span_text, spread_plot
+from mmkd.report.render import cut, share
 
 
 def corpus_with(folder: Path, captions: list[str], **options: object) -> Corpus:
@@ -164,7 +163,7 @@ def test_rejects_are_cut_and_the_page_says_so(tmp_path: Path) -> None:
     corpus = corpus_with(tmp_path, ["a good caption", *["no"] * (EACH_REJECT + 5), "", "", "a good one"], min_caption=5)
     write_ledger(corpus.folder, "many")
     text = " ".join(read((corpus.folder / PAGE).read_text()).words)
-    assert f"One by one: of each reason the first {EACH_REJECT}, {EACH_REJECT + 2} of {EACH_REJECT + 7}" in text
+    assert f"Record by record: of each reason the first {EACH_REJECT}, {EACH_REJECT + 2} of {EACH_REJECT + 7}" in text
     assert text.count("is shorter than 5") == EACH_REJECT
     assert text.count("nothing is left of") == 2
 
@@ -182,33 +181,28 @@ def test_evidence_is_told_where_it_is_recorded(tmp_path: Path) -> None:
     text = " ".join(read((corpus.folder / PAGE).read_text()).words)
     assert "1 records have evidence against their modality" in text
     assert re.search(r"caption and label\s+3\s+2\s+66\.7%", " ".join(text.split()))
-    assert "Conflicts, one by one" in text
-
-
-def drawn(figure: object) -> dict[str, list[float]]:
-    (bars,) = json.loads(figure.to_json(engine="json"))["data"]  # type: ignore[attr-defined]
-    return bars
+    assert "Conflicts, record by record" in text
 
 
 def test_the_funnel_has_a_bar_a_step() -> None:
-    bars = drawn(funnel_figure({"read": 10, "caption": 7}))
-    assert (bars["x"], bars["y"]) == ([10, 7], ["read", "caption"])
+    plot = funnel_plot({"read": 10, "caption": 7})
+    assert [bar.x for bar in plot.bars] == [(0, 10), (0, 7)]
+    assert [tick.text for tick in plot.y.ticks] == ["read", "caption"]
 
 
 def test_the_last_bar_holds_what_lies_far_out() -> None:
     counts = Counter(np.random.default_rng(0).integers(0, 100, 5000).tolist()) + Counter({9000: 1})
-    bars = drawn(spread_figure(counts, "words"))
-    assert sum(bars["y"]) == 5001
-    assert max(bars["x"]) < 120
-    assert str(bars["customdata"][-1]).endswith("or more")
-    alike = drawn(spread_figure({7: 3}, "words"))
-    assert (alike["y"], alike["customdata"]) == ([3], ["7"])
+    bars = spread_plot(counts, "words").bars
+    assert sum(bar.y[1] for bar in bars) == 5001
+    assert max(max(bar.x) for bar in bars) < 120
+    assert "or more words" in bars[-1].says
+    (single,) = spread_plot({7: 3}, "words").bars
+    assert (single.y, single.says) == ((0, 3), "7 words: 3")
 
 
 def test_records_are_counted_in_whole_numbers() -> None:
-    assert spread_figure({7: 3}, "words").layout.yaxis.dtick == 1
-    assert spread_figure({7: 3000}, "words").layout.yaxis.dtick is None
-    assert funnel_figure({"read": 2, "caption": 0}).layout.xaxis.dtick == 1
+    assert [tick.text for tick in spread_plot({7: 3}, "words").y.ticks] == ["0", "1", "2", "3"]
+    assert [tick.text for tick in funnel_plot({"read": 2, "caption": 0}).x.ticks] == ["0", "1", "2"]
 
 
 def test_small_words() -> None:

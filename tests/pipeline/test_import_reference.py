@@ -88,8 +88,8 @@ def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_
     from transformers import BertConfig
 
     from mmkd.phantom.tokenizer import write_tokenizer
-    from mmkd.reliability.calibrate import calibrate
-    from mmkd.reliability.settings import CalibrateSettings
+    from mmkd.reliability.settings import ReliabilitySettings
+    from mmkd.reliability.stage import measure_reliability
     from mmkd.student.build import build_student
     from mmkd.student.settings import StudentSettings
     from mmkd.teachers.files.open_clip_folder import save
@@ -108,14 +108,23 @@ def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_
     assert sum(p.numel() for p in student.network.parameters()) > 190e6
     save(student, tmp_path / "start")
     del student
-    stage = Stage("calibration", tmp_path / "calibration", {})
+    stage = Stage("reliability", tmp_path / "reliability", {})
     complete(
         stage,
-        lambda folder: calibrate(CalibrateSettings(), corpus, imported / "features", list(STORED), folder, seed=0),
+        lambda folder: measure_reliability(
+            ReliabilitySettings(), corpus, imported / "features", list(STORED), folder, seed=0
+        ),
     )
-    # eight records cannot show whom to trust, so every teacher is believed
+    # eight records cannot show whom to trust, so all teachers have the same weight
     settings = DistillSettings(
-        weighting="everyone", heads=1.0, epochs=4, batch_size=8, lr=2e-5, weight_decay=0.0, warmup_steps=1, log_every=1
+        weighting="everyone",
+        terms={"heads": 1.0},
+        epochs=4,
+        batch_size=8,
+        lr=2e-5,
+        weight_decay=0.0,
+        warmup_steps=1,
+        log_every=1,
     )
     inputs = Inputs(tmp_path / "start", corpus, imported / "features", stage.folder, list(STORED))
     distill(settings, inputs, tmp_path / "distill", MACHINE.model_copy(update={"threads": 2}), seed=0)

@@ -69,7 +69,7 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
             MINIMAL + '[reliability]\nmodality = "evidence"\n',
             r"needs the teachers' votes .* add a section \[evidence\]",
         ),
-        (MINIMAL + '[evidence]\n[reliability]\nby = "cluster"\nmodality = "evidence"\n', "looks at no modality"),
+        (MINIMAL + '[evidence]\n[reliability]\nby = "cluster"\nmodality = "evidence"\n', "reads no modality"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:

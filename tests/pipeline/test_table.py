@@ -105,6 +105,6 @@ def test_a_command_of_the_release_before_goes_on_with_a_line(
     monkeypatch.setattr(work, "work_one", lambda run, name: asked.append(name))
     assert mmkd(monkeypatch, "calibrate", tmp_path / "recipe.toml", "--out", tmp_path / "run") == 0
     assert asked == ["reliability"]
-    assert "'mmkd calibrate' is now called 'mmkd reliability'" in capsys.readouterr().out
+    assert "'mmkd calibrate' is now called 'mmkd reliability'" in capsys.readouterr().err
     assert mmkd(monkeypatch, "--help") == 0
     assert "calibrate" not in capsys.readouterr().out

@@ -8,10 +8,10 @@ import pytest
 from feature_world import FeatureWorld, make_feature_world
 from mmkd.errors import DataError
 from mmkd.folders.stage import Stage, complete
-from mmkd.reliability.calibrate import calibrate
-from mmkd.reliability.calibration import Calibration, load_calibration
-from mmkd.reliability.clusters import SMALLEST, Verdict, find_clusters, join_small, joins, nearest, pruned
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.clusters import SMALLEST, NodeTest, find_clusters, join_small, joins, nearest, pruned
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.stage import measure_reliability
+from mmkd.reliability.table import ReliabilityTable, load_reliability
 
 SIZES = {"bone": 700, "retina": 500, "skin": 300}
 SKILLS = {
@@ -22,11 +22,11 @@ SKILLS = {
 }
 
 
-def calibrated(world: FeatureWorld, settings: CalibrateSettings, folder: Path) -> Calibration:
-    stage = Stage("calibration", folder, settings.model_dump(mode="json"))
+def measured(world: FeatureWorld, settings: ReliabilitySettings, folder: Path) -> ReliabilityTable:
+    stage = Stage("reliability", folder, settings.model_dump(mode="json"))
     corpus, features = world.folder / "corpus", world.folder / "features"
-    complete(stage, lambda partial: calibrate(settings, corpus, features, world.teachers, partial, 0))
-    return load_calibration(folder)
+    complete(stage, lambda partial: measure_reliability(settings, corpus, features, world.teachers, partial, 0))
+    return load_reliability(folder)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> FeatureWorld:
 
 
 @pytest.fixture(scope="module")
-def by_cluster(world: FeatureWorld, tmp_path_factory: pytest.TempPathFactory) -> Calibration:
-    return calibrated(world, CalibrateSettings(by="cluster"), tmp_path_factory.mktemp("calibrated") / "clusters")
+def by_cluster(world: FeatureWorld, tmp_path_factory: pytest.TempPathFactory) -> ReliabilityTable:
+    return measured(world, ReliabilitySettings(by="cluster"), tmp_path_factory.mktemp("measured") / "clusters")
 
 
 def test_the_nearest_leaves_are_joined_first() -> None:
@@ -46,8 +46,8 @@ def test_the_nearest_leaves_are_joined_first() -> None:
 
 def test_a_part_gains_what_its_own_weights_know_beyond_those_of_the_whole() -> None:
     advantage = np.array([[0.4, 0.1], [0.2, 0.3]])
-    whole = Verdict(100, np.array([[0.0, 1.0], [0.5, 0.5]]), advantage, np.full((2, 2), 0.01))
-    part = Verdict(50, np.array([[1.0, 0.0], [1.0, 0.0]]), advantage, np.full((2, 2), 0.01))
+    whole = NodeTest(100, np.array([[0.0, 1.0], [0.5, 0.5]]), advantage, np.full((2, 2), 0.01))
+    part = NodeTest(50, np.array([[1.0, 0.0], [1.0, 0.0]]), advantage, np.full((2, 2), 0.01))
     gain, variance = part.gain(whole)
     assert gain == pytest.approx(25 * (0.4 - 0.1) + 25 * (0.5 * 0.2 - 0.5 * 0.3))
     assert variance == pytest.approx(25**2 * (1 + 1) * 0.01 + 12.5**2 * (1 + 1) * 0.01)
@@ -82,7 +82,7 @@ def test_small_clusters_join_their_neighbours() -> None:
     assert len(join_small(value, np.array([[0.0], [1.0], [5.0]]), smallest=100)) == 1
 
 
-def test_the_modalities_are_found_again_without_their_names(world: FeatureWorld, by_cluster: Calibration) -> None:
+def test_the_modalities_are_found_again_without_their_names(world: FeatureWorld, by_cluster: ReliabilityTable) -> None:
     assert set(world.corpus.modalities) == {"unknown"}
     group_N = by_cluster.groups(world.corpus)
     for name in np.unique(group_N):
@@ -101,7 +101,7 @@ def test_clusters_depend_on_the_seed_alone(world: FeatureWorld) -> None:
 
 
 def test_each_pair_gets_its_expert_and_neither_the_useless_nor_the_contrary(
-    world: FeatureWorld, by_cluster: Calibration
+    world: FeatureWorld, by_cluster: ReliabilityTable
 ) -> None:
     weight = dict(zip(SKILLS, by_cluster.weights(by_cluster.groups(world.corpus)).T, strict=True))
     bone, retina, skin = (world.modality_N == name for name in SIZES)
@@ -119,7 +119,7 @@ def test_each_pair_gets_its_expert_and_neither_the_useless_nor_the_contrary(
 def test_a_number_of_clusters_that_is_asked_for_excludes_the_contrary_as_well(
     world: FeatureWorld, clusters: int, tmp_path: Path
 ) -> None:
-    found = calibrated(world, CalibrateSettings(by="cluster", clusters=clusters), tmp_path / "calibration")
+    found = measured(world, ReliabilitySettings(by="cluster", clusters=clusters), tmp_path / "reliability")
     weight = dict(zip(SKILLS, found.weights(found.groups(world.corpus)).T, strict=True))
     assert weight["contrary"][world.modality_N == "retina"].mean() < 0.01
     assert weight["retinology"][world.modality_N == "retina"].mean() > 0.7  # of 5, one may hold a single finding
@@ -128,7 +128,7 @@ def test_a_number_of_clusters_that_is_asked_for_excludes_the_contrary_as_well(
 
 def test_by_modality_the_same_teachers_are_trusted(tmp_path: Path) -> None:
     world = make_feature_world(tmp_path, SKILLS, SIZES, labelled=True)
-    cell = {(c.group, c.teacher): c for c in calibrated(world, CalibrateSettings(), tmp_path / "calibration").cells}
+    cell = {(c.group, c.teacher): c for c in measured(world, ReliabilitySettings(), tmp_path / "reliability").cells}
     assert cell["retina", "contrary"].percentile < 0.47
     assert cell["retina", "contrary"].weight == cell["skin", "contrary"].weight == 0.0
     assert cell["retina", "retinology"].weight == 1.0
@@ -138,13 +138,13 @@ def test_by_modality_the_same_teachers_are_trusted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("few", [1, 2, 12])
 def test_a_modality_of_few_pairs_trusts_nobody_by_chance(few: int, tmp_path: Path) -> None:
     world = make_feature_world(tmp_path, SKILLS, {**SIZES, "rare": few}, labelled=True, seed=few)
-    found = calibrated(world, CalibrateSettings(), tmp_path / "calibration")
+    found = measured(world, ReliabilitySettings(), tmp_path / "reliability")
     weights = [cell.weight for cell in found.cells if cell.group == "rare"]
     assert len(weights) in (0, 4)  # none where its only pair was held out
     assert not any(weights)
 
 
-def test_clusters_of_another_corpus_are_refused(by_cluster: Calibration, tiny_corpus: Path) -> None:
+def test_clusters_of_another_corpus_are_refused(by_cluster: ReliabilityTable, tiny_corpus: Path) -> None:
     from mmkd.corpus.schema import Corpus
 
     with pytest.raises(DataError, match="clusters of 1500 rows, but"):

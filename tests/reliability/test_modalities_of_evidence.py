@@ -1,4 +1,4 @@
-"""Calibration by the modalities of the evidence: the same names where teachers are tested and where they teach."""
+"""ReliabilityTable by the modalities of the evidence: the same names where teachers are tested and where they teach."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from mmkd.folders.stage import Stage, complete, digest_of, read_manifest
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import STAGES
 from mmkd.pipeline.work import require
-from mmkd.reliability.calibrate import calibrate
-from mmkd.reliability.calibration import MODALITIES, TABLE, Calibration, load_calibration
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.stage import measure_reliability
+from mmkd.reliability.table import MODALITIES, TABLE, ReliabilityTable, load_reliability
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.targets.teacher_targets import teacher_targets
 from seen_world import RECIPE, SHOWN, SeenWorld, make_seen_world
@@ -39,19 +39,19 @@ def judged(world: SeenWorld, *teachers: str) -> np.ndarray:
     return StoredEvidence(stage.folder, corpus).column("modality")
 
 
-def calibrated(world: SeenWorld, *teachers: str, by_evidence: bool) -> Calibration:
+def measured(world: SeenWorld, *teachers: str, by_evidence: bool) -> ReliabilityTable:
     corpus, features = world.folder / "corpus", world.folder / "features"
     beside = world.folder / "evidence" if by_evidence else None
-    stage = Stage("calibration", world.folder / f"calibration-{by_evidence}", {})
-    complete(stage, lambda to: calibrate(CalibrateSettings(), corpus, features, teachers, to, 0, beside))
-    return load_calibration(stage.folder)
+    stage = Stage("reliability", world.folder / f"reliability-{by_evidence}", {})
+    complete(stage, lambda to: measure_reliability(ReliabilitySettings(), corpus, features, teachers, to, 0, beside))
+    return load_reliability(stage.folder)
 
 
 def test_teachers_are_tested_within_the_verdicts(world: SeenWorld, capsys: pytest.CaptureFixture[str]) -> None:
     world.add("sharp", 1.0, seed=1)
     verdict_N = judged(world, "sharp")
     assert (verdict_N == np.array(SHOWN)[world.truth_N]).all()
-    found = calibrated(world, "sharp", by_evidence=True)
+    found = measured(world, "sharp", by_evidence=True)
     assert "modalities of the evidence: 240 of 240 pairs have another than in the corpus" in capsys.readouterr().out
     assert sorted(found.group_names) == sorted(SHOWN)
     assert found.groups(world.corpus).tolist() == verdict_N.tolist()
@@ -59,15 +59,15 @@ def test_teachers_are_tested_within_the_verdicts(world: SeenWorld, capsys: pytes
     assert {cell.group: cell.n for cell in found.cells} == {name: (train_N == name).sum() for name in SHOWN}
     # all that it knows is the modality, which is worth nothing within one but much in a group of all
     assert max(cell.percentile for cell in found.cells) < 0.6
-    (all_of_it,) = calibrated(world, "sharp", by_evidence=False).cells
+    (all_of_it,) = measured(world, "sharp", by_evidence=False).cells
     assert (all_of_it.group, all_of_it.weight) == ("x-ray", 1.0)
     assert all_of_it.percentile > 0.8
 
 
 def test_the_corpus_is_asked_without_it_and_leaves_what_it_left_before(world: SeenWorld) -> None:
     world.add("sharp", 1.0, seed=1)
-    found = calibrated(world, "sharp", by_evidence=False)
-    folder = world.folder / "calibration-False"
+    found = measured(world, "sharp", by_evidence=False)
+    folder = world.folder / "reliability-False"
     assert found.modality_N is None
     assert not (folder / MODALITIES).exists()
     assert '"modalities"' not in (folder / TABLE).read_text()
@@ -78,7 +78,7 @@ def test_rows_of_which_nothing_speaks_are_a_group_of_their_own(world: SeenWorld)
     corpus = world.corpus
     verdict_N = judged(world, "guesser")
     assert set(verdict_N) == {"ct", "mri", "ultrasound", "unknown"}
-    cells = {cell.group: cell for cell in calibrated(world, "guesser", by_evidence=True).cells}
+    cells = {cell.group: cell for cell in measured(world, "guesser", by_evidence=True).cells}
     assert cells["unknown"].n == (verdict_N[corpus.rows("train")] == "unknown").sum() > 0
 
 
@@ -91,9 +91,9 @@ def test_each_row_learns_from_whom_its_own_verdict_trusts(world: SeenWorld) -> N
     sides = {side: rng.normal(size=(240, DIM)) for side in ("image", "text")}
     sides["text"][is_mri_N] = sides["image"][is_mri_N]
     write_features(world.folder / "features" / "expert", corpus, sides)
-    calibration, rows = calibrated(world, "expert", by_evidence=True), corpus.rows("train")
+    reliability, rows = measured(world, "expert", by_evidence=True), corpus.rows("train")
     features = open_features(world.folder / "features", corpus, ["expert"])
-    targets = teacher_targets(DistillSettings(), corpus, rows, features, calibration, 0)
+    targets = teacher_targets(DistillSettings(), corpus, rows, features, reliability, 0)
     assert (targets.weight_NT[:, 0] == 1.0).tolist() == is_mri_N[rows].tolist()
     assert targets.weight_NT[~is_mri_N[rows]].max() < 0.05
 
@@ -101,7 +101,7 @@ def test_each_row_learns_from_whom_its_own_verdict_trusts(world: SeenWorld) -> N
 def test_modalities_of_another_corpus_are_refused(world: SeenWorld, tmp_path: Path) -> None:
     world.add("sharp", 1.0, seed=1)
     judged(world, "sharp")
-    found = calibrated(world, "sharp", by_evidence=True)
+    found = measured(world, "sharp", by_evidence=True)
     other = make_seen_world(tmp_path / "other", count=300)
     with pytest.raises(DataError, match=r"has modalities of 240 rows, but .* has 300"):
         found.groups(other.corpus)
@@ -122,7 +122,7 @@ def test_a_run_calibrates_by_its_evidence(world: SeenWorld) -> None:
         STAGES[name].work(run)
     manifest = read_manifest(world.folder / "reliability")
     assert manifest["inputs"]["evidence"] == digest_of(world.folder / "evidence")
-    assert sorted(load_calibration(world.folder / "reliability").group_names) == sorted(SHOWN)
+    assert sorted(load_reliability(world.folder / "reliability").group_names) == sorted(SHOWN)
     with pytest.raises(ConfigError, match=r"inputs\.evidence"):  # made by other modalities: not taken for the corpus's
         STAGES["reliability"].work(run_of(world, "evidence.min_rows=20"))
 

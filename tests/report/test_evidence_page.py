@@ -18,8 +18,8 @@ CT, MRI = "Axial CT <b>number</b> 14", "T2-weighted MRI"
 @pytest.fixture
 def world(tmp_path: Path) -> SeenWorld:
     """Rows 14 and 18 show ultrasound images and are called CT and MRI; the picture of row 18 cannot be read."""
-    told = {"image": {14: {"bytes": png(14), "path": None}}, "caption": {14: CT, 18: MRI}}
-    world = make_seen_world(tmp_path, modality_stated={14: "CT", 18: "MRI"}, **told)
+    columns = {"image": {14: {"bytes": png(14), "path": None}}, "caption": {14: CT, 18: MRI}}
+    world = make_seen_world(tmp_path, modality_stated={14: "CT", 18: "MRI"}, **columns)
     world.add("sharp", 1.0, seed=1)
     world.add("dim", 0.3, seed=2)
     return world
@@ -39,7 +39,7 @@ def rows_of(page: str, anchor: str) -> dict[str, list[str]]:
     return {name: [re.sub("<.*?>", "", cell) for cell in re.findall("<td.*?</td>", cells)] for name, cells in lines}
 
 
-def test_the_page_tells_what_was_counted(world: SeenWorld, tmp_path: Path) -> None:
+def test_the_page_shows_what_was_counted(world: SeenWorld, tmp_path: Path) -> None:
     page = page_of(world, tmp_path / "found")
     votes = rows_of(page, "votes")
     assert votes["all"] == ["2", "136", "240", "240"]  # 45 of each kind but plots, and row 18

@@ -18,10 +18,16 @@ LONG = "pneumonoultramicroscopicsilicovolcanoconiosis_" * 12
 
 
 def curation_page(folder: Path) -> Path:
-    told = [("ct", "CT of a cyst"), ("mri", f"MRI {LONG}"), (LONG, "A photograph"), ("ct", ""), ("ct", "CT of a cyst")]
+    described = [
+        ("ct", "CT of a cyst"),
+        ("mri", f"MRI {LONG}"),
+        (LONG, "A photograph"),
+        ("ct", ""),
+        ("ct", "CT of a cyst"),
+    ]
     rows = [
         {"id": f"{LONG}{place}", "image": f"{place % 4}.png", "caption": caption, "group": LONG, "modality": modality}
-        for place, (modality, caption) in enumerate(told)
+        for place, (modality, caption) in enumerate(described)
     ]
     source = table(folder, rows, {f"{place}.png": png(place, 40, 400) for place in range(4)})
     corpus = run(settings_for(source, max_rejected=1.0, captions={"language": "tag"}), folder / "out")
@@ -30,8 +36,8 @@ def curation_page(folder: Path) -> Path:
 
 
 def evidence_page(folder: Path) -> Path:
-    told = {"image": {14: {"bytes": png(14, 40, 400), "path": None}}, "caption": {14: f"Axial CT {LONG}", 18: LONG}}
-    world = make_seen_world(folder, modality_stated={14: "CT", 18: "MRI"}, **told)
+    columns = {"image": {14: {"bytes": png(14, 40, 400), "path": None}}, "caption": {14: f"Axial CT {LONG}", 18: LONG}}
+    world = make_seen_world(folder, modality_stated={14: "CT", 18: "MRI"}, **columns)
     names = [f"sharp_{LONG[:60]}", "dim"]
     for seed, (name, contrast) in enumerate(zip(names, (1.0, 0.3), strict=True)):
         world.add(name, contrast, seed=seed)
@@ -51,5 +57,5 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_the_page_fits_whatever_it_is_told(page: Path, tmp_path: Path, width: int, theme: str) -> None:
+def test_the_page_fits_whatever_the_data_say(page: Path, tmp_path: Path, width: int, theme: str) -> None:
     assert problems(measured(page, tmp_path / "profile", width, theme), theme) == {}

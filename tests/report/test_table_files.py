@@ -60,8 +60,8 @@ def test_the_best_cell_is_bold() -> None:
 @given(st.text(alphabet=st.characters(codec="ascii"), max_size=40))
 def test_no_character_of_data_is_a_command(text: str) -> None:
     left = latex(text)
-    for told in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", *(rf"\{c}" for c in "&%$#_{}")):
-        left = left.replace(told, "")
+    for escaped in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", *(rf"\{c}" for c in "&%$#_{}")):
+        left = left.replace(escaped, "")
     assert not set(left) & set("\\&%$#_{}~^\n")
 
 
@@ -74,9 +74,9 @@ def test_no_character_of_data_is_a_command(text: str) -> None:
 def test_what_is_written_as_csv_can_be_read(rows: list[list[str]]) -> None:
     found = list(csv.reader(io.StringIO(csv_text(rows), newline="")))
     assert len(found) == len(rows)
-    for told, row in zip(found, rows, strict=True):
+    for written, row in zip(found, rows, strict=True):
         plain = [cell.replace("\r\n", "\n").replace("\r", "\n") for cell in row]
-        assert all(read in (cell, f"'{cell}") for read, cell in zip(told, plain, strict=True))
+        assert all(read in (cell, f"'{cell}") for read, cell in zip(written, plain, strict=True))
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-x"])

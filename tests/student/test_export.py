@@ -9,7 +9,7 @@ import torch
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
-from mmkd.reliability.calibration import load_calibration
+from mmkd.reliability.table import load_reliability
 from mmkd.student import export as exporting
 from mmkd.student.build import build_student
 from mmkd.student.export import CardFacts, export, largest_difference
@@ -29,8 +29,8 @@ RESULT = {
 
 
 @pytest.fixture(scope="module")
-def facts(tiny_corpus: Path, tiny_calibration: Path) -> CardFacts:
-    return CardFacts("tiny", "A note.", "test", load_calibration(tiny_calibration), Corpus(tiny_corpus), [RESULT])
+def facts(tiny_corpus: Path, tiny_reliability: Path) -> CardFacts:
+    return CardFacts("tiny", "A note.", "test", load_reliability(tiny_reliability), Corpus(tiny_corpus), [RESULT])
 
 
 @pytest.fixture(scope="module")

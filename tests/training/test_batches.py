@@ -15,8 +15,7 @@ from mmkd.features.store import open_features
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
-from mmkd.training.batches import PairBatch, PairImages, StepBatches, loader
-from mmkd.training.data.each_tensor import each_tensor
+from mmkd.training.batches import PairImages, StepBatches, loader
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import tokenise
 from mmkd.training.prefetch import Prefetcher
@@ -42,8 +41,8 @@ def parts(
     captions = tokenise(corpus, rows, model.tokenizer, tmp_path_factory.mktemp("tokens"))
     features = open_features(tiny_features, corpus, ["narrow", "wide"])
     weight_NT = np.random.default_rng(0).random((len(rows), 2), dtype=np.float32)
-    believed_N = np.linspace(0, 1, len(rows), dtype=np.float32)
-    targets = TeacherTargets(features, weight_NT, np.ones((len(rows), 2), dtype=bool), believed_N)
+    caption_weight_N = np.linspace(0, 1, len(rows), dtype=np.float32)
+    targets = TeacherTargets(features, weight_NT, np.ones((len(rows), 2), dtype=bool), caption_weight_N)
     order = Order(len(rows), SIZE, seed=3)
     worlds = {"alone": World(), "first": World(0, 2), "second": World(1, 2)}
     return {name: StepBatches(rows, images, captions, targets, order, world) for name, world in worlds.items()} | {
@@ -57,7 +56,7 @@ def test_the_slices_of_two_processes_are_the_batch_of_one(step: int, parts: dict
     assert len(whole.row_B) == SIZE
     for name in ("row_B", "length_B"):
         assert np.array_equal(np.concatenate([getattr(half, name) for half in halves]), getattr(whole, name))
-    for name in ("image_BCHW", "token_BL", "caption_B", "image_code_B", "believed_B"):
+    for name in ("image_BCHW", "token_BL", "caption_B", "image_code_B", "caption_weight_B"):
         assert torch.equal(torch.cat([getattr(half, name) for half in halves]), getattr(whole, name))
     assert whole.teachers is not None
     for t in range(2):
@@ -84,11 +83,11 @@ def test_equal_numbers_mean_equal_captions_and_images(parts: dict[str, StepBatch
             assert np.array_equal(texts[:, None] == texts, (code_B[:, None] == code_B).numpy())
 
 
-def test_captions_are_believed_as_the_targets_say_and_wholly_without(parts: dict[str, StepBatches]) -> None:
+def test_captions_have_the_weights_of_the_targets_and_1_without(parts: dict[str, StepBatches]) -> None:
     position_B = parts["alone"].order.at(2)
     expected = np.linspace(0, 1, len(parts["alone"].rows))[position_B]
-    np.testing.assert_allclose(parts["alone"][2].believed_B, expected, rtol=1e-6)
-    assert parts["captions only"][2].believed_B.tolist() == [1.0] * SIZE
+    np.testing.assert_allclose(parts["alone"][2].caption_weight_B, expected, rtol=1e-6)
+    assert parts["captions only"][2].caption_weight_B.tolist() == [1.0] * SIZE
     assert parts["captions only"][2].teachers is None
 
 
@@ -135,17 +134,17 @@ def test_prefetched_batches_are_those_of_the_loader_and_waiting_is_counted(parts
 def test_prefetched_batches_lie_on_the_device(parts: dict[str, StepBatches]) -> None:
     (batch,) = Prefetcher([parts["alone"][0]], torch.device("meta"))
     devices: set[str] = set()
-    each_tensor(batch, lambda tensor: (devices.add(tensor.device.type), tensor)[1])
+    batch.map(lambda tensor: (devices.add(tensor.device.type), tensor)[1])
     assert devices == {"meta"}
     assert isinstance(batch.length_B, np.ndarray)  # the host goes on knowing them
 
 
 def test_a_change_reaches_every_tensor_and_nothing_else(parts: dict[str, StepBatches]) -> None:
     batch = parts["alone"][0]
-    doubled: PairBatch = each_tensor(batch, lambda tensor: tensor * 2)
+    doubled = batch.map(lambda tensor: tensor * 2)
     assert doubled.teachers is not None
     assert batch.teachers is not None
     assert torch.equal(doubled.teachers.text[1], batch.teachers.text[1] * 2)
     assert torch.equal(doubled.teachers.weight_BT, batch.teachers.weight_BT * 2)
     assert doubled.row_B is batch.row_B
-    assert each_tensor(replace(batch, teachers=None), lambda tensor: tensor).teachers is None
+    assert replace(batch, teachers=None).map(lambda tensor: tensor).teachers is None

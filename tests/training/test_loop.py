@@ -16,9 +16,9 @@ from mmkd.errors import ConfigError, DataError, TrainingError
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.training import engine, loop
+from mmkd.training.experimental.average import MovingAverage, mix
 from mmkd.training.optimizer import make_optimizer
 from mmkd.training.pretrain import pretrain
-from mmkd.training.records.average import MovingAverage, mix
 from mmkd.training.records.checkpoint import Trained, restore_newest
 from mmkd.training.records.metrics_log import TRACKERS, read_metrics
 from mmkd.training.settings.train import PretrainSettings

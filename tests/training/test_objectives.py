@@ -10,27 +10,28 @@ from torch import Tensor, nn
 from mmkd.distributed import ALONE
 from mmkd.errors import ConfigError
 from mmkd.training.data.view import TeacherBatch
+from mmkd.training.experimental import heads
 from mmkd.training.losses import memory
-from mmkd.training.objectives import terms
 from mmkd.training.objectives.contrastive import Contrastive
 from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.objective import Objective
-from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
+from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS
 from mmkd.training.step import positives
-from objective_views import DIM, PAIRS, Batch, batch, build, on_shards, picked, shapes, total, view_of
+from objective_views import DIM, PAIRS, Batch, batch, build, objective_of, on_shards, picked, shapes, total, view_of
 
 GATHERED = MmkdSettings(gather_gradient=True)  # without it the gradients on shards are not those of the batch
 CASES: dict[str, DistillSettings] = {
     name: DistillSettings.model_validate({"objective": name, "mmkd": GATHERED}) for name in OBJECTIVES
 } | {
-    "everything": DistillSettings(contrastive=0.3, heads=0.5, interactive=0.2, relational=2.0),
+    "every term": DistillSettings(contrastive=0.3, terms={name: 0.5 for name in TERMS}),
+    **{f"weighting {name}": DistillSettings(weighting=name, terms={"relational": 1.0}) for name in WEIGHTINGS},
     "sigmoid": DistillSettings(objective="contrastive", pairwise="sigmoid"),
     "cosine, phi-s": DistillSettings(objective="heads", head_loss="cosine", targets="phi-s"),
     "smooth L1, standardise": DistillSettings(objective="heads", head_loss="smooth_l1", targets="standardise"),
     "confidence": DistillSettings(weighting="confidence", confidence=0.5),
     "dropping": DistillSettings(objective="heads", weighting="dropping", keep=0.4),
-    "uncertainty": DistillSettings(weighting="uncertainty", heads=1.0),
+    "uncertainty": DistillSettings(weighting="uncertainty", terms={"heads": 1.0}),
     "min_weight": DistillSettings(min_weight=0.25),
     "one_space": DistillSettings(objective="mmkd", mmkd=MmkdSettings(one_space=True, gather_gradient=True)),
 }
@@ -59,7 +60,7 @@ def test_shards_average_to_the_whole_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_part_of_the_student_is_taught_and_no_teacher(name: str) -> None:
+def test_every_part_of_the_student_has_a_gradient_and_no_teacher(name: str) -> None:
     of = batch()
     objective = build(CASES[name], of)
     image, text, *_ = gradients(total(objective, view_of(of)), of, objective)
@@ -79,7 +80,7 @@ def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
     turned = torch.randperm(PAIRS, generator=torch.Generator().manual_seed(2))
     moved = Batch(
         of.image_KD[turned], of.text_KD[turned], of.log_scale, picked(of.teachers, turned), of.caption_K[turned],
-        of.believed_K[turned],
+        of.caption_weight_K[turned],
     )  # fmt: skip
     torch.testing.assert_close(total(objective, view_of(moved)), total(objective, view_of(of)), rtol=1e-5, atol=1e-6)
 
@@ -91,7 +92,7 @@ def test_the_size_of_chunks_changes_nothing(name: str, monkeypatch: pytest.Monke
     whole = total(objective, view_of(of))
     expected = gradients(whole, of, objective)
     monkeypatch.setattr(memory, "CELLS", 5 * PAIRS)  # 12 rows as 5 + 5 + 2
-    monkeypatch.setattr(terms, "HEAD_CELLS", 1)  # and of heads as 7 + 5
+    monkeypatch.setattr(heads, "HEAD_CELLS", 1)  # and of heads as 7 + 5
     parts = total(objective, view_of(of))
     torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
     for found, wanted in zip(gradients(parts, of, objective), expected, strict=True):
@@ -103,8 +104,8 @@ def simplex(rows: int) -> Tensor:
     return F.normalize(torch.eye(rows) - 1 / rows, dim=1)
 
 
-class SeeingHeads(nn.Module):
-    """Heads through which the student's own vectors are seen."""
+class IdentityHeads(nn.Module):
+    """Heads that give the student's own vectors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,9 +122,9 @@ def test_a_perfect_student_has_the_minimum(name: str) -> None:
 
     def loss(image: Tensor, text: Tensor) -> Tensor:
         of = Batch(image, text, log_scale, teachers, torch.arange(DIM), torch.ones(DIM))
-        objective = OBJECTIVES[name](settings, DIM, shapes(of, scale=9.0), torch.Generator())
+        objective = objective_of(settings, shapes(of, scale=9.0))
         if isinstance(objective, Distilled) and len(objective.heads):
-            objective.heads = nn.ModuleList(SeeingHeads() for _ in range(2))
+            objective.heads = nn.ModuleList(IdentityHeads() for _ in range(2))
         return total(objective, view_of(of))
 
     image, text = perfect.clone().requires_grad_(), perfect.clone().requires_grad_()
@@ -136,43 +137,44 @@ def test_a_perfect_student_has_the_minimum(name: str) -> None:
         assert loss(F.normalize(perfect + noise[0], dim=1), F.normalize(perfect + noise[1], dim=1)) > least
 
 
-@pytest.mark.parametrize("name", ["affinity", "heads", "interactive", "relational"])
+@pytest.mark.parametrize("name", TERMS)
 def test_the_main_term_has_what_the_captions_leave(name: str) -> None:
     settings = DistillSettings.model_validate({"objective": name, "contrastive": 0.25})
     assert build(settings, batch()).weights == {name: 0.75, "contrastive": 0.25}
-    others = DistillSettings.model_validate({"objective": name, "heads": 3.0, "interactive": 2.0, "relational": 0.5})
-    assert build(others, batch()).weights == {"heads": 3.0, "interactive": 2.0, "relational": 0.5} | {name: 1.0}
+    beside = {other: 3.0 + number for number, other in enumerate(TERMS) if other != name}
+    others = DistillSettings.model_validate({"objective": name, "terms": beside})
+    assert build(others, batch()).weights == beside | {name: 1.0}
 
 
-def test_captions_alone_leave_no_main_term() -> None:
+def test_a_contrastive_share_of_one_leaves_no_main_term() -> None:
     of = batch()
     objective = build(DistillSettings(objective="affinity", contrastive=1.0), of)
     torch.testing.assert_close(total(objective, view_of(of)), total(Contrastive(), view_of(of)))
 
 
-def test_a_caption_that_is_not_believed_does_not_count() -> None:
+def test_a_pair_whose_caption_has_weight_zero_has_no_contrastive_loss() -> None:
     of = batch()
-    of.believed_K = torch.zeros(PAIRS)
-    of.believed_K[3] = 0.5
+    of.caption_weight_K = torch.zeros(PAIRS)
+    of.caption_weight_K[3] = 0.5
     found = total(Contrastive(), view_of(of))
-    of.believed_K = torch.ones(PAIRS)
-    alone = total(Contrastive(), view_of(of, slice(3, 4)))
-    torch.testing.assert_close(found, 0.5 * alone / PAIRS)
+    of.caption_weight_K = torch.ones(PAIRS)
+    single = total(Contrastive(), view_of(of, slice(3, 4)))
+    torch.testing.assert_close(found, 0.5 * single / PAIRS)
 
 
-def test_a_teacher_that_is_trusted_nowhere_changes_nothing() -> None:
+def test_a_teacher_without_weight_anywhere_changes_nothing() -> None:
     of = batch()
     of.teachers.weight_BT[:, 2] = 0.04  # below min_weight
-    objective = build(DistillSettings(heads=1.0, relational=1.0, interactive=1.0), of)
+    objective = build(DistillSettings(terms={"heads": 1.0, "relational": 1.0, "interactive": 1.0}), of)
     before = total(objective, view_of(of))
     of.teachers.image[2], of.teachers.text[2] = -of.teachers.text[2], of.teachers.image[2] ** 2
     torch.testing.assert_close(total(objective, view_of(of)), before)
 
 
-def test_where_no_teacher_is_trusted_the_loss_is_zero_and_teaches_nothing() -> None:
+def test_where_no_teacher_has_weight_the_loss_and_its_gradient_are_zero() -> None:
     of = batch()
     of.teachers.weight_BT[:] = 0.0
-    objective = build(DistillSettings(relational=1.0, interactive=1.0), of)
+    objective = build(DistillSettings(terms={"relational": 1.0, "interactive": 1.0}), of)
     loss = total(objective, view_of(of))
     assert loss.item() == 0.0
     assert all((one == 0).all() for one in gradients(loss, of, objective))
@@ -187,7 +189,7 @@ def test_an_objective_without_teachers_says_what_it_needs() -> None:
             build(CASES[name], of)(without)
 
 
-def test_heads_begin_alike_with_equal_generators_and_draw_from_no_other() -> None:
+def test_heads_start_equal_with_equal_generators_and_draw_from_no_other() -> None:
     state = torch.random.get_rng_state()
     one, same = (build(DistillSettings(objective="heads"), batch()).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], same[name]) for name in one)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmkd.reliability.targets import load_targets
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import save
 from mmkd.training.distill import Inputs, distill
+from mmkd.training.experimental.targets import load_targets
 from mmkd.training.objectives.objective import Objective
-from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
+from mmkd.training.settings.tables import OBJECTIVES
 from mmkd.training.targets.frozen_targets import TARGETS
 from mmkd.training.train import train as train_stage
 from tiny import MACHINE
@@ -23,7 +23,11 @@ from tiny import MACHINE
 WEIGHTS = "open_clip_model.safetensors"
 QUICK = MmkdSettings(autoencoder_epochs=1)
 CASES: dict[str, dict[str, Any]] = {name: {"objective": name, "weighting": "everyone"} for name in OBJECTIVES} | {
-    "everything": {"weighting": "everyone", "contrastive": 0.3, "heads": 1.0, "interactive": 0.5, "relational": 1.0},
+    "every term": {
+        "weighting": "everyone",
+        "contrastive": 0.3,
+        "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0},
+    },
     "phi-s": {"objective": "heads", "targets": "phi-s", "head_loss": "smooth_l1", "weighting": "uncertainty"},
     "autoencoder": {"objective": "heads", "targets": "autoencoder", "weighting": "dropping"},
     "linear": {"objective": "mmkd", "mmkd": {"projection": "linear", "gate_top": 1.0}},
@@ -35,13 +39,13 @@ CASES: dict[str, dict[str, Any]] = {name: {"objective": name, "weighting": "ever
 def inputs(
     tiny_corpus: Path,
     tiny_features: Path,
-    tiny_calibration: Path,
+    tiny_reliability: Path,
     tiny_student: StudentSettings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Inputs:
     folder = tmp_path_factory.mktemp("begun")
     save(build_student(tiny_student, 0), folder / "student")
-    return Inputs(folder / "student", tiny_corpus, tiny_features, tiny_calibration, ["narrow", "wide"])
+    return Inputs(folder / "student", tiny_corpus, tiny_features, tiny_reliability, ["narrow", "wide"])
 
 
 class KilledError(Exception):
@@ -104,12 +108,12 @@ def test_targets_are_fitted_where_the_teacher_is_trusted_and_read_when_they_are_
 def test_only_the_reference_as_it_is_reads_the_pairs_in_file_order(
     objective: str, expected: bool, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    shuffled: list[bool] = []
 
-    def told(*values: Any, **named: Any) -> None:
-        asked.append(inspect.signature(train_stage).bind(*values, **named).arguments["shuffle"])
+    def recorded(*values: Any, **named: Any) -> None:
+        shuffled.append(inspect.signature(train_stage).bind(*values, **named).arguments["shuffle"])
 
-    monkeypatch.setattr("mmkd.training.distill.train", told)
+    monkeypatch.setattr("mmkd.training.distill.train", recorded)
     settings = DistillSettings.model_validate({"objective": objective, "mmkd": {"projection": "linear"}})
     distill(settings, inputs, tmp_path, MACHINE, seed=0)
-    assert asked == [expected]
+    assert shuffled == [expected]

@@ -6,13 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmkd.training.experimental.weightings import draws, dropped, own_probability, uncertain
+from mmkd.training.objectives.affinity import affinity_term
 from mmkd.training.objectives.contrastive import CaptionTerm, Contrastive
 from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.mmkd import Mmkd, draw_teacher
-from mmkd.training.objectives.terms import affinity_term
-from mmkd.training.objectives.weighting import draws, dropped, own_probability, uncertain
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
-from objective_views import PAIRS, Answering, Batch, batch, build, into_student, shapes, total, view_of
+from objective_views import PAIRS, Answering, Batch, batch, build, into_student, objective_of, shapes, total, view_of
 
 
 def test_dropping_by_hand() -> None:
@@ -51,16 +51,16 @@ def test_the_teacher_s_probability_of_a_pair_by_hand() -> None:
     objective = build(DistillSettings(), of)
     assert isinstance(objective, Distilled)
     view = view_of(of)
-    lesson = objective._lessons(view)[0]
+    teacher = objective._inputs(view)[0]
     trusted = of.teachers.weight_BT[:, 0] > 0.05
     logits = 9.0 * of.teachers.image[0] @ of.teachers.text[0].T
     forward, backward = (
         torch.softmax(side[:, trusted], dim=1) @ view.positive_BK[:, trusted].T.float() for side in (logits, logits.T)
     )
     expected = (forward.diagonal() + backward.diagonal()) / 2
-    torch.testing.assert_close(own_probability(view, lesson), expected)
-    assert own_probability(view, lesson)[0] == 0.0  # the teacher lacks the first pair
-    assert (own_probability(view, lesson)[1:] > 0).all()
+    torch.testing.assert_close(own_probability(view, teacher), expected)
+    assert own_probability(view, teacher)[0] == 0.0  # the teacher lacks the first pair
+    assert (own_probability(view, teacher)[1:] > 0).all()
 
 
 def test_confidence_weighs_by_the_probability_to_the_power() -> None:
@@ -68,11 +68,11 @@ def test_confidence_weighs_by_the_probability_to_the_power() -> None:
     view = view_of(of)
     objective = build(DistillSettings(weighting="confidence", confidence=2.0), of)
     assert isinstance(objective, Distilled)
-    lessons = objective._lessons(view)
-    said, value = (
-        torch.stack([of_one(view, one) for one in lessons], dim=1) for of_one in (own_probability, affinity_term)
+    teachers = objective._inputs(view)
+    probability, value = (
+        torch.stack([of_one(view, one) for one in teachers], dim=1) for of_one in (own_probability, affinity_term)
     )
-    weight = of.teachers.weight_BT * said**2
+    weight = of.teachers.weight_BT * probability**2
     torch.testing.assert_close(total(objective, view), (weight * value).sum() / weight.sum())
 
 
@@ -89,11 +89,11 @@ def test_uncertainty_by_hand_and_at_its_best() -> None:
 
 def test_uncertainty_trains_one_number_a_teacher_and_term() -> None:
     of = batch()
-    objective = build(DistillSettings(weighting="uncertainty", relational=1.0), of)
+    objective = build(DistillSettings(weighting="uncertainty", terms={"relational": 1.0}), of)
     trained = {name: p for name, p in objective.named_parameters() if "log_variance" in name}
     assert {name: tuple(p.shape) for name, p in trained.items()} == {
-        "log_variance.affinity": (3,),
-        "log_variance.relational": (3,),
+        "weighting.log_variance.affinity": (3,),
+        "weighting.log_variance.relational": (3,),
     }
     gradients = torch.autograd.grad(total(objective, view_of(of)), list(trained.values()))
     assert all((one != 0).all() for one in gradients)
@@ -146,7 +146,8 @@ def test_a_drawn_teacher_is_available_and_each_is_drawn_equally_often() -> None:
 )
 def test_the_interactive_scale_of_the_reference(changes: dict[str, bool], scale: float, trained: bool) -> None:
     of = batch()
-    objective = Mmkd(DistillSettings(objective="mmkd", mmkd=MmkdSettings(**changes)), into_student(of))
+    objective = objective_of(DistillSettings(objective="mmkd", mmkd=MmkdSettings(**changes)), into_student(of))
+    assert isinstance(objective, Mmkd)
     assert objective.scale.item() == pytest.approx(scale, rel=1e-4)
     assert [p.requires_grad for p in objective.parameters()] == [trained]
     if trained:
@@ -157,7 +158,8 @@ def test_the_interactive_scale_of_the_reference(changes: dict[str, bool], scale:
 def test_one_space_compares_a_pair_with_its_own_teacher_s_vectors_only() -> None:
     of = batch()
     settings = DistillSettings(objective="mmkd", mmkd=MmkdSettings(one_space=True))
-    objective = Mmkd(settings, into_student(of))
+    objective = objective_of(settings, into_student(of))
+    assert isinstance(objective, Mmkd)
     drawn = draw_teacher(of.teachers.available_BT, torch.Generator().manual_seed(5))
     expected = []
     for b, t in enumerate(drawn.tolist()):
@@ -171,7 +173,7 @@ def test_one_space_compares_a_pair_with_its_own_teacher_s_vectors_only() -> None
     torch.testing.assert_close(found, torch.stack(expected).mean())
 
 
-def test_the_interactive_scale_begins_as_calibrated() -> None:
+def test_the_interactive_scale_starts_at_the_teacher_s_own() -> None:
     of = batch()
     settings = DistillSettings(objective="interactive")
     objective = Distilled(settings, 8, shapes(of, scale=150.0), torch.Generator().manual_seed(0))

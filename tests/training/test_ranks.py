@@ -110,9 +110,9 @@ def test_two_processes_train_as_one(machine: dict[str, object], script: Path, al
 
 
 def test_two_processes_distil_as_one(
-    script: Path, alone: Job, tiny_features: Path, tiny_calibration: Path, tmp_path: Path
+    script: Path, alone: Job, tiny_features: Path, tiny_reliability: Path, tmp_path: Path
 ) -> None:
-    inputs = [alone["out"], alone["corpus"], tiny_features, tiny_calibration]
+    inputs = [alone["out"], alone["corpus"], tiny_features, tiny_reliability]
     terms = {"weighting": "everyone", "contrastive": 0.3, "heads": 0.5, "interactive": 0.2, "relational": 0.2}
     job = {"inputs": inputs, "settings": {**SETTINGS, "epochs": 1, **terms}}
     for ranks in (1, 2):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmkd.reliability.targets import Target
 from mmkd.training.data.view import TeacherBatch
+from mmkd.training.experimental.targets import Target
 from mmkd.training.objectives.mmkd import Mmkd, draw_teacher
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
@@ -57,7 +57,7 @@ def student(seed: int) -> tuple[Tensor, Tensor]:
 
 def objective(teachers: list[str], **switches: bool) -> Mmkd:
     settings = DistillSettings(objective="mmkd", mmkd=MmkdSettings(**switches))
-    return Mmkd(settings, [TeacherShape(1.0, AS_IT_COMES) for _ in teachers])
+    return Mmkd(settings, DIM, [TeacherShape(1.0, AS_IT_COMES) for _ in teachers], torch.Generator())
 
 
 def oracle(stored: Stored, image: Tensor, text: Tensor, drawn: list[str]) -> dict[str, Tensor]:
@@ -171,7 +171,7 @@ def test_gathered_gradients_reach_the_pairs_of_other_processes(perfect: Batch) -
 
 def test_mmkd_fixed_is_lower_for_the_perfect_student_in_every_term_it_mends(perfect: Batch) -> None:
     settings = DistillSettings(objective="mmkd-fixed")
-    fixed = Mmkd(settings, [TeacherShape(1.0, AS_IT_COMES) for _ in COMMON])(view_of(perfect))
+    fixed = Mmkd(settings, DIM, [TeacherShape(1.0, AS_IT_COMES) for _ in COMMON], torch.Generator())(view_of(perfect))
     as_it_is = named(perfect)
     assert fixed["interactive"] < as_it_is["interactive"]
     assert fixed["feature_distance"] < as_it_is["feature_distance"]

@@ -39,8 +39,8 @@ def stage1(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path_factory: p
 
 
 @pytest.fixture(scope="module")
-def inputs(stage1: Path, tiny_corpus: Path, tiny_features: Path, tiny_calibration: Path) -> Inputs:
-    return Inputs(stage1, tiny_corpus, tiny_features, tiny_calibration, ["narrow", "wide"])
+def inputs(stage1: Path, tiny_corpus: Path, tiny_features: Path, tiny_reliability: Path) -> Inputs:
+    return Inputs(stage1, tiny_corpus, tiny_features, tiny_reliability, ["narrow", "wide"])
 
 
 def losses(folder: Path) -> list[float]:
@@ -82,7 +82,7 @@ def test_decoding_at_each_step_changes_nothing(
 
 OBJECTIVES: dict[str, DistillSettings] = {
     "affinity": DistillSettings(weighting="everyone"),
-    "affinity with heads and captions": DistillSettings(weighting="everyone", heads=1.0, contrastive=0.3),
+    "affinity with heads and captions": DistillSettings(weighting="everyone", terms={"heads": 1.0}, contrastive=0.3),
     "mmkd": DistillSettings(objective="mmkd", mmkd=MmkdSettings(autoencoder_epochs=1)),
     "mmkd, linear": DistillSettings(objective="mmkd", mmkd=MmkdSettings(projection="linear", gate_top=1.0)),
     "contrastive": DistillSettings(objective="contrastive"),

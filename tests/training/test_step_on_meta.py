@@ -5,34 +5,34 @@ step that passes neither makes the host wait nor meets a tensor of another devic
 """
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from mmkd.distributed import ALONE
-from mmkd.reliability.targets import fit_target
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.training.batches import PairBatch
 from mmkd.training.data.view import TeacherBatch
 from mmkd.training.engine import clipped_norm, make_engine
+from mmkd.training.experimental.average import MovingAverage
+from mmkd.training.experimental.targets import fit_target
 from mmkd.training.objectives.objective import TeacherShape
-from mmkd.training.objectives.table import OBJECTIVES
-from mmkd.training.records.average import MovingAverage
 from mmkd.training.records.checkpoint import Trained
-from mmkd.training.settings.distill import DistillSettings, Weighting
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import OBJECTIVES, WEIGHTINGS
 from mmkd.training.step import Stepper
 from tiny import MACHINE, tiny_config
 
 META = torch.device("meta")
 PAIRS, DIM, DIMS = 16, 16, (8, 24)
 CASES: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES} | {
-    "all terms": {"contrastive": 0.3, "heads": 1.0, "interactive": 0.5, "relational": 1.0},
+    "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0}},
     "sigmoid": {"objective": "contrastive", "pairwise": "sigmoid"},
     "phi-s": {"objective": "heads", "targets": "phi-s"},
-    **{weighting: {"weighting": weighting} for weighting in get_args(Weighting)},
+    **{weighting: {"weighting": weighting} for weighting in WEIGHTINGS},
 }
 
 
@@ -47,7 +47,7 @@ def meta_batch() -> PairBatch:
         length_B=np.arange(1, PAIRS + 1),
         caption_B=code_B,
         image_code_B=code_B,
-        believed_B=torch.empty(PAIRS, device=META),
+        caption_weight_B=torch.empty(PAIRS, device=META),
         teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0),
     )
 
@@ -69,9 +69,11 @@ def meta_stepper(settings: DistillSettings, micro_batch: int) -> Stepper:
     model = build_student(StudentSettings(config=tiny_config(DIM)), 0)
     machine = MACHINE.model_copy(update={"micro_batch": micro_batch})
     engine = make_engine(model.network.to_empty(device=META), 2, False, machine, META, ALONE)
-    objective = OBJECTIVES[settings.objective](
-        settings, DIM, teacher_shapes(settings), torch.Generator().manual_seed(0)
-    ).to(META)
+    objective = (
+        OBJECTIVES[settings.objective]
+        .load()(settings, DIM, teacher_shapes(settings), torch.Generator().manual_seed(0))
+        .to(META)
+    )
     modules = torch.nn.ModuleDict({"student": model.network, "objective": objective})
     # the fused AdamW has no kernel for this device; its switch for bad steps is tested with values in test_loop.py
     optimizer = torch.optim.RMSprop([p for p in modules.parameters() if p.requires_grad])

@@ -1,4 +1,4 @@
-"""Weightings by hand, and on a world of vectors: gates, believed captions, a contrary and a useless teacher."""
+"""Weightings by hand, and on a world of vectors: gates, posteriors of captions, a contrary and a useless teacher."""
 
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from sklearn.metrics import roc_auc_score
 from feature_world import FeatureWorld, make_feature_world
 from mmkd.errors import DataError
 from mmkd.folders.stage import Stage, complete
-from mmkd.reliability.calibrate import calibrate
-from mmkd.reliability.calibration import Calibration, load_calibration
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.stage import measure_reliability
+from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.training.settings.distill import DistillSettings
-from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets, weighted
+from mmkd.training.settings.tables import WEIGHTINGS
+from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 
 SIZES = {"bone": 600, "retina": 500, "skin": 300}
 EXPERTS = {"osteology": {"bone": "right"}, "retinology": {"retina": "right"}}
@@ -23,17 +24,17 @@ AVAILABLE = np.array([[True, False, True], [False, True, True]])
 
 
 def targets(world: FeatureWorld, by: str, folder: Path, **changes: object) -> TeacherTargets:
-    settings = CalibrateSettings.model_validate({"by": by})
-    stage = Stage("calibration", folder / f"calibration-{by}", {})
+    settings = ReliabilitySettings.model_validate({"by": by})
+    stage = Stage("reliability", folder / f"reliability-{by}", {})
     corpus, features = world.folder / "corpus", world.folder / "features"
-    complete(stage, lambda partial: calibrate(settings, corpus, features, world.teachers, partial, 0))
-    return of(world, load_calibration(stage.folder), **changes)
+    complete(stage, lambda partial: measure_reliability(settings, corpus, features, world.teachers, partial, 0))
+    return of(world, load_reliability(stage.folder), **changes)
 
 
-def of(world: FeatureWorld, calibration: Calibration, **changes: object) -> TeacherTargets:
+def of(world: FeatureWorld, reliability: ReliabilityTable, **changes: object) -> TeacherTargets:
     settings = DistillSettings.model_validate(changes)
     corpus = world.corpus
-    return teacher_targets(settings, corpus, corpus.rows("train"), world.features, calibration, seed=0)
+    return teacher_targets(settings, corpus, corpus.rows("train"), world.features, reliability, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -41,62 +42,63 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> FeatureWorld:
     return make_feature_world(tmp_path_factory.mktemp("world"), SKILLS, SIZES, labelled=True)
 
 
-@pytest.mark.parametrize(
-    ("weighting", "expected"),
-    [
-        ("soft", SOFT.tolist()),
-        ("confidence", SOFT.tolist()),
-        ("dropping", SOFT.tolist()),
-        ("best", [[1, 0, 0], [0, 0, 0]]),
-        ("trusted", [[1, 1, 0], [0, 0, 0]]),
-        ("everyone", [[1, 1, 1], [1, 1, 1]]),
-        ("uncertainty", [[1, 1, 1], [1, 1, 1]]),
-        ("per_sample", [[1, 0, 1], [0, 1, 1]]),
-    ],
-)
-def test_weightings_by_hand(weighting: str, expected: list[list[float]]) -> None:
-    weight_NT = weighted(SOFT, AVAILABLE, weighting)
+WEIGHTED = {
+    "soft": SOFT.tolist(),
+    "confidence": SOFT.tolist(),
+    "dropping": SOFT.tolist(),
+    "best": [[1, 0, 0], [0, 0, 0]],
+    "trusted": [[1, 1, 0], [0, 0, 0]],
+    "everyone": [[1, 1, 1], [1, 1, 1]],
+    "uncertainty": [[1, 1, 1], [1, 1, 1]],
+    "per_sample": [[1, 0, 1], [0, 1, 1]],
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_weightings_by_hand(name: str) -> None:
+    weight_NT = WEIGHTINGS[name].load()(SOFT, AVAILABLE)
     assert weight_NT.dtype == np.float32
-    assert weight_NT.tolist() == expected
+    assert weight_NT.tolist() == WEIGHTED[name]
 
 
 def test_best_teachers_that_are_equal_share_a_pair() -> None:
-    assert weighted(np.array([[1.0, 1.0, 0.5]], dtype=np.float32), AVAILABLE[:1], "best").tolist() == [[1, 1, 0]]
+    equal = np.array([[1.0, 1.0, 0.5]], dtype=np.float32)
+    assert WEIGHTINGS["best"].load()(equal, AVAILABLE[:1]).tolist() == [[1, 1, 0]]
 
 
 @pytest.mark.parametrize("by", ["modality", "cluster"])
-def test_captions_are_believed_as_far_as_the_experts_see_them_fit(world: FeatureWorld, by: str, tmp_path: Path) -> None:
-    found = targets(world, by, tmp_path, caption_trust=1.0)
+def test_the_posterior_of_a_caption_follows_the_experts(world: FeatureWorld, by: str, tmp_path: Path) -> None:
+    found = targets(world, by, tmp_path, caption_posterior=1.0)
     rows = world.corpus.rows("train")
     modality_N, kept_N = world.modality_N[rows], world.kept_N[rows]
     for name in ("bone", "retina"):
-        believed_N = found.believed_N[modality_N == name]
-        assert believed_N.mean() == pytest.approx(0.5, abs=0.12)
-        assert roc_auc_score(kept_N[modality_N == name], believed_N) > 0.85
-    assert found.believed_N.dtype == np.float32
+        caption_weight_N = found.caption_weight_N[modality_N == name]
+        assert caption_weight_N.mean() == pytest.approx(0.5, abs=0.12)
+        assert roc_auc_score(kept_N[modality_N == name], caption_weight_N) > 0.85
+    assert found.caption_weight_N.dtype == np.float32
     assert (
-        found.believed_N[found.weight_NT.max(axis=1) == 0] == 1
+        found.caption_weight_N[found.weight_NT.max(axis=1) == 0] == 1
     ).all()  # where nobody knows, captions are all there is
 
 
-def test_caption_trust_is_a_power_and_off_without_it(world: FeatureWorld, tmp_path: Path) -> None:
-    assert (targets(world, "modality", tmp_path).believed_N == 1).all()
-    calibration = load_calibration(tmp_path / "calibration-modality")
-    once, twice = (of(world, calibration, caption_trust=power).believed_N for power in (1.0, 2.0))
+def test_the_weight_of_a_caption_is_a_power_of_the_posterior(world: FeatureWorld, tmp_path: Path) -> None:
+    assert (targets(world, "modality", tmp_path).caption_weight_N == 1).all()
+    reliability = load_reliability(tmp_path / "reliability-modality")
+    once, twice = (of(world, reliability, caption_posterior=power).caption_weight_N for power in (1.0, 2.0))
     np.testing.assert_allclose(twice, once**2, rtol=1e-6)
 
 
 def test_a_contrary_and_a_useless_teacher_change_nothing_for_the_others(world: FeatureWorld, tmp_path: Path) -> None:
-    with_them = targets(world, "modality", tmp_path / "all", caption_trust=1.0)
+    with_them = targets(world, "modality", tmp_path / "all", caption_posterior=1.0)
     weight = dict(zip(SKILLS, with_them.weight_NT.T, strict=True))
     assert weight["contrary"].max() < 0.05  # below what a recipe reads
     assert weight["useless"].max() < 0.05
     experts = FeatureWorld(world.folder, world.modality_N, world.kept_N, list(EXPERTS))
-    without = targets(experts, "modality", tmp_path / "experts", caption_trust=1.0)
+    without = targets(experts, "modality", tmp_path / "experts", caption_posterior=1.0)
     modality_N = world.modality_N[world.corpus.rows("train")]
     known_N = modality_N != "skin"
     np.testing.assert_allclose(with_them.weight_NT[known_N][:, 1:3], without.weight_NT[known_N], atol=0.02)
-    assert np.corrcoef(with_them.believed_N[known_N], without.believed_N[known_N])[0, 1] > 0.98
+    assert np.corrcoef(with_them.caption_weight_N[known_N], without.caption_weight_N[known_N])[0, 1] > 0.98
 
 
 def test_the_gate_leaves_every_pair_a_teacher(world: FeatureWorld, tmp_path: Path) -> None:
@@ -110,19 +112,19 @@ def test_the_gate_leaves_every_pair_a_teacher(world: FeatureWorld, tmp_path: Pat
 
 
 def test_targets_are_a_function_of_the_seed(world: FeatureWorld, tmp_path: Path) -> None:
-    once = targets(world, "cluster", tmp_path, caption_trust=1.0)
-    again = of(world, load_calibration(tmp_path / "calibration-cluster"), caption_trust=1.0)
-    assert np.array_equal(once.believed_N, again.believed_N)
+    once = targets(world, "cluster", tmp_path, caption_posterior=1.0)
+    again = of(world, load_reliability(tmp_path / "reliability-cluster"), caption_posterior=1.0)
+    assert np.array_equal(once.caption_weight_N, again.caption_weight_N)
     batch = once.at(np.array([3, 1]), world.corpus.rows("train")[[3, 1]])
     assert batch.weight_BT.tolist() == once.weight_NT[[3, 1]].tolist()
 
 
 def test_the_reference_recipe_needs_a_teacher_for_each_pair(world: FeatureWorld, tmp_path: Path) -> None:
     targets(world, "modality", tmp_path)
-    calibration = load_calibration(tmp_path / "calibration-modality")
+    reliability = load_reliability(tmp_path / "reliability-modality")
     features = world.features
     for teacher in features:
         teacher.valid = lambda: np.arange(len(world.modality_N)) > 4  # type: ignore[method-assign]
     settings = DistillSettings(objective="mmkd")
     with pytest.raises(DataError, match="5 of 1260 pairs have features of no teacher"):
-        teacher_targets(settings, world.corpus, world.corpus.rows("train"), features, calibration, 0)
+        teacher_targets(settings, world.corpus, world.corpus.rows("train"), features, reliability, 0)

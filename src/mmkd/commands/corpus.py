@@ -9,6 +9,7 @@ import typer
 
 from mmkd.commands.options import Force, Json
 from mmkd.progress import print_table
+from mmkd.renamed import warn
 
 HELP = "Look into a corpus: single pairs, a sample, its numbers, its ledger; write it in other programs' layouts."
 CAPTION = 100  # characters of a caption in a table
@@ -96,9 +97,10 @@ def stats(folder: Folder, evidence: Beside = None, as_json: Json = False) -> Non
     print(json.dumps(found, indent=1)) if as_json else _print_stats(found)
 
 
-@app.command("alike", hidden=True, deprecated=True)
+@app.command("alike", hidden=True)  # its name in the release before
 @app.command("near-duplicates")
 def near_duplicates(
+    context: typer.Context,
     folder: Folder,
     features: Annotated[Path, typer.Option("--features", metavar="DIR", help="A teacher's (runs/demo/features/eye).")],
     cosine: Annotated[float, typer.Option("--cosine", min=-1, max=1, help="Of two pictures, at least.")] = 0.98,
@@ -106,6 +108,8 @@ def near_duplicates(
     as_json: Json = False,
 ) -> None:
     """List pairs of pictures that a teacher finds nearly equal, which hashes of pixels may have missed."""
+    if context.info_name == "alike":
+        warn("'mmkd corpus alike' is now called 'mmkd corpus near-duplicates'; the next release knows that name only")
     import numpy as np
 
     from mmkd.corpus.schema import Corpus

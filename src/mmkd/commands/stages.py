@@ -39,10 +39,10 @@ def stage_command(name: str, old_name: str = "") -> Callable[..., None]:
     def command(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
         from mmkd.pipeline.table import STAGES
         from mmkd.pipeline.work import work_one
-        from mmkd.progress import say
+        from mmkd.renamed import warn
 
         if old_name:
-            say(f"'mmkd {old_name}' is now called 'mmkd {name}'; the next release knows the new name only")
+            warn(f"'mmkd {old_name}' is now called 'mmkd {name}'; the next release knows the new name only")
         work_one(open_run(recipe, out, changes, force, parallel=STAGES[name].parallel), name)
 
     return command

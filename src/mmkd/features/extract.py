@@ -90,7 +90,7 @@ def extract(
 
 
 def _stages(specs: Sequence[TeacherSpec], settings: ExtractSettings, corpus: str, folder: Path) -> Pending:
-    """Every teacher's stage; what all of them lack is said at once."""
+    """Every teacher's stage; what all of them lack is reported at once."""
     made, missing = [], []
     for spec in specs:
         try:

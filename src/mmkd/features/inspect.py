@@ -1,4 +1,4 @@
-"""What can be said of teachers: the zoo's or a recipe's, listed without loading them, or loaded and tried.
+"""Facts of teachers: the zoo's or a recipe's, listed without loading them, or loaded and tried.
 
 Listing imports nothing heavy, so that it answers at once; checking imports torch.
 """

@@ -14,7 +14,7 @@ from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.interpolate import expand
 from mmkd.phantom.settings import PhantomSettings
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.renamed import key_with_new_names, warn, with_new_names
 from mmkd.settings import Machine, Settings, overlaid
 from mmkd.student.settings import StudentSettings
@@ -69,7 +69,7 @@ class Recipe(Settings):
     teachers: list[TeacherSpec] = []
     extract: ExtractSettings = ExtractSettings()
     evidence: EvidenceSettings | None = None
-    reliability: CalibrateSettings = CalibrateSettings()
+    reliability: ReliabilitySettings = ReliabilitySettings()
     student: StudentSettings
     pretrain: PretrainSettings = PretrainSettings()
     distill: DistillSettings = DistillSettings()
@@ -113,7 +113,10 @@ def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mappin
         _apply(data, change)
     data = expand(data, {**os.environ, "out": str(out.resolve())})
     data["rivals"] = _rivals(data)
-    return parse(Recipe, data, str(path), {"base": path.resolve().parent})
+    recipe = parse(Recipe, data, str(path), {"base": path.resolve().parent})
+    if recipe.distill.without_effect and not over:  # a variant may select what reads fewer keys of its recipe
+        raise ConfigError(f"{path}: distill: {recipe.distill.problem}")
+    return recipe
 
 
 def _rivals(data: Mapping[str, Any]) -> dict[str, Any]:

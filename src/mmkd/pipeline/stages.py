@@ -109,7 +109,7 @@ def reliability_settings(run: "Run") -> Settings:
 
 def reliability(run: "Run", stage: Stage) -> Counts:
     """How reliable each teacher is on each modality, or each cluster of pairs."""
-    from mmkd.reliability.calibrate import calibrate as body
+    from mmkd.reliability.stage import measure_reliability as body
 
     settings, out = run.recipe.reliability, run.out
     evidence = out / "evidence" if settings.needs_evidence else None
@@ -213,7 +213,7 @@ def export(run: "Run", stage: Stage) -> Counts:
     """The student as an open_clip folder with a model card."""
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
-    from mmkd.reliability.calibration import load_calibration
+    from mmkd.reliability.table import load_reliability
     from mmkd.student.export import CardFacts
     from mmkd.student.export import export as body
 
@@ -222,7 +222,7 @@ def export(run: "Run", stage: Stage) -> Counts:
         recipe.export.name,
         recipe.export.note,
         recipe.name,
-        load_calibration(out / "reliability"),
+        load_reliability(out / "reliability"),
         Corpus(out / "corpus"),
         [vars(row) for row in read_results(out / "evaluate") if _on_the_card(row)],
     )

@@ -1,1 +1,1 @@
-"""How far, and in which units, each teacher is to be trusted."""
+"""Teacher reliability by modality: rank tests, weights, temperatures, and the posterior of captions being right."""

@@ -2,9 +2,9 @@
 
 k-means finds many small clusters in the space of `pair_space.py`, and a tree joins the nearest, two at a time. From its
 leaves upwards a join stays a border where it has to: where the weights that teachers earn in the parts do better there
-than those that they earn in the whole. A whole of two modalities flatters whoever tells modalities apart, so that
-border stays; the findings of one modality have the same expert, so that one goes. Earning and testing never see the
-same pairs. Letters: N rows, D dimension, K leaves, T teachers, F folds.
+than those that they earn in the whole. Measured on a whole of two modalities, a teacher that separates modalities looks
+good, so that border stays; the findings of one modality have the same expert, so that one goes. Weights are earned and
+tested on different pairs. Letters: N rows, D dimension, K leaves, T teachers, F folds.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 
 from mmkd.features.store import TeacherFeatures
 from mmkd.reliability.pair_space import drawn_state, pair_space
-from mmkd.reliability.reliability import both_ways, reliability, soft_weights
+from mmkd.reliability.rank_test import both_ways, rank_test, soft_weights
 
 FIT_ROWS = 10_000  # rows from which axes, centres and borders are found
 BLOCK = 8_192
@@ -94,9 +94,9 @@ def joins(centre_KD: np.ndarray) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What rank tests say of the teachers in one node. weight_FT: earned outside of a fold, sum 1, or 0 where nobody is
-    trusted. advantage_FT, variance_FT: measured inside it."""
+class NodeTest:
+    """The rank tests of all teachers in one node. weight_FT: earned outside of a fold, sum 1, or 0 where no teacher is
+    above chance. advantage_FT, variance_FT: measured inside it."""
 
     rows: int
     weight_FT: np.ndarray
@@ -104,11 +104,11 @@ class Verdict:
     variance_FT: np.ndarray
 
     @property
-    def doubtful(self) -> bool:
-        """Whether there is a fold without anyone to trust."""
+    def without_expert(self) -> bool:
+        """Whether there is a fold in which no teacher is above chance."""
         return not bool(self.weight_FT.any(axis=1).all())
 
-    def gain(self, whole: "Verdict") -> tuple[float, float]:
+    def gain(self, whole: "NodeTest") -> tuple[float, float]:
         """How much more the own weights know here than those of a whole that this is a part of: sum over rows, and its
         variance if teachers guessed."""
         more_FT = (self.weight_FT - whole.weight_FT) * self.rows / FOLDS
@@ -117,23 +117,23 @@ class Verdict:
 
 
 @dataclass
-class Trial:
+class TreeTest:
     """Rank tests of the nodes of a tree, each made once, on the rows' own folds."""
 
     sides: Sides
     leaf_N: np.ndarray
     fold_N: np.ndarray
     generator: np.random.Generator
-    known: dict[Leaves, Verdict] = field(default_factory=dict)
+    known: dict[Leaves, NodeTest] = field(default_factory=dict)
 
-    def of(self, leaves: Leaves) -> Verdict:
+    def of(self, leaves: Leaves) -> NodeTest:
         """leaves: those of the node."""
         if leaves not in self.known:
             inside_N = np.isin(self.leaf_N, leaves)
             folds = [inside_N & (self.fold_N == fold) for fold in range(FOLDS)]
             weights = [_earned(*self._test(inside_N & ~held_N)) for held_N in folds]
             advantages, variances = zip(*(self._test(held_N) for held_N in folds), strict=True)
-            self.known[leaves] = Verdict(
+            self.known[leaves] = NodeTest(
                 int(inside_N.sum()), np.array(weights), np.array(advantages), np.minimum(np.array(variances), 1.0)
             )
         return self.known[leaves]
@@ -141,29 +141,29 @@ class Trial:
     def _test(self, inside_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Advantage and variance of each teacher, (T,) both."""
         found = [
-            reliability(image[inside_N & valid], text[inside_N & valid], RIVALS, self.generator)
+            rank_test(image[inside_N & valid], text[inside_N & valid], RIVALS, self.generator)
             for image, text, valid in self.sides
         ]
         return np.array([one.advantage for one in found]), np.array([one.variance for one in found])
 
-    def taught(self, part: Leaves, by: Leaves) -> tuple[float, float]:
-        """How much more the weights of `by` know of a part than all teachers alike do, and its standard error.
+    def transfer(self, part: Leaves, by: Leaves) -> tuple[float, float]:
+        """How much better the weights of `by` rank a part's captions than equal weights do, and its standard error.
 
-        Among the captions of both: does the expert of `by` tell the part's pairs from those, better than whoever tells
-        the two groups apart? The findings of one modality have that in common.
+        Among the captions of both groups, so that separating the two groups is not enough. The findings of one modality
+        share an expert.
         """
         both_N, part_N = np.isin(self.leaf_N, part + by), np.isin(self.leaf_N, part)
         weight_T = self.of(by).weight_FT.mean(axis=0)
         more_T = weight_T - weight_T.sum() / len(weight_T)
         known = variance = 0.0
         for more, (image, text, valid) in zip(more_T, self.sides, strict=True):
-            seen = both_N & valid
-            asked = part_N[seen]
-            if seen.sum() < 2 or not asked.any():
+            tested_N = both_N & valid
+            inside_N = part_N[tested_N]
+            if tested_N.sum() < 2 or not inside_N.any():
                 continue
-            rank_N = both_ways(image[seen], text[seen], RIVALS, self.generator)
-            known += more * float(2.0 * rank_N[asked].mean() - 1.0)
-            variance += more**2 / (3 * asked.sum())
+            rank_N = both_ways(image[tested_N], text[tested_N], RIVALS, self.generator)
+            known += more * float(2.0 * rank_N[inside_N].mean() - 1.0)
+            variance += more**2 / (3 * inside_N.sum())
         return known, variance**0.5
 
 
@@ -180,15 +180,16 @@ def pruned(
 
     From the leaves upwards the clusters found so far below a join are compared with the join as one cluster: on each of
     them, the weights earned there against those earned in the whole. They stay apart if they gain more than LEAD
-    standard errors. Before that, a cluster in which nobody can be trusted goes to the neighbour whose expert knows it.
+    standard errors. Before that, a cluster in which no teacher is above chance is merged with the one whose
+    expert ranks it best.
     """
-    trial = Trial(sides, leaf_N, generator.integers(FOLDS, size=len(leaf_N)), generator)
+    tests = TreeTest(sides, leaf_N, generator.integers(FOLDS, size=len(leaf_N)), generator)
     node_leaves: list[Leaves] = [(leaf,) for leaf in range(len(tree) + 1)]
     parts = [[leaves] for leaves in node_leaves]
     for first, second in tree:
         whole = node_leaves[first] + node_leaves[second]
-        divided = adopted(adopted(parts[first] + parts[second], parts[first], trial), parts[second], trial)
-        gains, variances = zip(*(trial.of(part).gain(trial.of(whole)) for part in divided), strict=True)
+        divided = merged(merged(parts[first] + parts[second], parts[first], tests), parts[second], tests)
+        gains, variances = zip(*(tests.of(part).gain(tests.of(whole)) for part in divided), strict=True)
         keep = sum(gains) > LEAD * sum(variances) ** 0.5
         node_leaves.append(whole)
         parts.append(divided if keep else [whole])
@@ -198,17 +199,17 @@ def pruned(
     return cluster_K
 
 
-def adopted(divided: list[Leaves], side: list[Leaves], trial: Trial) -> list[Leaves]:
-    """`divided`, but a side of one cluster in which nobody can be trusted is joined to the cluster that knows it best.
+def merged(divided: list[Leaves], side: list[Leaves], tests: TreeTest) -> list[Leaves]:
+    """`divided`, but a side of one cluster in which no teacher is above chance goes to the cluster whose expert fits.
 
-    Where no cluster's expert knows it by LEAD standard errors, it stays alone: nobody knows anything there.
+    That is the expert that ranks it best. Where none ranks it better by LEAD standard errors, it stays a cluster.
     """
-    if len(side) != 1 or side[0] not in divided or not trial.of(side[0]).doubtful:
+    if len(side) != 1 or side[0] not in divided or not tests.of(side[0]).without_expert:
         return divided
-    lone = side[0]
-    others = [part for part in divided if part != lone and not trial.of(part).doubtful]
-    known = {part: trial.taught(lone, part) for part in others}
+    orphan = side[0]
+    experts = [part for part in divided if part != orphan and not tests.of(part).without_expert]
+    known = {part: tests.transfer(orphan, part) for part in experts}
     best = max(known, key=lambda part: known[part][0], default=None)
     if best is None or known[best][0] <= LEAD * known[best][1]:
         return divided
-    return [part + lone if part == best else part for part in divided if part != lone]
+    return [part + orphan if part == best else part for part in divided if part != orphan]

@@ -28,9 +28,9 @@ def dispersion(unit_ND: np.ndarray) -> float:
 def temperature(image_BD: torch.Tensor, text_BD: torch.Tensor, spread: float) -> float:
     """The logit scale at which a row of scale * image @ text^T has the standard deviation `spread` on average.
 
-    Cones differ: a scale that makes one teacher's softmax sharp leaves another's flat. With equal spread every teacher
-    speaks equally loud, whatever its cone. A rule on the entropy would depend on how many captions mean the same, and
-    one on the likelihood on how many are wrong. Clipped to 1..200; CLIP's own 100 gives spreads of about 5 to 8, and is
+    Cones differ: a scale that makes one teacher's softmax sharp leaves another's flat. With equal spread every
+    softmax is equally sharp. A rule on the entropy would depend on how many captions mean the same, and one on the
+    likelihood on how many are wrong. Clipped to 1..200; CLIP's own 100 gives spreads of about 5 to 8, and is
     the answer where fewer than two pairs leave nothing to measure.
     """
     if len(image_BD) < 2:

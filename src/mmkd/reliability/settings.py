@@ -1,4 +1,4 @@
-"""The recipe section `[calibrate]`."""
+"""The recipe section `[reliability]`."""
 
 from typing import Literal
 
@@ -7,10 +7,10 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from mmkd.settings import Settings
 
 
-class CalibrateSettings(Settings):
-    """The recipe section `[calibrate]`.
+class ReliabilitySettings(Settings):
+    """The recipe section `[reliability]`.
 
-    by: groups within which teachers are tested and trusted: the corpus's modalities, or clusters of the teachers'
+    by: groups within which teachers are tested and weighted: the corpus's modalities, or clusters of the teachers'
     features, which need no label. clusters: how many (0: as many as the teachers' differences need).
     modality: that of each row as the `corpus` has it, or as the verdict of all `evidence`, teachers' votes included.
     rows: at most so many rows of a group are tested. rivals: captions that each row's own caption must beat.
@@ -33,9 +33,9 @@ class CalibrateSettings(Settings):
     batch: PositiveInt = 256
 
     @model_validator(mode="after")
-    def _is_asked_for(self) -> "CalibrateSettings":
+    def _modality_is_read(self) -> "ReliabilitySettings":
         if self.by == "cluster" and self.modality == "evidence":
-            raise ValueError('by = "cluster" looks at no modality; leave out modality = "evidence" or by = "cluster"')
+            raise ValueError('by = "cluster" reads no modality; leave out modality = "evidence" or by = "cluster"')
         return self
 
     @property

@@ -1,43 +1,35 @@
 """The ledger of a corpus as one page: what was read, where records left, and what is in the corpus."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmkd.curation.ledger.examples import Example, kept_examples
 from mmkd.curation.ledger.funnel import Funnel, funnel_of
 from mmkd.curation.ledger.modality_evidence import agreements
 from mmkd.curation.ledger.rows import first_rejected, write_curation
 from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, corpus_statistics
-from mmkd.curation.ledger.tally import most_common
+from mmkd.curation.ledger.tally import most_common, summary
 from mmkd.curation.panels.split import WHOLE
 from mmkd.curation.rejected_examples import rejected_examples
-from mmkd.folders.atomic import atomic_file
-from mmkd.report import markup
-from mmkd.report.curation_figures import funnel_figure, spread_figure
-from mmkd.report.curation_tables import (
-    CAPTION,
-    MOST_ROWS,
-    counted,
-    cut,
-    named_counts,
-    plain,
-    share,
-    shown_of,
-    summaries,
-)
-from mmkd.report.markup import Cell, Line
+from mmkd.report.curation_figures import funnel_plot, spread_plot
 from mmkd.report.numbers import MISSING
+from mmkd.report.plot import Figure
+from mmkd.report.render import count, count_or_dash, cut, plain, sectioned, share, write_page
+from mmkd.report.view import Row, Section, Table, Tile, text_table
 
 PAGE = "curation.html"
-EACH_REJECT = 20  # of each reason are told one by one; all are in curation.parquet
+EACH_REJECT = 20  # of each reason are listed one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
+MOST_ROWS = 40  # of a table of names
 EXCLUDED = "excluded by include"
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything the page tells. rejects: rows of `rejected.parquet`, the first of each reason."""
+    """Everything the page shows. rejects: rows of `rejected.parquet`, the first of each reason."""
 
     name: str
     facts: CorpusStatistics
@@ -53,8 +45,7 @@ def write_ledger(folder: Path, name: str) -> None:
     name: the corpus's own, for the title. Raises DataError when the folder is no corpus.
     """
     write_curation(folder)
-    with atomic_file(folder / PAGE) as stream:
-        stream.write(ledger_page(read_ledger(folder, name)).encode())
+    write_page(folder / PAGE, ledger_page(read_ledger(folder, name)))
 
 
 def read_ledger(folder: Path, name: str) -> Ledger:
@@ -66,161 +57,141 @@ def read_ledger(folder: Path, name: str) -> Ledger:
 
 
 def ledger_page(ledger: Ledger) -> str:
-    sections = {
-        "funnel": ("Funnel", _funnel(ledger)),
-        "kept": ("Kept", _kept(ledger)),
-        "dropped": ("Dropped", _dropped(ledger)),
-        "modalities": ("Modalities", _modalities(ledger)),
-        "evidence": ("Evidence", _evidence(ledger)),
-        "captions": ("Captions", _captions(ledger)),
-        "images": ("Images", _images(ledger)),
-        "repeats": ("Repeats", _repeats(ledger)),
-        "licences": ("Licences", _licences(ledger)),
-    }
-    return markup.sectioned_page(f"Curation: {ledger.name}", _told(ledger), [_tiles(ledger)], sections)
-
-
-def _told(ledger: Ledger) -> str:
-    read, kept, excluded = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.excluded.total()
-    told = f" {excluded:,} more in the sources were excluded by include and are listed nowhere." if excluded else ""
-    return (
-        f"{read:,} records were read and {kept:,} kept ({share(kept, read)}). What became of every single one stands "
-        f"in curation.parquet beside this page.{told}"
-    )
-
-
-def _tiles(ledger: Ledger) -> str:
     facts = ledger.facts
-    splits = [f"{count:,} {name}" for name, count in most_common(facts.by["split"]).items()]
-    groups = facts.repeats["groups"]
+    sections = [
+        Section("funnel", "Records after each step", _funnel(ledger), "funnel"),
+        Section("kept", "Included pairs", {"examples": ledger.kept, "kind": ""}, "examples"),
+        Section("dropped", "Excluded records", _excluded(ledger), "excluded"),
+        Section("modalities", "Modalities", _modalities(facts), "table"),
+        Section("evidence", "Modality evidence", _evidence(facts), "evidence"),
+        Section("captions", "Captions", _spreads(facts, ("characters", "words"), "language"), "spreads"),
+        Section("images", "Images", _spreads(facts, ("width", "height"), "panel"), "spreads"),
+        Section("repeats", "Duplicates", _repeats(facts), "repeats"),
+        Section("licences", "Licences", named_counts("licence", facts), "table"),
+    ]
+    shown = [section for section in sections if section.anchor != "kept" or ledger.kept]
+    return sectioned("curation.html", f"Curation: {ledger.name}", _about(ledger), _tiles(ledger), shown)
+
+
+def _about(ledger: Ledger) -> str:
+    read, kept, excluded = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.excluded.total()
+    more = f" {excluded:,} more in the sources were excluded by include and are not listed." if excluded else ""
+    return (
+        f"{read:,} records were read and {kept:,} kept ({share(kept, read)}). curation.parquet beside this page lists "
+        f"the outcome of every record.{more}"
+    )
+
+
+def _tiles(ledger: Ledger) -> list[Tile]:
+    facts, groups = ledger.facts, ledger.facts.repeats["groups"]
+    splits = [f"{number:,} {name}" for name, number in most_common(facts.by["split"]).items()]
     many = len(ledger.funnel.by_source())
-    return markup.tiles(
-        [
-            markup.tile("pairs", f"{facts.pairs:,}", [", ".join(splits)], ours=True),
-            markup.tile("groups", f"{groups.distinct:,}", [f"the largest has {groups.largest:,} pairs"]),
-            markup.tile("modalities", f"{len(facts.by['modality']):,}", [f"from {many} source{'s' * (many != 1)}"]),
-        ]
-    )
+    return [
+        Tile("pairs", f"{facts.pairs:,}", [", ".join(splits)], ours=True),
+        Tile("groups", f"{groups.distinct:,}", [f"the largest has {groups.largest:,} pairs"]),
+        Tile("modalities", f"{len(facts.by['modality']):,}", [f"from {many} source{'s' * (many != 1)}"]),
+    ]
 
 
-def _funnel(ledger: Ledger) -> Iterator[str]:
-    read, steps = ledger.funnel.read, ledger.funnel.steps()
-    found, excluded = ledger.funnel.found, ledger.funnel.excluded
-    left = {**({"found": found} if excluded else {}), "read": read, **{step: after for step, _, after in steps}}
-    yield markup.figure(
-        "left-after-steps", funnel_figure(left), "How many records were left after each step, in their order."
-    )
-    if set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}:
-        yield markup.paragraph("A figure that was cut into panels counts once a panel.")
+def _funnel(ledger: Ledger) -> dict[str, Any]:
+    read, steps, excluded = ledger.funnel.read, ledger.funnel.steps(), ledger.funnel.excluded
+    left = {**({"found": ledger.funnel.found} if excluded else {}), "read": read}
+    left |= {step: after for step, _, after in steps}
     lines = [["include", f"{excluded.total():,}", f"{read:,}", share(read, read), EXCLUDED]] if excluded else []
     for step, gone, after in steps:
-        told = ", ".join(f"{plain(reason)} {count:,}" for reason, count in most_common(gone).items())
-        lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), told or MISSING])
-    yield markup.text_table(["step", "left here", "remain", "of all read", "why"], lines)
-    yield markup.heading(3, "Source by source")
+        lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), _reasons(gone)])
     by_source = ledger.funnel.by_source()
     rows = [
-        Line(
-            name,
-            [Cell(f"{n:,}") for n in (excluded[name], kept + gone, kept, gone)] + [Cell(share(kept, kept + gone))],
-        )
+        Row(name, [*map(count, (excluded[name], kept + gone, kept, gone)), share(kept, kept + gone)])
         for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
     ]
-    yield markup.table(
-        ["source", EXCLUDED, "read", "kept", "rejected", "kept of all read"], rows, shown_of(len(rows), len(by_source))
-    )
+    heads = ["source", EXCLUDED, "read", "kept", "rejected", "kept of all read"]
+    says = "Number of records left after each step, in the order of the steps."
+    return {
+        "figure": Figure("left-after-steps", funnel_plot(left), says),
+        "has_panels": bool(set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}),
+        "steps": text_table(["step", "rejected here", "remain", "of all read", "reasons"], lines),
+        "sources": Table(heads, rows, shown_of(len(rows), len(by_source))),
+    }
 
 
-def _kept(ledger: Ledger) -> Iterator[str]:
-    yield from _examples(ledger.kept, "")
+def _reasons(gone: Counter[str]) -> str:
+    return ", ".join(f"{plain(reason)} {number:,}" for reason, number in most_common(gone).items()) or MISSING
 
 
-def _dropped(ledger: Ledger) -> Iterator[str]:
+def _excluded(ledger: Ledger) -> dict[str, Any] | None:
     if not ledger.rejects:
-        return
-    yield from _examples(ledger.dropped, "wrong")
+        return None
     ordered = sorted(ledger.rejects, key=lambda row: row["reason"])
     rows = [[plain(row["reason"]), row["id"] or row["where"], row["source"], row["detail"]] for row in ordered]
     total = ledger.funnel.rejected.total()
-    told = "all" if total == len(rows) else f"of each reason the first {EACH_REJECT}, {len(rows):,} of {total:,}"
-    listed = markup.text_table(["reason", "record", "source", "detail"], rows)
-    yield markup.folded(f"One by one: {told}", [listed])
+    return {
+        "examples": ledger.dropped,
+        "listed": text_table(["reason", "record", "source", "detail"], rows),
+        "which": "all" if total == len(rows) else f"of each reason the first {EACH_REJECT}, {len(rows):,} of {total:,}",
+    }
 
 
-def _examples(examples: Sequence[Example], kind: str) -> Iterator[str]:
-    if examples:
-        shown = [
-            markup.captioned(one.jpeg, one.id, [(plain(one.group), kind), (cut(one.caption, CAPTION), "")])
-            for one in examples
-        ]
-        yield markup.pictures(shown)
-
-
-def _modalities(ledger: Ledger) -> Iterator[str]:
-    counts, pairs = ledger.facts.by["modality"], ledger.facts.modality_source
-    sources = list(most_common(ledger.facts.by["source"]))[:MOST_SOURCES]
-    lines = [
-        Line(name, [Cell(f"{count:,}"), *(Cell(counted(pairs[name, source])) for source in sources)])
-        for name, count in most_common(counts).items()
+def _modalities(facts: CorpusStatistics) -> Table:
+    sources = list(most_common(facts.by["source"]))[:MOST_SOURCES]
+    rows = [
+        Row(name, [f"{number:,}", *(count_or_dash(facts.modality_source[name, source]) for source in sources)])
+        for name, number in most_common(facts.by["modality"]).items()
     ]
-    told = shown_of(len(sources), len(ledger.facts.by["source"]), "sources")
-    yield markup.table(["modality", "all", *sources], lines, told)
+    return Table(["modality", "all", *sources], rows, shown_of(len(sources), len(facts.by["source"]), "sources"))
 
 
-def _evidence(ledger: Ledger) -> Iterator[str]:
-    facts = ledger.facts
+def _evidence(facts: CorpusStatistics) -> dict[str, Any] | None:
     if not (found := agreements(facts.evidence)):
-        return
-    yield markup.paragraph(
-        "How many records a kind of evidence has a vote on, and how often it is for the modality in the corpus. Of two "
-        f"that both vote: how often both are. {facts.conflicting:,} records have evidence against their modality."
-    )
-    lines = [
-        Line(name, [Cell(f"{one.spoke:,}"), Cell(f"{one.agreed:,}"), Cell(share(one.agreed, one.spoke))])
-        for name, one in found.items()
+        return None
+    rows = [
+        Row(name, [f"{one.spoke:,}", f"{one.agreed:,}", share(one.agreed, one.spoke)]) for name, one in found.items()
     ]
-    yield markup.table(["evidence", "spoke", "for the modality", "share"], lines)
-    if facts.conflicts:
-        told = shown_of(len(facts.conflicts), facts.conflicting)
-        rows = [[one.id, one.modality, one.evidence, one.labels, cut(one.caption, 200)] for one in facts.conflicts]
-        listed = markup.text_table(["record", "modality", "evidence", "labels", "caption"], rows)
-        yield markup.folded(f"Conflicts, one by one{f': {told}' if told else ''}", [listed])
+    conflicts = [[one.id, one.modality, one.evidence, one.labels, cut(one.caption, 200)] for one in facts.conflicts]
+    return {
+        "conflicting": facts.conflicting,
+        "table": Table(["evidence", "records", "agree with the modality", "share"], rows),
+        "conflicts": text_table(["record", "modality", "evidence", "labels", "caption"], conflicts),
+        "which": shown_of(len(facts.conflicts), facts.conflicting),
+    }
 
 
-def _captions(ledger: Ledger) -> Iterator[str]:
-    numbers = ledger.facts.numbers
-    spread = {name: numbers[name] for name in ("characters", "words") if numbers[name]}
+def _spreads(facts: CorpusStatistics, columns: Sequence[str], named: str) -> dict[str, Any]:
+    """Histograms and quantiles of numbers, and the values of one more column."""
+    spread = {name: facts.numbers[name] for name in columns if facts.numbers[name]}
+    unit = "pixels" if "width" in columns else ""
+    what = "caption" if named == "language" else "image"
+    says = {"characters": "Caption length in characters.", "words": "Caption length in words."}
     figures = [
-        markup.figure(f"caption-{name}", spread_figure(counts, name), f"Length of captions in {name}.")
+        Figure(f"{what}-{name}", spread_plot(counts, unit or name), says.get(name, f"Image {name} as stored."))
         for name, counts in spread.items()
     ]
-    yield markup.grid(figures)
-    yield summaries(spread)
-    yield named_counts("language", ledger.facts)
-    if ledger.facts.mentions:
-        yield markup.paragraph(f"{ledger.facts.mentions:,} pairs also have what the article's text says of the figure.")
+    quantiles = {f"{name}, {unit}" if unit else name: summary(counts) for name, counts in spread.items()}
+    heads = list(next(iter(quantiles.values()), {}))
+    rows = [Row(name, [f"{value:,g}" for value in values.values()]) for name, values in quantiles.items()]
+    return {
+        "figures": figures,
+        "quantiles": Table(["", *heads], rows),
+        "named": named_counts(named, facts),
+        "mentions": facts.mentions if what == "caption" else 0,
+    }
 
 
-def _images(ledger: Ledger) -> Iterator[str]:
-    numbers = ledger.facts.numbers
-    spread = {name: numbers[name] for name in ("width", "height") if numbers[name]}
-    figures = [
-        markup.figure(f"image-{name}", spread_figure(counts, "pixels"), f"{name} of the images as stored.")
-        for name, counts in spread.items()
+def _repeats(facts: CorpusStatistics) -> Table:
+    rows = [
+        Row(name, [*map(count, (one.distinct, one.repeated, one.rows, one.largest))])
+        for name, one in facts.repeats.items()
     ]
-    yield markup.grid(figures)
-    yield summaries({f"{name}, pixels": counts for name, counts in spread.items()})
-    yield named_counts("panel", ledger.facts)
+    return Table(["", "distinct", "occurring more than once", "pairs with one of these", "most frequent"], rows)
 
 
-def _repeats(ledger: Ledger) -> Iterator[str]:
-    yield markup.paragraph("What still occurs more than once in the corpus; what was dropped stands in the funnel.")
-    lines = [
-        Line(name, [Cell(f"{n:,}") for n in (one.distinct, one.repeated, one.rows, one.largest)])
-        for name, one in ledger.facts.repeats.items()
-    ]
-    yield markup.table(["", "different", "of these more than once", "pairs with such a one", "most of one"], lines)
+def named_counts(name: str, facts: CorpusStatistics) -> Table:
+    """The values of a column of the corpus, the frequent first. name: of the column."""
+    counts = most_common(facts.by[name])
+    rows = [[value, f"{number:,}", share(number, facts.pairs)] for value, number in list(counts.items())[:MOST_ROWS]]
+    return text_table([name, "pairs", "of all"], rows, shown_of(len(rows), len(counts)))
 
 
-def _licences(ledger: Ledger) -> Iterator[str]:
-    yield named_counts("licence", ledger.facts)
+def shown_of(shown: int, total: int, what: str = "rows") -> str:
+    """The caption of a table that does not show all; nothing for one that does."""
+    return "" if shown >= total else f"the first {shown:,} of {total:,} {what}"

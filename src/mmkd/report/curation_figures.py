@@ -2,37 +2,28 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
-
-import plotly.graph_objects as go
 
 from mmkd.curation.ledger.tally import binned, quantile
-from mmkd.report.theme import MUTED, OURS, ROW_PX, label, styled
+from mmkd.report.plot import Bar, Plot, Text, names, numeric
+from mmkd.report.theme import ROW_PX
 
 BINS = 40
-FEW = 8  # counts, up to which each has a tick
+FEW = 8  # counts, up to which ticks are whole numbers
 CUT = 0.995  # a few values far out would press the rest into one bar; the last bar holds them
 
 
-def funnel_figure(left: Mapping[str, int]) -> go.Figure:
+def funnel_plot(left: Mapping[str, int]) -> Plot:
     """A bar per step: what was left after it."""
-    figure = go.Figure()
-    figure.add_bar(
-        x=list(left.values()),
-        y=[label(name) for name in left],
-        orientation="h",
-        marker={"color": OURS},
-        text=[f"{count:,}" for count in left.values()],
-        textposition="auto",
-        hovertemplate="%{y}: %{x:,} left<extra></extra>",
-    )
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(**_count_axis(max(left.values(), default=0)))
-    figure.update_layout(bargap=0.25)
-    return styled(figure, ROW_PX * len(left) + 64)
+    bars = [
+        Bar((0, count), (place - 0.38, place + 0.38), says=f"{name}: {count:,} left")
+        for place, (name, count) in enumerate(left.items())
+    ]
+    texts = [Text(count, place, f"{count:,}", shift=6) for place, count in enumerate(left.values())]
+    x = numeric(list(left.values()), zero=True, whole=True, pad=0.12)
+    return Plot(x, names(list(left)), ROW_PX * len(left), bars=bars, texts=texts)
 
 
-def spread_figure(counts: Mapping[int, int], unit: str) -> go.Figure:
+def spread_plot(counts: Mapping[int, int], unit: str) -> Plot:
     """Bars of equal width. counts: value -> records; must not be empty."""
     most = quantile(counts, CUT)
     held: dict[int, int] = {}
@@ -41,26 +32,14 @@ def spread_figure(counts: Mapping[int, int], unit: str) -> go.Figure:
     edges, sums = binned(held, BINS)
     last = len(sums) - 1 if max(counts) > most else None
     spans = [f"{low} or more" if n == last else span_text(low, edges[n + 1]) for n, low in enumerate(edges[:-1])]
-    figure = go.Figure()
-    figure.add_bar(
-        x=[(low + high) / 2 for low, high in pairwise(edges)],
-        y=sums,
-        width=[high - low for low, high in pairwise(edges)],
-        marker={"color": OURS, "line": {"width": 0}},
-        customdata=spans,
-        hovertemplate=f"%{{customdata}} {unit}: %{{y:,}}<extra></extra>",
-    )
-    figure.update_xaxes(title={"text": unit, "font": {"size": 12, "color": MUTED}})
-    figure.update_yaxes(**_count_axis(max(sums)))
-    figure.update_layout(bargap=0.05)
-    return styled(figure, 220)
+    bars = [
+        Bar((low, high - 0.05 * (high - low)), (0, times), says=f"{span} {unit}: {times:,}")
+        for (low, high), times, span in zip(pairwise(edges), sums, spans, strict=True)
+    ]
+    y = numeric(sums, "records", zero=True, whole=max(sums) < FEW)
+    return Plot(numeric(edges, unit, whole=True, pad=0.01), y, 180, bars=bars)
 
 
 def span_text(low: int, end: int) -> str:
     """The whole numbers from `low` up to, but not with, `end`."""
     return str(low) if end == low + 1 else f"{low} to {end - 1}"
-
-
-def _count_axis(most: int) -> dict[str, Any]:
-    """From nothing on, in whole numbers: of a few, a plot would have half ones."""
-    return {"rangemode": "tozero", "tickformat": "~s"} | ({"dtick": 1} if most < FEW else {})

@@ -1,173 +1,124 @@
-"""Figures of lines: how far probabilities hold, survival, labels and controls, training; N samples."""
+"""Figures of lines: reliability diagrams, Kaplan-Meier curves, label efficiency, training; and bars of baselines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
 
 from mmkd.evaluation.format.results import Result
 from mmkd.report.numbers import scale_of, spread
-from mmkd.report.theme import HUES, MUTED, OURS, RIVAL, WEAK, kind_colour, label, styled
+from mmkd.report.plot import Axis, Bar, Key, Line, Mark, Plot, Point, Text, Tick, names, numeric, round_ticks
+from mmkd.report.theme import DASHES, HUES, SERIES, kind_colour, label
 from mmkd.statistics.calibration import ReliabilityBin
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.kaplan_meier import KaplanMeier
 
-SQUARE_PX = 320
+SQUARE_PX = 270
+BAR_PX = 15
+UNIT_TICKS = round_ticks(0, 1)
 
 
-def reliability_figure(bins: Sequence[ReliabilityBin]) -> go.Figure:
-    """Confidence against share correct; the size of a mark grows with the samples in its bin."""
+def reliability_plot(bins: Sequence[ReliabilityBin]) -> Plot:
+    """Confidence against accuracy; the size of a mark grows with the samples in its bin."""
     total = sum(one.count for one in bins)
-    figure = go.Figure()
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": MUTED, "dash": "dot"}, hoverinfo="skip")
-    figure.add_scatter(
-        x=[round(one.confidence, 4) for one in bins],
-        y=[round(one.correct, 4) for one in bins],
-        mode="lines+markers",
-        line={"color": OURS},
-        marker={"color": OURS, "size": [6 + 18 * (one.count / total) ** 0.5 for one in bins], "opacity": 0.85},
-        customdata=[one.count for one in bins],
-        hovertemplate="confidence %{x:.2f}, correct %{y:.2f}, %{customdata} samples<extra></extra>",
-    )
-    _unit_axis(figure, "confidence", "share correct")
-    return styled(figure, SQUARE_PX)
+    marks = [
+        Mark(
+            one.confidence,
+            one.correct,
+            "ours",
+            f"confidence {one.confidence:.2f}, accuracy {one.correct:.2f}, {one.count:,} samples",
+            size=round(6 + 18 * (one.count / total) ** 0.5, 1),
+        )
+        for one in bins
+    ]
+    lines = [
+        Line([(0, 0), (1, 1)], "muted", dash="dot"),
+        Line([(mark.x, mark.y) for mark in marks], "ours"),
+    ]
+    x, y = Axis(0, 1.02, UNIT_TICKS, "confidence"), Axis(-0.02, 1.04, UNIT_TICKS, "accuracy")
+    return Plot(x, y, SQUARE_PX, lines=lines, marks=marks)
 
 
-def survival_figure(curves: Mapping[str, KaplanMeier]) -> go.Figure:
+def survival_plot(curves: Mapping[str, KaplanMeier]) -> Plot:
     """Steps with pointwise intervals and a tick at every censoring. curves: group -> curve, higher risk last."""
-    figure = go.Figure()
-    for (name, curve), colour, dash in zip(
-        curves.items(), (OURS, RIVAL, *HUES), ("solid", "dash", "dot"), strict=False
-    ):
-        steps = _steps(curve)
-        figure.add_scatter(
-            x=[*steps.time, *reversed(steps.time)],
-            y=[*steps.high, *reversed(steps.low)],
-            fill="toself",
-            fillcolor=colour + WEAK,
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        figure.add_scatter(
-            x=steps.time,
-            y=steps.survival,
-            mode="lines",
-            name=f"{label(name)} ({int(curve.at_risk_U[0])})",
-            line={"color": colour, "width": 2.4, "dash": dash},
-            hovertemplate="%{x:.1f}: %{y:.2f}<extra>" + label(name) + "</extra>",
-        )
+    lines, marks, keys = [], [], []
+    colours, dashes = ("ours", "rival", *HUES), DASHES[:3]
+    for number, (name, curve) in enumerate(curves.items()):
+        colour, dash = colours[number % len(colours)], dashes[number % len(dashes)]
+        low, high = steps(curve, curve.low_U), steps(curve, curve.high_U)
+        lines.append(Line([*high, *reversed(low)], colour, kind="area"))
+        lines.append(Line(steps(curve, curve.survival_U), colour, name, dash, 2.4))
         lost_U = curve.censored_U > 0
-        figure.add_scatter(
-            x=np.round(curve.time_U[lost_U], 3).tolist(),
-            y=np.round(curve.survival_U[lost_U], 4).tolist(),
-            mode="markers",
-            marker={"symbol": "line-ns-open", "size": 7, "color": colour},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    figure.update_xaxes(title={"text": "time", "font": {"size": 12}}, rangemode="tozero")
-    figure.update_yaxes(title={"text": "alive", "font": {"size": 12}}, range=[-0.02, 1.03])
-    return styled(figure, SQUARE_PX, legend=True)
+        marks += [
+            Mark(float(time), float(alive), colour, symbol="bar", size=7)
+            for time, alive in zip(curve.time_U[lost_U], curve.survival_U[lost_U], strict=True)
+        ]
+        keys.append(Key(f"{name} ({int(curve.at_risk_U[0])})", colour, dash=dash))
+    last = max((float(curve.time_U.max()) for curve in curves.values() if len(curve.time_U)), default=1.0)
+    x, y = numeric([0, last], "time", zero=True), Axis(-0.02, 1.03, UNIT_TICKS, "survival probability")
+    return Plot(x, y, SQUARE_PX, lines=lines, marks=marks, keys=keys)
 
 
-@dataclass(frozen=True)
-class Steps:
-    """The corners of a step function, from time 0."""
-
-    time: list[float]
-    survival: list[float]
-    low: list[float]
-    high: list[float]
+def steps(curve: KaplanMeier, value_U: Array) -> list[Point]:
+    """The corners of a step function, from one at time 0."""
+    time = np.repeat(np.concatenate([[0.0], curve.time_U]), 2)[1:]
+    value = np.repeat(np.concatenate([[1.0], value_U]), 2)[:-1]
+    return list(zip(time.tolist(), value.tolist(), strict=True))
 
 
-def _steps(curve: KaplanMeier) -> Steps:
-    def corners(value_U: Array, first: float) -> list[float]:
-        whole = np.concatenate([[first], value_U])
-        return [round(float(value), 4) for value in np.repeat(whole, 2)[:-1]]
-
-    time = np.round(np.repeat(np.concatenate([[0.0], curve.time_U]), 2)[1:], 3).tolist()
-    return Steps(time, corners(curve.survival_U, 1), corners(curve.low_U, 1), corners(curve.high_U, 1))
-
-
-def fractions_figure(
-    curves: Mapping[str, Sequence[tuple[float, float]]], metric: str, main: str, teachers: Sequence[str]
-) -> go.Figure:
-    """A line per model over the share of labels it learnt from. curves: model -> (share 0..1, value)."""
+def fractions_plot(curves: Mapping[str, Sequence[Point]], metric: str, main: str, teachers: Sequence[str]) -> Plot:
+    """A line per model over the share of labels it was trained on. curves: model -> (share 0..1, value)."""
     scale = scale_of(metric)
-    figure = go.Figure()
-    for model, points in curves.items():
-        colour = kind_colour(model, main, teachers)
-        figure.add_scatter(
-            x=[100 * share for share, _ in points],
-            y=[scale.factor * value for _, value in points],
-            mode="lines+markers",
-            line={"color": colour, "width": 3 if model == main else 1.5},
-            name=label(model),
-            hovertemplate=f"{label(model)}: %{{x:g}} % of the labels, %{{y:.{scale.digits}f}}<extra></extra>",
-        )
-    ticks = sorted({round(100 * share, 6) for points in curves.values() for share, _ in points})
-    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g} %" for tick in ticks])
-    figure.update_xaxes(title={"text": "share of the training labels", "font": {"size": 12}})
-    return styled(figure, SQUARE_PX, legend=True)
+    lines, marks, keys = [], [], []
+    for number, (model, points) in enumerate(curves.items()):
+        colour, dash = kind_colour(model, main, teachers), "solid" if model == main else DASHES[number % len(DASHES)]
+        drawn = [(100 * share, scale.factor * value) for share, value in points]
+        lines.append(Line(drawn, colour, model, dash, 3 if model == main else 1.5))
+        marks += [
+            Mark(x, y, colour, f"{model}: {x:g} % of the labels, {y:.{scale.digits}f}{scale.unit}", size=7)
+            for x, y in drawn
+        ]
+        keys.append(Key(model, colour, dash=dash))
+    shares = sorted({round(mark.x, 6) for mark in marks})
+    ticks = [Tick(at, f"{at:g} %") for at in shares]
+    x = Axis(shares[0] / 1.1, shares[-1] * 1.1, ticks, "share of the training labels", logarithmic=True)
+    return Plot(x, numeric([mark.y for mark in marks], unit=scale.unit), SQUARE_PX, lines=lines, marks=marks, keys=keys)
 
 
-def controls_figure(rows: Mapping[str, Sequence[Result]]) -> go.Figure:
-    """Bars of a model's answer beside the same without seeing. rows: model -> the metrics of one kind of answer."""
-    figure = go.Figure()
+def controls_plot(rows: Mapping[str, Sequence[Result]]) -> Plot:
+    """Bars of a model's accuracy beside its blind baselines. rows: model -> the metrics of one kind of answer."""
     metrics = list(dict.fromkeys(row.metric for found in rows.values() for row in found))
-    patterns = ("", "/", "x", ".", "-", "+")
-    for number, metric in enumerate(metrics):
-        found = [(model, row) for model, by_metric in rows.items() for row in by_metric if row.metric == metric]
-        scale = scale_of(metric)
-        figure.add_bar(
-            y=[label(model) for model, _ in found],
-            x=[scale.factor * row.value for _, row in found],
-            orientation="h",
-            name=label(metric.replace("_", " ")),
-            marker={
-                "color": (OURS, *HUES[1:])[number],
-                "pattern": {"shape": patterns[number % len(patterns)], "size": 5, "fillmode": "overlay"},
-            },
-            customdata=[spread(row) for _, row in found],
-            hovertemplate="%{y}: %{customdata}<extra>%{fullData.name}</extra>",
-        )
-    figure.update_layout(barmode="group", bargap=0.28)
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(ticksuffix=" %")
-    figure = styled(figure, 16 * len(rows) * len(metrics) + 90, legend=True)
-    figure.update_layout(legend={"traceorder": "normal"})
-    return figure
+    colours = {metric: ("ours", *HUES[1:])[number] for number, metric in enumerate(metrics)}
+    thick = 0.76 / len(metrics)
+    bars, texts = [], []
+    for place, found in enumerate(rows.values()):
+        for row in found:
+            scale, top = scale_of(row.metric), place - 0.38 + thick * metrics.index(row.metric)
+            value = scale.factor * row.value
+            says = f"{row.model}, {row.metric.replace('_', ' ')}: {spread(row)}"
+            bars.append(Bar((0, value), (top, top + 0.92 * thick), colours[row.metric], says))
+            texts.append(Text(value, top + 0.46 * thick, f"{value:.{scale.digits}f}", "muted", shift=5))
+    keys = [Key(label(metric.replace("_", " ")), colours[metric], "square") for metric in metrics]
+    x = numeric([bar.x[1] for bar in bars], unit=" %", zero=True, pad=0.12)
+    height = (BAR_PX * len(metrics) + 8) * len(rows)
+    return Plot(x, names(list(rows)), height, bars=bars, texts=texts, keys=keys)
 
 
-def training_figure(curves: Mapping[str, Sequence[tuple[float, float]]], value: str, small: bool = False) -> go.Figure:
+def training_plot(curves: Mapping[str, Sequence[Point]], value: str, small: bool = False, zero: bool = False) -> Plot:
     """A line per training run. curves: name of the run -> (step, value).
 
     A run has its colour and dash by its place among all, and one without points is not drawn, so that figures of
-    several values agree. small: one of many, without a legend.
+    several values agree. small: one of many, without a legend. zero: the axis starts there.
     """
-    figure = go.Figure()
-    dashes = ("solid", "dash", "dot", "dashdot")
+    lines, marks, keys = [], [], []
     for number, (name, points) in enumerate(curves.items()):
         if not points:
             continue
-        figure.add_scatter(
-            x=[step for step, _ in points],
-            y=[height for _, height in points],
-            mode="lines" if len(points) > 1 else "markers",
-            name=label(name),
-            line={"color": (OURS, *HUES)[number % 11], "dash": dashes[number % 4]},
-            hovertemplate=f"step %{{x:,}}: %{{y:.4g}}<extra>{label(name)}</extra>",
-        )
-    figure.update_xaxes(title={"text": "step", "font": {"size": 12}})
-    if not small:
-        figure.update_yaxes(title={"text": label(value), "font": {"size": 12}})
-    tall = 360 + 14 * max(0, len(curves) - 4)  # on a telephone every name of the legend takes a line
-    return styled(figure, SQUARE_PX - 60 if small else tall, legend=not small)
-
-
-def _unit_axis(figure: go.Figure, x: str, y: str) -> None:
-    figure.update_xaxes(range=[0, 1.02], title={"text": x, "font": {"size": 12}})
-    figure.update_yaxes(range=[-0.02, 1.04], title={"text": y, "font": {"size": 12}})
-    figure.update_layout(showlegend=False)
+        colour, dash = SERIES[number % len(SERIES)], DASHES[number % len(DASHES)]
+        (step, last), values = points[-1], [height for _, height in points]
+        says = f"{name}: {last:.4g} at step {step:,}; {min(values):.4g} to {max(values):.4g}"
+        lines.append(Line(points, colour, says, dash))
+        marks.append(Mark(step, last, colour, says, size=5))
+        keys.append(Key(name, colour, dash=dash))
+    x = numeric([at for points in curves.values() for at, _ in points], "step")
+    y = numeric([height for line in lines for _, height in line.points], "" if small else value, zero=zero)
+    return Plot(x, y, SQUARE_PX - 60 if small else 320, lines=lines, marks=marks, keys=() if small else keys)

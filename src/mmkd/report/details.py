@@ -1,34 +1,47 @@
-"""What only one kind of task has to show: confusion, reliability, prompts, label shares, controls, survival."""
+"""What only some tasks show: confusion, calibration, prompts, label efficiency, blind baselines, survival."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mmkd.errors import DataError
 from mmkd.evaluation.format.results import MEAN, Result, metric_label
 from mmkd.evaluation.survival.curves import risk_groups
 from mmkd.evaluation.tasks.linear_probe import AT_SHARE
 from mmkd.evaluation.tasks.table import TASKS
-from mmkd.evaluation.tasks.task import Detail
+from mmkd.evaluation.tasks.task import Detail as DetailKind
 from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
 from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
-from mmkd.report import curves, maps, markup
-from mmkd.report.markup import Cell, Line
+from mmkd.report import curves, maps
 from mmkd.report.numbers import MISSING, p_text, scale_of, spread
+from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated
+from mmkd.report.view import Cell, Row, Table
 from mmkd.statistics.calibration import reliability_curve
 
-Drawn = Callable[[Evaluated, str], Iterator[str]]
 MOST_CLASSES = 40
-OPEN_FIGURES = 6  # of one kind; more are folded away
-MOST_FIGURES = 24  # of one kind, so that a page on many data sets can still be opened
 
 
-def details(evaluated: Evaluated, task: str) -> Iterator[str]:
+@dataclass(frozen=True)
+class Detail:
+    """A part of a task's section. says: a sentence below the heading. notes: lines below all figures."""
+
+    heading: str
+    says: str
+    figures: Sequence[Figure] = ()
+    table: Table | None = None
+    notes: Sequence[str] = ()
+
+
+Maker = Callable[[Evaluated, str], Detail]
+
+
+def details(evaluated: Evaluated, task: str) -> list[Detail]:
     """All that there is something to show of."""
-    for detail in TASKS[task].details if task in TASKS else ():
-        yield from DETAILS[detail](evaluated, task)
+    made = [DETAILS[kind](evaluated, task) for kind in (TASKS[task].details if task in TASKS else ())]
+    return [one for one in made if one.figures or one.table or one.notes]
 
 
-def confusion(evaluated: Evaluated, task: str) -> Iterator[str]:
+def confusion(evaluated: Evaluated, task: str) -> Detail:
     drawn = []
     for predictions in evaluated.predictions(task):
         scores = TASKS[task].class_scores(predictions.columns)
@@ -36,12 +49,12 @@ def confusion(evaluated: Evaluated, task: str) -> Iterator[str]:
             name, count_CC = predictions.facts.dataset, scores.confusion()
             share = count_CC.trace() / count_CC.sum()
             says = f"On {name}: {share:.1%} on the diagonal, {_worst_pair(scores.classes, count_CC.tolist())}."
-            figure = maps.confusion_figure(scores.classes, count_CC)
-            drawn.append(markup.figure(f"{task}-confusion-{name}", figure, says))
-    yield from _side_by_side(f"What {evaluated.named} takes for what (rows: the true class)", drawn)
+            drawn.append(Figure(f"{task}-confusion-{name}", maps.confusion_plot(scores.classes, count_CC), says))
+    says = f"Predictions of {evaluated.named}: a row per true class, a column per predicted class."
+    return Detail("Confusion matrix", says, drawn)
 
 
-def reliability(evaluated: Evaluated, task: str) -> Iterator[str]:
+def reliability(evaluated: Evaluated, task: str) -> Detail:
     drawn = []
     for predictions in evaluated.predictions(task):
         scores = TASKS[task].class_probabilities(predictions.columns)
@@ -50,30 +63,30 @@ def reliability(evaluated: Evaluated, task: str) -> Iterator[str]:
             bins = reliability_curve(confidence_N, scores.predicted() == scores.label_N)
             ece = sum(one.count * abs(one.confidence - one.correct) for one in bins) / len(confidence_N)
             name = predictions.facts.dataset
-            says = (
-                f"On {name}: mean gap between confidence and share correct {ece:.3f}; on the dotted line there is none."
-            )
-            drawn.append(markup.figure(f"{task}-reliability-{name}", curves.reliability_figure(bins), says))
-    yield from _side_by_side(f"How far to believe the probabilities of {evaluated.named}", drawn)
+            says = f"On {name}: expected calibration error {ece:.3f}."
+            drawn.append(Figure(f"{task}-reliability-{name}", curves.reliability_plot(bins), says))
+    says = (
+        f"Confidence of {evaluated.named} against its accuracy, in bins; a larger mark holds more samples. The dotted "
+        "line is perfect calibration."
+    )
+    return Detail("Reliability diagram", says, drawn)
 
 
-def prompts(evaluated: Evaluated, task: str) -> Iterator[str]:
-    rows = [
-        row for row in evaluated.of_task(task) if row.metric in (*PROMPT_METRICS, "accuracy") and row.dataset != MEAN
-    ]
+def prompts(evaluated: Evaluated, task: str) -> Detail:
+    shown = (*PROMPT_METRICS, "accuracy")
+    rows = [row for row in evaluated.of_task(task) if row.metric in shown and row.dataset != MEAN]
     by_set = _by_data_set([row for row in rows if row.model == evaluated.main])
     lines = [
-        Line(name, [_value(found.get(metric)) for metric in (*PROMPT_METRICS, "accuracy")])
+        Row(name, [_value(found.get(metric)) for metric in shown])
         for name, found in by_set.items()
         if PROMPT_METRICS[0] in found
     ]
-    if lines:
-        yield markup.heading(3, "How much hangs on the wording")
-        heads = ["", "worst prompt, %", "median prompt, %", "best prompt, %", "all together, %"]
-        yield markup.table(heads, lines, f"accuracy of {evaluated.named} with single prompts and with their ensemble")
+    heads = ["", "worst prompt, %", "median prompt, %", "best prompt, %", "ensemble, %"]
+    says = f"Accuracy of {evaluated.named} with each single prompt and with the ensemble of all prompts."
+    return Detail("Prompt sensitivity", says, table=Table(heads, lines) if lines else None)
 
 
-def label_shares(evaluated: Evaluated, task: str) -> Iterator[str]:
+def label_shares(evaluated: Evaluated, task: str) -> Detail:
     rows = [row for row in evaluated.of_task(task) if row.modality == MEAN]
     points: dict[str, list[tuple[float, float]]] = {}
     metric = ""
@@ -84,53 +97,50 @@ def label_shares(evaluated: Evaluated, task: str) -> Iterator[str]:
     for row in rows:
         if row.metric == metric and row.model in points:
             points[row.model].append((1.0, row.value))
+    drawn = []
     if points:
         ordered = {name: sorted(set(points[name])) for name in evaluated.order(points)}
-        yield markup.heading(3, "With fewer labels")
-        drawn = curves.fractions_figure(ordered, metric, evaluated.main, evaluated.teachers)
-        says = f"{metric_label(metric)}, mean over the data sets, by the share of the training labels that were used."
-        yield markup.figure(f"{task}-shares", drawn, says)
+        plot = curves.fractions_plot(ordered, metric, evaluated.main, evaluated.teachers)
+        drawn.append(Figure(f"{task}-shares", plot, f"{metric_label(metric)}, mean over the data sets."))
+    return Detail("Label efficiency", "The linear probe with a share of the training labels.", drawn)
 
 
-def controls(evaluated: Evaluated, task: str) -> Iterator[str]:
+def controls(evaluated: Evaluated, task: str) -> Detail:
     rows = [row for row in evaluated.of_task(task) if row.modality == MEAN and row.metric in CONTROL_METRICS]
     by_model = {
         model: sorted((row for row in rows if row.model == model), key=lambda row: CONTROL_METRICS.index(row.metric))
         for model in evaluated.order(row.model for row in rows)
     }
-    if len({row.metric for row in rows}) < 2:
-        return
-    yield markup.heading(3, "Does the answer come from the picture?")
-    says = "Accuracy beside that of the question alone, of a blank picture and of somebody else's picture."
-    yield markup.figure(f"{task}-controls", curves.controls_figure(by_model), says)
+    heading, says = "Blind baselines", "Accuracy beside that of the question alone, a blank image and another image."
+    metrics = [name for name in CONTROL_METRICS if name in {row.metric for row in rows}]
+    if len(metrics) < 2:
+        return Detail(heading, says)
     lines = [
-        Line(model, [Cell(spread(row)) for row in found], evaluated.row_kind(model))
+        Row(model, [Cell(spread(row)) for row in found], evaluated.row_kind(model))
         for model, found in by_model.items()
-        if len(found) == len({row.metric for row in rows})
+        if len(found) == len(metrics)
     ]
-    heads = ["", *(metric_label(name) for name in CONTROL_METRICS if name in {row.metric for row in rows})]
-    yield markup.table(heads, lines, "mean over the data sets")
+    table = Table(["", *map(metric_label, metrics)], lines, "mean over the data sets")
+    drawn = Figure(f"{task}-controls", curves.controls_plot(by_model), "Accuracy, mean over the data sets.")
+    return Detail(heading, says, [drawn], table)
 
 
-def survival(evaluated: Evaluated, task: str) -> Iterator[str]:
-    drawn, untold = [], []
+def survival(evaluated: Evaluated, task: str) -> Detail:
+    drawn, notes = [], []
     for predictions in evaluated.every_prediction(task):
         try:
             groups = risk_groups(predictions)
         except DataError as error:  # all risks equal, or no event: there are no two curves to draw
-            untold.append(str(error))
+            notes.append(f"Not drawn: {error}.")
             continue
         name, model = predictions.facts.dataset, predictions.facts.model
-        says = (
-            f"On {name}, {model}: patients above and below the median risk of their fold, "
-            f"log-rank {p_text(groups.test.p)}."
-        )
-        drawn.append(markup.figure(f"{task}-km-{name}-{model}", curves.survival_figure(groups.curves), says))
-    yield from _side_by_side("Survival by predicted risk", drawn)
-    yield from (markup.paragraph(f"Not drawn: {reason}.", kind="muted") for reason in untold)
+        says = f"On {name}, {model}: log-rank {p_text(groups.test.p)}."
+        drawn.append(Figure(f"{task}-km-{name}-{model}", curves.survival_plot(groups.curves), says))
+    says = "Patients above and below the median predicted risk of their fold; ticks mark censored patients."
+    return Detail("Kaplan-Meier curves", says, drawn, notes=notes)
 
 
-DETAILS: dict[Detail, Drawn] = {
+DETAILS: dict[DetailKind, Maker] = {
     "prompt_sensitivity": prompts,
     "reliability_diagram": reliability,
     "confusion_matrix": confusion,
@@ -138,17 +148,6 @@ DETAILS: dict[Detail, Drawn] = {
     "input_controls": controls,
     "kaplan_meier": survival,
 }
-
-
-def _side_by_side(title: str, drawn: Sequence[str]) -> Iterator[str]:
-    if drawn:
-        yield markup.heading(3, title)
-        yield markup.grid(drawn[:OPEN_FIGURES])
-        if folded := drawn[OPEN_FIGURES:MOST_FIGURES]:
-            yield markup.folded(f"{len(folded)} more data sets", [markup.grid(folded)])
-        if len(drawn) > MOST_FIGURES:
-            left = len(drawn) - MOST_FIGURES
-            yield markup.paragraph(f"{left} more are not drawn; their predictions are kept.", kind="muted")
 
 
 def _by_data_set(rows: Sequence[Result]) -> dict[str, dict[str, Result]]:
@@ -166,7 +165,7 @@ def _worst_pair(classes: Sequence[str], count_CC: Sequence[Sequence[int]]) -> st
     """The most frequent confusion, in words."""
     size = range(len(classes))
     wrong: Mapping[tuple[int, int], int] = {(a, b): count_CC[a][b] for a in size for b in size if a != b}
-    (true, said), count = max(wrong.items(), key=lambda item: item[1])
+    (true, predicted), count = max(wrong.items(), key=lambda item: item[1])
     if not count:
-        return "nothing is confused"
-    return f"most often {classes[true]} is called {classes[said]} ({count} of {sum(count_CC[true])})"
+        return "no class is confused with another"
+    return f"most often {classes[true]} is predicted as {classes[predicted]} ({count} of {sum(count_CC[true])})"

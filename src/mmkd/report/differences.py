@@ -1,50 +1,55 @@
-"""Who is ahead of whom in one task: differences on average and on every data set, and ranks over the data sets."""
+"""Paired differences in one task, on average and on every data set, and ranks over the data sets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, Comparison, metric_label
-from mmkd.report import figures, markup
+from mmkd.report import figures
 from mmkd.report.numbers import gain, p_text
+from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric
 from mmkd.report.summary import primary_comparisons
+from mmkd.report.view import Table, text_table
 
 MOST_LINES = 80  # more do not make a forest plot that can be read
 
 
-def differences(evaluated: Evaluated, task: str) -> Iterator[str]:
+def differences(evaluated: Evaluated, task: str) -> dict[str, Any] | None:
     """The main model minus every other: means, every data set, tests."""
     rows = primary_comparisons(evaluated, task)
-    overall = {row.rival: row for row in rows if row.modality == MEAN}
     if not rows:
-        return
-    yield markup.heading(3, f"What {evaluated.named} gains on the others in {metric_label(rows[0].metric)}")
-    if overall:
-        ordered = [overall[name] for name in evaluated.order(overall)]
-        models = [row for row in ordered if row.rival not in NULLS]
-        if models:  # nulls lie far away and would press the others together; they stand in the table
-            drawn = figures.rivals_figure(models, evaluated.main, evaluated.teachers)
-            yield markup.figure(f"{task}-gains", drawn, "Mean over the data sets, paired differences with intervals.")
-        yield _gains_table(ordered, {row.rival: row for row in evaluated.in_general if row.task == task})
-    yield from _forest(evaluated, task, rows)
-    single = [row for row in rows if row.dataset != MEAN and row.rival not in NULLS]
-    if single:
-        heads = ["data set", "against", "difference", "p", "p, Holm", "exact test"]
-        cells = [[row.dataset, row.rival, gain(row), p_text(row.p), *_adjusted(row)] for row in single]
-        yield markup.folded("Tests on every data set", [markup.text_table(heads, cells)])
+        return None
+    overall = {row.rival: row for row in rows if row.modality == MEAN}
+    ordered = [overall[name] for name in evaluated.order(overall)]
+    models = [
+        row for row in ordered if row.rival not in NULLS
+    ]  # nulls lie far away and would press the others together
+    drawn = figures.rivals_plot(models, evaluated.main, evaluated.teachers) if models else None
+    says = "Mean over the data sets, paired differences with intervals."
+    return {
+        "metric": metric_label(rows[0].metric),
+        "named": evaluated.named,
+        "gains": drawn and Figure(f"{task}-gains", drawn, says),
+        "table": _gains_table(ordered, {row.rival: row for row in evaluated.in_general if row.task == task}),
+        "forest": _forest(evaluated, task, rows),
+        "tests": _tests([row for row in rows if row.dataset != MEAN and row.rival not in NULLS]),
+    }
 
 
-def _gains_table(rows: Sequence[Comparison], in_general: Mapping[str, Comparison]) -> str:
-    """In general: with the interval that speaks for other data sets like these, where one was made."""
+def _gains_table(rows: Sequence[Comparison], in_general: Mapping[str, Comparison]) -> Table | None:
+    """In general: with the interval of a bootstrap that also draws data sets, where one was made."""
+    if not rows:
+        return None
     cells = [[row.rival, gain(row), p_text(row.p)] for row in rows]
     if not in_general:
-        return markup.text_table(["", "on these data sets", "p"], cells)
+        return text_table(["", "on these data sets", "p"], cells)
     general = [in_general.get(row.rival) for row in rows]
-    told = [["", ""] if row is None else [gain(row), p_text(row.p)] for row in general]
-    heads = ["", "on these data sets", "p", "on data sets like these", "p"]
-    return markup.text_table(heads, [[*mine, *other] for mine, other in zip(cells, told, strict=True)])
+    more = [["", ""] if row is None else [gain(row), p_text(row.p)] for row in general]
+    heads = ["", "on these data sets", "p", "with data sets resampled", "p"]
+    return text_table(heads, [[*mine, *other] for mine, other in zip(cells, more, strict=True)])
 
 
-def _forest(evaluated: Evaluated, task: str, rows: Sequence[Comparison]) -> Iterator[str]:
+def _forest(evaluated: Evaluated, task: str, rows: Sequence[Comparison]) -> Figure | None:
     """Every data set and the means, against the strongest rival and the best teacher of each data set."""
     modalities = {row.modality for row in rows if row.dataset != MEAN}
     shown = [name for name in (_strongest(evaluated, task), BEST_TEACHER) if name]
@@ -54,11 +59,18 @@ def _forest(evaluated: Evaluated, task: str, rows: Sequence[Comparison]) -> Iter
         if (name != MEAN or modality == MEAN or len(modalities) > 1)
         and (found := [row for row in rows if (row.dataset, row.modality) == (name, modality) and row.rival in shown])
     }
-    if 2 < len(groups) <= MOST_LINES:
-        emphasised = [name for name in groups if name.startswith("mean")]
-        drawn = figures.forest_figure(groups, evaluated.main, evaluated.teachers, emphasised)
-        says = f"Each data set: {evaluated.named} against {' and '.join(shown)}, paired differences with intervals."
-        yield markup.figure(f"{task}-forest", drawn, says)
+    if not 2 < len(groups) <= MOST_LINES:
+        return None
+    emphasised = [name for name in groups if name.startswith("mean")]
+    drawn = figures.forest_plot(groups, evaluated.main, evaluated.teachers, emphasised)
+    says = f"Each data set: {evaluated.named} against {' and '.join(shown)}, paired differences with intervals."
+    return Figure(f"{task}-forest", drawn, says)
+
+
+def _tests(rows: Sequence[Comparison]) -> Table | None:
+    heads = ["data set", "against", "difference", "p", "p, Holm", "exact test"]
+    cells = [[row.dataset, row.rival, gain(row), p_text(row.p), *_adjusted(row)] for row in rows]
+    return text_table(heads, cells) if cells else None
 
 
 def _adjusted(row: Comparison) -> list[str]:
@@ -81,14 +93,15 @@ def _strongest(evaluated: Evaluated, task: str) -> str | None:
     return choose(evaluated.rivals(means), key=lambda name: means[name], default=None)
 
 
-def ranks(evaluated: Evaluated, task: str) -> Iterator[str]:
+def ranks(evaluated: Evaluated, task: str) -> list[Figure]:
     """The critical-difference diagram, where there are data sets enough for one."""
-    for ranking in evaluated.rankings:
-        if ranking.task == task and len(ranking.models) > 1:
-            yield markup.heading(3, "Ranks over the data sets")
-            drawn = figures.critical_difference_figure(ranking, evaluated.main, evaluated.teachers)
-            says = (
-                f"Mean rank in {metric_label(ranking.metric)} over {ranking.data_sets} data sets; a bar joins models "
-                f"that they do not tell apart (Nemenyi; Friedman {p_text(ranking.p)})."
-            )
-            yield markup.figure(f"{task}-ranks", drawn, says)
+    return [
+        Figure(
+            f"{task}-ranks",
+            figures.critical_difference_plot(ranking, evaluated.main, evaluated.teachers),
+            f"Mean rank in {metric_label(ranking.metric)} over {ranking.data_sets} data sets; a bar joins models whose "
+            f"ranks do not differ significantly (Nemenyi; Friedman {p_text(ranking.p)}).",
+        )
+        for ranking in evaluated.rankings
+        if ranking.task == task and len(ranking.models) > 1
+    ]

@@ -1,181 +1,148 @@
-"""Figures of results and differences: rows in, plotly figures out."""
+"""Figures of results and differences: rows in, plots out."""
 
+import math
 from collections.abc import Mapping, Sequence
-
-import plotly.graph_objects as go
 
 from mmkd.evaluation.format.results import MEAN, Comparison, Ranking, Result
 from mmkd.report.numbers import Scale, gain, p_text, scale_of, spread
-from mmkd.report.theme import GRID, HUES, INK, LIMIT, MUTED, OURS, PAPER, ROW_PX, WEAK, kind_colour, kind_symbol, label
-from mmkd.report.theme import styled as _styled
+from mmkd.report.plot import Axis, Key, Line, Mark, Plot, Point, Text, names, numeric, round_ticks
+from mmkd.report.theme import DASHES, HUES, ROW_PX, kind_colour, kind_symbol, label
+
+RIVALS = ("ours", "limit", *HUES)  # colours of several rivals on one line
+RADAR_ROOM = 1.35  # of the radius, for the names around it
+LINE_PX = 24  # of a critical-difference diagram
 
 
-def means_figure(rows: Sequence[Result], main: str, teachers: Sequence[str]) -> go.Figure:
+def means_plot(rows: Sequence[Result], main: str, teachers: Sequence[str]) -> Plot:
     """A line per row (model) with its interval, in the order given."""
     scale = scale_of(rows[0].metric)
-    figure = go.Figure()
-    for row in rows:
-        colour = kind_colour(row.model, main, teachers)
-        figure.add_scatter(
-            x=[scale.factor * row.value],
-            y=[label(row.model)],
-            error_x={**_bars([row], scale), "color": colour},
-            mode="markers",
-            marker={
-                "color": colour,
-                "size": 13 if row.model == main else 10,
-                "symbol": kind_symbol(row.model, main, teachers),
-                "line": {"width": 2, "color": colour},
-            },
-            hovertemplate=f"%{{y}}: {spread(row)}<extra></extra>",
+    marks = [
+        Mark(
+            scale.factor * row.value,
+            place,
+            kind_colour(row.model, main, teachers),
+            f"{row.model}: {spread(row)}",
+            kind_symbol(row.model, main, teachers),
+            13 if row.model == main else 10,
+            *_bounds(row, scale),
         )
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(ticksuffix=scale.unit)
-    return _styled(figure, ROW_PX * len(rows) + 64)
+        for place, row in enumerate(rows)
+    ]
+    return Plot(_around(marks, unit=scale.unit), names([row.model for row in rows]), ROW_PX * len(rows), marks=marks)
 
 
-def rivals_figure(rows: Sequence[Comparison], main: str, teachers: Sequence[str]) -> go.Figure:
-    """A line per rival: what the main model gains on it; right of zero it is ahead."""
-    return forest_figure({row.rival: [row] for row in rows}, main, teachers)
+def rivals_plot(rows: Sequence[Comparison], main: str, teachers: Sequence[str]) -> Plot:
+    """A line per rival: the main model minus the rival; right of zero it is ahead."""
+    return forest_plot({row.rival: [row] for row in rows}, main, teachers)
 
 
-def forest_figure(
+def forest_plot(
     groups: Mapping[str, Sequence[Comparison]], main: str, teachers: Sequence[str], emphasised: Sequence[str] = ()
-) -> go.Figure:
+) -> Plot:
     """A line per group with a mark per rival in it: difference and interval. emphasised: groups that are means."""
     rivals = list(dict.fromkeys(row.rival for rows in groups.values() for row in rows))
     one_each = all(len(rows) == 1 for rows in groups.values())
-    figure = go.Figure()
-    places = {name: place for place, name in enumerate(groups)}
-    for number, rival in enumerate(rivals):
-        found = [(name, row) for name, rows in groups.items() for row in rows if row.rival == rival]
-        scale = scale_of(found[0][1].metric)
-        colour = kind_colour(rival, main, teachers) if one_each else (OURS, LIMIT, *HUES)[number % 12]
-        shift = 0.0 if one_each else 0.32 * (number / max(1, len(rivals) - 1) - 0.5)
-        figure.add_scatter(
-            x=[scale.factor * row.difference for _, row in found],
-            y=[places[name] + shift for name, _ in found],
-            error_x={**_bars([row for _, row in found], scale), "color": colour},
-            mode="markers",
-            name=f"against {label(rival)}",
-            marker={
-                "color": colour,
-                "size": [12 if name in emphasised else 8 for name, _ in found],
-                "symbol": ["diamond" if name in emphasised else ("circle", "square")[number % 2] for name, _ in found],
-            },
-            customdata=[f"{label(name, 60)}: {gain(row)}, {p_text(row.p)}" for name, row in found],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
-    figure.add_vline(x=0, line={"color": INK, "width": 1})
-    figure.update_yaxes(
-        tickvals=list(places.values()),
-        ticktext=[f"<b>{label(name)}</b>" if name in emphasised else label(name) for name in places],
-        range=[len(places) - 0.4, -0.6],
-    )
+    colours = {
+        rival: kind_colour(rival, main, teachers) if one_each else RIVALS[number % len(RIVALS)]
+        for number, rival in enumerate(rivals)
+    }
+    shapes = {
+        rival: kind_symbol(rival, main, teachers) if one_each else ("circle", "square")[number % 2]
+        for number, rival in enumerate(rivals)
+    }
+    shifts = {
+        rival: 0.0 if one_each else 0.32 * (number / max(1, len(rivals) - 1) - 0.5)
+        for number, rival in enumerate(rivals)
+    }
+    marks = []
+    for place, (name, rows) in enumerate(groups.items()):
+        for row in rows:
+            scale, mean = scale_of(row.metric), name in emphasised
+            says = f"{name}, against {row.rival}: {gain(row)}, {p_text(row.p)}"
+            shape, size = ("diamond", 12) if mean else (shapes[row.rival], 8)
+            at, y = scale.factor * row.difference, place + shifts[row.rival]
+            marks.append(Mark(at, y, colours[row.rival], says, shape, size, *_bounds(row, scale)))
     unit = scale_of(next(iter(groups.values()))[0].metric).points.strip() or "difference"
-    figure.update_xaxes(title={"text": f"← behind · {unit} · ahead →", "font": {"size": 12, "color": MUTED}})
-    return _styled(figure, ROW_PX * len(places) + 84, legend=not one_each)
+    keys = [] if one_each else [Key(f"against {rival}", colours[rival], shapes[rival]) for rival in rivals]
+    return difference_plot(marks, list(groups), unit, keys, emphasised)
 
 
-def radar_figure(
-    table: Mapping[str, Mapping[str, float]], modalities: Sequence[str], main: str, scale: Scale
-) -> go.Figure:
+def difference_plot(
+    marks: Sequence[Mark], rows: Sequence[str], unit: str, keys: Sequence[Key] = (), bold: Sequence[str] = ()
+) -> Plot:
+    """Marks on lines with names, around a line at zero."""
+    x, y = _around(marks, f"← behind · {unit} · ahead →", also=[0.0]), names(rows, bold)
+    zero = Line([(0, y.low), (0, y.high)], "ink", width=1)
+    return Plot(x, y, ROW_PX * len(rows), lines=[zero], marks=marks, keys=keys)
+
+
+def radar_plot(table: Mapping[str, Mapping[str, float]], modalities: Sequence[str], main: str, scale: Scale) -> Plot:
     """A ring per model. table: model -> modality -> value; the main model is filled, models without a value are cut."""
-    figure = go.Figure()
-    dashes = ("solid", "dash", "dot", "dashdot")
-    others = [model for model in table if model != main]
     values = [scale.factor * value for row in table.values() for value in row.values()]
+    low = max(0.0, min(values) - 0.15 * (max(values) - min(values)) - 1e-6)
+    high = max(values)
+    turns = [2 * math.pi * number / len(modalities) for number in range(len(modalities))]
+
+    def place(number: int, value: float) -> Point:
+        radius, turn = (value - low) / (high - low), turns[number % len(turns)]
+        return radius * math.sin(turn), radius * math.cos(turn)
+
+    rings = round_ticks(low, high, scale.unit)
+    around = range(len(modalities) + 1)
+    lines = [Line([place(number, ring.place) for number in around], "line", width=1) for ring in rings]
+    lines += [Line([(0, 0), place(number, high)], "line", width=1) for number in range(len(modalities))]
+    others = [model for model in table if model != main]
+    marks, keys = [], []
     for model, row in table.items():
-        reached = [row.get(name) for name in [*modalities, modalities[0]]]
-        colour = OURS if model == main else HUES[others.index(model) % len(HUES)]
-        figure.add_scatterpolar(
-            r=[None if value is None else scale.factor * value for value in reached],
-            theta=[*modalities, modalities[0]],
-            name=label(model),
-            mode="lines+markers",
-            fill="toself" if model == main else None,
-            fillcolor=colour + WEAK,
-            line={"color": colour, "width": 3 if model == main else 1.8}
-            | ({} if model == main else {"dash": dashes[others.index(model) % len(dashes)]}),
-            marker={"size": 6 if model == main else 5},
-            hovertemplate=f"{label(model)}, %{{theta}}: %{{r:.{scale.digits}f}}<extra></extra>",
-        )
-    low, high = min(values), max(values)
-    axis = {"gridcolor": GRID, "linecolor": GRID}
-    figure.update_polars(
-        bgcolor="rgba(0,0,0,0)",
-        radialaxis={
-            **axis,
-            "range": [max(0.0, low - 0.15 * (high - low) - 1e-6), high],
-            "ticksuffix": scale.unit,
-            "tickfont": {"size": 11, "color": MUTED},
-            "nticks": 5,
-            "angle": 90,
-            "tickangle": 90,
-        },
-        angularaxis={**axis, "direction": "clockwise", "rotation": 90},
-    )
-    figure = _styled(figure, 420, legend=True)
-    figure.update_layout(
-        margin={"l": 70, "r": 70, "t": 20, "b": 40},
-        legend={"y": -0.08, "yanchor": "top", "x": 0.5, "xanchor": "center"},
-        meta={"narrow": {"height": 440, "margin": {"l": 94, "r": 94, "t": 20, "b": 40}}},
-    )
-    return figure
+        number = 0 if model == main else others.index(model)
+        colour = "ours" if model == main else HUES[number % len(HUES)]
+        dash = "solid" if model == main else DASHES[number % len(DASHES)]
+        reached = {at: scale.factor * row[name] for at, name in enumerate(modalities) if name in row}
+        points = {at: place(at, value) for at, value in reached.items()}
+        if model == main:
+            lines.append(Line(list(points.values()), colour, kind="area"))
+        lines += [
+            Line([points[at], points[after]], colour, dash=dash, width=3 if model == main else 1.8)
+            for at in points
+            if (after := (at + 1) % len(modalities)) in points
+        ]
+        marks += [
+            Mark(*points[at], colour, f"{model}, {modalities[at]}: {reached[at]:.{scale.digits}f}{scale.unit}", size=6)
+            for at in points
+        ]
+        keys.append(Key(model, colour, dash=dash))
+    texts = [Text(0, place(0, ring.place)[1], ring.text, "muted", "middle") for ring in rings]
+    for turn, name in zip(turns, modalities, strict=True):
+        side = "middle" if abs(math.sin(turn)) < 0.2 else "start" if math.sin(turn) > 0 else "end"
+        texts.append(Text(1.06 * math.sin(turn), 1.1 * math.cos(turn), label(name), anchor=side))
+    x, y = Axis(-1.7, 1.7), Axis(-RADAR_ROOM + 0.15, RADAR_ROOM - 0.15)
+    return Plot(x, y, 400, lines=lines, marks=marks, texts=texts, keys=keys, width=620)
 
 
-def critical_difference_figure(ranking: Ranking, main: str, teachers: Sequence[str]) -> go.Figure:
-    """Mean ranks on a line, best left; a bar joins models that the data sets do not tell apart (Demšar 2006)."""
-    figure = go.Figure()
+def critical_difference_plot(ranking: Ranking, main: str, teachers: Sequence[str]) -> Plot:
+    """Mean ranks on a line, best left; a bar joins models whose ranks do not differ significantly (Demšar 2006)."""
     rank = dict(zip(ranking.models, ranking.mean_ranks, strict=True))
     count = len(rank)
-    for line, (model, value) in enumerate(rank.items(), start=1):
-        colour = kind_colour(model, main, teachers)
-        figure.add_scatter(
-            x=[value, value],
-            y=[0, -line],
-            mode="lines",
-            line={"color": colour, "width": 1.5},
-            hoverinfo="skip",
-        )
-        figure.add_scatter(
-            x=[value],
-            y=[-line],
-            mode="markers",
-            marker={"color": colour, "size": 8, "symbol": kind_symbol(model, main, teachers)},
-            hovertemplate=f"{label(model)}: mean rank {value:.2f}<extra></extra>",
-        )
-        right = value <= (1 + count) / 2
-        figure.add_annotation(
-            x=value,
-            y=-line,
-            text=f"<b>{label(model, 22)}</b> {value:.2f}" if model == main else f"{label(model, 22)} {value:.2f}",
-            showarrow=False,
-            xanchor="left" if right else "right",
-            xshift=9 if right else -9,
-            font={"color": colour, "size": 12},
-            bgcolor=PAPER,
-        )
     bars = [group for group in ranking.alike if len(group) > 1]
+    top = 0.55 * (len(bars) + 1) + 0.5
+    lines = [Line([(0.8, 0), (count + 0.2, 0)], "ink", width=1)]
+    marks, texts = [], []
+    for line, (model, value) in enumerate(rank.items(), start=1):
+        colour, right = kind_colour(model, main, teachers), value <= (1 + count) / 2
+        lines.append(Line([(value, 0), (value, -line)], colour, width=1.5))
+        marks.append(Mark(value, -line, colour, f"{model}: mean rank {value:.2f}", kind_symbol(model, main, teachers)))
+        anchor, shift = ("start", 9) if right else ("end", -9)
+        texts.append(Text(value, -line, f"{label(model, 22)} {value:.2f}", colour, anchor, shift, model == main))
     for height, group in enumerate(bars, start=1):
         ends = [min(rank[model] for model in group) - 0.03, max(rank[model] for model in group) + 0.03]
-        figure.add_scatter(
-            x=ends, y=[0.55 * height] * 2, mode="lines", line={"color": INK, "width": 5}, hoverinfo="skip"
-        )
-    top = 0.55 * (len(bars) + 1) + 0.5
-    figure.add_scatter(
-        x=[1, min(count, 1 + ranking.difference)], y=[top] * 2, mode="lines", line={"color": MUTED}, hoverinfo="skip"
+        lines.append(Line([(end, 0.55 * height) for end in ends], "ink", ", ".join(group), width=5))
+    lines.append(Line([(1, top), (min(count, 1 + ranking.difference), top)], "muted"))
+    texts.append(Text(1, top + 0.55, f"critical difference {ranking.difference:.2f}", "muted"))
+    ticks = round_ticks(1, count, whole=True, count=count)
+    x = Axis(0.8, count + 0.2, ticks, "mean rank (1 is best)")
+    return Plot(
+        x, Axis(-count - 0.8, top + 1), LINE_PX * (count + len(bars)) + 60, lines=lines, marks=marks, texts=texts
     )
-    figure.add_annotation(
-        x=1, y=top, text=f"critical difference {ranking.difference:.2f}", showarrow=False, yshift=10, xanchor="left",
-        font={"size": 12, "color": MUTED},
-    )  # fmt: skip
-    figure.add_hline(y=0, line={"color": INK, "width": 1})
-    figure.update_yaxes(visible=False, range=[-count - 0.8, top + 1])
-    figure.update_xaxes(
-        range=[0.8, count + 0.2], dtick=1, title={"text": "mean rank (1 is best)", "font": {"size": 12}}
-    )
-    return _styled(figure, 24 * (count + len(bars)) + 130)
 
 
 def mean_rows(rows: Sequence[Result], metric: str) -> list[Result]:
@@ -183,8 +150,13 @@ def mean_rows(rows: Sequence[Result], metric: str) -> list[Result]:
     return [row for row in rows if row.modality == MEAN and row.metric == metric]
 
 
-def _bars(rows: Sequence[Result | Comparison], scale: Scale) -> dict[str, object]:
-    centres = [row.value if isinstance(row, Result) else row.difference for row in rows]
-    above = [0.0 if row.high is None else scale.factor * (row.high - x) for row, x in zip(rows, centres, strict=True)]
-    below = [0.0 if row.low is None else scale.factor * (x - row.low) for row, x in zip(rows, centres, strict=True)]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 2, "width": 0}
+def _around(marks: Sequence[Mark], title: str = "", unit: str = "", also: Sequence[float] = ()) -> Axis:
+    """An axis on which all marks and their intervals have room."""
+    ends = [bound for mark in marks for bound in (mark.x, mark.low, mark.high) if bound is not None]
+    return numeric([*ends, *also], title, unit)
+
+
+def _bounds(row: Result | Comparison, scale: Scale) -> tuple[float | None, float | None]:
+    if row.low is None or row.high is None:
+        return None, None
+    return scale.factor * row.low, scale.factor * row.high

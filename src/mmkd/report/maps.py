@@ -1,64 +1,74 @@
 """Figures of planes: confusion of classes, teachers by modality, embeddings; N pictures, D dimensions, C classes."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 
-from mmkd.report.theme import FAINT, HUES, OURS, ROW_PX, label, styled
+from mmkd.report.plot import Axis, Bar, Key, Line, Plot, Text, names, numeric
+from mmkd.report.theme import HUES, ROW_PX
 from mmkd.statistics.metrics import Array
 
-COLOURS = [[0.0, FAINT], [1.0, OURS]]
-SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star", "hexagon", "pentagon")
+DOTS = ("round", "square")
 WRITTEN = 12  # classes up to which numbers stand in the cells
+COLUMN_PX = 90  # of a cell, at most
+GAP = 0.04  # around a cell, in cells
 
 
-def calibration_figure(reliability: Mapping[str, Mapping[str, float]], teachers: Sequence[str]) -> go.Figure:
+class HeatCell(NamedTuple):
+    """shade: 0..1, cut there. text: in the cell. says: under the pointer."""
+
+    row: int
+    column: int
+    shade: float
+    text: str
+    says: str
+
+
+def reliability_map(reliability: Mapping[str, Mapping[str, float]], teachers: Sequence[str]) -> Plot:
     """Heat map of the mean percentile (0..1, .5 is chance) of a pair's own caption: a row per modality."""
     modalities = list(reliability)
-    values = [[reliability[name].get(teacher) for teacher in teachers] for name in modalities]
-    figure = _heat(
-        [label(name) for name in teachers], [label(name) for name in modalities], values, 0.5, 1.0, "%{z:.2f}"
-    )
-    return styled(figure, ROW_PX * len(modalities) + 110)
-
-
-def confusion_figure(classes: Sequence[str], count_CC: Array) -> go.Figure:
-    """Rows are true classes and sum to one; columns are what the model said."""
-    total_C = np.maximum(count_CC.sum(axis=1, keepdims=True), 1)
-    share_CC = np.round(count_CC / total_C, 4)
-    names = [label(name, 22) for name in classes]
-    written = "%{z:.0%}" if len(classes) <= WRITTEN else ""
-    figure = _heat(names, names, share_CC.tolist(), 0.0, 1.0, written)
-    told = [
-        [f"{a} called {b}: {n}" for b, n in zip(names, row, strict=True)]
-        for a, row in zip(names, count_CC.tolist(), strict=True)
+    cells = [
+        HeatCell(row, column, 2 * (value - 0.5), f"{value:.2f}", f"{teacher}, {modality}: {value:.3f}")
+        for row, modality in enumerate(modalities)
+        for column, teacher in enumerate(teachers)
+        if (value := reliability[modality].get(teacher)) is not None
     ]
-    figure.update_traces(customdata=told, hovertemplate="%{customdata}<extra></extra>")
-    figure.update_xaxes(tickangle=-40)
-    return styled(figure, min(720, 28 * len(classes) + 136))
+    return _heat(names(modalities), names(teachers, across=True), cells, ROW_PX)
 
 
-def embedding_map_figure(groups: Mapping[str, Array]) -> go.Figure:
-    """A cloud per group; groups: name -> its places (n, 2)."""
-    figure = go.Figure()
-    for number, (name, place_N2) in enumerate(groups.items()):
-        figure.add_scatter(
-            x=np.round(place_N2[:, 0], 4).tolist(),
-            y=np.round(place_N2[:, 1], 4).tolist(),
-            mode="markers",
-            name=label(name),
-            marker={
-                "color": HUES[number % len(HUES)],
-                "symbol": SYMBOLS[number % len(SYMBOLS)],
-                "size": 6,
-                "opacity": 0.65,
-            },
-            hovertemplate=label(name) + "<extra></extra>",
+def confusion_plot(classes: Sequence[str], count_CC: Array) -> Plot:
+    """Rows are true classes and sum to one; columns are the predicted classes."""
+    share_CC = count_CC / np.maximum(count_CC.sum(axis=1, keepdims=True), 1)
+    cells = [
+        HeatCell(
+            row,
+            column,
+            float(share_CC[row, column]),
+            f"{share_CC[row, column]:.0%}" if len(classes) <= WRITTEN else "",
+            f"{true} predicted as {predicted}: {count_CC[row, column]:,}",
         )
-    figure.update_xaxes(showticklabels=False, title={"text": "first component", "font": {"size": 12}})
-    figure.update_yaxes(showticklabels=False, title={"text": "second component", "font": {"size": 12}})
-    return styled(figure, 460, legend=True)
+        for row, true in enumerate(classes)
+        for column, predicted in enumerate(classes)
+    ]
+    row_px = min(28, 640 // len(classes))
+    return _heat(names(classes, longest=22), names(classes, longest=22, across=True), cells, row_px)
+
+
+def embedding_plot(groups: Mapping[str, Array]) -> Plot:
+    """A cloud per group; groups: name -> its places (n, 2)."""
+    lines, keys = [], []
+    for number, (name, place_N2) in enumerate(groups.items()):
+        colour, shape = HUES[number % len(HUES)], DOTS[number % len(DOTS)]
+        lines.append(Line([(float(x), float(y)) for x, y in place_N2], colour, name, kind=shape))
+        keys.append(Key(name, colour, "circle" if shape == "round" else "square"))
+    return Plot(_bare(lines, 0, "first component"), _bare(lines, 1, "second component"), 440, lines=lines, keys=keys)
+
+
+def _bare(lines: Sequence[Line], which: int, title: str) -> Axis:
+    """An axis without ticks."""
+    around = numeric([point[which] for line in lines for point in line.points])
+    return Axis(around.low, around.high, title=title)
 
 
 def principal_plane(value_ND: Array) -> tuple[Array, Array]:
@@ -74,26 +84,13 @@ def principal_plane(value_ND: Array) -> tuple[Array, Array]:
     return centred_ND @ plane_D2, variance_D[:-3:-1] / total
 
 
-def _heat(
-    columns: Sequence[str], rows: Sequence[str], values: object, low: float, high: float, written: str
-) -> go.Figure:
-    figure = go.Figure(
-        go.Heatmap(
-            x=list(range(len(columns))),
-            y=list(range(len(rows))),
-            z=values,
-            zmin=low,
-            zmax=high,
-            colorscale=COLOURS,
-            texttemplate=written or None,
-            textfont={"size": 12},
-            hovertemplate="%{z:.3f}<extra></extra>",
-            xgap=2,
-            ygap=2,
-            showscale=False,
-        )
-    )
-    # places are numbers: two long names that are cut to the same text must not share a row
-    figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=list(columns), showgrid=False)
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows), autorange="reversed", showgrid=False)
-    return figure
+def _heat(rows: Axis, columns: Axis, cells: Sequence[HeatCell], row_px: int) -> Plot:
+    """Places are numbers, so that two names that are cut to one text keep rows of their own."""
+    bars = [Bar((columns.low, columns.high), (rows.low, rows.high), "faint")]
+    for cell in cells:
+        if shade := round(min(1.0, max(0.0, cell.shade)), 3):
+            x, y = ((place - 0.5 + GAP, place + 0.5 - GAP) for place in (cell.column, cell.row))
+            bars.append(Bar(x, y, "heat", cell.says, shade))
+    texts = [Text(cell.column, cell.row, cell.text, anchor="middle", halo=False) for cell in cells if cell.text]
+    width = 120 + 7 * rows.longest + COLUMN_PX * len(columns.ticks)
+    return Plot(columns, rows, row_px * len(rows.ticks), bars=bars, texts=texts, width=width)

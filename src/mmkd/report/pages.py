@@ -1,24 +1,25 @@
 """The report of an evaluation: one page, and its tables as files, from what lies on disk."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, TEACHERS_CONCAT
-from mmkd.folders.atomic import atomic_file
-from mmkd.report import curves, maps, markup
+from mmkd.report import curves, maps
 from mmkd.report.data_section import cards_section, leakage_section, map_section, subsets_section
 from mmkd.report.pictures import pictures_section
+from mmkd.report.plot import Figure
+from mmkd.report.render import sectioned, write_page
 from mmkd.report.run_folder import PAGE
 from mmkd.report.source import Evaluated, read_evaluated, task_title
 from mmkd.report.source import ReportContext as ReportContext
 from mmkd.report.summary import summary
 from mmkd.report.table_files import write_tables
 from mmkd.report.task_section import task_section
+from mmkd.report.view import Section, Table, text_table
 from mmkd.training.records.curves import TOTAL, points
 from mmkd.training.records.metrics_log import read_metrics
 
-# in the order of the page: anchor, title in the contents, and what makes the section where there is something to show
-Section = tuple[str, str, Callable[[Evaluated, ReportContext], Iterator[str]]]
+FIGURE = '<figure class="plot"'
 
 
 def write_report(evaluate_folder: Path, folder: Path, context: ReportContext) -> dict[str, int]:
@@ -27,47 +28,32 @@ def write_report(evaluate_folder: Path, folder: Path, context: ReportContext) ->
     Raises DataError if it is none, or one of its files is damaged. Equal evaluations make equal pages.
     """
     evaluated = read_evaluated(evaluate_folder, context)
-    body = page_body(evaluated, context)
+    page = report_page(evaluated, context)
     tables = write_tables(evaluated, folder)
-    with atomic_file(folder / PAGE) as stream:
-        stream.write(markup.page(f"mmkd report: {context.recipe}", body).encode())
+    write_page(folder / PAGE, page)
     return {
         "results": len(evaluated.results) + len(evaluated.subsets),
         "comparisons": len(evaluated.comparisons),
-        "figures": sum(part.count('class="plotly-graph-div"') for part in body),
+        "figures": page.count(FIGURE),
         "tables": tables,
     }
 
 
-def page_body(evaluated: Evaluated, context: ReportContext) -> list[str]:
-    """Everything between head and foot."""
-    made = {anchor: (title, list(section(evaluated, context))) for anchor, title, section in _sections(evaluated)}
-    present = {anchor: title for anchor, (title, parts) in made.items() if parts}
-    return [
-        markup.heading(1, _title(evaluated, context)),
-        markup.paragraph(_what_was_measured(evaluated, context), kind="muted"),
-        markup.contents(present),
-        *(part for _, parts in made.values() for part in parts),
+def report_page(evaluated: Evaluated, context: ReportContext) -> str:
+    found = summary(evaluated)
+    sections = [
+        Section("summary", found["question"] or "Summary", found, "summary"),
+        *(Section(task, task_title(task), task_section(evaluated, task), "task") for task in evaluated.tasks),
+        Section("subsets", "Subgroups and clean subsets", subsets_section(evaluated), "subsets"),
+        Section("leakage", "Leakage", leakage_section(evaluated), "leakage"),
+        Section("pictures", "Examples", pictures_section(evaluated), "pictures"),
+        Section("map", "Embedding map", map_section(evaluated), "figure"),
+        Section("reliability", "Teacher reliability by modality", _reliability(context), "reliability"),
+        Section("training", "Training loss", _training(context), "figure"),
+        Section("cards", "Data sets and their licences", cards_section(evaluated), "table"),
+        Section("run", "Cost and licences", _run(evaluated, context), "run"),
     ]
-
-
-def _sections(evaluated: Evaluated) -> list[Section]:
-    return [
-        ("summary", "Summary", lambda found, context: summary(found)),
-        *((task, task_title(task), _of_task(task)) for task in evaluated.tasks),
-        ("subsets", "Parts of the data", lambda found, context: subsets_section(found)),
-        ("leakage", "Leaks", lambda found, context: leakage_section(found)),
-        ("pictures", "Pictures", lambda found, context: pictures_section(found)),
-        ("map", "Embeddings", lambda found, context: map_section(found)),
-        ("calibration", "Teachers by modality", lambda found, context: _calibration(context)),
-        ("training", "Training", lambda found, context: _training(context)),
-        ("cards", "Data sets", lambda found, context: cards_section(found)),
-        ("run", "Cost and licences", _run),
-    ]
-
-
-def _of_task(task: str) -> Callable[[Evaluated, ReportContext], Iterator[str]]:
-    return lambda evaluated, context: task_section(evaluated, task)
+    return sectioned("report.html", _title(evaluated, context), _what_was_measured(evaluated, context), (), sections)
 
 
 def _title(evaluated: Evaluated, context: ReportContext) -> str:
@@ -89,39 +75,35 @@ def _what_was_measured(evaluated: Evaluated, context: ReportContext) -> str:
     )
 
 
-def _calibration(context: ReportContext) -> Iterator[str]:
-    if context.reliability:
-        yield markup.heading(2, "Whom to believe about what", "calibration")
-        says = (
-            "How high each teacher ranks a pair's own caption among captions of the same modality, as the mean "
-            "percentile on the training corpus: 0.50 is chance, and wrong captions in the corpus keep it below 1."
-        )
-        drawn = maps.calibration_figure(context.reliability, list(context.licences))
-        yield markup.figure("calibration-of-teachers", drawn, says)
+def _reliability(context: ReportContext) -> Figure | None:
+    if not context.reliability:
+        return None
+    says = "Mean percentile of a pair's own caption among captions of the same modality, on the training corpus."
+    return Figure("teacher-reliability", maps.reliability_map(context.reliability, list(context.licences)), says)
 
 
-def _training(context: ReportContext) -> Iterator[str]:
+def _training(context: ReportContext) -> Figure | None:
     losses = {name: points(read_metrics(path), TOTAL) for name, path in context.curves}
-    if drawn := {name: found for name, found in losses.items() if found}:
-        yield markup.heading(2, "Training", "training")
-        says = "Losses of different objectives are not on one scale: compare shapes, not heights."
-        yield markup.figure("training-losses", curves.training_figure(drawn, "loss"), says)
+    drawn = {name: found for name, found in losses.items() if found}
+    says = "Losses of different objectives are not on one scale: compare shapes, not heights."
+    return Figure("training-losses", curves.training_plot(drawn, "loss"), says) if drawn else None
 
 
-def _run(evaluated: Evaluated, context: ReportContext) -> Iterator[str]:
+def _run(evaluated: Evaluated, context: ReportContext) -> dict[str, Table | None]:
     manifest = evaluated.manifest
-    yield markup.heading(2, "Cost", "run")
-    rows = [["evaluation took", f"{manifest.get('wall_s')} s"]]
-    rows.append(["memory", f"{manifest.get('peak_memory_mb')} MiB at most"])
-    rows.append(["recipe", context.recipe])
+    rows = [
+        ["evaluation time", f"{manifest.get('wall_s')} s"],
+        ["peak memory", f"{manifest.get('peak_memory_mb')} MiB"],
+        ["recipe", context.recipe],
+    ]
     if context.seed is not None:
         rows.append(["seed", str(context.seed)])
     for part in ("counts", "versions"):
         values = manifest.get(part)
         if isinstance(values, Mapping):
             rows.append([part, ", ".join(f"{name} {value}" for name, value in values.items())])
-    yield markup.text_table(["", ""], rows)
-    if context.licences:
-        yield markup.heading(3, "Licences of the teachers")
-        yield markup.paragraph("A student learns from all of them; check each before you use or share it.")
-        yield markup.text_table(["teacher", "licence"], list(context.licences.items()))
+    licences = [[teacher, licence] for teacher, licence in context.licences.items()]
+    return {
+        "cost": text_table(["", ""], rows),
+        "licences": text_table(["teacher", "licence"], licences) if licences else None,
+    }

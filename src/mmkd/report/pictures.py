@@ -1,47 +1,45 @@
-"""The pictures of the report, all inside the page: worst errors, retrieval examples, attention over slides."""
+"""The images of the report, all inside the page: confident errors, retrieval examples, attention heat maps."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmkd.errors import DataError
 from mmkd.evaluation.gallery.choose import turns
 from mmkd.evaluation.gallery.examples import GalleryExample, read_gallery
 from mmkd.images.decode import decode
 from mmkd.reasons import BadRecordError
-from mmkd.report import markup
 from mmkd.report.source import Evaluated, task_title
 
 HEAT_MAPS = "heat_maps"
-BUDGET_BYTES = 4_500_000  # with base64 6 MB: the page stays below 12 MB, plotly.js included
+BUDGET_BYTES = 4_500_000  # with base64 6 MB: a page that a browser still opens at once
 WIDEST_PX = 900
 QUALITY = 82
 
 
-def pictures_section(evaluated: Evaluated) -> Iterator[str]:
-    """Errors and queries of every data set, fairly cut where the page would become too large; then heat maps."""
-    examples = read_gallery(evaluated.folder)
-    maps = heat_maps(evaluated.folder)
+def pictures_section(evaluated: Evaluated) -> dict[str, Any] | None:
+    """Errors and queries of every data set, cut evenly where the page would become too large; then heat maps."""
+    examples, maps = read_gallery(evaluated.folder), heat_maps(evaluated.folder)
     kept = within(examples, BUDGET_BYTES - sum(len(jpeg) for _, jpeg in maps))
-    errors = [one for one in kept if one.kind == "error"]
-    queries = [one for one in kept if one.kind != "error"]
-    if kept or maps:
-        yield markup.heading(2, "Pictures", "pictures")
-    if errors:
-        yield markup.heading(3, "The worst errors")
-        yield markup.paragraph(f"What {evaluated.named} was surest of and wrong about.", kind="muted")
-        yield from _errors(errors)
-    if queries:
-        yield markup.heading(3, "Retrieval examples")
-        yield from _queries(queries)
-    if maps:
-        yield markup.heading(3, "Where attention lies on the slides")
-        for name, jpeg in maps:
-            yield markup.heading(4, name)
-            yield markup.picture(jpeg, f"attention heat map of slide {name}", kind="wide")
-    if len(kept) < len(examples):
-        left = len(examples) - len(kept)
-        yield markup.paragraph(f"{left} more pictures lie in the folder gallery of the evaluation.", kind="muted")
+    if not kept and not maps:
+        return None
+    return {
+        "named": evaluated.named,
+        "errors": _by_title([one for one in kept if one.kind == "error"]),
+        "queries": _by_title([one for one in kept if one.kind != "error"]),
+        "heat_maps": maps,
+        "left": len(examples) - len(kept),
+    }
+
+
+def _by_title(examples: Sequence[GalleryExample]) -> dict[str, list[GalleryExample]]:
+    found: dict[str, list[GalleryExample]] = {}
+    for one in examples:
+        task = task_title(one.task).lower()
+        title = f"{one.dataset}, {task}" if one.kind == "error" else f"{one.dataset}: {one.kind.split()[0]} queries"
+        found.setdefault(title, []).append(one)
+    return found
 
 
 def within(examples: Sequence[GalleryExample], budget: int) -> list[GalleryExample]:
@@ -84,48 +82,3 @@ def _narrowed(path: Path) -> bytes:
 
 def _weight(one: GalleryExample) -> int:
     return len(one.picture or b"") + sum(len(shown.picture or b"") for shown in one.shown)
-
-
-def _errors(errors: Sequence[GalleryExample]) -> Iterator[str]:
-    for dataset, task in dict.fromkeys((one.dataset, one.task) for one in errors):
-        members = [one for one in errors if (one.dataset, one.task) == (dataset, task)]
-        yield markup.heading(4, f"{dataset}, {task_title(task).lower()}")
-        yield markup.pictures([_error(one) for one in members])
-
-
-def _error(one: GalleryExample) -> str:
-    says = f"{one.asked} {one.id}: {one.truth}, called {one.said}".strip()
-    lines = [(one.asked, ""), (f"said: {one.said}", "wrong"), (f"true: {one.truth}", "right")]
-    return markup.captioned(one.picture, says, [line for line in lines if line[0]])
-
-
-def _queries(queries: Sequence[GalleryExample]) -> Iterator[str]:
-    for dataset, kind in dict.fromkeys((one.dataset, one.kind) for one in queries):
-        yield markup.heading(4, f"{dataset}: {'best' if kind == 'best query' else 'worst'} queries")
-        for one in queries:
-            if (one.dataset, one.kind) == (dataset, kind):
-                yield _query(one)
-
-
-def _query(one: GalleryExample) -> str:
-    rank = f"own match at rank {one.score:g}"
-    if one.asked:
-        found = [
-            markup.captioned(
-                shown.picture, shown.text, [("its own" if shown.right else shown.text, _right(shown.right))]
-            )
-            for shown in one.shown
-        ]
-        return markup.query(
-            markup.captioned(one.picture, f"the picture of the caption: {one.asked}", [("its picture", "")]),
-            [markup.paragraph(f"“{one.asked}” finds ({rank})"), markup.pictures(found)],
-        )
-    found = [markup.marked(shown.text, _right(shown.right)) for shown in one.shown]
-    return markup.query(
-        markup.captioned(one.picture, f"query picture, captioned: {one.truth}", []),
-        [markup.paragraph(f"finds ({rank})"), markup.ordered(found), markup.paragraph(f"its caption: {one.truth}")],
-    )
-
-
-def _right(is_right: bool) -> str:
-    return "right" if is_right else "wrong"

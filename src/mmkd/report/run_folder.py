@@ -57,9 +57,9 @@ def read_context(out: Path) -> "ReportContext":
 def _reliability(folder: Path) -> Mapping[str, Mapping[str, float]]:
     if not (folder / MANIFEST).is_file():
         return {}
-    from mmkd.reliability.calibration import load_calibration
+    from mmkd.reliability.table import load_reliability
 
     found: dict[str, dict[str, float]] = {}
-    for cell in load_calibration(folder).cells:
+    for cell in load_reliability(folder).cells:
         found.setdefault(cell.group, {})[cell.teacher] = cell.percentile
     return found

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from mmkd.evaluation.format.results import (
     BEST_TEACHER,
@@ -15,10 +15,9 @@ from mmkd.evaluation.format.results import (
     metric_label,
     several_modalities,
 )
-from mmkd.report import markup
-from mmkd.report.markup import Cell, Line
 from mmkd.report.numbers import MISSING, gain, p_text, scale_of, spread
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
+from mmkd.report.view import Cell, Row, Table, Tile
 
 Verdict = Literal["ahead", "level", "behind"]
 SIGNS: dict[Verdict, str] = {"ahead": "▲", "level": "·", "behind": "▼"}
@@ -34,20 +33,20 @@ def verdict(row: Comparison) -> Verdict:
     return "ahead" if (row.difference > 0) != is_lower else "behind"
 
 
-def summary(evaluated: Evaluated) -> Iterator[str]:
+def summary(evaluated: Evaluated) -> dict[str, Any]:
     """The first section of the page."""
-    by_task = {task: standing(evaluated, task) for task in evaluated.tasks}
-    told = {task: found for task, found in by_task.items() if found}
-    if told:
-        title = f"Does {evaluated.named} beat {'each teacher' if evaluated.teachers else 'the other models'}?"
-        yield markup.heading(2, title, "summary")
-        yield markup.paragraph(in_short(evaluated, list(told.values())), kind="lead")
-        yield markup.items([in_words(evaluated, task, found) for task, found in told.items()])
-    else:
-        yield markup.heading(2, "Results in short", "summary")
-        yield markup.paragraph(f"There is no other model to compare {evaluated.named} with.", kind="lead")
-    yield markup.tiles([_tile(evaluated, task) for task in evaluated.tasks])
-    yield from matrix(evaluated)
+    by_task = {task: found for task in evaluated.tasks if (found := standing(evaluated, task))}
+    rivals = "each teacher" if evaluated.teachers else "the other models"
+    no_rival = f"There is no other model to compare {evaluated.named} with."
+    return {
+        "question": f"Does {evaluated.named} beat {rivals}?" if by_task else "",
+        "answer": in_short(evaluated, list(by_task.values())) if by_task else no_rival,
+        "tasks": [in_words(evaluated, task, found) for task, found in by_task.items()],
+        "tiles": [_tile(evaluated, task) for task in evaluated.tasks],
+        "matrix": matrix(evaluated),
+        "has_best_teacher": any(row.rival == BEST_TEACHER for row in evaluated.comparisons),
+        "named": evaluated.named,
+    }
 
 
 def standing(evaluated: Evaluated, task: str) -> list[Comparison]:
@@ -90,7 +89,7 @@ def primary_comparisons(evaluated: Evaluated, task: str) -> list[Comparison]:
     return [row for row in evaluated.comparisons if (row.task, row.metric, row.model) == (task, metric, evaluated.main)]
 
 
-def matrix(evaluated: Evaluated) -> Iterator[str]:
+def matrix(evaluated: Evaluated) -> Table | None:
     """A row per task and modality, a column per rival: the difference with its interval."""
     rivals = evaluated.order(
         row.rival
@@ -98,33 +97,20 @@ def matrix(evaluated: Evaluated) -> Iterator[str]:
         for row in primary_comparisons(evaluated, task)
         if row.rival in (BEST_TEACHER, TEACHERS_CONCAT) or row.rival in evaluated.rivals([row.rival])
     )
-    lines = [line for task in evaluated.tasks for line in _matrix_lines(evaluated, task, rivals)]
-    if not rivals or not lines:
-        return
-    yield markup.heading(3, f"By modality: {evaluated.named} minus each other model")
-    yield markup.table(["", *rivals], lines)
-    told = (
-        "▲ ahead, ▼ behind: the interval of the paired difference leaves out zero. △ ▽: it does, but p adjusted by "
-        "Holm over all rivals and data sets of the task is above 0.05. · level: the interval holds zero. Where a "
-        "modality has several data sets the row is their mean."
-    )
-    limit = (
-        " best_teacher is chosen for each data set on its test data and flatters the teachers: it is the limit of what "
-        "choosing among them could reach."
-    )
-    yield markup.paragraph(told + (limit if BEST_TEACHER in rivals else ""), kind="muted")
+    rows = [row for task in evaluated.tasks for row in _matrix_rows(evaluated, task, rivals)]
+    return Table(["", *rivals], rows) if rivals and rows else None
 
 
-def _matrix_lines(evaluated: Evaluated, task: str, rivals: Sequence[str]) -> Iterator[Line]:
+def _matrix_rows(evaluated: Evaluated, task: str, rivals: Sequence[str]) -> Iterator[Row]:
     rows = primary_comparisons(evaluated, task)
     if not rows:
         return
     metric = rows[0].metric
     table = by_modality(evaluated.of_task(task), task, metric)
-    yield Line(f"{task_title(task)}, {metric_label(metric)}{_unit(metric)}", [], "group")
+    yield Row(f"{task_title(task)}, {metric_label(metric)}{_unit(metric)}", kind="group")
     for modality in [*several_modalities(table), MEAN]:
         found = _of_modality(rows, modality)
-        yield Line(
+        yield Row(
             "all data sets" if modality == MEAN else modality,
             [_difference(found.get(rival)) for rival in rivals],
         )
@@ -153,7 +139,7 @@ def _difference(row: Comparison | None) -> Cell:
     )
 
 
-def _tile(evaluated: Evaluated, task: str) -> str:
+def _tile(evaluated: Evaluated, task: str) -> Tile:
     """The main model's mean on a task beside the best single rival."""
     rows = evaluated.of_task(task)
     metric = primary_metric(rows, task)
@@ -168,10 +154,10 @@ def _tile(evaluated: Evaluated, task: str) -> str:
     scale, ours = scale_of(metric), means.get(evaluated.main)
     if ours is None:  # a table of covariates, say, that only the card's own predictors can read
         value = scale.value(means[best].value) + scale.unit if rivals else MISSING
-        return markup.tile(task_title(task), value, [*more, f"{evaluated.main} was not asked on every data set"])
+        return Tile(task_title(task), value, [*more, f"{evaluated.main} was not evaluated on every data set"])
     interval = scale.interval(ours.low, ours.high)
     more += [part for part in ours.note.split("; ") if part.startswith(UNCLEARED)]
-    return markup.tile(task_title(task), scale.value(ours.value) + scale.unit, [interval, *more], ours=True)
+    return Tile(task_title(task), scale.value(ours.value) + scale.unit, [interval, *more], ours=True)
 
 
 def _unit(metric: str) -> str:

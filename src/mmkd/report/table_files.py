@@ -6,11 +6,13 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from mmkd.evaluation.format.results import MEAN, NULLS, Comparison, Result, metric_label
+from mmkd.evaluation.format.results import MEAN, Comparison, Result, metric_label
 from mmkd.folders.atomic import atomic_file
-from mmkd.report.numbers import gain, p_text, scale_of
-from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
+from mmkd.report.numbers import gain, p_text
+from mmkd.report.source import Evaluated, primary_metric, task_title
 from mmkd.report.summary import primary_comparisons
+from mmkd.report.task_section import MARK, data_set_table
+from mmkd.report.view import Table
 
 TABLES = "tables"
 SPECIAL = {
@@ -38,10 +40,12 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
         "comparisons.csv": csv_of(Comparison, evaluated.comparisons),
     }
     for task in evaluated.tasks:
-        heads, rows = by_data_set(evaluated, task)
+        table = data_set_table(evaluated, task, mean_of_one=True)
+        heads = ["model", *table.heads[1:]]
+        rows = [[row.name, *(cell.text.removesuffix(MARK) for cell in row.styled_cells)] for row in table.rows]
         caption = f"{task_title(task)}: {metric_label(primary_metric(evaluated.of_task(task), task))}"
         files[f"{task}.csv"] = csv_text([heads, *rows])
-        files[f"{task}.tex"] = latex_table(heads, rows, caption, f"tab:{task}", _best_cells(evaluated, task, heads))
+        files[f"{task}.tex"] = latex_table(heads, rows, caption, f"tab:{task}", best_cells(table, heads))
         if gains := [row for row in primary_comparisons(evaluated, task) if row.modality == MEAN]:
             heads, rows = ["rival", "difference", "p"], [[row.rival, gain(row), p_text(row.p)] for row in gains]
             said = f"{task_title(task)}: {evaluated.main} minus each other model, {metric_label(gains[0].metric)}"
@@ -52,34 +56,12 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
     return len(files)
 
 
-def by_data_set(evaluated: Evaluated, task: str) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of the task's primary metric: a row per model, a column per data set and the mean."""
-    values = _values(evaluated, task)
-    heads = list(dict.fromkeys(name for _, name in values))
-    metric = primary_metric(evaluated.of_task(task), task)
-    models = evaluated.order(model for model, _ in values)
-    return ["model", *heads], [
-        [model, *(scale_of(metric).value(values.get((model, name))) for name in heads)] for model in models
-    ]
-
-
-def _values(evaluated: Evaluated, task: str) -> dict[tuple[str, str], float]:
-    """(model, data set) -> value; the mean of all data sets last."""
-    rows = evaluated.of_task(task)
-    mine = [row for row in rows if row.metric == primary_metric(rows, task)]
-    single = {(row.model, row.dataset): row.value for row in mine if row.dataset != MEAN}
-    return single | {(row.model, MEAN): row.value for row in mine if row.modality == MEAN}
-
-
-def _best_cells(evaluated: Evaluated, task: str, heads: Sequence[str]) -> set[tuple[str, str]]:
+def best_cells(table: Table, heads: Sequence[str]) -> set[tuple[str, str]]:
     """(model, data set) of the best value of every column, nulls aside."""
-    values = {key: value for key, value in _values(evaluated, task).items() if key[0] not in NULLS}
-    choose = min if primary_metric(evaluated.of_task(task), task) in lower_is_better(task) else max
-    best = set()
-    for name in heads:
-        column = [value for (_, other), value in values.items() if other == name]
-        best |= {key for key, value in values.items() if key[1] == name and value == choose(column)}
-    return best
+    marked = [
+        (row.name, head, cell) for row in table.rows for head, cell in zip(heads[1:], row.styled_cells, strict=True)
+    ]
+    return {(name, head) for name, head, cell in marked if cell.kind == "best"}
 
 
 def csv_of(row_class: type[Result | Comparison], rows: Sequence[Result | Comparison]) -> str:

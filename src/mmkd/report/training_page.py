@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mmkd.folders.atomic import atomic_file
-from mmkd.report import markup
-from mmkd.report.curves import training_figure
+from mmkd.report.curves import training_plot
+from mmkd.report.plot import Figure
+from mmkd.report.render import render, write_page
+from mmkd.report.view import text_table
 from mmkd.training.records.curves import (
     PAGE,
     TOTAL,
@@ -14,22 +15,24 @@ from mmkd.training.records.curves import (
     loss_names,
     points,
     read_curves,
+    thinned,
     validation_names,
 )
 from mmkd.training.records.metrics_log import Record
 
+SMALL_POINTS = 300  # of a curve in one of many small figures
 Runs = Mapping[str, Sequence[Record]]
 
 # in the order of the page: value in the records, title, and what a reader should know
 MEASURES = (
     ("lr", "Learning rate", "linear warm-up, then half a cosine to zero"),
     ("grad_norm", "Gradient norm", "before it is clipped"),
-    ("logit_scale", "Logit scale", "what cosines are multiplied with in the contrastive loss; at most 100"),
-    ("pairs_per_s", "Pairs a second", "of all processes together"),
-    ("wait", "Waiting for data", "share of the time that the step waited for its batch"),
+    ("logit_scale", "Logit scale", "factor on the cosines in the contrastive loss; at most 100"),
+    ("pairs_per_s", "Pairs per second", "of all processes together"),
+    ("wait", "Waiting for data", "share of the time in which the step waited for its batch"),
     ("mfu", "Model FLOP utilisation", "share of the machine's peak"),
-    ("tflops", "TFLOP a second", "of the student, a process"),
-    ("memory_gb", "Memory", "of the device at its peak, in GB"),
+    ("tflops", "TFLOP per second", "of the student, per process"),
+    ("memory_gb", "Memory", "peak of the device, in GB"),
     ("skipped", "Skipped steps", "whose loss or gradient was not finite"),
 )
 
@@ -42,27 +45,23 @@ def write_curves(out: Path) -> Path | None:
     runs = read_curves(out)
     if not runs:
         return None
-    with atomic_file(out / PAGE) as stream:
-        stream.write(markup.page(f"mmkd training: {out.name}", list(curves_body(out.name, runs))).encode())
+    write_page(out / PAGE, curves_page(out.name, runs))
     return out / PAGE
 
 
-def curves_body(title: str, runs: Runs) -> Iterator[str]:
-    """Everything between head and foot. runs: name of the training -> its records, not empty."""
-    yield markup.heading(1, f"{title}: training")
-    yield markup.paragraph(
-        f"{len(runs)} {'training' if len(runs) == 1 else 'trainings'}. A training has one colour and dash in all "
-        "figures, named at the first. Where records are too many to be told apart, the lowest and the highest of each "
-        "stretch are drawn.",
-        kind="muted",
-    )
-    yield markup.text_table(["training", "steps", "last loss", "best validation", "pairs/s"], list(_rows(runs)))
-    yield markup.heading(2, "Losses", "losses")
+def curves_page(title: str, runs: Runs) -> str:
+    """runs: name of the training -> its records, not empty."""
     says = "Total loss. Totals of different objectives are not on one scale: compare shapes, not heights."
-    yield markup.figure("loss", training_figure(_of(runs, TOTAL), "loss"), says)
-    yield from _section("Named losses, before they are weighted", _named_losses(runs), runs)
-    yield from _section("Validation", _validation(runs), runs)
-    yield from _section("How it went", MEASURES, runs, from_zero=True)
+    return render(
+        "curves.html",
+        title=f"{title}: training",
+        runs=len(runs),
+        table=text_table(["training", "steps", "last loss", "best validation", "pairs/s"], list(_rows(runs))),
+        loss=Figure("loss", training_plot(_of(runs, TOTAL), "loss"), says),
+        terms=_figures(_named_losses(runs), runs),
+        validation=_figures(_validation(runs), runs),
+        measures=_figures(MEASURES, runs, zero=True),
+    )
 
 
 def _of(runs: Runs, value: str) -> dict[str, Points]:
@@ -76,24 +75,19 @@ def _named_losses(runs: Runs) -> list[tuple[str, str, str]]:
 
 def _validation(runs: Runs) -> list[tuple[str, str, str]]:
     names = dict.fromkeys(name for records in runs.values() for name in validation_names(records))
-    explained = "on the split val, which is no test set; higher is better"
+    explained = "on the split val; higher is better"
     return [(name, name.removeprefix(VALIDATION).replace("_", " "), explained) for name in names]
 
 
-def _section(title: str, values: Sequence[tuple[str, str, str]], runs: Runs, from_zero: bool = False) -> Iterator[str]:
-    """A heading and a figure for each value that some training has."""
+def _figures(values: Sequence[tuple[str, str, str]], runs: Runs, zero: bool = False) -> list[Figure]:
+    """One for each value that some training has."""
     figures = []
     for value, name, explained in values:
-        curves = _of(runs, value)
+        curves = {run: thinned(found, SMALL_POINTS) for run, found in _of(runs, value).items()}
         if any(curves.values()):
             says = f"{name}: {explained}." if explained else f"{name}."
-            drawn = training_figure(curves, name, small=True)
-            if from_zero:
-                drawn.update_yaxes(rangemode="tozero")
-            figures.append(markup.figure(f"value-{value}", drawn, says))
-    if figures:
-        yield markup.heading(2, title)
-        yield markup.grid(figures)
+            figures.append(Figure(f"value-{value}", training_plot(curves, name, small=True, zero=zero), says))
+    return figures
 
 
 def _rows(runs: Runs) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ import torch
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
 from mmkd.licences import strictest
-from mmkd.reliability.calibration import Calibration
+from mmkd.reliability.table import ReliabilityTable
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
@@ -22,12 +22,12 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the model card tells. results: rows of `results.jsonl` of the student and of `best_teacher`."""
+    """What the model card says. results: rows of `results.jsonl` of the student and of `best_teacher`."""
 
     name: str
     note: str
     recipe: str
-    teachers: Calibration
+    teachers: ReliabilityTable
     corpus: Corpus
     results: Sequence[Mapping[str, Any]]
 
@@ -104,9 +104,9 @@ def model_card(facts: CardFacts, home: Path) -> str:
         "|---|---|",
         *[f"| {_cell(name)} | {count:,} |" for name, count in data_licences.most_common()],
         "",
-        "## Whom the student believed",
+        "## Weights of the teachers",
         "",
-        *_trust(facts.teachers),
+        *_weights(facts.teachers),
         "",
         "## Results",
         "",
@@ -117,14 +117,14 @@ def model_card(facts: CardFacts, home: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _trust(calibration: Calibration) -> list[str]:
-    names = [teacher.name for teacher in calibration.teachers]
-    weight = {(cell.group, cell.teacher): cell.weight for cell in calibration.cells}
+def _weights(reliability: ReliabilityTable) -> list[str]:
+    names = [teacher.name for teacher in reliability.teachers]
+    weight = {(cell.group, cell.teacher): cell.weight for cell in reliability.cells}
     rows = [
         f"| {_cell(group)} | " + " | ".join(f"{weight[group, name]:.2f}" for name in names) + " |"
-        for group in calibration.group_names
+        for group in reliability.group_names
     ]
-    return [f"| {calibration.by} | {' | '.join(map(_cell, names))} |", "|---" * (len(names) + 1) + "|", *rows]
+    return [f"| {reliability.by} | {' | '.join(map(_cell, names))} |", "|---" * (len(names) + 1) + "|", *rows]
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -70,10 +70,10 @@ def count_teacher(spec: TeacherSpec, caption_tokens: int) -> TeacherCount:
     size = entry.preprocess.get("size", 224)
     height, width = (size, size) if isinstance(size, int) else size
     context = entry.context_length or 77
-    seen = context if entry.padding == "full" else min(caption_tokens, context)
+    length = context if entry.padding == "full" else min(caption_tokens, context)
     with weightless(lambda: adapter.build(entry)) as network, torch.no_grad():
         image_BCHW = torch.empty(1, CHANNELS, height, width)
-        ids_BL, length_B = torch.zeros(1, seen, dtype=torch.long), torch.full((1,), seen)
+        ids_BL, length_B = torch.zeros(1, length, dtype=torch.long), torch.full((1,), length)
         gflop = gflop_of(lambda: (adapter.image(network, image_BCHW), adapter.text(network, ids_BL, length_B)))
     return TeacherCount(spec.name, entry.dim or 0, gflop)
 

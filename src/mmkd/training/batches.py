@@ -1,10 +1,12 @@
-"""The pairs as training sees them: decoded images, token ids, equal captions and images, teacher features.
+"""The pairs as training reads them: decoded images, token ids, equal captions and images, teacher features.
 
 Letters: N training pairs, B pairs of this process in a step, L tokens (the student's context), C x H x W pixels.
 """
 
 import signal
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,6 @@ from mmkd.progress import say
 from mmkd.reasons import BadRecordError
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
-from mmkd.training.data.each_tensor import each_tensor
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import Captions, coded
 from mmkd.training.data.view import TeacherBatch
@@ -33,8 +34,7 @@ DECODE_AT_ONCE = 256
 class PairBatch:
     """One step's pairs. row_B: corpus rows. image_BCHW: uint8. length_B: tokens of each caption, known to the host.
 
-    caption_B, image_code_B: equal numbers mean equal captions, equal images. believed_B: how far a caption is believed,
-    0..1.
+    caption_B, image_code_B: equal numbers mean equal captions, equal images. caption_weight_B: 0..1.
     """
 
     row_B: np.ndarray
@@ -43,13 +43,17 @@ class PairBatch:
     length_B: np.ndarray
     caption_B: Tensor
     image_code_B: Tensor
-    believed_B: Tensor
+    caption_weight_B: Tensor
     teachers: TeacherBatch | None
 
     def pin_memory(self) -> "PairBatch":
         """Called by DataLoader: page-locked memory travels to a GPU while it computes."""
-        pinned: PairBatch = each_tensor(self, Tensor.pin_memory)
-        return pinned
+        return self.map(Tensor.pin_memory)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "PairBatch":
+        """The same batch with every tensor changed; what the host knows stays."""
+        tensors: dict[str, Any] = {n: change(value) for n, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, teachers=None if self.teachers is None else self.teachers.map(change))
 
 
 class PairImages:
@@ -118,7 +122,7 @@ class StepBatches(Dataset[PairBatch]):
         position_B = self.order.at(step)[self._own]
         row_B, caption_B = self.rows[position_B], np.asarray(self.captions.code_N[position_B])
         token_BL, length_B = self.captions.at(caption_B)
-        believed_B = np.ones(len(row_B)) if self.teachers is None else self.teachers.believed_N[position_B]
+        caption_weight_B = np.ones(len(row_B)) if self.teachers is None else self.teachers.caption_weight_N[position_B]
         return PairBatch(
             row_B,
             self.images.at(position_B),
@@ -126,7 +130,7 @@ class StepBatches(Dataset[PairBatch]):
             length_B,
             torch.from_numpy(caption_B),
             torch.from_numpy(self._image_code_N[position_B]),
-            torch.from_numpy(believed_B).float(),
+            torch.from_numpy(caption_weight_B).float(),
             self.teachers.at(position_B, row_B) if self.teachers else None,
         )
 

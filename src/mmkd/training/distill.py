@@ -10,12 +10,12 @@ from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.errors import DataError
 from mmkd.features.store import open_features
-from mmkd.reliability.calibration import Calibration, load_calibration
+from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.settings import Machine
 from mmkd.teachers.files import open_clip_folder
 from mmkd.training.objectives.objective import TeacherShape
-from mmkd.training.objectives.table import OBJECTIVES
 from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import OBJECTIVES
 from mmkd.training.targets.frozen_targets import frozen_targets
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.train import Place, train
@@ -28,7 +28,7 @@ class Inputs:
     student: Path
     corpus: Path
     features: Path
-    calibration: Path
+    reliability: Path
     teachers: list[str]
 
 
@@ -45,33 +45,34 @@ def distill(
     corpus = Corpus(inputs.corpus)
     model = open_clip_folder.load(inputs.student)
     place = Place(folder, machine, seed, home, world)
-    calibration = load_calibration(inputs.calibration)
-    teachers, shapes = _teachers(settings, inputs, corpus, calibration, model.dim, place)
-    objective = OBJECTIVES[settings.objective](settings, model.dim, shapes, torch.Generator().manual_seed(seed))
+    reliability = load_reliability(inputs.reliability)
+    teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
+    generator = torch.Generator().manual_seed(seed)
+    objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
     shuffle = not settings.is_reference or settings.reference.shuffle
-    groups = calibration.groups(corpus)
+    groups = reliability.groups(corpus)
     return train(model, objective, settings, corpus, place, teachers, groups, shuffle)
 
 
 def _teachers(
-    settings: DistillSettings, inputs: Inputs, corpus: Corpus, calibration: Calibration, dim: int, place: Place
+    settings: DistillSettings, inputs: Inputs, corpus: Corpus, reliability: ReliabilityTable, dim: int, place: Place
 ) -> tuple[TeacherTargets | None, list[TeacherShape]]:
-    """The teachers' side of the training pairs and what the objective knows of each; none for the captions alone."""
+    """The teachers' side of the training pairs and what the objective knows of each; none without a teacher."""
     if settings.objective == "contrastive":
         return None, []
     features = open_features(inputs.features, corpus, inputs.teachers)
-    _check_teachers(inputs, calibration)
+    _check_teachers(inputs, reliability)
     rows = corpus.rows("train")
-    teachers = teacher_targets(settings, corpus, rows, features, calibration, place.seed)
+    teachers = teacher_targets(settings, corpus, rows, features, reliability, place.seed)
     targets = frozen_targets(settings, dim, rows, teachers, place.folder, place.seed, place.world)
-    scales = [teacher.scale for teacher in calibration.teachers]
+    scales = [teacher.scale for teacher in reliability.teachers]
     return teachers, [TeacherShape(scale, target) for scale, target in zip(scales, targets, strict=True)]
 
 
-def _check_teachers(inputs: Inputs, calibration: Calibration) -> None:
-    calibrated = [teacher.name for teacher in calibration.teachers]
-    if inputs.teachers != calibrated:
+def _check_teachers(inputs: Inputs, reliability: ReliabilityTable) -> None:
+    measured = [teacher.name for teacher in reliability.teachers]
+    if inputs.teachers != measured:
         raise DataError(
-            f"the teachers are {', '.join(inputs.teachers)}, but {inputs.calibration} was made from "
-            f"{', '.join(calibrated)}; run 'mmkd reliability' again"
+            f"the teachers are {', '.join(inputs.teachers)}, but {inputs.reliability} was made from "
+            f"{', '.join(measured)}; run 'mmkd reliability' again"
         )

@@ -39,7 +39,7 @@ class Engine:
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
 
     @contextmanager
-    def quietly(self) -> Iterator[None]:
+    def without_sync(self) -> Iterator[None]:
         """Backward passes in this context leave their gradients unshared: only the last of several shares them."""
         if isinstance(self.towers, DistributedDataParallel):
             with self.towers.no_sync():
@@ -66,7 +66,7 @@ class Engine:
 
     def last(self, is_last: bool) -> Any:
         """The context of one of several backward passes."""
-        return nullcontext() if is_last else self.quietly()
+        return nullcontext() if is_last else self.without_sync()
 
 
 def make_engine(
@@ -116,7 +116,7 @@ def transformer_blocks(network: nn.Module) -> list[nn.Module]:
 
 
 def share_gradients(engine: Engine, objective: nn.Module) -> None:
-    """Average over the processes the gradients that nobody looks after: the objective's own, and scalars under FSDP."""
+    """Average the gradients that neither DDP nor FSDP shares: those of the objective, and of scalars under FSDP."""
     if engine.world.size == 1:
         return
     scalars = [p for p in engine.towers.parameters() if engine.sharded and p.ndim == 0]

@@ -1,4 +1,4 @@
-"""SIGTERM, which schedulers send before they kill: the loop is told, and nothing else happens."""
+"""SIGTERM, which schedulers send before they kill: it sets a flag that the loop reads."""
 
 import signal
 import threading
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class Interrupt:
-    """Whether the process has been asked to end."""
+    """Whether the process has received SIGTERM."""
 
-    asked = False
+    received = False
 
-    def ask(self, *_: Any) -> None:
-        self.asked = True
+    def receive(self, *_: Any) -> None:
+        self.received = True
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def listen() -> Iterator[Interrupt]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    before = signal.signal(signal.SIGTERM, interrupt.ask)
+    before = signal.signal(signal.SIGTERM, interrupt.receive)
     try:
         yield interrupt
     finally:

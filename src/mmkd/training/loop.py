@@ -16,15 +16,15 @@ from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import StepBatches, loader
-from mmkd.training.data.skipped import SKIPPED, list_skipped
 from mmkd.training.engine import make_engine
+from mmkd.training.experimental.average import MovingAverage, mix
 from mmkd.training.interrupt import Interrupt, listen
 from mmkd.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from mmkd.training.prefetch import Prefetcher
-from mmkd.training.records.average import MovingAverage, mix
 from mmkd.training.records.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
 from mmkd.training.records.checkpoint_files import with_room
 from mmkd.training.records.metrics_log import METRICS, MetricsLog
+from mmkd.training.records.skipped import SKIPPED, list_skipped
 from mmkd.training.settings.train import TrainSettings
 from mmkd.training.step import Outcome, Stepper
 from mmkd.training.throughput import Throughput
@@ -48,7 +48,7 @@ class Fit:
     validation: Validation | None = None
     world: World = ALONE
     name: str = ""  # in W&B
-    _unseen: list[tuple[int, Outcome]] = field(default_factory=list)
+    _unchecked: list[tuple[int, Outcome]] = field(default_factory=list)
 
     @property
     def total_steps(self) -> int:
@@ -58,7 +58,7 @@ class Fit:
     def checkpoints(self) -> Path:
         return self.folder / CHECKPOINTS
 
-    def tell(self, line: str) -> None:
+    def say(self, line: str) -> None:
         """Say it once, however many processes train."""
         if self.world.first:
             say(line)
@@ -81,9 +81,9 @@ def fit(run: Fit) -> dict[str, Tensor]:
     devices = [run.device] if run.device.type == "cuda" else []
     with torch.random.fork_rng(devices), listen() as interrupt:
         stepper = _stepper(run)
-        first = restore_newest(run.checkpoints, stepper.trained, run.tell)
+        first = restore_newest(run.checkpoints, stepper.trained, run.say)
         if first:
-            run.tell(f"  resumed after step {first:,} of {run.total_steps:,}")
+            run.say(f"  resumed after step {first:,} of {run.total_steps:,}")
         _list_skipped(run, stepper.trained)  # without those that are to be repeated
         _steps(run, stepper, first, interrupt)
     return _published(run, stepper.trained, start)
@@ -113,7 +113,7 @@ def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None
             if stepper.trained.average is not None:
                 stepper.trained.average.update(run.model.network, step, outcome.bad)
             meter.add(batch, batches.waited)
-            run._unseen.append((step, outcome))
+            run._unchecked.append((step, outcome))
             _after(run, stepper, step + 1, interrupt, log, meter)
     finally:
         if log is not None:
@@ -128,15 +128,15 @@ def _log(run: Fit, trained: Trained, first: int) -> MetricsLog:
 def _after(
     run: Fit, stepper: Stepper, done: int, interrupt: Interrupt, log: MetricsLog | None, meter: Throughput
 ) -> None:
-    """What is due once `done` steps are made: looking for bad numbers, validation, a checkpoint, a record, the end."""
+    """What is due once `done` steps are made: a check of the numbers, validation, a checkpoint, a record, the end."""
     settings, last = run.settings, done == run.total_steps
-    stop = bool(run.world.sum(torch.tensor(float(interrupt.asked))))
+    stop = bool(run.world.sum(torch.tensor(float(interrupt.received))))
     save = stop or (done % settings.checkpoint_every == 0 and not last)
     validate = run.validation is not None and (done % settings.validate_every == 0 or last)
     record = validate or done % settings.log_every == 0 or last
     if record or save or run.device.type == "cpu":
-        _, outcome = run._unseen[-1]
-        _look(run, stepper.trained)
+        _, outcome = run._unchecked[-1]
+        _check_finite(run, stepper.trained)
     else:
         return  # nothing of this step has to reach the host
     found: dict[str, float] = {}
@@ -151,7 +151,7 @@ def _after(
         save_checkpoint(run.checkpoints, done, stepper.trained, settings.keep_last, writes=run.world.first)
     if stop:
         run.world.wait()
-        run.tell(f"stopped by SIGTERM after step {done:,} of {run.total_steps:,}; run the same command again to go on")
+        run.say(f"stopped by SIGTERM after step {done:,} of {run.total_steps:,}; run the same command again to go on")
         raise SystemExit(0)
 
 
@@ -169,9 +169,9 @@ def _numbers(run: Fit, stepper: Stepper, outcome: Outcome) -> dict[str, float]:
     return found
 
 
-def _look(run: Fit, trained: Trained) -> None:
-    """Read whether the steps since the last look were finite. Raises TrainingError where that is not allowed."""
-    for step, outcome in run._unseen:
+def _check_finite(run: Fit, trained: Trained) -> None:
+    """Read whether the steps since the last check were finite. Raises TrainingError where that is not allowed."""
+    for step, outcome in run._unchecked:
         if not outcome.bad.item():
             continue
         ids = run.batches.ids(step)
@@ -184,11 +184,9 @@ def _look(run: Fit, trained: Trained) -> None:
                 f"step {step + 1}: loss or gradient is not finite ({named}){more}. The step changed nothing, the last "
                 f"checkpoint stays. Look at these pairs or lower the learning rate: {', '.join(ids)}"
             )
-        run.tell(
-            f"  step {step + 1:,}: loss or gradient is not finite ({named}); skipped, {count} of at most {allowed}"
-        )
+        run.say(f"  step {step + 1:,}: loss or gradient is not finite ({named}); skipped, {count} of at most {allowed}")
         _list_skipped(run, trained)
-    run._unseen.clear()
+    run._unchecked.clear()
 
 
 def _list_skipped(run: Fit, trained: Trained) -> None:
@@ -233,7 +231,7 @@ def _published(run: Fit, trained: Trained, start: dict[str, Tensor]) -> dict[str
         score, step = trained.best
         run.world.wait()  # rank 0 has written them
         weights = load_best(run.checkpoints, step)
-        run.tell(f"  the weights after step {step:,} are taken, {METRIC} {score:.4f}")
+        run.say(f"  the weights after step {step:,} are taken, {METRIC} {score:.4f}")
     return mix(start, weights, run.settings.wise_ft) if start else weights
 
 

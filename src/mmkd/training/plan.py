@@ -127,10 +127,10 @@ def _kept(network: Any, forward: Callable[[int], object], count: int, bf16: bool
         saved[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    def look(module: object, arguments: Sequence[Any]) -> None:
+    def record(module: object, arguments: Sequence[Any]) -> None:
         inputs.append(arguments[0].numel() * arguments[0].element_size())
 
-    hooks = [block.register_forward_pre_hook(look) for block in transformer_blocks(network)]
+    hooks = [block.register_forward_pre_hook(record) for block in transformer_blocks(network)]
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
         forward(count)
@@ -141,7 +141,7 @@ def _kept(network: Any, forward: Callable[[int], object], count: int, bf16: bool
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One training. gflop: executed for a pair, all told; loss_gflop: of it, the losses'."""
+    """One training. gflop: executed for a pair in all; loss_gflop: of it, the losses'."""
 
     name: str
     steps: int

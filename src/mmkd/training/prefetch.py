@@ -1,4 +1,4 @@
-"""Batches on the device before they are asked for."""
+"""Batches on the device before they are needed."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mmkd.training.batches import PairBatch
-from mmkd.training.data.each_tensor import each_tensor
 
 
 class Prefetcher:
@@ -41,15 +40,16 @@ class Prefetcher:
         now.wait_stream(stream)
         batch = self._next
         if batch is not None:
-            each_tensor(batch, lambda tensor: _used_on(tensor, now))
+            batch.map(lambda tensor: _used_on(tensor, now))
             self._next = self._copied()
         return batch
 
     def _copied(self) -> PairBatch | None:
         batch = self._read()
+        if batch is None:
+            return None
         with torch.cuda.stream(self._stream):
-            copied: PairBatch | None = each_tensor(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
-        return copied
+            return batch.map(lambda tensor: tensor.to(self.device, non_blocking=True))
 
     def _read(self) -> PairBatch | None:
         start = time.perf_counter()

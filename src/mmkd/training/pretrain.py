@@ -1,4 +1,4 @@
-"""Stage 1: the student learns from the captions alone."""
+"""Stage 1: contrastive training on the captions."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 With `machine.micro_batch` the towers see a part of the pairs at a time and the loss is still that of all of them
 (GradCache, arXiv 2101.06983): embed all parts without a graph, differentiate the loss with respect to the embeddings,
-embed each part again and hand it its share. Letters: B pairs of this process, K of all, D student dimension.
+embed each part again and backpropagate its share. Letters: B pairs of this process, K of all, D student dimension.
 """
 
 from dataclasses import dataclass
@@ -88,11 +88,11 @@ class Stepper:
             return losses
         parts = [slice(first, first + micro) for first in range(0, len(image), micro)]
         with torch.no_grad():
-            seen = [self._embed(image, batch, step, part) for part in parts]
+            first_pass = [self._embed(image, batch, step, part) for part in parts]
         leaves = Embedded(
-            torch.cat([one.image_BD for one in seen]).requires_grad_(),
-            torch.cat([one.text_BD for one in seen]).requires_grad_(),
-            seen[0].scale.clone().requires_grad_(),
+            torch.cat([one.image_BD for one in first_pass]).requires_grad_(),
+            torch.cat([one.text_BD for one in first_pass]).requires_grad_(),
+            first_pass[0].scale.clone().requires_grad_(),
         )
         losses = self._losses(leaves, batch, step)
         self._total(losses).backward()  # type: ignore[no-untyped-call]
@@ -134,7 +134,7 @@ class Stepper:
             own=own,
             keys=gather_embedded(own, world),
             positive_BK=positives(batch.caption_B, batch.image_code_B, offset, world, self.settings.joint_positives),
-            believed_B=batch.believed_B,
+            caption_weight_B=batch.caption_weight_B,
             teachers=batch.teachers,
             teacher_keys=gather_teachers(batch.teachers, world),
             generator=step_generator(self.seed, step, OBJECTIVE),
@@ -158,6 +158,6 @@ def positives(caption_B: Tensor, image_B: Tensor, offset: int, world: World, joi
 
 
 def _dot(again_BD: Tensor, gradient_BD: Tensor | None, part: slice) -> Tensor:
-    if gradient_BD is None:  # no loss looks at this side
+    if gradient_BD is None:  # no loss reads this side
         return again_BD.sum() * 0.0
     return (again_BD * gradient_BD[part]).sum()

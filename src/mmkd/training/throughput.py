@@ -116,7 +116,7 @@ class Throughput:
         process. mfu: their share of the device's bf16 peak, where that is known. memory_gb: the most that was allocated
         on the GPU, or the most that the process held in memory.
         """
-        tflop = self._tflop()  # the first time a width is seen it is counted, outside of the time
+        tflop = self._tflop()  # a new width is counted, outside of the time
         seconds = max(time.perf_counter() - self._start - self._counting_s, 1e-9)
         found = {
             "pairs_per_s": self._steps * self.batch_size / seconds,

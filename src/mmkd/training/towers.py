@@ -105,7 +105,7 @@ def _groups(
 def _text(network: Any, token_BL: Tensor, full: bool) -> Tensor:
     """(B, D), not normalised. full: no caption has padding, as the host knows.
 
-    A BERT gets its mask ready made: transformers would look on the device whether it needs one, and the host wait.
+    A BERT gets its mask ready made: transformers would ask the device whether it needs one, and the host would wait.
     """
     text = getattr(network, "text", None)
     if not isinstance(text, HFTextEncoder) or text.config.model_type not in PLAIN_MASK:

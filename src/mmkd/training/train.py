@@ -17,10 +17,10 @@ from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.training.batches import PairImages, StepBatches
 from mmkd.training.data.order import Order
-from mmkd.training.data.skipped import count_skipped
 from mmkd.training.data.tokens import captions_done, tokenise
 from mmkd.training.loop import CHECKPOINTS, Fit, fit
 from mmkd.training.records.checkpoint_files import with_room
+from mmkd.training.records.skipped import count_skipped
 from mmkd.training.settings.train import TrainSettings
 from mmkd.training.targets.teacher_targets import TeacherTargets
 from mmkd.training.validate import Validation

@@ -1,6 +1,6 @@
 """The validation task: how high does the student rank a pair's own caption among captions of the same group?
 
-The same rank test that calibration gives the teachers, on the split `val`, which is never a test set. The mean over
+The same rank test that measures the teachers, on the split `val`, which is never a test set. The mean over
 many pairs does not mind that some captions are wrong. Letters: N validation pairs, D student dimension.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmkd.reliability.reliability import reliability
+from mmkd.reliability.rank_test import rank_test
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairImages
 from mmkd.training.data.augment import normalise
@@ -34,7 +34,7 @@ class Validation:
         """Mean percentile of the own partner over the groups of two pairs or more, .5 = chance, 1 = always first."""
         image_ND, text_ND = self._embedded(model, engine)
         tests = [
-            reliability(image_ND[rows], text_ND[rows], RIVALS, np.random.default_rng([self.seed, 4]))
+            rank_test(image_ND[rows], text_ND[rows], RIVALS, np.random.default_rng([self.seed, 4]))
             for rows in (np.flatnonzero(self.group_N == group) for group in np.unique(self.group_N))
         ]
         return float(np.mean([test.percentile for test in tests if test.n > 1] or [0.5]))

@@ -23,8 +23,8 @@ def augment(
     """uint8 -> float 0..1, shifted, mirrored, scaled in brightness and with noise, as far as the settings say.
 
     generator: the same CPU generator on every process and device. It draws for all N images of the step, `total` of
-    them (B alone), and these are those from `first` on: how many processes share a step changes nothing. Pixel noise
-    is drawn on the device, whose random numbers differ from another kind of device's, from a seed an image.
+    them (B with one process), and these are those from `first` on: how many processes share a step changes nothing.
+    Pixel noise is drawn on the device, whose random numbers differ from another kind of device's, from a seed an image.
     """
     count, device = len(image_BCHW), image_BCHW.device
     total = count if total is None else total

@@ -1,10 +1,10 @@
-"""What an objective sees of a step: this process's pairs, and those of all processes as keys.
+"""What an objective gets of a step: this process's pairs, and those of all processes as keys.
 
-Letters: B pairs of this process, K pairs of all processes (the whole contrastive batch; K = B alone), D student
-dimension, D_t dimension of teacher t, T teachers.
+Letters: B pairs of this process, K pairs of all processes (the whole contrastive batch; K = B with one
+process), D student dimension, D_t dimension of teacher t, T teachers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from mmkd.distributed import ALONE, World
 
 @dataclass(frozen=True)
 class Embedded:
-    """The student's view of some pairs: unit vectors and exp(logit_scale)."""
+    """The student's embeddings of some pairs: unit vectors and exp(logit_scale)."""
 
     image_BD: Tensor
     text_BD: Tensor
@@ -24,9 +24,9 @@ class Embedded:
 
 @dataclass(frozen=True)
 class TeacherBatch:
-    """The teachers' view of them. image, text: one float32 (B, D_t) a teacher, unit rows, zeros where missing.
+    """The teachers' embeddings of them. image, text: one float32 (B, D_t) a teacher, unit rows, zeros where missing.
 
-    weight_BT: calibrated trust, 0 where missing. available_BT: which teachers the reference recipe may draw.
+    weight_BT: of each teacher on each pair, 0 where missing. available_BT: which ones the reference recipe may draw.
     """
 
     image: list[Tensor]
@@ -34,25 +34,35 @@ class TeacherBatch:
     weight_BT: Tensor
     available_BT: Tensor
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "TeacherBatch":
+        """The same batch with every tensor changed."""
+        image, text = ([change(rows) for rows in side] for side in (self.image, self.text))
+        return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT))
+
 
 @dataclass(frozen=True)
 class View:
     """A step's batch. `own` and `teachers` are this process's pairs, `keys` and `teacher_keys` those of all processes.
 
     keys carries gradients back to the process that embedded each row. Own pair b is key offset + b.
-    positive_BK: which keys are positives of an own pair (at least its own). believed_B: how far each own pair's caption
-    is believed, 0..1; it scales the pair's contrastive term. generator: the same on every process.
+    positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B: 0..1, scales
+    each own pair's contrastive term. generator: the same on every process.
     """
 
     own: Embedded
     keys: Embedded
     positive_BK: Tensor
-    believed_B: Tensor
+    caption_weight_B: Tensor
     teachers: TeacherBatch | None
     teacher_keys: TeacherBatch | None
     generator: torch.Generator
     offset: int = 0
     world: World = ALONE
+
+    @property
+    def own_keys(self) -> slice:
+        """Where this process's pairs stand among the keys."""
+        return slice(self.offset, self.offset + len(self.own.image_BD))
 
     def mean(self, total: Tensor, norm: Tensor | float) -> Tensor:
         """Sum of `total` over all processes, divided by the sum of `norm`; both are this process's part.
@@ -76,7 +86,7 @@ def uniform(shape: Sequence[int], generator: torch.Generator, device: torch.devi
     return (drawn.pin_memory() if device.type == "cuda" else drawn).to(device, non_blocking=True)
 
 
-def view_alone(own: Embedded, positive_BB: Tensor, teachers: TeacherBatch | None, generator: torch.Generator) -> View:
-    """The view of a single process whose captions are all believed."""
-    believed_B = torch.ones(len(positive_BB), device=positive_BB.device)
-    return View(own, own, positive_BB, believed_B, teachers, teachers, generator)
+def single_view(own: Embedded, positive_BB: Tensor, teachers: TeacherBatch | None, generator: torch.Generator) -> View:
+    """The view of a single process, every caption with the weight 1."""
+    caption_weight_B = torch.ones(len(positive_BB), device=positive_BB.device)
+    return View(own, own, positive_BB, caption_weight_B, teachers, teachers, generator)

@@ -1,1 +1,1 @@
-"""What a stage minimises: compositions of pure losses, one file each; `table` names them."""
+"""What a stage minimises: compositions of pure losses, one file each; `training.settings.tables` names them."""

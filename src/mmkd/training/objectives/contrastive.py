@@ -1,4 +1,4 @@
-"""The captions as the only teacher: stage 1, and the term that other objectives add.
+"""The contrastive loss on images and captions: stage 1, and the term that other objectives add.
 
 Letters: B own pairs, K keys, D dimension.
 """
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mmkd.training.data.view import View
 from mmkd.training.losses.contrastive import info_nce, sigmoid_pairs
 from mmkd.training.losses.memory import in_chunks
-from mmkd.training.objectives.objective import Objective, own_keys
+from mmkd.training.objectives.objective import Objective, TeacherShape
+from mmkd.training.settings.distill import DistillSettings
 
 BIAS = -10.0  # of the sigmoid when training begins, as in SigLIP
 
@@ -26,14 +27,14 @@ class CaptionTerm(nn.Module):
         self.gather_gradient = gather_gradient
 
     def forward(self, view: View) -> Tensor:
-        """The mean over the pairs, each of which counts as far as its caption is believed."""
+        """The mean over the pairs, each multiplied by the weight of its caption."""
         forward_B = self._one_way(view, view.own.image_BD, view.keys.text_BD)
         backward_B = self._one_way(view, view.own.text_BD, view.keys.image_BD)
-        return view.row_mean((forward_B + backward_B) / 2 * view.believed_B)
+        return view.row_mean((forward_B + backward_B) / 2 * view.caption_weight_B)
 
     def _one_way(self, view: View, query_BD: Tensor, key_KD: Tensor) -> Tensor:
         if not self.gather_gradient:
-            own = own_keys(view)
+            own = view.own_keys
             key_KD = torch.cat([key_KD[: own.start].detach(), key_KD[own], key_KD[own.stop :].detach()])
 
         def loss(query_BD: Tensor, positive_BK: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class CaptionTerm(nn.Module):
 
 
 class Contrastive(Objective):
-    """The caption term alone: stage 1, and stage 1 continued."""
+    """The caption term only: stage 1, and stage 1 continued."""
 
     def __init__(self, pairwise: str = "softmax") -> None:
         super().__init__()
@@ -54,3 +55,10 @@ class Contrastive(Objective):
 
     def forward(self, view: View) -> dict[str, Tensor]:
         return {"contrastive": self.captions(view)}
+
+
+def contrastive_objective(
+    settings: DistillSettings, _dim: int, _shapes: list[TeacherShape], _generator: torch.Generator
+) -> Contrastive:
+    """The entry of `OBJECTIVES`: it needs neither teachers nor first weights."""
+    return Contrastive(settings.pairwise)

@@ -1,4 +1,4 @@
-"""Every trusted teacher at every step: a main term, others beside it, and a share of the captions.
+"""Distillation from all weighted teachers at every step: a main term, others beside it, and a contrastive share.
 
 Letters: B own pairs, K keys, D student dimension, T teachers.
 """
@@ -8,23 +8,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mmkd.reliability.targets import TargetMap
+from mmkd.training.data.teacher_inputs import StepWeighting, TeacherInputs
 from mmkd.training.data.view import View
+from mmkd.training.experimental.heads import TeacherHeads
+from mmkd.training.experimental.targets import TargetMap
 from mmkd.training.objectives.contrastive import CaptionTerm
-from mmkd.training.objectives.heads import TeacherHeads
 from mmkd.training.objectives.objective import Objective, TeacherShape, teachers_of
-from mmkd.training.objectives.terms import TERMS, WITH_HEADS, Lesson
-from mmkd.training.objectives.weighting import draws, dropped, own_probability, uncertain
 from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import TERMS, WEIGHTINGS
 
 MAX_SCALE = 100.0  # of the trained scales, as CLIP's
-
-
-def term_weights(settings: DistillSettings) -> dict[str, float]:
-    """How the terms add up: the main one has what the captions leave; terms of weight 0 are left out."""
-    beside = {"heads": settings.heads, "interactive": settings.interactive, "relational": settings.relational}
-    weights = beside | {settings.objective: 1.0 - settings.contrastive, "contrastive": settings.contrastive}
-    return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 class Distilled(Objective):
@@ -35,57 +28,49 @@ class Distilled(Objective):
     ) -> None:
         super().__init__()
         self.settings, self.scales = settings, [shape.scale for shape in shapes]
-        self.weights = term_weights(settings)
-        self.terms = [name for name in TERMS if name in self.weights]
+        self.weights = settings.weights
+        terms = {name: term for name, term in TERMS.items() if name in self.weights}
+        self.terms = {name: term.load() for name, term in terms.items()}
         self.captions = CaptionTerm(settings.pairwise) if "contrastive" in self.weights else None
         self.targets = nn.ModuleList(TargetMap(shape.target) for shape in shapes)
-        headed = shapes if set(self.terms) & set(WITH_HEADS) else []
+        headed = shapes if any(term.heads for term in terms.values()) else []
         self.heads = nn.ModuleList(TeacherHeads(dim, shape.target.width, generator) for shape in headed)
         self.log_scale_T: nn.Parameter | None = None
-        if "interactive" in self.terms:
+        if any(term.scale for term in terms.values()):
             self.log_scale_T = nn.Parameter(torch.tensor([math.log(min(scale, MAX_SCALE)) for scale in self.scales]))
-        uncertain_terms = self.terms if settings.weighting == "uncertainty" else []
-        self.log_variance = nn.ParameterDict({name: nn.Parameter(torch.zeros(len(shapes))) for name in uncertain_terms})
+        weighting = WEIGHTINGS[settings.weighting].load_step() or StepWeighting
+        self.weighting: StepWeighting = weighting(settings, list(terms), len(shapes))
 
     def forward(self, view: View) -> dict[str, Tensor]:
-        teachers, _ = teachers_of(view)
-        lessons = self._lessons(view)
-        weight_BT = teachers.weight_BT * (teachers.weight_BT > self.settings.min_weight)
-        if self.settings.weighting == "confidence":
-            said_BT = torch.stack([own_probability(view, lesson) for lesson in lessons], dim=1)
-            weight_BT = weight_BT * said_BT**self.settings.confidence
-        draw_BT = draws(view, len(lessons)) if self.settings.weighting == "dropping" else None
+        own, _ = teachers_of(view)
+        teachers = self._inputs(view)
+        weight_BT = own.weight_BT * (own.weight_BT > self.settings.min_weight)
+        of_term = self.weighting.of_step(view, teachers, weight_BT)
         found = {}
-        for name in self.terms:
-            value_BT = torch.stack([TERMS[name](view, lesson) for lesson in lessons], dim=1)
-            found[name] = self._mean(view, name, value_BT, weight_BT, draw_BT)
+        for name, term in self.terms.items():
+            value_BT, counted_BT = of_term(name, torch.stack([term(view, teacher) for teacher in teachers], dim=1))
+            # not every term reads the scale, but each weight needs a gradient: processes and checkpoints count on it
+            total = (value_BT * counted_BT).sum() + 0.0 * view.own.scale
+            found[name] = view.mean(total, counted_BT.sum())
         if self.captions is not None:
             found["contrastive"] = self.captions(view)
         return found
 
-    def _mean(self, view: View, name: str, value_BT: Tensor, weight_BT: Tensor, draw_BT: Tensor | None) -> Tensor:
-        if draw_BT is not None:
-            weight_BT = dropped(weight_BT, value_BT, draw_BT, self.settings.keep)
-        if name in self.log_variance:
-            value_BT = uncertain(value_BT, self.log_variance[name])
-        # not every term looks at the scale, but each weight needs a gradient: processes and checkpoints count on it
-        return view.mean((value_BT * weight_BT).sum() + 0.0 * view.own.scale, weight_BT.sum())
-
-    def _lessons(self, view: View) -> list[Lesson]:
+    def _inputs(self, view: View) -> list[TeacherInputs]:
         own, keys = teachers_of(view)
-        trusted_KT = keys.weight_BT > self.settings.min_weight
+        weighted_KT = keys.weight_BT > self.settings.min_weight
         scale_T = None if self.log_scale_T is None else self.log_scale_T.clamp(max=math.log(MAX_SCALE)).exp()
         return [
-            Lesson(
+            TeacherInputs(
                 image_BE=own.image[t],
                 text_BE=own.text[t],
                 key_image_KE=keys.image[t],
                 key_text_KE=keys.text[t],
-                key_K=trusted_KT[:, t],
+                key_K=weighted_KT[:, t],
                 scale=scale,
-                target=self.targets[t],  # type: ignore[arg-type]
+                target=self.targets[t],
                 head_loss=self.settings.head_loss,
-                head=self.heads[t] if self.heads else None,  # type: ignore[arg-type]
+                head=self.heads[t] if self.heads else None,
                 query_scale=None if scale_T is None else scale_T[t],
             )
             for t, scale in enumerate(self.scales)

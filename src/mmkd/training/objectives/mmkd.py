@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmkd.reliability.targets import TargetMap
 from mmkd.training.data.view import View, uniform
+from mmkd.training.experimental.targets import TargetMap
 from mmkd.training.losses.contrastive import info_nce
 from mmkd.training.losses.feature import squared_error
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.contrastive import CaptionTerm
-from mmkd.training.objectives.objective import Objective, TeacherShape, own_keys, teachers_of
+from mmkd.training.objectives.objective import Objective, TeacherShape, teachers_of
 from mmkd.training.settings.distill import DistillSettings
 
 LOG_SCALE = math.log(1 / 0.07)  # 2.66; the public code multiplies by it as it is, its exponential is 14.3
@@ -30,7 +30,9 @@ class Mmkd(Objective):
     and the interactive scale is a logarithm that nothing trains.
     """
 
-    def __init__(self, settings: DistillSettings, shapes: list[TeacherShape]) -> None:
+    def __init__(
+        self, settings: DistillSettings, _dim: int, shapes: list[TeacherShape], _generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.recipe = settings.reference
         self.weights = {"contrastive": 1.0, "feature_distance": self.recipe.fd, "interactive": self.recipe.icl}
@@ -42,7 +44,7 @@ class Mmkd(Objective):
         _, keys = teachers_of(view)
         drawn_K = draw_teacher(keys.available_BT, view.generator)
         image_KD, text_KD = self._projected(view, drawn_K)
-        own = own_keys(view)
+        own = view.own_keys
         image_B, text_B = (
             squared_error(side_BD, target_KD[own])
             for side_BD, target_KD in ((view.own.image_BD, image_KD), (view.own.text_BD, text_KD))
@@ -77,17 +79,17 @@ class Mmkd(Objective):
         return F.normalize(target_KD, dim=1) if self.recipe.normalise else target_KD
 
     def _interactive(self, view: View, query_BD: Tensor, drawn_K: Tensor, mixed_KD: Tensor, side: str) -> Tensor:
-        """InfoNCE of each own pair (B,) against the vectors that were drawn, or against its own teacher's alone."""
+        """InfoNCE of each own pair (B,) against the vectors that were drawn, or against those of its own teacher."""
         _, keys = teachers_of(view)
-        own, count = own_keys(view), len(drawn_K)
+        own, count = view.own_keys, len(drawn_K)
         key_K = torch.arange(count, device=drawn_K.device)
-        alone_BK = key_K == key_K[own, None]
+        own_BK = key_K == key_K[own, None]
 
         def against(key_KD: Tensor, key_K: Tensor | None) -> Tensor:
-            def loss(query_BD: Tensor, alone_BK: Tensor) -> Tensor:
-                return info_nce(query_BD, key_KD, self.scale, alone_BK, key_K)
+            def loss(query_BD: Tensor, own_BK: Tensor) -> Tensor:
+                return info_nce(query_BD, key_KD, self.scale, own_BK, key_K)
 
-            return in_chunks(loss, (query_BD, alone_BK), count)
+            return in_chunks(loss, (query_BD, own_BK), count)
 
         if not self.recipe.one_space:
             return against(mixed_KD, None)

@@ -1,17 +1,17 @@
-"""What every objective is, and what it must know of a teacher."""
+"""The base class of objectives, and what they must know of a teacher."""
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from mmkd.errors import ConfigError
-from mmkd.reliability.targets import Target
 from mmkd.training.data.view import TeacherBatch, View
+from mmkd.training.experimental.targets import Target
 
 
 @dataclass(frozen=True)
 class TeacherShape:
-    """What an objective knows of a teacher beforehand. scale: of its softmax. target: what is done to its vectors."""
+    """What an objective knows of a teacher before the first step: the scale of its softmax, the map of its vectors."""
 
     scale: float
     target: Target
@@ -35,8 +35,3 @@ def teachers_of(view: View) -> tuple[TeacherBatch, TeacherBatch]:
     if view.teachers is None or view.teacher_keys is None:
         raise ConfigError("this objective needs the teachers' features; only 'contrastive' goes without")
     return view.teachers, view.teacher_keys
-
-
-def own_keys(view: View) -> slice:
-    """Where this process's pairs stand among the keys."""
-    return slice(view.offset, view.offset + len(view.own.image_BD))

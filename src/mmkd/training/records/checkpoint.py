@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 from mmkd.errors import DataError
 from mmkd.progress import say
-from mmkd.training.records.average import MovingAverage
+from mmkd.training.experimental.average import MovingAverage
 from mmkd.training.records.checkpoint_files import (
     DAMAGED,
     best_path,
@@ -82,7 +82,7 @@ def load_best(folder: Path, step: int) -> dict[str, Tensor]:
         ) from error
 
 
-def restore_newest(folder: Path, trained: Trained, tell: Callable[[str], None] = say) -> int:
+def restore_newest(folder: Path, trained: Trained, report: Callable[[str], None] = say) -> int:
     """Load the newest whole checkpoint and return its step; 0 and nothing changed when there is none.
 
     A damaged one is named and passed over for the one before. Where the best weights are damaged, the best is sought
@@ -92,23 +92,25 @@ def restore_newest(folder: Path, trained: Trained, tell: Callable[[str], None] =
         try:
             facts, tensors = read_whole(path)
         except DAMAGED as error:
-            tell(f"  checkpoint {path.stem} is damaged ({error}); going back to the one before")
+            report(f"  checkpoint {path.stem} is damaged ({error}); going back to the one before")
             continue
         _restore(tensors, trained, path)
         trained.skipped = list(facts["skipped"])
-        trained.best = _whole_best(folder, facts["best"], tell)
+        trained.best = _whole_best(folder, facts["best"], report)
         return int(facts["step"])
     return 0
 
 
-def _whole_best(folder: Path, best: tuple[float, int] | None, tell: Callable[[str], None]) -> tuple[float, int] | None:
+def _whole_best(
+    folder: Path, best: tuple[float, int] | None, report: Callable[[str], None]
+) -> tuple[float, int] | None:
     if not best:
         return None
     score, step = best
     try:
         read_whole(best_path(folder, step))
     except DAMAGED as error:
-        tell(f"  the best weights, of step {step:,}, are damaged ({error}); the best is sought from here on")
+        report(f"  the best weights, of step {step:,}, are damaged ({error}); the best is sought from here on")
         return None
     return score, step
 

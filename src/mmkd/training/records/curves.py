@@ -17,7 +17,7 @@ MEASURES = (
 """What a record has beside its step, the losses and the validation."""
 
 ORDER = ("distill", "rivals", "pretrain", "specialists")  # the student first; other folders follow
-MOST_POINTS = 1000  # of a curve: more cannot be told apart on a screen
+MOST_POINTS = 1000  # of a curve: more cannot be distinguished on a screen
 Points = list[tuple[int, float]]  # step, value
 
 
@@ -52,7 +52,7 @@ def read_curves(out: Path) -> dict[str, list[Record]]:
 
 
 def points(records: Sequence[Record], value: str) -> Points:
-    """The finite values of a name, by step; thinned where there are too many to be seen."""
+    """The finite values of a name, by step; thinned where there are too many to draw."""
     found = [(int(record[STEP] or 0), number) for record in records if (number := record.get(value)) is not None]
     return thinned(found, MOST_POINTS)
 

@@ -1,15 +1,32 @@
 """The recipe section `[distill]`, which the rivals share."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from mmkd.progress import say
 from mmkd.settings import Settings
+from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS, settings_read
 from mmkd.training.settings.train import TrainSettings
+from mmkd.validation import nearest
 
 Targets = Literal["none", "centre", "standardise", "phi-s", "autoencoder"]
-Weighting = Literal["soft", "best", "trusted", "everyone", "per_sample", "confidence", "dropping", "uncertainty"]
+OLD_KEYS: dict[str, tuple[str, ...]] = {
+    **{name: ("terms", name) for name in ("heads", "interactive", "relational")},
+    "caption_trust": ("caption_posterior",),
+}
+"""Keys of the release before and where they stand now; read for one more release."""
+
+
+def _entry_of(table: Mapping[str, object]) -> AfterValidator:
+    def known(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"no entry {name!r}; {nearest(name, list(table))}")
+        return name
+
+    return AfterValidator(known)
 
 
 class MmkdSettings(Settings):
@@ -54,45 +71,65 @@ class DistillSettings(TrainSettings):
     teacher and side towards its vectors), `interactive` (student against teacher captions and images, through those
     heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1 continued), `mmkd` (the
     reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive: share of the contrastive
-    term, the main term has the rest. heads, interactive, relational: weights of these terms beside another main term.
-    `contrastive`, `mmkd` and `mmkd-fixed` have none of these terms beside them, and shares of their own.
+    term, the main term has the rest. terms: weights of other terms beside the main one, by their names.
+    `contrastive`, `mmkd` and `mmkd-fixed` have no terms beside them, and shares of their own.
     joint_positives is false under `mmkd` unless it is given: the public code takes a caption's repeats for negatives.
 
     head_loss: of the heads. targets: what is done to a teacher's vectors before heads see them
-    (`mmkd.reliability.targets`). min_weight: teachers with less weight on a pair leave it alone.
-    weighting: `soft` as calibrated; `best` only the best teacher of each modality or cluster; `trusted` equal weights
-    for all that calibration trusts; `everyone` equal weights for all; `per_sample` all that rank this pair's caption
-    high; `confidence` soft, times the teacher's probability of the pair to the power `confidence`; `dropping` at each
-    step the teacher with the largest loss and each other one with probability `keep` (UNIC); `uncertainty` a trained
-    variance per teacher (arXiv 1705.07115).
-    caption_trust: 0 believes every caption alike; above, the contrastive weight of a pair is the believed share to this
-    power: how well the trusted teachers rank its caption.
+    (`mmkd.training.experimental.targets`). min_weight: a teacher whose weight on a pair is not above it is ignored
+    there. weighting: `soft` as measured; `best` only the best teacher of each modality or cluster; `trusted` equal
+    weights for all with a weight above 0; `everyone` equal weights for all; `per_sample` all that rank this pair's
+    caption high; `confidence` soft, times the teacher's probability of the pair to the power `confidence`; `dropping`
+    at each step the teacher with the largest loss and each other one with probability `keep` (UNIC); `uncertainty` a
+    trained variance per teacher (arXiv 1705.07115).
+    caption_posterior: 0 gives every caption the weight 1 in the contrastive term; above, the weight is the posterior
+    of the caption being right, by how high the trusted teachers rank it, to this power.
 
     confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
-    objective: Literal["affinity", "heads", "interactive", "relational", "contrastive", "mmkd", "mmkd-fixed"] = (
-        "affinity"
-    )
+    objective: Annotated[str, _entry_of(OBJECTIVES)] = "affinity"
     contrastive: float = Field(0.0, ge=0.0, le=1.0)
-    heads: NonNegativeFloat = 0.0
-    interactive: NonNegativeFloat = 0.0
-    relational: NonNegativeFloat = 0.0
+    terms: dict[Annotated[str, _entry_of(TERMS)], NonNegativeFloat] = {}
     head_loss: Literal["cosine", "smooth_l1", "angle"] = "angle"
     targets: Targets = "centre"
     min_weight: float = Field(0.05, ge=0.0, lt=1.0)
-    weighting: Weighting = "soft"
+    weighting: Annotated[str, _entry_of(WEIGHTINGS)] = "soft"
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
-    caption_trust: NonNegativeFloat = 0.0
+    caption_posterior: NonNegativeFloat = 0.0
     mmkd: MmkdSettings = MmkdSettings()
 
     @model_validator(mode="before")
     @classmethod
-    def _repeats_of_the_reference(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("objective") == "mmkd":
-            return {"joint_positives": False, **data}
-        return data
+    def _old_keys_and_the_repeats_of_the_reference(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        data = _with_new_keys(data)
+        return {"joint_positives": False, **data} if data.get("objective") == "mmkd" else data
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How the terms add up: the main one has what the captions leave; terms of weight 0 are left out."""
+        weights = {**self.terms, self.objective: 1.0 - self.contrastive, "contrastive": self.contrastive}
+        return {name: weight for name, weight in weights.items() if weight > 0}
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Keys that were changed although nothing reads them with this objective, these terms and this weighting."""
+        read = {*TrainSettings.model_fields, *settings_read(self.objective, self.terms, self.weighting)}
+        default = DistillSettings()
+        own = [name for name in type(self).model_fields if name not in read]
+        return [name for name in own if getattr(self, name) != getattr(default, name)]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with `without_effect`, in a sentence."""
+        keys = ", ".join(self.without_effect)
+        return (
+            f"{keys} would have no effect with objective {self.objective!r}, weighting {self.weighting!r} and the "
+            f"terms beside it ({', '.join(self.terms) or 'none'}); take {keys} out, or select what reads it"
+        )
 
     @property
     def is_reference(self) -> bool:
@@ -103,3 +140,21 @@ class DistillSettings(TrainSettings):
     def reference(self) -> MmkdSettings:
         """The reference recipe as this objective means it: mended under `mmkd-fixed`."""
         return self.mmkd.mended() if self.objective == "mmkd-fixed" else self.mmkd
+
+
+def _with_new_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings with the keys of `OLD_KEYS` where they stand now; a key under both names is left to fail."""
+    found = dict(data)
+    for old, (new, *inner) in OLD_KEYS.items():
+        held = found.get(new, {}) if inner else found
+        if old not in found or not isinstance(held, Mapping) or (inner[0] if inner else new) in held:
+            continue
+        value = found.pop(old)
+        found[new] = {**held, inner[0]: value} if inner else value
+        _say_once(f"[distill] {old} is now called {'.'.join((new, *inner))}; the old name goes with the next release")
+    return found
+
+
+@cache
+def _say_once(line: str) -> None:
+    say(line)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mmkd.distributed import World
 from mmkd.features.store import TeacherFeatures
-from mmkd.reliability.projections import linear_projections, train_autoencoder
-from mmkd.reliability.targets import SAMPLE, Target, fit_target, frozen, load_targets, save_targets
 from mmkd.training.data.order import Order
+from mmkd.training.experimental.projections import linear_projections, train_autoencoder
+from mmkd.training.experimental.targets import SAMPLE, Target, fit_target, frozen, load_targets, save_targets
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.targets.teacher_targets import TeacherTargets
 

@@ -1,4 +1,4 @@
-"""The teachers' side of every training pair: features, trust, availability, and how far the caption is believed.
+"""The teachers' side of every training pair: features, weights, availability, and the weight of its caption.
 
 Letters: N training pairs, T teachers, B pairs of a batch, D a teacher's dimension.
 """
@@ -12,27 +12,28 @@ import torch
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures
-from mmkd.reliability.belief import believed_by_groups, null_ranks
-from mmkd.reliability.calibration import Calibration
-from mmkd.reliability.reliability import rank_gate
+from mmkd.reliability.posterior import null_ranks, posteriors_by_group
+from mmkd.reliability.rank_test import rank_gate
+from mmkd.reliability.table import ReliabilityTable
 from mmkd.training.data.view import TeacherBatch
 from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import WEIGHTINGS
 
-GATE, BELIEF = 3, 7  # purposes of random numbers
-RIVALS = 128  # of a caption that may be believed
+GATE, POSTERIOR = 3, 7  # purposes of random numbers
+RIVALS = 128  # captions that each pair's own is ranked among
 
 
 @dataclass(frozen=True)
 class TeacherTargets:
-    """Features of T teachers with each training pair's trust (N, T), availability (N, T) and believed share (N,).
+    """Features of T teachers, and for each training pair the teachers' weights (N, T) and availability (N, T).
 
-    believed_N: float32 0..1, how far the pair's caption is believed; all 1 without caption_trust.
+    caption_weight_N: float32 0..1, multiplies the pair's contrastive term; all 1 without caption_posterior.
     """
 
     features: list[TeacherFeatures]
     weight_NT: np.ndarray
     available_NT: np.ndarray
-    believed_N: np.ndarray
+    caption_weight_N: np.ndarray
 
     def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
         """The teachers' side of a batch; a teacher that failed on a pair gets weight 0 there."""
@@ -52,44 +53,33 @@ def teacher_targets(
     corpus: Corpus,
     rows: np.ndarray,
     features: list[TeacherFeatures],
-    calibration: Calibration,
+    reliability: ReliabilityTable,
     seed: int,
 ) -> TeacherTargets:
     """What the recipe asks of each teacher on each of the corpus rows (N,).
 
     Raises DataError when the reference recipe meets a pair that has features of no teacher.
     """
-    group_N = calibration.groups(corpus)[rows]
-    soft_NT = calibration.weights(group_N)
+    group_N = reliability.groups(corpus)[rows]
+    soft_NT, weighting = reliability.weights(group_N), WEIGHTINGS[settings.weighting]
     available_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
-    if settings.is_reference or settings.weighting == "per_sample":
+    if settings.is_reference or weighting.gated:
         available_NT = _gated(settings, rows, features, available_NT, seed)
     if settings.is_reference and not available_NT.any(axis=1).all():
         raise DataError(
             f"{np.count_nonzero(~available_NT.any(axis=1))} of {len(rows)} pairs have features of no teacher; "
             f"extract them again before objective {settings.objective!r}"
         )
-    believed_N = np.ones(len(rows), dtype=np.float32)
-    if settings.caption_trust:
+    caption_weight_N = np.ones(len(rows), dtype=np.float32)
+    if settings.caption_posterior:
         strong_NT = np.where(soft_NT < settings.min_weight, 0.0, soft_NT)
-        believed_N = believed_captions(strong_NT, group_N, rows, features, seed) ** np.float32(settings.caption_trust)
-    return TeacherTargets(features, weighted(soft_NT, available_NT, settings.weighting), available_NT, believed_N)
+        posterior_N = caption_posteriors(strong_NT, group_N, rows, features, seed)
+        caption_weight_N = posterior_N ** np.float32(settings.caption_posterior)
+    return TeacherTargets(features, weighting.load()(soft_NT, available_NT), available_NT, caption_weight_N)
 
 
-def weighted(soft_NT: np.ndarray, available_NT: np.ndarray, weighting: str) -> np.ndarray:
-    """The weights that a recipe asks for, float32 (N, T), from the calibrated ones and who is available.
-
-    `confidence` and `dropping` start from soft ones, `uncertainty` from everyone; the rest happens at each step.
-    """
-    if weighting in ("everyone", "uncertainty"):
-        return np.ones_like(soft_NT)
-    if weighting == "per_sample":
-        return available_NT.astype(np.float32)
-    if weighting == "trusted":
-        return (soft_NT > 0).astype(np.float32)
-    if weighting == "best":
-        best_N1 = soft_NT.max(axis=1, keepdims=True)
-        return np.asarray((soft_NT == best_N1) & (best_N1 > 0), dtype=np.float32)
+def soft(soft_NT: np.ndarray, available_NT: np.ndarray) -> np.ndarray:
+    """The default weighting: weights as the reliability table has them."""
     return soft_NT
 
 
@@ -107,21 +97,20 @@ def _gated(
     return np.asarray(np.where(passed_NT.any(axis=1, keepdims=True), passed_NT, valid_NT))
 
 
-def believed_captions(
+def caption_posteriors(
     weight_NT: np.ndarray, group_N: np.ndarray, rows: np.ndarray, features: Sequence[TeacherFeatures], seed: int
 ) -> np.ndarray:
-    """How far each pair's caption is believed (N,) float32: the weighted mean of what each trusted teacher says.
+    """The posterior of each pair's caption being right (N,) float32: the weighted mean over the teachers' own.
 
-    weight_NT: the same for all pairs of a group. Pairs that no teacher of weight > 0 has features for are believed.
+    weight_NT: the same for all pairs of a group. Pairs for which no teacher of weight > 0 has features get 1.
     """
-    generator = np.random.default_rng([seed, BELIEF])
+    generator = np.random.default_rng([seed, POSTERIOR])
     total_N, weight_N = np.zeros(len(rows)), np.zeros(len(rows))
     for t, teacher in enumerate(features):
-        seen_N = (weight_NT[:, t] > 0) & teacher.valid()[rows]
-        places = [np.flatnonzero(seen_N & (group_N == name)) for name in np.unique(group_N[seen_N])]
+        judged_N = (weight_NT[:, t] > 0) & teacher.valid()[rows]
+        places = [np.flatnonzero(judged_N & (group_N == name)) for name in np.unique(group_N[judged_N])]
         ranks = [null_ranks(*teacher.take(rows[place])[:2], RIVALS, generator) for place in places]
-        for place, believed_G in zip(places, believed_by_groups(ranks), strict=True):
-            total_N[place] += weight_NT[place, t] * believed_G
+        for place, posterior_G in zip(places, posteriors_by_group(ranks), strict=True):
+            total_N[place] += weight_NT[place, t] * posterior_G
             weight_N[place] += weight_NT[place, t]
-    known_N = weight_N > 0
-    return np.divide(total_N, weight_N, out=np.ones(len(rows)), where=known_N).astype(np.float32)
+    return np.divide(total_N, weight_N, out=np.ones(len(rows)), where=weight_N > 0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How far each teacher can be trusted on which modality, measured on the corpus itself.
+"""How reliable each teacher is on each modality, measured on the corpus itself.
 
 The rank test: how high does a teacher place a pair's own caption among captions of the *same group* (modality or
 cluster), and a caption's own image among such images? Against the whole corpus it would only ask whether the teacher
@@ -13,7 +13,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Reliability:
+class RankTest:
     """percentile: mean rank of the own partner in 0..1, .5 = chance. se: its standard error over the n rows."""
 
     percentile: float
@@ -59,16 +59,16 @@ def both_ways(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator:
     return np.asarray((forward_N + own_percentile(text_ND, image_ND, rivals, generator)) / 2)
 
 
-def reliability(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> Reliability:
+def rank_test(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> RankTest:
     """The rank test of one teacher on the rows of one group, the mean of both directions.
 
     Fewer than two rows give chance with an infinite standard error: nothing is known.
     """
     count = len(image_ND)
     if count < 2:
-        return Reliability(0.5, math.inf, count)
+        return RankTest(0.5, math.inf, count)
     both_N = both_ways(image_ND, text_ND, rivals, generator)
-    return Reliability(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
+    return RankTest(float(both_N.mean()), float(both_N.std(ddof=1) / math.sqrt(count)), count)
 
 
 def shrunk(advantage_MK: np.ndarray, variance_MK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ def soft_weights(advantage_MK: np.ndarray, z_MK: np.ndarray, power: float, z_min
     """Weights of K teachers on M groups from their advantage over chance; the best of each group has 1.
 
     They grow with the `power` of the advantage. A teacher whose advantage is below `z_min` standard errors has weight
-    0, and so a group may have no teacher at all: its rows then learn from their captions alone.
+    0, and so a group may have no teacher at all: its rows then learn from their captions only.
     """
     trusted_MK = np.where(z_MK >= z_min, np.clip(advantage_MK, 0.0, None), 0.0)
     best_M1 = trusted_MK.max(axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.reliability.targets import (
+from mmkd.training.experimental.targets import (
     Target,
     TargetMap,
     fit_target,

@@ -1,4 +1,4 @@
-"""The stage `calibrate`: measure every teacher on the corpus, and print whom to believe about what."""
+"""The stage `reliability`: measure every teacher on every modality of the corpus, and print the table."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from mmkd.errors import DataError
 from mmkd.features.evidence.stored import StoredEvidence
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.progress import say, table_width
-from mmkd.reliability.calibration import (
-    Calibration,
-    GroupReliability,
-    TeacherCalibration,
-    groups_of,
-    save_calibration,
-)
 from mmkd.reliability.clusters import find_clusters
 from mmkd.reliability.geometry import dispersion, mean_direction, temperature
-from mmkd.reliability.reliability import Reliability, reliability, shrunk, soft_weights
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.rank_test import RankTest, rank_test, shrunk, soft_weights
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.table import (
+    GroupReliability,
+    ReliabilityTable,
+    TeacherGeometry,
+    groups_of,
+    save_reliability,
+)
 
 
-def calibrate(
-    settings: CalibrateSettings,
+def measure_reliability(
+    settings: ReliabilitySettings,
     corpus_folder: Path,
     features_folder: Path,
     names: Sequence[str],
@@ -34,9 +34,9 @@ def calibrate(
     seed: int,
     evidence_folder: Path | None = None,
 ) -> dict[str, int]:
-    """Body of the stage: write the calibration of the named teachers on the split `train`; returns counts.
+    """Body of the stage: write the reliability of the named teachers on the split `train`; returns counts.
 
-    evidence_folder: whose verdicts are the modalities of the rows, in place of the corpus's own.
+    evidence_folder: its modalities are those of the rows, in place of the corpus's own.
     """
     corpus = Corpus(corpus_folder)
     features = open_features(features_folder, corpus, names)
@@ -44,7 +44,7 @@ def calibrate(
     _check_features(features, rows)
     by_cluster = settings.by == "cluster"
     cluster_N = find_clusters(features, rows, len(corpus), settings.clusters, seed) if by_cluster else None
-    modality_N = _verdicts(evidence_folder, corpus) if evidence_folder else None
+    modality_N = _modalities_of_evidence(evidence_folder, corpus) if evidence_folder else None
     group_N = groups_of(corpus, cluster_N, modality_N)[rows]
     tested = {str(name): _sample(rows[group_N == name], settings.rows, seed) for name in np.unique(group_N)}
     results = {
@@ -54,9 +54,9 @@ def calibrate(
     }
     cells = _cells(list(tested), [teacher.name for teacher in features], results, settings)
     teachers = [_teacher(teacher, tested, cells, settings) for teacher in features]
-    calibration = Calibration(teachers, cells, settings.by, cluster_N, modality_N=modality_N)
-    save_calibration(calibration, folder)
-    print_table(calibration)
+    reliability = ReliabilityTable(teachers, cells, settings.by, cluster_N, modality_N=modality_N)
+    save_reliability(reliability, folder)
+    print_table(reliability)
     return {"teachers": len(features), "groups": len(tested), "rows": sum(map(len, tested.values()))}
 
 
@@ -69,8 +69,8 @@ def _check_features(features: Sequence[TeacherFeatures], rows: np.ndarray) -> No
             )
 
 
-def _verdicts(folder: Path, corpus: Corpus) -> np.ndarray:
-    """The modality of each row by all evidence, an array of strings; "unknown" where nothing speaks."""
+def _modalities_of_evidence(folder: Path, corpus: Corpus) -> np.ndarray:
+    """The modality of each row by all evidence, an array of strings; "unknown" where there is none."""
     modality_N: np.ndarray = StoredEvidence(folder, corpus.folder).column("modality").astype(str)
     other = np.count_nonzero(modality_N != corpus.modalities)
     say(f"modalities of the evidence: {other:,} of {len(corpus):,} pairs have another than in the corpus")
@@ -83,16 +83,16 @@ def _sample(rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 1]).choice(rows, limit, replace=False))
 
 
-def _test(teacher: TeacherFeatures, rows: np.ndarray, settings: CalibrateSettings, seed: int) -> Reliability:
+def _test(teacher: TeacherFeatures, rows: np.ndarray, settings: ReliabilitySettings, seed: int) -> RankTest:
     image_ND, text_ND, valid_N = teacher.take(rows)
-    return reliability(image_ND[valid_N], text_ND[valid_N], settings.rivals, np.random.default_rng([seed, 2]))
+    return rank_test(image_ND[valid_N], text_ND[valid_N], settings.rivals, np.random.default_rng([seed, 2]))
 
 
 def _cells(
     groups: Sequence[str],
     teachers: Sequence[str],
-    results: dict[tuple[str, str], Reliability],
-    settings: CalibrateSettings,
+    results: dict[tuple[str, str], RankTest],
+    settings: ReliabilitySettings,
 ) -> list[GroupReliability]:
     found_MK = [[results[name, teacher] for teacher in teachers] for name in groups]
     advantage_MK, variance_MK = (
@@ -112,8 +112,8 @@ def _teacher(
     teacher: TeacherFeatures,
     tested: dict[str, np.ndarray],
     cells: Sequence[GroupReliability],
-    settings: CalibrateSettings,
-) -> TeacherCalibration:
+    settings: ReliabilitySettings,
+) -> TeacherGeometry:
     """Measured on the rows of the groups in which the teacher is trusted; of all groups where there is no such row."""
     weight = {cell.group: cell.weight for cell in cells if cell.teacher == teacher.name}
     has = teacher.valid()
@@ -122,7 +122,7 @@ def _teacher(
         rows = np.concatenate([rows[has[rows]] for rows in tested.values()])
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), settings.rows)).astype(int)]
     image_ND, text_ND, _ = teacher.take(rows)
-    return TeacherCalibration(
+    return TeacherGeometry(
         name=teacher.name,
         dim=teacher.dim,
         licence=teacher.facts.licence,
@@ -134,27 +134,27 @@ def _teacher(
     )
 
 
-def _scale(image_ND: np.ndarray, text_ND: np.ndarray, settings: CalibrateSettings) -> float:
+def _scale(image_ND: np.ndarray, text_ND: np.ndarray, settings: ReliabilitySettings) -> float:
     spread = np.linspace(0, len(image_ND) - 1, min(settings.batch, len(image_ND))).astype(int)
     image_BD, text_BD = (torch.from_numpy(side[spread].astype(np.float32)) for side in (image_ND, text_ND))
     return temperature(image_BD, text_BD, settings.spread)
 
 
-def print_table(calibration: Calibration) -> None:
+def print_table(reliability: ReliabilityTable) -> None:
     """Own caption's percentile within the group (.50 = chance) and, where it is not 0, the weight in brackets."""
     from rich.console import Console
     from rich.table import Table
 
-    names = [teacher.name for teacher in calibration.teachers]
-    table = Table(calibration.by, "pairs", *names, title=f"rank test within the {calibration.by}: percentile (weight)")
-    cell = {(c.group, c.teacher): c for c in calibration.cells}
-    for group in calibration.group_names:
+    names = [teacher.name for teacher in reliability.teachers]
+    table = Table(reliability.by, "pairs", *names, title=f"rank test within the {reliability.by}: percentile (weight)")
+    cell = {(c.group, c.teacher): c for c in reliability.cells}
+    for group in reliability.group_names:
         row = [cell[group, name] for name in names]
         shown = [f"{c.percentile:.2f} ({c.weight:.2f})" if c.weight else f"{c.percentile:.2f}" for c in row]
         table.add_row(group, str(max(c.n for c in row)), *shown)
     table.add_section()
-    table.add_row("logit scale", "", *[f"{teacher.scale:.1f}" for teacher in calibration.teachers])
+    table.add_row("logit scale", "", *[f"{teacher.scale:.1f}" for teacher in reliability.teachers])
     table.add_row(
-        "dispersion", "", *[f"{t.image_dispersion:.2f} / {t.text_dispersion:.2f}" for t in calibration.teachers]
+        "dispersion", "", *[f"{t.image_dispersion:.2f} / {t.text_dispersion:.2f}" for t in reliability.teachers]
     )
     Console(width=table_width(2 + len(names))).print(table)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mmkd.reliability.reliability import Reliability, own_percentile, rank_gate, reliability, shrunk, soft_weights
+from mmkd.reliability.rank_test import RankTest, own_percentile, rank_gate, rank_test, shrunk, soft_weights
 
 
 def unit(rows: int, dim: int, seed: int) -> np.ndarray:
@@ -20,11 +20,11 @@ def rng() -> np.random.Generator:
 def test_a_perfect_teacher_beats_every_rival() -> None:
     vectors = unit(200, 64, 0)
     assert own_percentile(vectors, vectors, 50, rng()).min() == 1.0
-    assert reliability(vectors, vectors, 50, rng()).advantage == 1.0
+    assert rank_test(vectors, vectors, 50, rng()).advantage == 1.0
 
 
 def test_a_useless_teacher_is_at_chance_within_its_standard_error() -> None:
-    found = reliability(unit(2000, 32, 1), unit(2000, 32, 2), 64, rng())
+    found = rank_test(unit(2000, 32, 1), unit(2000, 32, 2), 64, rng())
     assert abs(found.percentile - 0.5) < 3 * found.se
     assert found.se < 0.01
 
@@ -33,7 +33,7 @@ def test_half_wrong_captions_leave_half_of_the_advantage() -> None:
     image = unit(4000, 32, 3)
     text = image.copy()
     text[:2000] = unit(2000, 32, 4)
-    found = reliability(image, text, 64, rng())
+    found = rank_test(image, text, 64, rng())
     assert found.percentile == pytest.approx(0.75, abs=0.01)
     assert found.advantage == pytest.approx(0.5, abs=0.02)
 
@@ -58,18 +58,18 @@ def test_blocks_change_nothing() -> None:
 
 
 def test_too_few_rows_say_nothing() -> None:
-    found = reliability(unit(1, 4, 0), unit(1, 4, 0), 10, rng())
-    assert found == Reliability(0.5, math.inf, 1)
+    found = rank_test(unit(1, 4, 0), unit(1, 4, 0), 10, rng())
+    assert found == RankTest(0.5, math.inf, 1)
 
 
 @pytest.mark.parametrize(("n", "trusted"), [(1, False), (2, False), (3, True), (50, True)])
 def test_a_perfect_score_on_two_rows_is_no_evidence(n: int, trusted: bool) -> None:
-    found = Reliability(1.0, 0.0, n)
+    found = RankTest(1.0, 0.0, n)
     assert (found.advantage / math.sqrt(found.variance) >= 2.0) is trusted
 
 
 def test_the_variance_is_that_of_guessing() -> None:
-    found = [reliability(unit(30, 8, 2 * k), unit(30, 8, 2 * k + 1), 256, rng()) for k in range(300)]
+    found = [rank_test(unit(30, 8, 2 * k), unit(30, 8, 2 * k + 1), 256, rng()) for k in range(300)]
     scores = [one.advantage / math.sqrt(one.variance) for one in found]
     # the mean of both directions varies less than one of them, so the score is a little cautious
     assert abs(np.mean(scores)) < 0.15

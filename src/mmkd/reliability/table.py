@@ -1,4 +1,4 @@
-"""The calibration folder: what was measured of every teacher, and the weights that follow from it."""
+"""The folder of the stage `reliability`: what was measured of every teacher, and the weights that follow from it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,15 +12,18 @@ from mmkd.errors import DataError
 from mmkd.folders.atomic import atomic_file, write_json
 from mmkd.folders.stage import digest_of
 
-TABLE = "calibration.json"
+TABLE = "reliability.json"
 MEANS = "means.safetensors"
 CLUSTERS = "clusters.safetensors"
 MODALITIES = "modalities.safetensors"
 
 
 @dataclass(frozen=True)
-class TeacherCalibration:
-    """scale: the logit scale of the teacher's softmax. dispersions in radian^2. means: of unit vectors, (D,)."""
+class TeacherGeometry:
+    """A teacher's embeddings in numbers.
+
+    scale: the logit scale of its softmax. dispersions in radian^2. means: of unit vectors, (D,).
+    """
 
     name: str
     dim: int
@@ -45,14 +48,14 @@ class GroupReliability:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ReliabilityTable:
     """Teachers in the order of their names; `cells` has every (group, teacher).
 
     by: what the groups are, "modality" or "cluster"; cluster_N: then the cluster of each row of the corpus, int32.
     modality_N: the modality of each row, strings, where it is not the corpus's own.
     """
 
-    teachers: list[TeacherCalibration]
+    teachers: list[TeacherGeometry]
     cells: list[GroupReliability]
     by: str = "modality"
     cluster_N: np.ndarray | None = None
@@ -70,7 +73,7 @@ class Calibration:
     def weights(self, group_N: np.ndarray) -> np.ndarray:
         """The weight of each teacher (K) for rows of the given groups (N,) -> (N, K) float32.
 
-        Groups that were not calibrated get 0 from every teacher.
+        Groups that were not measured get 0 from every teacher.
         """
         known = {name: m for m, name in enumerate(self.group_names)}
         table_MK = np.zeros((len(known) + 1, len(self.teachers)), dtype=np.float32)
@@ -86,8 +89,8 @@ def groups_of(corpus: Corpus, cluster_N: np.ndarray | None, modality_N: np.ndarr
     for what, value_N in (("clusters", cluster_N), ("modalities", modality_N)):
         if value_N is not None and len(value_N) != len(corpus):
             raise DataError(
-                f"the calibration has {what} of {len(value_N)} rows, but {corpus.folder} has {len(corpus)}; "
-                "run 'mmkd calibrate' again"
+                f"the reliability table has {what} of {len(value_N)} rows, but {corpus.folder} has {len(corpus)}; "
+                "run 'mmkd reliability' again"
             )
     if cluster_N is None:
         return corpus.modalities if modality_N is None else modality_N
@@ -95,38 +98,38 @@ def groups_of(corpus: Corpus, cluster_N: np.ndarray | None, modality_N: np.ndarr
     return np.asarray(names_K[cluster_N])
 
 
-def save_calibration(calibration: Calibration, folder: Path) -> None:
+def save_reliability(reliability: ReliabilityTable, folder: Path) -> None:
     """Write the table as JSON; means, clusters and modalities as safetensors."""
     means = {}
     rows = []
-    for teacher in calibration.teachers:
+    for teacher in reliability.teachers:
         facts = asdict(teacher)
         means[f"{teacher.name}.image"] = facts.pop("image_mean")
         means[f"{teacher.name}.text"] = facts.pop("text_mean")
         rows.append(facts)
     with atomic_file(folder / MEANS) as stream:
         stream.write(save(means))
-    if calibration.cluster_N is not None:
+    if reliability.cluster_N is not None:
         with atomic_file(folder / CLUSTERS) as stream:
-            stream.write(save({"cluster": calibration.cluster_N}))
+            stream.write(save({"cluster": reliability.cluster_N}))
     named: dict[str, list[str]] = {}
-    if calibration.modality_N is not None:
-        name_G, of_N = np.unique(calibration.modality_N, return_inverse=True)
+    if reliability.modality_N is not None:
+        name_G, of_N = np.unique(reliability.modality_N, return_inverse=True)
         named = {"modalities": name_G.tolist()}
         with atomic_file(folder / MODALITIES) as stream:
             stream.write(save({"modality": of_N.astype(np.int16)}))
-    cells = [asdict(cell) for cell in calibration.cells]
-    write_json(folder / TABLE, {"by": calibration.by, **named, "teachers": rows, "reliability": cells})
+    cells = [asdict(cell) for cell in reliability.cells]
+    write_json(folder / TABLE, {"by": reliability.by, **named, "teachers": rows, "reliability": cells})
 
 
-def load_calibration(folder: Path) -> Calibration:
-    """Read a calibration folder. Raises DataError when it is not one."""
+def load_reliability(folder: Path) -> ReliabilityTable:
+    """Read a reliability folder. Raises DataError when it is not one."""
     try:
         digest = digest_of(folder)
         table = json.loads((folder / TABLE).read_text())
         means = load_file(folder / MEANS)
         teachers = [
-            TeacherCalibration(
+            TeacherGeometry(
                 **facts, image_mean=means[f"{facts['name']}.image"], text_mean=means[f"{facts['name']}.text"]
             )
             for facts in table["teachers"]
@@ -136,6 +139,6 @@ def load_calibration(folder: Path) -> Calibration:
         modality_N = None
         if "modalities" in table:
             modality_N = np.array(table["modalities"])[load_file(folder / MODALITIES)["modality"]]
-        return Calibration(teachers, cells, table["by"], cluster_N, digest, modality_N)
+        return ReliabilityTable(teachers, cells, table["by"], cluster_N, digest, modality_N)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{folder}: not a calibration folder ({error!r}); run 'mmkd calibrate' again") from error
+        raise DataError(f"{folder}: not a reliability folder ({error!r}); run 'mmkd reliability' again") from error

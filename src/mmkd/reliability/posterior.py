@@ -1,4 +1,4 @@
-"""How likely each pair's own caption is right, from how high trusted teachers rank it within its group.
+"""The posterior of each pair's own caption being right, from how high trusted teachers rank it within its group.
 
 A wrong caption is one of the group's captions at random; such pairs are made by drawing captions anew, and a pair's
 rank among them is uniform when its caption is wrong, and high when it is right and the teacher any good. What stands
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.reliability.reliability import both_ways
+from mmkd.reliability.rank_test import both_ways
 
 STEPS = 20  # of the density
 LOW = 6  # steps, the lowest, in which no right caption is expected
@@ -57,8 +57,8 @@ def share_right(density_S: np.ndarray) -> np.ndarray:
     return np.asarray(1.0 - wrong / np.maximum(rising_S, max(wrong, 1e-9)))
 
 
-def believed(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
-    """How likely the caption of each pair of a group is right (N,), 0..1, from its null rank (N,).
+def posterior(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
+    """The posterior of the caption of each pair of a group being right (N,), 0..1, from its null rank (N,).
 
     all_density_S: the same teacher's density over all of its groups, which stands in for a small group's own.
     """
@@ -67,7 +67,7 @@ def believed(rank_N: np.ndarray, all_density_S: np.ndarray) -> np.ndarray:
     return np.asarray(np.interp(rank_N, middle_S, share_right(mixed_S)))
 
 
-def believed_by_groups(rank_GN: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """`believed` of every group, from one teacher's null ranks in each of them."""
+def posteriors_by_group(rank_GN: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """`posterior` in every group, from one teacher's null ranks in each of them."""
     all_density_S = rank_density(np.concatenate(rank_GN)) if rank_GN else np.ones(STEPS)
-    return [believed(rank_N, all_density_S) for rank_N in rank_GN]
+    return [posterior(rank_N, all_density_S) for rank_N in rank_GN]

@@ -1,4 +1,7 @@
-"""Averages of weights: over the steps (EMA), and with the weights the stage began with (WiSE-FT)."""
+"""Averages of weights: over the steps (EMA), and with the weights the stage began with (WiSE-FT).
+
+Found by docs/recipe.md: EMA changes nothing; half-way weights lose most of what was learnt (69.9 where 98.1).
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +24,7 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, network: nn.Module, step: int, bad: Tensor) -> None:
         """Take in the weights after a step (0-based); bad: 1 where the step was skipped, which leaves all as it is."""
-        weight = (1 - min(self.decay, (1 + step) / (10 + step))) * (1 - bad)  # on the device: nobody waits for it
+        weight = (1 - min(self.decay, (1 + step) / (10 + step))) * (1 - bad)  # on the device: the host does not wait
         current = dict(network.named_parameters())
         for name, value in self.parameters.items():
             _local(value).lerp_(_local(current[name].detach()), weight)

@@ -1,5 +1,6 @@
-"""What is done to a teacher's vectors before a student sees them: fitted once on training rows, then frozen.
+"""What is done to a teacher's vectors before heads are compared with them: fitted once on training rows, then frozen.
 
+Found by docs/recipe.md: the kinds cannot be distinguished by three seeds, and heads do not work by themselves.
 Letters: N rows, D dimension of the teacher, E dimension of the targets.
 
 `none`; `centre`: minus the mean of the side; `standardise`: and each dimension divided by its deviation; `phi-s`: and

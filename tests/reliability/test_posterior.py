@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mmkd.reliability.belief import (
+from mmkd.reliability.posterior import (
     LOW,
     STEPS,
-    believed,
-    believed_by_groups,
     null_ranks,
+    posterior,
+    posteriors_by_group,
     rank_density,
     share_right,
 )
@@ -26,10 +26,10 @@ def pairs(count: int, right: float, noise: float, seed: int = 0) -> tuple[np.nda
     return unit[0], unit[1], right_N
 
 
-def believed_of(count: int, right: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
+def posterior_of(count: int, right: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
     image_ND, text_ND, right_N = pairs(count, right, noise)
     rank_N = null_ranks(image_ND, text_ND, 128, np.random.default_rng(1))
-    return believed(rank_N, rank_density(rank_N)), right_N
+    return posterior(rank_N, rank_density(rank_N)), right_N
 
 
 def test_wrong_captions_have_uniform_ranks() -> None:
@@ -68,38 +68,36 @@ def test_the_share_never_falls_with_the_rank_and_its_mean_is_at_least_the_excess
         assert (density_S * share_S).mean() >= 1 - wrong - 1e-9
 
 
-def test_random_captions_are_not_believed() -> None:
-    assert believed_of(2000, 0.0, 0.1)[0].mean() < 0.1
+def test_random_captions_have_a_low_posterior() -> None:
+    assert posterior_of(2000, 0.0, 0.1)[0].mean() < 0.1
 
 
-def test_right_captions_are_believed_when_the_teacher_knows_them() -> None:
-    assert believed_of(2000, 1.0, 0.1)[0].min() > 0.99
+def test_right_captions_have_a_high_posterior_when_the_teacher_knows_them() -> None:
+    assert posterior_of(2000, 1.0, 0.1)[0].min() > 0.99
 
 
 @pytest.mark.parametrize(("right", "noise"), [(0.5, 0.1), (0.25, 0.1), (0.75, 0.1), (0.5, 2.0)])
-def test_the_mean_belief_is_the_share_of_right_captions_and_parts_them_from_wrong_ones(
-    right: float, noise: float
-) -> None:
-    believed_N, right_N = believed_of(3000, right, noise)
-    assert believed_N.mean() == pytest.approx(right, abs=0.06)
-    assert roc_auc_score(right_N, believed_N) > 0.9
-    for low, high in ((0.0, 0.3), (0.7, 1.0)):  # calibrated: of those believed so far, so many are right
-        inside = (believed_N >= low) & (believed_N <= high)
-        assert right_N[inside].mean() == pytest.approx(believed_N[inside].mean(), abs=0.08)
+def test_the_mean_posterior_is_the_share_of_right_captions_and_it_separates_them(right: float, noise: float) -> None:
+    posterior_N, right_N = posterior_of(3000, right, noise)
+    assert posterior_N.mean() == pytest.approx(right, abs=0.06)
+    assert roc_auc_score(right_N, posterior_N) > 0.9
+    for low, high in ((0.0, 0.3), (0.7, 1.0)):  # calibrated: of captions with such a posterior, so many are right
+        inside = (posterior_N >= low) & (posterior_N <= high)
+        assert right_N[inside].mean() == pytest.approx(posterior_N[inside].mean(), abs=0.08)
 
 
-def test_a_weak_teacher_believes_too_little_rather_than_too_much() -> None:
-    believed_N, right_N = believed_of(3000, 0.8, 6.0)
-    assert 0.2 < believed_N.mean() < 0.8
-    assert believed_N[right_N].mean() > believed_N[~right_N].mean()
+def test_a_weak_teacher_gives_too_low_rather_than_too_high_a_posterior() -> None:
+    posterior_N, right_N = posterior_of(3000, 0.8, 6.0)
+    assert 0.2 < posterior_N.mean() < 0.8
+    assert posterior_N[right_N].mean() > posterior_N[~right_N].mean()
 
 
 def test_a_small_group_is_read_with_the_density_of_all() -> None:
     rng = np.random.default_rng(3)
     large = np.concatenate([rng.random(1000), 1 - 0.05 * rng.random(1000)])
     small = np.array([0.99, 0.4, 0.98])
-    _, found = believed_by_groups([large, small])
+    _, found = posteriors_by_group([large, small])
     assert found[0] > 0.85 > 0.1 > found[1]
-    alone = believed(small, np.ones(STEPS))
-    assert alone.max() < 0.3  # three ranks by themselves say little
-    assert believed_by_groups([]) == []
+    single = posterior(small, np.ones(STEPS))
+    assert single.max() < 0.3  # three ranks by themselves say little
+    assert posteriors_by_group([]) == []

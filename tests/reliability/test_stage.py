@@ -13,10 +13,10 @@ from mmkd.errors import DataError
 from mmkd.features.store import TeacherFacts, feature_columns, feature_table, write_facts
 from mmkd.folders.arrow import arrow_schema, finish, write_shard
 from mmkd.folders.stage import Stage, complete
-from mmkd.reliability.calibrate import calibrate
-from mmkd.reliability.calibration import Calibration, load_calibration
-from mmkd.reliability.projections import linear_projections, train_autoencoder
-from mmkd.reliability.settings import CalibrateSettings
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.stage import measure_reliability
+from mmkd.reliability.table import ReliabilityTable, load_reliability
+from mmkd.training.experimental.projections import linear_projections, train_autoencoder
 
 
 def write_teacher(
@@ -42,33 +42,35 @@ def write_teacher(
 
 
 @pytest.fixture(scope="module")
-def calibrated(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("calibrated")
+def measured(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("measured")
     corpus = Corpus(tiny_corpus)
     skills: dict[str, set[str]] = {"chest": {"x-ray"}, "eye": {"oct"}, "nobody": set()}
     for seed, (name, expert_in) in enumerate(skills.items()):
         write_teacher(folder / "features" / name, corpus, expert_in, seed)
-    stage = Stage("calibration", folder / "calibration", {})
+    stage = Stage("reliability", folder / "reliability", {})
     complete(
         stage,
-        lambda partial: calibrate(CalibrateSettings(), tiny_corpus, folder / "features", list(skills), partial, 0),
+        lambda partial: measure_reliability(
+            ReliabilitySettings(), tiny_corpus, folder / "features", list(skills), partial, 0
+        ),
     )
     return stage.folder
 
 
-def weight_table(calibration: Calibration) -> dict[tuple[str, str], float]:
-    return {(cell.group, cell.teacher): cell.weight for cell in calibration.cells}
+def weight_table(reliability: ReliabilityTable) -> dict[tuple[str, str], float]:
+    return {(cell.group, cell.teacher): cell.weight for cell in reliability.cells}
 
 
-def test_experts_are_trusted_where_they_are_experts(calibrated: Path) -> None:
-    weight = weight_table(load_calibration(calibrated))
+def test_experts_are_trusted_where_they_are_experts(measured: Path) -> None:
+    weight = weight_table(load_reliability(measured))
     assert {pair for pair, value in weight.items() if value == 1.0} == {("x-ray", "chest"), ("oct", "eye")}
     assert all(value < 0.05 for pair, value in weight.items() if value < 1.0)
 
 
-def test_rows_get_the_weights_of_their_modality_and_unknown_ones_none(calibrated: Path) -> None:
-    calibration = load_calibration(calibrated)
-    weight_NK = calibration.weights(np.array(["oct", "x-ray", "ct", "oct"]))
+def test_rows_get_the_weights_of_their_modality_and_unknown_ones_none(measured: Path) -> None:
+    reliability = load_reliability(measured)
+    weight_NK = reliability.weights(np.array(["oct", "x-ray", "ct", "oct"]))
     assert weight_NK.shape == (4, 3)
     assert weight_NK.dtype == np.float32
     assert weight_NK[:, 0].tolist()[1] == 1.0
@@ -76,20 +78,20 @@ def test_rows_get_the_weights_of_their_modality_and_unknown_ones_none(calibrated
     assert weight_NK[2].tolist() == [0.0, 0.0, 0.0]
 
 
-def test_the_folder_keeps_what_was_measured(calibrated: Path) -> None:
-    calibration = load_calibration(calibrated)
-    chest = calibration.teachers[0]
+def test_the_folder_keeps_what_was_measured(measured: Path) -> None:
+    reliability = load_reliability(measured)
+    chest = reliability.teachers[0]
     assert (chest.name, chest.dim, chest.licence) == ("chest", 12, "MIT")
     assert chest.image_mean.shape == (12,)
     assert 1.0 <= chest.scale <= 200.0
     assert chest.image_dispersion > 1.0  # random directions in 12 dimensions lie far from their mean
 
 
-def test_a_folder_that_is_no_calibration_is_named(calibrated: Path, tmp_path: Path) -> None:
-    shutil.copytree(calibrated, tmp_path / "broken")
-    (tmp_path / "broken" / "calibration.json").write_text('{"teachers": [{"name": "x"}]}')
-    with pytest.raises(DataError, match="not a calibration folder"):
-        load_calibration(tmp_path / "broken")
+def test_a_folder_that_is_no_reliability_table_is_named(measured: Path, tmp_path: Path) -> None:
+    shutil.copytree(measured, tmp_path / "broken")
+    (tmp_path / "broken" / "reliability.json").write_text('{"teachers": [{"name": "x"}]}')
+    with pytest.raises(DataError, match="not a reliability folder"):
+        load_reliability(tmp_path / "broken")
 
 
 @pytest.mark.parametrize("by", ["modality", "cluster"])
@@ -99,10 +101,10 @@ def test_a_teacher_without_features_of_a_modality_is_not_trusted_there(
     corpus = Corpus(tiny_corpus)
     write_teacher(tmp_path / "features" / "both", corpus, {"x-ray", "oct"}, 0)
     write_teacher(tmp_path / "features" / "half", corpus, {"x-ray"}, 1, failed_on=("oct",))
-    settings = CalibrateSettings.model_validate({"by": by})
-    stage = Stage("calibration", tmp_path / "calibration", {})
-    complete(stage, lambda p: calibrate(settings, tiny_corpus, tmp_path / "features", ["both", "half"], p, 0))
-    found = load_calibration(stage.folder)
+    settings = ReliabilitySettings.model_validate({"by": by})
+    stage = Stage("reliability", tmp_path / "reliability", {})
+    complete(stage, lambda p: measure_reliability(settings, tiny_corpus, tmp_path / "features", ["both", "half"], p, 0))
+    found = load_reliability(stage.folder)
     weight = {name: found.weights(found.groups(corpus))[:, k] for k, name in enumerate(["both", "half"])}
     assert (weight["both"] == 1).all()
     if by == "modality":
@@ -113,7 +115,7 @@ def test_a_teacher_without_features_of_a_modality_is_not_trusted_there(
 def test_a_teacher_without_any_features_is_named(tiny_corpus: Path, tmp_path: Path) -> None:
     write_teacher(tmp_path / "features" / "silent", Corpus(tiny_corpus), set(), 0, failed_on=("x-ray", "oct"))
     with pytest.raises(DataError, match="'silent' has vectors of none of the"):
-        calibrate(CalibrateSettings(), tiny_corpus, tmp_path / "features", ["silent"], tmp_path / "out", 0)
+        measure_reliability(ReliabilitySettings(), tiny_corpus, tmp_path / "features", ["silent"], tmp_path / "out", 0)
 
 
 def test_linear_projections_keep_angles() -> None:
