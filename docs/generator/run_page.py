@@ -8,9 +8,10 @@ CONTENT = Path(__file__).with_name("run_folders.txt")
 HEAD = """# Folders of a run
 
 `mmkd run RECIPE --out runs/mine` writes the folders of every stage below `runs/mine`.
-`mmkd run RECIPE --dry-run` prints them for a recipe, with their state. `{teacher}`, `{specialist}` and `{rival}`
-stand for all names of the recipe; `{evidence}` stands for the folder `evidence` where the recipe has
-`[reliability] modality = "evidence"`.
+`mmkd run RECIPE --dry-run` prints them for a recipe, with their state.
+
+`{teacher}`, `{specialist}` and `{rival}` stand for all names of the recipe. `{evidence}` stands for the folder
+`evidence` where the recipe has `[reliability] modality = "evidence"`.
 
 A stage with a recipe section runs only if the recipe has that section. A parallel stage is shared by the processes of
 torchrun; any other runs on one process while the others wait.

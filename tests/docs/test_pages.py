@@ -18,6 +18,8 @@ from mmkd.validation import parse
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 MOST_WORDS = 900
+SOURCE = ROOT / "src" / "mmkd"
+PACKAGES = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
 MINIMAL = {
     "name": "minimal",
     "teachers": ["plip", "quiltnet"],
@@ -74,6 +76,13 @@ def test_scripts_and_tests_that_are_named_exist(page: Path) -> None:
     text = page.read_text()
     for path in re.findall(r"(?:python|pytest) ((?:bench|tests|docs)/[\w/.*]+)", text):
         assert list(ROOT.glob(path)), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_of_the_source_that_are_named_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:src/mmkd/)?[a-z_]+/[\w/]+(?:\.py|\.toml|/))`", page.read_text()):
+        if path.split("/")[0] in PACKAGES or path.startswith(("src/", "tests/", "docs/", "recipes/")):
+            assert any((base / path).exists() for base in (ROOT, SOURCE)), path
 
 
 @pytest.mark.parametrize("block", TOML, ids=lambda block: f"{name_of(block.page)}: {block.text[:30]!r}")

@@ -232,7 +232,7 @@ class DuplicateSettings(Settings):
 class CurateSettings(Settings):
     """What is kept of the sources and how it is split.
 
-    modality, captions, filters: see `corpus/selection.py`. panels: compound figures are "keep" left alone, "split" into
+    modality, captions, filters: sections of their own. panels: compound figures are "keep" left alone, "split" into
     pairs of panel and sub-caption where the caption labels as many as the picture has and else kept whole,
     "split_or_drop" split there and else left out, or "drop" all left out.
     min_side: images with a shorter side (pixels) are dropped. max_side: larger images are resized once, to this many
