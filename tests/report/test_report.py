@@ -231,7 +231,9 @@ def test_an_unfinished_evaluation_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize(("line", "problem"), [("[1]", "list, expected an object"), ("{", "line 1: not JSON")])
+@pytest.mark.parametrize(
+    ("line", "problem"), [("[1]", "line 1: not a JSON object .it is a list."), ("{", "line 1: not")]
+)
 def test_a_damaged_file_is_named(tmp_path: Path, line: str, problem: str) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate")
     (evaluated / "cards.jsonl").write_text(line + "\n")

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from mmkd.statistics.metrics import Array, checked_numbers, one_vs_rest
 
@@ -33,6 +32,7 @@ def fit_temperature(score_NC: Array, label_N: Array) -> Temperature:
     not finite, fewer than two columns, no samples, or labels outside 0..C-1.
     """
     from scipy.optimize import brentq  # takes 0.3 s to import, which recipes are read without
+    from scipy.special import logsumexp, softmax
 
     if score_NC.ndim != 2 or score_NC.shape[1] < 2 or label_N.shape != score_NC.shape[:1] or not len(label_N):
         raise ValueError(f"scores {score_NC.shape} for labels {label_N.shape}, expected (N, C) and (N,), N > 0, C > 1")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import log_expit, log_softmax
 
 from mmkd.errors import DataError
 from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
@@ -46,6 +45,8 @@ class Logistic:
 
         Over the classes where they exclude each other, else of each label on its own.
         """
+        from scipy.special import log_expit, log_softmax  # where it is needed: recipes are read without scipy
+
         seen_NS = self.logits(value_ND)[:, self.seen_C]
         score_NC = np.full((len(value_ND), len(self.seen_C)), LOWEST, np.float32)
         score_NC[:, self.seen_C] = np.maximum(
@@ -199,6 +200,8 @@ def _by_folds(
 
 def _losses(path: Sequence[Logistic], value_ND: Array, label: Array) -> tuple[Array, int]:
     """Summed log-loss of each model (K,), and how many samples of classes they know it is the sum over."""
+    from scipy.special import log_expit  # where it is needed: recipes are read without scipy
+
     seen_C = path[0].seen_C
     if not path[0].exclusive:
         sign_NS = np.where(label[:, seen_C], 1, -1)

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
@@ -102,6 +101,8 @@ def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array
 
     Nothing without a val split or with several classes a sample.
     """
+    from scipy.special import softmax  # where it is needed: recipes are read without scipy
+
     card, val = embedded.card, embedded.split("val")
     if not val or card.multi_label:
         return {}, ""

@@ -6,7 +6,6 @@ N patients, B weightings, U distinct times in ascending order, T times asked for
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
@@ -101,6 +100,8 @@ def kaplan_meier(outcomes: Outcomes, confidence: float = 0.95) -> KaplanMeier:
 
 
 def _log_log_bounds(survival_U: Array, greenwood_U: Array, confidence: float) -> tuple[Array, Array]:
+    from scipy.special import ndtri  # where it is needed: recipes are read without scipy
+
     inside_U = (survival_U > 0) & (survival_U < 1)
     low_U, high_U = survival_U.copy(), survival_U.copy()
     log_U = np.log(survival_U[inside_U])

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtrc
 
 from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
@@ -34,6 +33,8 @@ def log_rank(outcomes: Outcomes, group_N: Sequence[str]) -> LogRank:
     nothing expected and costs no degree of freedom. Raises ValueError where the lengths differ, DataError where fewer
     than two groups are at risk when an event happens, or the only event time takes everybody left.
     """
+    from scipy.special import chdtrc  # where it is needed: recipes are read without scipy
+
     if len(group_N) != len(outcomes):
         raise ValueError(f"{len(group_N)} group names for {len(outcomes)} patients; expected one for each")
     groups, number_N = np.unique(np.asarray(group_N, dtype=str), return_inverse=True)
