@@ -63,11 +63,11 @@ def test_finished_shards_are_not_filtered_again(
     run(settings, tmp_path / "whole")
     made: list[int] = []
 
-    def stops_at_the_third(shard: object, settings: CurateSettings) -> int:
+    def stops_at_the_third(shard: object, settings: CurateSettings) -> None:
         made.append(shard.number)  # type: ignore[attr-defined]
         if len(made) == 3:
             raise KeyboardInterrupt
-        return filter_shard(shard, settings)  # type: ignore[arg-type]
+        filter_shard(shard, settings)  # type: ignore[arg-type]
 
     from mmkd.curation.shards import filter_shard
 

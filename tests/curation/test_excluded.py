@@ -151,11 +151,11 @@ def test_a_killed_run_counts_them_once(tmp_path: Path, long: Path, monkeypatch: 
     run(settings_of(long), tmp_path / "whole")
     made: list[int] = []
 
-    def stops_at_the_fifth(shard: FilteredShard, settings: CurateSettings) -> int:
+    def stops_at_the_fifth(shard: FilteredShard, settings: CurateSettings) -> None:
         made.append(shard.number)
         if len(made) == 5:
             raise KeyboardInterrupt
-        return filter_shard(shard, settings)
+        filter_shard(shard, settings)
 
     monkeypatch.setattr("mmkd.curation.shards.filter_shard", stops_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):

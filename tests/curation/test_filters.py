@@ -49,7 +49,7 @@ def plot(size: tuple[int, int] = (300, 200)) -> np.ndarray:
 
 
 # filter -> settings that turn it on, facts that it rejects and lets pass, what its reason must say
-REJECTED = {
+REJECTED: dict[str, tuple[dict[str, Any], Any, Any, str]] = {
     "licence": ({"licences": ["permissive"]}, figure(licence="CC BY-NC"), figure(), "'CC BY-NC' is non-commercial"),
     "nonclinical labels": (
         {"nonclinical": ["labels"]},
@@ -105,7 +105,7 @@ def test_filters_that_are_off_work_out_no_facts() -> None:
 
 
 def test_every_setting_belongs_to_a_filter() -> None:
-    used = {key for settings, *_ in REJECTED.values() for key in settings}
+    used = {key for rejected in REJECTED.values() for key in rejected[0]}
     assert used == set(FilterSettings.model_fields)
 
 

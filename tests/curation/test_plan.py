@@ -58,9 +58,9 @@ def test_with_a_higher_limit_the_same_command_goes_on_from_what_was_read(
     )
     read: list[int] = []
 
-    def noting(shard: FilteredShard, settings: CurateSettings, make: Callable[..., int] = filter_shard) -> int:
+    def noting(shard: FilteredShard, settings: CurateSettings, make: Callable[..., None] = filter_shard) -> None:
         read.append(shard.number)
-        return make(shard, settings)
+        make(shard, settings)
 
     def curated(out: str, *changes: str) -> BaseException | None:
         given = [text for change in ("machine.workers=0", *changes) for text in ("--set", change)]

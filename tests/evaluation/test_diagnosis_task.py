@@ -40,7 +40,7 @@ def made(slides: int = 24, tiles: int = 6, dim: int = 8, seed: int = 0) -> tuple
     return samples, vectors
 
 
-def of_model(samples: list[Sample], vectors: Mapping[ImageRef, Array], **changed: Any) -> EmbeddedDataSet:
+def of_model(samples: list[Sample], vectors: Mapping[ImageRef, Array], **changed: Any) -> EmbeddedDataSet[Any]:
     return embedded(card("diagnosis", CLASSES, **SLIDES), samples, [vectors], **{**QUICK, **changed})
 
 

@@ -35,7 +35,7 @@ QUICK: dict[str, Any] = {"draws": 2, "penalties": [0.1, 1.0]}
 
 def world(
     sizes: dict[Split, int] = SIZES, seed: int = 0, noise: float = 1.0, of_card: Card = CARD, **chosen: object
-) -> EmbeddedDataSet:
+) -> EmbeddedDataSet[Any]:
     """Classes with centres of their own. On the multi-label card a sample has each class its vector leans towards."""
     rng = np.random.default_rng(seed)
     centre = np.random.default_rng(77).normal(size=(3, 8))

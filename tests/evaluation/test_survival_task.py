@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def cohort(outcomes: Outcomes, splits: Sequence[Split] = ("test",)) -> list[Samp
     ]
 
 
-def embedded(samples: Sequence[Sample], model: str = "age", seed: int = 0) -> EmbeddedDataSet:
+def embedded(samples: Sequence[Sample], model: str = "age", seed: int = 0) -> EmbeddedDataSet[Any]:
     return EmbeddedDataSet(model, card(), samples, [], [], SETTINGS, seed)
 
 
@@ -244,7 +245,7 @@ def test_cards_without_outcomes_or_predictors_are_refused() -> None:
         TASK.own_models(card({}), cohort(patients()))
 
 
-def pictured(outcomes: Outcomes, value_ND: Array, pictures: int = 3) -> tuple[list[Sample], EmbeddedDataSet]:
+def pictured(outcomes: Outcomes, value_ND: Array, pictures: int = 3) -> tuple[list[Sample], EmbeddedDataSet[Any]]:
     """Samples with images whose features scatter around the sample's; their mean is exactly it."""
     scatter_PD = np.random.default_rng(7).normal(size=(pictures, value_ND.shape[1]))
     scatter_PD -= scatter_PD.mean(axis=0)

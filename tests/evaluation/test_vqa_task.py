@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ ORGANS = ["lung", "heart", "liver", "brain"]
 DIM = 12
 
 
-def world(answer: Callable[[int, int], str], seed: int = 0, closed: bool = True, pictures: int = 60) -> EmbeddedDataSet:
+def world(
+    answer: Callable[[int, int], str], seed: int = 0, closed: bool = True, pictures: int = 60
+) -> EmbeddedDataSet[Any]:
     """Four questions about every image; an image shows some of four organs, each a direction of its own.
 
     answer: (which organ is asked for, whether the image shows it) -> the true answer.
@@ -47,7 +50,7 @@ def world(answer: Callable[[int, int], str], seed: int = 0, closed: bool = True,
     return embedded(CARD, samples, [{**vectors, BlankImage(): rng.normal(size=DIM)}], [texts])
 
 
-def measured(one: EmbeddedDataSet) -> dict[str, float]:
+def measured(one: EmbeddedDataSet[Any]) -> dict[str, float]:
     columns = TASK.predict(one).columns
     return {name: float(value[0]) for name, value in TASK.measure(columns, once(len(columns["closed"]))).items()}
 

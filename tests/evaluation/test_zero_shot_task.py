@@ -37,7 +37,7 @@ def pictures(of: Sequence[Sample], vectors: Array) -> Mapping[ImageRef, Array]:
 
 def three_classes(
     splits: Sequence[Split], seed: int = 0, per_split: int = 60
-) -> tuple[list[Sample], dict[Named, Array]]:
+) -> tuple[list[Sample], Mapping[ImageRef, Array]]:
     """Images near the mean direction of their class's prompts."""
     rng = np.random.default_rng(seed)
     chosen = [one for split in splits for one in samples([i % 3 for i in range(per_split)], split)]

@@ -234,8 +234,8 @@ def test_drafts_of_a_killed_run_are_swept_away(
         (TeacherSpec(name="a", model="x", licence="Apache-2.0"), "commercial"),
         (TeacherSpec(name="a", model="x", licence="CC BY-NC 4.0"), "noncommercial"),
         (TeacherSpec(name="a", model="x"), "unclear"),
-        (TeacherSpec(name="biomedclip"), "unclear"),
-        (TeacherSpec(name="biomedclip", licence="MIT, by contract"), "commercial"),
+        (TeacherSpec.model_validate("biomedclip"), "unclear"),
+        (TeacherSpec.model_validate({"name": "biomedclip", "licence": "MIT, by contract"}), "commercial"),
     ],
 )
 def test_the_licence_of_weights_decides_their_use(

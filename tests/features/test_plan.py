@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -26,9 +27,7 @@ def test_bytes_are_those_of_the_files(tiny_corpus: Path, tiny_features: Path, ti
         assert teacher.bytes * len(corpus) == pytest.approx(stored, rel=0.03)
 
 
-def _batches(path: Path) -> list[object]:
-    import pyarrow as pa
-
+def _batches(path: Path) -> list[pa.RecordBatch]:
     with pa.memory_map(str(path)) as source:
         return list(pa.ipc.open_stream(source))
 
@@ -48,7 +47,7 @@ def test_operations_are_counted_by_hand(tiny_teachers: list[TeacherSpec]) -> Non
 
 def test_a_zoo_teacher_is_planned_without_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMKD_TEACHERS", str(tmp_path))
-    plan = plan_extraction([TeacherSpec(name="plip")], ExtractSettings(), 1000, CPU)
+    plan = plan_extraction([TeacherSpec.model_validate("plip")], ExtractSettings(), 1000, CPU)
     assert plan.teachers[0].dim == 512
     assert plan.teachers[0].weights.startswith("missing: teacher 'plip': weights not found")
     assert 13.0 < plan.teachers[0].gflop < 16.0  # ViT-B/32: 8.7 for an image, 5.2 for a text of 64 tokens

@@ -1,5 +1,6 @@
 """The figures hold the numbers they are given."""
 
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -249,7 +250,7 @@ def test_marks_stand_out_on_dark_paper(colour: str) -> None:
 
 def test_a_drawing_is_svg_with_escaped_names_and_what_each_mark_says() -> None:
     drawn = figures.means_plot([result("<b>&", 0.5, 0.4, 0.6)], "student", [])
-    ui = environment().get_template("macros.html").module
+    ui: Any = environment().get_template("macros.html").module
     text = str(ui.figure(Figure("means", drawn, 'the "means"')))
     root = ElementTree.fromstring(text[text.index("<svg id=") : text.rindex("</svg>") + len("</svg>")])
     assert root.attrib["aria-label"] == 'the "means"'

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_world import CONTEXT, SETS, TEACHERS, write_world
@@ -243,7 +244,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, line: str, problem: str) -> Non
 
 def test_of_many_figures_some_are_folded_and_the_rest_is_left_out() -> None:
     plot = Plot(Axis(0, 1), Axis(0, 1), 10)
-    parts = environment().get_template("report.html").module
+    parts: Any = environment().get_template("report.html").module
     text = str(parts.detail(Detail("Confusion matrix", "", [Figure(f"f{n}", plot, "x") for n in range(30)])))
     assert text.count(FIGURE) == 24
     assert text.split("<details>")[0].count(FIGURE) == 6

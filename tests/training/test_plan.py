@@ -107,7 +107,7 @@ def test_nothing_is_left_switched() -> None:
 
 def test_a_zoo_teacher_is_counted_as_its_extraction_counts_it() -> None:
     """ViT-B/32 at 224 with CLIP's text tower: 50 and 64 tokens."""
-    found = count_teacher(TeacherSpec(name="plip"), 64)
+    found = count_teacher(TeacherSpec.model_validate("plip"), 64)
     image = 2 * 49 * (3 * 32 * 32) * 768 + blocks(50, 768, 12) + 2 * 768 * 512
     text = blocks(64, 512, 12) + 2 * 512 * 512
     assert found.dim == 512
