@@ -45,8 +45,8 @@ def of_model(samples: list[Sample], vectors: Mapping[ImageRef, Array], **changed
 
 
 def test_a_clear_signal_is_found_in_slides_of_unseen_patients() -> None:
-    samples, vectors = made()
-    predicted = TASK.predict(of_model(samples, vectors))
+    samples, vectors = made(slides=96)
+    predicted = TASK.predict(of_model(samples, vectors, epochs=30))
     assert predicted.id == [sample.id for sample in samples]
     assert predicted.group == [sample.group for sample in samples]
     measured = TASK.measure(predicted.columns, np.ones((1, len(samples)), np.uint16))

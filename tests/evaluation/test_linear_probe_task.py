@@ -54,7 +54,7 @@ def alike(first: dict[str, Array], second: dict[str, Array], prefix: str = "scor
 
 
 def test_columns_of_every_draw_and_metrics_of_every_fraction() -> None:
-    columns = TASK.predict(world()).columns
+    columns = TASK.predict(world(noise=2.0)).columns
     parts = ["0.01:0", "0.1:0", "0.01:1", "0.1:1", "1:0"]
     assert list(columns) == ["label", *(f"score:{part}:{name}" for part in parts for name in "abc")]
     measured = TASK.measure(columns, once(45))

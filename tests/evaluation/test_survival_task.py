@@ -308,7 +308,7 @@ def test_a_sample_without_a_picture_is_named() -> None:
 def test_risk_halves_by_hand_and_their_test() -> None:
     risk_N, fold_N = np.array([1.0, 2, 3, 10, 20, 30, 40]), np.array([0, 0, 0, 1, 1, 1, 1])
     np.testing.assert_array_equal(above_median(risk_N, fold_N), [False, False, True, False, False, True, True])
-    outcomes = patients(120)
+    outcomes = patients(300)
     predicted = TASK.predict(embedded(cohort(outcomes)))
     stored = predictions(predicted)
     groups = risk_groups(stored)

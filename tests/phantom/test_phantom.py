@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample, generator
+from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample
 from mmkd.phantom.table import MODALITIES, Finding, Modality
 from mmkd.phantom.tokenizer import write_tokenizer
 from mmkd.phantom.writers import slug, write_classification, write_pairs, write_retrieval
+from mmkd.randomness import generator
 
 EVERY_MODALITY = tuple(MODALITIES)
 EVERY_FINDING = [(modality, finding) for modality in MODALITIES.values() for finding in modality.findings]

@@ -8,6 +8,7 @@ import numpy as np
 from mmkd.ablate.results import ACCURACY, SECONDS, STAGE1, STUDENT, Row
 from mmkd.ablate.settings import DEFAULT, Ablation
 from mmkd.ablate.statistics import Array, Interval, crossed_bootstrap, paired_t
+from mmkd.randomness import Purpose, generator
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _line(ablation: Ablation, name: str, students: dict[str, Cells], limit: Cell
         against=against,
         difference=None if gap_SM is None else float(gap_SM.mean()),
         t=None if gap_SM is None else paired_t(gap_SM),
-        crossed=None if gap_SM is None else crossed_bootstrap(gap_SM, np.random.default_rng(0)),
+        crossed=None if gap_SM is None else crossed_bootstrap(gap_SM, generator(0, Purpose.ABLATION)),
         by_modality={modality[one]: float(value) for one, value in zip(sets, value_SM.mean(axis=0), strict=True)},
         seconds=float(np.mean(seconds)),
     )

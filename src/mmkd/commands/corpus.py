@@ -61,11 +61,10 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """Draw pairs at random, and print them or write them as a page with pictures."""
-    import numpy as np
-
     from mmkd.curation.ledger.records import sample as draw
+    from mmkd.randomness import Purpose, generator
 
-    rows = draw(folder, count, modality, np.random.default_rng(seed))
+    rows = draw(folder, count, modality, generator(seed, Purpose.CORPUS_SAMPLE))
     if html is not None:
         from mmkd.folders.atomic import atomic_file
         from mmkd.progress import say
@@ -110,14 +109,15 @@ def near_duplicates(
     """List pairs of pictures that a teacher finds nearly equal, which hashes of pixels may have missed."""
     if context.info_name == "alike":
         warn("'mmkd corpus alike' is now called 'mmkd corpus near-duplicates'; the next release knows that name only")
-    import numpy as np
-
     from mmkd.corpus.schema import Corpus
     from mmkd.features.near_duplicates import near_duplicate_rows
     from mmkd.features.store import TeacherFeatures
+    from mmkd.randomness import Purpose, generator
 
     corpus = Corpus(folder)
-    pair_P2, cosine_P = near_duplicate_rows(TeacherFeatures(features, corpus), cosine, np.random.default_rng(seed))
+    pair_P2, cosine_P = near_duplicate_rows(
+        TeacherFeatures(features, corpus), cosine, generator(seed, Purpose.NEAR_DUPLICATES)
+    )
     ids = corpus.column("id")
     lines = [(ids[one], ids[other], float(near)) for (one, other), near in zip(pair_P2, cosine_P, strict=True)]
     if as_json:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmkd.images.hamming import Array, near
 from mmkd.images.thumbnails import ReadThumbnails, correlation
+from mmkd.randomness import Purpose, generator
 
 NONE = -1  # no group, or no record
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: keeps captions apart when they are mixed with hashes
@@ -131,7 +132,8 @@ def _joined(found: list[Pairs]) -> Pairs:
 
 def _equal_in(bucket_S: Array, thumbnail_SK: Array) -> tuple[Array, Array]:
     """Group of each candidate (S,), and the first candidate of each (G,); the groups of a bucket stand together."""
-    weight_W = np.random.default_rng(0).integers(0, 2**64, thumbnail_SK.shape[1] // 8, np.uint64) | np.uint64(1)
+    rng = generator(0, Purpose.BLOCK_HASH)
+    weight_W = rng.integers(0, 2**64, thumbnail_SK.shape[1] // 8, np.uint64) | np.uint64(1)
     key_S = np.zeros(len(bucket_S), np.uint64)  # equal for equal thumbnails, and by chance once in 2**60
     for first in range(0, len(bucket_S), CHUNK):
         chunk = slice(first, first + CHUNK)

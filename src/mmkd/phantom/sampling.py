@@ -4,7 +4,6 @@ Every draw comes from a generator of its own, keyed by what it is for, so that i
 are asked for, in any order and in any process.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from mmkd.phantom.difficulty import DEFAULT, Difficulty, contradicted, modality_in
 from mmkd.phantom.primitives import Canvas
 from mmkd.phantom.table import Finding, Modality
+from mmkd.randomness import generator
 
 BLOCK = 12  # images whose patients are drawn together; no patient crosses a block
 LARGEST_PATIENT = 4
@@ -56,12 +56,6 @@ class Sample:
     group: str
     finding: str
     caption_is_right: bool
-
-
-def generator(seed: int, *key: str | int) -> np.random.Generator:
-    """The generator of one purpose: words and numbers name it, equal names give equal streams."""
-    words = tuple(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key)
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=words)))
 
 
 def draw_sample(world: World, index: int) -> Sample:

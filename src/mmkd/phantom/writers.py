@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmkd.phantom.difficulty import DEFAULT, Difficulty, modality_in
-from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample, generator, prompts
+from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample, prompts
 from mmkd.phantom.table import Finding, Modality, modality_named
+from mmkd.randomness import generator
 
 COLUMNS = ("id", "image", "caption", "modality", "group")
 

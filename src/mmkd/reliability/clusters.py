@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmkd.features.store import TeacherFeatures
+from mmkd.randomness import Purpose, generator
 from mmkd.reliability.pair_space import drawn_state, pair_space
 from mmkd.reliability.rank_test import both_ways, rank_test, soft_weights
 
@@ -24,7 +25,6 @@ RIVALS = 32
 FOLDS = 2
 LEAD = 1.0  # standard errors by which parts must beat the whole: a border too many costs less than one too few
 POWER, TRUSTED = 4.0, 2.0  # of the weights that are compared, as `soft_weights` has them
-PURPOSE = 6  # of the random numbers
 
 Leaves = tuple[int, ...]
 Sides = Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]  # image (N, D), text (N, D), valid (N,) of each teacher
@@ -38,18 +38,18 @@ def find_clusters(
     clusters: how many, 0: as many as the teachers' differences need, possibly one. Of an asked number there may be
     fewer, as small ones are joined.
     """
-    generator = np.random.default_rng([seed, PURPOSE])
-    fitted = np.sort(generator.choice(rows, min(FIT_ROWS, len(rows)), replace=False))
-    space = pair_space(features, fitted, generator)
+    rng = generator(seed, Purpose.CLUSTERS)
+    fitted = np.sort(rng.choice(rows, min(FIT_ROWS, len(rows)), replace=False))
+    space = pair_space(features, fitted, rng)
     fit_ND = space.at(fitted)
     count = min(clusters or min(LEAVES, int((len(fitted) / 2) ** 0.5)), len(fitted))
-    centre_KD = join_small(fit_ND, _k_means(fit_ND, max(count, 1), generator), SMALLEST * len(fitted) / len(rows))
+    centre_KD = join_small(fit_ND, _k_means(fit_ND, max(count, 1), rng), SMALLEST * len(fitted) / len(rows))
     leaf_N = nearest(fit_ND, centre_KD)
     if clusters:
         cluster_K = np.arange(len(centre_KD))
     else:
         sides = [teacher.take(fitted) for teacher in features]
-        cluster_K = pruned(joins(centre_KD), leaf_N, sides, generator)
+        cluster_K = pruned(joins(centre_KD), leaf_N, sides, rng)
     blocks = (np.arange(first, min(first + BLOCK, total)) for first in range(0, total, BLOCK))
     found_N = np.concatenate([cluster_K[nearest(space.at(block), centre_KD)] for block in blocks])
     return _largest_first(found_N, cluster_K[leaf_N])

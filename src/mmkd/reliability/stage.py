@@ -12,6 +12,7 @@ from mmkd.errors import DataError
 from mmkd.features.evidence.stored import StoredEvidence
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.progress import say, table_width
+from mmkd.randomness import Purpose, generator
 from mmkd.reliability.clusters import find_clusters
 from mmkd.reliability.geometry import dispersion, mean_direction, temperature
 from mmkd.reliability.rank_test import RankTest, rank_test, shrunk, soft_weights
@@ -80,12 +81,12 @@ def _modalities_of_evidence(folder: Path, corpus: Corpus) -> np.ndarray:
 def _sample(rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
     if len(rows) <= limit:
         return rows
-    return np.sort(np.random.default_rng([seed, 1]).choice(rows, limit, replace=False))
+    return np.sort(generator(seed, Purpose.RELIABILITY_ROWS).choice(rows, limit, replace=False))
 
 
 def _test(teacher: TeacherFeatures, rows: np.ndarray, settings: ReliabilitySettings, seed: int) -> RankTest:
     image_ND, text_ND, valid_N = teacher.take(rows)
-    return rank_test(image_ND[valid_N], text_ND[valid_N], settings.rivals, np.random.default_rng([seed, 2]))
+    return rank_test(image_ND[valid_N], text_ND[valid_N], settings.rivals, generator(seed, Purpose.RELIABILITY_TEST))
 
 
 def _cells(

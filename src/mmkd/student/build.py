@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mmkd.errors import ModelError
+from mmkd.randomness import Purpose, seed_of
 from mmkd.student.settings import StudentSettings
 from mmkd.student.start import start_of
 from mmkd.teachers.files.open_clip_folder import OpenClipModel, build
@@ -21,7 +22,7 @@ def build_student(settings: StudentSettings, seed: int) -> OpenClipModel:
     """
     start = start_of(settings)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(seed_of(seed, Purpose.STUDENT_WEIGHTS))
         model = build(start.config, start.preprocess, start.tokenizer, settings.pretrained_towers)
     if start.weights is not None:
         _load_weights(model, start.weights, start.named)

@@ -12,6 +12,7 @@ import torch
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
 from mmkd.licences import strictest
+from mmkd.randomness import Purpose, torch_generator
 from mmkd.reliability.table import ReliabilityTable
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
@@ -55,7 +56,7 @@ def largest_difference(model: OpenClipModel, folder: Path) -> float:
     tokens_BL = open_clip.get_tokenizer(name)(["a chest x-ray", "no finding", ""])
     size = network.visual.image_size
     side = size if isinstance(size, int) else size[0]
-    image_BCHW = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    image_BCHW = torch.rand(2, 3, side, side, generator=torch_generator(0, Purpose.EXPORT_CHECK))
     network.eval()
     model.network.eval()
     same_tokens = torch.equal(tokens_BL, model.tokenizer(["a chest x-ray", "no finding", ""]))

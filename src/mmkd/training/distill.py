@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.errors import DataError
 from mmkd.features.store import open_features
+from mmkd.randomness import Purpose, torch_generator
 from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.settings import Machine
 from mmkd.teachers.files import open_clip_folder
@@ -47,7 +46,7 @@ def distill(
     place = Place(folder, machine, seed, home, world)
     reliability = load_reliability(inputs.reliability)
     teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_generator(seed, Purpose.OBJECTIVE_WEIGHTS)
     objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
     shuffle = not settings.is_reference or settings.reference.shuffle
     groups = reliability.groups(corpus)

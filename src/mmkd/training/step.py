@@ -13,17 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.distributed import World
+from mmkd.randomness import Purpose, seed_of, torch_generator
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairBatch
 from mmkd.training.data.augment import augment, normalise
 from mmkd.training.data.gather import gather_embedded, gather_rows, gather_teachers
-from mmkd.training.data.order import step_generator
 from mmkd.training.data.view import Embedded, View
 from mmkd.training.engine import Engine, clipped_norm, share_gradients
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.train import TrainSettings
 
-AUGMENT, OBJECTIVE, DROPOUT = 1, 2, 3  # purposes of a step's random numbers
 MAX_LOG_SCALE = np.log(100.0)  # as CLIP does, so that logits stay finite
 
 
@@ -113,7 +112,7 @@ class Stepper:
         image = augment(
             batch.image_BCHW,
             self.settings.augment,
-            step_generator(self.seed, step, AUGMENT),
+            torch_generator(self.seed, Purpose.AUGMENTATION, step),
             total=count * world.size,
             first=count * world.rank,
         )
@@ -122,7 +121,7 @@ class Stepper:
     def _embed(self, image: Tensor, batch: PairBatch, step: int, part: slice) -> Embedded:
         """The towers on some of the pairs; dropout draws from a state of the step's and the part's own."""
         first = len(image) * self.engine.world.rank + part.start
-        torch.manual_seed(step_generator(self.seed, step, DROPOUT).initial_seed() + first)
+        torch.manual_seed(seed_of(self.seed, Purpose.DROPOUT, step, first))
         with self.engine.autocast():
             image_BD, text_BD, scale = self.engine.towers(image[part], batch.token_BL[part], batch.length_B[part])
         return Embedded(image_BD.float(), text_BD.float(), scale.float())
@@ -137,7 +136,7 @@ class Stepper:
             caption_weight_B=batch.caption_weight_B,
             teachers=batch.teachers,
             teacher_keys=gather_teachers(batch.teachers, world),
-            generator=step_generator(self.seed, step, OBJECTIVE),
+            generator=torch_generator(self.seed, Purpose.OBJECTIVE_STEP, step),
             offset=offset,
             world=world,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mmkd.randomness import Purpose, generator
 from mmkd.reliability.rank_test import rank_test
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairImages
@@ -34,7 +35,7 @@ class Validation:
         """Mean percentile of the own partner over the groups of two pairs or more, .5 = chance, 1 = always first."""
         image_ND, text_ND = self._embedded(model, engine)
         tests = [
-            rank_test(image_ND[rows], text_ND[rows], RIVALS, np.random.default_rng([self.seed, 4]))
+            rank_test(image_ND[rows], text_ND[rows], RIVALS, generator(self.seed, Purpose.VALIDATION))
             for rows in (np.flatnonzero(self.group_N == group) for group in np.unique(self.group_N))
         ]
         return float(np.mean([test.percentile for test in tests if test.n > 1] or [0.5]))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import content_digest
+from mmkd.randomness import Purpose, generator, torch_generator
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.files.identity import identity
 from mmkd.teachers.load import load_teacher
@@ -97,7 +98,7 @@ class Chance:
 
     def _direction(self, data: bytes) -> Tensor:
         seed = int.from_bytes(hashlib.sha256(data).digest()[:8], "big")
-        return torch.from_numpy(np.random.default_rng(seed).standard_normal(RANDOM_DIM).astype(np.float32))
+        return torch.from_numpy(generator(seed, Purpose.CHANCE).standard_normal(RANDOM_DIM).astype(np.float32))
 
 
 def loadable_model(spec: TeacherSpec) -> LoadableModel:
@@ -120,10 +121,10 @@ def null_model(name: str, reference: TeacherSpec, seed: int) -> LoadableModel:
 
 def _shuffled(teacher: Teacher, seed: int) -> Teacher:
     """The model with the entries of every weight tensor in random order: its architecture without its training."""
-    generator = torch.Generator().manual_seed(seed)
+    torch_rng = torch_generator(seed, Purpose.SHUFFLED_WEIGHTS)
     with torch.no_grad():
         for weight in teacher.towers.network.parameters():
-            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            order = torch.randperm(weight.numel(), generator=torch_rng).to(weight.device)
             weight.copy_(weight.flatten()[order].view_as(weight))
     return teacher
 

@@ -15,6 +15,7 @@ from mmkd.evaluation.heads.attention import Training, attend, balanced_cross_ent
 from mmkd.evaluation.heads.logistic import choose_and_fit
 from mmkd.evaluation.slides.folds import Fold
 from mmkd.evaluation.slides.settings import SlideSettings
+from mmkd.randomness import Purpose, generator, torch_generator
 from mmkd.statistics.metrics import Array
 
 
@@ -35,7 +36,7 @@ def classify(
     classes: int,
     folds: Sequence[Fold],
     settings: SlideSettings,
-    seed: Sequence[int],
+    seed: int,
 ) -> SlideScores:
     """Fit both classifiers in every fold and predict its test slides; in the order of the samples.
 
@@ -48,12 +49,10 @@ def classify(
     attention_NC = np.zeros((len(bags), classes), np.float32)
     weights: dict[int, Array] = {}
     for number, fold in enumerate(folds):
-        sequence = np.random.SeedSequence(seed, spawn_key=(number,))
-        mean_NC[fold.test] = _pooled(
-            mean_ND, label_N, group_N, classes, fold, settings, np.random.default_rng(sequence)
-        )
-        generator = torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
-        attention_NC[fold.test], weight_M = _attended(bags, label_N, classes, fold, settings, generator)
+        rng = generator(seed, Purpose.SLIDE_PROBE, number)
+        mean_NC[fold.test] = _pooled(mean_ND, label_N, group_N, classes, fold, settings, rng)
+        torch_rng = torch_generator(seed, Purpose.SLIDE_ATTENTION, number)
+        attention_NC[fold.test], weight_M = _attended(bags, label_N, classes, fold, settings, torch_rng)
         weights |= dict(zip(fold.test.tolist(), weight_M, strict=True))
     tested_N = np.array(sorted(weights))
     return SlideScores(tested_N, mean_NC[tested_N], attention_NC[tested_N], [weights[n] for n in tested_N.tolist()])
@@ -97,7 +96,7 @@ def _attended(
     classes: int,
     fold: Fold,
     settings: SlideSettings,
-    generator: torch.Generator,
+    torch_rng: torch.Generator,
 ) -> tuple[Array, list[Array]]:
     training = Training(settings.epochs, settings.lr, settings.weight_decay, settings.hidden)
     train_N = label_N[fold.train]
@@ -108,7 +107,7 @@ def _attended(
         balanced_cross_entropy(train_N, classes),
         classes,
         training,
-        generator,
+        torch_rng,
         val,
     )
     output_NC, weights = attend(network, [bags[n] for n in fold.test])

@@ -9,6 +9,7 @@ import numpy as np
 from mmkd.evaluation.format.results import IN_GENERAL, MEAN
 from mmkd.evaluation.summary.scores import Estimate, Scores
 from mmkd.evaluation.tasks.task import Task
+from mmkd.randomness import Purpose, seed_of
 from mmkd.statistics.across_sets import macro_replicates
 
 ENOUGH_SETS = 3  # to draw data sets from: with two, half of the replicates would hold one data set only
@@ -82,11 +83,12 @@ def in_general(
     if not models or len(having) < ENOUGH_SETS:
         return
     related = [(family_of or {}).get(scores.facts.dataset, "") for scores in having]
+    drawing = seed_of(seed, Purpose.BOOTSTRAP_OF_DATA_SETS, len(having))
     estimates = {}
     for model in models:
         mine = [scores.estimates[model][task.primary] for scores in having]
         value_SB = np.stack([estimate.replicate_B for estimate in mine])
-        drawn_B = macro_replicates(value_SB, "data sets and samples", (seed, len(having)), related)
+        drawn_B = macro_replicates(value_SB, "data sets and samples", (drawing,), related)
         note = f"as if the {len(having)} data sets were drawn from many like them"
         estimates[model] = {task.primary: replace(_averaged(mine), replicate_B=drawn_B, note=note)}
     facts = replace(by_data_set[0].facts, dataset=MEAN, modality=MEAN, warning="")

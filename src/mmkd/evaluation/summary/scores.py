@@ -4,7 +4,6 @@ B replicates, N samples. The draws of a data set depend on the seed and its name
 same ones.
 """
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions
 from mmkd.evaluation.format.results import ALL, BEST_TEACHER, NULLS, UNCLEARED
 from mmkd.evaluation.tasks.task import Task
+from mmkd.randomness import Purpose, seed_of
 from mmkd.statistics.bootstrap import Draws, percentile_interval, plan_draws, replicate
 from mmkd.statistics.metrics import Array
 
@@ -78,7 +78,7 @@ def score_subset(
     """As `score`, but a metric that is not defined is NaN. predictions: of the subset's samples alone."""
     first = next(iter(predictions.values()))
     name = f"{first.facts.task}/{first.facts.dataset}" + ("" if subset == ALL else f"/{subset}")
-    seed = (resampling.seed, zlib.crc32(name.encode()))
+    seed = (seed_of(resampling.seed, Purpose.BOOTSTRAP, name),)
     draws = plan_draws(first.group, task.labels(first.columns), resampling.replicates, seed)
     once_1N = np.ones((1, len(first.id)), np.uint16)
     estimates: dict[str, dict[str, Estimate]] = {}

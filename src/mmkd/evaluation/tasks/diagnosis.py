@@ -3,7 +3,6 @@
 N slides, C classes, B bootstrap replicates.
 """
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from mmkd.evaluation.slides.folds import slide_folds
 from mmkd.evaluation.slides.settings import SlideSettings
 from mmkd.evaluation.tasks.classes import class_scores, side_by_side
 from mmkd.evaluation.tasks.task import Columns, Task, TaskFiles
-from mmkd.statistics.bootstrap import stream
+from mmkd.randomness import Purpose, generator, seed_of
 from mmkd.statistics.metrics import Array, accuracy, balanced_accuracy, macro, one_vs_rest
 from mmkd.statistics.ranking import auc
 
@@ -41,11 +40,11 @@ def slide_scores(embedded: EmbeddedDataSet[SlideSettings]) -> "SlideScores":
     from mmkd.evaluation.slides.classify import checked_bags, classify  # loads torch, which recipes are read without
 
     card = embedded.card
-    key = zlib.crc32(f"diagnosis/{card.id}".encode())
+    seed = seed_of(embedded.seed, Purpose.DIAGNOSIS, card.id)
     names = [entry.name for entry in card.classes]
-    folds, _ = slide_folds(embedded.samples, names, embedded.settings.folds, stream((embedded.seed, key), 0))
+    folds, _ = slide_folds(embedded.samples, names, embedded.settings.folds, generator(seed, Purpose.SLIDE_FOLDS))
     bags = checked_bags([_bag(embedded, sample) for sample in embedded.samples], embedded.samples)
-    return classify(bags, embedded.samples, len(names), folds, embedded.settings, (embedded.seed, key))
+    return classify(bags, embedded.samples, len(names), folds, embedded.settings, seed)
 
 
 def _bag(embedded: EmbeddedDataSet[SlideSettings], sample: Sample) -> Array:

@@ -1,7 +1,6 @@
 """Linear classifiers on frozen embeddings, on parts of the training labels; N samples, C classes, B replicates."""
 
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +33,7 @@ from mmkd.evaluation.tasks.classes import (
     truth_of,
 )
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.randomness import Purpose, seed_of
 from mmkd.settings import Settings
 from mmkd.statistics.bootstrap import stream
 from mmkd.statistics.metrics import Array, one_vs_rest
@@ -113,7 +113,7 @@ def _predict(embedded: EmbeddedDataSet[ProbeSettings]) -> Predicted:
     train_ND, truth, test_ND = embedded.of_images(train), truth_of(card, train), embedded.of_images(test)
     to_choose_on = (embedded.of_images(val), truth_of(card, val)) if val else None
     groups = [sample.group for sample in train]
-    seed = (embedded.seed, zlib.crc32(f"linear_probe/{card.id}".encode()))
+    seed = (seed_of(embedded.seed, Purpose.LINEAR_PROBE, card.id),)
     columns, fitted = truth_columns(card, test), []
     for draw in draws(truth, len(card.classes), groups, chosen.fractions, chosen.draws, seed):
         model = choose_and_fit(

@@ -13,6 +13,7 @@ from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.choose import best_and_worst_queries
 from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.randomness import Purpose, generator
 from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array, median, recall_at
 
@@ -96,7 +97,7 @@ def rank_columns(image_ND: Array, text_ND: Array, key_N: Array, settings: Retrie
     columns = {GALLERY: np.full(len(key_N), size, np.int32)}
     for draw in range(settings.draws if size < len(key_N) else 1):
         for direction, (query_ND, gallery_ND) in sides.items():
-            rng = np.random.default_rng((seed, draw))  # both directions see the same galleries
+            rng = generator(seed, Purpose.GALLERY, draw)  # both directions see the same galleries
             name = f"{direction}_rank:{draw}" if draw else f"{direction}_rank"
             columns[name] = _gallery_ranks(query_ND, gallery_ND, key_N, size, rng)
     return columns

@@ -1,7 +1,6 @@
 """Survival prediction: Cox models of covariates or of pooled image features; N patients, M of them training, D
 features, T times."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from mmkd.evaluation.survival.cohort import Cohort, cohort_of
 from mmkd.evaluation.survival.forecast import Forecast, columns_of, forecast_metrics, forecast_of
 from mmkd.evaluation.survival.settings import SurvivalSettings
 from mmkd.evaluation.tasks.task import Columns, Task
+from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.cox import CoxModel, fit_cox
 from mmkd.statistics.survival.cross_validation import choose_penalty, standardised
@@ -86,7 +86,7 @@ def _attended(embedded: EmbeddedDataSet[SurvivalSettings], cohort: Cohort, forec
             [cohort.names[n] for n in train],
             [bag_of[n] for n in held],
             embedded.settings,
-            _rng(embedded.seed, "attention", fold),
+            generator(embedded.seed, Purpose.SURVIVAL_ATTENTION, fold),
         )
     attention_N: Array = risk_N[cohort.test_N]
     return attention_N
@@ -98,7 +98,7 @@ def forecasts(value_ND: Array, cohort: Cohort, settings: SurvivalSettings, seed:
     Raises DataError without events, comparable pairs or times to measure at.
     """
     if cohort.test_N.all():
-        fold_N = patient_folds(cohort.outcomes, cohort.names, settings.folds, _rng(seed, "folds"))
+        fold_N = patient_folds(cohort.outcomes, cohort.names, settings.folds, generator(seed, Purpose.SURVIVAL_FOLDS))
         parts = [(fold_N != fold, fold_N == fold) for fold in range(settings.folds)]
         curve = censoring(cohort.outcomes)
     else:
@@ -111,7 +111,8 @@ def forecasts(value_ND: Array, cohort: Cohort, settings: SurvivalSettings, seed:
     for fold, (train_N, held_N) in enumerate(parts):
         outcomes, scaled_ND = cohort.outcomes.take(train_N), standardised(value_ND[train_N], value_ND)
         names = [name for name, train in zip(cohort.names, train_N, strict=True) if train]
-        model = fitted(value_ND[train_N], outcomes, names, settings, _rng(seed, "inner folds", fold))
+        rng = generator(seed, Purpose.SURVIVAL_INNER_FOLDS, fold)
+        model = fitted(value_ND[train_N], outcomes, names, settings, rng)
         risk_N[held_N] = model.log_hazards(scaled_ND[held_N])
         survival_NT[held_N] = model.survival(scaled_ND[held_N], time_T)
         everybody_NT[held_N] = kaplan_meier(outcomes).at(time_T)
@@ -154,10 +155,6 @@ def times_of_interest(outcomes: Outcomes, curve: Censoring, count: int) -> Array
             f"up to time {last:g}, where the training patients' follow-up ends; expected {FEWEST_TIMES} or more"
         )
     return time_T
-
-
-def _rng(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
-    return np.random.default_rng((seed, zlib.crc32(purpose.encode()), number))
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:

@@ -1,6 +1,5 @@
 """Visual question answering with a head on frozen embeddings; N questions, T templates, D dimensions, B replicates."""
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_o
 from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.tasks.task import Columns, Task
-from mmkd.statistics.bootstrap import stream
+from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array, accuracy
 
 Embedded = EmbeddedDataSet[VqaSettings]
@@ -116,16 +115,16 @@ def _vocabulary(embedded: Embedded) -> list[str]:
 
 def _guesses(embedded: Embedded, test: Sequence[Sample], vocabulary: Sequence[str]) -> tuple[dict[str, Array], str]:
     """Column of correctness -> place of the guessed answer (N,): of the head, and of its controls; and a note."""
-    purpose = zlib.crc32(f"vqa/{embedded.card.id}".encode())
-    rngs = [stream((embedded.seed, purpose), number) for number in range(3)]
-    seeing = _head(embedded, vocabulary, rngs[0], with_image=True)
-    blind = _head(embedded, vocabulary, rngs[1], with_image=False)
+    seed, card = embedded.seed, embedded.card.id
+    seeing = _head(embedded, vocabulary, generator(seed, Purpose.VQA_HEAD, card), with_image=True)
+    blind = _head(embedded, vocabulary, generator(seed, Purpose.VQA_HEAD_WITHOUT_IMAGES, card), with_image=False)
     question_ND = embedded.of_texts([question_of(sample).text for sample in test])
     pictures = [sample.image for sample in test]
+    others = shuffled(pictures, generator(seed, Purpose.VQA_SHUFFLED_IMAGES, card))
     seen = {
         CORRECT: embedded.of_image_list(pictures),
         f"{CORRECT}:blank_image": np.tile(embedded.of_image_list([BlankImage()]), (len(test), 1)),
-        f"{CORRECT}:shuffled_image": embedded.of_image_list(shuffled(pictures, rngs[2])),
+        f"{CORRECT}:shuffled_image": embedded.of_image_list(others),
     }
     guesses = {name: seeing.answers(_blocks(image_ND, question_ND)) for name, image_ND in seen.items()}
     return guesses | {f"{CORRECT}:question_only": blind.answers([question_ND])}, _note([seeing, blind])

@@ -36,11 +36,11 @@ from mmkd.features.evidence.teacher_votes import (
 from mmkd.features.near_duplicates import duplicates, near_duplicate_rows
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.folders.atomic import write_json
+from mmkd.randomness import Purpose, generator
 from mmkd.settings import Machine
 from mmkd.validation import nearest
 
 MOST_CONFLICTS = 200  # that are listed word for word; all have `disputed` in the rows
-PROJECTIONS = 0  # seed of the directions by which candidates for near duplicates are found; no choice of a run
 
 
 def evidence(
@@ -91,7 +91,7 @@ def _near_duplicates(settings: NearDuplicateSettings, teachers: Sequence[Teacher
             f"[evidence] near_duplicates: no teacher {settings.teacher!r}; {nearest(settings.teacher, [*by_name])}"
         )
     teacher = by_name[settings.teacher]
-    pair_P2, _ = near_duplicate_rows(teacher, settings.cosine, np.random.default_rng(PROJECTIONS))
+    pair_P2, _ = near_duplicate_rows(teacher, settings.cosine, generator(0, Purpose.EVIDENCE_PROJECTIONS))
     found: np.ndarray = duplicates(pair_P2, rows)
     return found
 

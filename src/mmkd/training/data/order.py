@@ -1,4 +1,4 @@
-"""Which pairs a step sees, and which random numbers it draws: pure functions of the seed, the epoch and the step.
+"""Which pairs a step has: a pure function of the seed, the epoch and the step.
 
 Nothing here has a state, so a run resumes from one integer, and worker and process counts change nothing.
 Letters: N pairs, G groups (clusters or modalities), Q draws of a group in an epoch.
@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
-import torch
 
 from mmkd.errors import ConfigError
-
-CYCLE = 5  # purpose of the random numbers that permute a group
+from mmkd.randomness import Purpose, generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +71,7 @@ class Order:
         if not self.shuffle:
             return np.arange(first, last) % size
         cycles = range(first // size, -(-last // size))
-        permuted = [np.random.default_rng([self.seed, CYCLE, g, cycle]).permutation(size) for cycle in cycles]
+        permuted = [generator(self.seed, Purpose.BALANCED_GROUP, g, cycle).permutation(size) for cycle in cycles]
         return np.concatenate(permuted)[first - cycles.start * size : last - cycles.start * size]
 
     @cached_property
@@ -102,10 +100,4 @@ def quotas(size_G: np.ndarray, balance: float) -> np.ndarray:
 @lru_cache(maxsize=2)  # every step of an epoch asks for the same one
 def epoch_order(pairs: int, seed: int, epoch: int) -> np.ndarray:
     """A permutation of 0..pairs-1, int64; a new one each epoch."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))).permutation(pairs)
-
-
-def step_generator(seed: int, step: int, purpose: int) -> torch.Generator:
-    """torch random numbers of one step and purpose; distinct purposes are independent."""
-    state = np.random.SeedSequence([seed, step, purpose]).generate_state(2, dtype=np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]))
+    return generator(seed, Purpose.EPOCH, epoch).permutation(pairs)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from mmkd.randomness import Purpose, seed_of
+
 NOISE = 0.01  # added to the code while it is trained
 DROPOUT = 0.2
 
@@ -49,7 +51,7 @@ def train_autoencoder(
     batches(step): per teacher image (B, D_k), text (B, D_k) and which rows are valid (B,).
     """
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(seed_of(seed, Purpose.AUTOENCODER))
         model = AutoEncoder(dims, latent)
         optimizer = torch.optim.AdamW(model.parameters(), lr)
         for step in range(steps):
@@ -69,7 +71,7 @@ def train_autoencoder(
 def linear_projections(dims: Sequence[int], latent: int, seed: int) -> list[nn.Linear]:
     """Random orthonormal rows or columns: lengths and angles are kept as well as the dimensions allow."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(seed_of(seed, Purpose.LINEAR_PROJECTION))
         projections = [nn.Linear(dim, latent, bias=False) for dim in dims]
         for projection in projections:
             nn.init.orthogonal_(projection.weight)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmkd.distributed import World
 from mmkd.features.store import TeacherFeatures
+from mmkd.randomness import Purpose, generator, seed_of
 from mmkd.training.data.order import Order
 from mmkd.training.experimental.projections import linear_projections, train_autoencoder
 from mmkd.training.experimental.targets import SAMPLE, Target, fit_target, frozen, load_targets, save_targets
@@ -19,7 +20,6 @@ from mmkd.training.targets.teacher_targets import TeacherTargets
 
 TARGETS = "targets.safetensors"
 AUTOENCODER_BATCH = 256
-DRAW = 7  # purpose of the random numbers that choose rows and rotate them
 
 
 def frozen_targets(
@@ -44,10 +44,10 @@ def _fitted(
     settings: DistillSettings, latent: int, rows: np.ndarray, teachers: TeacherTargets, seed: int
 ) -> list[Target]:
     kind = settings.reference.projection if settings.is_reference else settings.targets
-    generator = np.random.default_rng([seed, DRAW])
-    samples = [_sample(settings, rows, teachers, t, generator) for t in range(len(teachers.features))]
+    rng = generator(seed, Purpose.TARGETS)
+    samples = [_sample(settings, rows, teachers, t, rng) for t in range(len(teachers.features))]
     if kind not in ("autoencoder", "linear"):
-        return [fit_target(kind, image_ND, text_ND, generator) for image_ND, text_ND in samples]
+        return [fit_target(kind, image_ND, text_ND, rng) for image_ND, text_ND in samples]
     dims = [features.dim for features in teachers.features]
     if kind == "linear":
         maps = linear_projections(dims, latent, seed)
@@ -57,14 +57,14 @@ def _fitted(
 
 
 def _sample(
-    settings: DistillSettings, rows: np.ndarray, teachers: TeacherTargets, t: int, generator: np.random.Generator
+    settings: DistillSettings, rows: np.ndarray, teachers: TeacherTargets, t: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image (N, D) and text (N, D) vectors of pairs on which the teacher is trusted; of any, if there are too few."""
     valid_N = teachers.features[t].valid()[rows]
     trusted_N = valid_N & (teachers.weight_NT[:, t] > settings.min_weight)
     chosen = rows[trusted_N if trusted_N.sum() >= 2 else valid_N]
     if len(chosen) > SAMPLE:
-        chosen = np.sort(generator.choice(chosen, SAMPLE, replace=False))
+        chosen = np.sort(rng.choice(chosen, SAMPLE, replace=False))
     image_ND, text_ND, _ = teachers.features[t].take(chosen)
     return image_ND, text_ND
 
@@ -79,7 +79,7 @@ def _autoencoder(
     epochs: int, dims: list[int], latent: int, rows: np.ndarray, features: list[TeacherFeatures], seed: int
 ) -> list[nn.Linear]:
     """The reference's code: trained on all pairs, whoever is trusted on them."""
-    order = Order(len(rows), min(AUTOENCODER_BATCH, len(rows)), seed)
+    order = Order(len(rows), min(AUTOENCODER_BATCH, len(rows)), seed_of(seed, Purpose.AUTOENCODER_ORDER))
 
     def batches(step: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         taken = [teacher.take(rows[order.at(step)]) for teacher in features]

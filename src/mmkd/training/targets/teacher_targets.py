@@ -12,6 +12,7 @@ import torch
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures
+from mmkd.randomness import Purpose, generator
 from mmkd.reliability.posterior import null_ranks, posteriors_by_group
 from mmkd.reliability.rank_test import rank_gate
 from mmkd.reliability.table import ReliabilityTable
@@ -19,7 +20,6 @@ from mmkd.training.data.view import TeacherBatch
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import WEIGHTINGS
 
-GATE, POSTERIOR = 3, 7  # purposes of random numbers
 RIVALS = 128  # captions that each pair's own is ranked among
 
 
@@ -87,12 +87,12 @@ def _gated(
     settings: DistillSettings, rows: np.ndarray, features: Sequence[TeacherFeatures], valid_NT: np.ndarray, seed: int
 ) -> np.ndarray:
     """Which teachers rank a pair's own caption high; a pair that no teacher passes has all with features for it."""
-    generator = np.random.default_rng([seed, GATE])
+    rng = generator(seed, Purpose.TEACHER_GATE)
     gate = settings.mmkd
     passed = []
     for teacher in features:
         image_ND, text_ND, _ = teacher.take(rows)
-        passed.append(rank_gate(image_ND, text_ND, gate.gate_rivals, gate.gate_top, generator))
+        passed.append(rank_gate(image_ND, text_ND, gate.gate_rivals, gate.gate_top, rng))
     passed_NT = np.stack(passed, axis=1) & valid_NT
     return np.asarray(np.where(passed_NT.any(axis=1, keepdims=True), passed_NT, valid_NT))
 
@@ -104,12 +104,12 @@ def caption_posteriors(
 
     weight_NT: the same for all pairs of a group. Pairs for which no teacher of weight > 0 has features get 1.
     """
-    generator = np.random.default_rng([seed, POSTERIOR])
+    rng = generator(seed, Purpose.CAPTION_POSTERIOR)
     total_N, weight_N = np.zeros(len(rows)), np.zeros(len(rows))
     for t, teacher in enumerate(features):
         judged_N = (weight_NT[:, t] > 0) & teacher.valid()[rows]
         places = [np.flatnonzero(judged_N & (group_N == name)) for name in np.unique(group_N[judged_N])]
-        ranks = [null_ranks(*teacher.take(rows[place])[:2], RIVALS, generator) for place in places]
+        ranks = [null_ranks(*teacher.take(rows[place])[:2], RIVALS, rng) for place in places]
         for place, posterior_G in zip(places, posteriors_by_group(ranks), strict=True):
             total_N[place] += weight_NT[place, t] * posterior_G
             weight_N[place] += weight_NT[place, t]
