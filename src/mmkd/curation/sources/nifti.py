@@ -8,7 +8,9 @@ from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shar
 from mmkd.curation.settings.curate import NiftiSource
 from mmkd.curation.sources.folders import COLUMNS, check_include
 from mmkd.curation.sources.groups import check_group, group_in
+from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.errors import DataError
+from mmkd.folders.listing import NO_NAMES, Names
 from mmkd.folders.paths import files_below, fingerprint_of_files, path_inside
 from mmkd.images.encode import png
 from mmkd.images.nifti import AXES, grey_window, nifti_volume, slice_picture
@@ -28,7 +30,8 @@ class NiftiReader:
         check_include(self.source, COLUMNS)
         files = self._files()
         check_group(self.source, files)
-        return [NiftiShard(self.source, name) for name in files]
+        parts = [NiftiShard(self.source, name) for name in files]
+        return with_others(parts, Names.of(other_files(self.source.path, SUFFIXES)))
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, self._files())
@@ -42,15 +45,20 @@ class NiftiReader:
 
 @dataclass(frozen=True)
 class NiftiShard:
-    """One volume."""
+    """One volume. others: files below the source's folder that are not read."""
 
     source: NiftiSource
     name: str
+    others: Names = NO_NAMES
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, [self.name])
 
     def records(self) -> Iterator[Found]:
+        yield from self._slices()
+        yield from rejected_others(self.source.name, self.others, SUFFIXES)
+
+    def _slices(self) -> Iterator[Found]:
         source, identity = self.source, f"{self.source.name}/{self.name}"
         label = PurePosixPath(self.name).parts[0]
         if not matches({"class": label, "image": self.name}, source.include):
