@@ -17,6 +17,7 @@ from mmkd.images.nifti import AXES, grey_window, nifti_volume, slice_picture
 from mmkd.reasons import BadRecordError
 from mmkd.tables.values import matches
 
+CT = ("ct", "computed tomography")
 SUFFIXES = (".nii", ".nii.gz")
 
 
@@ -64,20 +65,22 @@ class NiftiShard:
         if not matches({"class": label, "image": self.name}, source.include):
             yield Excluded(source.name)  # a volume that is not read counts once, as one that cannot be read does
             return
+        axis = AXES.index(source.axis)
         try:
-            volume_XYZ = nifti_volume(path_inside(source.path, self.name))
-            low, high = grey_window(volume_XYZ, source.window)
+            is_ct = source.modality.strip().lower() in CT
+            volume = nifti_volume(path_inside(source.path, self.name), is_ct)
+            low, high = grey_window(volume, source.window)
+            slice_picture(volume, axis, 0, low, high)  # whose shape may be refused, then for all of them
         except BadRecordError as bad:
             yield Rejected(source.name, self.name, identity, bad.reason, bad.detail)
             return
-        axis = AXES.index(source.axis)
-        count = volume_XYZ.shape[axis]
+        count = volume.value_XYZ.shape[axis]
         words = source.names.get(label, label.replace("_", " "))
         for number, place in enumerate(range(count // 2 % source.step, count, source.step)):
             template = source.templates[number % len(source.templates)]
             yield Record(
                 id=f"{identity}/{place:04d}",
-                image=png(slice_picture(volume_XYZ, axis, place, low, high), compress_level=1),
+                image=png(slice_picture(volume, axis, place, low, high), compress_level=1),
                 caption=template.replace("{name}", words).replace("{plane}", source.axis),
                 modality=source.modality,
                 group=group_in(source, self.name) or identity,
