@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from mmkd.images.dicom import dicom_picture, is_dicom
 from mmkd.images.plain import plain
@@ -56,7 +56,7 @@ def upright(image: Image.Image) -> Image.Image:
     Raises BadRecordError.
     """
     try:
-        if is_wide(image):
+        if isinstance(image, ImageFile.ImageFile) and is_wide(image):
             picture = narrowed(image)
             picture.getexif()[ExifTags.Base.Orientation] = 1 if image.format == "TIFF" else _orientation(image)
             image = picture  # of a TIFF, Pillow has turned the pixels already

@@ -40,6 +40,7 @@ def nifti_volume(path: str, is_ct: bool = False) -> Volume:
     """
     try:
         import nibabel
+        from nibabel.affines import voxel_sizes
     except ImportError as error:
         raise DataError("NIfTI volumes are read with nibabel; install mmkd with its extra [nifti]") from error
     try:
@@ -55,7 +56,7 @@ def nifti_volume(path: str, is_ct: bool = False) -> Volume:
         first = image.slicer[(..., *(slice(0, 1) for _ in shape[3:]))] if len(shape) > 3 else image
         turn = nibabel.io_orientation(first.affine)
         turned = nibabel.apply_orientation(np.asanyarray(first.dataobj).reshape(shape[:3]), turn)
-        lengths = nibabel.affines.voxel_sizes(first.affine)[np.argsort(turn[:, 0])].tolist()
+        lengths = voxel_sizes(first.affine)[np.argsort(turn[:, 0])].tolist()
     except BadRecordError:
         raise
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on

@@ -6,9 +6,10 @@ The picture is decoded twice, once for the high and once for the low bytes, by t
 import io
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mmkd.images.hamming import Array
 from mmkd.reasons import BadRecordError, Reason
@@ -20,12 +21,12 @@ PLANAR = 2  # of the TIFF tag: each colour by itself
 BITS_PER_SAMPLE = 258
 
 
-def is_wide(image: Image.Image) -> bool:
+def is_wide(image: ImageFile.ImageFile) -> bool:
     """Whether an image that is not loaded yet has more than 8 bits a channel in several channels."""
     return _raw_mode(image).startswith(KINDS) or _is_planar(image)
 
 
-def narrowed(image: Image.Image) -> Image.Image:
+def narrowed(image: ImageFile.ImageFile) -> Image.Image:
     """The wide image in 8 bits, grey or RGB, decoded: scaled by its own range over all colours, alpha flattened on
     black. What is fully transparent has no part in the range.
 
@@ -46,7 +47,7 @@ def narrowed(image: Image.Image) -> Image.Image:
     return Image.fromarray(level_HWC[..., 0] if kind == "LA;16" else level_HWC)
 
 
-def _values(image: Image.Image) -> Array:
+def _values(image: ImageFile.ImageFile) -> Array:
     """uint16 (H, W, C)."""
     if _is_planar(image) and image.tile[0].codec_name == "libtiff":
         raise BadRecordError(
@@ -58,30 +59,30 @@ def _values(image: Image.Image) -> Array:
     return high_HWC.astype(np.uint16) << 8 | low_HWC
 
 
-def _greys_with_alpha(image: Image.Image) -> Array:
+def _greys_with_alpha(image: ImageFile.ImageFile) -> Array:
     """uint16 (H, W, 2). Their four bytes are read as if they were four channels."""
     byte_HW4 = np.asarray(_with_raw_modes(image, lambda raw: "RGBA"), np.uint16)
     return byte_HW4[..., ::2] << 8 | byte_HW4[..., 1::2]
 
 
-def _decoded(image: Image.Image, order: str) -> Array:
+def _decoded(image: ImageFile.ImageFile, order: str) -> Array:
     """The channels' bytes, uint8 (H, W, C): the high ones where `order` is that of the file, else the low ones."""
     if _is_planar(image):
         return np.asarray(_with_raw_modes(image, lambda raw: f"{raw};16{order}"))
     return np.asarray(_with_raw_modes(image, lambda raw: f"{raw[:-1].replace('RGBa', 'RGBA')}{order}"))
 
 
-def _with_raw_modes(image: Image.Image, changed: Callable[[str], str]) -> Image.Image:
+def _with_raw_modes(image: ImageFile.ImageFile, changed: Callable[[str], str]) -> Image.Image:
     """The image decoded from its start, with other names for the layouts of its bytes."""
-    again = type(image)(io.BytesIO(image.fp.getvalue()))  # type: ignore[call-arg, union-attr]
-    again.tile = [
-        tile._replace(
-            args=changed(tile.args) if isinstance(tile.args, str) else (changed(tile.args[0]), *tile.args[1:])
-        )
-        for tile in again.tile
-    ]
+    again = type(image)(io.BytesIO(image.fp.getvalue()))  # type: ignore[union-attr]
+    again.tile = [tile._replace(args=_changed(tile.args, changed)) for tile in again.tile]
     again.load()
     return again
+
+
+def _changed(arguments: Any, changed: Callable[[str], str]) -> Any:
+    """Of a decoder: its layout alone, or in front of others."""
+    return changed(arguments) if isinstance(arguments, str) else (changed(arguments[0]), *arguments[1:])
 
 
 def _scaled(value_HWC: Array, alpha_HW: Array | None) -> Array:
@@ -98,20 +99,20 @@ def _rgb_of_cmyk(ink_HW4: Array) -> Array:
     return (light_HW4[..., :3] * light_HW4[..., 3:] // 65535).astype(np.uint16)
 
 
-def _byte_order(image: Image.Image) -> str:
+def _byte_order(image: ImageFile.ImageFile) -> str:
     if _is_planar(image):
         return "B" if image.tag_v2.prefix == b"MM" else "L"  # type: ignore[attr-defined]
     order = _raw_mode(image)[-1]
     return NATIVE if order == "N" else order
 
 
-def _is_planar(image: Image.Image) -> bool:
+def _is_planar(image: ImageFile.ImageFile) -> bool:
     tags = getattr(image, "tag_v2", {})
     wide = max(tags.get(BITS_PER_SAMPLE, (8,))) == 16 and image.mode == "RGB"
     return wide and getattr(image, "_planar_configuration", 1) == PLANAR
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _raw_mode(image: ImageFile.ImageFile) -> str:
     """ "" where the image has no data."""
     tiles = getattr(image, "tile", [])
     arguments = tiles[0].args if tiles else ""
