@@ -11,6 +11,7 @@ class Reason(StrEnum):
     OUTSIDE_FOLDER = "outside_folder"  # the image named lies outside the source's folder, or is a URL
     OVERSIZED_FILE = "oversized_file"  # an image file or archive member too large to be read
     DAMAGED_FILE = "damaged_file"  # the rest of an archive or table cannot be read
+    OTHER_FILE = "other_file"  # found among the samples and none: of another kind, or no regular file
     UNREADABLE_ROW = "unreadable_row"  # not a row of this table: broken JSON, wrong number of fields, unknown label
     NOT_UTF8 = "not_utf8"
     EMPTY_CAPTION = "empty_caption"  # nothing left after cleaning

@@ -1,6 +1,7 @@
 """DICOM files as pictures, by hand-worked windows and by pydicom's own; H x W pixels."""
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -117,12 +118,23 @@ def test_nothing_of_the_header_is_kept(tmp_path: Path) -> None:
 
 def test_pixels_that_cannot_be_decoded_are_named(tmp_path: Path) -> None:
     whole = dicom(VALUES_HW)
-    for data in (whole[:-4], whole[:200], dicom(VALUES_HW, PixelData=b"")):
+    undecoded, none = "its pixels cannot be decoded", "a DICOM file without a picture, or cut off before it"
+    for data, why in ((whole[:-4], undecoded), (whole[:200], none), (dicom(VALUES_HW, PixelData=b""), undecoded)):
         (tmp_path / "a.dcm").write_bytes(data)
-        with pytest.raises(
-            DataError, match=r"a\.dcm: not readable as an image \(its pixels cannot be decoded \(.*pylibjpeg"
-        ):
+        with pytest.raises(DataError, match=rf"a\.dcm: not readable as an image \({why}.*replace the file or take it"):
             FileImage(tmp_path / "a.dcm").read()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (FileImage(path).read, FileImage(path).digest):
+        with pytest.raises(DataError, match=rf"a\.png: a .*{kind}, which is not opened; expected a regular file; take"):
+            read()
 
 
 def test_without_pydicom_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

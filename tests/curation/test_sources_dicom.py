@@ -1,5 +1,6 @@
 """DICOM series as a source: which slices, what is listed, and that nobody is named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from dicom_samples import PATIENT, dicom, source
 from pydicom.datadict import DicomDictionary
 from pydicom.uid import generate_uid
 
+from mmkd.curation.records.record import Record, Rejected
 from mmkd.curation.settings.curate import CurateSettings, DicomSource
 from mmkd.curation.sources.dicom_series import CAPTION_FIELDS, caption_fields, caption_of
 
@@ -46,7 +48,30 @@ def test_burnt_in_text_is_dropped_or_told(archive: Path) -> None:
 
 def test_damaged_files_are_listed(archive: Path) -> None:
     found = [reason for _, reason in reasons(source(archive).shards())]
-    assert sorted(found) == ["burnt_in_text", "damaged_file", "unreadable_image"]
+    assert sorted(found) == ["burnt_in_text", "damaged_file", "other_file", "unreadable_image"]
+
+
+def test_files_without_instance_or_without_preamble_are_read(tmp_path: Path) -> None:
+    """As de-identified exports and older scanners write them."""
+    for place, more in enumerate([{}, {"SOPInstanceUID": ""}, {"SOPInstanceUID": ""}]):
+        dicom(tmp_path / f"whole/{place}", "one", place, **more)
+    (tmp_path / "bare").mkdir()
+    for place in range(3):
+        (tmp_path / f"bare/{place}").write_bytes((tmp_path / f"whole/{place}").read_bytes()[132:])
+    (tmp_path / "bare/text").write_bytes(b"of a patient " * 20)
+    os.mkfifo(tmp_path / "bare/pipe")
+    os.symlink("/dev/zero", tmp_path / "bare/zero")
+    found = {name: everything(source(tmp_path / name).shards()) for name in ("whole", "bare")}
+    whole, bare = ([item for item in found[name] if isinstance(item, Record)] for name in ("whole", "bare"))
+    assert len({record.id for record in whole}) == len(whole) == 3
+    assert [record.image for record in bare] == [record.image for record in whole]
+    rejected = {item.where: (str(item.reason), item.detail) for item in found["bare"] if isinstance(item, Rejected)}
+    assert [reason for reason, _ in rejected.values()] == ["other_file"] * 3
+    assert sorted(detail.partition(",")[0] for _, detail in rejected.values()) == [
+        "a device",
+        "a named pipe",
+        "it does not begin as a DICOM file does",
+    ]
 
 
 def test_no_byte_of_the_corpus_names_the_patient(archive: Path, tmp_path: Path) -> None:

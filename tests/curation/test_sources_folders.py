@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
-from corpus_samples import REALDATA, needs_realdata, png, reasons, records, write_files
+from corpus_samples import REALDATA, everything, needs_realdata, png, reasons, records, write_files
 from pydantic import ValidationError
 
+from mmkd.curation.records.record import Record, Rejected
 from mmkd.curation.settings.curate import FoldersSource
 from mmkd.curation.sources import folders
 from mmkd.curation.sources.folders import FoldersReader
@@ -47,7 +49,22 @@ def test_a_link_out_of_the_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "out.png").write_bytes(png())
     folder = tree(tmp_path / "in")
     (folder / "a/z.png").symlink_to(tmp_path / "out.png")
-    assert reasons(reader(folder).shards()) == [("a/z.png", "outside_folder")]
+    assert ("a/z.png", "outside_folder") in reasons(reader(folder).shards())
+
+
+def test_every_file_that_is_no_sample_has_its_reason(tmp_path: Path) -> None:
+    folder = tree(tmp_path)
+    os.mkfifo(folder / "a/pipe.png")
+    write_files(folder, {"b_cell/.ipynb_checkpoints/1.png": png(9), "__MACOSX/a/1.png": png(8), "a/Thumbs.db": b""})
+    found = everything(reader(folder).shards())
+    assert [item.id for item in found if isinstance(item, Record)] == ["f/a/1.png", "f/a/deep/2.PNG", "f/b_cell/1.png"]
+    rejected = {item.where: (item.reason, item.detail) for item in found if isinstance(item, Rejected)}
+    assert {where: str(reason) for where, (reason, _) in rejected.items()} == dict.fromkeys(
+        ["a/pipe.png", "a/notes.txt", "loose.png"], "other_file"
+    )
+    assert "a named pipe" in rejected["a/pipe.png"][1]
+    assert "ends in none of .jpg" in rejected["a/notes.txt"][1]
+    assert "no folder of a class" in rejected["loose.png"][1]
 
 
 def test_the_fingerprint_follows_names_and_sizes(tmp_path: Path) -> None:

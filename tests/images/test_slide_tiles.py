@@ -3,12 +3,14 @@
 import builtins
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from slide_world import stained, write_tiled_tiff
 
 from mmkd.errors import ConfigError, DataError
@@ -124,7 +126,7 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_real_slide_of_jpeg_blocks(realdata: Path) -> None:
     path = realdata / "wsi" / "svs" / "CMU-1-Small-Region.svs"
-    assert slide_mpp(path, Tiles(slide_mpp=9.0)) == 0.499  # the header comes first
+    assert slide_mpp(path, Tiles(slide_mpp=9.0)) == 9.0  # the card comes first
     found = tile_slide(path, Tiles())
     assert 35 <= len(found) <= 50  # of 117; about a third of the slide is tissue
     assert {(tile.extent, tile.side) for tile in found} == {(224, 224)}
@@ -146,3 +148,27 @@ def test_a_real_slide_of_jpeg_2000_blocks(realdata: Path) -> None:
     difference = np.asarray(tile.read(), float) - np.asarray(again, float)
     assert abs(difference.mean()) < 2
     assert np.abs(difference).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.26"}, 0.255),
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "nan"}, 0.25),
+        ({"openslide.mpp-x": "352.8", "openslide.mpp-y": "352.8"}, None),  # 72 dots an inch, as editors write
+        ({"openslide.mpp-x": "0.00025", "openslide.mpp-y": "0.00025"}, None),  # millimetres
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5"}, None),
+    ],
+)
+def test_a_resolution_that_no_scanner_has_is_refused(
+    monkeypatch: pytest.MonkeyPatch, header: dict[str, str], expected: float | None
+) -> None:
+    monkeypatch.setattr("mmkd.images.slide_tiles.open_slide", lambda path: SimpleNamespace(properties=header))
+    if expected is None:
+        with pytest.raises(DataError, match=r"claims .* micrometres per pixel, expected 0\.02 to 20.*tiles\.slide_mpp"):
+            slide_mpp(Path("a.svs"), Tiles())
+    else:
+        assert slide_mpp(Path("a.svs"), Tiles()) == pytest.approx(expected)
+    assert slide_mpp(Path("a.svs"), Tiles(slide_mpp=0.5)) == 0.5
+    with pytest.raises(ValidationError):
+        Tiles(slide_mpp=352.8)

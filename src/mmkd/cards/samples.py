@@ -12,8 +12,8 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.folders.digests import bytes_digest
 from mmkd.folders.paths import IMAGE_SUFFIXES
+from mmkd.folders.regular import open_regular
 from mmkd.images.decode import decode
-from mmkd.images.dicom import is_dicom
 from mmkd.reasons import BadRecordError
 
 Split = Literal["train", "val", "test"]
@@ -47,7 +47,10 @@ class FileImage:
 
     def _bytes(self) -> bytes:
         try:
-            return self.path.read_bytes()
+            with open_regular(self.path) as stream:
+                return stream.read()
+        except BadRecordError as bad:
+            raise DataError(f"{self.path}: {bad.detail}; take it out of the data set") from bad
         except OSError as error:
             raise DataError(
                 f"{self.path}: not to be read ({error.strerror}); put it back, or check its rights"
@@ -84,9 +87,8 @@ def decoded(data: bytes, where: str) -> Image.Image:
     try:
         return decode(data)
     except BadRecordError as bad:
-        advice = "rare compressions need pylibjpeg beside pydicom; else " if is_dicom(data) else ""
         raise DataError(
-            f"{where}: not readable as an image ({bad.detail}); {advice}replace the file or take it out of the data set"
+            f"{where}: not readable as an image ({bad.detail}); replace the file or take it out of the data set"
         ) from bad
 
 

@@ -23,6 +23,7 @@ from mmkd.distributed import ALONE, World
 from mmkd.errors import DataError
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import Stage
+from mmkd.reasons import Reason
 from mmkd.settings import Machine
 
 SHARDS = "shards"
@@ -110,7 +111,8 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
                 f"source {source.name!r}: no record found with include = {source.include}, which excludes "
                 f"{selection.excluded[source.name]:,}; correct it or remove the source"
             )
-    read, rejected = selection.read.total(), selection.rejected.total()
+    others = sum(count for (_, reason), count in selection.rejected.items() if reason == Reason.OTHER_FILE)
+    read, rejected = selection.read.total() - others, selection.rejected.total() - others  # they were no records
     if rejected <= max_rejected * read and rejected < read:
         return
     per_reason: Counter[str] = Counter()

@@ -31,31 +31,47 @@ class Names:
         return repr(tuple(self))
 
 
+NO_NAMES = Names.of(())
+FOREIGN = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "@eadir", "lost+found"}
+"""What systems leave in folders, in small letters; beside names that begin with a dot."""
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file or folder of this name was put there by a system or a program: it is no sample and holds none."""
+    return name.startswith(".") or name.lower() in FOREIGN
+
+
 def files_in_order(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Relative POSIX paths, sorted, of the files with these suffixes (in any case) that are not hidden.
+    """Relative POSIX paths, sorted, of the files with these suffixes (in any case); nothing foreign, nor below it.
 
     At a time the names of one folder and of those above it are in memory. Links to folders are not followed. Raises
     DataError when the folder is missing or holds none.
     """
     _check_folder(folder)
     found = False
-    for name in _walk(os.fspath(folder), suffixes):
+    for name in listed(folder, suffixes):
         found = True
         yield name
     if not found:
         raise DataError(f"{folder}: no file ending in {', '.join(suffixes)} found below it; correct the source's path")
 
 
+def listed(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """As `files_in_order`, nothing where there is nothing."""
+    return _walk(os.fspath(folder), suffixes)
+
+
 def files_by_folder(folder: Path) -> list[Names]:
-    """The sorted relative POSIX paths of the files that are not hidden, a folder's own together; folders by their path.
+    """The sorted relative POSIX paths of files that are not foreign, a folder's own together; folders by their path.
 
     Raises DataError as `files_in_order`.
     """
     _check_folder(folder)
     found = []
-    for parent, _, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_foreign(name)]
         home = Path(parent).relative_to(folder).as_posix()
-        if shown := sorted(name for name in names if not name.startswith(".")):
+        if shown := sorted(name for name in names if not is_foreign(name)):
             found.append((home, Names.of(name if home == "." else f"{home}/{name}" for name in shown)))
     if not found:
         raise DataError(f"{folder}: no file found below it; correct the source's path")
@@ -87,10 +103,12 @@ def _listed(root: str, home: str, suffixes: tuple[str, ...]) -> list[str]:
     try:
         with os.scandir(os.path.join(root, home)) as entries:
             for entry in entries:
+                if is_foreign(entry.name):
+                    continue
                 if _is_folder(entry):
                     if not entry.is_symlink():
                         found.append(f"{home}{entry.name}/")
-                elif entry.name.lower().endswith(suffixes) and not entry.name.startswith("."):
+                elif entry.name.lower().endswith(suffixes):
                     found.append(home + entry.name)
     except OSError:
         return []

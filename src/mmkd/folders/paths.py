@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmkd.folders.listing import files_in_order
+from mmkd.folders.regular import open_regular
 from mmkd.reasons import BadRecordError, Reason
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -16,15 +17,17 @@ MAX_FILE_BYTES = 256 * 2**20  # of one encoded image; more than any figure, less
 def read_inside(folder: Path, name: str) -> bytes:
     """The bytes of the file `name` below `folder`.
 
-    Raises BadRecordError when it is a URL, leads outside the folder (absolute, `..` or symbolic link), is missing or
-    larger than MAX_FILE_BYTES.
+    Raises BadRecordError when it is a URL, leads outside the folder (absolute, `..` or symbolic link), is missing, no
+    regular file, or larger than MAX_FILE_BYTES.
     """
     path = path_inside(folder, name)
     try:
         if (size := os.stat(path).st_size) > MAX_FILE_BYTES:
             raise BadRecordError(Reason.OVERSIZED_FILE, f"{name}: {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return stream.read()
+    except BadRecordError as bad:
+        raise BadRecordError(bad.reason, bad.detail if name in bad.detail else f"{name}: {bad.detail}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise BadRecordError(
             Reason.MISSING_FILE, f"{name}: not to be read below the source's folder ({type(error).__name__})"

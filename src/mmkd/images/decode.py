@@ -9,13 +9,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from mmkd.images.dicom import dicom_picture, is_dicom
 from mmkd.images.plain import plain
+from mmkd.images.wide import is_wide, narrowed
 from mmkd.reasons import BadRecordError, Reason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PIXELS = 2 * 89_478_485  # of a picture that no setting limits; Pillow refuses what is larger, too
 
 
@@ -48,13 +50,20 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The opened image decoded and turned by its EXIF orientation; the same object where it was upright already.
+    """The opened image decoded and turned by its EXIF orientation; the same object where it was upright already and
+    has 8 bits a channel, or wide greys. Wide colours come as `wide.narrowed` has them.
 
     Raises BadRecordError.
     """
     try:
+        if isinstance(image, ImageFile.ImageFile) and is_wide(image):
+            picture = narrowed(image)
+            picture.getexif()[ExifTags.Base.Orientation] = 1 if image.format == "TIFF" else _orientation(image)
+            image = picture  # of a TIFF, Pillow has turned the pixels already
         image.load()
         return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+    except BadRecordError:
+        raise
     except Exception as error:  # as in _header
         reason = Reason.TRUNCATED_IMAGE if "truncated" in str(error) else Reason.UNREADABLE_IMAGE
         raise BadRecordError(reason, f"{type(error).__name__}: {error}") from None
@@ -74,8 +83,7 @@ def _header(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        detail = f"{len(data):,} bytes beginning {data[:8]!r} are none of {', '.join(FORMATS)}"
-        raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from None
+        raise BadRecordError(Reason.UNREADABLE_IMAGE, _unknown(data)) from None
     except Exception as error:  # readers raise whatever a damaged header makes them stumble on
         raise BadRecordError(Reason.UNREADABLE_IMAGE, f"{type(error).__name__}: {error}") from None
     finally:
@@ -87,3 +95,18 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # as in _header; a picture is usable without its metadata
         return 1
+
+
+def _unknown(data: bytes) -> str:
+    """What the bytes are that no reader takes."""
+    if data[:4] not in TIFF_MARKS:
+        return f"{len(data):,} bytes beginning {data[:8]!r} are none of {', '.join(FORMATS)}"
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        stream = io.BytesIO(data)
+        stream.seek(tags.next)
+        tags.load(stream)
+        bits = " ".join(map(str, tags.get(ExifTags.Base.BitsPerSample, ("?",))))
+    except Exception:  # as in _header
+        return "a TIFF whose header is damaged"
+    return f"a TIFF with {bits} bits a sample, of a kind that is not read; save it with 8, 16 or 32 bits, uncompressed"

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmkd.images.dicom_geometry import padding
 from mmkd.images.hamming import Array
-from mmkd.images.plain import plain
+from mmkd.images.plain import scaled_by_range
 
 OF_A_FRAME = {"PixelValueTransformationSequence", "FrameVOILUTSequence"}  # functional groups that decide its greys
 GREY_FIELDS = (
@@ -23,11 +24,12 @@ GREY_FIELDS = (
 
 def grey_picture(stored_HW: Array, header: Any, index: int) -> Image.Image:
     """Frame `index` (from 0), 8 bits: rescaled; in its first window, else by its first table (VOI LUT), else by the
-    range of its own values; MONOCHROME1 is turned so that high values are bright.
+    range of its own values without padding; MONOCHROME1 is turned so that high values are bright. Padding is black.
     """
     found = grey_fields_of(header, index)
     little = header.file_meta.TransferSyntaxUID.is_little_endian
     value_HW = _rescaled(stored_HW, found, little)
+    padded_HW = padding(stored_HW, value_HW, header)
     centre, width = _first(found.get("WindowCenter")), _first(found.get("WindowWidth"))
     if centre is not None and width is not None:
         grey = _grey(windowed(value_HW, centre, width, str(found.get("VOILUTFunction") or "LINEAR")))
@@ -36,8 +38,10 @@ def grey_picture(stored_HW: Array, header: Any, index: int) -> Image.Image:
         black, white = int(entries.min()), int(entries.max())  # not its bits: 12-bit tables often claim 16
         grey = _grey((looked_up(value_HW, first, entries) - black) / max(1, white - black))
     else:
-        grey = plain(Image.fromarray(np.asarray(value_HW, np.float32)))
-    return grey.point(lambda level: 255 - level) if found.get("PhotometricInterpretation") == "MONOCHROME1" else grey
+        grey = scaled_by_range(np.asarray(value_HW, np.float64), ~padded_HW)
+    turned = found.get("PhotometricInterpretation") == "MONOCHROME1"
+    grey = grey.point(lambda level: 255 - level) if turned else grey
+    return Image.fromarray(np.where(padded_HW, np.uint8(0), np.asarray(grey))) if padded_HW.any() else grey
 
 
 def palette_picture(stored_HW: Array, header: Any) -> Image.Image:
@@ -93,7 +97,7 @@ def _rescaled(stored_HW: Array, found: dict[str, Any], little: bool) -> Array:
     if (table := _table(found["ModalityLUTSequence"], little)) is not None:
         return looked_up(stored_HW, *table)
     slope, intercept = found["RescaleSlope"], found["RescaleIntercept"]
-    if slope is None or intercept is None:
+    if slope is None or intercept is None or float(slope) == 0:  # which would leave no picture: an error of the header
         return stored_HW
     return np.asarray(stored_HW, np.float64) * float(slope) + float(intercept)
 

@@ -24,6 +24,9 @@ from mmkd.settings import Settings
 OVERVIEW_TILE = 16  # pixels of a tile on the picture that tissue is looked for on: holes between fibres close
 OVERVIEW_SIDE = 4096  # longest side of that picture
 COARSER = 1.01  # levels this much coarser than wished still serve: headers say 2.0005 and mean 2
+LOWEST_MPP, HIGHEST_MPP = 0.02, 20.0  # micrometres a pixel: oil immersion at 100x has 0.05, a whole mount 10
+OBLONG = 1.1  # pixels higher than wide, or wider than high, by more than this are an error of the header
+SAY_MPP = "say it in the card as tiles.slide_mpp, usually about 0.25 for a scan at 40x and 0.5 at 20x"
 QUICK_HASH = "openslide.quickhash-1"
 _OPENING = Lock()  # or threads that want the same slide would each open it
 
@@ -31,7 +34,7 @@ _OPENING = Lock()  # or threads that want the same slide would each open it
 class Tiles(Settings):
     """How whole slides are cut. side: pixels of a tile at `mpp` micrometres a pixel; most: tiles of a slide, evenly
     spread over its tissue. tissue: least share of a tile that is no background. slide_mpp: micrometres a pixel of the
-    slides whose header does not say.
+    slides; not given, their header says.
 
     mpp: micrometres a pixel of the tiles.
     """
@@ -40,7 +43,7 @@ class Tiles(Settings):
     mpp: PositiveFloat = 0.5
     most: int = Field(512, ge=1)
     tissue: float = Field(0.5, ge=0.0, le=1.0)
-    slide_mpp: PositiveFloat | None = None
+    slide_mpp: float | None = Field(None, ge=LOWEST_MPP, le=HIGHEST_MPP)
 
 
 @dataclass(frozen=True)
@@ -119,23 +122,25 @@ def evenly_spread(count: int, most: int) -> Array:
 
 
 def slide_mpp(path: Path, tiles: Tiles) -> float:
-    """Micrometres a pixel of level 0: from the header, the mean of both directions, else `tiles.slide_mpp`.
+    """Micrometres a pixel of level 0: `tiles.slide_mpp`, else from the header, the mean of both directions.
 
-    Raises DataError where neither says.
+    Raises DataError where neither says, or the header says what no scanner has.
     """
+    if tiles.slide_mpp is not None:
+        return tiles.slide_mpp
     properties = open_slide(path).properties
     found = [_number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"]
     known = [value for value in found if value > 0 and math.isfinite(value)]
+    if known and not (min(known) >= LOWEST_MPP and max(known) <= min(HIGHEST_MPP, OBLONG * min(known))):
+        raise DataError(
+            f"{path}: the header claims {' x '.join(f'{value:g}' for value in known)} micrometres per pixel, expected "
+            f"{LOWEST_MPP} to {HIGHEST_MPP} and the same in both directions; {SAY_MPP}"
+        )
     if known:
         return sum(known) / len(known)
-    if tiles.slide_mpp is not None:
-        return tiles.slide_mpp
     power = properties.get("openslide.objective-power")
     objective = f"an objective of {power}x" if power else "nothing on the objective either"
-    raise DataError(
-        f"{path}: the header has no micrometres per pixel ({objective}); say it in the card as tiles.slide_mpp, "
-        "usually about 0.25 for a scan at 40x and 0.5 at 20x"
-    )
+    raise DataError(f"{path}: the header has no micrometres per pixel ({objective}); {SAY_MPP}")
 
 
 def _number(text: str | None) -> float:

@@ -9,6 +9,7 @@ from PIL import Image
 from mmkd.images.box import Box
 from mmkd.images.decode import opened, upright, without_warnings
 from mmkd.images.hashes import perceptual_hash, small_grey
+from mmkd.images.metadata import without_metadata
 from mmkd.images.plain import plain
 from mmkd.images.thumbnails import thumbnail_of
 from mmkd.reasons import BadRecordError, Reason
@@ -34,8 +35,8 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image, upright, in 8-bit grey or RGB. data: its bytes where they can be stored as they are, else None.
-    claimed: width and height by its header, before it was turned."""
+    """A decoded image, upright, in 8-bit grey or RGB. data: its bytes without metadata where these can be stored, else
+    None. claimed: width and height by its header, before it was turned."""
 
     image: Image.Image
     source_format: str | None
@@ -52,9 +53,11 @@ class Picture:
 def stored_image(data: bytes, min_side: int, max_side: int, max_pixels: int) -> StoredImage:
     """Decode and check an image; store its bytes where every reader will see the same picture, else encode it anew.
 
-    Stored byte for byte: upright 8-bit JPEG, PNG and WebP in grey or RGB, of one frame, up to `max_side` pixels on the
-    long side. Others are turned upright, brought to 8-bit grey or RGB (see `plain`), resized with Lanczos where larger
-    and stored as JPEG where they came as JPEG, else as PNG. Raises BadRecordError with the reason.
+    Stored byte for byte, but without metadata (see `metadata`): upright 8-bit JPEG, PNG and WebP in grey or RGB, of one
+    frame, up to `max_side` pixels on the long side. Others are turned upright, brought to 8-bit grey or RGB (see
+    `plain`), resized with Lanczos where larger and stored as JPEG where they came as JPEG, else as PNG.
+
+    Raises BadRecordError with the reason.
     """
     return store(open_picture(data, min_side, max_side, max_pixels), max_side)
 
@@ -65,8 +68,8 @@ def open_picture(data: bytes, min_side: int, max_side: int, max_pixels: int) -> 
         claimed = image.size
         check_size(claimed, min_side, max_side)
         turned = upright(image)
-        if turned is image and max(image.size) <= max_side and _unchanged(image, data):
-            return Picture(image, image.format, data, claimed)
+        if turned is image and max(image.size) <= max_side and (kept := _unchanged(image, data)):
+            return Picture(image, image.format, kept, claimed)
         return Picture(plain(turned), image.format, None, claimed)
 
 
@@ -96,15 +99,15 @@ def store(picture: Picture, max_side: int) -> StoredImage:
     return _described(_encoded(image, picture.source_format), image)
 
 
-def _unchanged(image: Image.Image, data: bytes) -> bool:
-    return (
-        image.format in UNCHANGED_FORMATS
-        and image.mode in ("L", "RGB")
-        and "transparency" not in image.info
-        and getattr(image, "n_frames", 1) == 1
-        and (image.format != "PNG" or data[PNG_BIT_DEPTH] == 8)
-        and len(data) <= len(image.getbands()) * image.width * image.height + SLACK_BYTES
-    )
+def _unchanged(image: Image.Image, data: bytes) -> bytes | None:
+    """The bytes without metadata, where they can be stored."""
+    if image.format not in UNCHANGED_FORMATS or image.mode not in ("L", "RGB") or "transparency" in image.info:
+        return None
+    if getattr(image, "n_frames", 1) != 1 or (image.format == "PNG" and data[PNG_BIT_DEPTH] != 8):
+        return None
+    kept = without_metadata(data, image.format)
+    most = len(image.getbands()) * image.width * image.height + SLACK_BYTES
+    return kept if kept is not None and len(kept) <= most else None
 
 
 def _fitted(size: tuple[int, int], max_side: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from mmkd.cards.readers.splits import hashed_split
 from mmkd.cards.readers.tables import file_inside, table_rows
 from mmkd.cards.samples import PICTURE_SUFFIXES, FileImage, Sample, Split
 from mmkd.errors import ConfigError, DataError
+from mmkd.folders.listing import is_foreign, listed
 
 GroupOf = Callable[[Path, Path], str]  # a picture, and the folder of its class -> its group
 
@@ -36,14 +37,17 @@ def _classes(card: Card, layout: FoldersLayout, top: Path) -> Iterator[tuple[Pat
     for entry in card.classes:
         folder = top / entry.marker
         if not folder.is_dir():
-            found = ", ".join(sorted(path.name for path in top.iterdir() if path.is_dir())) or "none"
+            found = (
+                ", ".join(sorted(path.name for path in top.iterdir() if path.is_dir() and not is_foreign(path.name)))
+                or "none"
+            )
             raise DataError(f"{card.id}: class {entry.name!r} has no folder {folder}; folders found: {found}")
         yield folder, pictures_below(folder, layout.skip)
 
 
 def pictures_below(folder: Path, skip: list[str]) -> list[Path]:
-    """Pictures at any depth, sorted, but those that a glob of `skip` matches."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    """Pictures at any depth, sorted, but those that a glob of `skip` matches; nothing hidden or foreign."""
+    found = sorted(folder / name for name in listed(folder, PICTURE_SUFFIXES))
     return [path for path in found if not any(path.relative_to(folder).match(glob) for glob in skip)]
 
 

@@ -16,6 +16,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         Reason.OUTSIDE_FOLDER,
         Reason.OVERSIZED_FILE,
         Reason.DAMAGED_FILE,
+        Reason.OTHER_FILE,
         Reason.UNREADABLE_ROW,
         Reason.NOT_UTF8,
         Reason.BURNT_IN_TEXT,  # no example of it may be shown

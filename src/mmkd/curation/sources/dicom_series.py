@@ -22,6 +22,7 @@ from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
 from mmkd.folders.listing import Names, files_by_folder
 from mmkd.folders.paths import fingerprint_of_files, read_inside
+from mmkd.folders.regular import open_regular
 from mmkd.images.decode import without_warnings
 from mmkd.images.dicom import PREAMBLE, dicom_frames, is_dicom, pydicom_library, read_header
 from mmkd.images.encode import png
@@ -49,7 +50,7 @@ Header = dict[str, str]
 
 @dataclass(frozen=True)
 class DicomReader:
-    """The folder; every part is one of the folders in it, so that a series stays whole. Other files are passed over."""
+    """The folder; every part is one of the folders in it, so that a series stays whole. Other files are rejected."""
 
     source: DicomSource
 
@@ -89,8 +90,7 @@ class DicomShard:
             except BadRecordError as bad:
                 yield Rejected(self.source.name, f"file {number}", "", bad.reason, bad.detail)
                 continue
-            if header is not None:
-                series[header["SeriesInstanceUID"]].append((_number(header["InstanceNumber"]), number, name, header))
+            series[header["SeriesInstanceUID"]].append((_number(header["InstanceNumber"]), number, name, header))
         for slices in series.values():
             ordered = sorted(slices, key=lambda one: one[:2])
             for _, number, name, header in ordered[len(ordered) // 2 % self.source.step :: self.source.step]:
@@ -102,7 +102,8 @@ class DicomShard:
             yield Excluded(self.source.name)
             return
         owner = _owner(header, group_in(self.source, name))
-        where, identity = f"file {number}", f"{self.source.name}/{_pseudonym(header['SOPInstanceUID'], self.source)}"
+        instance = header["SOPInstanceUID"].strip() or f"without instance: {name}"  # de-identified files may lack it
+        where, identity = f"file {number}", f"{self.source.name}/{_pseudonym(instance, self.source)}"
         burnt_in = header["BurnedInAnnotation"].upper() == "YES"
         try:
             if burnt_in and self.source.burnt_in == "drop":
@@ -142,24 +143,28 @@ def caption_of(fields: dict[str, str], templates: list[str]) -> str:
     )
 
 
-def _header(path: Path) -> Header | None:
-    """What is needed of the header; None for files that are not DICOM or hold no picture."""
+def _header(path: Path) -> Header:
+    """What is needed of the header. Raises BadRecordError, also for files that are not DICOM or hold no picture."""
     pydicom_library()
     wanted = [*NEEDED, *CAPTION_FIELDS.values()]
     try:
-        with path.open("rb") as stream, without_warnings():  # they quote the values of fields
+        with open_regular(path) as stream, without_warnings():  # they quote the values of fields
             if not is_dicom(stream.read(PREAMBLE.stop)):
-                return None
+                raise BadRecordError(Reason.OTHER_FILE, "it does not begin as a DICOM file does")
             header = read_header(stream, wanted)
             found = {name: str(header.get(name) or "") for name in wanted}
             directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
+    except BadRecordError:
+        raise
     except TooLargeError as error:
         raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error)) from None
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
         raise BadRecordError(Reason.DAMAGED_FILE, f"its header cannot be read ({type(error).__name__})") from None
-    if not found["SOPInstanceUID"] and not directory:
-        raise BadRecordError(Reason.DAMAGED_FILE, "its header is cut off")
-    return found if found["Rows"] else None
+    if not found["Rows"]:
+        if not found["SOPInstanceUID"] and not directory:
+            raise BadRecordError(Reason.DAMAGED_FILE, "its header is cut off")
+        raise BadRecordError(Reason.OTHER_FILE, "a DICOM file without a picture")
+    return found
 
 
 def _owner(header: Header, named: str) -> str:

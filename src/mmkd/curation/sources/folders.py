@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import FoldersSource, NpzSource, Source
 from mmkd.curation.sources.groups import check_group, group_in
+from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.listing import Names, files_in_order
+from mmkd.folders.listing import NO_NAMES, Names, files_in_order
 from mmkd.folders.paths import IMAGE_SUFFIXES, fingerprint_of_files, read_inside
 from mmkd.reasons import BadRecordError
 from mmkd.tables.spans import ROWS_PER_SHARD
@@ -20,18 +21,18 @@ COLUMNS = ("class", "image")  # what `include` can select by
 
 @dataclass(frozen=True)
 class FoldersReader:
-    """Classes are the first-level folders; images may lie deeper in them. Files of other kinds are passed over."""
+    """Classes are the first-level folders; images may lie deeper in them. Other files are rejected."""
 
     source: FoldersSource
 
     def shards(self) -> list[Shard]:
         check_include(self.source, COLUMNS)
         check_group(self.source, self._files())
-        names, shards, first = self._files(), list[Shard](), 0
+        names, shards, first = self._files(), list[FoldersShard](), 0
         while chunk := list(islice(names, ROWS_PER_SHARD)):
             shards.append(FoldersShard(self.source, first, Names.of(chunk)))
             first += len(chunk)
-        return shards
+        return with_others(shards, Names.of(other_files(self.source.path, IMAGE_SUFFIXES)))
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, self._files())
@@ -48,11 +49,13 @@ class FoldersReader:
 
 @dataclass(frozen=True)
 class FoldersShard:
-    """`first` is the number of the first of `files` in the whole source: templates take turns over all of it."""
+    """`first` is the number of the first of `files` in the whole source: templates take turns over all of it. others:
+    files below the source's folder that are not read."""
 
     source: FoldersSource
     first: int
     files: Names
+    others: Names = NO_NAMES
 
     def fingerprint(self) -> str:
         return fingerprint_of_files(self.source.path, self.files)
@@ -71,6 +74,7 @@ class FoldersShard:
                 continue
             words = self.source.names.get(label, label.replace("_", " "))
             yield labelled_record(self.source, identity, name, image, words, number)
+        yield from rejected_others(self.source.name, self.others, IMAGE_SUFFIXES)
 
 
 def labelled_record(

@@ -42,12 +42,11 @@ class NpzReader:
         return [shard for split in self.source.splits for shard in self._split(split)]
 
     def fingerprint(self) -> str:
-        if not self.source.path.is_file():
-            raise DataError(f"{self.source.path}: no such file; correct the path of source {self.source.name!r}")
-        return fingerprint_of_files(self.source.path.parent, [self.source.path.name])
+        path = _existing(self.source)
+        return fingerprint_of_files(path.parent, [path.name])
 
     def _split(self, split: str) -> list[Shard]:
-        path = self.source.path
+        path = _existing(self.source)
         try:
             with zipfile.ZipFile(path) as archive, archive.open(f"{split}_images.npy") as member:
                 shape = _image_shape(member)
@@ -102,6 +101,13 @@ class NpzShard:
             ", ".join(names),
             row,
         )
+
+
+def _existing(source: NpzSource) -> Path:
+    """Its path. Raises DataError where that is no regular file: a named pipe would be waited for."""
+    if not source.path.is_file():
+        raise DataError(f"{source.path}: no such file; correct the path of source {source.name!r}")
+    return source.path
 
 
 def _class_names(label_L: np.ndarray, classes: list[str]) -> list[str]:

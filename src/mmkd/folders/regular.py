@@ -1,0 +1,39 @@
+"""Files that are opened only where they are regular ones: a named pipe or a device would be waited for, for ever."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from mmkd.reasons import BadRecordError, Reason
+
+KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+NEVER_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """The file, to be read; links are followed. Raises BadRecordError where it is none, OSError as `open` does."""
+    check_regular(path)
+    stream = os.fdopen(os.open(path, os.O_RDONLY | NEVER_WAITING), "rb")
+    try:
+        _check(os.fstat(stream.fileno()).st_mode)  # it may have been replaced since
+    except BadRecordError:
+        stream.close()
+        raise
+    return stream
+
+
+def check_regular(path: str | Path) -> None:
+    """For files that a library opens by their path. Raises as `open_regular`, nothing for folders."""
+    _check(os.stat(path).st_mode)
+
+
+def _check(mode: int) -> None:
+    for is_kind, name in KINDS:
+        if is_kind(mode):
+            raise BadRecordError(Reason.OTHER_FILE, f"{name}, which is not opened; expected a regular file")
