@@ -77,6 +77,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+JOINERS = "\u200c\u200d"
+
+
 def clean_caption(text: str) -> str:
     """The caption in NFC, on one line, without tags, entities, control and zero-width characters.
 
@@ -116,8 +119,11 @@ def _symbol(match: re.Match[str]) -> str:
 
 
 def _visible(character: str) -> str:
-    """Nothing for format characters (zero-width, soft hyphen, direction), a blank for controls and white space."""
+    """Nothing for format characters (zero-width space, soft hyphen, direction), a blank for controls and white space.
+
+    Zero-width joiners and non-joiners are spelling: they part the words of Persian and make one sign of several.
+    """
     category = unicodedata.category(character)
     if category == "Cf":
-        return ""
+        return character if character in JOINERS else ""
     return " " if category == "Cc" or character.isspace() else character

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.values import as_text
+from mmkd.tables.values import as_text, distinct_keys
 
 # our field -> keys of the JSON, the first one present counts; the second names are BIOMEDICA's
 META_FIELDS = {
@@ -35,7 +35,7 @@ def parse_meta(raw: bytes) -> Mapping[str, Any]:
     if not raw:
         return {}
     try:
-        meta = json.loads(raw)
+        meta = json.loads(raw, object_pairs_hook=distinct_keys)
     except (ValueError, RecursionError) as error:
         raise BadRecordError(Reason.UNREADABLE_ROW, f"its JSON is not readable: {error}") from None
     if not isinstance(meta, dict):
@@ -46,7 +46,7 @@ def parse_meta(raw: bytes) -> Mapping[str, Any]:
 def figure_facts(meta: Mapping[str, Any]) -> FigureFacts:
     """The facts that the corpus keeps. The labels are those of the figure's cluster.
 
-    Values of an unexpected kind are taken as their text. Raises BadRecordError where one has no text.
+    Numbers are taken as their text. Raises BadRecordError for lists and objects, which have none.
     """
     field = {ours: as_text(next((meta[k] for k in keys if meta.get(k)), "")) for ours, keys in META_FIELDS.items()}
     return FigureFacts(

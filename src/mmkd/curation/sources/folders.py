@@ -10,7 +10,7 @@ from mmkd.curation.settings.curate import FoldersSource, NpzSource, Source
 from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.listing import Names, files_in_order
-from mmkd.folders.paths import IMAGE_SUFFIXES, fingerprint_of_files, read_inside
+from mmkd.folders.paths import IMAGE_SUFFIXES, ROOT_CURE, fingerprint_of_files, read_inside
 from mmkd.reasons import BadRecordError
 from mmkd.tables.spans import ROWS_PER_SHARD
 from mmkd.tables.values import matches
@@ -65,7 +65,7 @@ class FoldersShard:
                 continue
             identity = f"{self.source.name}/{name}"
             try:
-                image = read_inside(self.source.path, name)
+                image = read_inside(self.source.path, name, self.source.root, ROOT_CURE)
             except BadRecordError as bad:
                 yield Rejected(self.source.name, name, identity, bad.reason, bad.detail)
                 continue
