@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError, Reason
@@ -19,7 +20,6 @@ from mmkd.tables.spans import ROWS_PER_SHARD, Row, Span
 from mmkd.tables.values import distinct, distinct_keys
 
 MAX_LINE_BYTES = 2**22  # of a line; the longest caption that is kept has a hundredth of it, a whole article a tenth
-QUOTING = {"csv": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 Line = bytes | BadRecordError
 Record = list[str] | BadRecordError
 
@@ -65,14 +65,23 @@ def csv_rows(
 
 
 def jsonl_columns(path: Path, dialect: Dialect, strict: bool = False) -> Iterator[str]:
-    """Every key once, in the order of appearance. Lazy: a key that only few rows have may come late."""
+    """Every key once, in the order of appearance. Lazy: a key that only few rows have may come late.
+
+    Raises DataError where no row can be read.
+    """
     known: set[str] = set()
+    bad = ""
     with opened(path, dialect) as lines:
         for line in _filled_lines(lines, strict):
             row = _json_row(line, strict)
-            new = [] if isinstance(row, BadRecordError) else [key for key in row if key not in known]
+            if isinstance(row, BadRecordError):
+                bad = bad or row.detail
+                continue
+            new = [key for key in row if key not in known]
             known.update(new)
             yield from new
+    if bad and not known:
+        raise DataError(f"{path}: no line can be read; of the first: {bad}")
 
 
 def jsonl_spans(path: Path, dialect: Dialect, strict: bool = False) -> list[Span]:
@@ -150,7 +159,8 @@ def csv_records(lines: Lines, dialect: Dialect, strict: bool, end: int | None = 
     """The fields of each record. A record whose quotes are wrong costs its first line only, and the next line begins
     another: one quotation mark too many must not swallow the rows up to the next."""
     texts = _Texts(lines, strict, end)
-    reader = csv.reader(texts, delimiter=dialect.delimiter, quoting=QUOTING[dialect.quoting], strict=True)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoting == "csv" else csv.QUOTE_NONE
+    reader = csv.reader(texts, delimiter=dialect.delimiter, quoting=quoting, strict=True)
     while True:
         texts.first_end = None
         try:

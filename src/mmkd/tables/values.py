@@ -53,15 +53,15 @@ def captions_in(value: object, choice: Captions) -> list[str | bytes]:
     listed = value if isinstance(value, list) else [value]
     if not listed or any(one is None or one != one for one in listed if not is_container(one)):
         raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption")
-    wrong = [one for one in listed if not isinstance(one, str | bytes)]
-    if wrong:
+    texts = [one for one in listed if isinstance(one, str | bytes)]
+    if wrong := [one for one in listed if not isinstance(one, str | bytes)]:
         raise BadRecordError(Reason.UNREADABLE_ROW, f"the caption is {kind_of(wrong[0])}, expected text")
     if isinstance(value, list) and choice == "one":
         raise BadRecordError(
             Reason.UNREADABLE_ROW,
             f'the caption is a list of {len(listed)} texts, expected one; set captions = "first" or "all"',
         )
-    return listed if choice == "all" else listed[:1]
+    return texts if choice == "all" else texts[:1]
 
 
 def is_container(value: object) -> bool:

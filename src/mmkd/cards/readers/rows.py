@@ -76,10 +76,11 @@ def samples_of(
     """As `sample_of`; one of each caption where the card takes all of a list."""
     sample = sample_of(card, layout, row, number, split, images)
     listed = row.values.get(layout.columns.get("caption", "caption"))
-    if layout.captions != "all" or not isinstance(listed, list):
+    captions = _captions(layout, row, listed) if isinstance(listed, list) else []
+    if len(captions) < 2:
         yield sample
         return
-    for place, caption in enumerate(_captions(layout, row, listed)):
+    for place, caption in enumerate(captions):
         yield replace(sample, id=f"{sample.id}/{place}", caption=caption, group=sample.group or sample.id)
 
 

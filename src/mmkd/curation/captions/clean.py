@@ -78,10 +78,11 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 JOINERS = "\u200c\u200d"
+_LOOSE_JOINERS = re.compile(rf"(?<!\S)[{JOINERS}]+|[{JOINERS}]+(?!\S)")
 
 
 def clean_caption(text: str) -> str:
-    """The caption in NFC, on one line, without tags, entities, control and zero-width characters.
+    """The caption in NFC, on one line, without tags, entities, control characters and zero-width ones outside words.
 
     Idempotent: the rules are repeated until nothing changes, since undoing one escape may uncover another.
     """
@@ -100,7 +101,7 @@ def _cleaned_once(text: str) -> str:
         text = _COMMAND.sub(_symbol, text)
     if not (text.isascii() and text.isprintable()):
         text = unicodedata.normalize("NFC", "".join(_visible(c) for c in text))
-    return " ".join(text.split())
+    return _LOOSE_JOINERS.sub("", " ".join(text.split()))
 
 
 def _entity(match: re.Match[str]) -> str:
@@ -121,7 +122,7 @@ def _symbol(match: re.Match[str]) -> str:
 def _visible(character: str) -> str:
     """Nothing for format characters (zero-width space, soft hyphen, direction), a blank for controls and white space.
 
-    Zero-width joiners and non-joiners are spelling: they part the words of Persian and make one sign of several.
+    Zero-width joiners and non-joiners inside words are spelling, of Persian for instance.
     """
     category = unicodedata.category(character)
     if category == "Cf":

@@ -114,11 +114,13 @@ class WebDatasetSource(Source):
     `json` with the rest (BIOMEDICA: caption, image_primary_label, image_secondary_label, article_accession_id,
     article_license).
 
-    path: a tar or a folder of tars.
+    path: a tar or a folder of tars. captions: of a list of captions in the JSON, take the "first", or make "all" of
+    them pairs of their own; with "one" a list is refused.
     """
 
     kind: Literal["webdataset"]
     path: RecipePath
+    captions: Captions = "one"
 
 
 class NpzSource(Source):

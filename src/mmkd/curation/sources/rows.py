@@ -1,11 +1,11 @@
 """Rows of any table, to records: shared by text tables, Parquet and Hugging Face data sets."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, each_caption
 from mmkd.curation.settings.curate import FIELDS, NAMED, HubSource, TableSource
 from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
@@ -98,11 +98,7 @@ def _records(
         labels=_texts(field["labels"]),
         mention=" ".join(_texts(field["mention"])),
     )
-    if source.captions != "all" or not isinstance(field["caption"], list):
-        yield record
-        return
-    for number, caption in enumerate(captions):
-        yield replace(record, id=f"{identity}/{number}", caption=caption)
+    yield from each_caption(record, captions)
 
 
 def _told(field: Mapping[str, Any], name: str) -> str:
