@@ -82,7 +82,7 @@ def test_groups_come_from_a_table_beside_the_folders(images: Path) -> None:
     [
         ("test/left/b.png,p1", r"items\.csv names no group for .*c\.png"),
         ("test/left/b.png,", r"set: items\.csv, row 1: column 'group' is empty"),
-        ("../b.png,p1", r"set: items\.csv, row 1: .*paths stay inside"),
+        ("../b.png,p1", r"set: items\.csv, row 1: .*leads outside .* and root = "),
     ],
 )
 def test_a_wrong_table_of_groups_is_named(images: Path, row: str, told: str) -> None:

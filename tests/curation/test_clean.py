@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from mmkd.curation.captions.clean import clean_caption
 
 PIECES = r"< > & amp; lt; #38; $ \ { } ^ _ sup <b> </b> <!-- --> \alpha \circ \text{ <![CDATA[ ]]> &nbsp; mu a e 1"
-MARKUP = st.lists(st.sampled_from(PIECES.split(" ")) | st.sampled_from(" \n\u0301\u200b\u00a0")).map("".join)
+MARKUP = st.lists(st.sampled_from(PIECES.split(" ")) | st.sampled_from(" \n\u0301\u200b\u200c\u200d\u00a0")).map(
+    "".join
+)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,12 @@ MARKUP = st.lists(st.sampled_from(PIECES.split(" ")) | st.sampled_from(" \n\u030
         ("e\u0301de\u0300me", "édème"),
         ("Größe β-Amyloid ½ ﬁbre 10 µm → 😀", "Größe β-Amyloid ½ ﬁbre 10 µm → 😀"),
         (" \n\t\u200b<p> </p>", ""),
+        (
+            "\u0645\u06cc\u200c\u0634\u0648\u062f",
+            "\u0645\u06cc\u200c\u0634\u0648\u062f",
+        ),  # Persian: two parts of a word
+        ("\U0001f469\u200d\u2695\ufe0f seen", "\U0001f469\u200d\u2695\ufe0f seen"),  # a woman who is a health worker
+        ("\u200da \u200c b\u200d", "a b"),
     ],
 )
 def test_markup_goes_and_meaning_stays(found: str, cleaned: str) -> None:
@@ -52,7 +60,9 @@ def test_the_result_is_one_normalised_visible_line(text: str) -> None:
     cleaned = clean_caption(text)
     assert unicodedata.is_normalized("NFC", cleaned)
     assert cleaned == " ".join(cleaned.split())
-    assert not {unicodedata.category(character) for character in cleaned} & {"Cc", "Cf"}
+    joiners = "\u200c\u200d"
+    assert not {unicodedata.category(character) for character in cleaned if character not in joiners} & {"Cc", "Cf"}
+    assert all(word == word.strip(joiners) for word in cleaned.split())
 
 
 @given(st.text(string.ascii_letters + string.digits + ".,;:!?()[]%+-=/<> αβμ"))

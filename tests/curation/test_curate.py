@@ -126,6 +126,22 @@ def test_every_bad_record_is_listed_with_its_reason(tmp_path: Path) -> None:
     assert sum(funnel["sources"]["t"]["rejected"].values()) == 13
 
 
+def test_where_nothing_is_left_no_higher_limit_is_promised(tmp_path: Path) -> None:
+    path = table(tmp_path, [{"image": "gone.png", "caption": "a"}, {"image": "gone.png", "caption": "b"}], {})
+    with pytest.raises(DataError) as found:
+        run(settings_for(path, max_rejected=1.0), tmp_path / "out")
+    assert "2 of 2 records rejected, so nothing is left; mostly missing_file (2), such as: gone.png: " in str(
+        found.value
+    )
+    assert "limit" not in str(found.value)
+
+
+def test_of_a_table_in_another_encoding_the_setting_is_named(tmp_path: Path) -> None:
+    write_files(tmp_path, {"0.png": png(), "t.csv": "image,caption\n0.png,Größe\n".encode("cp1252")})
+    with pytest.raises(DataError, match=r"not_utf8 .*read with, for instance, encoding = 'cp1252'"):
+        run(settings_for(tmp_path / "t.csv"), tmp_path / "out")
+
+
 def test_a_rejected_record_does_not_make_a_later_one_a_duplicate(tmp_path: Path) -> None:
     rows = [{"id": "a", "image": "gone.png", "caption": "one"}, {"id": "a", "image": "0.png", "caption": "one"}]
     corpus = run(settings_for(table(tmp_path, rows, {"0.png": png()})), tmp_path / "out")

@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"t\.jsonl: no column 'text'"):
         reader(tmp_path / "a", columns={"caption": "text"}).shards()
     (tmp_path / "rows.txt").write_text("R_1\t one\n")
-    with pytest.raises(ConfigError, match=r"among R_1,  one; .* if the table begins with a row, name its columns in"):
+    with pytest.raises(ConfigError, match=r"among R_1, one; .* if the table begins with a row, name its columns in"):
         reader(tmp_path / "rows.txt").shards()
     with pytest.raises(DataError, match=r"no file ending in \.jsonl"):
         reader(tmp_path / "b").shards()

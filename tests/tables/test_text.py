@@ -14,6 +14,7 @@ import mmkd
 from mmkd.curation.settings.curate import TableSource
 from mmkd.curation.sources.tables import TableReader
 from mmkd.tables import text as text_tables
+from mmkd.tables.dialect import Dialect
 from mmkd.tables.spans import ROWS_PER_SHARD
 
 
@@ -77,8 +78,8 @@ def test_any_bytes_give_the_same_rows_in_spans_as_in_one(tmp_path: Path, content
     def read(size: int) -> list[object]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(text_tables, "ROWS_PER_SHARD", size)
-            spans = text_tables.csv_spans(path, ",")
-        return [(number, str(row)) for span in spans for number, row in text_tables.csv_rows(path, span, ",")]
+            spans = text_tables.csv_spans(path, Dialect())
+        return [(number, str(row)) for span in spans for number, row in text_tables.csv_rows(path, span, Dialect())]
 
     assert read(per_span) == read(ROWS_PER_SHARD)
 

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from mmkd.cards.samples import Split
 from mmkd.settings import RecipePath, Settings
+from mmkd.tables.dialect import TextTable
+from mmkd.tables.values import Captions
 
 SampleField = Literal[
     "id", "image", "caption", "label", "group", "split", "question", "answer", "answer_type", "time", "event", "tiles"
@@ -28,7 +30,7 @@ class HashedSplit(Settings):
         return self
 
 
-class FoldersLayout(Settings):
+class FoldersLayout(TextTable):
     """A folder per class with its images at any depth.
 
     splits: split -> folder below `path`; without it everything is test data, or `hashed` decides. groups: a table (CSV,
@@ -56,12 +58,14 @@ class FoldersLayout(Settings):
         return self
 
 
-class RowKeys(Settings):
+class RowKeys(TextTable):
     """What every table with a row per sample may need.
 
     columns: our field -> the table's column, where the names differ; a value with braces is filled from the row
     (`images/{isic_id}.jpg`; `{slide_id:stem}` leaves out a file's suffix). Without a column `id`, rows are numbered.
-    images: folder that the names of files are relative to; without it the folder of the table. include: column ->
+    images: folder that the names of files are relative to; without it the folder of the table. root: a folder; files
+    that the table names by absolute paths, or outside that folder, are read where they lie below it. captions: of a
+    list of captions, take the "first", or make "all" of them samples; with "one" a list is refused. include: column ->
     accepted values, as the table spells them; other rows are excluded. split_values: as the table spells train,
     val and test. hashed: makes splits, whatever the table says. one_hot: the classes' markers are columns of 0 and 1.
     separator: between the labels of a multi-label cell. unlabelled: values of a multi-label cell that name no class
@@ -71,6 +75,8 @@ class RowKeys(Settings):
 
     columns: dict[SampleField, str] = Field(default_factory=dict)
     images: RecipePath | None = None
+    root: RecipePath | None = None
+    captions: Captions = "one"
     include: dict[str, list[str]] = Field(default_factory=dict)
     split_values: dict[Split, list[str]] = Field(default_factory=dict)
     hashed: HashedSplit | None = None

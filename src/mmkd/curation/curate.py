@@ -8,6 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from mmkd.curation.corpus_writer import write_corpus
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
 from mmkd.curation.ledger.funnel import FUNNEL
@@ -119,11 +122,21 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
     for (_, reason), count in selection.rejected.items():
         per_reason[reason] += count
     commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
+    further = "with a higher limit the same command goes on from what was read; " if rejected < read else ""
+    if per_reason[Reason.NOT_UTF8]:
+        further = f"a table in another encoding is read with, for instance, encoding = 'cp1252'; {further}"
+    allowed = f", at most {max_rejected:.0%} are allowed (max_rejected)" if rejected < read else ", so nothing is left"
     raise DataError(
-        f"{rejected:,} of {read:,} records rejected, at most {max_rejected:.0%} are allowed (max_rejected); "
-        f"mostly {commonest}; with a higher limit the same command goes on from what was read; "
-        f"all are listed in {listing}"
+        f"{rejected:,} of {read:,} records rejected{allowed}; mostly {commonest}{_example(listing, per_reason)}; "
+        f"{further}all are listed in {listing}"
     )
+
+
+def _example(listing: Path, per_reason: Counter[str]) -> str:
+    """What the list says of the first record with the commonest reason: it often names the cure."""
+    rows = pq.read_table(listing, columns=["reason", "detail"])
+    found = rows.filter(pc.equal(rows["reason"], per_reason.most_common(1)[0][0]))["detail"].to_pylist()
+    return f", such as: {found[0]}" if found and found[0] else ""
 
 
 def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str, int]) -> dict[str, Any]:

@@ -11,16 +11,17 @@ from mmkd.folders.regular import open_regular
 from mmkd.reasons import BadRecordError, Reason
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+ROOT_CURE = '; to read files from there, name a folder above them: root = "/folder"'
 MAX_FILE_BYTES = 256 * 2**20  # of one encoded image; more than any figure, less than a worker's memory
 
 
-def read_inside(folder: Path, name: str) -> bytes:
-    """The bytes of the file `name` below `folder`.
+def read_inside(folder: Path, name: str, root: Path | None = None, cure: str = "") -> bytes:
+    """The bytes of the file `name` below `folder`, or below `root`. cure: what to do where it is elsewhere.
 
     Raises BadRecordError when it is a URL, leads outside the folder (absolute, `..` or symbolic link), is missing, no
     regular file, or larger than MAX_FILE_BYTES.
     """
-    path = path_inside(folder, name)
+    path = path_inside(folder, name, root, cure)
     try:
         if (size := os.stat(path).st_size) > MAX_FILE_BYTES:
             raise BadRecordError(Reason.OVERSIZED_FILE, f"{name}: {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
@@ -34,19 +35,21 @@ def read_inside(folder: Path, name: str) -> bytes:
         ) from None
 
 
-def path_inside(folder: Path, name: str) -> str:
-    """The real path of `name` below `folder`. Raises BadRecordError when it is elsewhere or a URL."""
+def path_inside(folder: Path, name: str, root: Path | None = None, cure: str = "") -> str:
+    """The real path of `name` below `folder`, or below `root`. Backslashes part folders where no file has them in its
+    name. Raises BadRecordError when it is elsewhere or a URL."""
     if "://" in name:
         raise BadRecordError(Reason.OUTSIDE_FOLDER, f"{name}: a URL; download the images and name the files")
-    root = os.path.realpath(folder)
     try:
-        path = os.path.realpath(os.path.join(root, name))
+        path = os.path.realpath(os.path.join(folder, name))
+        if "\\" in name and not os.path.exists(path):
+            path = os.path.realpath(os.path.join(folder, name.replace("\\", "/")))
+        allowed = [os.path.join(os.path.realpath(one), "") for one in (folder, root) if one is not None]
     except (OSError, ValueError) as error:
         raise BadRecordError(Reason.MISSING_FILE, f"{name!r}: {error}") from None
-    if not path.startswith(os.path.join(root, "")):
-        raise BadRecordError(
-            Reason.OUTSIDE_FOLDER, f"{name}: leads outside the source's folder; images must lie below it"
-        )
+    if not path.startswith(tuple(allowed)):
+        allowed_in = f"{folder}" if root is None else f"{folder} and root = {str(root)!r}"
+        raise BadRecordError(Reason.OUTSIDE_FOLDER, f"{name}: leads outside {allowed_in}{cure}")
     return path
 
 

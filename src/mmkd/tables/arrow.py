@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.spans import Row, Span, row_spans
+from mmkd.tables.values import distinct
 
 ARROW_MAGIC = b"ARROW1"  # with which a file begins, and no stream
 BATCH_ROWS = 64  # rows taken from Arrow to Python at once: they may hold images
@@ -17,7 +18,7 @@ BATCH_ROWS = 64  # rows taken from Arrow to Python at once: they may hold images
 
 def parquet_columns(path: Path) -> list[str]:
     """The top-level columns."""
-    return list(_open_parquet(path).schema_arrow.names)
+    return distinct(path, _open_parquet(path).schema_arrow.names)
 
 
 def parquet_spans(path: Path) -> list[Span]:
@@ -36,7 +37,7 @@ def parquet_rows(path: Path, span: Span, wanted: set[str] | None) -> Iterator[tu
     Where the file is damaged, the rest of the span is one unusable row.
     """
     number = span.first
-    columns = None if wanted is None else [name for name in parquet_columns(path) if name in wanted]
+    columns = [name for name in parquet_columns(path) if wanted is None or name in wanted]
     groups = list(range(span.begin, span.end))
     try:
         for batch in _open_parquet(path).iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
@@ -49,7 +50,7 @@ def parquet_rows(path: Path, span: Span, wanted: set[str] | None) -> Iterator[tu
 
 def arrow_columns(path: Path) -> list[str]:
     """The top-level columns of an Arrow file or stream."""
-    return list(arrow_table(path).column_names)
+    return distinct(path, arrow_table(path).column_names)
 
 
 def arrow_spans(path: Path) -> list[Span]:
@@ -59,9 +60,8 @@ def arrow_spans(path: Path) -> list[Span]:
 
 def arrow_rows(path: Path, span: Span, wanted: set[str] | None) -> Iterator[tuple[int, Row]]:
     """As `parquet_rows`."""
-    table = arrow_table(path).slice(span.begin, span.end - span.begin)
-    if wanted is not None:
-        table = table.select([name for name in table.column_names if name in wanted])
+    columns = [name for name in arrow_columns(path) if wanted is None or name in wanted]
+    table = arrow_table(path).slice(span.begin, span.end - span.begin).select(columns)
     rows = (row for batch in table.to_batches(BATCH_ROWS) for row in python_rows(batch))
     yield from enumerate(rows, span.first)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mmkd.tables import arrow, json_lists, text
+from mmkd.tables import arrow, detect, json_lists, text
+from mmkd.tables.dialect import Declared, Dialect
 from mmkd.tables.spans import Row, Span
 
 
@@ -27,19 +28,19 @@ class Format:
             yield from self.rows(path, Span(spans[0].first, spans[0].begin, spans[-1].end), None)
 
 
-def _csv(delimiter: str, names: Sequence[str], strict: bool) -> Format:
+def _csv(dialect: Dialect, names: Sequence[str], strict: bool) -> Format:
     return Format(
-        partial(text.csv_columns, delimiter=delimiter, names=names, strict=strict),
-        partial(text.csv_spans, delimiter=delimiter, names=names, strict=strict),
-        lambda path, span, _: text.csv_rows(path, span, delimiter, names, strict),
+        partial(text.csv_columns, dialect=dialect, names=names, strict=strict),
+        partial(text.csv_spans, dialect=dialect, names=names, strict=strict),
+        lambda path, span, _: text.csv_rows(path, span, dialect, names, strict),
     )
 
 
-def _json_lines(strict: bool) -> Format:
+def _json_lines(dialect: Dialect, strict: bool) -> Format:
     return Format(
-        partial(text.jsonl_columns, strict=strict),
-        partial(text.jsonl_spans, strict=strict),
-        lambda path, span, _: text.jsonl_rows(path, span, strict),
+        partial(text.jsonl_columns, dialect=dialect, strict=strict),
+        partial(text.jsonl_spans, dialect=dialect, strict=strict),
+        lambda path, span, _: text.jsonl_rows(path, span, dialect, strict),
     )
 
 
@@ -55,14 +56,29 @@ NAMED_COLUMNS = {
 SUFFIXES = (*DELIMITERS, *JSON_LINES, *NAMED_COLUMNS)
 
 
-def format_of(path: Path, names: Sequence[str] = (), strict: bool = False) -> Format | None:
+def is_text(path: Path) -> bool:
+    """Whether the suffix is that of a table that has a dialect."""
+    return path.suffix.lower() in (*DELIMITERS, *JSON_LINES)
+
+
+def dialect_of(path: Path, declared: Declared, names: Sequence[str] = ()) -> Dialect | None:
+    """The dialect of a text table, None for other kinds. Raises DataError where it is not certain."""
+    suffix = path.suffix.lower()
+    if suffix in JSON_LINES:
+        return detect.json_lines_dialect(path, declared)
+    return detect.dialect_of(path, DELIMITERS[suffix], declared, names) if suffix in DELIMITERS else None
+
+
+def format_of(
+    path: Path, dialect: Dialect | None = None, names: Sequence[str] = (), strict: bool = False
+) -> Format | None:
     """The format of a table, None for an unknown suffix.
 
-    names: the columns of a text table without a header of its own. strict: of text tables, as cards are read: UTF-8,
-    quotes that are closed and followed by a delimiter, lines of any length. Sources are read leniently: other bytes
-    count where a field is used, and long lines are bad rows.
+    dialect: of a text table, from `dialect_of`. names: the columns of a text table without a header of its own. strict:
+    of text tables, as cards are read: lines of any length, and what is not in the encoding is an error. Sources are
+    read leniently: other bytes count where a field is used, and long lines are bad rows.
     """
-    suffix = path.suffix.lower()
-    if suffix in DELIMITERS:
-        return _csv(DELIMITERS[suffix], names, strict)
-    return _json_lines(strict) if suffix in JSON_LINES else NAMED_COLUMNS.get(suffix)
+    if not is_text(path):
+        return NAMED_COLUMNS.get(path.suffix.lower())
+    dialect = dialect or dialect_of(path, Declared(), names) or Dialect()
+    return _csv(dialect, names, strict) if path.suffix.lower() in DELIMITERS else _json_lines(dialect, strict)

@@ -9,8 +9,10 @@ from typing import Any
 from mmkd.errors import DataError
 from mmkd.folders.paths import stamp_of
 from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.dialect import UTF8
+from mmkd.tables.lines import encoding_of
 from mmkd.tables.spans import Row, Span, row_spans
-from mmkd.tables.text import BOM
+from mmkd.tables.values import distinct_keys
 
 
 def json_columns(path: Path) -> Iterator[str]:
@@ -37,7 +39,11 @@ def _rows(path: Path) -> list[Any]:
 @lru_cache(maxsize=1)  # the spans of a table are read one after the other
 def _parsed(path: Path, stamp: str) -> list[Any]:
     try:
-        rows = json.loads(path.read_bytes().removeprefix(BOM).decode("utf-8", "surrogateescape"))
+        encoding, mark = encoding_of(path)
+        text = path.read_bytes()[mark:].decode(encoding, "surrogateescape" if encoding == UTF8 else "strict")
+        rows = json.loads(text, object_pairs_hook=distinct_keys)
+    except BadRecordError as error:
+        raise DataError(f"{path}: not readable as .json ({error.detail}); correct the file") from error
     except (ValueError, RecursionError, OSError) as error:
         raise DataError(f"{path}: not readable as .json ({error}); correct the path, or replace the file") from error
     if not isinstance(rows, list):

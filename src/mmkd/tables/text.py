@@ -1,125 +1,168 @@
-"""CSV, TSV and JSON lines as spans of bytes that can be read on their own.
+"""CSV, TSV and JSON lines as spans of bytes that can be read on their own, once their dialect is known.
 
-Unless strict, bytes that are not UTF-8 are carried through as surrogates, so that they reject the field's row only.
+Unless strict, bytes that are not in the encoding are carried through as surrogates, so that they reject the field's row
+only.
 """
 
 import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Literal
 
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.dialect import CURE, Dialect
+from mmkd.tables.lines import Lines
 from mmkd.tables.spans import ROWS_PER_SHARD, Row, Span
+from mmkd.tables.values import distinct, distinct_keys
 
-BOM = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 2**22  # of a line; the longest caption that is kept has a hundredth of it, a whole article a tenth
 Line = bytes | BadRecordError
+Record = list[str] | BadRecordError
 
 
-def csv_columns(path: Path, delimiter: str, names: Sequence[str] = (), strict: bool = False) -> list[str]:
+def csv_columns(path: Path, dialect: Dialect, names: Sequence[str] = (), strict: bool = False) -> list[str]:
     """The header: `names` where the table has none of its own. Columns without a name may be several.
 
-    Raises DataError when there is no header, or a name stands twice. strict: see `formats.format_of`.
+    Raises DataError when there is no header, it cannot be decoded, or a name stands twice. strict: see
+    `formats.format_of`.
     """
     if names:
         return list(names)
-    with _opened(path) as stream:
-        header = next(_csv_records(stream, delimiter, strict), None)
+    with opened(path, dialect) as lines:
+        header = next(csv_records(lines, dialect, strict), None)
     if header is None or isinstance(header, BadRecordError):
-        raise DataError(f"{path}: no header row found; expected column names in the first line")
-    named = [name for name in header if name]
-    if len(set(named)) < len(named):
-        raise DataError(f"{path}: columns need distinct names, found {', '.join(header)}")
-    return header
+        detail = "" if header is None else f" ({header.detail})"
+        raise DataError(f"{path}: no header row found{detail}; expected column names in the first line; {dialect}")
+    try:
+        "".join(header).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}: the header is not {dialect.encoding} ({error}); {CURE}") from error
+    return distinct(path, [name.strip() for name in header])
 
 
-def csv_spans(path: Path, delimiter: str, names: Sequence[str] = (), strict: bool = False) -> list[Span]:
+def csv_spans(path: Path, dialect: Dialect, names: Sequence[str] = (), strict: bool = False) -> list[Span]:
     """Cut where the CSV reader sees a row end, so that quoted line breaks stay whole; `names` as in `csv_columns`."""
-    with _opened(path) as stream:
-        records = _csv_records(stream, delimiter, strict)
+    with opened(path, dialect) as lines:
+        records = csv_records(lines, dialect, strict)
         if not names:
             next(records, None)
-        return _cut(stream, records)
+        return _cut(lines, records)
 
 
 def csv_rows(
-    path: Path, span: Span, delimiter: str, names: Sequence[str] = (), strict: bool = False
+    path: Path, span: Span, dialect: Dialect, names: Sequence[str] = (), strict: bool = False
 ) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span, column -> text; `names` as in `csv_columns`."""
-    header = csv_columns(path, delimiter, names, strict)
-    with path.open("rb") as stream:
-        stream.seek(span.begin)
-        for number, record in enumerate(_csv_records(stream, delimiter, strict, span.end), span.first):
+    header = csv_columns(path, dialect, names, strict)
+    with opened(path, dialect) as lines:
+        lines.seek(span.begin)
+        for number, record in enumerate(csv_records(lines, dialect, strict, span.end), span.first):
             yield number, record if isinstance(record, BadRecordError) else _csv_row(header, record)
 
 
-def jsonl_columns(path: Path, strict: bool = False) -> Iterator[str]:
-    """Every key once, in the order of appearance. Lazy: a key that only few rows have may come late."""
+def jsonl_columns(path: Path, dialect: Dialect, strict: bool = False) -> Iterator[str]:
+    """Every key once, in the order of appearance. Lazy: a key that only few rows have may come late.
+
+    Raises DataError where no row can be read.
+    """
     known: set[str] = set()
-    with _opened(path) as stream:
-        for line in _filled_lines(stream, strict):
+    bad = ""
+    with opened(path, dialect) as lines:
+        for line in _filled_lines(lines, strict):
             row = _json_row(line, strict)
-            new = [] if isinstance(row, BadRecordError) else [key for key in row if key not in known]
+            if isinstance(row, BadRecordError):
+                bad = bad or row.detail
+                continue
+            new = [key for key in row if key not in known]
             known.update(new)
             yield from new
+    if bad and not known:
+        raise DataError(f"{path}: no line can be read; of the first: {bad}")
 
 
-def jsonl_spans(path: Path, strict: bool = False) -> list[Span]:
+def jsonl_spans(path: Path, dialect: Dialect, strict: bool = False) -> list[Span]:
     """Cut at line ends."""
-    with _opened(path) as stream:
-        return _cut(stream, _filled_lines(stream, strict))
+    with opened(path, dialect) as lines:
+        return _cut(lines, _filled_lines(lines, strict))
 
 
-def jsonl_rows(path: Path, span: Span, strict: bool = False) -> Iterator[tuple[int, Row]]:
+def jsonl_rows(path: Path, span: Span, dialect: Dialect, strict: bool = False) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span; values as JSON has them."""
-    with path.open("rb") as stream:
-        stream.seek(span.begin)
-        for number, line in enumerate(_filled_lines(stream, strict, span.end), span.first):
+    with opened(path, dialect) as lines:
+        lines.seek(span.begin)
+        for number, line in enumerate(_filled_lines(lines, strict, span.end), span.first):
             yield number, _json_row(line, strict)
 
 
-def _opened(path: Path) -> BinaryIO:
-    """The file, past its byte order mark."""
-    stream = path.open("rb")
-    if stream.read(len(BOM)) != BOM:
-        stream.seek(0)
-    return stream
+@contextmanager
+def opened(path: Path, dialect: Dialect) -> Iterator[Lines]:
+    """The file where its first row or header begins."""
+    with path.open("rb") as stream:
+        lines = Lines(stream, dialect.encoding, dialect.line_end)
+        lines.seek(dialect.begin)
+        yield lines
 
 
-def _lines(stream: BinaryIO, strict: bool, end: int | None = None) -> Iterator[Line]:
-    """One at a time, so that `stream.tell()` stands where the last line ended; `end` is a place in the file.
+def next_line(lines: Lines, strict: bool, end: int | None = None) -> Line | None:
+    """None behind the last; `end` is a place in the file.
 
     Unless strict, no more than MAX_LINE_BYTES of a line that is too long are ever in memory.
     """
     longest = sys.maxsize if strict else MAX_LINE_BYTES
-    while (end is None or stream.tell() < end) and (line := stream.readline(longest)):
-        yield line if len(line) < longest or line.endswith(b"\n") else _skip_line(stream, len(line))
+    if end is not None and lines.tell() >= end:
+        return None
+    if not (line := lines.readline(longest)):
+        return None
+    return line if len(line) < longest or line.endswith(b"\n") else _skip_line(lines, len(line))
 
 
-def _skip_line(stream: BinaryIO, size: int) -> BadRecordError:
+def _skip_line(lines: Lines, size: int) -> BadRecordError:
     """Go to the end of the line of which `size` bytes were read."""
-    while rest := stream.readline(MAX_LINE_BYTES):
+    while rest := lines.readline(MAX_LINE_BYTES):
         size += len(rest)
         if rest.endswith(b"\n"):
             break
     return BadRecordError(Reason.LONG_CAPTION, f"a line of {size:,} bytes, at most {MAX_LINE_BYTES:,} are read")
 
 
-def _filled_lines(stream: BinaryIO, strict: bool, end: int | None = None) -> Iterator[Line]:
-    return (line for line in _lines(stream, strict, end) if isinstance(line, BadRecordError) or line.strip())
+def _filled_lines(lines: Lines, strict: bool, end: int | None = None) -> Iterator[Line]:
+    while (line := next_line(lines, strict, end)) is not None:
+        if isinstance(line, BadRecordError) or line.strip():
+            yield line
 
 
-def _csv_records(
-    stream: BinaryIO, delimiter: str, strict: bool, end: int | None = None
-) -> Iterator[list[str] | BadRecordError]:
-    # `map`, since a generator would end where a line is refused
-    texts = map(partial(_text, strict=strict), _lines(stream, strict, end))
-    reader = csv.reader(texts, delimiter=delimiter, strict=strict)
+class _Texts:
+    """Lines as text for the CSV reader. An iterator that goes on where a line was refused, as a generator cannot.
+
+    first_end: where the first line of the present record ends.
+    """
+
+    def __init__(self, lines: Lines, strict: bool, end: int | None) -> None:
+        self.lines, self.strict, self.end = lines, strict, end
+        self.first_end: int | None = None
+
+    def __iter__(self) -> "_Texts":
+        return self
+
+    def __next__(self) -> str:
+        if (line := next_line(self.lines, self.strict, self.end)) is None:
+            raise StopIteration
+        self.first_end = self.lines.tell() if self.first_end is None else self.first_end
+        return _text(line, self.strict)
+
+
+def csv_records(lines: Lines, dialect: Dialect, strict: bool, end: int | None = None) -> Iterator[Record]:
+    """The fields of each record. A record whose quotes are wrong costs its first line only, and the next line begins
+    another: one quotation mark too many must not swallow the rows up to the next."""
+    texts = _Texts(lines, strict, end)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoting == "csv" else csv.QUOTE_NONE
+    reader = csv.reader(texts, delimiter=dialect.delimiter, quoting=quoting, strict=True)
     while True:
+        texts.first_end = None
         try:
             if record := next(reader):  # a blank line is an empty record
                 yield record
@@ -128,7 +171,9 @@ def _csv_records(
         except BadRecordError as bad:
             yield bad
         except csv.Error as error:
-            yield BadRecordError(Reason.UNREADABLE_ROW, f"not CSV: {error}")
+            if texts.first_end is not None:
+                lines.seek(texts.first_end)
+            yield BadRecordError(Reason.UNREADABLE_ROW, f"not CSV: {error}; {dialect}")
 
 
 def _csv_row(header: list[str], record: list[str]) -> Row:
@@ -148,7 +193,7 @@ def _text(line: Line, strict: bool) -> str:
 
 def _json_row(line: Line, strict: bool) -> Row:
     try:
-        row = json.loads(_text(line, strict))
+        row = json.loads(_text(line, strict), object_pairs_hook=distinct_keys)
     except BadRecordError as bad:
         return bad
     except (ValueError, RecursionError) as error:
@@ -158,11 +203,11 @@ def _json_row(line: Line, strict: bool) -> Row:
     return row
 
 
-def _cut(stream: BinaryIO, rows: Iterable[object]) -> list[Span]:
-    """Spans of ROWS_PER_SHARD rows, from where the stream stands to the end of what `rows` draws from it."""
-    spans, first, begin, number = [], 0, stream.tell(), 0
+def _cut(lines: Lines, rows: Iterable[object]) -> list[Span]:
+    """Spans of ROWS_PER_SHARD rows, from where the file stands to the end of what `rows` draws from it."""
+    spans, first, begin, number = [], 0, lines.tell(), 0
     for number, _ in enumerate(rows, 1):
         if number - first == ROWS_PER_SHARD:
-            spans.append(Span(first, begin, stream.tell()))
-            first, begin = number, stream.tell()
-    return spans if number == first else [*spans, Span(first, begin, stream.tell())]
+            spans.append(Span(first, begin, lines.tell()))
+            first, begin = number, lines.tell()
+    return spans if number == first else [*spans, Span(first, begin, lines.tell())]

@@ -1,18 +1,31 @@
-"""Cells of tables as text."""
+"""Cells of tables as text, and names of columns."""
 
-from collections.abc import Mapping
-from typing import Any
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
+from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError, Reason
+
+EXACT = 2**53  # whole numbers below it are exact as floats
+Captions = Literal["one", "first", "all"]
+_WHOLE = re.compile(r"([1-9][0-9]*|0)\.0+")
 
 
 def as_text(value: object) -> str:
-    """A field as text, "" for a missing one (None or NaN). Raises BadRecordError when it is not UTF-8 or too nested.
+    """A field as text, "" for a missing one (None or NaN); 101 and 101.0 are the same.
 
-    Text that was decoded with `surrogateescape` counts as not UTF-8 where it holds escaped bytes.
+    Raises BadRecordError when it is not UTF-8, and for lists and objects, which have no text. Text that was decoded
+    with `surrogateescape` counts as not UTF-8 where it holds escaped bytes.
     """
+    if is_container(value):
+        raise BadRecordError(Reason.UNREADABLE_ROW, f"{kind_of(value)} found, expected text or a number")
     if value is None or value != value:  # NaN is how tables made by pandas spell a missing field
         return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        value = int(value)  # a column of whole numbers with gaps is one of floats
     try:
         if isinstance(value, bytes):
             return value.decode()
@@ -20,9 +33,65 @@ def as_text(value: object) -> str:
         text.encode()
     except UnicodeError as error:
         raise BadRecordError(Reason.NOT_UTF8, str(error)) from None
-    except RecursionError as error:
-        raise BadRecordError(Reason.UNREADABLE_ROW, f"a value nested too deeply: {error}") from None
     return text
+
+
+def as_name(value: object) -> str:
+    """Text that tells patients or articles apart, in one spelling: NFC, no blanks around it, `101` for `101.0`.
+
+    Zeros in front stay: `007` is not 7.
+    """
+    text = unicodedata.normalize("NFC", as_text(value).strip())
+    return whole[1] if (whole := _WHOLE.fullmatch(text)) else text
+
+
+def captions_in(value: object, choice: Captions) -> list[str | bytes]:
+    """The captions of a record, at least one, of which lists hold several. A number is none.
+
+    Raises BadRecordError where there is none, for a list unless `choice` says what to take, and for what is no text.
+    """
+    listed = value if isinstance(value, list) else [value]
+    if not listed or any(one is None or one != one for one in listed if not is_container(one)):
+        raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption")
+    texts = [one for one in listed if isinstance(one, str | bytes)]
+    if wrong := [one for one in listed if not isinstance(one, str | bytes)]:
+        raise BadRecordError(Reason.UNREADABLE_ROW, f"the caption is {kind_of(wrong[0])}, expected text")
+    if isinstance(value, list) and choice == "one":
+        raise BadRecordError(
+            Reason.UNREADABLE_ROW,
+            f'the caption is a list of {len(listed)} texts, expected one; set captions = "first" or "all"',
+        )
+    return texts if choice == "all" else texts[:1]
+
+
+def is_container(value: object) -> bool:
+    """Lists, objects, arrays."""
+    return isinstance(value, Mapping | list | tuple | set | frozenset) or getattr(value, "ndim", 0) > 0
+
+
+def kind_of(value: object) -> str:
+    """For messages."""
+    if isinstance(value, Mapping):
+        return f"an object with the keys {', '.join(map(repr, list(value)[:5]))}" if value else "an empty object"
+    return "a list" if is_container(value) else f"a value of type {type(value).__name__}"
+
+
+def distinct(path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns. Raises DataError when a name stands twice: nobody can say which of them is meant."""
+    named = [name for name in columns if name]
+    if len(set(named)) < len(named):
+        raise DataError(f"{path}: columns need distinct names, found {', '.join(columns)}; rename all but one of each")
+    return list(columns)
+
+
+def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises BadRecordError where a key stands twice, of which `json` would take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRecordError(Reason.UNREADABLE_ROW, f"the key {twice!r} stands twice in one object")
+    return found
 
 
 def matches(row: Mapping[str, Any], include: Mapping[str, list[str]]) -> bool:
@@ -31,7 +100,13 @@ def matches(row: Mapping[str, Any], include: Mapping[str, list[str]]) -> bool:
 
 
 def _accepted(value: object, values: list[str]) -> bool:
-    try:
-        return any(str(v) in values for v in value) if isinstance(value, list) else str(value) in values
-    except RecursionError:  # nested too deeply to be written, so not what anybody accepts
-        return False
+    found = value if isinstance(value, list) else [value]
+    return any(spelling in values for one in found for spelling in _spellings(one))
+
+
+def _spellings(value: object) -> tuple[str, ...]:
+    """As the source has it, and 1 for 1.0; none of what no accepted value is."""
+    if is_container(value):
+        return ()
+    whole = isinstance(value, float) and value.is_integer()
+    return (str(value), as_text(value)) if whole else (str(value),)

@@ -11,7 +11,7 @@ from mmkd.cards.array_images import ArrowImage
 from mmkd.cards.layouts import SampleField
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError
-from mmkd.tables.values import as_text
+from mmkd.tables.values import as_text, is_container, kind_of
 
 BRACES = re.compile(r"\{([^{}]+?)(:stem)?\}")
 
@@ -59,12 +59,15 @@ class Row:
     def text(self, column: str) -> str:
         """The text of a column without blanks around it, "" where the cell is empty or missing."""
         value = self.values.get(column)
-        if isinstance(value, ArrowImage | dict | list):
+        if isinstance(value, ArrowImage) or is_container(value):
             raise self.error(f"column {column!r} holds {_kind(value)}, expected text or a number")
         try:
             return as_text(value).strip()
         except BadRecordError as error:
-            raise self.error(f"column {column!r} is no UTF-8 ({error.detail})") from error
+            raise self.error(
+                f"column {column!r} is no UTF-8 ({error.detail}); a text table in another encoding is read with, for "
+                "instance, encoding = 'cp1252'"
+            ) from error
 
     def number(self, column: str) -> float:
         """A finite number, NaN where the cell is empty or missing."""
@@ -82,4 +85,4 @@ class Row:
 
 
 def _kind(value: object) -> str:
-    return {ArrowImage: "an image", dict: "an object", list: "a list"}.get(type(value), "something else")
+    return "an image" if isinstance(value, ArrowImage) else kind_of(value)

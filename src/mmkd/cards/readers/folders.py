@@ -12,6 +12,7 @@ from mmkd.cards.readers.tables import file_inside, table_rows
 from mmkd.cards.samples import PICTURE_SUFFIXES, FileImage, Sample, Split
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.listing import is_foreign, listed
+from mmkd.tables.values import as_name
 
 GroupOf = Callable[[Path, Path], str]  # a picture, and the folder of its class -> its group
 
@@ -53,17 +54,18 @@ def pictures_below(folder: Path, skip: list[str]) -> list[Path]:
 
 def _groups(card: Card, layout: FoldersLayout) -> GroupOf:
     if layout.groups:
-        return _groups_of_table(card, layout.groups)
+        return _groups_of_table(card, layout, layout.groups)
     if layout.group_pattern:
         return _groups_of_names(card, layout.group_pattern)
     return lambda path, folder: ""
 
 
-def _groups_of_table(card: Card, table: Path) -> GroupOf:
+def _groups_of_table(card: Card, layout: FoldersLayout, table: Path) -> GroupOf:
     groups: dict[Path, str] = {}
-    for place, values in table_rows(table):
+    for place, values in table_rows(table, layout.declared):
         row = Row(values, f"{card.id}: {place}")
-        groups[file_inside(table.parent, row.cell("file"), row.place)] = row.cell("group")
+        file = file_inside(table.parent, row.cell("file"), row.place, layout.path, "; the card has no pictures there")
+        groups[file] = as_name(row.cell("group"))
 
     def group_of(path: Path, folder: Path) -> str:
         if not (group := groups.get(path.resolve(), "")):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmkd.cards.array_images import ArrowImage
@@ -12,7 +13,8 @@ from mmkd.cards.readers.splits import row_split
 from mmkd.cards.readers.tables import table_rows
 from mmkd.cards.samples import ImageRef, Question, Sample, Split, Survival
 from mmkd.errors import DataError
-from mmkd.tables.values import matches
+from mmkd.reasons import BadRecordError
+from mmkd.tables.values import as_name, as_text, captions_in, matches
 
 YES_NO = ("yes", "no")
 
@@ -23,7 +25,7 @@ def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]
     Raises DataError at the end when no row had a column that the card names: a misspelt one would be lost in silence.
     """
     found: dict[str, None] = {}
-    for number, (place, values) in enumerate(table_rows(path), start=1):
+    for number, (place, values) in enumerate(table_rows(path, layout.declared), start=1):
         found |= dict.fromkeys(values)
         if matches(values, layout.include):
             yield str(number), Row(values, f"{card.id}: {place}", layout.columns)
@@ -59,7 +61,7 @@ def sample_of(
         split=split or row_split(layout, row, group or name),
         labels=_labels(card, layout, row),
         group=group,
-        caption=row.field("caption") or None,
+        caption=_caption(layout, row),
         question=_question(layout, row),
         survival=_survival(layout, row),
         covariates={column: row.number(column) for column in _covariates(card)},
@@ -68,10 +70,38 @@ def sample_of(
     )
 
 
+def samples_of(
+    card: Card, layout: RowKeys, row: Row, number: str, split: Split | None, images: Sequence[ImageRef]
+) -> Iterator[Sample]:
+    """As `sample_of`; one of each caption where the card takes all of a list."""
+    sample = sample_of(card, layout, row, number, split, images)
+    listed = row.values.get(layout.columns.get("caption", "caption"))
+    captions = _captions(layout, row, listed) if isinstance(listed, list) else []
+    if len(captions) < 2:
+        yield sample
+        return
+    for place, caption in enumerate(captions):
+        yield replace(sample, id=f"{sample.id}/{place}", caption=caption, group=sample.group or sample.id)
+
+
+def _caption(layout: RowKeys, row: Row) -> str | None:
+    value = row.values.get(layout.columns.get("caption", "caption"))
+    if value is None or value != value or isinstance(value, str):
+        return row.field("caption") or None
+    return _captions(layout, row, value)[0]
+
+
+def _captions(layout: RowKeys, row: Row, value: object) -> list[str]:
+    try:
+        return [as_text(caption).strip() for caption in captions_in(value, layout.captions)]
+    except BadRecordError as error:
+        raise row.error(error.detail) from error
+
+
 def _group(row: Row) -> str:
     """Questions are grouped by their image, which Parquet tables hold as bytes."""
     value = row.values.get(row.columns.get("group", "group"))
-    return value.digest() if isinstance(value, ArrowImage) else row.field("group")
+    return value.digest() if isinstance(value, ArrowImage) else as_name(row.field("group"))
 
 
 def _labels(card: Card, layout: RowKeys, row: Row) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ def read_slides(card: Card, layout: SlidesLayout) -> Iterator[Sample]:
     for number, row in rows_of(card, layout, layout.path):
         tiles = _tiles(card, layout, row, folder)
         bags = {
-            encoder: existing_file(row, folder, row.filled(template), "bag")
+            encoder: existing_file(row, folder, row.filled(template), "bag", layout.root)
             for encoder, template in layout.bags.items()
         }
         if not tiles and not bags:
@@ -36,12 +36,12 @@ def _tiles(card: Card, layout: SlidesLayout, row: Row, folder: Path) -> Sequence
     if layout.slide:
         from mmkd.images.slide_tiles import tile_slide
 
-        return tile_slide(existing_file(row, folder, row.filled(layout.slide), "slide"), card.tiles)
+        return tile_slide(existing_file(row, folder, row.filled(layout.slide), "slide", layout.root), card.tiles)
     if layout.tile_folder:
-        return _tiles_of_folder(row, file_inside(folder, row.filled(layout.tile_folder), row.place))
+        return _tiles_of_folder(row, file_inside(folder, row.filled(layout.tile_folder), row.place, layout.root))
     if not row.has("tiles"):
         return []
-    return [image_file(row, folder, name) for name in _names(row, layout.columns.get("tiles", "tiles"))]
+    return [image_file(row, folder, name, layout.root) for name in _names(row, layout.columns.get("tiles", "tiles"))]
 
 
 def _tiles_of_folder(row: Row, folder: Path) -> list[ImageRef]:

@@ -8,7 +8,7 @@ from mmkd.cards.array_images import ArrowImage
 from mmkd.cards.card import Card
 from mmkd.cards.layouts import TableLayout
 from mmkd.cards.readers.cells import Row
-from mmkd.cards.readers.rows import rows_of, sample_of
+from mmkd.cards.readers.rows import rows_of, samples_of
 from mmkd.cards.readers.tables import file_inside
 from mmkd.cards.samples import FileImage, ImageRef, Sample, Split
 
@@ -18,25 +18,25 @@ def read_table(card: Card, layout: TableLayout) -> Iterator[Sample]:
     tables: list[tuple[Split | None, Path]] = [*layout.splits.items()] if layout.path is None else [(None, layout.path)]
     for split, path in tables:
         for number, row in rows_of(card, layout, path):
-            pictures = _pictures(row, layout.images or path.parent)
-            yield sample_of(card, layout, row, f"{split}/{number}" if split else number, split, pictures)
+            pictures = _pictures(row, layout.images or path.parent, layout.root)
+            yield from samples_of(card, layout, row, f"{split}/{number}" if split else number, split, pictures)
 
 
-def _pictures(row: Row, folder: Path) -> list[ImageRef]:
+def _pictures(row: Row, folder: Path, root: Path | None) -> list[ImageRef]:
     if not row.has("image"):
         return []
     inside = row.values.get(row.columns.get("image", "image"))
-    return [inside] if isinstance(inside, ArrowImage) else [image_file(row, folder, row.needed("image"))]
+    return [inside] if isinstance(inside, ArrowImage) else [image_file(row, folder, row.needed("image"), root)]
 
 
-def image_file(row: Row, folder: Path, name: str) -> FileImage:
-    """Raises DataError when it is not below the folder."""
-    return FileImage(existing_file(row, folder, name, "image file"))
+def image_file(row: Row, folder: Path, name: str, root: Path | None) -> FileImage:
+    """Raises DataError when it is not below the folder or `root`."""
+    return FileImage(existing_file(row, folder, name, "image file", root))
 
 
-def existing_file(row: Row, folder: Path, name: str, what: str) -> Path:
+def existing_file(row: Row, folder: Path, name: str, what: str, root: Path | None) -> Path:
     """As `image_file`, of any kind."""
-    path = file_inside(folder, name, row.place)
+    path = file_inside(folder, name, row.place, root)
     if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
         raise row.error(f"no {what} {path}")
     return path

@@ -7,28 +7,36 @@ from typing import Any
 from mmkd.cards.array_images import ArrowImage
 from mmkd.errors import DataError
 from mmkd.folders.digests import bytes_digest
-from mmkd.folders.paths import path_inside
+from mmkd.folders.paths import ROOT_CURE, path_inside
 from mmkd.reasons import BadRecordError
-from mmkd.tables.formats import SUFFIXES, format_of
+from mmkd.tables.dialect import CURE, Declared
+from mmkd.tables.formats import SUFFIXES, dialect_of, format_of, is_text
 
+UNDECLARED = Declared()
 CellImages = Callable[[int, str, bytes], ArrowImage]
 
 
-def table_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def table_rows(path: Path, declared: Declared = UNDECLARED) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each row of a table with its place (`pairs.csv, row 3`, from 1) for messages.
 
     Images stored in a Parquet or Arrow table come as references. Raises DataError when there is no such table, or from
     the first row on that cannot be read.
     """
-    table = format_of(path, strict=True)
-    if table is None:
+    if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: unknown kind of table; expected {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"no table {path}; check the path in the card")
+    if declared and not is_text(path):
+        raise DataError(f"{path}: {path.suffix} has no delimiter, quoting or encoding; remove these from the card")
+    dialect = dialect_of(path, declared)
+    table = format_of(path, dialect, strict=True)
+    if table is None:
+        return
     references = _one_reference_for_equal_bytes(path)
     for number, row in table.all_rows(path):
         if isinstance(row, BadRecordError):
-            raise DataError(f"{path}: not readable as {path.suffix} after row {number} ({row.detail})")
+            advice = "" if dialect is None else f"; {CURE}"
+            raise DataError(f"{path}: not readable as {path.suffix} after row {number} ({row.detail}){advice}")
         yield (
             f"{path.name}, row {number + 1}",
             {column: _cell(value, number, column, references) for column, value in row.items()},
@@ -52,9 +60,9 @@ def _cell(value: Any, row: int, column: str, references: CellImages) -> Any:
     return references(row, column, value) if isinstance(value, bytes) else value
 
 
-def file_inside(folder: Path, name: str, place: str) -> Path:
-    """The real path of a file named in a table. Raises DataError when the name leads out of the folder."""
+def file_inside(folder: Path, name: str, place: str, root: Path | None = None, cure: str = ROOT_CURE) -> Path:
+    """The real path of a file named in a table. Raises DataError when the name leads out of the folder and `root`."""
     try:
-        return Path(path_inside(folder, name))
+        return Path(path_inside(folder, name, root, cure))
     except BadRecordError as error:
-        raise DataError(f"{place}: {error.detail}; paths stay inside the folder of their table") from error
+        raise DataError(f"{place}: {error.detail}") from error

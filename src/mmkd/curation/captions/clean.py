@@ -77,8 +77,12 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+JOINERS = "\u200c\u200d"
+_LOOSE_JOINERS = re.compile(rf"(?<!\S)[{JOINERS}]+|[{JOINERS}]+(?!\S)")
+
+
 def clean_caption(text: str) -> str:
-    """The caption in NFC, on one line, without tags, entities, control and zero-width characters.
+    """The caption in NFC, on one line, without tags, entities, control characters and zero-width ones outside words.
 
     Idempotent: the rules are repeated until nothing changes, since undoing one escape may uncover another.
     """
@@ -97,7 +101,7 @@ def _cleaned_once(text: str) -> str:
         text = _COMMAND.sub(_symbol, text)
     if not (text.isascii() and text.isprintable()):
         text = unicodedata.normalize("NFC", "".join(_visible(c) for c in text))
-    return " ".join(text.split())
+    return _LOOSE_JOINERS.sub("", " ".join(text.split()))
 
 
 def _entity(match: re.Match[str]) -> str:
@@ -116,8 +120,11 @@ def _symbol(match: re.Match[str]) -> str:
 
 
 def _visible(character: str) -> str:
-    """Nothing for format characters (zero-width, soft hyphen, direction), a blank for controls and white space."""
+    """Nothing for format characters (zero-width space, soft hyphen, direction), a blank for controls and white space.
+
+    Zero-width joiners and non-joiners inside words are spelling, of Persian for instance.
+    """
     category = unicodedata.category(character)
     if category == "Cf":
-        return ""
+        return character if character in JOINERS else ""
     return " " if category == "Cc" or character.isspace() else character

@@ -15,7 +15,7 @@ from mmkd.curation.panels.sub_captions import sub_captions
 from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.values import as_text
+from mmkd.tables.values import as_name, as_text
 
 MAX_CAPTION = 10_000  # characters; longer ones are articles, and the cleaning rules are not made for them
 TEXT = ("id", "source", "licence", "group", "where", "caption_original")
@@ -105,6 +105,7 @@ def figure_text(record: Record, settings: CurateSettings) -> FigureText:
     original, marked = caption_of(record)
     caption = usable(marked, original, settings)
     columns = {name: as_text(getattr(record, name)) for name in TEXT if name != "caption_original"}
+    columns["group"] = as_name(record.group) or columns["id"]  # of one spelling, else a patient is in two splits
     mention = as_text(record.mention)[:MAX_CAPTION]
     return FigureText(
         columns=columns | {"caption_original": original},

@@ -1,7 +1,7 @@
 """What sources yield: records as they were found, and rejections whose reasons all stand here."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from mmkd.reasons import Reason
@@ -26,6 +26,15 @@ class Record:
     where: str
     labels: tuple[str, ...] = ()
     mention: str = ""
+
+
+def each_caption(record: Record, captions: Sequence[str | bytes]) -> Iterator[Record]:
+    """The record with each of its captions; of several captions the place is part of the id, and none of the group."""
+    if len(captions) < 2:
+        yield record
+        return
+    for place, caption in enumerate(captions):
+        yield replace(record, id=f"{record.id}/{place}", caption=caption)
 
 
 @dataclass(frozen=True)

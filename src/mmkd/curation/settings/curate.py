@@ -9,6 +9,8 @@ from mmkd.curation.settings.selection import CaptionSettings, FilterSettings, Mo
 from mmkd.images.hamming import MAX_RADIUS
 from mmkd.images.thresholds import DECONTAMINATION, DUPLICATES
 from mmkd.settings import RecipePath, Settings
+from mmkd.tables.dialect import TextTable
+from mmkd.tables.values import Captions
 
 Columns = dict[str, str | list[str]]
 FIELDS = ("id", "image", "caption", "modality", "group", "licence", "labels", "mention")
@@ -68,13 +70,16 @@ def _each_once(names: list[str]) -> list[str]:
     return names
 
 
-class TableSource(Source):
+class TableSource(Source, TextTable):
     """CSV, TSV (`.txt` too), JSON, JSONL, Parquet or Arrow with one row per pair: a table, a pattern of them such as
     `parts/*.parquet`, or a folder of JSONL and Parquet.
 
     columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
     images: the image's path for the image column's value, relative to the table's folder (`train/{}.jpg`); no value
     leads out of the folder in front of it. header: the names of the columns where the first line is a row already.
+    root: a folder; images that the table names by absolute paths, or outside its own folder, are read where they lie
+    below it. captions: of a list of captions, take the "first", or make "all" of them pairs of their own; with "one" a
+    list is refused.
 
     path: a table, a pattern of tables, or a folder of tables.
     """
@@ -84,17 +89,20 @@ class TableSource(Source):
     columns: Columns = {}
     images: Annotated[str, AfterValidator(_with_one_place)] = "{}"
     header: Annotated[list[str], AfterValidator(_each_once)] = []
+    root: RecipePath | None = None
+    captions: Captions = "one"
 
 
 class FoldersSource(Source):
     """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn.
 
     path: the folder that holds the class folders. templates: of the captions. names: folder name -> class name in
-    words.
+    words. root: a folder below which images may lie that links lead to.
     """
 
     kind: Literal["folders"]
     path: RecipePath
+    root: RecipePath | None = None
     templates: Templates = ["{name}"]
     names: dict[str, str] = {}  # folder name -> class name in words; the folder name with blanks otherwise
 
@@ -106,11 +114,13 @@ class WebDatasetSource(Source):
     `json` with the rest (BIOMEDICA: caption, image_primary_label, image_secondary_label, article_accession_id,
     article_license).
 
-    path: a tar or a folder of tars.
+    path: a tar or a folder of tars. captions: of a list of captions in the JSON, take the "first", or make "all" of
+    them pairs of their own; with "one" a list is refused.
     """
 
     kind: Literal["webdataset"]
     path: RecipePath
+    captions: Captions = "one"
 
 
 class NpzSource(Source):
@@ -131,23 +141,26 @@ class HubSource(Source):
     """Anything `datasets.load_dataset` or `load_from_disk` opens: a hub id, a folder of Parquet, a saved data set.
 
     path: the hub id or the folder. split: the one that is read. columns: our field -> the data set's column, where
-    the names differ.
+    the names differ. captions: of a list of captions, take the "first", or make "all" of them pairs of their own; with
+    "one" a list is refused.
     """
 
     kind: Literal["datasets"]
     path: str
     split: str = "train"
     columns: Columns = {}
+    captions: Captions = "one"
 
 
 class ReferenceSource(Source):
     """The public MMKD-CLIP data folder: `meta.jsonl`, and for each record an image and a BIOMEDICA JSON.
 
-    path: the folder.
+    path: the folder. root: a folder below which files may lie that `meta.jsonl` names by absolute paths.
     """
 
     kind: Literal["reference"]
     path: RecipePath
+    root: RecipePath | None = None
 
 
 class DicomSource(Source):

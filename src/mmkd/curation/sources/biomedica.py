@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.values import as_text
+from mmkd.tables.values import Captions, as_text, captions_in, distinct_keys, is_container
 
 # our field -> keys of the JSON, the first one present counts; the second names are BIOMEDICA's
 META_FIELDS = {
-    "caption": ("caption",),
     "modality": ("modality",),
     "group": ("group", "article_accession_id"),
     "licence": ("licence", "license", "article_license"),
@@ -20,9 +19,11 @@ LABELS = ("image_secondary_label", "image_primary_label")  # the more specific o
 
 @dataclass(frozen=True)
 class FigureFacts:
-    """What the JSON says of a figure; "" where it says nothing. The fields are those of `Record`."""
+    """What the JSON says of a figure; "" where it says nothing. The fields are those of `Record`.
 
-    caption: str
+    captions: none, one, or several where the recipe takes all of a list."""
+
+    captions: tuple[str, ...]
     modality: str
     group: str
     licence: str
@@ -35,7 +36,7 @@ def parse_meta(raw: bytes) -> Mapping[str, Any]:
     if not raw:
         return {}
     try:
-        meta = json.loads(raw)
+        meta = json.loads(raw, object_pairs_hook=distinct_keys)
     except (ValueError, RecursionError) as error:
         raise BadRecordError(Reason.UNREADABLE_ROW, f"its JSON is not readable: {error}") from None
     if not isinstance(meta, dict):
@@ -43,20 +44,27 @@ def parse_meta(raw: bytes) -> Mapping[str, Any]:
     return meta
 
 
-def figure_facts(meta: Mapping[str, Any]) -> FigureFacts:
+def figure_facts(meta: Mapping[str, Any], choice: Captions = "one") -> FigureFacts:
     """The facts that the corpus keeps. The labels are those of the figure's cluster.
 
-    Values of an unexpected kind are taken as their text. Raises BadRecordError where one has no text.
+    Numbers are taken as their text. Raises BadRecordError for lists and objects, which have none.
     """
     field = {ours: as_text(next((meta[k] for k in keys if meta.get(k)), "")) for ours, keys in META_FIELDS.items()}
     return FigureFacts(
-        caption=field["caption"] or _figure_caption(meta),
+        captions=_captions(meta.get("caption") or _figure_caption(meta), choice),
         modality=field["modality"],
         group=field["group"],
         licence=field["licence"],
         labels=_labels(meta),
         mention=_mention(meta),
     )
+
+
+def _captions(value: object, choice: Captions) -> tuple[str, ...]:
+    if value is None or value != value or value in ("", []):
+        return ()
+    found = captions_in(value, choice)
+    return tuple(text for caption in found if (text := as_text(caption)))
 
 
 def _labels(meta: Mapping[str, Any]) -> tuple[str, ...]:
@@ -71,15 +79,18 @@ def _mention(meta: Mapping[str, Any]) -> str:
     return " ".join(as_text(part) for part in (found if isinstance(found, list) else [found]))
 
 
-def _figure_caption(meta: Mapping[str, Any]) -> str:
+def _figure_caption(meta: Mapping[str, Any]) -> Any:
     """BIOMEDICA's own caption: that of the figure among the article's whose id the sample has."""
-    figures = meta.get("image_set")
+    figures, wanted = meta.get("image_set"), _cluster(meta)
     for figure in figures if isinstance(figures, list) else []:
-        if isinstance(figure, dict) and as_text(figure.get("image_id")) == _cluster(meta):
-            return as_text(figure.get("caption"))
-    return ""
+        if not isinstance(figure, dict) or is_container(figure.get("image_id")):
+            continue
+        if wanted and as_text(figure.get("image_id")) == wanted:
+            return figure.get("caption")
+    return None
 
 
 def _cluster(meta: Mapping[str, Any]) -> str:
-    """The figure's id among those of its article."""
-    return as_text(meta.get("image_cluster_id"))
+    """The figure's id among those of its article, "" where there is none: lists and objects name no figure."""
+    found = meta.get("image_cluster_id")
+    return "" if is_container(found) else as_text(found)

@@ -11,7 +11,7 @@ from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.listing import NO_NAMES, Names, files_in_order
-from mmkd.folders.paths import IMAGE_SUFFIXES, fingerprint_of_files, read_inside
+from mmkd.folders.paths import IMAGE_SUFFIXES, ROOT_CURE, fingerprint_of_files, read_inside
 from mmkd.reasons import BadRecordError
 from mmkd.tables.spans import ROWS_PER_SHARD
 from mmkd.tables.values import matches
@@ -68,7 +68,7 @@ class FoldersShard:
                 continue
             identity = f"{self.source.name}/{name}"
             try:
-                image = read_inside(self.source.path, name)
+                image = read_inside(self.source.path, name, self.source.root, ROOT_CURE)
             except BadRecordError as bad:
                 yield Rejected(self.source.name, name, identity, bad.reason, bad.detail)
                 continue

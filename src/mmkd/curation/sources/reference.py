@@ -10,9 +10,9 @@ from mmkd.curation.sources.biomedica import figure_facts, parse_meta
 from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.errors import DataError
 from mmkd.folders.digests import file_digest
-from mmkd.folders.paths import read_inside
+from mmkd.folders.paths import ROOT_CURE, read_inside
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables import text as text_tables
+from mmkd.tables.formats import Format, format_of
 from mmkd.tables.spans import Row, Span
 from mmkd.tables.values import as_text, matches
 
@@ -26,7 +26,7 @@ class ReferenceReader:
     source: ReferenceSource
 
     def shards(self) -> list[Shard]:
-        spans = text_tables.jsonl_spans(_table(self.source))
+        spans = _format(self.source).spans(_table(self.source))
         check_group(self.source, _names(self.source, spans[:1]))
         return [ReferenceShard(self.source, span) for span in spans]
 
@@ -41,7 +41,7 @@ class ReferenceShard:
     span: Span
 
     def records(self) -> Iterator[Found]:
-        for number, row in text_tables.jsonl_rows(_table(self.source), self.span):
+        for number, row in _format(self.source).rows(_table(self.source), self.span, None):
             where, identity = f"{META}:{number}", ""
             try:
                 if isinstance(row, BadRecordError):
@@ -56,9 +56,9 @@ class ReferenceShard:
 def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Record:
     if isinstance(row, BadRecordError) or not (identity and row.get("imgpath") and row.get("txt")):
         raise BadRecordError(Reason.MISSING_FIELD, "expected id, imgpath and txt")
-    image = read_inside(source.path, as_text(row["imgpath"]))
+    image = read_inside(source.path, as_text(row["imgpath"]), source.root, ROOT_CURE)
     metapath = as_text(row.get("metapath"))
-    facts = figure_facts(parse_meta(read_inside(source.path, metapath) if metapath else b""))
+    facts = figure_facts(parse_meta(read_inside(source.path, metapath, source.root, ROOT_CURE) if metapath else b""))
     return Record(
         id=identity,
         image=image,
@@ -76,9 +76,16 @@ def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Rec
 def _names(source: ReferenceSource, spans: list[Span]) -> Iterator[str]:
     """What `group` is searched in."""
     for span in spans:
-        for _, row in text_tables.jsonl_rows(_table(source), span):
+        for _, row in _format(source).rows(_table(source), span, None):
             if not isinstance(row, BadRecordError):
                 yield from (name for key in ("imgpath", "id") if isinstance(name := row.get(key), str))
+
+
+def _format(source: ReferenceSource) -> Format:
+    found = format_of(_table(source))
+    if found is None:
+        raise DataError(f"{META} is a table of JSON lines")
+    return found
 
 
 def _table(source: ReferenceSource) -> Path:

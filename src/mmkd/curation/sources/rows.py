@@ -5,23 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, each_caption
 from mmkd.curation.settings.curate import FIELDS, NAMED, HubSource, TableSource
 from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
 from mmkd.folders.paths import read_inside
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.spans import Row
-from mmkd.tables.values import as_text, matches
+from mmkd.tables.values import as_text, captions_in, is_container, kind_of, matches
 
 
 @dataclass(frozen=True)
 class Images:
-    """Where the image files are that rows name: `folder`/`before` + value + `after`, never outside `folder`."""
+    """Where the image files are that rows name: `folder`/`before` + value + `after`, below `folder` or `root`.
+
+    cure: what to do where they are elsewhere."""
 
     folder: Path
     before: str = ""
     after: str = ""
+    root: Path | None = None
+    cure: str = ""
 
 
 def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str, advice: str = "") -> None:
@@ -71,21 +75,38 @@ def records_of_rows(
                 yield Excluded(source.name)
                 continue
             field = {name: _first_filled(row, columns_of(source, name)) for name in FIELDS}
-            identity = as_text(field["id"]) or identity
-            yield Record(
-                id=identity,
-                image=image_of(field["image"], images),
-                caption=_caption_of(field["caption"]),
-                modality=as_text(field["modality"]) or source.modality,
-                group=as_text(field["group"]) or group_in(source, *_names(field)) or identity,
-                licence=as_text(field["licence"]) or source.licence,
-                source=source.name,
-                where=where,
-                labels=_texts(field["labels"]),
-                mention=" ".join(_texts(field["mention"])),
-            )
+            identity = _told(field, "id") or identity
+            yield from _records(field, identity, where, source, images)
         except BadRecordError as bad:
             yield Rejected(source.name, where, identity, bad.reason, bad.detail)
+
+
+def _records(
+    field: Mapping[str, Any], identity: str, where: str, source: TableSource | HubSource, images: Images
+) -> Iterator[Record]:
+    """One, or one of each caption; those are of one group."""
+    captions = captions_in(field["caption"], source.captions)
+    record = Record(
+        id=identity,
+        image=image_of(field["image"], images),
+        caption=captions[0],
+        modality=_told(field, "modality") or source.modality,
+        group=_told(field, "group") or group_in(source, *_names(field)) or identity,
+        licence=_told(field, "licence") or source.licence,
+        source=source.name,
+        where=where,
+        labels=_texts(field["labels"]),
+        mention=" ".join(_texts(field["mention"])),
+    )
+    yield from each_caption(record, captions)
+
+
+def _told(field: Mapping[str, Any], name: str) -> str:
+    """The text of a field of ours. Raises BadRecordError that names it."""
+    try:
+        return as_text(field[name])
+    except BadRecordError as bad:
+        raise BadRecordError(bad.reason, f"{name}: {bad.detail}") from None
 
 
 def _first_filled(row: Mapping[str, Any], columns: list[str]) -> Any:
@@ -122,12 +143,11 @@ def image_of(value: object, images: Images) -> bytes:
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes) and value:
         return value
+    if is_container(value):
+        raise BadRecordError(
+            Reason.UNREADABLE_ROW,
+            f"the image is {kind_of(value)} (pixels, or several images), expected bytes, a path or {{bytes, path}}",
+        )
     if name := as_text(value):
-        return read_inside(images.folder, f"{images.before}{name}{images.after}")
+        return read_inside(images.folder, f"{images.before}{name}{images.after}", images.root, images.cure)
     raise BadRecordError(Reason.MISSING_FIELD, "the image is empty; expected a path or encoded bytes")
-
-
-def _caption_of(value: object) -> str | bytes:
-    if value is None or value != value:  # NaN, as in `as_text`
-        raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption")
-    return value if isinstance(value, bytes | str) else as_text(value)

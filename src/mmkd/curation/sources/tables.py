@@ -12,8 +12,9 @@ from mmkd.curation.sources.groups import check_group
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import file_digest
-from mmkd.folders.paths import files_below, fingerprint_of_files, natural_key, stamp_of
-from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, format_of
+from mmkd.folders.paths import ROOT_CURE, files_below, fingerprint_of_files, natural_key, stamp_of
+from mmkd.tables.dialect import CURE, Dialect
+from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, dialect_of, format_of, is_text
 from mmkd.tables.spans import Row, Span
 
 SEARCHED = (".jsonl", ".ndjson", ".parquet")  # in folders, where .json and .arrow are often other things
@@ -40,11 +41,14 @@ class TableReader:
 
     def _of(self, folder: Path, name: str) -> "list[TableShard]":
         path = folder / name
-        table = _format_of(path, self.source)
+        check_settings(path, self.source)
+        dialect = dialect_of(path, self.source.declared, self.source.header)
+        table = _format_of(path, self.source, dialect)
         unnamed = path.suffix.lower() in DELIMITERS and not self.source.header
-        check_columns(table.columns(path), self.source, str(path), NO_HEADER if unnamed else "")
+        advice = (NO_HEADER if unnamed else "") + (f"; {dialect}; {CURE}" if unnamed else "")
+        check_columns(table.columns(path), self.source, str(path), advice)
         kind = TableShard if self.source.path.is_file() else OneOfManyShard
-        return [kind(self.source, span, folder, name) for span in table.spans(path)]
+        return [kind(self.source, span, folder, name, dialect) for span in table.spans(path)]
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,11 @@ class TableShard:
     span: Span
     folder: Path
     name: str
+    dialect: Dialect | None = None
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         path = self.folder / self.name
-        return _format_of(path, self.source).rows(path, self.span, wanted_columns(self.source))
+        return _format_of(path, self.source, self.dialect).rows(path, self.span, wanted_columns(self.source))
 
     def records(self) -> Iterator[Found]:
         images = _images(self.folder / self.name, self.source)
@@ -103,19 +108,34 @@ def _before_pattern(path: Path) -> Path:
 
 
 def _images(path: Path, source: TableSource) -> Images:
-    """The folder in the template is the recipe's word and may lie anywhere; what the table says stays below it."""
+    """The folder in the template is the recipe's word and may lie anywhere; what the table says stays below it, or
+    below `root`."""
     before, _, after = source.images.partition("{}")
     folder, before = os.path.split(before)
-    return Images(path.parent / folder, before, after)
+    return Images(path.parent / folder, before, after, source.root, ROOT_CURE)
 
 
-def _format_of(path: Path, source: TableSource) -> Format:
+def _format_of(path: Path, source: TableSource, dialect: Dialect | None) -> Format:
+    if (found := format_of(path, dialect, source.header)) is None:
+        raise ConfigError(_unknown(path))
+    return found
+
+
+def _unknown(path: Path) -> str:
+    return f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {path.suffix.lower()!r}"
+
+
+def check_settings(path: Path, source: TableSource) -> None:
+    """Raise ConfigError for a table of an unknown kind, and for settings that its kind does not have."""
     suffix = path.suffix.lower()
-    if (found := format_of(path, source.header)) is None:
-        raise ConfigError(f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {suffix!r}")
+    if suffix not in SUFFIXES:
+        raise ConfigError(_unknown(path))
     if source.header and suffix not in DELIMITERS:
         raise ConfigError(
             f"{path}: {suffix} names its columns itself; remove header from source {source.name!r}, or name them "
             "under columns (our field = table's column)"
         )
-    return found
+    if source.declared and not is_text(path):
+        raise ConfigError(
+            f"{path}: {suffix} has no delimiter, quoting or encoding; remove these from source {source.name!r}"
+        )

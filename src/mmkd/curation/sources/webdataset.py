@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, each_caption
 from mmkd.curation.settings.curate import WebDatasetSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
 from mmkd.curation.sources.groups import check_group, group_in
@@ -89,7 +89,7 @@ class TarShard:
                 identity, where = f"{self.source.name}/{stem}/{key}", f"{self.name}:{key}"
                 try:
                     named = group_in(self.source, key, f"{stem}/{key}")
-                    yield _record(self.source, identity, where, files, named)
+                    yield from _records(self.source, identity, where, files, named)
                 except BadRecordError as bad:
                     yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
         except DamagedTarError as error:
@@ -160,20 +160,24 @@ def _ends_at(path: Path, offset: int) -> bool:
         return stream.read(BLOCK) == bytes(BLOCK)
 
 
-def _record(source: WebDatasetSource, identity: str, where: str, files: Files, named: str) -> Record | Excluded:
-    """named: the group that the names tell of, for where the JSON tells of none."""
+def _records(
+    source: WebDatasetSource, identity: str, where: str, files: Files, named: str
+) -> Iterator[Record | Excluded]:
+    """One, or one of each caption. named: the group that the names tell of, for where the JSON tells of none."""
     meta = parse_meta(_first(files, META_KEYS))
     if not matches(meta, source.include):
-        return Excluded(source.name)
-    facts = figure_facts(meta)
-    caption = _first(files, CAPTION_KEYS) or facts.caption
-    if not (image := _first(files, IMAGE_KEYS)) or not caption:
+        yield Excluded(source.name)
+        return
+    facts = figure_facts(meta, source.captions)
+    caption = _first(files, CAPTION_KEYS)
+    captions = [caption] if caption else facts.captions
+    if not (image := _first(files, IMAGE_KEYS)) or not captions:
         lacking = "caption" if image else "image"
         raise BadRecordError(Reason.MISSING_FIELD, f"no {lacking} among {', '.join(sorted(files))}")
-    return Record(
+    record = Record(
         id=identity,
         image=image,
-        caption=caption,
+        caption=captions[0],
         modality=facts.modality or ("" if facts.labels else source.modality),
         group=facts.group or named or identity,
         licence=facts.licence or source.licence,
@@ -182,6 +186,7 @@ def _record(source: WebDatasetSource, identity: str, where: str, files: Files, n
         labels=facts.labels,
         mention=facts.mention,
     )
+    yield from each_caption(record, captions)
 
 
 def _first(files: Files, keys: tuple[str, ...]) -> bytes:
