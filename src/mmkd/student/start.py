@@ -8,13 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from open_clip.factory import download_pretrained_from_hf
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.transform import PreprocessCfg
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.student.settings import HUB, LOCAL, StudentSettings
-from mmkd.teachers.files.open_clip_folder import CONFIG, architecture, read_config, weights_file, wherever_it_lies
+from mmkd.teachers.files.open_clip_folder import architecture, fetch, read_config, weights_file, wherever_it_lies
 
 
 @dataclass(frozen=True)
@@ -73,20 +72,14 @@ def _from_repository(settings: StudentSettings, named: str) -> Start:
         config = found["model_cfg"] | wherever_it_lies(found["model_cfg"], folder)
         tokenizer = folder if "hf_tokenizer_name" in config["text_cfg"] else None
     else:
-        found, weights = _fetched(source.removeprefix(HUB), named)
+        try:
+            found, weights = fetch(source.removeprefix(HUB))
+        except Exception as error:  # network, hub and file errors of three libraries
+            raise ModelError(f"{named} cannot be fetched: {error}") from error
         config, tokenizer = found["model_cfg"], None
     if settings.model is not None or settings.config is not None:
         config, tokenizer = _own_config(settings), None
     return Start(config, _transform(found.get("preprocess_cfg") or {}), tokenizer, weights, named)
-
-
-def _fetched(repository: str, named: str) -> tuple[dict[str, Any], Path]:
-    """The config and the weights file of a repository of the Hugging Face hub, or of its local cache."""
-    try:
-        found: dict[str, Any] = json.loads(Path(download_pretrained_from_hf(repository, filename=CONFIG)).read_text())
-        return found, Path(download_pretrained_from_hf(repository))
-    except Exception as error:  # network, hub and file errors of three libraries
-        raise ModelError(f"{named} cannot be fetched: {error}") from error
 
 
 def _own_config(settings: StudentSettings) -> dict[str, Any]:

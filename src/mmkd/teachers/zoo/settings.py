@@ -7,7 +7,8 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_
 
 from mmkd.settings import RecipePath, Settings
 
-LOCAL = "local-dir:"
+LOCAL, HUB = "local-dir:", "hf-hub:"
+TRANSFORMERS = "transformers:"
 ZOO = "zoo"
 REFERENCE = "reference"
 
