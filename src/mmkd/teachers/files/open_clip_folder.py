@@ -16,6 +16,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.factory import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save as to_bytes
 
@@ -203,8 +204,6 @@ def fetch(repository: str) -> tuple[dict[str, Any], Path]:
 
     Raises ModelError for a config that is none, and what the hub's client raises.
     """
-    from open_clip.factory import download_pretrained_from_hf
-
     path = Path(download_pretrained_from_hf(repository, filename=CONFIG))
     refuse_code(path.parent)
     return _config_in(path), Path(download_pretrained_from_hf(repository))
@@ -220,7 +219,7 @@ def fill(network: Any, path: Path) -> None:
 
         load_checkpoint(network, str(path))
         return
-    refuse_lone_part(path)
+    refuse_lone_part(path)  # a student may name a file itself
     load_strictly(network, _converted(network, plain(read_state_dict(path))), str(path))
 
 
@@ -305,6 +304,7 @@ def weights_file(folder: Path) -> Path:
     """The file that the weights are in, the index of several in parts. Raises ModelError when there is none."""
     for pattern in (WEIGHTS, f"*.safetensors{INDEX}", f"*.bin{INDEX}", *PREFERRED, *WEIGHTS_PATTERNS):
         if found := sorted(folder.glob(pattern)):
+            refuse_lone_part(found[0])
             return found[0]
     raise ModelError(f"{folder}: no weights found; expected {WEIGHTS}")
 
