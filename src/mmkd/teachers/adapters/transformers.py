@@ -263,15 +263,15 @@ def _sizes(processor: Mapping[str, Any]) -> tuple[tuple[int, int], str, tuple[in
     crops = bool(processor.get("do_center_crop"))
     whole = (crop["height"], crop["width"]) if crops and {"height", "width"} <= crop.keys() else None
     edge = size.get("shortest_edge")
-    shape = (edge, edge) if edge else (size.get("height"), size.get("width"))
-    if not processor.get("do_resize") or None in shape or (edge and whole is None):
+    height, width = edge or size.get("height"), edge or size.get("width")
+    if not (processor.get("do_resize") and height and width) or (edge and whole is None):
         raise ValueError(
             f"image processor with do_resize {processor.get('do_resize')}, do_center_crop {crops}, size {dict(size)}: "
             "images would keep different sizes; expected a resize to one size, or a crop behind it"
         )
-    if whole is not None and (whole[0] > shape[0] or whole[1] > shape[1]):
+    if whole is not None and (whole[0] > height or whole[1] > width):
         raise ValueError(f"image processor that resizes to {size} and crops to {crop}; expected a crop no larger")
-    return shape, "shortest" if edge else "squash", whole
+    return (height, width), "shortest" if edge else "squash", whole
 
 
 def _normalisation(processor: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -95,12 +95,14 @@ class TeacherSpec(Settings):
     @classmethod
     def _folder_beside_the_recipe(cls, model: str, info: ValidationInfo) -> str:
         base = (info.context or {}).get("base")
+        if base is None:
+            return model
         prefix = LOCAL if model.startswith(LOCAL) else ""
         path = Path(model.removeprefix(prefix))
         library = info.data.get("library")
         is_folder = prefix or library == "reference" or model.startswith(".")
-        is_folder = is_folder or (library == "transformers" and bool(base) and (Path(base) / path).is_dir())
-        return prefix + str((Path(base) / path).resolve()) if base and is_folder else model
+        is_folder = is_folder or (library == "transformers" and (Path(base) / path).is_dir())
+        return prefix + str((Path(base) / path).resolve()) if is_folder else model
 
     @model_validator(mode="after")
     def _keys_of_the_zoo(self) -> "TeacherSpec":
