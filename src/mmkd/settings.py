@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    PositiveFloat,
+    StringConstraints,
+    ValidationInfo,
+)
 
 
 class Settings(BaseModel):
@@ -27,6 +35,10 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
 
 
 MOST_LOADERS = 16  # unless a recipe says more: each loader has whole batches ready, so they cost memory
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=100)]
+"""Of what a recipe makes: a folder is called so, which stays where it belongs."""
 
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path in a recipe or card: relative ones are relative to the file they stand in."""

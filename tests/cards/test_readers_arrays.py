@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from reader_cards import card
 
+from mmkd.cards.array_files import array_in
 from mmkd.cards.array_images import ArrayImage
 from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
@@ -124,3 +125,50 @@ def test_hdf5_files_of_pictures_and_labels(tmp_path: Path) -> None:
         read_samples(card({"reader": "h5", **places, "images": "pictures"}, CLASSES[:2]))
     with pytest.raises(ValueError, match="pictures are of train, test, but truths of test"):
         card({"reader": "h5", **places, "truths": {"test": files["test"]["y"]}})
+
+
+def secret_files(folder: Path) -> dict[str, Path]:
+    """HDF5 files whose pictures `x` are the bytes of another file."""
+    (folder / "secret.txt").write_bytes(b"password" * 128)
+    paths = {kind: folder / f"{kind}.h5" for kind in ("storage", "link", "soft", "virtual", "group")}
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["x"] = pixels(4, (16, 16))
+        file["group/x"] = pixels(4, (16, 16))
+    with h5py.File(paths["storage"], "w") as file:
+        file.create_dataset("x", shape=(4, 16, 16), dtype="u1", external=[(str(folder / "secret.txt"), 0, 1024)])
+    with h5py.File(paths["link"], "w") as file:
+        file["x"] = h5py.ExternalLink("other.h5", "/x")
+    with h5py.File(paths["soft"], "w") as file:
+        file["far"] = h5py.ExternalLink("other.h5", "/x")
+        file["x"] = h5py.SoftLink("/far")
+    with h5py.File(paths["group"], "w") as file:
+        file["far"] = h5py.ExternalLink("other.h5", "/group")
+        file["x"] = h5py.SoftLink("/far/x")
+    with h5py.File(paths["virtual"], "w") as file:
+        layout = h5py.VirtualLayout((4, 16, 16), "u1")
+        layout[:] = h5py.VirtualSource("other.h5", "x", (4, 16, 16))
+        file.create_virtual_dataset("x", layout)
+    return paths
+
+
+@pytest.mark.parametrize("kind", ["storage", "link", "soft", "group", "virtual"])
+def test_pictures_of_another_file_are_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(DataError, match="copy the array into this file"):
+        array_in(secret_files(tmp_path)[kind], "x")
+
+
+def test_links_inside_a_file_are_followed(tmp_path: Path) -> None:
+    images = pixels(4, (16, 16))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["deep/down/x"] = images
+        file["near"] = h5py.SoftLink("/deep/down")
+        file["round"] = h5py.SoftLink("/round")
+    for name in ("deep/down/x", "/deep/down/x", "near/x"):
+        np.testing.assert_array_equal(array_in(tmp_path / "a.h5", name)[:], images)
+    for name, message in (
+        ("deep", "no array 'deep'"),
+        ("nothing/x", "no array"),
+        ("round", "behind more than 64 links"),
+    ):
+        with pytest.raises(DataError, match=message):
+            array_in(tmp_path / "a.h5", name)

@@ -40,7 +40,7 @@ def test_a_folder_is_meant_from_where_one_is(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("text", ["nobody", "", "ViT-B-32:"])
 def test_what_is_no_model_is_refused_with_the_ways_to_write_one(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected hf-hub:ORG/REPO"):
+    with pytest.raises(ConfigError, match=r"expected a name of .*, hf-hub:ORG/REPO"):
         model_spec(text)
 
 
@@ -70,3 +70,17 @@ def test_models_of_others_are_evaluated_added_to_and_reported(tmp_path: Path, ti
     again = mmkd("report", out)
     assert again.exit_code == 0, again.exception
     assert "narrow" in (out / "report/index.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["biomedclip", "hf-hub:org/x", "mine=transformers:org/clip", "ViT-B-32:openai"])
+def test_a_recipe_writes_models_in_the_same_way(text: str) -> None:
+    assert TeacherSpec.model_validate(text) == model_spec(text)
+
+
+def test_folders_in_a_recipe_are_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    read = lambda data: TeacherSpec.model_validate(data, context={"base": tmp_path})  # noqa: E731
+    assert read("local-dir:models/a=b").model == f"local-dir:{tmp_path / 'models' / 'a=b'}"
+    assert read("transformers:clip").model == str(tmp_path / "clip")
+    assert read({"name": "t", "model": "transformers:clip"}) == read("t=transformers:clip")
+    assert read("transformers:org/clip").model == "org/clip"  # no such folder: a repository of the hub

@@ -122,3 +122,20 @@ def test_real_bags_of_two_tools(realdata: Path) -> None:
     coords = sizes["TCGA-AD-6964"].coord_N2
     assert coords is not None
     assert coords[0].tolist() == [10240, 21504]
+
+
+@pytest.mark.parametrize("name", ["features", "feats", "coords"])
+def test_arrays_of_another_file_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.txt").write_bytes(bytes(64))
+    arrays = {"features": np.ones((4, 2)), "coords": np.zeros((4, 2), np.int64)}
+    other = stored(tmp_path / "other.h5", x=np.ones((4, 2)))
+    kept = {key: value for key, value in arrays.items() if key[:4] != name[:4]}
+    for kind in ("link", "storage"):
+        path = stored(tmp_path / f"{kind}.h5", **kept)
+        with h5py.File(path, "a") as file:
+            if kind == "link":
+                file[name] = h5py.ExternalLink(str(other), "x")
+            else:
+                file.create_dataset(name, (4, 2), "i8", external=[(str(tmp_path / "secret.txt"), 0, 64)])
+        with pytest.raises(DataError, match="copy the array into this file"):
+            read_bag(path)

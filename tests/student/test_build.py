@@ -13,6 +13,8 @@ from mmkd.errors import ConfigError, ModelError
 from mmkd.student import start
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files import open_clip_folder
+from mmkd.teachers.files.locate import Files
 from mmkd.teachers.files.open_clip_folder import WEIGHTS, OpenClipModel, save, weights_file
 from tiny import tiny_config
 
@@ -145,7 +147,7 @@ def test_what_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         raise FileNotFoundError("no such host")
 
     monkeypatch.setattr(start, "download_pretrained", offline)
-    monkeypatch.setattr(start, "download_pretrained_from_hf", offline)
+    monkeypatch.setattr(open_clip_folder, "download_pretrained_from_hf", offline)
     for settings in (
         StudentSettings(model="ViT-B-16", pretrained="laion2b_s34b_b88k"),
         StudentSettings(pretrained="hf-hub:someone/something"),
@@ -156,7 +158,7 @@ def test_what_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_hub_repository_is_read_like_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = lambda repository, filename=WEIGHTS: str(folder / filename)  # noqa: E731
-    monkeypatch.setattr(start, "download_pretrained_from_hf", fetched)
+    monkeypatch.setattr(open_clip_folder, "download_pretrained_from_hf", fetched)
     model = build_student(StudentSettings(pretrained="hf-hub:someone/something"), 0)
     assert same(state(model), state(original()))
     assert model.preprocess["resize_mode"] == "squash"
@@ -215,3 +217,18 @@ def test_a_folder_stands_beside_the_recipe(tmp_path: Path) -> None:
         StudentSettings.model_validate({"pretrained": "hf-hub:a/b"}, context={"base": tmp_path}).pretrained
         == "hf-hub:a/b"
     )
+
+
+def test_one_way_of_writing_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="is a model of transformers, but open_clip builds the student"):
+        StudentSettings(pretrained="transformers:org/clip")
+    with pytest.raises(ConfigError, match="'medclip' is read by a way of its own"):
+        build_student(StudentSettings(pretrained="medclip"), 0)
+    described = start.zoo_entry("chexzero").model_copy(update={"config": tiny_config(), "architecture": ""})
+    student = build_student(StudentSettings(config=tiny_config()), 3)
+    save(student, tmp_path)
+    monkeypatch.setattr(start, "zoo_entry", lambda name: described)
+    monkeypatch.setattr(start, "find_weights", lambda entry, folder: Files((tmp_path / WEIGHTS,)))
+    found = build_student(StudentSettings(pretrained="chexzero"), 0)
+    assert torch.equal(found.network.visual.conv1.weight, student.network.visual.conv1.weight)
+    assert found.preprocess["mean"] == pytest.approx(described.preprocess["mean"])

@@ -1,6 +1,7 @@
 """Weights from outside: every wrapper that is published, nothing that runs, and a conversion that is kept once."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mmkd.errors import ModelError
 from mmkd.folders.atomic import draft_of
 from mmkd.teachers.files import checkpoint
-from mmkd.teachers.files.checkpoint import read_state_dict
+from mmkd.teachers.files.checkpoint import check_header, read_state_dict, refuse_lone_part
 from mmkd.teachers.files.identity import file_digest
 
 
@@ -57,6 +60,16 @@ WRAPPINGS: dict[str, Any] = {
     "module": prefixed,
     "state_dict and module": lambda t: {"state_dict": prefixed(t), "scaler": None},
     "NumPy scalars": lambda t: {"state_dict": prefixed(t), **SCALARS},
+    "compiled": lambda t: {f"_orig_mod.{key}": value for key, value in t.items()},
+    "compiled under DDP": lambda t: {f"module._orig_mod.{key}": value for key, value in t.items()},
+    "DDP, compiled": lambda t: {f"_orig_mod.module.{key}": value for key, value in t.items()},
+    "a tower compiled": lambda t: {key.replace("visual.", "visual._orig_mod."): value for key, value in t.items()},
+    "Lightning": lambda t: {
+        "state_dict": {f"model.{key}": v for key, v in t.items()},
+        "pytorch-lightning_version": "2",
+    },
+    "Lightning, compiled": lambda t: {"state_dict": {f"model._orig_mod.{key}": value for key, value in t.items()}},
+    "averaged": lambda t: {"n_averaged": torch.tensor(3), **prefixed(t)},
     "numbers beside weights": lambda t: {**t, "epoch": 3, 7: torch.ones(1)},
 }
 
@@ -167,3 +180,46 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "file"))
     with pytest.raises(ModelError, match=r"cannot be kept as safetensors in .*; set \$MMKD_CACHE"):
         read_state_dict(tmp_path / "w.pt")
+
+
+def parts(folder: Path, tensors: dict[str, Tensor]) -> Path:
+    """A checkpoint in two files, as transformers writes it; returns its index."""
+    names = {key: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, key in enumerate(tensors)}
+    for name in set(names.values()):
+        save_file({key: value for key, value in tensors.items() if names[key] == name}, folder / name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    return index
+
+
+def test_a_checkpoint_in_parts_is_read_by_its_index(tmp_path: Path) -> None:
+    index = parts(tmp_path, prefixed(weights()))
+    assert_equal(read_state_dict(index), weights())
+    check_header(index)
+    with pytest.raises(ModelError, match="one part of a checkpoint in several; name its index"):
+        refuse_lone_part(tmp_path / "model-00001-of-00002.safetensors")
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"its part model-00002-of-00002\.safetensors is missing"):
+        read_state_dict(index)
+
+
+@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/passwd", "x.index.json", 3, "deep/x.safetensors"])
+def test_a_part_lies_beside_its_index(tmp_path: Path, name: object) -> None:
+    index = tmp_path / "x.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ModelError, match="expected the name of a file beside it"):
+        read_state_dict(index)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_an_index_holds_it_is_refused(tmp_path: Path, content: object) -> None:
+    index = tmp_path / "y.index.json"
+    index.write_text(json.dumps({"weight_map": content}))
+    if content != {}:
+        with pytest.raises(ModelError, match="index"):
+            read_state_dict(index)

@@ -19,6 +19,7 @@ from mmkd.errors import DataError
 
 LOCAL_HEADER_BYTES = 30  # of a zip member; the lengths of the name and the extra field behind it are its last four
 CHUNK_CACHE_BYTES = 64 * 2**20  # HDF5 unpacks a whole chunk for each picture in it, unless it still has it
+MOST_LINKS = 64  # and levels of groups on the way to an array
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, struct.error)
 _OPENING = Lock()  # threads that want the same array wait for one opening of it
 
@@ -91,7 +92,44 @@ def _in_hdf5(path: Path, name: str) -> Any:
     except ImportError as error:
         raise DataError(f"{path}: HDF5 is read with h5py; install mmkd with its extra [wsi]") from error
     file = h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES)
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
-        raise KeyError(f"no array {name!r}, found {', '.join(file)}")
-    return found
+    return own_array(file, name, path)
+
+
+def own_array(group: Any, name: str, path: Path) -> Any:
+    """The data set of that name in an open HDF5 file, whose numbers lie in that file.
+
+    HDF5 can take them from any other file that the process may read: such links, storage and virtual data sets are not
+    followed. Raises DataError for them, KeyError when there is no such data set.
+    """
+    import h5py
+
+    whole = name
+    for _ in range(MOST_LINKS):
+        first, _, rest = name.strip("/").partition("/")
+        link = group.get(first, getlink=True) if first else None
+        if isinstance(link, h5py.ExternalLink):
+            raise DataError(f"{path}: {whole!r} is a link to the file {link.filename!r}; copy the array into this file")
+        if isinstance(link, h5py.SoftLink):
+            group = group.file if link.path.startswith("/") else group
+            name = f"{link.path}/{rest}" if rest else link.path
+            continue
+        found = group[first] if link is not None else None
+        if rest and isinstance(found, h5py.Group):
+            group, name = found, rest
+            continue
+        if rest or not isinstance(found, h5py.Dataset):
+            raise KeyError(f"no array {whole!r}, found {', '.join(group.file)}")
+        return _of_this_file(found, whole, path)
+    raise DataError(f"{path}: {whole!r} is behind more than {MOST_LINKS} links; copy the array to where it is expected")
+
+
+def _of_this_file(array: Any, name: str, path: Path) -> Any:
+    if array.external:
+        raise DataError(
+            f"{path}: the values of {name!r} lie in {array.external[0][0]!r}; copy the array into this file"
+        )
+    if array.is_virtual:
+        raise DataError(
+            f"{path}: {name!r} is a virtual data set, made of other files' values; copy the array into this file"
+        )
+    return array

@@ -1,6 +1,5 @@
 """`mmkd evaluate`: the stage of a recipe, or any models on any data sets."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,26 +77,11 @@ def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force:
 
 def model_spec(text: str) -> "TeacherSpec":
     """`[NAME=]MODEL` as a model to load. Raises ConfigError that names what is wrong with it."""
-    from mmkd.teachers.zoo.entry import zoo
-    from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
+    from mmkd.teachers.zoo.settings import TeacherSpec, model_of
     from mmkd.validation import parse
 
-    given, _, model = text.rpartition("=")
-    kind, _, rest = model.partition(":")
-    name = given or re.sub(r"[^A-Za-z0-9._-]+", "-", (rest or model).rstrip("/").split("/")[-1]).strip("-")
-    if model in zoo():
-        data = {"name": name, "library": "zoo", "model": model}
-    elif kind == "transformers":
-        data = {"name": name, "library": "transformers", "model": rest}
-    elif kind == "local-dir":
-        data = {"name": name, "model": f"{LOCAL}{Path(rest).resolve()}"}
-    elif kind == "hf-hub":
-        data = {"name": name, "model": model}
-    elif rest:
-        data = {"name": given or f"{kind}-{name}", "model": kind, "pretrained": rest}
-    else:
-        raise ConfigError(
-            f"--model {text!r}: expected hf-hub:ORG/REPO, local-dir:FOLDER, NAME:TAG of open_clip, transformers:ID "
-            "or a name of 'mmkd teachers list'"
-        )
-    return parse(TeacherSpec, data, f"--model {text!r}")
+    try:
+        data = model_of(text)
+    except ValueError as error:
+        raise ConfigError(f"--model {text!r}: {error}") from error
+    return parse(TeacherSpec, data, f"--model {text!r}", {"base": Path.cwd()})

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from mmkd.settings import Settings
+from mmkd.settings import Name, Settings
 
 
 class PhantomPairs(Settings):
@@ -45,7 +45,7 @@ class PhantomSettings(Settings):
     findings: Literal["four", "graded"] = "four"
     contrast: PositiveFloat = 1.0
     noise: NonNegativeFloat = 1.0
-    pairs: dict[str, PhantomPairs]
-    tokenizers: dict[str, PhantomTokenizer] = {}
+    pairs: dict[Name, PhantomPairs]
+    tokenizers: dict[Name, PhantomTokenizer] = {}
     per_class: PositiveInt = 50
     retrieval: PositiveInt = 500

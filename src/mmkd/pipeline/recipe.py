@@ -16,7 +16,7 @@ from mmkd.interpolate import expand
 from mmkd.phantom.settings import PhantomSettings
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.renamed import key_with_new_names, warn, with_new_names
-from mmkd.settings import Machine, Settings, overlaid
+from mmkd.settings import Machine, Name, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from mmkd.training.settings.distill import DistillSettings
@@ -32,7 +32,7 @@ class SpecialistSettings(Settings):
     name: of the teacher. licence: of its weights.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     licence: str = "unknown"
     curate: CurateSettings
     student: StudentSettings
@@ -59,7 +59,7 @@ class Recipe(Settings):
     name: of the run, in the report and on the model card. seed: of every random choice of the run.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     seed: int = Field(default=0, ge=0, lt=2**32)
     leave_out: list[str] = []
     machine: Machine = Machine()
@@ -73,7 +73,7 @@ class Recipe(Settings):
     student: StudentSettings
     pretrain: PretrainSettings = PretrainSettings()
     distill: DistillSettings = DistillSettings()
-    rivals: dict[str, DistillSettings] = {}
+    rivals: dict[Name, DistillSettings] = {}
     evaluate: EvaluateSettings
     export: ExportSettings = ExportSettings()
 

@@ -9,7 +9,7 @@ from mmkd.errors import ModelError
 from mmkd.randomness import Purpose, seed_of
 from mmkd.student.settings import StudentSettings
 from mmkd.student.start import start_of
-from mmkd.teachers.files.open_clip_folder import OpenClipModel, build
+from mmkd.teachers.files.open_clip_folder import OpenClipModel, build, fill
 
 FIRST_SCALE = 14.3  # 1 / .07, CLIP's
 
@@ -35,9 +35,7 @@ def build_student(settings: StudentSettings, seed: int) -> OpenClipModel:
 
 def _load_weights(model: OpenClipModel, path: Path, named: str) -> None:
     """With positions interpolated where the image size or the context is another."""
-    from open_clip.factory import load_checkpoint
-
     try:
-        load_checkpoint(model.network, str(path), strict=True, weights_only=True)
+        fill(model.network, path)
     except Exception as error:  # torch, pickle and key errors alike mean that the file does not fit
         raise ModelError(f"{named}: {path} does not load into this architecture: {error}") from error

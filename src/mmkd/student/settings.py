@@ -6,8 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from mmkd.settings import RecipePath, Settings
-
-HUB, LOCAL = "hf-hub:", "local-dir:"
+from mmkd.teachers.zoo.settings import HUB, LOCAL, TRANSFORMERS
 
 
 class StudentSettings(Settings):
@@ -18,16 +17,17 @@ class StudentSettings(Settings):
     tokenizer: folder with Hugging Face tokenizer files, for a config whose text tower does not use CLIP's own BPE.
 
     The student starts from random weights, or from one of: pretrained, an open_clip tag of the model
-    (`laion2b_s34b_b88k`), `hf-hub:org/repo` or `local-dir:FOLDER` (relative to the recipe), which bring their
-    architecture and transform with them where neither model nor config is given; weights, an open_clip safetensors or
-    PyTorch file; pretrained_towers, each tower's own pretrained weights, which timm and transformers fetch.
+    (`laion2b_s34b_b88k`), `hf-hub:org/repo`, `local-dir:FOLDER` (relative to the recipe) or a teacher of the zoo that
+    open_clip builds, the last three of which bring their architecture and transform with them where neither model nor
+    config is given; weights, an open_clip safetensors or PyTorch file; pretrained_towers, each tower's own pretrained
+    weights, which timm and transformers fetch.
 
     resize_mode: how open_clip makes images square; `longest` pads and crops nothing. init_scale: the multiplier of
     cosines that training starts with, exp(logit_scale); without it, that of the weights, or 14.3 (1 / .07).
 
-    pretrained: an open_clip tag, `hf-hub:org/repo` or `local-dir:FOLDER`. weights: an open_clip safetensors or
-    PyTorch file. pretrained_towers: start from each tower's own pretrained weights. mean, std: of the image
-    normalisation; without them, those of the architecture.
+    pretrained: an open_clip tag, `hf-hub:org/repo`, `local-dir:FOLDER` or a name of the zoo. weights: an open_clip
+    safetensors or PyTorch file. pretrained_towers: start from each tower's own pretrained weights. mean, std: of the
+    image normalisation; without them, those of the architecture.
     """
 
     model: str | None = None
@@ -46,7 +46,24 @@ class StudentSettings(Settings):
     @property
     def from_repository(self) -> bool:
         """Whether `pretrained` names a whole model, not only weights."""
-        return self.pretrained is not None and self.pretrained.startswith((HUB, LOCAL))
+        return self.pretrained is not None and (self.pretrained.startswith((HUB, LOCAL)) or self.from_zoo)
+
+    @property
+    def from_zoo(self) -> bool:
+        """Whether `pretrained` names a teacher of the zoo: where a model is given, it is a tag of that."""
+        from mmkd.teachers.zoo.entry import zoo
+
+        return self.model is None and self.pretrained is not None and self.pretrained in zoo()
+
+    @field_validator("pretrained")
+    @classmethod
+    def _of_open_clip(cls, pretrained: str | None) -> str | None:
+        if pretrained is not None and pretrained.startswith(TRANSFORMERS):
+            raise ValueError(
+                f"{pretrained!r} is a model of transformers, but open_clip builds the student; take an open_clip model "
+                f"({HUB}..., {LOCAL}..., a tag, or a name of 'mmkd teachers list'), and this one as a teacher"
+            )
+        return pretrained
 
     @field_validator("pretrained")
     @classmethod
@@ -77,6 +94,6 @@ class StudentSettings(Settings):
         if self.pretrained is not None and not self.from_repository and self.model is None:
             raise ValueError(
                 f"pretrained = {self.pretrained!r} is a tag of an open_clip architecture, but no model is given; "
-                f"set model, or write '{HUB}...' or '{LOCAL}...'"
+                f"set model, or write '{HUB}...', '{LOCAL}...' or a name of 'mmkd teachers list'"
             )
         return self

@@ -8,13 +8,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from open_clip.factory import download_pretrained_from_hf
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.transform import PreprocessCfg
 
 from mmkd.errors import ConfigError, ModelError
-from mmkd.student.settings import HUB, LOCAL, StudentSettings
-from mmkd.teachers.files.open_clip_folder import CONFIG, architecture, read_config, weights_file, wherever_it_lies
+from mmkd.student.settings import StudentSettings
+from mmkd.teachers.adapters.open_clip import model_config
+from mmkd.teachers.files.locate import find_weights
+from mmkd.teachers.files.open_clip_folder import architecture, fetch, read_config, weights_file, wherever_it_lies
+from mmkd.teachers.zoo.entry import zoo_entry
+from mmkd.teachers.zoo.settings import HUB, LOCAL
 
 
 @dataclass(frozen=True)
@@ -67,26 +70,35 @@ def _from_tag(settings: StudentSettings, named: str) -> Start:
 
 def _from_repository(settings: StudentSettings, named: str) -> Start:
     source = settings.pretrained or ""
-    if source.startswith(LOCAL):
+    if settings.from_zoo:
+        found, weights = _in_the_zoo(source, named)
+        config, tokenizer = found["model_cfg"], None
+    elif source.startswith(LOCAL):
         folder = Path(source.removeprefix(LOCAL))
         found, weights = read_config(folder), weights_file(folder)
         config = found["model_cfg"] | wherever_it_lies(found["model_cfg"], folder)
         tokenizer = folder if "hf_tokenizer_name" in config["text_cfg"] else None
     else:
-        found, weights = _fetched(source.removeprefix(HUB), named)
+        try:
+            found, weights = fetch(source.removeprefix(HUB))
+        except Exception as error:  # network, hub and file errors of three libraries
+            raise ModelError(f"{named} cannot be fetched: {error}") from error
         config, tokenizer = found["model_cfg"], None
     if settings.model is not None or settings.config is not None:
         config, tokenizer = _own_config(settings), None
     return Start(config, _transform(found.get("preprocess_cfg") or {}), tokenizer, weights, named)
 
 
-def _fetched(repository: str, named: str) -> tuple[dict[str, Any], Path]:
-    """The config and the weights file of a repository of the Hugging Face hub, or of its local cache."""
-    try:
-        found: dict[str, Any] = json.loads(Path(download_pretrained_from_hf(repository, filename=CONFIG)).read_text())
-        return found, Path(download_pretrained_from_hf(repository))
-    except Exception as error:  # network, hub and file errors of three libraries
-        raise ModelError(f"{named} cannot be fetched: {error}") from error
+def _in_the_zoo(name: str, named: str) -> tuple[dict[str, Any], Path]:
+    """The same of a teacher. Raises ConfigError for one that open_clip does not build from its file as it is."""
+    entry = zoo_entry(name)
+    files = find_weights(entry, None) if entry.adapter == "open_clip" and entry.layout == "plain" else None
+    if files is None or len(files.paths) > 1:
+        raise ConfigError(
+            f"{named} is read by a way of its own ({entry.adapter}, layout {entry.layout!r}), and a student is an "
+            f"open_clip model; take one of open_clip's, '{HUB}...' or '{LOCAL}...', and this one as a teacher"
+        )
+    return {"model_cfg": model_config(entry), "preprocess_cfg": entry.preprocess}, files.paths[0]
 
 
 def _own_config(settings: StudentSettings) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmkd.teachers.files.configs import transformers_config
 from mmkd.teachers.load import ADAPTERS
 from mmkd.teachers.zoo.entry import zoo, zoo_entry
 from mmkd.teachers.zoo.settings import TeacherSpec
@@ -96,10 +97,14 @@ def bert_at_hand(config: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], st
 
 
 def _write_bert(name: str, folder: str) -> str:
-    from transformers import AutoConfig, BertConfig
+    from huggingface_hub import try_to_load_from_cache
+    from transformers import BertConfig
 
     try:
-        AutoConfig.from_pretrained(name, local_files_only=True).save_pretrained(folder)
+        found = try_to_load_from_cache(name, "config.json")
+        if not isinstance(found, str):
+            raise FileNotFoundError(name)
+        transformers_config(Path(found).parent).save_pretrained(folder)
     except (OSError, ValueError):
         known = [one.bert for one in zoo().values() if one.config.get("text_cfg", {}).get("hf_model_name") == name]
         BertConfig(**(known[0] if known else {})).save_pretrained(folder)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import open_clip
 from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
-from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.tokenizer import get_clean_fn
 from open_clip.transform import PreprocessCfg
 from open_clip.transformer import TextTransformer
@@ -29,7 +29,7 @@ from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.checkpoint import check_header
 from mmkd.teachers.files.identity import folder_weights_digest
 from mmkd.teachers.zoo.entry import ZooEntry
-from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
+from mmkd.teachers.zoo.settings import HUB, LOCAL, TeacherSpec
 
 NOT_ARCHITECTURE = ("hf_model_name", "hf_tokenizer_name", "hf_model_pretrained", "timm_model_pretrained")
 OLD_NAMES = {"proj": "hf_proj_type", "pooler_type": "hf_pooler_type"}  # text_cfg before open_clip 2.23
@@ -135,10 +135,13 @@ def from_spec(spec: TeacherSpec) -> Towers:
         return _towers(model.network, model.transform, model.tokenizer, folder_weights_digest(folder))
     _check_has_weights(spec)
     try:
-        network, transform = open_clip.create_model_from_pretrained(spec.model, pretrained=spec.pretrained)
-        return _towers(network, transform, open_clip.get_tokenizer(spec.model), "")
+        if spec.model.startswith(HUB):
+            model = open_clip_folder.assembled_from_hub(spec.model.removeprefix(HUB))
+        else:
+            model = open_clip_folder.built_in(spec.model, str(spec.pretrained))
     except Exception as error:  # network, file, pickle and key errors of three libraries end here
         raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
+    return _towers(model.network, model.transform, model.tokenizer, "")
 
 
 def check_spec(spec: TeacherSpec) -> int | None:
@@ -153,8 +156,8 @@ def check_spec(spec: TeacherSpec) -> int | None:
         return int(config["model_cfg"]["embed_dim"])
     _check_has_weights(spec)
     try:
-        if spec.model.startswith("hf-hub:"):
-            download_pretrained_from_hf(spec.model.removeprefix("hf-hub:"))
+        if spec.model.startswith(HUB):
+            open_clip_folder.fetch(spec.model.removeprefix(HUB))
         elif not Path(str(spec.pretrained)).is_file():
             download_pretrained(get_pretrained_cfg(spec.model, str(spec.pretrained)))
     except Exception as error:  # as in `from_spec`
@@ -164,7 +167,7 @@ def check_spec(spec: TeacherSpec) -> int | None:
 
 
 def _check_has_weights(spec: TeacherSpec) -> None:
-    if spec.pretrained is None and not spec.model.startswith("hf-hub:"):
+    if spec.pretrained is None and not spec.model.startswith(HUB):
         raise ModelError(
             f"teacher {spec.name!r}: model {spec.model!r} has no weights; "
             "set pretrained to an open_clip tag or a weights file, or use hf-hub: or local-dir:"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from mmkd.images.transform import ImageTransform, from_compose
 from mmkd.teachers.adapters.protocol import ZooAdapter
 from mmkd.teachers.encoders.teacher import Towers
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, clip_tokenizer, mask, transformers_tokenizer
+from mmkd.teachers.files.configs import model_folder, nobody_is_asked, refuse_code, transformers_config
+from mmkd.teachers.files.layouts import prefix_of
+from mmkd.teachers.files.open_clip_folder import positions_of
 from mmkd.teachers.zoo.entry import ZooEntry
 from mmkd.teachers.zoo.settings import TeacherSpec
 
@@ -39,14 +43,14 @@ def build(entry: ZooEntry) -> nn.Module:
 
 def tokenizer(entry: ZooEntry, folder: Path | None) -> CaptionTokenizer:
     """CLIP's BPE, SigLIP's SentencePiece from the model file in the folder, or another tokenizer that lies there."""
-    from transformers import AutoTokenizer, SiglipTokenizer
+    from transformers import SiglipTokenizer
 
     length = entry.context_length or 77
     if folder is None:
         return clip_tokenizer(length)
     pieces = folder / SENTENCEPIECE
     try:
-        words = SiglipTokenizer(str(pieces)) if pieces.is_file() else AutoTokenizer.from_pretrained(folder)
+        words = SiglipTokenizer(str(pieces)) if pieces.is_file() else _words(folder)
     except ImportError as error:
         raise ModelError(f"the tokenizer of {entry.name!r} needs a package: pip install sentencepiece") from error
     except Exception as error:  # SentencePiece and tokenizers raise their own
@@ -75,15 +79,12 @@ def check(entry: ZooEntry, folder: Path) -> None:
 def _of_the_network(entry: ZooEntry, path: Path) -> list[str]:
     from transformers import AutoConfig
 
-    ours, theirs = AutoConfig.for_model(**entry.config), AutoConfig.from_pretrained(path)
+    ours, theirs = AutoConfig.for_model(**entry.config), transformers_config(path.parent)
     return _differences(ours.to_dict(), theirs.to_dict())
 
 
 def _of_the_images(entry: ZooEntry, path: Path) -> list[str]:
-    from transformers import AutoImageProcessor
-
-    ours = transform(entry)
-    theirs = image_transform(AutoImageProcessor.from_pretrained(path.parent).to_dict())
+    ours, theirs = transform(entry), _processor(path.parent)
     return [
         f"{part} is {getattr(theirs, part)!r} there and {getattr(ours, part)!r} in the zoo"
         for part in ("geometry", "mean", "std")
@@ -129,11 +130,13 @@ def transform(entry: ZooEntry) -> ImageTransform:
     return _cropped(entry.preprocess)
 
 
-def _cropped(preprocess: Mapping[str, Any]) -> ImageTransform:
+def _cropped(preprocess: Mapping[str, Any], crop: tuple[int, int] | None = None) -> ImageTransform:
+    """crop: of (height, width), another than the size that is resized to."""
     steps = image_transform_v2(PreprocessCfg(**preprocess), is_train=False).transforms
-    return from_compose(
-        Compose([FloorCrop(tuple(step.size)) if isinstance(step, CenterCrop) else step for step in steps])
-    )
+    found = [FloorCrop(crop or tuple(step.size)) if isinstance(step, CenterCrop) else step for step in steps]
+    if crop is not None and not any(isinstance(step, FloorCrop) for step in found):
+        found.insert(1, FloorCrop(crop))  # behind the resize, which is the first
+    return from_compose(Compose(found))
 
 
 def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
@@ -160,19 +163,18 @@ def from_spec(spec: TeacherSpec) -> Towers:
     Raises ModelError when it does not load or is not CLIP-like.
     """
     try:
-        network, processor, words = _load(spec.model)
+        folder = model_folder(spec.model)
+        network, processor, words = _network(spec.model, folder), _processor(folder), _words(folder)
+        context = _context(network)
     except Exception as error:  # transformers raises OSError, ValueError, KeyError, ImportError alike
         raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
-    text = network.config.text_config
     return Towers(
         network=network,
         encode_image=lambda image: encode_image(network, image),
         encode_text=lambda ids, length: encode_text(network, ids, length),
         transform=processor,
-        tokenizer=transformers_tokenizer(
-            words, int(text.max_position_embeddings), PADDING.get(network.config.model_type, "full")
-        ),
-        revision=getattr(network.config, "_commit_hash", None) or "",
+        tokenizer=transformers_tokenizer(words, context, PADDING.get(network.config.model_type, "full")),
+        revision="" if Path(spec.model).is_dir() else folder.name,  # snapshots lie in folders named by their commit
     )
 
 
@@ -181,11 +183,10 @@ def check_spec(spec: TeacherSpec) -> int | None:
 
     Raises ModelError when they are not to be had.
     """
-    from transformers import AutoConfig
     from transformers.utils import cached_file
 
     try:
-        config = AutoConfig.from_pretrained(spec.model)
+        config = transformers_config(model_folder(spec.model))
         found = [cached_file(spec.model, name, _raise_exceptions_for_missing_entries=False) for name in WEIGHT_FILES]
     except Exception as error:  # as in `from_spec`
         raise ModelError(f"teacher {spec.name!r}: {spec.model} does not load: {error}") from error
@@ -194,43 +195,92 @@ def check_spec(spec: TeacherSpec) -> int | None:
     return getattr(config, "projection_dim", None)
 
 
-def _load(model: str) -> tuple[Any, ImageTransform, Any]:
-    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+def _network(model: str, folder: Path) -> Any:
+    """folder: has the checked descriptions of the model, which is a folder or a repository of the hub."""
+    from transformers import AutoModel
 
-    network, report = AutoModel.from_pretrained(model, output_loading_info=True)
-    if report["missing_keys"]:  # transformers would leave these random and only warn
-        missing = sorted(report["missing_keys"])
-        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} first")
+    config, revision = transformers_config(folder), {} if Path(model).is_dir() else {"revision": folder.name}
+    with nobody_is_asked():
+        network, report = AutoModel.from_pretrained(
+            model, config=config, trust_remote_code=False, weights_only=True, output_loading_info=True, **revision
+        )
+    if missing := sorted(report["missing_keys"]):  # transformers would leave these random and only warn
+        why = prefix_of(missing, report["unexpected_keys"])
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} first{why and '; ' + why}")
     if not (hasattr(network, "get_image_features") and hasattr(network, "get_text_features")):
         raise ValueError(f"{type(network).__name__} is not a CLIP-like model: it has no get_image_features")
-    processor = AutoImageProcessor.from_pretrained(model)
-    return network, image_transform(processor.to_dict()), AutoTokenizer.from_pretrained(model)
+    return network
+
+
+def _words(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    with nobody_is_asked():
+        return AutoTokenizer.from_pretrained(model_folder(str(folder)), trust_remote_code=False)
+
+
+def _processor(folder: Path) -> ImageTransform:
+    from transformers import AutoImageProcessor
+
+    refuse_code(folder)
+    with nobody_is_asked():
+        return image_transform(AutoImageProcessor.from_pretrained(folder, trust_remote_code=False).to_dict())
+
+
+def _context(network: Any) -> int:
+    """How many tokens the text tower takes: what its config says, or the positions that it has, if those are fewer."""
+    said = int(network.config.text_config.max_position_embeddings)
+    room = positions_of(getattr(network, "text_model", nn.Identity()))
+    return said if room is None else min(said, room)
 
 
 def image_transform(processor: Mapping[str, Any]) -> ImageTransform:
     """An image processor's config as PIL's transform, which published features were made with.
 
-    Raises ValueError for steps other than resizing, cropping and normalising.
+    Its switches are obeyed. Raises ValueError for steps that are not understood, and for images that would keep
+    different sizes.
     """
     unknown = [key for key, value in processor.items() if key.startswith("do_") and value and key not in UNDERSTOOD]
-    if unknown or not processor.get("do_resize") or processor.get("resample") not in RESAMPLE:
+    if unknown or processor.get("resample") not in RESAMPLE:
         raise ValueError(f"image processor with steps that are not understood: {', '.join(unknown) or processor}")
-    size, crop = processor["size"], processor.get("crop_size") or {}
-    if processor.get("do_center_crop") and "shortest_edge" in size:
-        if crop.get("height") != size["shortest_edge"] or crop.get("width") != size["shortest_edge"]:
-            raise ValueError(f"image processor that resizes to {size} and crops to {crop}; expected the same side")
-        shape, mode = (crop["height"], crop["width"]), "shortest"
-    else:
-        shape, mode = (size["height"], size["width"]), "squash"
+    shape, mode, crop = _sizes(processor)
+    mean, std = _normalisation(processor)
     return _cropped(
         {
             "size": shape,
             "resize_mode": mode,
             "interpolation": RESAMPLE[processor["resample"]],
-            "mean": tuple(processor["image_mean"]),
-            "std": tuple(processor["image_std"]),
-        }
+            "mean": mean,
+            "std": std,
+        },
+        crop,
     )
+
+
+def _sizes(processor: Mapping[str, Any]) -> tuple[tuple[int, int], str, tuple[int, int] | None]:
+    """(height, width) to resize to, open_clip's mode for it, and what is cropped of that, None for all of it."""
+    size, crop = processor.get("size") or {}, processor.get("crop_size") or {}
+    crops = bool(processor.get("do_center_crop"))
+    whole = (crop["height"], crop["width"]) if crops and {"height", "width"} <= crop.keys() else None
+    edge = size.get("shortest_edge")
+    height, width = edge or size.get("height"), edge or size.get("width")
+    if not (processor.get("do_resize") and height and width) or (edge and whole is None):
+        raise ValueError(
+            f"image processor with do_resize {processor.get('do_resize')}, do_center_crop {crops}, size {dict(size)}: "
+            "images would keep different sizes; expected a resize to one size, or a crop behind it"
+        )
+    if whole is not None and (whole[0] > height or whole[1] > width):
+        raise ValueError(f"image processor that resizes to {size} and crops to {crop}; expected a crop no larger")
+    return (height, width), "shortest" if edge else "squash", whole
+
+
+def _normalisation(processor: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation for pixel values in 0..1 that do what rescaling and normalising do to those in 0..255."""
+    factor = float(processor.get("rescale_factor") or 1 / 255) if processor.get("do_rescale", True) else 1.0
+    shown = 1.0 if isclose(factor * 255, 1.0, rel_tol=1e-12) else factor * 255
+    if not processor.get("do_normalize", True):
+        return (0.0,) * 3, (1 / shown,) * 3
+    return tuple(v / shown for v in processor["image_mean"]), tuple(v / shown for v in processor["image_std"])
 
 
 ADAPTER = ZooAdapter(

@@ -4,6 +4,8 @@ safetensors are read as they are. Pickles are read with `weights_only=True` and 
 training scripts leave in them; then their tensors are kept once as safetensors, and only those are read from then on.
 """
 
+import json
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +25,13 @@ from mmkd.folders.digests import CACHE, cache_root
 from mmkd.teachers.files.identity import file_digest
 
 StateDict = dict[str, Tensor]
-CONVERSION = 1  # part of the names of kept files: raise it when the same pickle is to give other tensors
+CONVERSION = 2  # part of the names of kept files: raise it when the same pickle is to give other tensors
 WRAPPERS = ("state_dict", "model_state_dict", "model")
-PREFIX = "module."
+COMPILED = "_orig_mod."  # torch.compile writes it wherever a compiled module stands
+PREFIXES = ("module.", "model.")  # of DDP and of Lightning, around all weights
+COUNTERS = ("n_averaged",)  # of torch's AveragedModel, beside the weights
+INDEX = ".index.json"  # of a checkpoint in several files: which of them has which tensor
+PART = re.compile(r"-\d{5}-of-\d{5}\.")
 BARE = "(the file's only tensor)"  # its name where it is kept: the same bytes may lie under other file names
 ALLOWED: list[Any] = [
     (scalar, "numpy.core.multiarray.scalar"),
@@ -36,11 +42,13 @@ ALLOWED: list[Any] = [
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """The tensors of a checkpoint, on the CPU, without a wrapper (`state_dict`) and the prefix `module.`.
+    """The tensors of a checkpoint, on the CPU, without a wrapper (`state_dict`) and the prefixes of PREFIXES, COMPILED.
 
-    A bare tensor is returned under the name of its file, without the suffix. Raises ModelError for a file that is no
-    checkpoint, that would run code, or that holds no tensors.
+    path: of the file, or of the index of several. A bare tensor is returned under the name of its file, without the
+    suffix. Raises ModelError for a file that is no checkpoint, that would run code, or that holds no tensors.
     """
+    if path.name.endswith(INDEX):
+        return {key: value for part in _parts(path) for key, value in read_state_dict(part).items()}
     if path.suffix == ".safetensors":
         return _unprefixed(_safetensors(path))
     kept = cache_folder() / f"{file_digest(path)}-{CONVERSION}.safetensors"
@@ -54,8 +62,18 @@ def cache_folder() -> Path:
     return cache_root() / "weights"
 
 
+def refuse_lone_part(path: Path) -> None:
+    """Raise ModelError for one file of a checkpoint in several, which would leave most weights out."""
+    if PART.search(path.name):
+        raise ModelError(f"{path}: one part of a checkpoint in several; name its index (*{INDEX}), or fetch it as well")
+
+
 def check_header(path: Path) -> None:
     """Raise ModelError for a file that is cut off, damaged or no checkpoint, as far as its beginning and size say."""
+    if path.name.endswith(INDEX):
+        for part in _parts(path):
+            check_header(part)
+        return
     if path.suffix != ".safetensors":
         _is_zip(path)
         return
@@ -64,6 +82,20 @@ def check_header(path: Path) -> None:
             pass
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error}); delete it and fetch it again") from error
+
+
+def _parts(index: Path) -> list[Path]:
+    """The files of a checkpoint in parts, which lie beside their index. Raises ModelError for one that is not there."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{index}: not the index of a checkpoint ({error!r}); fetch it again") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or name.endswith(INDEX):
+            raise ModelError(f"{index}: names the part {name!r}; expected the name of a file beside it")
+        if not (index.parent / name).is_file():
+            raise ModelError(f"{index}: its part {name} is missing; fetch it as well")
+    return [index.parent / name for name in names]
 
 
 def _safetensors(path: Path) -> StateDict:
@@ -151,8 +183,12 @@ def _unwrapped(found: Any) -> Any:
 
 
 def _unprefixed(tensors: StateDict) -> StateDict:
-    prefix = PREFIX if all(key.startswith(PREFIX) for key in tensors) else ""
-    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+    plain = {key.replace(COMPILED, ""): value for key, value in tensors.items()}
+    weights = {key: value for key, value in plain.items() if key not in COUNTERS}
+    for prefix in PREFIXES:
+        if weights and all(key.startswith(prefix) for key in weights):
+            return _unprefixed({key.removeprefix(prefix): value for key, value in weights.items()})
+    return plain
 
 
 def _keep(tensors: StateDict, path: Path, kept: Path) -> None:

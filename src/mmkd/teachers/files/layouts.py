@@ -1,7 +1,7 @@
 """State dicts from the key layouts of published files to those of today's libraries: pure functions in LAYOUTS."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from torch import nn
 
@@ -96,5 +96,16 @@ def load_strictly(network: nn.Module, tensors: StateDict, where: str) -> None:
         if keys
     ]
     if problems:
-        raise ModelError(f"{where}: does not fit the model: {'; '.join(problems)}; is it another variant?")
+        why = prefix_of(wanted.keys(), tensors.keys()) or "is it another variant?"
+        raise ModelError(f"{where}: does not fit the model: {'; '.join(problems)}; {why}")
     network.load_state_dict(tensors, strict=True)
+
+
+def prefix_of(wanted: Collection[str], found: Collection[str]) -> str:
+    """What to strip of the names, where most weights stand under one prefix: of a training library, say."""
+    for key in found:
+        for start in (place.end() for place in re.finditer(r"\.", key)):
+            prefix = key[:start]
+            if key[start:] in wanted and sum(prefix + name in found for name in wanted) > len(wanted) / 2:
+                return f"the names begin with {prefix!r}; strip it and save the weights again"
+    return ""

@@ -5,7 +5,6 @@ the same folders. A BERT text tower needs its Hugging Face `config.json` too: it
 """
 
 import contextlib
-import json
 import logging
 import shutil
 import tempfile
@@ -17,15 +16,27 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.factory import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save as to_bytes
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.teachers.files.checkpoint import INDEX, StateDict, read_state_dict, refuse_lone_part
+from mmkd.teachers.files.configs import (
+    checked_open_clip,
+    model_folder,
+    nobody_is_asked,
+    read_json,
+    refuse_code,
+    transformers_config,
+)
 from mmkd.teachers.files.identity import WEIGHTS_PATTERNS
+from mmkd.teachers.files.layouts import load_strictly, plain
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
+PREFERRED = ("open_clip_*.safetensors", "open_clip_*.bin")
 Tokenizer = Callable[[Sequence[str]], torch.Tensor]  # captions -> token ids (B, L)
 
 
@@ -81,21 +92,75 @@ def build(
 def build_network(
     config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None, pretrained_towers: bool = False
 ) -> Any:
-    """The network of a `model_cfg`, without a tokenizer. Raises ConfigError when open_clip cannot make one of it."""
+    """The network of a `model_cfg`, without a tokenizer. Raises ConfigError when open_clip cannot make one of it.
+
+    Only keys that open_clip's classes declare are passed on, and of a BERT's config only those of its own class.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_json(folder / CONFIG, {"model_cfg": dict(config), "preprocess_cfg": dict(preprocess or {})})
         try:
+            checked_open_clip(config)
+            model_cfg, bert = _with_clean_bert(config, folder)
+            write_json(folder / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": dict(preprocess or {})})
             with _quiet():
-                return open_clip.create_model(
+                network = open_clip.create_model(
                     f"local-dir:{folder}",
                     load_weights=False,
                     pretrained_image=pretrained_towers,
-                    pretrained_text=pretrained_towers,
+                    pretrained_text=False,
                     device=torch.get_default_device(),
                 )
-        except (RuntimeError, TypeError, ValueError, OSError, KeyError) as error:
+                if bert and pretrained_towers:
+                    _pretrained_bert(network.text, bert)
+        except (RuntimeError, TypeError, ValueError, OSError, KeyError, ModelError) as error:
             raise ConfigError(f"open_clip cannot build a model from this config: {error}") from error
+    _check_context(network, config["text_cfg"])
+    return network
+
+
+def _with_clean_bert(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], str]:
+    """The config with its BERT's place changed to a clean copy of its description in the folder; the place it had."""
+    model_cfg = deepcopy(dict(config))
+    text = model_cfg.get("text_cfg", {})
+    bert = str(text.get("hf_model_name") or "")
+    if bert:
+        transformers_config(model_folder(bert)).save_pretrained(folder)
+        text["hf_model_name"] = str(folder)
+    return model_cfg, bert
+
+
+def _pretrained_bert(text: Any, bert: str) -> None:
+    """Fill a text tower with its own pretrained weights."""
+    from transformers import AutoModel
+
+    pooler = {} if text.config.is_encoder_decoder else {"add_pooling_layer": _pools(text)}
+    found = AutoModel.from_pretrained(bert, config=text.config, trust_remote_code=False, weights_only=True, **pooler)
+    text.transformer = found.encoder if text.config.is_encoder_decoder else found
+
+
+def _pools(text: Any) -> bool:
+    return getattr(text.transformer, "pooler", None) is not None
+
+
+def positions_of(text: torch.nn.Module) -> int | None:
+    """How many tokens a BERT-like tower has positions for; None where it has no table of them.
+
+    RoBERTa and its kind count from behind the padding's number: of 514 positions, 512 are left.
+    """
+    for name, module in text.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return None
+
+
+def _check_context(network: Any, text_cfg: Mapping[str, Any]) -> None:
+    length = text_cfg.get("context_length", 77)
+    room = positions_of(network.text.transformer) if "hf_model_name" in text_cfg else None
+    if room is not None and length > room:
+        raise ConfigError(
+            f"text_cfg.context_length is {length}, but the text tower has positions for {room} tokens; "
+            f"set it to {room} or fewer"
+        )
 
 
 def load(folder: Path) -> OpenClipModel:
@@ -103,14 +168,74 @@ def load(folder: Path) -> OpenClipModel:
     described = read_config(folder)
     config = described["model_cfg"] | wherever_it_lies(described["model_cfg"], folder)
     try:
-        with _quiet():
-            network, _ = open_clip.create_model_from_pretrained(
-                f"local-dir:{folder}", **wherever_it_lies(config, folder)
-            )
-            tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+        return assembled(config, described.get("preprocess_cfg") or {}, weights_file(folder), folder)
     except Exception as error:  # open_clip, transformers and safetensors raise whatever they like on bad files
         raise ModelError(f"{folder}: the open_clip folder does not load: {error}") from error
-    return OpenClipModel(network.eval(), tokenizer, config, dict(network.visual.preprocess_cfg))
+
+
+def assembled(
+    config: Mapping[str, Any], preprocess: Mapping[str, Any], weights: Path, words: Path | None = None
+) -> OpenClipModel:
+    """A model of a `model_cfg`, with weights, in evaluation mode. words: the folder of its tokenizer, if it has one."""
+    network = build_network(config, preprocess)
+    fill(network, weights)
+    tokenizer = _tokenizer(config, words)
+    return OpenClipModel(network.eval(), tokenizer, dict(config), dict(network.visual.preprocess_cfg))
+
+
+def assembled_from_hub(repository: str) -> OpenClipModel:
+    """The model of a repository of the Hugging Face hub, or of its local cache; raises what `assembled` does."""
+    described, weights = fetch(repository)
+    return assembled(described["model_cfg"], described.get("preprocess_cfg") or {}, weights)
+
+
+def built_in(name: str, pretrained: str) -> OpenClipModel:
+    """One of open_clip's own architectures with a tag of its published weights, or with a file."""
+    if Path(pretrained).is_file() and not open_clip.pretrained.is_pretrained_cfg(name, pretrained):
+        return assembled(architecture(name), {}, Path(pretrained))
+    with _quiet():
+        network, _ = open_clip.create_model_from_pretrained(name, pretrained=pretrained)
+        tokenizer = open_clip.get_tokenizer(name)
+    return OpenClipModel(network.eval(), tokenizer, architecture(name), dict(network.visual.preprocess_cfg))
+
+
+def fetch(repository: str) -> tuple[dict[str, Any], Path]:
+    """The config and the weights file of a repository of the Hugging Face hub, or of its local cache.
+
+    Raises ModelError for a config that is none, and what the hub's client raises.
+    """
+    path = Path(download_pretrained_from_hf(repository, filename=CONFIG))
+    refuse_code(path.parent)
+    return _config_in(path), Path(download_pretrained_from_hf(repository))
+
+
+def fill(network: Any, path: Path) -> None:
+    """Every weight of the network from a file, in open_clip's layout or one that it converts.
+
+    Positions are interpolated where the image size or the context is another. Raises ModelError when it does not fit.
+    """
+    if path.suffix in (".npz", ".npy"):  # big_vision's arrays
+        from open_clip.factory import load_checkpoint
+
+        load_checkpoint(network, str(path))
+        return
+    refuse_lone_part(path)  # a student may name a file itself
+    load_strictly(network, _converted(network, plain(read_state_dict(path))), str(path))
+
+
+def _converted(network: Any, tensors: StateDict) -> StateDict:
+    """As open_clip's own `load_checkpoint` does it between reading and filling."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+
+    tensors = convert_state_dict(network, tensors)
+    if "positional_embedding" in tensors and not hasattr(network, "positional_embedding"):
+        tensors = convert_to_custom_text_state_dict(tensors)
+    if network.logit_bias is not None and "logit_bias" not in tensors:
+        tensors["logit_bias"] = torch.zeros_like(network.logit_bias)
+    resize_pos_embed(tensors, network)
+    resize_text_pos_embed(tensors, network)
+    return dict(tensors)
 
 
 def wherever_it_lies(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -160,37 +285,49 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise ModelError(f"{folder}: no {CONFIG} found; expected an open_clip model folder")
-    try:
-        described: dict[str, Any] = json.loads(path.read_text())
-        _ = described["model_cfg"]["embed_dim"], described["model_cfg"]["text_cfg"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not an open_clip config ({error!r}); expected model_cfg with embed_dim") from error
+    refuse_code(folder)
+    described = _config_in(path)
     weights_file(folder)
     return described
 
 
+def _config_in(path: Path) -> dict[str, Any]:
+    described = read_json(path)
+    try:
+        _ = described["model_cfg"]["embed_dim"], described["model_cfg"]["text_cfg"]
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not an open_clip config ({error!r}); expected model_cfg with embed_dim") from error
+    return described
+
+
 def weights_file(folder: Path) -> Path:
-    """The file that open_clip loads the weights from. Raises ModelError when there is none."""
-    for pattern in (WEIGHTS, "open_clip_*.safetensors", "open_clip_*.bin", *WEIGHTS_PATTERNS):
+    """The file that the weights are in, the index of several in parts. Raises ModelError when there is none."""
+    for pattern in (WEIGHTS, f"*.safetensors{INDEX}", f"*.bin{INDEX}", *PREFERRED, *WEIGHTS_PATTERNS):
         if found := sorted(folder.glob(pattern)):
+            refuse_lone_part(found[0])
             return found[0]
     raise ModelError(f"{folder}: no weights found; expected {WEIGHTS}")
 
 
-def _tokenizer(config: Mapping[str, Any]) -> Any:
+def _tokenizer(config: Mapping[str, Any], folder: Path | None = None) -> Any:
+    """folder: has the files of the tokenizer, whatever place the config names."""
     text = config["text_cfg"]
     length = text.get("context_length", 77)
     if source := text.get("hf_tokenizer_name"):
-        return hf_tokenizer(source, length, **text.get("tokenizer_kwargs", {}))
-    return open_clip.SimpleTokenizer(context_length=length)
+        settings = {**(text.get("tokenizer_kwargs") or {}), "tokenizer_mode": text.get("tokenizer_mode")}
+        return hf_tokenizer(str(folder or source), length, **settings)
+    return open_clip.SimpleTokenizer(context_length=length, **(text.get("tokenizer_kwargs") or {}))
 
 
 def hf_tokenizer(source: str, context_length: int, **settings: Any) -> Any:
     """A Hugging Face tokenizer behind open_clip's cleaning. Raises ConfigError when it does not load."""
     try:
+        folder = str(model_folder(source))
         with _quiet():
-            return open_clip.tokenizer.HFTokenizer(source, context_length=context_length, **settings)
-    except (OSError, ValueError) as error:
+            return open_clip.tokenizer.HFTokenizer(
+                folder, context_length=context_length, trust_remote_code=False, **settings
+            )
+    except (OSError, ValueError, ModelError) as error:
         raise ConfigError(f"tokenizer {source!r} does not load ({error}); give a folder or cached hub id") from error
 
 
@@ -204,6 +341,7 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with nobody_is_asked():
+            yield
     finally:
         logging.disable(before)

@@ -1,19 +1,49 @@
 """The recipe sections `[[teachers]]` and `[extract]`."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from mmkd.settings import RecipePath, Settings
+from mmkd.settings import Name, RecipePath, Settings
 
-LOCAL = "local-dir:"
+LOCAL, HUB = "local-dir:", "hf-hub:"
+TRANSFORMERS = "transformers:"
+WAYS = (
+    "expected a name of 'mmkd teachers list', hf-hub:ORG/REPO, local-dir:FOLDER, transformers:ID (or a folder), or "
+    "NAME:TAG of open_clip"
+)
 ZOO = "zoo"
 REFERENCE = "reference"
 
 
+def model_of(text: str) -> dict[str, Any]:
+    """`[NAME=]MODEL`, the one way of writing a model as text, as keys of a TeacherSpec.
+
+    MODEL: a name of the zoo, `hf-hub:ORG/REPO`, `local-dir:FOLDER`, `transformers:ID` (or a folder) or `NAME:TAG` of
+    open_clip. Without a name of its own, the model has the last part of that. Raises ValueError for anything else.
+    """
+    from mmkd.teachers.zoo.entry import zoo
+
+    named = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", text)  # a folder's path may have this sign as well
+    given, model = named.groups() if named else ("", text)
+    kind, _, rest = model.partition(":")
+    name = given or re.sub(r"[^A-Za-z0-9._-]+", "-", (rest or model).rstrip("/").split("/")[-1]).strip("-.")
+    if not rest:
+        if model in zoo():
+            return {"name": name, "library": ZOO, "model": model}
+        raise ValueError(f"no teacher {model!r} in the zoo (see 'mmkd teachers list'); {WAYS}")
+    if f"{kind}:" in (LOCAL, HUB, TRANSFORMERS):
+        return {"name": name, "model": model}
+    return {"name": given or f"{kind}-{name}", "model": kind, "pretrained": rest}
+
+
 class TeacherSpec(Settings):
     """Names a frozen model. A name alone, as a table or a bare string, is the zoo's (`mmkd teachers list`).
+
+    A bare string may be any of: a name of the zoo, `hf-hub:ORG/REPO`, `local-dir:FOLDER`, `transformers:ID` or a
+    folder, open_clip's `NAME:TAG`, each with `NAME=` before it for a name of its own.
 
     library and model: `zoo`, the default without a model: an entry's name. `open_clip`, the default with one: a name of
     open_clip's (`ViT-B-16`, with `pretrained`), `hf-hub:org/repo` or `local-dir:FOLDER`. `transformers`: a hub id or a
@@ -27,7 +57,7 @@ class TeacherSpec(Settings):
     name: of the teacher in this run.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     library: Literal["zoo", "open_clip", "transformers", "reference"] = "open_clip"
     model: str
     pretrained: str | None = None
@@ -40,9 +70,11 @@ class TeacherSpec(Settings):
     @classmethod
     def _from_the_zoo(cls, data: Any) -> Any:
         """A name alone, or a bare string, is the zoo's; the zoo's teachers bring their licence."""
-        data = {"name": data} if isinstance(data, str) else data
+        data = model_of(data) if isinstance(data, str) else data
         if not isinstance(data, dict) or "name" not in data:
             return data
+        if str(data.get("model")).startswith(TRANSFORMERS) and data.get("library", "transformers") == "transformers":
+            data = {**data, "library": "transformers", "model": data["model"].removeprefix(TRANSFORMERS)}
         if "model" not in data and data.get("library", ZOO) == ZOO:
             data = {**data, "library": ZOO, "model": data["name"]}
         if data.get("library") != ZOO:
@@ -52,7 +84,8 @@ class TeacherSpec(Settings):
         entry = zoo().get(str(data["model"]))
         if entry is None:
             raise ValueError(
-                f"no teacher {data['model']!r} in the zoo (see 'mmkd teachers list'); set model for one of your own"
+                f"no teacher {data['model']!r} in the zoo (see 'mmkd teachers list'); set model for one of your own: "
+                f"{WAYS}"
             )
         if entry.status == "usable":
             entry.variant(data.get("variant"))
@@ -62,10 +95,14 @@ class TeacherSpec(Settings):
     @classmethod
     def _folder_beside_the_recipe(cls, model: str, info: ValidationInfo) -> str:
         base = (info.context or {}).get("base")
+        if base is None:
+            return model
         prefix = LOCAL if model.startswith(LOCAL) else ""
         path = Path(model.removeprefix(prefix))
-        is_folder = prefix or info.data.get("library") == "reference" or model.startswith(".")
-        return prefix + str((Path(base) / path).resolve()) if base and is_folder else model
+        library = info.data.get("library")
+        is_folder = prefix or library == "reference" or model.startswith(".")
+        is_folder = is_folder or (library == "transformers" and (Path(base) / path).is_dir())
+        return prefix + str((Path(base) / path).resolve()) if is_folder else model
 
     @model_validator(mode="after")
     def _keys_of_the_zoo(self) -> "TeacherSpec":

@@ -1,0 +1,141 @@
+"""The model card of an exported student: how to load it, what it inherits, what was measured; no path of a machine."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmkd.corpus.schema import Corpus
+from mmkd.licences import licence_class, strictest
+from mmkd.markdown import escaped, line
+from mmkd.reliability.table import ReliabilityTable
+
+SHOWN = 8  # licences of a class that the card spells out
+TAGS = ("clip", "open_clip", "medical", "image-text", "knowledge-distillation")
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the model card says. results: rows of `results.jsonl` of the student and of `best_teacher`."""
+
+    name: str
+    note: str
+    recipe: str
+    teachers: ReliabilityTable
+    corpus: Corpus
+    results: Sequence[Mapping[str, Any]]
+
+
+def model_card(facts: CardFacts) -> str:
+    """In Markdown, with the Hugging Face hub's front matter: how to load, teachers, licences, data, results."""
+    modalities = Counter(facts.corpus.modalities.tolist())
+    data_licences = Counter(facts.corpus.column("licence"))
+    licences = [teacher.licence for teacher in facts.teachers.teachers]
+    strict = strictest([*licences, *data_licences])
+    lines = [
+        *_front_matter(facts.name, strict),
+        f"# {escaped(facts.name)}",
+        "",
+        f"An image-text model distilled by mmkd (recipe {escaped(facts.recipe)}) from {len(licences)} teachers. "
+        f"{escaped(facts.note)}",
+        "",
+        "```python",
+        "import open_clip",
+        'folder = "local-dir:FOLDER"  # the folder that this file is in',
+        "model, preprocess = open_clip.create_model_from_pretrained(folder)",
+        "tokenizer = open_clip.get_tokenizer(folder)",
+        "```",
+        "",
+        "## Licence",
+        "",
+        f"Strictest class among teachers and data: **{strict}**. Whether weights distilled from a teacher are bound by "
+        "its licence is not settled; this card states the facts.",
+        "",
+        "| teacher | licence of its weights | class | dimension |",
+        "|---|---|---|---|",
+        *[
+            f"| {escaped(t.name)} | {escaped(t.licence)} | {licence_class(t.licence)} | {t.dim} |"
+            for t in facts.teachers.teachers
+        ],
+        "",
+        "## Data",
+        "",
+        f"{len(facts.corpus):,} image-caption pairs.",
+        "",
+        "| modality | pairs |",
+        "|---|---|",
+        *[f"| {escaped(name)} | {count:,} |" for name, count in sorted(modalities.items())],
+        "",
+        "| class of licence | pairs | licences of the data |",
+        "|---|---|---|",
+        *_grouped(data_licences),
+        "",
+        "## Weights of the teachers",
+        "",
+        *_weights(facts.teachers),
+        "",
+        "## Results",
+        "",
+        *_results(facts.results),
+        "",
+        "Research software: not a medical device, not for clinical decisions.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _front_matter(name: str, strict: str) -> list[str]:
+    """YAML, which takes JSON's strings."""
+    facts = {
+        "library_name": "open_clip",
+        "pipeline_tag": "zero-shot-image-classification",
+        "license": "other",
+        "license_name": strict.replace(" ", "-"),
+        "model_name": line(name),
+        "tags": list(TAGS),
+    }
+    return ["---", *[f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items()], "---", ""]
+
+
+def _grouped(licences: Mapping[str, int]) -> list[str]:
+    """A row for each class, the most frequent first; within it the most frequent licences with their pairs."""
+    classes: dict[str, Counter[str]] = {}
+    for licence, count in licences.items():
+        classes.setdefault(licence_class(licence), Counter())[licence] += count
+    rows = sorted(((found.total(), name, found) for name, found in classes.items()), reverse=True, key=lambda r: r[:2])
+    return [f"| {name} | {total:,} | {_spelt(found.most_common())} |" for total, name, found in rows]
+
+
+def _spelt(licences: Sequence[tuple[str, int]]) -> str:
+    shown = [f"{escaped(licence) or 'none stated'} ({count:,})" for licence, count in licences[:SHOWN]]
+    left = licences[SHOWN:]
+    return "; ".join([*shown, *([f"{len(left)} others ({_total(left):,})"] if left else [])])
+
+
+def _total(licences: Iterable[tuple[str, int]]) -> int:
+    return sum(count for _, count in licences)
+
+
+def _weights(reliability: ReliabilityTable) -> list[str]:
+    names = [teacher.name for teacher in reliability.teachers]
+    weight = {(cell.group, cell.teacher): cell.weight for cell in reliability.cells}
+    rows = [
+        f"| {escaped(group)} | " + " | ".join(f"{weight[group, name]:.2f}" for name in names) + " |"
+        for group in reliability.group_names
+    ]
+    return [f"| {reliability.by} | {' | '.join(map(escaped, names))} |", "|---" * (len(names) + 1) + "|", *rows]
+
+
+def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not results:
+        return ["Not evaluated in this run."]
+    head = ["| model | data set | task | metric | value | 95 % interval | n |", "|---|---|---|---|---|---|---|"]
+    return head + [
+        f"| {escaped(r['model'])} | {escaped(r['dataset'])} | {escaped(r['task'])} | {escaped(r['metric'])} "
+        f"| {r['value']:.3f} | {_interval(r['low'], r['high'])} | {r['n']} |"
+        for r in results
+    ]
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
