@@ -53,7 +53,13 @@ def _predict(embedded: EmbeddedDataSet[SurvivalSettings]) -> Predicted:
         forecast_metrics(forecast, np.ones((1, len(forecast.outcomes))))
     except DataError as error:
         raise DataError(f"{embedded.card.id}, survival, {embedded.model}: {error}") from error
-    return Predicted.of(cohort.test_rows(), columns_of(forecast), note=cohort.left_out)
+    return Predicted.of(cohort.test_rows(), columns_of(forecast), note=_note(cohort, forecast))
+
+
+def _note(cohort: Cohort, forecast: Forecast) -> str:
+    """Events of patients, which nobody can guess from a C-index, and who was left out."""
+    events = f"{np.count_nonzero(forecast.outcomes.event_N):,} events of {len(forecast.outcomes):,} patients"
+    return "; ".join(part for part in (events, cohort.left_out) if part)
 
 
 def _features(embedded: EmbeddedDataSet[SurvivalSettings], samples: Sequence[Sample]) -> Array:
@@ -173,12 +179,13 @@ TASK = Task(
     needs_texts=False,
     own_models=_own_models,
     lower_is_better=("integrated_brier",),
-    protocol="one row a patient: mean over pictures, then over slides; patients without outcome or with a covariate of "
-    "the card missing left out; Cox model (Efron), standardised, ridge penalty by inner folds of training patients; "
-    "test split, or patient-level folds with events spread evenly; C-indices compare patients of one fold; uno_c "
-    "counts events before the last time; AUC and Brier score at quantiles (10 to 80 %) of the event times, by the "
-    "predicted probability; censoring weights from training patients (of folds: all patients); brier_gain = 1 - "
-    "integrated Brier score / that of the training patients' Kaplan-Meier curve; integrated_brier: lower is better; "
-    "attention_* (where patients have several pictures) = gated attention over all pictures with the Cox loss, stopped "
-    "on a fifth of the training patients, by the same folds",
+    protocol="events of patients in the note; one row a patient: mean over pictures, then over slides; patients "
+    "without outcome or with a covariate of the card missing left out; Cox model (Efron), standardised, ridge penalty "
+    "by inner folds of training patients; test split, or patient-level folds with events spread evenly; "
+    "C-indices compare patients of one fold; uno_c counts events before the last time; AUC and Brier score at "
+    "quantiles (10 to 80 %) of the event times, by the predicted probability; censoring weights from training "
+    "patients (of folds: all patients); brier_gain = 1 - integrated Brier score / that of the training "
+    "patients' Kaplan-Meier curve; integrated_brier: lower is better; attention_* (where patients have several "
+    "pictures) = gated attention over all pictures with the Cox loss, stopped on a fifth of the training "
+    "patients, by the same folds",
 )

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmkd.cards.answers import YES_NO, normal_answer
 from mmkd.cards.card import Card
 from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.choose import wrong_answers
 from mmkd.evaluation.heads.answer_head import AnswerHead, VqaSettings, train_head
-from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
+from mmkd.evaluation.heads.answers import places_of, vocabulary_of
 from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.tasks.task import Columns, Task
@@ -18,7 +19,6 @@ from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array, accuracy
 
 Embedded = EmbeddedDataSet[VqaSettings]
-YES_NO = ("yes", "no")
 CORRECT = "correct"
 CONTROLS = ("question_only", "blank_image", "shuffled_image")  # columns `correct:<control>`
 CONTROL_METRICS = ("accuracy", *(f"{name}_accuracy" for name in CONTROLS))
@@ -219,7 +219,8 @@ TASK = Task(
     measure=_measure,
     primary="accuracy",
     protocol="logistic head on principal components of frozen [image, question, image * question]; answers = most "
-    "frequent of the training split in normal form (lower case, no punctuation, no articles), exact match; penalty on "
-    "val, else on whole training groups; question_only = a head of its own, blank_image and shuffled_image = the head "
-    "on a grey square and on other test pictures; zero_shot_closed = yes-no questions by cosine of image and templates",
+    "frequent of the training split in normal form (lower case, no punctuation but signs and comparisons, no "
+    "articles), exact match; penalty on val, else on whole training groups; question_only = a head of its own, "
+    "blank_image and shuffled_image = the head on a grey square and on other test pictures; zero_shot_closed = yes-no "
+    "questions by cosine of image and templates",
 )
