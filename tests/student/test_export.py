@@ -1,5 +1,6 @@
 """The exported student opens in plain open_clip with the same outputs, and its card states what it inherits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -11,7 +12,7 @@ from mmkd.errors import ModelError
 from mmkd.reliability.table import load_reliability
 from mmkd.student import export as exporting
 from mmkd.student.build import build_student
-from mmkd.student.export import CardFacts, export, largest_difference
+from mmkd.student.export import CardFacts, export, largest_difference, model_card
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import load, save
 from tolerance import assert_rounding
@@ -79,3 +80,13 @@ def test_the_card_names_teachers_licences_data_and_results(
     assert f'"local-dir:{tmp_path / "final"}"' in card
     assert "| student | a\\|b | zero_shot | accuracy | 0.500 | 0.400 to 0.600 | 40 |" in card
     assert f"{len(facts.corpus):,} image-caption pairs" in card
+
+
+def test_the_card_says_where_no_teacher_is_trusted_and_what_became_of_it(facts: CardFacts, tmp_path: Path) -> None:
+    teachers = facts.teachers
+    distrusted = [replace(cell, weight=float(cell.group != "oct")) for cell in teachers.cells]
+    untrusted = replace(facts, teachers=replace(teachers, cells=distrusted), of_untrusted="are not learned from")
+    train = facts.corpus.rows("train")
+    count = int((facts.corpus.modalities[train] == "oct").sum())
+    said = f"No teacher passed the rank test on oct ({count} pairs). These pairs are not learned from."
+    assert said in model_card(untrusted, tmp_path)

@@ -225,6 +225,7 @@ def export(run: "Run", stage: Stage) -> Counts:
         load_reliability(out / "reliability"),
         Corpus(out / "corpus"),
         [vars(row) for row in read_results(out / "evaluate") if _on_the_card(row)],
+        recipe.distill.of_untrusted,
     )
     return body(out / "distill", facts, stage.partial, stage.folder)
 

@@ -13,7 +13,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
 from mmkd.licences import strictest
 from mmkd.randomness import Purpose, torch_generator
-from mmkd.reliability.table import ReliabilityTable
+from mmkd.reliability.table import ReliabilityTable, counted
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
@@ -23,7 +23,10 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the model card says. results: rows of `results.jsonl` of the student and of `best_teacher`."""
+    """What the model card says. results: rows of `results.jsonl` of the student and of `best_teacher`.
+
+    of_untrusted: what became of pairs on which no teacher passed the rank test, in words.
+    """
 
     name: str
     note: str
@@ -31,6 +34,7 @@ class CardFacts:
     teachers: ReliabilityTable
     corpus: Corpus
     results: Sequence[Mapping[str, Any]]
+    of_untrusted: str = ""
 
 
 def export(student: Path, facts: CardFacts, folder: Path, home: Path) -> dict[str, int]:
@@ -109,6 +113,7 @@ def model_card(facts: CardFacts, home: Path) -> str:
         "",
         *_weights(facts.teachers),
         "",
+        *_untrusted(facts),
         "## Results",
         "",
         *_results(facts.results),
@@ -126,6 +131,15 @@ def _weights(reliability: ReliabilityTable) -> list[str]:
         for group in reliability.group_names
     ]
     return [f"| {reliability.by} | {' | '.join(map(_cell, names))} |", "|---" * (len(names) + 1) + "|", *rows]
+
+
+def _untrusted(facts: CardFacts) -> list[str]:
+    group_N = facts.teachers.groups(facts.corpus)[facts.corpus.rows("train")]
+    found = facts.teachers.untrusted(group_N)
+    if not found:
+        return []
+    became = f" These pairs {facts.of_untrusted}." if facts.of_untrusted else ""
+    return [f"No teacher passed the rank test on {_cell(counted(found))}.{became}", ""]
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
