@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmkd.cards.card import Card
-from mmkd.cards.samples import Sample
+from mmkd.cards.samples import Sample, only_pictures
 from mmkd.evaluation.format.class_scores import ClassScores
 from mmkd.evaluation.tasks.task import Columns
 from mmkd.statistics.calibration import BINS, brier, ece_equal_mass
@@ -44,6 +44,12 @@ def truth_of(card: Card, samples: Sequence[Sample]) -> Array:
     for row, sample in enumerate(samples):
         member_NC[row, list(sample.labels)] = True
     return member_NC
+
+
+def check_classified(samples: Sequence[Sample], card: Card) -> None:
+    """Raises DataError for a sample without a picture of its own, or without a class where it needs one."""
+    truth_of(card, samples)
+    only_pictures(samples)
 
 
 def truth_columns(card: Card, samples: Sequence[Sample]) -> dict[str, Array]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmkd.cards.answers import YES_NO, normal_answer
 from mmkd.cards.card import Card
-from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample
+from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample, only_pictures
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.choose import wrong_answers
@@ -57,6 +57,14 @@ def _complaint(card: Card) -> str:
     return "" if reader == "table" else f"needs questions, which the reader {reader!r} does not give"
 
 
+def _check(card: Card, samples: Sequence[Sample], settings: VqaSettings, seed: int) -> None:
+    for sample in samples:
+        question_of(sample)
+    _vocabulary(card, [sample for sample in samples if sample.split == "train"], settings)
+    test = [sample for sample in samples if sample.split == "test"]
+    shuffled(only_pictures(test), generator(seed, Purpose.VQA_SHUFFLED_IMAGES, card.id))
+
+
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
     asked = [text for sample in samples if _is_yes_no(sample) for text in _statements(card, sample)]
     return [*(question_of(sample).text for sample in samples), *asked]
@@ -85,7 +93,7 @@ def _predict(embedded: Embedded) -> Predicted:
     """Answers of test samples are compared with and nothing else."""
     test = embedded.split("test")
     truth = [normal_answer(question_of(sample).answer) for sample in test]
-    vocabulary = _vocabulary(embedded)
+    vocabulary = _vocabulary(embedded.card, embedded.split("train"), embedded.settings)
     guesses, note = _guesses(embedded, test, vocabulary)
     known = set(vocabulary)
     columns: dict[str, Array] = {
@@ -101,13 +109,13 @@ def _predict(embedded: Embedded) -> Predicted:
     return Predicted.of(test, columns, groups_of(test), note)
 
 
-def _vocabulary(embedded: Embedded) -> list[str]:
+def _vocabulary(card: Card, train: Sequence[Sample], settings: VqaSettings) -> list[str]:
     """Of the training answers only. Raises DataError when there are fewer than two."""
-    answers = [normal_answer(question_of(sample).answer) for sample in embedded.split("train")]
-    vocabulary = vocabulary_of(answers, embedded.settings.vocabulary)
+    answers = [normal_answer(question_of(sample).answer) for sample in train]
+    vocabulary = vocabulary_of(answers, settings.vocabulary)
     if len(vocabulary) < 2:
         raise DataError(
-            f"{embedded.card.id}: {len(vocabulary)} distinct answers in the train split, expected two or more; "
+            f"{card.id}: {len(vocabulary)} distinct answers in the train split, expected two or more; "
             "visual question answering learns its answers there"
         )
     return vocabulary
@@ -213,6 +221,7 @@ TASK = Task(
     gallery=wrong_answers,
     details=("input_controls",),
     complaint=_complaint,
+    check=_check,
     texts=_texts,
     images=_images,
     predict=_predict,

@@ -17,6 +17,7 @@ from mmkd.evaluation.tasks.classes import (
     PROTOCOL,
     SCORE,
     calibration_metrics,
+    check_classified,
     class_metrics,
     class_scores,
     labels_of,
@@ -62,6 +63,10 @@ def _catalogue_complaints(card: Card) -> Iterator[str]:
             yield f"class {entry.name!r} has {len(entry.prompts)} prompts, expected {FEWEST_PROMPTS} to {MOST_PROMPTS}"
     times = Counter(prompt.casefold() for entry in card.classes for prompt in entry.prompts)
     yield from (f"the prompt {prompt!r} stands twice: it tells nothing apart" for prompt, n in times.items() if n > 1)
+
+
+def _check(card: Card, samples: Sequence[Sample], settings: NoSettings, seed: int) -> None:
+    check_classified([sample for sample in samples if sample.split == "test"], card)
 
 
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
@@ -130,6 +135,7 @@ TASK = Task(
     title="Zero-shot classification",
     settings=NoSettings,
     complaint=_complaint,
+    check=_check,
     texts=_texts,
     labels=labels_of,
     class_scores=class_scores,
