@@ -16,12 +16,12 @@ from mmkd.statistics.metrics import (
     Array,
     accuracy,
     balanced_accuracy,
-    f1,
     macro,
+    macro_f1,
     one_vs_rest,
     weighted_mean,
 )
-from mmkd.statistics.ranking import auc, average_precision
+from mmkd.statistics.ranking import average_precision, macro_auc
 
 LABEL = "label"  # column of the class, its place in the card
 MEMBER = "label:"  # prefix of the columns of a multi-label card instead, one of booleans per class
@@ -114,15 +114,14 @@ def class_metrics(score_NC: Array, truth: Array, weight_BN: Array) -> dict[str, 
     member_NC = one_vs_rest(truth, score_NC.shape[1]) if truth.ndim == 1 else truth
     measured = {
         "accuracy": top_class_accuracy(correct_N, truth, weight_BN),
-        "macro_auc": macro(auc, score_NC, member_NC, weight_BN),
+        "macro_auc": macro_auc(score_NC, member_NC, weight_BN),
     }
     if truth.ndim == 2:
         return {**measured, "macro_ap": macro(average_precision, score_NC, member_NC, weight_BN)}
-    guess_NC = one_vs_rest(score_NC.argmax(axis=1), score_NC.shape[1])
     return {
         **measured,
         "balanced_accuracy": balanced_accuracy(correct_N, truth, weight_BN),
-        "macro_f1": macro(f1, guess_NC, member_NC, weight_BN),
+        "macro_f1": macro_f1(score_NC.argmax(axis=1), truth, score_NC.shape[1], weight_BN),
     }
 
 
