@@ -78,6 +78,7 @@ def test_running_again_makes_nothing_and_changes_nothing(home: Path) -> None:
     assert gathered(home / "out") == rows
 
 
+@pytest.mark.slow
 def test_a_run_killed_half_way_ends_with_the_same_bits(home: Path, tmp_path: Path) -> None:
     (job,) = jobs_of(load_ablation(home / "ablation.toml"), tmp_path / "out", tmp_path / "pool", ["default"], [0])
     child = multiprocessing.get_context("spawn").Process(target=work, args=(job,))

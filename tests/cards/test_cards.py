@@ -193,5 +193,5 @@ def test_the_old_name_of_include_is_read_with_a_line_that_names_the_new_one(
     (tmp_path / "new.toml").write_text(card + 'include = { kind = ["CT"] }\n')
     assert read_card(tmp_path / "old.toml") == read_card(tmp_path / "new.toml")
     assert capsys.readouterr().err.strip().splitlines() == [
-        f"{tmp_path}/old.toml: [layout] only is now called include; the old name goes with the next release"
+        f"{tmp_path}/old.toml: [layout] only is now called include; the next release knows the new name only"
     ]

@@ -207,6 +207,7 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
         DecontaminationImages(settings).fingerprints()
 
 
+@pytest.mark.slow
 @needs_realdata
 def test_copies_between_the_real_pairs_and_the_classification_sets_are_found(tmp_path: Path) -> None:
     """Eight brain slices are in both, seven of them mirrored or turned there, some sharpened, one as its neighbour; and

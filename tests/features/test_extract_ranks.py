@@ -71,6 +71,7 @@ def kill_when_there_is(arguments: Sequence[str], out: Path, count: int) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_two_ranks_go_on_from_one_that_was_killed_to_the_same_bytes(
     recipe: Path, tiny_corpus: Path, tiny_teachers: list[TeacherSpec]
 ) -> None:
