@@ -111,7 +111,7 @@ def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, di
     A data set that one task cannot use still serves the others. Raises the last DataError where no unit is left.
     """
     remove_stale_predictions(folder, units)
-    made, failed = 0, {}
+    made, failed = 0, dict[int, str]()
     for number, unit in enumerate(track(units, "predict", len(units), "predictions")):
         try:
             made += predict(unit, folder)
