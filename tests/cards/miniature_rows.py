@@ -55,7 +55,7 @@ class Rows:
             if "answer_type" in card.preparation or table_suffix(layout) == ".json":
                 found["answer_type"] = layout.closed[0] if closed else "OPEN"
         if "survival" in card.tasks:
-            alive = layout.censored
+            alive = layout.censored[0]
             found |= {"time": one.number + 0.5, "event": alive if one.number % 2 else str(1 - int(alive))}
         return found
 

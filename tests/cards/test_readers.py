@@ -166,9 +166,10 @@ def test_the_fingerprint_follows_names_prompts_and_pixels_but_not_the_place(imag
 def test_the_fingerprint_follows_what_is_true_of_a_sample(tmp_path: Path) -> None:
     row = {"id": "1", "caption": "c", "group": "g", "question": "q", "answer": "a", "time": 1, "event": 1, "age": 5}
     changes = {"caption": "d", "group": "h", "answer": "b", "time": 2, "event": 0, "age": 6}
-    more: dict[str, Any] = {"covariates": {"age": ["age"]}}
+    more: dict[str, Any] = {"covariates": {"age": ["age"]}, "columns": {"time": "time", "event": "event"}}
+    others = [{**row, "id": "2"}, {**row, "id": "3", "event": 0}]
     rows = [row, *({**row, name: value} for name, value in changes.items())]
-    marks = {marked(table(tmp_path / "t.jsonl", [changed], **more)) for changed in rows}
+    marks = {marked(table(tmp_path / "t.jsonl", [changed, *others], **more)) for changed in rows}
     assert len(marks) == len(rows)
 
 

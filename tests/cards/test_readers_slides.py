@@ -17,7 +17,7 @@ from mmkd.images.slide_tiles import Tiles
 
 ROWS = [
     {"slide": "p1-a.1.svs", "case": "p1", "label": "left", "time": 3, "event": 1},
-    {"slide": "p1-b.1.svs", "case": "p1", "label": "right", "time": 3, "event": 1},
+    {"slide": "p1-b.1.svs", "case": "p1", "label": "right", "time": 3, "event": 0},
 ]
 COLUMNS = {"id": "slide", "group": "case"}
 
@@ -39,7 +39,8 @@ def test_tiles_are_listed_in_a_column(tmp_path: Path, suffix: str) -> None:
         {**row, "tiles": json.dumps(tiles) if suffix == ".csv" else tiles}
         for row, tiles in zip(ROWS, lists, strict=True)
     ]
-    first, second = read_samples(slides(tmp_path / f"t{suffix}", rows))
+    followed_up = {**COLUMNS, "time": "time", "event": "event"}
+    first, second = read_samples(slides(tmp_path / f"t{suffix}", rows, columns=followed_up))
     assert (first.id, first.group, first.label, first.survival) == ("p1-a.1.svs", "p1", 1, Survival(3, True))
     assert (names(first.images), names(second.images)) == (["a0.png", "a1.png"], ["b0.png"])
 

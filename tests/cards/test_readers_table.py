@@ -70,7 +70,7 @@ def test_a_wrong_row_is_named(tmp_path: Path, change: dict[str, str], told: str)
 
 def test_a_missing_column_lists_the_columns_there_are(tmp_path: Path) -> None:
     rows = [{"id": "1", "picture": "a.png"}]
-    with pytest.raises(DataError, match="row 1: column 'image_name' is missing; found: id, picture"):
+    with pytest.raises(DataError, match=r"t.csv has no column 'image_name'; found: id, picture"):
         read_samples(table(tmp_path / "t.csv", rows, columns={"image": "image_name"}))
     with pytest.raises(DataError, match="no column 'patient'"):
         read_samples(table(tmp_path / "t.csv", rows, columns={"group": "patient"}))
@@ -215,6 +215,16 @@ def test_questions_are_closed_by_their_type_or_else_by_their_answer(tmp_path: Pa
         read_samples(table(tmp_path / "t.json", [{"question": "Where?", "answer": ""}]))
 
 
+def test_closed_is_decided_on_the_normal_form_of_the_answer(tmp_path: Path) -> None:
+    answers = ["Yes.", "No.", "yes", "NO", "no change", "-2.50"]
+    rows: list[dict[str, Any]] = [{"question": "Is it?", "answer": answer} for answer in answers]
+    found = [sample.question.closed for sample in read_samples(table(tmp_path / "t.csv", rows)) if sample.question]
+    assert found == [True, True, True, True, False, False]
+    rows = [{"question": "Is it?", "answer": "left", "answer_type": kind} for kind in ("CLOSED", "Closed", "OPEN")]
+    found = [sample.question.closed for sample in read_samples(table(tmp_path / "k.csv", rows)) if sample.question]
+    assert found == [True, True, False]
+
+
 def test_survival_with_covariates_and_without_pictures(tmp_path: Path) -> None:
     rows = [
         {"case": "p1", "months": "12.5", "censorship": "1.0", "age": "60", "stage": "II"},
@@ -238,4 +248,4 @@ def test_survival_with_covariates_and_without_pictures(tmp_path: Path) -> None:
         ({"censorship": ""}, "column 'censorship' is empty"),
     ):
         with pytest.raises(DataError, match=f"row 1: {told}"):
-            read_samples(table(tmp_path / "t.csv", [{**rows[0], **change}], **more))
+            read_samples(table(tmp_path / "t.csv", [{**rows[0], **change}, rows[1]], **more))

@@ -153,6 +153,24 @@ def test_an_unreadable_image_is_named_and_nothing_is_dropped(
         evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
 
 
+def test_tasks_that_can_be_evaluated_are_and_the_others_are_said_and_counted(
+    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = settings.cards[0]
+    path.write_text(path.read_text().replace('tasks = ["zero_shot"]', 'tasks = ["linear_probe", "zero_shot"]'))
+    some = settings.model_copy(update={"nulls": []})
+    found = evaluate(some, open_data_sets(some), models[:2], [], tmp_path / "out", MACHINE, seed=0)
+    assert (found["predictions"], found["not_evaluated"]) == (6, 2)
+    told = " ".join(capsys.readouterr().out.split())
+    for model in models[:2]:
+        assert f"not evaluated: {model.name} on squares_ct, linear_probe: squares_ct: no training sample" in told
+    rows = read_results(tmp_path / "out")
+    assert {(row.task, row.dataset) for row in rows if row.dataset.startswith("squares")} == {
+        ("zero_shot", "squares_ct"),
+        ("zero_shot", "squares_mri"),
+    }
+
+
 def test_decoded_images_are_kept_up_to_the_limit(settings: EvaluateSettings, tmp_path: Path) -> None:
     path = FileImage(tmp_path / "ct/test/red/000.png")
     keeping, forgetting = DecodedImages(limit_mb=1), DecodedImages(limit_mb=0)

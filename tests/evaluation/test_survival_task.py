@@ -184,7 +184,10 @@ def test_patients_with_gaps_are_left_out_of_every_model_and_counted(tmp_path: Pa
     samples[5] = replace(samples[5], survival=None)
     predicted = TASK.predict(embedded(samples))
     assert len(predicted.id) == 58
-    assert predicted.note == "of 60 patients left out: 1 without follow-up, 1 with missing covariates"
+    events = sum(sample.survival.event for n, sample in enumerate(samples) if n != 3 and sample.survival)
+    assert predicted.note == (
+        f"{events} events of 58 patients; of 60 patients left out: 1 without follow-up, 1 with missing covariates"
+    )
     write_predictions(tmp_path, FACTS, predicted)
     assert read_predictions(predictions_path(tmp_path, FACTS)).facts.warning == f"small; {predicted.note}"
     gaps = [replace(sample, covariates={}) if n > 25 else sample for n, sample in enumerate(samples)]

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from weightings import counts, once, resamples
 from worlds import Named, card, embedded, unit
 
+from mmkd.cards.answers import normal_answer
 from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
+from mmkd.evaluation.heads.answers import places_of, vocabulary_of
 from mmkd.evaluation.heads.components import principal_components
 from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import Embeddings
@@ -205,6 +206,19 @@ def test_questions_of_one_picture_are_one_group_unless_the_card_says_otherwise()
         ("T2+", "t2+"),
         ("Crohn's", "crohn s"),
         ("ﬁbrosis", "fibrosis"),
+        ("-2.50", "-2.50"),
+        ("\u22122.50", "-2.50"),  # the minus sign of typesetting
+        ("2.50", "2.50"),
+        (".5 mm", ".5 mm"),
+        ("<5 mm", "< 5 mm"),
+        ("> 5 mm", "> 5 mm"),
+        ("<= 5 mm", "≤ 5 mm"),
+        ("T < -2.5", "t < -2.5"),
+        ("RV>LV", "rv > lv"),
+        ("COVID-19", "covid 19"),
+        ("2-3 cm", "2 3 cm"),
+        ("-ve", "-ve"),
+        ("- yes -", "yes"),
     ],
 )
 def test_normal_answers(text: str, normal: str) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mmkd.reliability.rank_test import RankTest, own_percentile, rank_gate, rank_test, shrunk, soft_weights
+from mmkd.reliability.rank_test import RankTest, own_percentile, passes, rank_gate, rank_test, shrunk, soft_weights
 
 
 def unit(rows: int, dim: int, seed: int) -> np.ndarray:
@@ -112,6 +112,32 @@ def test_weights_by_hand() -> None:
     z = np.array([[9.0, 9.0, -9.0], [0.0, 1.9, 1.0]])
     weight = soft_weights(advantage, z, power=4.0, z_min=2.0)
     np.testing.assert_allclose(weight, [[1.0, 0.5**4, 0.0], [0.0, 0.0, 0.0]])
+
+
+def test_the_level_is_corrected_for_the_number_of_cells_as_holm_does() -> None:
+    # one-sided p of 2.5, 2.2 and 0: .0062, .0139 and .5, by Holm .0186, .0278 and .5; the level of z = 2 is .0228
+    z = np.array([[2.5, 2.2, 0.0]])
+    assert passes(z, 2.0).tolist() == [[True, False, False]]
+    assert passes(z, 2.0, "none").tolist() == [[True, True, False]]
+    for alone in (1.99, 2.0, 2.01):
+        assert passes(np.array([[alone]]), 2.0).item() is (alone >= 2.0)
+
+
+def test_of_thirty_guessing_cells_hardly_ever_one_passes() -> None:
+    generator = np.random.default_rng(11)
+    groups, pairs = 10, 104  # of which a radiology teacher once had the weight 1 on histopathology
+    variance = np.full((groups + 1, 3), RankTest(0.5, 0.0, pairs).variance)
+    false = {"holm": 0, "none": 0}
+    for _ in range(400):
+        advantage = generator.normal(size=variance.shape) * np.sqrt(variance)
+        advantage[-1] += 0.8  # each teacher is an expert in one group
+        mean, deviation = shrunk(advantage, variance)
+        for correction in ("holm", "none"):
+            weight = soft_weights(mean, mean / deviation, 4.0, 2.0, correction)
+            assert (weight[-1] > 0).all()
+            false[correction] += bool((weight[:-1] > 0).any())
+    assert false["holm"] <= 400 * 0.04
+    assert false["none"] >= 400 * 0.35  # two standard errors in each of thirty cells
 
 
 def test_the_gate_admits_the_own_caption_only_near_the_top() -> None:

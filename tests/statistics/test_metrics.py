@@ -16,6 +16,7 @@ from mmkd.statistics.metrics import (
     balanced_accuracy,
     f1,
     macro,
+    macro_f1,
     median,
     one_vs_rest,
     recall_at,
@@ -175,3 +176,13 @@ TRUE_2 = np.array([True, False])
 def test_what_is_wrong_is_said(call: Callable[[], Array], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         call()
+
+
+def test_macro_f1_of_labels_is_that_of_their_indicators() -> None:
+    rng = np.random.default_rng(8)
+    label_N, guess_N = rng.integers(0, 6, size=(2, 40))
+    count_BN = rng.multinomial(40, np.full(40, 1 / 40), size=30).astype(np.uint16)
+    expected = macro(f1, one_vs_rest(guess_N, 7), one_vs_rest(label_N, 7), count_BN)
+    np.testing.assert_allclose(macro_f1(guess_N, label_N, 7, count_BN), expected)  # class 6 has no positive: NaN
+    expected = macro(f1, one_vs_rest(guess_N, 6), one_vs_rest(label_N, 6), count_BN)
+    np.testing.assert_allclose(macro_f1(guess_N, label_N, 6, count_BN), expected, rtol=1e-12)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 from weightings import counts, once, resamples
 
-from mmkd.statistics import metrics
+from mmkd.statistics import metrics, ranking
 from mmkd.statistics.metrics import Array, macro, one_vs_rest
 from mmkd.statistics.ranking import auc, average_precision
 from tolerance import assert_rounding
@@ -152,3 +152,19 @@ def test_what_is_wrong_is_said(metric: Metric) -> None:
         metric(np.zeros(2), positive_N.astype(int), once(2))
     with pytest.raises(ValueError, match=r"scores of shape \(3,\) for positives of shape \(2,\)"):
         metric(np.zeros(3), positive_N, once(2))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float64])
+def test_many_classes_with_few_positives_give_the_bits_of_sorting(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    score_NC = rng.integers(0, 9, size=(60, 20)).astype(np.float32)  # many ties
+    label_N = np.arange(60) % 20
+    count_BN = rng.multinomial(60, np.full(60, 1 / 60), size=50).astype(kind)
+    several_NC = one_vs_rest(label_N, 20) | (rng.random((60, 20)) < 0.03)
+    for member_NC in (one_vs_rest(label_N, 20), several_NC):
+        for size in (2**23, 130):  # at once, and in pieces that cut classes
+            monkeypatch.setattr(ranking, "PRODUCT_CELLS", size)
+            found = ranking.macro_auc(score_NC, member_NC, count_BN)
+            np.testing.assert_allclose(found, macro(auc, score_NC, member_NC, count_BN), rtol=1e-12)
+    with pytest.raises(ValueError, match="are not finite"):
+        ranking.macro_auc(np.full_like(score_NC, np.nan), several_NC, count_BN)

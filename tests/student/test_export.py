@@ -158,3 +158,13 @@ def test_escaped_text_is_one_line_that_reads_as_it_was(text: str) -> None:
     assert len(shown.splitlines()) <= 1
     assert not re.search(r"(?<!\\)(\\\\)*[|`\[\]]", shown)
     assert html.unescape(re.sub(r"\\([^A-Za-z0-9 ])", r"\1", shown)) == line(text)
+
+
+def test_the_card_says_where_no_teacher_is_trusted_and_what_became_of_it(facts: CardFacts) -> None:
+    teachers = facts.teachers
+    distrusted = [replace(cell, weight=float(cell.group != "oct")) for cell in teachers.cells]
+    untrusted = replace(facts, teachers=replace(teachers, cells=distrusted), of_untrusted="are not learned from")
+    train = facts.corpus.rows("train")
+    count = int((facts.corpus.modalities[train] == "oct").sum())
+    sentence = f"No teacher passed the rank test on oct ({count} pairs). These pairs are not learned from."
+    assert sentence in html.unescape(model_card(untrusted)).replace("\\", "")

@@ -48,6 +48,21 @@ def test_keeping_all_is_no_dropping() -> None:
     torch.testing.assert_close(plain, kept)
 
 
+def test_captions_of_pairs_without_a_teacher_are_added_by_their_share_of_the_batch() -> None:
+    of = batch()
+    of.teachers.weight_BT[:3] = 0.0
+    of.caption_weight_K = (torch.arange(PAIRS) < 3).double()
+    plain, added = (build(DistillSettings(), of) for _ in range(2))
+    assert isinstance(added, Distilled)
+    added.learn_from_captions()
+    image, text, scale = (leaf.detach() for leaf in of.leaves())
+    positive = (of.caption_K[:, None] == of.caption_K).double()
+    positive /= positive.sum(dim=1, keepdim=True)
+    logits = scale.exp() * image @ text.T
+    loss = [-(positive * F.log_softmax(side, dim=1)).sum(dim=1)[:3].sum() / PAIRS / 2 for side in (logits, logits.T)]
+    torch.testing.assert_close(total(added, view_of(of)), total(plain, view_of(of)) + sum(loss))
+
+
 def test_the_teacher_s_probability_of_a_pair_by_hand() -> None:
     of = batch()
     objective = build(DistillSettings(), of)

@@ -68,7 +68,7 @@ def test_best_teachers_that_are_equal_share_a_pair() -> None:
 
 @pytest.mark.parametrize("by", ["modality", "cluster"])
 def test_the_posterior_of_a_caption_follows_the_experts(world: FeatureWorld, by: str, tmp_path: Path) -> None:
-    found = targets(world, by, tmp_path, caption_posterior=1.0)
+    found = targets(world, by, tmp_path, contrastive=0.5, caption_posterior=1.0)
     rows = world.corpus.rows("train")
     modality_N, kept_N = world.modality_N[rows], world.kept_N[rows]
     for name in ("bone", "retina"):
@@ -82,19 +82,41 @@ def test_the_posterior_of_a_caption_follows_the_experts(world: FeatureWorld, by:
 
 
 def test_the_weight_of_a_caption_is_a_power_of_the_posterior(world: FeatureWorld, tmp_path: Path) -> None:
-    assert (targets(world, "modality", tmp_path).caption_weight_N == 1).all()
+    assert (targets(world, "modality", tmp_path, contrastive=0.5).caption_weight_N == 1).all()
     reliability = load_reliability(tmp_path / "reliability-modality")
-    once, twice = (of(world, reliability, caption_posterior=power).caption_weight_N for power in (1.0, 2.0))
+    once, twice = (
+        of(world, reliability, contrastive=0.5, caption_posterior=power).caption_weight_N for power in (1.0, 2.0)
+    )
     np.testing.assert_allclose(twice, once**2, rtol=1e-6)
 
 
+def test_pairs_without_a_teacher_learn_from_their_captions_though_nothing_else_does(
+    world: FeatureWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    default = targets(world, "modality", tmp_path)
+    modality_N = world.modality_N[world.corpus.rows("train")]
+    skin_N = modality_N == "skin"  # in which nobody knows anything
+    assert default.captions_alone
+    np.testing.assert_array_equal(default.caption_weight_N, skin_N.astype(np.float32))
+    told = " ".join(capsys.readouterr().out.split())
+    count = f"{np.count_nonzero(skin_N):,}"
+    assert f"no teacher passes the rank test on skin ({count} pairs)" in told
+    assert f"no teacher has a weight on {count} of {len(skin_N):,} pairs, skin ({count} pairs): they learn from" in told
+    reliability = load_reliability(tmp_path / "reliability-modality")
+    for changes, words in (({"without_teacher": "nothing"}, "teach nothing"), ({"contrastive": 0.3}, "captions alone")):
+        found = of(world, reliability, **changes)
+        assert not found.captions_alone
+        assert (found.caption_weight_N == 1).all()
+        assert words in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_contrary_and_a_useless_teacher_change_nothing_for_the_others(world: FeatureWorld, tmp_path: Path) -> None:
-    with_them = targets(world, "modality", tmp_path / "all", caption_posterior=1.0)
+    with_them = targets(world, "modality", tmp_path / "all", contrastive=0.5, caption_posterior=1.0)
     weight = dict(zip(SKILLS, with_them.weight_NT.T, strict=True))
     assert weight["contrary"].max() < 0.05  # below what a recipe reads
     assert weight["useless"].max() < 0.05
     experts = FeatureWorld(world.folder, world.modality_N, world.kept_N, list(EXPERTS))
-    without = targets(experts, "modality", tmp_path / "experts", caption_posterior=1.0)
+    without = targets(experts, "modality", tmp_path / "experts", contrastive=0.5, caption_posterior=1.0)
     modality_N = world.modality_N[world.corpus.rows("train")]
     known_N = modality_N != "skin"
     np.testing.assert_allclose(with_them.weight_NT[known_N][:, 1:3], without.weight_NT[known_N], atol=0.02)
@@ -112,8 +134,8 @@ def test_the_gate_leaves_every_pair_a_teacher(world: FeatureWorld, tmp_path: Pat
 
 
 def test_targets_are_a_function_of_the_seed(world: FeatureWorld, tmp_path: Path) -> None:
-    once = targets(world, "cluster", tmp_path, caption_posterior=1.0)
-    again = of(world, load_reliability(tmp_path / "reliability-cluster"), caption_posterior=1.0)
+    once = targets(world, "cluster", tmp_path, contrastive=0.5, caption_posterior=1.0)
+    again = of(world, load_reliability(tmp_path / "reliability-cluster"), contrastive=0.5, caption_posterior=1.0)
     assert np.array_equal(once.caption_weight_N, again.caption_weight_N)
     batch = once.at(np.array([3, 1]), world.corpus.rows("train")[[3, 1]])
     assert batch.weight_BT.tolist() == once.weight_NT[[3, 1]].tolist()

@@ -1,8 +1,8 @@
 """The layouts that data sets come in: where pictures, labels and splits lie. A reader for each is in `readers`."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mmkd.cards.samples import Split
 from mmkd.settings import RecipePath, Settings
@@ -12,6 +12,14 @@ from mmkd.tables.values import Captions
 SampleField = Literal[
     "id", "image", "caption", "label", "group", "split", "question", "answer", "answer_type", "time", "event", "tiles"
 ]
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Values = Annotated[list[str], BeforeValidator(_one_or_more)]
+"""Values of a column; one alone may stand without brackets."""
 
 
 class HashedSplit(Settings):
@@ -70,7 +78,10 @@ class RowKeys(TextTable):
     val and test. hashed: makes splits, whatever the table says. one_hot: the classes' markers are columns of 0 and 1.
     separator: between the labels of a multi-label cell. unlabelled: values of a multi-label cell that name no class
     (`No Finding`). closed: values of `answer_type` that mark closed questions; without that column, those that are
-    answered yes or no are closed. censored: value of the column `event` that means that it did not happen.
+    answered yes or no are closed. event: values of the column `event` that mean that it
+    happened. censored: values that mean that the patient was last seen without it. Without either, 0/1, False/True,
+    no/yes, Alive/Dead, Living/Deceased and 0:TEXT/1:TEXT are known; 1/2 is not, nor is a flag in a column that is
+    called `censorship` or the like.
     """
 
     columns: dict[SampleField, str] = Field(default_factory=dict)
@@ -84,7 +95,8 @@ class RowKeys(TextTable):
     separator: str = Field("|", min_length=1)
     unlabelled: list[str] = []
     closed: list[str] = ["CLOSED"]
-    censored: str = "0"
+    event: Values = []
+    censored: Values = []
 
     @model_validator(mode="after")
     def _one_way_to_split(self) -> Self:

@@ -1,6 +1,6 @@
 """What a data set is made of: samples, and the pictures that belong to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -150,3 +150,8 @@ class Sample:
         if len(self.images) != 1:
             raise DataError(f"sample {self.id!r} has {len(self.images)} pictures, expected one")
         return self.images[0]
+
+
+def only_pictures(samples: Iterable[Sample]) -> list[ImageRef]:
+    """The picture of each sample. Raises DataError for one with none or several."""
+    return [sample.image for sample in samples]

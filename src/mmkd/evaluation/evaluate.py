@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from mmkd.device import prepare
-from mmkd.errors import ConfigError
+from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.data_sets.choose import chosen_cards
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embed import embed
@@ -21,7 +21,7 @@ from mmkd.evaluation.summary.scores import Resampling
 from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.summary.tables import printed
 from mmkd.evaluation.tasks.settings import EvaluateSettings
-from mmkd.evaluation.units import EvaluationUnit, predict, remove_stale_predictions, units_of
+from mmkd.evaluation.units import EvaluationUnit, predict, remove_prediction, remove_stale_predictions, units_of
 from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
@@ -42,7 +42,8 @@ def evaluate(
     data_sets: of the settings' cards. models: teachers and students alike, one in memory at a time. teachers: the names
     of those that are teachers; two or more also make the ensemble `teachers_concat`. corpus: what the students were
     trained on, for the leakage audit. What the folder has of an earlier or a cut-off call is not made again. Raises
-    ConfigError, DataError or ModelError before results are written; nothing is skipped.
+    ConfigError, DataError or ModelError before results are written. A task that a data set cannot serve is left out, is
+    said and counted as `not_evaluated`.
     """
     names = [spec.name for spec in models]
     _check_names(names, teachers)
@@ -53,7 +54,8 @@ def evaluate(
     _embed_all(list(loadable.values()), data_sets, folder, device, images, settings, machine)
     members = _members(loadable, teachers)
     units = [unit for data_set in data_sets for unit in units_of(data_set, members, settings, seed)]
-    predicted = _predict_all(units, folder)
+    predicted, failed = _predict_all(units, folder)
+    units = [unit for number, unit in enumerate(units) if number not in failed]
     write_cards(folder, data_sets)
     write_galleries(folder, units, focus.name, images, settings.gallery)
     write_task_files(folder, units, focus.name, settings)
@@ -63,11 +65,14 @@ def evaluate(
     summary = results_from_predictions(folder, teachers, resampling, names, partial(leaked_samples, folder))
     write_summary(folder, summary)
     say(printed(summary.results, summary.comparisons, teachers, summary.rankings))
+    for problem in failed.values():
+        say(f"not evaluated: {problem}")
     return {
         "models": len(models),
         "data_sets": len(data_sets),
         "samples": sum(len(data_set.samples) for data_set in data_sets),
         "predictions": predicted,
+        **({"not_evaluated": len(failed)} if failed else {}),
         "results": len(summary.results),
     }
 
@@ -99,10 +104,23 @@ def _embed_all(
         embed(model, with_images, folder, device, images, settings.batch_size, machine.loaders)
 
 
-def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> int:
-    """Returns how many predictions were made; those that were there already do not count."""
+def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, dict[int, str]]:
+    """How many predictions were made (those that were there already do not count), and place of a unit that cannot be
+    evaluated -> why.
+
+    A data set that one task cannot use still serves the others. Raises the last DataError where no unit is left.
+    """
     remove_stale_predictions(folder, units)
-    return sum(predict(unit, folder) for unit in track(units, "predict", len(units), "predictions"))
+    made, failed = 0, dict[int, str]()
+    for number, unit in enumerate(track(units, "predict", len(units), "predictions")):
+        try:
+            made += predict(unit, folder)
+        except DataError as error:
+            if len(failed) + 1 == len(units):
+                raise
+            remove_prediction(unit, folder)
+            failed[number] = f"{unit.model} on {unit.data_set.card.id}, {unit.task_name}: {error}"
+    return made, failed
 
 
 def _check_names(models: Sequence[str], teachers: Sequence[str]) -> None:

@@ -87,6 +87,11 @@ def predict(unit: EvaluationUnit, folder: Path) -> bool:
     return True
 
 
+def remove_prediction(unit: EvaluationUnit, folder: Path) -> None:
+    """Remove what an earlier call left of this unit."""
+    predictions_path(folder, unit.facts).unlink(missing_ok=True)
+
+
 def remove_stale_predictions(folder: Path, units: Sequence[EvaluationUnit]) -> None:
     """Remove predictions of models or data sets that this call does not ask for: they would enter the results."""
     current = {(unit.task_name, unit.data_set.card.id, unit.model) for unit in units}

@@ -214,8 +214,8 @@ def export(run: "Run", stage: Stage) -> Counts:
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
     from mmkd.reliability.table import load_reliability
-    from mmkd.student.export import CardFacts
     from mmkd.student.export import export as body
+    from mmkd.student.model_card import CardFacts
 
     recipe, out = run.recipe, run.out
     facts = CardFacts(
@@ -225,6 +225,7 @@ def export(run: "Run", stage: Stage) -> Counts:
         load_reliability(out / "reliability"),
         Corpus(out / "corpus"),
         [vars(row) for row in read_results(out / "evaluate") if _on_the_card(row)],
+        recipe.distill.of_untrusted,
     )
     return body(out / "distill", facts, stage.partial, stage.folder)
 

@@ -8,8 +8,13 @@ Letters: N rows of the group, R rivals a row, D the teacher's dimension, M group
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+from mmkd.statistics.across_sets import holm
+
+Correction = Literal["holm", "none"]
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,29 @@ def _shrunk(advantage_M: np.ndarray, variance_M: np.ndarray) -> tuple[np.ndarray
     return centre + trust_M * (advantage_M - centre), np.sqrt(variance_own_M)
 
 
-def soft_weights(advantage_MK: np.ndarray, z_MK: np.ndarray, power: float, z_min: float) -> np.ndarray:
+def passes(z_MK: np.ndarray, z_min: float, correction: Correction = "holm") -> np.ndarray:
+    """Which advantages, in standard errors, are no chance findings; bool (M, K).
+
+    The level is the one-sided one of `z_min` standard errors. "holm": the probability of any pass among teachers that
+    all guess is at most that level, however many cells there are; "none": it is the level in every cell, so of thirty
+    guessing cells about one in two tables has a pass at two standard errors.
+    """
+    from scipy.special import ndtr
+
+    p_MK = ndtr(-z_MK)
+    adjusted_MK = holm(p_MK.ravel()).reshape(p_MK.shape) if correction == "holm" and p_MK.size else p_MK
+    return np.asarray(adjusted_MK <= ndtr(-z_min))
+
+
+def soft_weights(
+    advantage_MK: np.ndarray, z_MK: np.ndarray, power: float, z_min: float, correction: Correction = "holm"
+) -> np.ndarray:
     """Weights of K teachers on M groups from their advantage over chance; the best of each group has 1.
 
-    They grow with the `power` of the advantage. A teacher whose advantage is below `z_min` standard errors has weight
-    0, and so a group may have no teacher at all: its rows then learn from their captions only.
+    They grow with the `power` of the advantage. A teacher whose advantage does not pass has weight 0, and so a group
+    may have no teacher at all: its rows then learn from their captions only.
     """
-    trusted_MK = np.where(z_MK >= z_min, np.clip(advantage_MK, 0.0, None), 0.0)
+    trusted_MK = np.where(passes(z_MK, z_min, correction), np.clip(advantage_MK, 0.0, None), 0.0)
     best_M1 = trusted_MK.max(axis=1, keepdims=True)
     return np.asarray((trusted_MK / np.where(best_M1 > 0, best_M1, 1.0)) ** power)
 

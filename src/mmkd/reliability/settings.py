@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from mmkd.reliability.rank_test import Correction
 from mmkd.settings import Settings
 
 
@@ -15,8 +16,10 @@ class ReliabilitySettings(Settings):
     modality: that of each row as the `corpus` has it, or as the verdict of all `evidence`, teachers' votes included.
     rows: at most so many rows of a group are tested. rivals: captions that each row's own caption must beat.
     power: weights grow with this power of the advantage over chance. z_min: an advantage of fewer standard errors
-    counts as none. spread: standard deviation of every teacher's logits along a row, from which its scale follows
-    (measured on `batch` pairs); scale: use this one for every teacher instead.
+    counts as none. correction: of that level for the number of teachers and groups; "holm" asks for about 3.3 standard
+    errors among fifty, "none" lets one in forty guessing cells pass. spread: standard deviation of every teacher's
+    logits along a row, from which its scale follows (measured on `batch` pairs); scale: use this one for every teacher
+    instead.
 
     batch: pairs on which the spread of the logits is measured.
     """
@@ -28,6 +31,7 @@ class ReliabilitySettings(Settings):
     rivals: PositiveInt = 128
     power: PositiveFloat = 4.0
     z_min: float = Field(2.0, ge=0.0)
+    correction: Correction = "holm"
     spread: PositiveFloat = 7.5
     scale: float | None = Field(None, gt=0.0)
     batch: PositiveInt = 256

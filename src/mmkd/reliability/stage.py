@@ -1,6 +1,7 @@
 """The stage `reliability`: measure every teacher on every modality of the corpus, and print the table."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,12 @@ from mmkd.reliability.table import (
     GroupReliability,
     ReliabilityTable,
     TeacherGeometry,
+    counted,
     groups_of,
     save_reliability,
 )
+
+Z_95 = 1.96
 
 
 def measure_reliability(
@@ -58,6 +62,11 @@ def measure_reliability(
     reliability = ReliabilityTable(teachers, cells, settings.by, cluster_N, modality_N=modality_N)
     save_reliability(reliability, folder)
     print_table(reliability)
+    if untrusted := reliability.untrusted(group_N):
+        say(
+            f"no teacher passes the rank test on {counted(untrusted)}: these pairs have no teacher and learn from "
+            "their captions alone, unless [distill] says otherwise"
+        )
     return {"teachers": len(features), "groups": len(tested), "rows": sum(map(len, tested.values()))}
 
 
@@ -101,7 +110,7 @@ def _cells(
         for measured in ("advantage", "variance")
     )
     mean_MK, deviation_MK = shrunk(advantage_MK, variance_MK)
-    weight_MK = soft_weights(mean_MK, mean_MK / deviation_MK, settings.power, settings.z_min)
+    weight_MK = soft_weights(mean_MK, mean_MK / deviation_MK, settings.power, settings.z_min, settings.correction)
     return [
         GroupReliability(name, teacher, cell.n, cell.percentile, cell.se, float(weight_MK[m, k]))
         for (m, name), (k, teacher) in itertools.product(enumerate(groups), enumerate(teachers))
@@ -142,20 +151,30 @@ def _scale(image_ND: np.ndarray, text_ND: np.ndarray, settings: ReliabilitySetti
 
 
 def print_table(reliability: ReliabilityTable) -> None:
-    """Own caption's percentile within the group (.50 = chance) and, where it is not 0, the weight in brackets."""
+    """Own caption's percentile within the group (.50 = chance), its 95 % interval, and the weight where it is not 0."""
     from rich.console import Console
     from rich.table import Table
 
     names = [teacher.name for teacher in reliability.teachers]
-    table = Table(reliability.by, "pairs", *names, title=f"rank test within the {reliability.by}: percentile (weight)")
+    table = Table(
+        reliability.by, "pairs", *names, title=f"rank test within the {reliability.by}: percentile [95 %] (weight)"
+    )
     cell = {(c.group, c.teacher): c for c in reliability.cells}
     for group in reliability.group_names:
         row = [cell[group, name] for name in names]
-        shown = [f"{c.percentile:.2f} ({c.weight:.2f})" if c.weight else f"{c.percentile:.2f}" for c in row]
+        shown = [_percentile(c) + (f" ({c.weight:.2f})" if c.weight else "") for c in row]
         table.add_row(group, str(max(c.n for c in row)), *shown)
     table.add_section()
     table.add_row("logit scale", "", *[f"{teacher.scale:.1f}" for teacher in reliability.teachers])
     table.add_row(
         "dispersion", "", *[f"{t.image_dispersion:.2f} / {t.text_dispersion:.2f}" for t in reliability.teachers]
     )
-    Console(width=table_width(2 + len(names))).print(table)
+    Console(width=table_width(2 + len(names)), markup=False).print(table)
+
+
+def _percentile(cell: GroupReliability) -> str:
+    """`.se` of few rows is often 0, so the interval is no narrower than that of a teacher that guesses."""
+    guessing = math.sqrt(RankTest(cell.percentile, cell.se, cell.n).variance) / 2
+    half = Z_95 * max(cell.se, guessing)
+    low, high = max(0.0, cell.percentile - half), min(1.0, cell.percentile + half)
+    return f"{cell.percentile:.2f} [{low:.2f}, {high:.2f}]"

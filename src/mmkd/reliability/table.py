@@ -1,6 +1,7 @@
 """The folder of the stage `reliability`: what was measured of every teacher, and the weights that follow from it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,6 +67,13 @@ class ReliabilityTable:
     def group_names(self) -> list[str]:
         return list(dict.fromkeys(cell.group for cell in self.cells))
 
+    def untrusted(self, group_N: np.ndarray) -> dict[str, int]:
+        """The groups of these rows in which no teacher has a weight -> number of their rows."""
+        trusted = {cell.group for cell in self.cells if cell.weight > 0}
+        name_G, count_G = np.unique(group_N, return_counts=True)
+        found = dict(zip(name_G.tolist(), count_G.tolist(), strict=True))
+        return {name: count for name, count in found.items() if name not in trusted}
+
     def groups(self, corpus: Corpus) -> np.ndarray:
         """The group of each row of the corpus, an array of strings. Raises DataError for another corpus."""
         return groups_of(corpus, self.cluster_N, self.modality_N)
@@ -82,6 +90,11 @@ class ReliabilityTable:
             table_MK[known[cell.group], column[cell.teacher]] = cell.weight
         name_G, of_N = np.unique(group_N, return_inverse=True)
         return np.asarray(table_MK[[known.get(name, len(known)) for name in name_G.tolist()]][of_N])
+
+
+def counted(pairs: Mapping[str, int]) -> str:
+    """`ct (1,200 pairs), oct (1 pair)`."""
+    return ", ".join(f"{name} ({count:,} pair{'' if count == 1 else 's'})" for name, count in pairs.items())
 
 
 def groups_of(corpus: Corpus, cluster_N: np.ndarray | None, modality_N: np.ndarray | None = None) -> np.ndarray:

@@ -134,7 +134,9 @@ def survival(evaluated: Evaluated, task: str) -> Detail:
             notes.append(f"Not drawn: {error}.")
             continue
         name, model = predictions.facts.dataset, predictions.facts.model
-        says = f"On {name}, {model}: log-rank {p_text(groups.test.p)}."
+        events = sum(int(curve.event_U.sum()) for curve in groups.curves.values())
+        patients = sum(int(curve.at_risk_U[0]) for curve in groups.curves.values())
+        says = f"On {name}, {model}: {events:,} events of {patients:,} patients, log-rank {p_text(groups.test.p)}."
         drawn.append(Figure(f"{task}-km-{name}-{model}", curves.survival_plot(groups.curves), says))
     says = "Patients above and below the median predicted risk of their fold; ticks mark censored patients."
     return Detail("Kaplan-Meier curves", says, drawn, notes=notes)

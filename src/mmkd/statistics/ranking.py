@@ -13,9 +13,14 @@ from mmkd.statistics.metrics import (
     checked_numbers,
     chunks,
     cumulative,
+    macro,
     ratio,
     wide,
 )
+
+FEW = 32  # positives a class, up to which products beat sorting the negatives of each class
+PRODUCT_CELLS = 2**23  # of a matrix in a product
+EXACT_FLOAT32 = 2**24  # whole numbers below it are exact
 
 
 def auc(score_N: Array, positive_N: Array, weight_BN: Array) -> Array:
@@ -36,6 +41,46 @@ def auc(score_N: Array, positive_N: Array, weight_BN: Array) -> Array:
         twice_R = (positive_RP * (reached_RM[:, below_P] + reached_RM[:, level_P])).sum(axis=1)
         auc_B[rows] = ratio(twice_R, 2 * positive_RP.sum(axis=1) * reached_RM[:, -1])
     return auc_B
+
+
+def macro_auc(score_NC: Array, member_NC: Array, weight_BN: Array) -> Array:
+    """`macro(auc, ...)`, the same value; thousands of classes with few positives each take products, not sorts; (B,).
+
+    Raises ValueError as `macro` and `auc` do.
+    """
+    class_P, place_P = np.nonzero(member_NC.T)
+    if score_NC.shape != member_NC.shape or not score_NC.shape[1] or len(class_P) > FEW * score_NC.shape[1]:
+        return macro(auc, score_NC, member_NC, weight_BN)
+    for c in range(score_NC.shape[1]):
+        _checked(score_NC[:, c], member_NC[:, c], weight_BN[:1])
+    check_weights(weight_BN, len(score_NC))
+    mean_B = np.empty(len(weight_BN))
+    step = max(1, PRODUCT_CELLS // max(score_NC.shape))
+    for start in range(0, len(weight_BN), step):
+        weight_NR = weight_BN[start : start + step].T.astype(np.float64)
+        mean_B[start : start + step] = _macro_auc(score_NC, member_NC, class_P, place_P, weight_NR)
+    return mean_B
+
+
+def _macro_auc(score_NC: Array, member_NC: Array, class_P: Array, place_P: Array, weight_NR: Array) -> Array:
+    """class_P, place_P: class and sample of each positive."""
+    total_R = weight_NR.sum(axis=0)
+    whole = bool((weight_NR == np.floor(weight_NR)).all()) and 2 * total_R.max() < EXACT_FLOAT32
+    factor_NR = weight_NR.astype(np.float32) if whole else weight_NR
+    twice_CR, positive_CR = np.zeros((2, score_NC.shape[1], weight_NR.shape[1]))
+    step = max(1, PRODUCT_CELLS // len(score_NC))
+    for start in range(0, len(class_P), step):
+        class_Q, place_Q = class_P[start : start + step], place_P[start : start + step]
+        own_Q1 = score_NC[place_Q, class_Q][:, None]
+        other_QN = score_NC[:, class_Q].T
+        beaten_QN = np.add(other_QN < own_Q1, other_QN <= own_Q1, dtype=factor_NR.dtype)  # 2 below, 1 level
+        beaten_QN[member_NC[:, class_Q].T] = 0
+        own_QR = weight_NR[place_Q]
+        present_G, first_G = np.unique(class_Q, return_index=True)
+        twice_CR[present_G] += np.add.reduceat((beaten_QN @ factor_NR) * own_QR, first_G, axis=0)
+        positive_CR[present_G] += np.add.reduceat(own_QR, first_G, axis=0)
+    mean_R: Array = ratio(twice_CR, 2 * positive_CR * (total_R - positive_CR)).mean(axis=0)
+    return mean_R
 
 
 def average_precision(score_N: Array, positive_N: Array, weight_BN: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 from mmkd.corpus.schema import Corpus
 from mmkd.licences import licence_class, strictest
 from mmkd.markdown import escaped, line
-from mmkd.reliability.table import ReliabilityTable
+from mmkd.reliability.table import ReliabilityTable, counted
 
 SHOWN = 8  # licences of a class that the card spells out
 TAGS = ("clip", "open_clip", "medical", "image-text", "knowledge-distillation")
@@ -17,7 +17,10 @@ TAGS = ("clip", "open_clip", "medical", "image-text", "knowledge-distillation")
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the model card says. results: rows of `results.jsonl` of the student and of `best_teacher`."""
+    """What the model card says. results: rows of `results.jsonl` of the student and of `best_teacher`.
+
+    of_untrusted: what became of pairs on which no teacher passed the rank test, in words.
+    """
 
     name: str
     note: str
@@ -25,6 +28,7 @@ class CardFacts:
     teachers: ReliabilityTable
     corpus: Corpus
     results: Sequence[Mapping[str, Any]]
+    of_untrusted: str = ""
 
 
 def model_card(facts: CardFacts) -> str:
@@ -75,6 +79,7 @@ def model_card(facts: CardFacts) -> str:
         "",
         *_weights(facts.teachers),
         "",
+        *_untrusted(facts),
         "## Results",
         "",
         *_results(facts.results),
@@ -124,6 +129,15 @@ def _weights(reliability: ReliabilityTable) -> list[str]:
         for group in reliability.group_names
     ]
     return [f"| {reliability.by} | {' | '.join(map(escaped, names))} |", "|---" * (len(names) + 1) + "|", *rows]
+
+
+def _untrusted(facts: CardFacts) -> list[str]:
+    group_N = facts.teachers.groups(facts.corpus)[facts.corpus.rows("train")]
+    found = facts.teachers.untrusted(group_N)
+    if not found:
+        return []
+    became = f" These pairs {facts.of_untrusted}." if facts.of_untrusted else ""
+    return [f"No teacher passed the rank test on {escaped(counted(found))}.{became}", ""]
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -48,6 +48,8 @@ def distill(
     teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
     generator = torch_generator(seed, Purpose.OBJECTIVE_WEIGHTS)
     objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
+    if teachers is not None and teachers.captions_alone:
+        objective.learn_from_captions()
     shuffle = not settings.is_reference or settings.reference.shuffle
     groups = reliability.groups(corpus)
     return train(model, objective, settings, corpus, place, teachers, groups, shuffle)

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mmkd.cards.answers import YES_NO, normal_answer
 from mmkd.cards.array_images import ArrowImage
 from mmkd.cards.card import Card
 from mmkd.cards.layouts import RowKeys
 from mmkd.cards.readers.cells import BRACES, Row
+from mmkd.cards.readers.events import has_outcome
 from mmkd.cards.readers.splits import row_split
 from mmkd.cards.readers.tables import table_rows
 from mmkd.cards.samples import ImageRef, Question, Sample, Split, Survival
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError
 from mmkd.tables.values import as_name, as_text, captions_in, matches
-
-YES_NO = ("yes", "no")
 
 
 def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]]:
@@ -51,8 +51,12 @@ def sample_of(
     split: Split | None,
     images: Sequence[ImageRef],
     bags: Mapping[str, Path] | None = None,
+    events: Mapping[str, bool] | None = None,
 ) -> Sample:
-    """The sample of a row with its pictures. number: its id where the table has none. split: where that is settled."""
+    """The sample of a row with its pictures. number: its id where the table has none. split: where that is settled.
+
+    events: as `event_meanings` reads them from the whole table.
+    """
     name = row.needed("id") if row.has("id") else number
     group = _group(row)
     return Sample(
@@ -63,7 +67,7 @@ def sample_of(
         group=group,
         caption=_caption(layout, row),
         question=_question(layout, row),
-        survival=_survival(layout, row),
+        survival=_survival(card, layout, row, events or {}),
         covariates={column: row.number(column) for column in _covariates(card)},
         facts={column: row.text(column) for column in card.subgroups},
         bags=bags or {},
@@ -71,10 +75,16 @@ def sample_of(
 
 
 def samples_of(
-    card: Card, layout: RowKeys, row: Row, number: str, split: Split | None, images: Sequence[ImageRef]
+    card: Card,
+    layout: RowKeys,
+    row: Row,
+    number: str,
+    split: Split | None,
+    images: Sequence[ImageRef],
+    events: Mapping[str, bool],
 ) -> Iterator[Sample]:
     """As `sample_of`; one of each caption where the card takes all of a list."""
-    sample = sample_of(card, layout, row, number, split, images)
+    sample = sample_of(card, layout, row, number, split, images, events=events)
     listed = row.values.get(layout.columns.get("caption", "caption"))
     captions = _captions(layout, row, listed) if isinstance(listed, list) else []
     if len(captions) < 2:
@@ -143,28 +153,19 @@ def _question(layout: RowKeys, row: Row) -> Question | None:
     if not row.has("question"):
         return None
     answer, kind = row.needed("answer"), row.field("answer_type")
-    closed = kind in layout.closed if kind else answer.casefold() in YES_NO
+    closed = _is_closed(layout, kind) if kind else normal_answer(answer) in YES_NO
     return Question(row.needed("question"), answer, closed)
 
 
-def _survival(layout: RowKeys, row: Row) -> Survival | None:
-    """None where the table has no such columns, or the patient was not followed up: both cells are empty."""
-    if not (row.has("time") and row.has("event")):
+def _is_closed(layout: RowKeys, kind: str) -> bool:
+    return kind.casefold() in {value.strip().casefold() for value in layout.closed}
+
+
+def _survival(card: Card, layout: RowKeys, row: Row, events: Mapping[str, bool]) -> Survival | None:
+    """None where no outcome is read, or the patient was not followed up."""
+    if not has_outcome(card, row):
         return None
-    if not row.field("time") and not row.field("event"):
-        return None
-    row.needed("time")
     time = row.number(layout.columns.get("time", "time"))
     if not time >= 0:
         raise row.error(f"time {time:g} is no time of follow-up, expected 0 or more")
-    return Survival(time, not _same(row.needed("event"), layout.censored))
-
-
-def _same(found: str, expected: str) -> bool:
-    """As text in any case, or as numbers: tables made by pandas spell 1 as 1.0."""
-    if found.casefold() == expected.casefold():
-        return True
-    try:
-        return float(found) == float(expected)
-    except ValueError:
-        return False
+    return Survival(time, events[row.needed("event")])

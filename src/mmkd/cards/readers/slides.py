@@ -9,6 +9,7 @@ from typing import Any
 from mmkd.cards.card import Card
 from mmkd.cards.layouts import SlidesLayout
 from mmkd.cards.readers.cells import Row
+from mmkd.cards.readers.events import event_meanings
 from mmkd.cards.readers.folders import pictures_below
 from mmkd.cards.readers.rows import rows_of, sample_of
 from mmkd.cards.readers.table import existing_file, image_file
@@ -19,7 +20,9 @@ from mmkd.cards.samples import FileImage, ImageRef, Sample
 def read_slides(card: Card, layout: SlidesLayout) -> Iterator[Sample]:
     """The slides of the table with their tiles, ready features, or both."""
     folder = layout.images or layout.path.parent
-    for number, row in rows_of(card, layout, layout.path):
+    rows = list(rows_of(card, layout, layout.path))
+    events = event_meanings(card, layout, [row for _, row in rows])
+    for number, row in rows:
         tiles = _tiles(card, layout, row, folder)
         bags = {
             encoder: existing_file(row, folder, row.filled(template), "bag", layout.root)
@@ -29,7 +32,7 @@ def read_slides(card: Card, layout: SlidesLayout) -> Iterator[Sample]:
             raise row.error(
                 "this slide has no tiles and no features; name tiles, tile_folder, slide or bags in the layout"
             )
-        yield sample_of(card, layout, row, number, None, tiles, bags)
+        yield sample_of(card, layout, row, number, None, tiles, bags, events)
 
 
 def _tiles(card: Card, layout: SlidesLayout, row: Row, folder: Path) -> Sequence[ImageRef]:

@@ -8,6 +8,7 @@ from mmkd.cards.array_images import ArrowImage
 from mmkd.cards.card import Card
 from mmkd.cards.layouts import TableLayout
 from mmkd.cards.readers.cells import Row
+from mmkd.cards.readers.events import event_meanings
 from mmkd.cards.readers.rows import rows_of, samples_of
 from mmkd.cards.readers.tables import file_inside
 from mmkd.cards.samples import FileImage, ImageRef, Sample, Split
@@ -16,10 +17,11 @@ from mmkd.cards.samples import FileImage, ImageRef, Sample, Split
 def read_table(card: Card, layout: TableLayout) -> Iterator[Sample]:
     """The rows that belong to the data set, table after table."""
     tables: list[tuple[Split | None, Path]] = [*layout.splits.items()] if layout.path is None else [(None, layout.path)]
-    for split, path in tables:
-        for number, row in rows_of(card, layout, path):
-            pictures = _pictures(row, layout.images or path.parent, layout.root)
-            yield from samples_of(card, layout, row, f"{split}/{number}" if split else number, split, pictures)
+    rows = [(split, path, number, row) for split, path in tables for number, row in rows_of(card, layout, path)]
+    events = event_meanings(card, layout, [row for *_, row in rows])
+    for split, path, number, row in rows:
+        pictures = _pictures(row, layout.images or path.parent, layout.root)
+        yield from samples_of(card, layout, row, f"{split}/{number}" if split else number, split, pictures, events)
 
 
 def _pictures(row: Row, folder: Path, root: Path | None) -> list[ImageRef]:

@@ -1,17 +1,60 @@
-"""What is wrong with the catalogue's cards themselves; needs no data."""
+"""What is wrong with a card and its data before a model is loaded; and with the catalogue's cards, without data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmkd.cards.card import Card
 from mmkd.cards.catalogue import read_card
+from mmkd.cards.readers.read import read_samples
+from mmkd.cards.samples import Sample
 from mmkd.corpus.taxonomy import MODALITIES
-from mmkd.errors import ConfigError
+from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.data_sets.choose import check_tasks
+from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.validation import nearest
 
 EXTERNAL = "external:"
+DECODED = 2_000  # pictures that a check decodes, evenly spaced
+SHOWN = 3  # pictures of one data set that a check names
+
+
+def problems(card: Card, settings: EvaluateSettings | None = None, seed: int = 0) -> list[str]:
+    """All that would end an evaluation on this card and that no model has a part in; empty where nothing would.
+
+    Its tasks, its tables and folders, the splits, classes, captions, questions and events that each task needs, and
+    whether its pictures can be decoded (`DECODED` of them where there are more).
+    """
+    try:
+        samples = read_samples(check_tasks(card, Path(card.id)))
+    except (ConfigError, DataError) as error:
+        return [str(error)]
+    found = [problem for name in card.tasks if (problem := _task_problem(name, card, samples, settings, seed))]
+    return [*found, *_unreadable(card, samples)]
+
+
+def _task_problem(
+    name: str, card: Card, samples: Sequence[Sample], settings: EvaluateSettings | None, seed: int
+) -> str:
+    task = TASKS[name]
+    try:
+        task.check(card, samples, settings.of_task(task) if settings else task.settings(), seed)
+    except DataError as error:
+        return f"{card.id}, {name}: {str(error).removeprefix(f'{card.id}: ').removeprefix(f'{card.id}, {name}: ')}"
+    return ""
+
+
+def _unreadable(card: Card, samples: Sequence[Sample]) -> list[str]:
+    images = list(dict.fromkeys(image for sample in samples for image in sample.images))
+    tried = images if len(images) <= DECODED else [images[n * len(images) // DECODED] for n in range(DECODED)]
+    found = []
+    for image in tried:
+        try:
+            image.read()
+        except DataError as error:
+            found.append(str(error))
+    more = f"{card.id}: {len(found) - SHOWN} of {len(tried)} tried pictures besides are not readable"
+    return found[:SHOWN] + ([more] if len(found) > SHOWN else [])
 
 
 def check_cards(paths: Mapping[str, Path], teachers: Sequence[str]) -> dict[str, list[str]]:

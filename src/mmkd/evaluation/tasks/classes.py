@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmkd.cards.card import Card
-from mmkd.cards.samples import Sample
+from mmkd.cards.samples import Sample, only_pictures
 from mmkd.evaluation.format.class_scores import ClassScores
 from mmkd.evaluation.tasks.task import Columns
 from mmkd.statistics.calibration import BINS, brier, ece_equal_mass
@@ -16,12 +16,12 @@ from mmkd.statistics.metrics import (
     Array,
     accuracy,
     balanced_accuracy,
-    f1,
     macro,
+    macro_f1,
     one_vs_rest,
     weighted_mean,
 )
-from mmkd.statistics.ranking import auc, average_precision
+from mmkd.statistics.ranking import average_precision, macro_auc
 
 LABEL = "label"  # column of the class, its place in the card
 MEMBER = "label:"  # prefix of the columns of a multi-label card instead, one of booleans per class
@@ -44,6 +44,12 @@ def truth_of(card: Card, samples: Sequence[Sample]) -> Array:
     for row, sample in enumerate(samples):
         member_NC[row, list(sample.labels)] = True
     return member_NC
+
+
+def check_classified(samples: Sequence[Sample], card: Card) -> None:
+    """Raises DataError for a sample without a picture of its own, or without a class where it needs one."""
+    truth_of(card, samples)
+    only_pictures(samples)
 
 
 def truth_columns(card: Card, samples: Sequence[Sample]) -> dict[str, Array]:
@@ -108,15 +114,14 @@ def class_metrics(score_NC: Array, truth: Array, weight_BN: Array) -> dict[str, 
     member_NC = one_vs_rest(truth, score_NC.shape[1]) if truth.ndim == 1 else truth
     measured = {
         "accuracy": top_class_accuracy(correct_N, truth, weight_BN),
-        "macro_auc": macro(auc, score_NC, member_NC, weight_BN),
+        "macro_auc": macro_auc(score_NC, member_NC, weight_BN),
     }
     if truth.ndim == 2:
         return {**measured, "macro_ap": macro(average_precision, score_NC, member_NC, weight_BN)}
-    guess_NC = one_vs_rest(score_NC.argmax(axis=1), score_NC.shape[1])
     return {
         **measured,
         "balanced_accuracy": balanced_accuracy(correct_N, truth, weight_BN),
-        "macro_f1": macro(f1, guess_NC, member_NC, weight_BN),
+        "macro_f1": macro_f1(score_NC.argmax(axis=1), truth, score_NC.shape[1], weight_BN),
     }
 
 

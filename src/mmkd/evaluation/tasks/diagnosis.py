@@ -47,14 +47,26 @@ def slide_scores(embedded: EmbeddedDataSet[SlideSettings]) -> "SlideScores":
     return classify(bags, embedded.samples, len(names), folds, embedded.settings, seed)
 
 
+def _check(card: Card, samples: Sequence[Sample], settings: SlideSettings, seed: int) -> None:
+    names, rng = [entry.name for entry in card.classes], generator(seed, Purpose.SLIDE_FOLDS)
+    slide_folds(samples, names, settings.folds, rng)
+    for encoder in dict.fromkeys(name for sample in samples for name in sample.bags):
+        for sample in samples:
+            _check_bag(sample, encoder)
+
+
+def _check_bag(sample: Sample, encoder: str) -> None:
+    if encoder not in sample.bags:
+        raise DataError(f"slide {sample.id!r} has no features of {encoder!r}; add its file, or take the slide out")
+
+
 def _bag(embedded: EmbeddedDataSet[SlideSettings], sample: Sample) -> Array:
     if embedded.members:
         if not sample.images:
             raise DataError(f"slide {sample.id!r} has no tiles; take it out of the table, or give it some")
         return embedded.of_bag(sample)
     encoder = embedded.model.removeprefix(BAG)
-    if encoder not in sample.bags:
-        raise DataError(f"slide {sample.id!r} has no features of {encoder!r}; add its file, or take the slide out")
+    _check_bag(sample, encoder)
     return read_bag(sample.bags[encoder]).feature_ND
 
 
@@ -109,6 +121,7 @@ TASK = Task(
     section="slides",
     settings=SlideSettings,
     complaint=_complaint,
+    check=_check,
     labels=lambda columns: columns["label"],
     class_scores=lambda columns: class_scores(columns, "attention:"),
     details=("confusion_matrix",),

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.choose import wrong_classes
@@ -21,6 +22,7 @@ from mmkd.evaluation.tasks.classes import (
     PROTOCOL,
     SCORE,
     calibration_metrics,
+    check_classified,
     class_metrics,
     class_scores,
     labels_of,
@@ -104,12 +106,24 @@ def _catalogue_complaints(card: Card) -> Iterator[str]:
         yield "linear_probe has nothing to learn from: no train split in counts, layout or hashed"
 
 
+def _check(card: Card, samples: Sequence[Sample], settings: ProbeSettings, seed: int) -> None:
+    check_classified(samples, card)
+    train = [sample for sample in samples if sample.split == "train"]
+    _check_training(card, train)
+    if not any(sample.labels for sample in train):
+        raise DataError(f"{card.id}: no training sample has any class; expected one or more")
+
+
+def _check_training(card: Card, train: Sequence[Sample]) -> None:
+    if not train:
+        raise DataError(f"{card.id}: no training sample for the linear probe; give the card a train split")
+
+
 def _predict(embedded: EmbeddedDataSet[ProbeSettings]) -> Predicted:
     """Labels of test samples are written down and not looked at."""
     card, chosen = embedded.card, embedded.settings
     train, val, test = (embedded.split(split) for split in ("train", "val", "test"))
-    if not train:
-        raise DataError(f"{card.id}: no training sample for the linear probe; give the card a train split")
+    _check_training(card, train)
     train_ND, truth, test_ND = embedded.of_images(train), truth_of(card, train), embedded.of_images(test)
     to_choose_on = (embedded.of_images(val), truth_of(card, val)) if val else None
     groups = [sample.group for sample in train]
@@ -169,6 +183,7 @@ TASK = Task(
     section="probe",
     settings=ProbeSettings,
     complaint=_complaint,
+    check=_check,
     labels=labels_of,
     class_scores=lambda columns: class_scores(columns, WHOLE),
     gallery=wrong_classes,

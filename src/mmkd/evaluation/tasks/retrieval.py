@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from mmkd.cards.card import Card
-from mmkd.cards.samples import Sample
+from mmkd.cards.samples import Sample, only_pictures
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.choose import best_and_worst_queries
@@ -118,16 +118,27 @@ def _caption(sample: Sample) -> str:
     return sample.caption
 
 
-def _predict(embedded: EmbeddedDataSet[RetrievalSettings]) -> Predicted:
-    samples = embedded.split("test")
-    captions = [_caption(sample) for sample in samples]
+def _check(card: Card, samples: Sequence[Sample], settings: RetrievalSettings, seed: int) -> None:
+    test = [sample for sample in samples if sample.split == "test"]
+    _key_of(card, [_caption(sample) for sample in test])
+    only_pictures(test)
+
+
+def _key_of(card: Card, captions: Sequence[str]) -> Array:
+    """Equal numbers for equal captions (N,). Raises DataError where all are equal."""
     codes = {caption: code for code, caption in enumerate(dict.fromkeys(captions))}
     if len(codes) < 2:
         raise DataError(
-            f"{embedded.card.id}, retrieval: {len(samples)} test pairs with {len(codes)} different captions, "
+            f"{card.id}, retrieval: {len(captions)} test pairs with {len(codes)} different captions, "
             "expected two or more; there is nothing to tell apart"
         )
-    key_N = np.array([codes[caption] for caption in captions])
+    return np.array([codes[caption] for caption in captions])
+
+
+def _predict(embedded: EmbeddedDataSet[RetrievalSettings]) -> Predicted:
+    samples = embedded.split("test")
+    captions = [_caption(sample) for sample in samples]
+    key_N = _key_of(embedded.card, captions)
     image_ND, text_ND = embedded.of_images(samples), embedded.of_texts(captions)
     columns = rank_columns(image_ND, text_ND, key_N, embedded.settings, embedded.seed)
     # pairs with one caption are not independent queries
@@ -161,6 +172,7 @@ TASK = Task(
         *(f"{direction}_median_rank" for direction in DIRECTIONS),
     ),
     complaint=_complaint,
+    check=_check,
     texts=_texts,
     predict=_predict,
     measure=_measure,

@@ -53,7 +53,13 @@ def _predict(embedded: EmbeddedDataSet[SurvivalSettings]) -> Predicted:
         forecast_metrics(forecast, np.ones((1, len(forecast.outcomes))))
     except DataError as error:
         raise DataError(f"{embedded.card.id}, survival, {embedded.model}: {error}") from error
-    return Predicted.of(cohort.test_rows(), columns_of(forecast), note=cohort.left_out)
+    return Predicted.of(cohort.test_rows(), columns_of(forecast), note=_note(cohort, forecast))
+
+
+def _note(cohort: Cohort, forecast: Forecast) -> str:
+    """Events of patients, which nobody can guess from a C-index, and who was left out."""
+    events = f"{np.count_nonzero(forecast.outcomes.event_N):,} events of {len(forecast.outcomes):,} patients"
+    return "; ".join(part for part in (events, cohort.left_out) if part)
 
 
 def _features(embedded: EmbeddedDataSet[SurvivalSettings], samples: Sequence[Sample]) -> Array:
@@ -97,15 +103,7 @@ def forecasts(value_ND: Array, cohort: Cohort, settings: SurvivalSettings, seed:
 
     Raises DataError without events, comparable pairs or times to measure at.
     """
-    if cohort.test_N.all():
-        fold_N = patient_folds(cohort.outcomes, cohort.names, settings.folds, generator(seed, Purpose.SURVIVAL_FOLDS))
-        parts = [(fold_N != fold, fold_N == fold) for fold in range(settings.folds)]
-        curve = censoring(cohort.outcomes)
-    else:
-        fold_N = np.zeros(len(cohort.names), np.int64)
-        parts = [(~cohort.test_N, cohort.test_N)]
-        curve = censoring(cohort.outcomes.take(~cohort.test_N))
-    time_T = times_of_interest(cohort.outcomes.take(cohort.test_N), curve, settings.times)
+    fold_N, parts, curve, time_T = _design(cohort, settings, seed)
     risk_N = np.empty(len(fold_N))
     survival_NT, everybody_NT = np.empty((2, len(fold_N), len(time_T)))
     for fold, (train_N, held_N) in enumerate(parts):
@@ -128,6 +126,37 @@ def forecasts(value_ND: Array, cohort: Cohort, settings: SurvivalSettings, seed:
     )
 
 
+def _design(
+    cohort: Cohort, settings: SurvivalSettings, seed: int
+) -> tuple[Array, list[tuple[Array, Array]], Censoring, Array]:
+    """The fold of each patient, who trains and who is held in each, the censoring, and the times to measure at."""
+    if cohort.test_N.all():
+        fold_N = patient_folds(cohort.outcomes, cohort.names, settings.folds, generator(seed, Purpose.SURVIVAL_FOLDS))
+        parts = [(fold_N != fold, fold_N == fold) for fold in range(settings.folds)]
+        curve = censoring(cohort.outcomes)
+    else:
+        fold_N = np.zeros(len(cohort.names), np.int64)
+        parts = [(~cohort.test_N, cohort.test_N)]
+        curve = censoring(cohort.outcomes.take(~cohort.test_N))
+    return fold_N, parts, curve, times_of_interest(cohort.outcomes.take(cohort.test_N), curve, settings.times)
+
+
+def _check(card: Card, samples: Sequence[Sample], settings: SurvivalSettings, seed: int) -> None:
+    _own_models(card, samples)
+    cohort = cohort_of(card, samples)
+    _, parts, _, _ = _design(cohort, settings, seed)
+    for train_N, _ in parts:
+        _check_events(cohort.outcomes.take(train_N), settings)
+
+
+def _check_events(outcomes: Outcomes, settings: SurvivalSettings) -> int:
+    """How many had the event. Raises DataError where a penalty cannot be chosen by so few."""
+    events = int(np.count_nonzero(outcomes.event_N))
+    if events < 2 and len(settings.penalties) > 1:
+        raise DataError(f"{events} of {len(outcomes)} training patients had the event; expected two or more")
+    return events
+
+
 def fitted(
     value_MD: Array, outcomes: Outcomes, patients: Sequence[str], settings: SurvivalSettings, rng: np.random.Generator
 ) -> CoxModel:
@@ -136,9 +165,7 @@ def fitted(
     if len(penalties) == 1:
         penalty = penalties[0]
     else:
-        events = int(np.count_nonzero(outcomes.event_N))
-        if events < 2:
-            raise DataError(f"{events} of {len(outcomes)} training patients had the event; expected two or more")
+        events = _check_events(outcomes, settings)
         fold_M = patient_folds(outcomes, patients, min(settings.folds, events), rng)
         penalty = choose_penalty(value_MD, outcomes, fold_M, penalties)
     return fit_cox(standardised(value_MD, value_MD), outcomes, penalty)
@@ -167,18 +194,20 @@ TASK = Task(
     settings=SurvivalSettings,
     details=("kaplan_meier",),
     complaint=_complaint,
+    check=_check,
     predict=_predict,
     measure=_measure,
     primary="harrell_c",
     needs_texts=False,
     own_models=_own_models,
     lower_is_better=("integrated_brier",),
-    protocol="one row a patient: mean over pictures, then over slides; patients without outcome or with a covariate of "
-    "the card missing left out; Cox model (Efron), standardised, ridge penalty by inner folds of training patients; "
-    "test split, or patient-level folds with events spread evenly; C-indices compare patients of one fold; uno_c "
-    "counts events before the last time; AUC and Brier score at quantiles (10 to 80 %) of the event times, by the "
-    "predicted probability; censoring weights from training patients (of folds: all patients); brier_gain = 1 - "
-    "integrated Brier score / that of the training patients' Kaplan-Meier curve; integrated_brier: lower is better; "
-    "attention_* (where patients have several pictures) = gated attention over all pictures with the Cox loss, stopped "
-    "on a fifth of the training patients, by the same folds",
+    protocol="events of patients in the note; one row a patient: mean over pictures, then over slides; patients "
+    "without outcome or with a covariate of the card missing left out; Cox model (Efron), standardised, ridge penalty "
+    "by inner folds of training patients; test split, or patient-level folds with events spread evenly; "
+    "C-indices compare patients of one fold; uno_c counts events before the last time; AUC and Brier score at "
+    "quantiles (10 to 80 %) of the event times, by the predicted probability; censoring weights from training "
+    "patients (of folds: all patients); brier_gain = 1 - integrated Brier score / that of the training "
+    "patients' Kaplan-Meier curve; integrated_brier: lower is better; attention_* (where patients have several "
+    "pictures) = gated attention over all pictures with the Cox loss, stopped on a fifth of the training "
+    "patients, by the same folds",
 )

@@ -56,6 +56,8 @@ class Task(Generic[S]):
     section, settings: the key below `[evaluate]` with the task's settings, "" for none, and their class. `predict` gets
     these settings and no others; predictions are made again when any of them changes.
     complaint: what the card lacks for this task, or "".
+    check: whether its samples are enough for the task, before any model is loaded: raises DataError as `predict` would
+    for what embeddings have no part in. It gets the task's settings and the seed.
     catalogue_complaints: what the catalogue asks of its cards besides.
     predict: one model (or an ensemble) on one data set -> rows of predictions; the same rows for every model.
     measure: from their columns and weights (B, N) to metrics, each (B,). primary: the one that ranks models.
@@ -88,6 +90,7 @@ class Task(Generic[S]):
     texts: Callable[[Card, Sequence[Sample]], Sequence[str]] = lambda card, samples: ()
     images: Callable[[Card, Sequence[Sample]], Sequence[ImageRef]] = lambda card, samples: ()
     needs_texts: bool = True
+    check: Callable[[Card, Sequence[Sample], S, int], None] = lambda card, samples, settings, seed: None
     own_models: Callable[[Card, Sequence[Sample]], Sequence[str]] = lambda card, samples: ()
     catalogue_complaints: Callable[[Card], Iterable[str]] = lambda card: ()
     gallery: Callable[[GallerySource, int], Iterator[GalleryExample]] = lambda source, limit: iter(())

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmkd.cards.answers import YES_NO, normal_answer
 from mmkd.cards.card import Card
-from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample
+from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample, only_pictures
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.choose import wrong_answers
 from mmkd.evaluation.heads.answer_head import AnswerHead, VqaSettings, train_head
-from mmkd.evaluation.heads.answers import normal_answer, places_of, vocabulary_of
+from mmkd.evaluation.heads.answers import places_of, vocabulary_of
 from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.tasks.task import Columns, Task
@@ -18,7 +19,6 @@ from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array, accuracy
 
 Embedded = EmbeddedDataSet[VqaSettings]
-YES_NO = ("yes", "no")
 CORRECT = "correct"
 CONTROLS = ("question_only", "blank_image", "shuffled_image")  # columns `correct:<control>`
 CONTROL_METRICS = ("accuracy", *(f"{name}_accuracy" for name in CONTROLS))
@@ -57,6 +57,14 @@ def _complaint(card: Card) -> str:
     return "" if reader == "table" else f"needs questions, which the reader {reader!r} does not give"
 
 
+def _check(card: Card, samples: Sequence[Sample], settings: VqaSettings, seed: int) -> None:
+    for sample in samples:
+        question_of(sample)
+    _vocabulary(card, [sample for sample in samples if sample.split == "train"], settings)
+    test = [sample for sample in samples if sample.split == "test"]
+    shuffled(only_pictures(test), generator(seed, Purpose.VQA_SHUFFLED_IMAGES, card.id))
+
+
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
     asked = [text for sample in samples if _is_yes_no(sample) for text in _statements(card, sample)]
     return [*(question_of(sample).text for sample in samples), *asked]
@@ -85,7 +93,7 @@ def _predict(embedded: Embedded) -> Predicted:
     """Answers of test samples are compared with and nothing else."""
     test = embedded.split("test")
     truth = [normal_answer(question_of(sample).answer) for sample in test]
-    vocabulary = _vocabulary(embedded)
+    vocabulary = _vocabulary(embedded.card, embedded.split("train"), embedded.settings)
     guesses, note = _guesses(embedded, test, vocabulary)
     known = set(vocabulary)
     columns: dict[str, Array] = {
@@ -101,13 +109,13 @@ def _predict(embedded: Embedded) -> Predicted:
     return Predicted.of(test, columns, groups_of(test), note)
 
 
-def _vocabulary(embedded: Embedded) -> list[str]:
+def _vocabulary(card: Card, train: Sequence[Sample], settings: VqaSettings) -> list[str]:
     """Of the training answers only. Raises DataError when there are fewer than two."""
-    answers = [normal_answer(question_of(sample).answer) for sample in embedded.split("train")]
-    vocabulary = vocabulary_of(answers, embedded.settings.vocabulary)
+    answers = [normal_answer(question_of(sample).answer) for sample in train]
+    vocabulary = vocabulary_of(answers, settings.vocabulary)
     if len(vocabulary) < 2:
         raise DataError(
-            f"{embedded.card.id}: {len(vocabulary)} distinct answers in the train split, expected two or more; "
+            f"{card.id}: {len(vocabulary)} distinct answers in the train split, expected two or more; "
             "visual question answering learns its answers there"
         )
     return vocabulary
@@ -213,13 +221,15 @@ TASK = Task(
     gallery=wrong_answers,
     details=("input_controls",),
     complaint=_complaint,
+    check=_check,
     texts=_texts,
     images=_images,
     predict=_predict,
     measure=_measure,
     primary="accuracy",
     protocol="logistic head on principal components of frozen [image, question, image * question]; answers = most "
-    "frequent of the training split in normal form (lower case, no punctuation, no articles), exact match; penalty on "
-    "val, else on whole training groups; question_only = a head of its own, blank_image and shuffled_image = the head "
-    "on a grey square and on other test pictures; zero_shot_closed = yes-no questions by cosine of image and templates",
+    "frequent of the training split in normal form (lower case, no punctuation but signs and comparisons, no "
+    "articles), exact match; penalty on val, else on whole training groups; question_only = a head of its own, "
+    "blank_image and shuffled_image = the head on a grey square and on other test pictures; zero_shot_closed = yes-no "
+    "questions by cosine of image and templates",
 )

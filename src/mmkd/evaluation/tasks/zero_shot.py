@@ -17,6 +17,7 @@ from mmkd.evaluation.tasks.classes import (
     PROTOCOL,
     SCORE,
     calibration_metrics,
+    check_classified,
     class_metrics,
     class_scores,
     labels_of,
@@ -44,6 +45,13 @@ def class_embedding(prompt_PD: Array) -> Array:
     return normalised(normalised(prompt_PD).mean(axis=0))
 
 
+def class_embeddings(prompt_TD: Array, count_C: Sequence[int]) -> Array:
+    """`class_embedding` of each class, whose prompts follow one another; (C, D)."""
+    first_C = np.cumsum([0, *count_C[:-1]])
+    sum_CD = np.add.reduceat(normalised(prompt_TD), first_C, axis=0)
+    return normalised(sum_CD / np.asarray(count_C, sum_CD.dtype)[:, None])
+
+
 def cosines(image_ND: Array, class_CD: Array) -> Array:
     """Cosine of every image and every class; both sides L2-normalised; float32 (N, C)."""
     return (image_ND @ class_CD.T).astype(np.float32)
@@ -64,6 +72,10 @@ def _catalogue_complaints(card: Card) -> Iterator[str]:
     yield from (f"the prompt {prompt!r} stands twice: it tells nothing apart" for prompt, n in times.items() if n > 1)
 
 
+def _check(card: Card, samples: Sequence[Sample], settings: NoSettings, seed: int) -> None:
+    check_classified([sample for sample in samples if sample.split == "test"], card)
+
+
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
     return [prompt for entry in card.classes for prompt in entry.prompts]
 
@@ -81,8 +93,9 @@ def _predict(embedded: Embedded) -> Predicted:
 
 def _scores(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
     """The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean."""
+    texts, count_C = [prompt for own in prompts for prompt in own], [len(own) for own in prompts]
     scores = [
-        cosines(member.of_images(samples), np.stack([class_embedding(member.of_texts(own)) for own in prompts]))
+        cosines(member.of_images(samples), class_embeddings(member.of_texts(texts), count_C))
         for member in embedded.by_member()
     ]
     mean_NC: Array = np.stack(scores).mean(axis=0)
@@ -130,6 +143,7 @@ TASK = Task(
     title="Zero-shot classification",
     settings=NoSettings,
     complaint=_complaint,
+    check=_check,
     texts=_texts,
     labels=labels_of,
     class_scores=class_scores,

@@ -41,6 +41,15 @@ class Distilled(Objective):
         weighting = WEIGHTINGS[settings.weighting].load_step() or StepWeighting
         self.weighting: StepWeighting = weighting(settings, list(terms), len(shapes))
 
+    def learn_from_captions(self) -> None:
+        """Add the caption term at full weight although the contrastive share is 0.
+
+        For batches in which only pairs without a teacher have a weight of their caption: as a mean over all pairs it
+        has their share of the batch.
+        """
+        self.weights = {**self.weights, "contrastive": 1.0}
+        self.captions = CaptionTerm(self.settings.pairwise)
+
     def forward(self, view: View) -> dict[str, Tensor]:
         own, _ = teachers_of(view)
         teachers = self._inputs(view)

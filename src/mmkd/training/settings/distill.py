@@ -82,6 +82,8 @@ class DistillSettings(TrainSettings):
     caption high; `confidence` soft, times the teacher's probability of the pair to the power `confidence`; `dropping`
     at each step the teacher with the largest loss and each other one with probability `keep` (UNIC); `uncertainty` a
     trained variance per teacher (arXiv 1705.07115).
+    without_teacher: what pairs on which no teacher has a weight learn from when `contrastive` is 0: their
+    `captions`, or `nothing`. With a contrastive share they learn from their captions anyway.
     caption_posterior: 0 gives every caption the weight 1 in the contrastive term; above, the weight is the posterior
     of the caption being right, by how high the trusted teachers rank it, to this power.
 
@@ -97,6 +99,7 @@ class DistillSettings(TrainSettings):
     weighting: Annotated[str, _entry_of(WEIGHTINGS)] = "soft"
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
+    without_teacher: Literal["captions", "nothing"] = "captions"
     caption_posterior: NonNegativeFloat = 0.0
     mmkd: MmkdSettings = MmkdSettings()
 
@@ -130,6 +133,17 @@ class DistillSettings(TrainSettings):
             f"{keys} would have no effect with objective {self.objective!r}, weighting {self.weighting!r} and the "
             f"terms beside it ({', '.join(self.terms) or 'none'}); take {keys} out, or select what reads it"
         )
+
+    @property
+    def of_untrusted(self) -> str:
+        """What stage 2 does with pairs on which no teacher passed the rank test, in words."""
+        if self.objective == "contrastive":
+            return "are learned from their captions alone, like all others"
+        if self.is_reference or self.weighting in ("everyone", "uncertainty", "per_sample"):
+            return f"are learned from teachers all the same, as objective {self.objective!r} has it"
+        if self.contrastive or self.without_teacher == "captions":
+            return "are learned from their captions alone"
+        return "are not learned from"
 
     @property
     def is_reference(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-DISTILLED = ("contrastive", "terms", "weighting", "min_weight", "caption_posterior")
+DISTILLED = ("contrastive", "terms", "weighting", "min_weight", "caption_posterior", "without_teacher")
 OBJECTIVE_CODE, EXPERIMENTAL = "mmkd.training.objectives", "mmkd.training.experimental"
 
 

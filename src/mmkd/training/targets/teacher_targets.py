@@ -12,10 +12,11 @@ import torch
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures
+from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.reliability.posterior import null_ranks, posteriors_by_group
 from mmkd.reliability.rank_test import rank_gate
-from mmkd.reliability.table import ReliabilityTable
+from mmkd.reliability.table import ReliabilityTable, counted
 from mmkd.training.data.view import TeacherBatch
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import WEIGHTINGS
@@ -28,12 +29,14 @@ class TeacherTargets:
     """Features of T teachers, and for each training pair the teachers' weights (N, T) and availability (N, T).
 
     caption_weight_N: float32 0..1, multiplies the pair's contrastive term; all 1 without caption_posterior.
+    captions_alone: no pair but those without a teacher has a weight of its caption, and there are such pairs.
     """
 
     features: list[TeacherFeatures]
     weight_NT: np.ndarray
     available_NT: np.ndarray
     caption_weight_N: np.ndarray
+    captions_alone: bool = False
 
     def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
         """The teachers' side of a batch; a teacher that failed on a pair gets weight 0 there."""
@@ -62,7 +65,8 @@ def teacher_targets(
     """
     group_N = reliability.groups(corpus)[rows]
     soft_NT, weighting = reliability.weights(group_N), WEIGHTINGS[settings.weighting]
-    available_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
+    valid_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
+    available_NT = valid_NT
     if settings.is_reference or weighting.gated:
         available_NT = _gated(settings, rows, features, available_NT, seed)
     if settings.is_reference and not available_NT.any(axis=1).all():
@@ -75,7 +79,30 @@ def teacher_targets(
         strong_NT = np.where(soft_NT < settings.min_weight, 0.0, soft_NT)
         posterior_N = caption_posteriors(strong_NT, group_N, rows, features, seed)
         caption_weight_N = posterior_N ** np.float32(settings.caption_posterior)
-    return TeacherTargets(features, weighting.load()(soft_NT, available_NT), available_NT, caption_weight_N)
+    weight_NT = weighting.load()(soft_NT, available_NT)
+    without_N = ~((weight_NT > settings.min_weight) & valid_NT).any(axis=1)
+    alone = bool(without_N.any()) and learns_alone(settings)
+    if alone:
+        caption_weight_N = np.where(without_N, caption_weight_N, np.float32(0.0))
+    _say_without(settings, without_N, group_N)
+    return TeacherTargets(features, weight_NT, available_NT, caption_weight_N, alone)
+
+
+def learns_alone(settings: DistillSettings) -> bool:
+    """Whether the pairs without a teacher, and only they, learn from their captions."""
+    return not settings.is_reference and not settings.contrastive and settings.without_teacher == "captions"
+
+
+def _say_without(settings: DistillSettings, without_N: np.ndarray, group_N: np.ndarray) -> None:
+    if settings.is_reference or not without_N.any():
+        return
+    name_G, count_G = np.unique(group_N[without_N], return_counts=True)
+    pairs = counted(dict(zip(name_G.tolist(), count_G.tolist(), strict=True)))
+    became = "learn from their captions alone" if settings.contrastive or learns_alone(settings) else "teach nothing"
+    say(
+        f"no teacher has a weight on {np.count_nonzero(without_N):,} of {len(without_N):,} pairs, {pairs}: they "
+        f"{became}"
+    )
 
 
 def soft(soft_NT: np.ndarray, available_NT: np.ndarray) -> np.ndarray:
