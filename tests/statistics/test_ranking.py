@@ -159,7 +159,7 @@ def test_many_classes_with_few_positives_give_the_bits_of_sorting(kind: type, mo
     rng = np.random.default_rng(6)
     score_NC = rng.integers(0, 9, size=(60, 20)).astype(np.float32)  # many ties
     label_N = np.arange(60) % 20
-    count_BN = rng.multinomial(60, np.full(60, 1 / 60), size=50).astype(kind)
+    count_BN: np.ndarray = rng.multinomial(60, np.full(60, 1 / 60), size=50).astype(kind)
     several_NC = one_vs_rest(label_N, 20) | (rng.random((60, 20)) < 0.03)
     for member_NC in (one_vs_rest(label_N, 20), several_NC):
         for size in (2**23, 130):  # at once, and in pieces that cut classes

@@ -23,6 +23,12 @@ CODE = "open({ran!r}, 'w').close()\nclass Anything: pass\n"
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
+def pickled(folder: Path, weights: str, name: str, value: object) -> None:
+    """A pickle in place of the weights."""
+    (folder / weights).unlink()
+    torch.save(value, folder / name)
+
+
 def changed(path: Path, **keys: object) -> None:
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.is_file() else {}), **keys}))
 
@@ -109,7 +115,7 @@ OPEN_CLIP: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "an adapter": (lambda at: changed(at / "adapter_config.json", peft_type="LORA"), "weights of another model on top"),
     "a pickle": (
-        lambda at: ((at / "open_clip_model.safetensors").unlink(), torch.save(Evil(at), at / "open_clip_model.bin")),
+        lambda at: pickled(at, "open_clip_model.safetensors", "open_clip_model.bin", Evil(at)),
         "holds more than weights",
     ),
 }
@@ -139,7 +145,7 @@ TRANSFORMERS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "an adapter": (lambda at: changed(at / "adapter_config.json", peft_type="LORA"), "weights of another model on top"),
     "a pickle": (
-        lambda at: ((at / "model.safetensors").unlink(), torch.save({"a": Evil(at)}, at / "pytorch_model.bin")),
+        lambda at: pickled(at, "model.safetensors", "pytorch_model.bin", {"a": Evil(at)}),
         "does not load",
     ),
 }
