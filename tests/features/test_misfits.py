@@ -187,7 +187,7 @@ def test_configs_of_transformers_are_compared(
     with pytest.raises(ModelError, match=rf"{file}: .*({message})"):
         load_entry(entry, tmp_path)
     (tmp_path / file).write_text("{")
-    with pytest.raises(ModelError, match=rf"{file}: not a config of transformers"):
+    with pytest.raises(ModelError, match=rf"{file}: not a readable JSON file"):
         load_entry(entry, tmp_path)
 
 

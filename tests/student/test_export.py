@@ -98,6 +98,9 @@ class Stated:
     def column(self, name: str) -> list[str]:
         return self.licences
 
+    def rows(self, split: str) -> np.ndarray:
+        return np.arange(len(self.licences))
+
     def __len__(self) -> int:
         return len(self.licences)
 

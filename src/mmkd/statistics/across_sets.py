@@ -9,7 +9,6 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy.stats import chi2, rankdata, studentized_range
 
 from mmkd.statistics.bootstrap import plan_draws, stream
 from mmkd.statistics.metrics import Array, checked_numbers
@@ -86,6 +85,8 @@ def signed_rank(first_S: Array, second_S: Array) -> SignedRank:
     Equal results are dropped, as Wilcoxon did. The p-value is exact, with ties among the differences too: the
     distribution of the rank sum over all signs. Differences that should tie must be equal as numbers; round them first.
     """
+    from scipy.stats import rankdata  # where it is needed: recipes are read without scipy
+
     difference_S = checked_numbers(first_S, "first") - checked_numbers(second_S, "second")
     difference_S = difference_S[difference_S != 0]
     rank_S = rankdata(np.abs(difference_S))
@@ -116,6 +117,8 @@ def critical_difference(score_SQ: Array, confidence: float = 0.95) -> CriticalDi
     on which others stand beside them (Benavoli et al. 2016): `pairwise_signed_ranks` with `alike_groups` does not.
     Raises ValueError for fewer than two data sets or models.
     """
+    from scipy.stats import chi2, rankdata, studentized_range  # where it is needed: recipes are read without scipy
+
     if score_SQ.ndim != 2 or min(score_SQ.shape) < 2:
         raise ValueError(f"scores of shape {score_SQ.shape}, expected two or more data sets by two or more models")
     rank_SQ = rankdata(-checked_numbers(score_SQ, "score"), axis=1)

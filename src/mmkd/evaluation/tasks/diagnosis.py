@@ -16,7 +16,7 @@ from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.heat_map import write_heat_maps
 from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
 from mmkd.evaluation.slides.bags import read_bag, write_bags
-from mmkd.evaluation.slides.folds import slide_folds
+from mmkd.evaluation.slides.folds import Fold, slide_folds
 from mmkd.evaluation.slides.settings import SlideSettings
 from mmkd.evaluation.tasks.classes import class_scores, side_by_side
 from mmkd.evaluation.tasks.task import Columns, Task, TaskFiles
@@ -40,16 +40,24 @@ def slide_scores(embedded: EmbeddedDataSet[SlideSettings]) -> "SlideScores":
     from mmkd.evaluation.slides.classify import checked_bags, classify  # loads torch, which recipes are read without
 
     card = embedded.card
-    seed = seed_of(embedded.seed, Purpose.DIAGNOSIS, card.id)
-    names = [entry.name for entry in card.classes]
-    folds, _ = slide_folds(embedded.samples, names, embedded.settings.folds, generator(seed, Purpose.SLIDE_FOLDS))
+    seed = _seed(card, embedded.seed)
+    folds, _ = _folds(card, embedded.samples, embedded.settings, seed)
     bags = checked_bags([_bag(embedded, sample) for sample in embedded.samples], embedded.samples)
-    return classify(bags, embedded.samples, len(names), folds, embedded.settings, seed)
+    return classify(bags, embedded.samples, len(card.classes), folds, embedded.settings, seed)
+
+
+def _seed(card: Card, seed: int) -> int:
+    return seed_of(seed, Purpose.DIAGNOSIS, card.id)
+
+
+def _folds(card: Card, samples: Sequence[Sample], settings: SlideSettings, seed: int) -> tuple[list[Fold], str]:
+    """As `slide_folds`. seed: that of the data set."""
+    names = [entry.name for entry in card.classes]
+    return slide_folds(samples, names, settings.folds, generator(seed, Purpose.SLIDE_FOLDS))
 
 
 def _check(card: Card, samples: Sequence[Sample], settings: SlideSettings, seed: int) -> None:
-    names, rng = [entry.name for entry in card.classes], generator(seed, Purpose.SLIDE_FOLDS)
-    slide_folds(samples, names, settings.folds, rng)
+    _folds(card, samples, settings, _seed(card, seed))
     for encoder in dict.fromkeys(name for sample in samples for name in sample.bags):
         for sample in samples:
             _check_bag(sample, encoder)

@@ -62,7 +62,12 @@ def _check(card: Card, samples: Sequence[Sample], settings: VqaSettings, seed: i
         question_of(sample)
     _vocabulary(card, [sample for sample in samples if sample.split == "train"], settings)
     test = [sample for sample in samples if sample.split == "test"]
-    shuffled(only_pictures(test), generator(seed, Purpose.VQA_SHUFFLED_IMAGES, card.id))
+    _shuffled(only_pictures(test), card.id, seed)
+
+
+def _shuffled(pictures: Sequence[ImageRef], card: str, seed: int) -> list[ImageRef]:
+    """For each question the image of another."""
+    return shuffled(pictures, generator(seed, Purpose.VQA_SHUFFLED_IMAGES, card))
 
 
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
@@ -128,7 +133,7 @@ def _guesses(embedded: Embedded, test: Sequence[Sample], vocabulary: Sequence[st
     blind = _head(embedded, vocabulary, generator(seed, Purpose.VQA_HEAD_WITHOUT_IMAGES, card), with_image=False)
     question_ND = embedded.of_texts([question_of(sample).text for sample in test])
     pictures = [sample.image for sample in test]
-    others = shuffled(pictures, generator(seed, Purpose.VQA_SHUFFLED_IMAGES, card))
+    others = _shuffled(pictures, card, seed)
     seen = {
         CORRECT: embedded.of_image_list(pictures),
         f"{CORRECT}:blank_image": np.tile(embedded.of_image_list([BlankImage()]), (len(test), 1)),

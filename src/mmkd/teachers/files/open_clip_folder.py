@@ -34,6 +34,7 @@ from mmkd.teachers.files.configs import (
 from mmkd.teachers.files.identity import WEIGHTS_PATTERNS
 from mmkd.teachers.files.layouts import load_strictly, plain
 
+CANNOT_BUILD = "open_clip cannot build a model from this config"
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 PREFERRED = ("open_clip_*.safetensors", "open_clip_*.bin")
@@ -89,6 +90,15 @@ def build(
     return OpenClipModel(network, _tokenizer(model_cfg), model_cfg, dict(network.visual.preprocess_cfg))
 
 
+def _cleaned(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], str]:
+    """The keys of a `model_cfg` that may be passed on. Raises ConfigError for others."""
+    try:
+        checked_open_clip(config)
+        return _with_clean_bert(config, folder)
+    except (TypeError, ValueError, KeyError, ModelError) as error:
+        raise ConfigError(f"{CANNOT_BUILD}: {error}") from error
+
+
 def build_network(
     config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None, pretrained_towers: bool = False
 ) -> Any:
@@ -98,10 +108,9 @@ def build_network(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        model_cfg, bert = _cleaned(config, folder)
+        write_json(folder / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": dict(preprocess or {})})
         try:
-            checked_open_clip(config)
-            model_cfg, bert = _with_clean_bert(config, folder)
-            write_json(folder / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": dict(preprocess or {})})
             with _quiet():
                 network = open_clip.create_model(
                     f"local-dir:{folder}",
@@ -113,7 +122,7 @@ def build_network(
                 if bert and pretrained_towers:
                     _pretrained_bert(network.text, bert)
         except (RuntimeError, TypeError, ValueError, OSError, KeyError, ModelError) as error:
-            raise ConfigError(f"open_clip cannot build a model from this config: {error}") from error
+            raise ConfigError(f"{CANNOT_BUILD}: {error}") from error
     _check_context(network, config["text_cfg"])
     return network
 
