@@ -54,6 +54,7 @@ def make_app() -> typer.Typer:
     """All commands, the stages' in the order of their table."""
     app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.command("run")(stages.run)
+    app.command("check")(stages.check)
     for spec in STAGES.values():
         app.command(spec.name, help=spec.help)(OWN_COMMANDS.get(spec.name) or stages.stage_command(spec.name))
         if spec.old_name:

@@ -19,7 +19,7 @@ def curate(
     changes: Set = None,
     force: Force = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print shards, records, bytes and time, and stop.")
+        bool, typer.Option("--dry-run", help="Print shards, records, bytes, time and what would be done, and stop.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
@@ -33,6 +33,8 @@ def curate(
         plans = plan_curation(work.recipe.curate)
         workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)
+        if not as_json:
+            work_one(work, "curate", dry_run)
         return
     if as_json:
         raise ConfigError("--json belongs to --dry-run")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmkd.commands.options import Force, Out, Set, open_run
+from mmkd.commands.options import DryRun, Force, Out, Set, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates of the intervals.")] = 5000,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    dry_run: DryRun = False,
 ) -> None:
     """The stage of a recipe, or an evaluation of any models."""
     if (recipe is None) == (not models):
@@ -44,10 +45,12 @@ def evaluate(
             "give a recipe, or models: mmkd evaluate --model MODEL --data-root DIR --datasets xray,fundus"
         )
     if recipe is not None:
-        _of_recipe(recipe, out, changes, force)
+        _of_recipe(recipe, out, changes, force, dry_run)
         return
     if changes:
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
+    if dry_run:
+        raise ConfigError("--dry-run belongs to a recipe; with --model nothing that is there is made again")
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
     from mmkd.evaluation.tasks.settings import EvaluateSettings
     from mmkd.progress import say
@@ -69,10 +72,10 @@ def evaluate(
     say(f"report:  {report_run(folder, force=True)}")
 
 
-def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool) -> None:
+def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool, dry_run: bool) -> None:
     from mmkd.pipeline.work import work_one
 
-    work_one(open_run(recipe, out, changes, force), "evaluate")
+    work_one(open_run(recipe, out, changes, force), "evaluate", dry_run)
 
 
 def model_spec(text: str) -> "TeacherSpec":

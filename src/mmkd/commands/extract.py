@@ -25,7 +25,9 @@ def extract(
         str | None,
         typer.Option("--licence", metavar="any|commercial", help=LICENCE_HELP),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print rows, bytes and time, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print rows, bytes, time and what would be done, and stop.")
+    ] = False,
     rows: Annotated[
         int | None, typer.Option("--rows", min=1, help="With --dry-run: plan for so many pairs, without a corpus.")
     ] = None,
@@ -57,6 +59,7 @@ def _plan(work: "Run", names: list[str], rows: int | None, tflops: float | None,
     from mmkd.device import prepare
     from mmkd.features.plan import plan_extraction
     from mmkd.folders.stage import status
+    from mmkd.pipeline.preflight import show_standings
     from mmkd.teachers.zoo.licences import refuse_licences
     from mmkd.teachers.zoo.settings import REFERENCE
 
@@ -71,6 +74,8 @@ def _plan(work: "Run", names: list[str], rows: int | None, tflops: float | None,
         rows = len(corpus)
     plan = plan_extraction(specs, work.recipe.extract, rows, prepare(work.recipe.machine), corpus)
     print(json.dumps(plan.to_json(), indent=1)) if as_json else _print_plan(plan, tflops)
+    if corpus and not as_json:
+        show_standings(work, "extract")
 
 
 def _print_plan(plan: "ExtractionPlan", tflops: float | None) -> None:

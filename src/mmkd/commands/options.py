@@ -17,6 +17,9 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Make stages anew whose recipe or inputs have changed.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what is finished, would be made or be refused, and stop.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

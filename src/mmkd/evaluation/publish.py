@@ -1,23 +1,20 @@
 """The folder `evaluate` of a run, or of models that mmkd did not train: what it is made from, and its manifest."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmkd.evaluation.data_sets.choose import check_tasks, chosen_cards
-from mmkd.evaluation.data_sets.source import read_source
+from mmkd.evaluation.data_sets.source import DataSetSource, read_source
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.folders.stage import Stage, complete, status
-from mmkd.settings import Machine, Settings
+from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 EVALUATE = "evaluate"
 OUTPUTS = ("*.jsonl", "predictions/**/*.parquet")
-
-
-def _as_json(section: Settings) -> dict[str, Any]:
-    return section.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Evaluation:
     """What is to be evaluated. name: of the recipe, for titles. licences: teacher -> licence, in the order of tables.
 
     corpus: images that the models were trained on, for the leakage audit. digests: of the models' folders, by name.
-    plain: a section of the recipe as the manifest keeps it.
+    kept: settings as the manifest keeps them, see `Stage`.
     """
 
     name: str
@@ -36,7 +33,7 @@ class Evaluation:
     seed: int
     corpus: Path | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
-    plain: Callable[[Settings], dict[str, Any]] = _as_json
+    kept: Callable[[Any], Any] = copy
 
 
 def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
@@ -44,17 +41,7 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
 
     Raises as `evaluate` does, and ConfigError when a folder of other settings or inputs stands there, unless `force`.
     """
-    is_there = status(out / EVALUATE) == "complete"
-    sources = [read_source(card) for card in chosen_cards(one.settings, check=not is_there)]
-    settings = {
-        **one.plain(one.settings),
-        "recipe": one.name,
-        "seed": one.seed,
-        "models": [one.plain(model) for model in one.models],
-        "licences": dict(one.licences),
-    }
-    inputs = {**one.digests, **{source.card.id: source.digest for source in sources}}
-    stage = Stage("evaluation", out / EVALUATE, settings, inputs, OUTPUTS, keyed=True)
+    stage, sources = evaluation_stage(one, out)
     names = {model.name for model in one.models}
     teachers = [name for name in one.licences if name in names]
 
@@ -66,3 +53,18 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
         return evaluate(one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus)
 
     complete(stage, body, force)
+
+
+def evaluation_stage(one: Evaluation, out: Path) -> tuple[Stage, list[DataSetSource]]:
+    """The stage that makes `out/evaluate`, and its data sets."""
+    is_there = status(out / EVALUATE) == "complete"
+    sources = [read_source(card) for card in chosen_cards(one.settings, check=not is_there)]
+    settings = {
+        **one.settings.model_dump(mode="json"),
+        "recipe": one.name,
+        "seed": one.seed,
+        "models": [model.model_dump(mode="json") for model in one.models],
+        "licences": dict(one.licences),
+    }
+    inputs = {**one.digests, **{source.card.id: source.digest for source in sources}}
+    return Stage("evaluation", out / EVALUATE, one.kept(settings), inputs, OUTPUTS, keyed=True, kept=one.kept), sources
