@@ -136,6 +136,10 @@ def test_a_changed_recipe_is_refused_with_exit_code_2(whole: Path) -> None:
     done = mmkd("run", whole.parent / "tiny.toml", "--out", whole, "--set", "distill.epochs=5")
     assert done.returncode == 2
     assert "settings.epochs (was 4, now 5)" in done.stderr
+    anew = (
+        "--force makes rivals/contrastive, rivals/mmkd, distill anew, then evaluate, report, export if what they read"
+    )
+    assert anew in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -169,7 +173,7 @@ def test_a_stage_alone_asks_for_what_comes_before_it(tmp_path: Path) -> None:
 def test_dry_run_writes_nothing_and_names_every_folder(tmp_path: Path) -> None:
     done = mmkd("run", write_recipe(tmp_path), "--out", tmp_path / "run", "--dry-run")
     assert done.returncode == 0
-    assert done.stdout.count("to do") == 14
+    assert done.stdout.count("to do") == 16
     assert not (tmp_path / "run").exists()
 
 

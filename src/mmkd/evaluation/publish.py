@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import check_tasks, chosen_cards
 from mmkd.evaluation.data_sets.source import DataSetSource, read_source
+from mmkd.evaluation.format.not_evaluated import NotEvaluated
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.folders.stage import Stage, complete, status
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 EVALUATE = "evaluate"
+UNREAD = "not readable"
 OUTPUTS = ("*.jsonl", "predictions/**/*.parquet")
 
 
@@ -41,7 +44,7 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
 
     Raises as `evaluate` does, and ConfigError when a folder of other settings or inputs stands there, unless `force`.
     """
-    stage, sources = evaluation_stage(one, out)
+    stage, sources, unread = evaluation_stage(one, out)
     names = {model.name for model in one.models}
     teachers = [name for name in one.licences if name in names]
 
@@ -50,15 +53,29 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
         from mmkd.evaluation.evaluate import evaluate  # loads torch, which a finished evaluation does without
 
         data_sets = [open_data_set(check_tasks(source.card, Path(source.card.id)), source) for source in sources]
-        return evaluate(one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus)
+        return evaluate(
+            one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus, unread
+        )
 
     complete(stage, body, force)
 
 
-def evaluation_stage(one: Evaluation, out: Path) -> tuple[Stage, list[DataSetSource]]:
-    """The stage that makes `out/evaluate`, and its data sets."""
+def evaluation_stage(one: Evaluation, out: Path) -> tuple[Stage, list[DataSetSource], list[NotEvaluated]]:
+    """The stage that makes `out/evaluate`, its data sets, and those that cannot be read.
+
+    Raises the last DataError where no data set can be read.
+    """
     is_there = status(out / EVALUATE) == "complete"
-    sources = [read_source(card) for card in chosen_cards(one.settings, check=not is_there)]
+    cards = chosen_cards(one.settings, check=not is_there)
+    sources: list[DataSetSource] = []
+    unread: list[NotEvaluated] = []
+    for card in cards:
+        try:
+            sources.append(read_source(card))
+        except DataError as error:
+            unread.append(NotEvaluated(card.id, str(error)))
+            if len(unread) == len(cards):
+                raise
     settings = {
         **one.settings.model_dump(mode="json"),
         "recipe": one.name,
@@ -67,4 +84,6 @@ def evaluation_stage(one: Evaluation, out: Path) -> tuple[Stage, list[DataSetSou
         "licences": dict(one.licences),
     }
     inputs = {**one.digests, **{source.card.id: source.digest for source in sources}}
-    return Stage("evaluation", out / EVALUATE, one.kept(settings), inputs, OUTPUTS, keyed=True, kept=one.kept), sources
+    inputs |= {missing.dataset: UNREAD for missing in unread}
+    stage = Stage("evaluation", out / EVALUATE, one.kept(settings), inputs, OUTPUTS, keyed=True, kept=one.kept)
+    return stage, sources, unread
