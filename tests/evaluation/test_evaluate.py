@@ -164,7 +164,7 @@ def test_a_data_set_with_an_unreadable_image_is_left_out_whole_and_the_others_ar
     assert "not evaluated: all models on squares_mri: " in told
     for path in (tmp_path / "ct").rglob("*.png"):  # pairs has the same
         path.write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"green/000\.png: not readable as an image"):
+    with pytest.raises(DataError, match=r"red/000\.png: not readable as an image"):
         evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
 
 

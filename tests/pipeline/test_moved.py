@@ -46,7 +46,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLASSES", str(folder / "recipes/own"))
     for n in range(4):
         Image.effect_noise((32, 32), 40 + n).save(folder / f"data/{n}.png")
-    Image.effect_noise((32, 32), 90).save(folder / "recipes/own/a/x.png")
+    for place in ("recipes/own/a/x.png", "data/classes/y.png"):
+        Image.effect_noise((32, 32), 90).save(folder / place)
     rows = "".join(f"{n}.png,the finding number {n}\n" for n in range(4))
     (folder / "data/pairs.csv").write_text(f"image,caption\n{rows}")
     work_one(open_run(folder / "recipes/my.toml", folder / "runs/my", None), "curate")
