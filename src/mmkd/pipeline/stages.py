@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import World
-from mmkd.folders.stage import Stage, content_digest
+from mmkd.folders.stage import Stage, content_digest, read_manifest, status
 from mmkd.progress import say
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _curate(run: "Run", settings: Any, name: str, world: World) -> None:
 
     def made_from() -> Stage:
         stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, evaluation.fingerprints())
-        return run.pooled(replace(stage, kept=run.kept), settings)
+        return run.pooled(replace(stage, inputs=_as_finished(stage), kept=run.kept), settings)
 
     def make(stage: Stage) -> Counts:
         from mmkd.report.curation import write_ledger
@@ -71,6 +71,16 @@ def _curate(run: "Run", settings: Any, name: str, world: World) -> None:
         return counts
 
     run.finish(name, made_from, make, world)
+
+
+def _as_finished(stage: Stage) -> Mapping[str, str]:
+    """The inputs, the same ones under the names that a finished corpus has: sources without a name may be called after
+    a folder that is called otherwise where the project was moved."""
+    if status(stage.folder) != "complete":
+        return stage.inputs
+    found = read_manifest(stage.folder).get("inputs", {})
+    before = {digest: name for name, digest in found.items() if name not in stage.inputs}
+    return {name if name in found else before.get(digest, name): digest for name, digest in stage.inputs.items()}
 
 
 def extract(spec: "StageSpec", run: "Run", world: World) -> None:
