@@ -1,11 +1,12 @@
 """What is checked before a long run begins: all that the folders still to be made need, in one list of problems."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmkd.errors import ConfigError, MmkdError
 from mmkd.folders.stage import read_manifest, status
@@ -119,12 +120,12 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
 
     plans = []
     for path in settings.decontaminate:
-        if not path.exists() and not _is_made(run, path, findings):
+        if not path.exists() and not _waits(run, str(path), findings):
             findings.problems.append(f"[curate] decontaminate: no {path}; expected a data-set card or a folder")
     for source in _tried(lambda: named_sources(settings.sources), findings) or []:
         if source.kind == "datasets" and not Path(source.path).exists():
             findings.looked_at.append(f"source {source.name}: {source.path} is on a hub, and was not looked at")
-        elif not _is_made(run, Path(source.path), findings):
+        elif not _waits(run, str(source.path), findings):
             one = settings.model_copy(update={"sources": [source]})
             plans += _tried(partial(plan_curation, one), findings, f"source {source.name!r}: ") or []
     for plan in plans:
@@ -137,9 +138,10 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
     return plans
 
 
-def _is_made(run: Run, path: Path, findings: Findings) -> bool:
-    """Whether it is of the world that the run makes first."""
-    return "world" in findings.to_make and path.is_relative_to(run.out / "world")
+def _waits(run: Run, value: Any, findings: Findings) -> bool:
+    """Whether a setting names what the run makes first."""
+    text = json.dumps(run.kept(value), default=str)
+    return any(f"${{out}}/{name}" in text for name in findings.to_make)
 
 
 def _tried(look: Callable[[], T], findings: Findings, where: str = "") -> T | None:
@@ -200,7 +202,9 @@ def _students(run: Run, findings: Findings) -> None:
                 "lower it or add pairs"
             )
     files = [path for path in (recipe.student.tokenizer, recipe.student.weights) if path and not path.exists()]
-    findings.problems += [f"[student] no {path}; check the path" for path in files if not _is_made(run, path, findings)]
+    findings.problems += [
+        f"[student] no {path}; check the path" for path in files if not _waits(run, str(path), findings)
+    ]
     count = partial(count_student, recipe.student, recipe.pretrain, CAPTION_TOKENS)
     if counted := _tried(count, findings, "[student] "):
         findings.looked_at.append(f"student: {counted.parameters:,} parameters")
@@ -216,6 +220,8 @@ def _cards(run: Run, findings: Findings) -> None:
 
     settings, seed = run.recipe.evaluate, run.recipe.seed
     for card in _readable_cards(run, findings):
+        if _waits(run, card.layout.model_dump(mode="json"), findings):
+            continue
         samples, problems = examined(card, settings, seed, DECODED)
         findings.problems += problems
         findings.pictures += len({image for sample in samples for image in sample.images})
@@ -226,7 +232,7 @@ def _readable_cards(run: Run, findings: Findings) -> "Iterator[Card]":
     from mmkd.evaluation.data_sets.choose import chosen_cards, load_card
 
     settings = run.recipe.evaluate
-    own = [path for path in settings.cards if not _is_made(run, path, findings)]
+    own = [path for path in settings.cards if not _waits(run, str(path), findings)]
     readable = [path for path in own if _tried(partial(load_card, path, settings.variables), findings)]
     if readable or settings.datasets:
         chosen = settings.model_copy(update={"cards": readable})

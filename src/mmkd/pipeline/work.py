@@ -53,9 +53,7 @@ def _told_of_changes(run: Run, only: str = "") -> Iterator[None]:
         yield
     except StaleError as stale:
         found = standings(run, only)
-        raise ConfigError(
-            f"{stale.what}; nothing was changed. Choose another --out, or pass --force: {consequences(found)}"
-        ) from None
+        raise ConfigError(f"{stale.what}; nothing was changed. Choose another --out; {consequences(found)}") from None
 
 
 def require(run: Run, name: str) -> None:
