@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from mmkd.cli import app
 from mmkd.commands.options import open_run
 from mmkd.errors import ConfigError
+from mmkd.folders.stage import MANIFEST
 from mmkd.pipeline.preflight import preflight, standings
 from mmkd.pipeline.table import STAGES
 from mmkd.pipeline.work import work_all, work_one
@@ -159,3 +160,18 @@ def test_what_was_cut_off_goes_on(finished_run: tuple[Path, Any], tmp_path: Path
         "report": "partial",
         "export": "to do",
     }
+
+
+@pytest.mark.slow
+def test_force_makes_what_was_said_and_keeps_the_rest(finished_run: tuple[Path, Any], tmp_path: Path) -> None:
+    recipe, _ = finished_run
+    shutil.copytree(recipe.parent, tmp_path / "copy")
+    run = open_run(tmp_path / "copy" / recipe.name, tmp_path / "copy/run", ["evaluate.bootstrap=7"], force=True)
+    found = standings(run)
+    before = {name: (run.out / name / MANIFEST).stat().st_mtime_ns for name in found}
+    work_all(run)
+    made = {name for name, time in before.items() if (run.out / name / MANIFEST).stat().st_mtime_ns != time}
+    assert {name for name, one in found.items() if one.state == "anew"} == {"evaluate"}
+    assert {name for name, one in found.items() if one.state == "open"} == {"report", "export"}
+    assert made == {"evaluate", "report", "export"}
+    assert {one.state for one in standings(run).values()} == {"complete"}

@@ -1,5 +1,7 @@
 """`mmkd evaluate`: the stage of a recipe, or any models on any data sets."""
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +55,7 @@ def evaluate(
         raise ConfigError("--dry-run belongs to a recipe; with --model nothing that is there is made again")
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
     from mmkd.evaluation.tasks.settings import EvaluateSettings
+    from mmkd.pipeline.run import with_paths
     from mmkd.progress import say
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
@@ -67,7 +70,9 @@ def evaluate(
     }
     settings = parse(EvaluateSettings, asked, "mmkd evaluate")
     folder = (out or Path("runs") / "evaluation").resolve()
-    one = Evaluation(", ".join(spec.name for spec in specs), settings, specs, {}, Machine(device=device), seed)
+    kept = partial(with_paths, change=lambda path: os.path.relpath(path, folder))
+    name = ", ".join(spec.name for spec in specs)
+    one = Evaluation(name, settings, specs, {}, Machine(device=device), seed, kept=kept)
     publish_evaluation(one, folder, force=True)  # more models or data sets only add to what is there
     say(f"report:  {report_run(folder, force=True)}")
 

@@ -39,7 +39,7 @@ def extract(
     """The stage, of all teachers or of some, or with --dry-run its plan."""
     from mmkd.distributed import join_world
     from mmkd.pipeline.stages import extract_teachers
-    from mmkd.pipeline.work import require
+    from mmkd.pipeline.work import require, told_of_changes
 
     changed = [*(changes or []), *([f"extract.licence={licence}"] if licence else [])]
     work = open_run(recipe, out, changed, force, parallel=True)
@@ -50,7 +50,7 @@ def extract(
     if rows or tflops or as_json:
         raise ConfigError("--rows, --tflops and --json belong to --dry-run")
     require(work, "extract")
-    with join_world() as world:
+    with join_world() as world, told_of_changes(work, "extract"):
         extract_teachers(work, names, world)
 
 

@@ -41,7 +41,8 @@ def check(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force
     finished = [name for name, one in found.items() if one.state == "complete"]
     for line in [*([f"finished, not looked at: {', '.join(finished)}"] if finished else []), *findings.looked_at]:
         say(line)
-    say(f"hours and memory: mmkd plan {recipe} --pairs {findings.pairs}" if findings.pairs else "nothing to plan")
+    if findings.to_make and findings.pairs:
+        say(f"hours and memory: mmkd plan {recipe} --pairs {findings.pairs}")
     preflight.refuse(found, findings.problems)
     say("no problems")
 

@@ -127,20 +127,23 @@ class Run:
     def kept(self, value: Any) -> Any:
         """Settings as the manifest keeps them: paths in the run's folder as `${out}`, those in the recipe's relative to
         it, so that both can be moved."""
-        if isinstance(value, str):
-            return self._kept_path(value)
-        if isinstance(value, dict):
-            return {key: self.kept(item) for key, item in value.items()}
-        return [self.kept(item) for item in value] if isinstance(value, list) else value
+        return with_paths(value, self._kept_path)
 
-    def _kept_path(self, text: str) -> str:
-        start = 0 if text.startswith("/") else text.find(":/") + 1  # behind local-dir:
-        kind, path = text[:start], text[start:]
-        if not path.startswith("/") or path.startswith("//"):
-            return text
+    def _kept_path(self, path: str) -> str:
         if path == str(self.out) or path.startswith(f"{self.out}/"):
-            return f"{kind}${{out}}{path.removeprefix(str(self.out))}"
-        return kind + (path if self.pool else self.recipe.relative(path))  # recipes of any folder may share a pool
+            return f"${{out}}{path.removeprefix(str(self.out))}"
+        return path if self.pool else self.recipe.relative(path)  # recipes of any folder may share a pool
+
+
+def with_paths(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with every absolute path changed, also behind `local-dir:`."""
+    if isinstance(value, str):
+        start = 0 if value.startswith("/") else value.find(":/") + 1
+        is_path = value.startswith("/", start) and not value.startswith("//", start)
+        return value[:start] + change(value[start:]) if is_path else value
+    if isinstance(value, dict):
+        return {key: with_paths(item, change) for key, item in value.items()}
+    return [with_paths(item, change) for item in value] if isinstance(value, list) else value
 
 
 def _paths_below(value: Any, out: str) -> list[Path]:

@@ -20,7 +20,7 @@ def work_all(run: Run) -> None:
     Under torchrun all processes come here: they share the parallel stages, and wait while rank 0 does the others.
     """
     start = time.perf_counter()
-    with join_world() as world, _told_of_changes(run):
+    with join_world() as world, told_of_changes(run):
         _on_rank_0(lambda: preflight(run), world)
         for spec in STAGES.values():
             if not spec.is_used(run):
@@ -42,12 +42,12 @@ def work_one(run: Run, name: str, dry_run: bool = False) -> None:
     if dry_run:
         show_standings(run, name)
         return
-    with join_world() as world, _told_of_changes(run, name):
+    with join_world() as world, told_of_changes(run, name):
         STAGES[name].work(run, world)
 
 
 @contextmanager
-def _told_of_changes(run: Run, only: str = "") -> Iterator[None]:
+def told_of_changes(run: Run, only: str = "") -> Iterator[None]:
     """A refusal says what --force would make anew and what it would keep."""
     try:
         yield
