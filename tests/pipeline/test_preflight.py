@@ -142,6 +142,7 @@ def _refusal(work: Any) -> str:
 
 def test_a_dry_run_of_every_stage_says_that_it_is_finished(finished_run: tuple[Path, Any]) -> None:
     recipe, _ = finished_run
+    assert "evidence     to do " in mmkd("evidence", recipe, "--out", recipe.parent / "run", "--dry-run").stdout
     for stage in (name for name in STAGES if name != "evidence"):
         shown = mmkd(stage, recipe, "--out", recipe.parent / "run", "--dry-run")
         assert shown.exit_code == 0, shown.output

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from mmkd.progress import say
 from mmkd.renamed import with_new_names
 
 SCHEMA = 1
+DIGEST, LONGEST = 64, 300  # characters of a digest, and of a value that a message shows whole
 MANIFEST = "manifest.json"
 BEGUN = "begun.json"
 SECTIONS = {
@@ -227,20 +229,22 @@ def _changes(stage: Stage, found: Mapping[str, Any]) -> list[Change]:
 
 
 def _differing(key: str, old: Any, new: Any) -> Iterator[Change]:
-    """Of tables and lists, the innermost values. A key that is not there is None."""
+    """Of tables and lists, the innermost values. What is not there is None."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted({*old, *new}):
             yield from _differing(f"{key}.{name}", old.get(name), new.get(name))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for place, pair in enumerate(zip(old, new, strict=True)):
+    elif isinstance(old, list) and isinstance(new, list):
+        for place, pair in enumerate(zip_longest(old, new)):
             yield from _differing(f"{key}[{place}]", *pair)
     elif old != new:
         yield Change(key, old, new)
 
 
 def _shortened(value: Any) -> str:
+    """Digests are told by their beginning; paths are left as they are."""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:30]}...{text[-30:]}"
+    most = DIGEST - 1 if isinstance(value, str) and len(value) == DIGEST else LONGEST
+    return text if len(text) <= most else f"{text[: most // 5]}...{text[-3:]}"
 
 
 def _with_new_names(found: Mapping[str, Any]) -> Mapping[str, Any]:
