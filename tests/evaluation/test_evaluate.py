@@ -168,6 +168,19 @@ def test_a_data_set_with_an_unreadable_image_is_left_out_whole_and_the_others_ar
         evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
 
 
+def test_a_task_that_lacks_something_of_a_sample_keeps_no_other_back(
+    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
+) -> None:
+    table = tmp_path / "ct/pairs.csv"
+    table.write_text(table.read_text().replace(",a red square", ",", 1))
+    some = settings.model_copy(update={"nulls": [], "audit": False})
+    publish_evaluation(Evaluation("some", some, models[:1], {}, MACHINE, seed=0), tmp_path / "run")
+    (missing,) = read_not_evaluated(tmp_path / "run/evaluate")
+    assert (missing.dataset, missing.task, missing.model) == ("pairs", "retrieval", "")
+    assert "no caption" in missing.reason
+    assert {row.dataset for row in read_results(tmp_path / "run/evaluate")} == {"squares_ct", "squares_mri", "mean"}
+
+
 def test_a_data_set_without_its_files_is_left_out_told_and_shown(
     settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
 ) -> None:

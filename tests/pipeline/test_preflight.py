@@ -83,7 +83,7 @@ def test_all_problems_come_at_once_and_before_any_work(recipe: Path) -> None:
         "source 'nowhere': ",
         f"teacher 'one': no folder {folder / 'one'}",
         "pretrain: validate_every needs pairs to validate on",
-        f"[student] no {folder / 'words'}",
+        f"pretrain: no {folder / 'words'}",
         "mine, linear_probe: no training sample",
         f"{folder / 'none.toml'}: ",
     ):
@@ -106,7 +106,12 @@ def test_check_says_what_it_looked_at(finished_run: tuple[Path, Any], tmp_path: 
     assert shown.stdout.endswith("no problems\n")
     shown = mmkd("check", recipe, "--out", tmp_path / "new")
     assert shown.exit_code == 0, shown.output
-    for line in ("teacher given: 16 dimensions, licence unknown", "student: ", "disk: about 0.0"):
+    for line in (
+        "teacher given: 16 dimensions, licence unknown",
+        "a student of ",
+        "not looked at, the run makes them first: ${out}/world/pairs/one/pairs.csv, ",
+        "disk: about 0.0",
+    ):
         assert line in shown.stdout
 
 

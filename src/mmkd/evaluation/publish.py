@@ -49,10 +49,17 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
     teachers = [name for name in one.licences if name in names]
 
     def body(folder: Path) -> dict[str, int]:
-        from mmkd.evaluation.data_sets.opened import open_data_set
+        from mmkd.evaluation.data_sets.opened import open_for_tasks
         from mmkd.evaluation.evaluate import evaluate  # loads torch, which a finished evaluation does without
 
-        data_sets = [open_data_set(check_tasks(source.card, Path(source.card.id)), source) for source in sources]
+        data_sets = []
+        for source in sources:
+            check_tasks(source.card, Path(source.card.id))
+            opened, failed = open_for_tasks(source)
+            data_sets += [opened] if opened else []
+            unread.extend(NotEvaluated(source.card.id, reason, task) for task, reason in failed.items())
+        if not data_sets:
+            raise DataError("\n".join(map(str, unread)))
         return evaluate(
             one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus, unread
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mmkd.cards.card import Card
     from mmkd.curation.plan import SourcePlan
     from mmkd.curation.settings.curate import CurateSettings
+    from mmkd.training.plan import StudentCount
 
 DECODED = 200  # pictures of a data set that are tried before a run; 'mmkd datasets check --card' tries more
 GIGA, FLOAT, USUAL_DIM = 1e9, 4, 768
@@ -32,12 +33,14 @@ class Findings:
     """What was found wrong, and what was looked at, a line each.
 
     to_make: folders below the run's. bytes: how many each of them will take, as far as one can tell. pairs: of the
-    corpus, exact or from the sources' first shards. dims: of teachers. pictures: of the data sets.
+    corpus, exact or from the sources' first shards. waiting: what the run makes first, so that it is not there to be
+    looked at. dims: of teachers. pictures: of the data sets.
     """
 
     to_make: set[str]
     problems: list[str] = field(default_factory=list)
     looked_at: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     bytes: dict[str, float] = field(default_factory=dict)
     pairs: int = 0
     dims: dict[str, int] = field(default_factory=dict)
@@ -98,6 +101,8 @@ def check(run: Run, found: Mapping[str, Standing]) -> Findings:
     findings = Findings({name for name, one in found.items() if one.is_made(run.force)})
     for part in (_sources, _teachers, _students, _cards, _space):
         part(run, findings)
+    if findings.waiting:
+        findings.looked_at.append(f"not looked at, the run makes them first: {', '.join(findings.waiting)}")
     return findings
 
 
@@ -133,15 +138,18 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
         if not plan.kept:
             of = f"of {plan.looked_at:,} records none passes the checks ({reasons})" if plan.looked_at else "no record"
             findings.problems.append(f"source {plan.name!r}: {of}; see 'mmkd curate --dry-run'")
-        looked = f"{plan.kept:.0%} of {plan.looked_at:,} looked at pass the checks"
+        looked = f"{plan.kept:.0%} of {plan.looked_at:,} looked at pass the checks{f' ({reasons})' if reasons else ''}"
         findings.looked_at.append(f"source {plan.name}: about {plan.records:,} records, {looked}")
     return plans
 
 
 def _waits(run: Run, value: Any, findings: Findings) -> bool:
     """Whether a setting names what the run makes first."""
-    text = json.dumps(run.kept(value), default=str)
-    return any(f"${{out}}/{name}" in text for name in findings.to_make)
+    text = json.dumps(run.kept(value))
+    found = any(f"${{out}}/{name}" in text for name in findings.to_make)
+    if found and isinstance(value, str):
+        findings.waiting.append(run.kept(value))
+    return found
 
 
 def _tried(look: Callable[[], T], findings: Findings, where: str = "") -> T | None:
@@ -185,7 +193,9 @@ def _students(run: Run, findings: Findings) -> None:
     from mmkd.pipeline.cost import trainings
 
     recipe = run.recipe
-    to_train = {name: settings for name, settings in trainings(recipe).items() if name in findings.to_make}
+    students = {f"specialists/{one.name}": (one.student, one.pretrain, one.curate.val) for one in run.specialists}
+    students |= {name: (recipe.student, one, recipe.curate.val) for name, one in trainings(recipe).items()}
+    to_train = {name: of for name, of in students.items() if name in findings.to_make}
     if not to_train:
         return
     from mmkd.device import prepare
@@ -193,24 +203,32 @@ def _students(run: Run, findings: Findings) -> None:
     from mmkd.training.plan import checkpoint_bytes, count_student
 
     _tried(lambda: prepare(recipe.machine), findings)
-    for name, settings in to_train.items():
-        if settings.validate_every and not recipe.curate.val:
+    counted: dict[str, int] = {}
+    for name, (student, settings, val) in to_train.items():
+        if settings.validate_every and not val:
             findings.problems.append(f"{name}: validate_every needs pairs to validate on; set [curate] val above 0")
-        if findings.pairs and settings.batch_size > findings.pairs:
+        if student == recipe.student and findings.pairs and settings.batch_size > findings.pairs:
             findings.problems.append(
                 f"{name}: batch_size {settings.batch_size:,} is larger than the corpus of {findings.pairs:,} pairs; "
                 "lower it or add pairs"
             )
-    files = [path for path in (recipe.student.tokenizer, recipe.student.weights) if path and not path.exists()]
-    findings.problems += [
-        f"[student] no {path}; check the path" for path in files if not _waits(run, str(path), findings)
-    ]
-    count = partial(count_student, recipe.student, recipe.pretrain, CAPTION_TOKENS)
-    if counted := _tried(count, findings, "[student] "):
-        findings.looked_at.append(f"student: {counted.parameters:,} parameters")
-        for name, settings in to_train.items():
-            weights = FLOAT * counted.parameters
-            findings.bytes[name] = weights + checkpoint_bytes(settings, counted.parameters)
+        key = student.model_dump_json()
+        if key not in counted:
+            counted[key] = _look_at_student(name, partial(count_student, student, settings, CAPTION_TOKENS), findings)
+            findings.problems += [
+                f"{name}: no {path}; check the path in the recipe"
+                for path in (student.tokenizer, student.weights)
+                if path and not path.exists() and not _waits(run, str(path), findings)
+            ]
+        findings.bytes[name] = FLOAT * counted[key] + checkpoint_bytes(settings, counted[key])
+
+
+def _look_at_student(name: str, count: "Callable[[], StudentCount]", findings: Findings) -> int:
+    """Its parameters; 0 where it cannot be built."""
+    if (found := _tried(count, findings, f"{name}: ")) is None:
+        return 0
+    findings.looked_at.append(f"{name}: a student of {found.parameters:,} parameters")
+    return found.parameters
 
 
 def _cards(run: Run, findings: Findings) -> None:
@@ -221,6 +239,7 @@ def _cards(run: Run, findings: Findings) -> None:
     settings, seed = run.recipe.evaluate, run.recipe.seed
     for card in _readable_cards(run, findings):
         if _waits(run, card.layout.model_dump(mode="json"), findings):
+            findings.waiting.append(card.id)
             continue
         samples, problems = examined(card, settings, seed, DECODED)
         findings.problems += problems
