@@ -131,7 +131,7 @@ def test_a_dry_run_makes_the_comparison_of_the_run(finished_run: tuple[Path, Any
     shown = mmkd("distill", recipe, "--out", out, "--set", *change, "--dry-run")
     assert isinstance(shown.exception, ConfigError)
     assert "distill      refused   " in shown.stdout
-    kept = "--force makes rivals/other, distill anew, and keeps nothing"
+    kept = "--force makes rivals/other, distill anew, and keeps everything else"
     for told in (shown.exception, _refusal(lambda: work_one(open_run(recipe, out, change), "distill"))):
         assert kept in str(told)
     told = _refusal(lambda: work_all(open_run(recipe, out, change)))

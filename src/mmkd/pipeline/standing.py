@@ -68,4 +68,4 @@ def consequences(standings: Mapping[str, Standing]) -> str:
 
     anew, after, kept = named(STALE, ANEW), named(OPEN), named(COMPLETE)
     then = f", then {after} if what they read comes out different" if after else ""
-    return f"--force makes {anew or 'nothing'} anew{then}, and keeps {kept or 'nothing'}"
+    return f"--force makes {anew or 'nothing'} anew{then}, and keeps {kept or 'everything else'}"
