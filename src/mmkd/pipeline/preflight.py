@@ -193,9 +193,9 @@ def _students(run: Run, findings: Findings) -> None:
     from mmkd.pipeline.cost import trainings
 
     recipe = run.recipe
-    students = {f"specialists/{one.name}": (one.student, one.pretrain, one.curate.val) for one in run.specialists}
-    students |= {name: (recipe.student, one, recipe.curate.val) for name, one in trainings(recipe).items()}
-    to_train = {name: of for name, of in students.items() if name in findings.to_make}
+    own = {f"specialists/{one.name}": (one.student, one.pretrain, one.curate.val) for one in run.specialists}
+    shared = {name: (recipe.student, one, recipe.curate.val) for name, one in trainings(recipe).items()}
+    to_train = {name: of for name, of in {**own, **shared}.items() if name in findings.to_make}
     if not to_train:
         return
     from mmkd.device import prepare
