@@ -50,7 +50,6 @@ def evaluate(
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
     from mmkd.evaluation.tasks.settings import EvaluateSettings
-    from mmkd.progress import say
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
     from mmkd.validation import parse
@@ -66,7 +65,7 @@ def evaluate(
     folder = (out or Path("runs") / "evaluation").resolve()
     one = Evaluation(", ".join(spec.name for spec in specs), settings, specs, {}, Machine(device=device), seed)
     publish_evaluation(one, folder, force=True)  # more models or data sets only add to what is there
-    say(f"report:  {report_run(folder, force=True)}")
+    print(f"report:  {report_run(folder, force=True)}")
 
 
 def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool) -> None:

@@ -15,7 +15,6 @@ def report(
     force: Force = False,
 ) -> None:
     """The stage of a recipe, or the report of a run's folder."""
-    from mmkd.progress import say
     from mmkd.report.run_folder import report_run
 
     if not run.is_dir():
@@ -23,6 +22,6 @@ def report(
 
         work = open_run(run, out, changes, force)
         require(work, "report")
-        say(f"report:  {report_run(work.out, force)}")
+        print(f"report:  {report_run(work.out, force)}")
         return
-    say(f"report:  {report_run(run.resolve(), force=True)}")  # a page made anew loses nothing
+    print(f"report:  {report_run(run.resolve(), force=True)}")  # a page made anew loses nothing

@@ -22,13 +22,12 @@ def run(
     from mmkd.folders.stage import status
     from mmkd.pipeline.table import STAGES
     from mmkd.pipeline.work import work_all
-    from mmkd.progress import say
 
     work = open_run(recipe, out, changes, force, parallel=True)
     if dry_run:
         for spec in STAGES.values():
             for folder in spec.paths(work):
-                say(f"{spec.name:12s} {status(folder):9s} {folder}")
+                print(f"{spec.name:12s} {status(folder):9s} {folder}")
         return
     work_all(work)
 
