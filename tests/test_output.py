@@ -43,10 +43,10 @@ def test_every_command_takes_verbose_and_quiet(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "level"),
-    [("-q plan", "quiet"), ("plan -q", "quiet"), ("plan -v", "verbose"), ("-v plan", "verbose"), ("plan", "")],
+    [("-q runs", "quiet"), ("runs -q", "quiet"), ("runs -v", "verbose"), ("-v runs", "verbose"), ("runs", "")],
 )
 def test_they_may_stand_before_and_behind_the_command(arguments: str, level: str) -> None:
-    CliRunner().invoke(app, [*arguments.split(), "nowhere.toml"])
+    CliRunner().invoke(app, [*arguments.split(), "nowhere"])
     assert os.environ[VERBOSITY] == level
 
 

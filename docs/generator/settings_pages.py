@@ -62,8 +62,8 @@ def _sections(kind: type[Settings]) -> Iterator[str]:
             continue
         done.add(found)
         yield section(found, "Top level" if title == "[]" else title)
-        if kind := re.match(r'\[\[curate\.sources\]\] kind = "(\w+)"', title):
-            yield _example("sources", kind[1])
+        if source := re.match(r'\[\[curate\.sources\]\] kind = "(\w+)"', title):
+            yield _example("sources", source[1])
 
 
 def _is_repeated(title: str) -> bool:

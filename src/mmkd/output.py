@@ -2,7 +2,9 @@
 
 import logging
 import os
+import sys
 import warnings
+from functools import cache
 from typing import Any, TextIO
 
 VERBOSITY = "MMKD_VERBOSITY"  # "quiet" or "verbose"; in the environment, so that worker processes know it
@@ -27,6 +29,15 @@ def is_verbose() -> bool:
     return os.environ.get(VERBOSITY) == "verbose"
 
 
+@cache
+def announce_hub(repository: str) -> None:
+    """Instead of the hub's progress bars: a line on standard error, once for each repository."""
+    if not is_quiet():
+        print(
+            f"{repository}: from the hub's cache, or fetched now, which may take minutes", file=sys.stderr, flush=True
+        )
+
+
 def calm_libraries() -> None:
     """No progress bars of other libraries, and one line for each place in them that warns, on standard error."""
     for name, value in CALM.items():
@@ -36,7 +47,9 @@ def calm_libraries() -> None:
         logging.root.addHandler(_OneLineEach())
 
 
-def _log_warning(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def _log_warning(
+    message: Any, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None
+) -> None:
     text = f"{category.__name__}: {message}"
     logging.root.handle(logging.LogRecord("warnings", logging.WARNING, filename, lineno, text, None, None))
 

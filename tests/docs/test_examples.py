@@ -31,7 +31,7 @@ def each_of_its_own_patient(card: Card) -> Iterator[Planned]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_card_is_complete(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(miniature_plans, "PER_CLASS", 8)
+    monkeypatch.setattr(miniature_plans, "PER_CLASS", 10)
     monkeypatch.setattr(miniature_sets, "planned", each_of_its_own_patient)
     monkeypatch.setitem(miniature_sets.FILE_NAMES, "chest_findings", ("p{n}_{k}", "p{n}"))
     made = miniature_sets.write_miniature(read_card(Path(shutil.copy(EXAMPLES / "cards" / f"{task}.toml", tmp_path))))
