@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -83,7 +84,7 @@ def test_a_closed_pipe_is_no_error(command: str) -> None:
 
 def test_brackets_stay_in_help_texts() -> None:
     for command in COMMANDS:
-        found = typer.main.get_command(app)
+        found: Any = typer.main.get_command(app)
         for name in command.split():
             found = found.commands[name]
         shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "120"}).output
