@@ -75,3 +75,5 @@ def test_extras_are_called_as_in_the_package() -> None:
         for name in "".join(found).split(",")
     }
     assert {"dicom", "nifti", "track", "wsi"} <= named <= extras
+    table = (ROOT / "docs/how-to/install.md").read_text().partition("| extra |")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == extras
