@@ -40,7 +40,7 @@ model = "ViT-B-16"                              # an architecture of open_clip
 
 [evaluate]
 variables = {{ out = "${{out}}" }}
-cards = ["{card}"]   # retrieval on the held-out pairs; add cards of your own test sets
+cards = [{card}]   # retrieval on the held-out pairs; add cards of your own test sets
 """
 CARD = """\
 # Written by `mmkd init`: captions are found for images and images for captions, among the held-out pairs of the corpus.
@@ -82,7 +82,7 @@ def init(
     with atomic_file(card) as stream:
         stream.write(CARD.format(id=f"{name.lower()}-held-out").encode())
     with atomic_file(recipe) as stream:
-        text = TOML.format(file=recipe.name, name=name, path=path, card=card.name, source="\n".join(source))
+        text = TOML.format(file=recipe.name, name=name, path=path, card=_toml(card.name), source="\n".join(source))
         stream.write(text.encode())
     for field, column in columns.items():
         print(f"{field:9s}column {column!r}")
