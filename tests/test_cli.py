@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = mmkd("run", write_recipe(folder), "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     (folder / "log").write_text(done.stdout)
+    (folder / "errors").write_text(done.stderr)
     return folder / "run"
 
 
@@ -122,6 +124,14 @@ def test_the_main_job_leaves_what_it_promises(whole: Path) -> None:
     assert "rank test within the modality" in log
     assert f"student: {whole / 'export'}" in log
     assert not list(whole.rglob("*.partial"))
+
+
+def test_a_log_has_lines_and_nothing_of_other_libraries(whole: Path) -> None:
+    log, errors = ((whole.parent / name).read_bytes() for name in ("log", "errors"))
+    assert errors == b""
+    assert b"\r" not in log
+    assert b"\x1b" not in log
+    assert not re.search(rb"\d%\|", log)
 
 
 def test_the_same_command_again_does_nothing(whole: Path) -> None:

@@ -17,18 +17,11 @@ from mmkd.settings import Machine
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import save
-from tiny import tiny_config
+from tiny import recipe_of, tiny_config
 
 pytestmark = pytest.mark.slow
 
 RECIPE = """
-name = "mine"
-[machine]
-device = "cpu"
-workers = 0
-threads = 1
-[curate]
-sources = [{ kind = "table", path = "world/pairs/corpus/pairs.csv" }]
 val = 0.1
 [[teachers]]
 name = "ours"
@@ -68,13 +61,15 @@ def call(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """my.toml, my_set.toml, models/ours, the finished run runs/mine, and the recipes of the repository."""
+    """my.toml, my_set.toml, pairs.csv, models/ours, the finished run runs/mine, and the ablations."""
     folder = tmp_path_factory.mktemp("workplace")
     pairs = {"corpus": PhantomPairs(modalities=["x-ray", "oct"], count=120)}
     write_world(PhantomSettings(pairs=pairs, per_class=4, retrieval=20), folder / "world", Machine(workers=0), seed=0)
     card = (folder / "world/classify/oct/card.toml").read_text()
     (folder / "my_set.toml").write_text(card.replace('path = "', 'path = "world/classify/oct/'))
-    (folder / "my.toml").write_text(RECIPE)
+    table = (folder / "world/pairs/corpus/pairs.csv").read_text()
+    (folder / "pairs.csv").write_text(table.replace("images/", "world/pairs/corpus/images/"))
+    (folder / "my.toml").write_text(recipe_of(RECIPE, "world/pairs/corpus/pairs.csv"))
     for seed, (name, dim) in enumerate({"ours": 8, "another": 24}.items()):
         save(build_student(StudentSettings(config=tiny_config(dim)), seed), folder / "models" / name)
     for name in ("recipes", "ablations"):

@@ -42,10 +42,9 @@ def curate(
 
 
 def _print(plans: "list[SourcePlan]", workers: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     table = Table("source", "shards", "records", "pass the checks", "KB/image", "GB", "ms/record", "hours")
     for plan in plans:
@@ -60,7 +59,7 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
             f"{each:.2f}",
             f"{plan.hours(workers):,.2f}",
         )
-    Console(width=table_width(8)).print(table)
+    console(8).print(table)
     for plan in plans:
         if plan.excluded:
             print(f"{plan.name}: {plan.excluded:,} more records are excluded by include")

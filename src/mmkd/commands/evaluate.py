@@ -56,7 +56,6 @@ def evaluate(
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
     from mmkd.evaluation.tasks.settings import EvaluateSettings
     from mmkd.pipeline.run import with_paths
-    from mmkd.progress import say
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
     from mmkd.validation import parse
@@ -74,7 +73,7 @@ def evaluate(
     name = ", ".join(spec.name for spec in specs)
     one = Evaluation(name, settings, specs, {}, Machine(device=device), seed, kept=kept)
     publish_evaluation(one, folder, force=True)  # more models or data sets only add to what is there
-    say(f"report:  {report_run(folder, force=True)}")
+    print(f"report:  {report_run(folder, force=True)}")
 
 
 def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool, dry_run: bool) -> None:

@@ -79,10 +79,9 @@ def _plan(work: "Run", names: list[str], rows: int | None, tflops: float | None,
 
 
 def _print_plan(plan: "ExtractionPlan", tflops: float | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     def cells(gflop: float, seconds: float, size: float) -> tuple[str, ...]:
         return f"{gflop:.1f}", f"{1e3 * seconds:.1f}", f"{size:,.0f}", f"{plan.rows * size / 1e9:,.2f}"
@@ -94,7 +93,7 @@ def _print_plan(plan: "ExtractionPlan", tflops: float | None) -> None:
     gflop, seconds, size = (plan.total(name) for name in ("gflop", "seconds", "bytes"))
     table.add_section()
     table.add_row("all", "", "", *cells(gflop, seconds, size))
-    Console(width=table_width(7)).print(table)
+    console(7).print(table)
     print(f"{plan.rows:,} pairs, {size / 1e3:.1f} KB each: {plan.rows * size / 1e9:,.2f} GB")
     here = _duration(plan.rows * seconds)
     print(f"one process on {plan.device}, as measured now: {here}; images are decoded meanwhile")

@@ -17,7 +17,6 @@ def report(
     dry_run: DryRun = False,
 ) -> None:
     """The stage of a recipe, or the report of a run's folder."""
-    from mmkd.progress import say
     from mmkd.report.run_folder import PAGE, REPORT, report_run
 
     if not run.is_dir():
@@ -26,8 +25,8 @@ def report(
         work = open_run(run, out, changes, force)
         work_one(work, "report", dry_run)
         if not dry_run:
-            say(f"report:  {work.out / REPORT / PAGE}")
+            print(f"report:  {work.out / REPORT / PAGE}")
         return
     if dry_run:
         raise ConfigError("--dry-run belongs to a recipe; the page of a folder is always made anew")
-    say(f"report:  {report_run(run.resolve(), force=True)}")  # a page made anew loses nothing
+    print(f"report:  {report_run(run.resolve(), force=True)}")  # a page made anew loses nothing

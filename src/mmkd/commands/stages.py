@@ -33,18 +33,17 @@ def check(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force
     Nothing is changed. The same is looked at when a run begins. Exit code 2 with a list of all problems.
     """
     from mmkd.pipeline import preflight
-    from mmkd.progress import say
 
     work = open_run(recipe, out, changes, force)
     found = preflight.standings(work)
     findings = preflight.check(work, found)
     finished = [name for name, one in found.items() if one.state == "complete"]
     for line in [*([f"finished, not looked at: {', '.join(finished)}"] if finished else []), *findings.looked_at]:
-        say(line)
+        print(line)
     if findings.to_make and findings.pairs:
-        say(f"hours and memory: mmkd plan {recipe} --pairs {findings.pairs}")
+        print(f"hours and memory: mmkd plan {recipe} --pairs {findings.pairs}")
     preflight.refuse(found, findings.problems)
-    say("no problems")
+    print("no problems")
 
 
 def stage_command(name: str, old_name: str = "") -> Callable[..., None]:

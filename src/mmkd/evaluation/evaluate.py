@@ -23,7 +23,7 @@ from mmkd.evaluation.summary.summary import results_from_predictions, write_summ
 from mmkd.evaluation.summary.tables import printed
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.units import EvaluationUnit, predict, remove_prediction, remove_stale_predictions, units_of
-from mmkd.progress import say, track
+from mmkd.progress import track
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
 
@@ -69,9 +69,9 @@ def evaluate(
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
     summary = results_from_predictions(folder, teachers, resampling, names, partial(leaked_samples, folder))
     write_summary(folder, summary)
-    say(printed(summary.results, summary.comparisons, teachers, summary.rankings))
+    print(printed(summary.results, summary.comparisons, teachers, summary.rankings))
     for one in missing:
-        say(f"not evaluated: {one}")
+        print(f"not evaluated: {one}")
     return {
         "models": len(models),
         "data_sets": len(data_sets),

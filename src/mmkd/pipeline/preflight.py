@@ -66,7 +66,7 @@ def show_standings(run: Run, only: str = "") -> None:
         names = {name for folder in spec.folder_names(run) for name in (folder, f"{folder}.corpus")}
         for name, one in found.items():
             if name in names:
-                say(f"{spec.name:12s} {one.state:9s} {run.out / name}{f': {one}' if str(one) else ''}")
+                print(f"{spec.name:12s} {one.state:9s} {run.out / name}{f': {one}' if str(one) else ''}")
     refuse(found)
 
 

@@ -33,7 +33,7 @@ def work_all(run: Run) -> None:
             if world.first:
                 say(f"[{time.perf_counter() - start:6.0f} s] {spec.name} took {time.perf_counter() - begun:.1f} s")
         if world.first:
-            say(f"student: {run.out / 'export'}\nreport:  {run.out / 'report' / 'index.html'}")
+            print(f"student: {run.out / 'export'}\nreport:  {run.out / 'report' / 'index.html'}")
 
 
 def work_one(run: Run, name: str, dry_run: bool = False) -> None:
