@@ -61,7 +61,7 @@ class FileImage:
 
 @dataclass(frozen=True)
 class ScanImage:
-    """The middle slice of a NIfTI volume or of a folder of slices. modality: of the card; it decides what is padding."""
+    """The middle slice of a NIfTI volume or of a folder of slices. modality: the card's; it decides what is padding."""
 
     path: Path
     keys: SliceKeys

@@ -1,6 +1,7 @@
 """NIfTI volumes, and their slices as radiologists view them; X, Y, Z voxels, C colours, H x W pixels of a slice."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,8 +88,11 @@ def nifti_volume(path: str, is_ct: bool = False) -> Volume:
         lengths = voxel_sizes(first.affine)[np.argsort(turn[:, 0])].tolist()
     except BadRecordError:
         raise
+    except FileNotFoundError:
+        raise BadRecordError(Reason.MISSING_FILE, f"{os.path.basename(path)}: no such file") from None
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
-        raise BadRecordError(Reason.DAMAGED_FILE, f"{type(error).__name__}: {error}") from None
+        detail = f"{type(error).__name__}: {error}".replace(path, os.path.basename(path))
+        raise BadRecordError(Reason.DAMAGED_FILE, detail) from None
     value_XYZ = _colours(turned) if turned.dtype.names else _measured(turned, is_ct)
     return Volume(value_XYZ, (lengths[0], lengths[1], lengths[2]))
 

@@ -71,7 +71,9 @@ def slices_of_folder(folder: Path) -> list[str]:
     pictures = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
     headers = {name: header for name in names if (header := _slice_header(folder / name)) is not None}
     series = {header["SeriesInstanceUID"] for header in headers.values()}
-    if len(series) > 1 or bool(pictures) == bool(headers):
+    if not pictures and not headers:
+        raise BadRecordError(Reason.MISSING_FILE, f"{folder.name}: a folder without pictures or DICOM files")
+    if len(series) > 1 or (pictures and headers):
         found = f"{len(pictures)} pictures and {len(headers)} DICOM files of {len(series)} series"
         raise BadRecordError(
             Reason.UNREADABLE_ROW,

@@ -16,7 +16,7 @@ WHOLE_REPORT = "whole report"  # label of pairs whose caption is the whole repor
 TITLES = (  # a heading that is neither here nor asked for is part of the section it stands in, as LUNGS: of FINDINGS
     *("addendum", "assessment", "clinical data", "clinical details", "clinical history", "clinical indication"),
     *("clinical information", "comparison", "comparison studies", "conclusion", "contrast", "diagnosis"),
-    *("dictated by", "electronically signed by", "exam", "exam date", "examination", "family history", "final report"),
+    *("dictated by", "electronically signed by", "exam", "exam date", "examination", "family history"),
     *("findings", "history", "impression", "indication", "indication for exam", "interpretation", "limitations"),
     *("medical history", "notification", "opinion", "past medical history", "procedure", "protocol"),
     *("reason for exam", "reason for examination", "reason for study", "recommendation", "report", "signed by"),
@@ -69,7 +69,7 @@ def sections_in(report: str, asked: Sequence[str] = ()) -> list[Section]:
     first = Section("", report[: found[0].start()] if found else report)
     return [first] + [
         Section(match[0], report[match.end() : end], _titles(match["titles"]))
-        for match, end in zip(found, ends, strict=True)
+        for match, end in zip(found, ends, strict=False)  # without headings there is an end more
     ]
 
 
@@ -135,6 +135,6 @@ def _is_heading(report: str, match: re.Match[str]) -> bool:
 
 
 def _titles(joined: str) -> tuple[str, ...]:
-    """All of `Findings and impression`, without words such as `additional`."""
-    parts = re.split(JOINS, joined, flags=re.IGNORECASE)
-    return tuple(title_key(re.sub(rf"^(?:{QUALIFIERS})\s+", "", part.strip(), flags=re.IGNORECASE)) for part in parts)
+    """All of `Findings and impression`; `Additional findings` are findings as well."""
+    titles = [title_key(part) for part in re.split(JOINS, joined, flags=re.IGNORECASE)]
+    return tuple(dict.fromkeys(one for title in titles for one in (title, re.sub(rf"^(?:{QUALIFIERS}) ", "", title))))

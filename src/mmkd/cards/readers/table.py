@@ -36,9 +36,11 @@ def image_file(card: Card, layout: RowKeys, row: Row, folder: Path, name: str) -
     """A picture, DICOM file, NIfTI volume or folder of slices. Raises DataError when it is not below the folder or
     `root`."""
     path = file_inside(folder, name, row.place, layout.root)
-    if path.is_dir() or path.name.lower().endswith(NIFTI_SUFFIXES):
-        return ScanImage(path, SliceKeys(axis=layout.axis, window=layout.window), card.modality)
-    return FileImage(existing_file(row, folder, name, "image file", layout.root))
+    if not os.path.isdir(path):
+        path = existing_file(row, folder, name, "image file", layout.root)
+        if not path.name.lower().endswith(NIFTI_SUFFIXES):
+            return FileImage(path)
+    return ScanImage(path, SliceKeys(axis=layout.axis, window=layout.window), card.modality)
 
 
 def existing_file(row: Row, folder: Path, name: str, what: str, root: Path | None) -> Path:
