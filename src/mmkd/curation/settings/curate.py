@@ -75,7 +75,7 @@ def _each_once(names: list[str]) -> list[str]:
 class DicomKeys(Settings):
     """How DICOM files are read, whatever names them.
 
-    frame_step: of the frames of a file, every so many are read; 0 reads the middle one. burnt_in: what becomes of
+    frame_step: of the frames of a DICOM file, every so many are read; 0 reads the middle one. burnt_in: what becomes of
     pictures whose header says that they have text burnt in; kept ones have it as a label. key: a file whose bytes key
     the digests by which patients are known; without it, who knows a patient's id can find the rows.
     """
