@@ -122,9 +122,9 @@ class DicomShard:
                 lacking.setdefault(bad.detail, (bad, []))[1].append(number)
                 continue
             yield from self._slice(number, name, header, captions, labels)
-        for bad, numbers in lacking.values():
-            detail = f"{bad.detail} (files of this series: {len(numbers)})"
-            yield Rejected(self.source.name, f"file {numbers[0]}", "", bad.reason, detail)
+        for refused, numbers in lacking.values():
+            detail = f"{refused.detail} (files of this series: {len(numbers)})"
+            yield Rejected(self.source.name, f"file {numbers[0]}", "", refused.reason, detail)
 
     def _report(self, name: str, header: Header) -> tuple[list[str | bytes], tuple[str, ...]]:
         """Captions and labels from the reports, nothing where the source has none."""
