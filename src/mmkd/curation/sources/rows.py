@@ -109,14 +109,13 @@ def _records(
     chosen, whole = chosen_sections(field["caption"], source)
     captions = captions_in(chosen, source.captions)
     modality = _told(field, "modality") or source.modality
-    told_group, named = _told(field, "group"), group_in(source, *_names(field))
     for shown in _pictures(field["image"], images, source, modality):
         record = Record(
             id=f"{identity}/{shown.part}" if shown.part else identity,
             image=shown.data,
             caption=captions[0],
             modality=modality or shown.modality,
-            group=told_group or shown.patient or named or identity,
+            group=_told(field, "group") or shown.patient or group_in(source, *_names(field)) or identity,
             licence=_told(field, "licence") or source.licence,
             source=source.name,
             where=f"{where}:{shown.part}" if shown.part else where,
