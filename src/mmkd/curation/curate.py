@@ -33,6 +33,8 @@ SHARDS = "shards"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
+NO_RECORDS = (Reason.OTHER_FILE, Reason.MISSING_PICTURE)
+"""Listed, but no part of the records of which at most `max_rejected` may be rejected."""
 
 
 def curate(
@@ -114,7 +116,7 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
                 f"source {source.name!r}: no record found with include = {source.include}, which excludes "
                 f"{selection.excluded[source.name]:,}; correct it or remove the source"
             )
-    others = sum(count for (_, reason), count in selection.rejected.items() if reason == Reason.OTHER_FILE)
+    others = sum(count for (_, reason), count in selection.rejected.items() if reason in NO_RECORDS)
     read, rejected = selection.read.total() - others, selection.rejected.total() - others  # they were no records
     if rejected <= max_rejected * read and rejected < read:
         return
