@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN
-from mmkd.curation.modality.caption import HINTED, HINTED_ONCE, NAMED, NAMED_AMONG_OTHERS, caption_vote, mentions
-from mmkd.curation.modality.patterns import all_mentions, openings
+from mmkd.curation.modality.caption import (
+    HINTED,
+    HINTED_ONCE,
+    NAMED,
+    NAMED_AMONG_OTHERS,
+    all_mentions,
+    caption_vote,
+    mentions,
+    openings,
+)
 from mmkd.curation.modality.votes import LABEL_TRUST, SOURCE_TRUST, Vote, judge, label_vote, source_vote, weigh
 
 VOTES = st.builds(Vote, st.sampled_from([*BY_NAME, OTHER]), st.floats(0.4, 0.99))

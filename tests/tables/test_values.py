@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
-from mmkd.curation.facts.text import figure_text
+from mmkd.curation.facts.pairs import figure_text
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import TableSource
 from mmkd.curation.sources.tables import TableReader

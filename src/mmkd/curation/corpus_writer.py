@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mmkd.corpus.schema import SPLITS, corpus_features
-from mmkd.corpus.splits import split_of
+from mmkd.corpus.schema import SPLITS, corpus_features, split_of
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import FilteredShard
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard

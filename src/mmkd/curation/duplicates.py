@@ -12,7 +12,7 @@ import pyarrow as pa
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.folders.digests import hash64
 from mmkd.images.hamming import Array
-from mmkd.images.near_duplicates import NONE, Neighbours, neighbours, no_neighbours
+from mmkd.images.near_duplicates import NONE, Neighbours, neighbours
 from mmkd.images.thumbnails import ReadThumbnails
 from mmkd.reasons import Reason
 
@@ -71,9 +71,9 @@ def find_duplicates(
     found = Duplicates(np.full(count, NONE), *zeros)
     groups_2N = [_numbered(keys.id_N), _numbered(keys.pair_N)]
     near = _near(keys, settings, thumbnails)
-    near_N = near.has_neighbour()
+    near_N = np.zeros(count, bool) if near is None else near.has_neighbour()
     candidate_N = _shared(groups_2N[0]) | _shared(groups_2N[1]) | near_N
-    kept_G = np.full(near.groups, NONE)
+    kept_G = np.full(near.groups if near else 0, NONE)
     holders = [np.full(int(group_N.max(initial=-1)) + 1, NONE) for group_N in groups_2N]
     for record in np.flatnonzero(candidate_N & ~rejected_N).tolist():
         partners = [int(holder[group_N[record]]) for holder, group_N in zip(holders, groups_2N, strict=True)]
@@ -81,13 +81,13 @@ def find_duplicates(
         if reason is not None:
             found.partner_N[record], found.reason_N[record] = partners[reason], reason
             continue
-        if near_N[record] and (original := near.original(record, kept_G)):
+        if near and near_N[record] and (original := near.original(record, kept_G)):
             found.partner_N[record], found.reason_N[record] = original.record, REASONS.index(Reason.NEAR_DUPLICATE)
             found.distance_N[record], found.correlation_N[record] = original.distance, original.correlation
             continue
         for holder, group_N in zip(holders, groups_2N, strict=True):
             holder[group_N[record]] = record
-        if near_N[record]:
+        if near and near_N[record]:
             kept_G[near.group_N[record]] = record
     return found
 
@@ -103,9 +103,9 @@ def _shared(group_N: Array) -> Array:
     return shared_N
 
 
-def _near(keys: Keys, settings: DuplicateSettings, thumbnails: ReadThumbnails) -> Neighbours:
-    """The near duplicates, with equal captions only or whatever the captions, as the settings say."""
+def _near(keys: Keys, settings: DuplicateSettings, thumbnails: ReadThumbnails) -> Neighbours | None:
+    """The near duplicates, with equal captions only or whatever the captions, as the settings say; None to keep all."""
     if settings.near == "keep":
-        return no_neighbours(len(keys.id_N))
+        return None
     caption_N = keys.caption_N if settings.near == "pair" else np.zeros_like(keys.hash_N)
     return neighbours(keys.hash_N, caption_N, settings.radius, settings.correlation, thumbnails)

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from mmkd.curation.facts.text import PairText
 from mmkd.curation.settings.selection import MUCH_PAPER
 
 SMALL_SIDE = 256  # pixels; enough to see axes and frames, cheap to look at
@@ -41,7 +40,6 @@ class GraphicSigns:
 class ImageFacts:
     """size: width and height in pixels, upright, as the source has them. image: None where all facts are known."""
 
-    text: PairText
     size: tuple[int, int]
     image: Image.Image | None = None
 
