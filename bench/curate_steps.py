@@ -18,8 +18,7 @@ from mmkd.curation.captions.references import strip_references
 from mmkd.curation.duplicates import COLUMNS, find_duplicates, keys_of
 from mmkd.curation.facts.pairs import FigureText, known
 from mmkd.curation.filters.decide import FIGURE_FILTERS, PAIR_FILTERS, check
-from mmkd.curation.modality.caption import caption_vote
-from mmkd.curation.modality.votes import Vote, label_vote, weigh
+from mmkd.curation.modality.votes import Vote, caption_vote, label_vote, weigh
 from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from mmkd.curation.facts.image import SMALL_SIDE, ImageFacts, channel_sum, graphic_signs
 from mmkd.curation.facts.pairs import FigureText, Pair, PairText, known
 from mmkd.curation.filters.decide import FIGURE_FILTERS, IMAGE_FILTERS, PAIR_FILTERS, Filter, check
-from mmkd.curation.modality.caption import NAMED
-from mmkd.curation.modality.votes import Vote
+from mmkd.curation.modality.votes import NAMED, Vote
 from mmkd.curation.settings.selection import FilterSettings
 from mmkd.reasons import BadRecordError
 

@@ -13,8 +13,7 @@ from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
 from mmkd.curation.facts.image import ImageFacts
-from mmkd.curation.modality.caption import NAMED, caption_vote
-from mmkd.curation.modality.votes import Vote
+from mmkd.curation.modality.votes import NAMED, Vote, caption_vote
 from mmkd.curation.panels.split import WHOLE, Panel, panels_of, sub_captions
 from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
