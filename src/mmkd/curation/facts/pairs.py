@@ -6,14 +6,15 @@ The text comes first, then the picture and with it the pairs; what costs time is
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from mmkd.corpus.schema import caption_group
+from mmkd.corpus.taxonomy import evaluated_modality
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
 from mmkd.curation.facts.image import ImageFacts
-from mmkd.curation.modality.votes import NAMED, Vote, caption_vote
+from mmkd.curation.modality.votes import NAMED, Estimate, Vote, caption_vote, estimated
 from mmkd.curation.panels.split import WHOLE, Panel, panels_of, sub_captions
 from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
@@ -93,6 +94,10 @@ class PairText:
     def caption_group(self) -> int:
         return caption_group(self.caption)
 
+    def estimate(self, by: Literal["source", "evidence"]) -> Estimate:
+        """The modality, in the fine names."""
+        return estimated(self.figure.modality, self.figure.labels, self.vote, by)
+
     @property
     def named(self) -> bool:
         """Whether the caption names a modality outright."""
@@ -152,6 +157,27 @@ class Pair:
     text: PairText
     image: ImageFacts
     stored: Callable[[], dict[str, Any]]
+
+    def row(self, estimate: Estimate, settings: CurateSettings) -> dict[str, Any]:
+        """All columns of `shards.PAIRS`."""
+        text, figure = self.text, self.text.figure
+        stored = self.stored()
+        fine = settings.modality.names == "fine"
+        wants_language = settings.captions.language == "tag" or bool(settings.filters.languages)
+        own = {
+            "id": text.id,
+            "caption": text.caption,
+            "caption_group": text.caption_group,
+            "caption_mention": figure.mention if settings.captions.mention else "",
+            "language": figure.language if wants_language else "",
+            "panel": text.panel,
+            "modality": estimate.modality if fine else evaluated_modality(estimate.modality),
+            "modality_stated": figure.modality,
+            "modality_evidence": estimate.evidence,
+            "modality_confidence": estimate.confidence,
+            "labels": "; ".join(figure.labels),
+        }
+        return figure.columns | own | stored
 
 
 class Facts(Protocol):

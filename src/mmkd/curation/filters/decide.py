@@ -15,20 +15,17 @@ from typing import Any, Generic, TypeVar
 
 from mmkd.corpus.taxonomy import (
     NONCLINICAL_LABELS,
-    UNKNOWN,
-    evaluated_modality,
-    fine_modality,
     fine_modality_of_labels,
     plain_name,
 )
 from mmkd.curation.captions.drawn import drawn_word
 from mmkd.curation.captions.references import has_content
 from mmkd.curation.facts.pairs import Facts, FigureText, Pair, PairText
-from mmkd.curation.modality.votes import Estimate, judge, label_vote, source_vote, weigh
+from mmkd.curation.modality.votes import Estimate
 from mmkd.curation.panels.split import CUTTING
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.settings.selection import FilterSettings, ModalitySettings
+from mmkd.curation.settings.selection import FilterSettings
 from mmkd.licences import licence_class
 from mmkd.reasons import BadRecordError, Reason
 
@@ -150,47 +147,16 @@ def decide(record: Facts, settings: CurateSettings) -> list[dict[str, Any] | Rej
         except BadRecordError as bad:
             rows.append(Rejected(source, where, pair.text.id, bad.reason, bad.detail))
         else:
-            rows.append(row_of(pair, estimate, settings))
+            rows.append(pair.row(estimate, settings))
     return rows
 
 
 def estimated(text: PairText, settings: CurateSettings) -> Estimate:
     """The modality of a pair, in the fine names. Raises BadRecordError where its words or its modality keep it out."""
     check(text, PAIR_FILTERS, settings.filters)
-    estimate = _estimate(text, settings.modality)
+    estimate = text.estimate(settings.modality.by)
     if estimate.confidence < settings.modality.min_confidence:
         by = estimate.evidence or "nothing"
         detail = f"{estimate.modality} with {estimate.confidence:.2f} by {by} (min_confidence)"
         raise BadRecordError(Reason.UNSURE_MODALITY, detail)
     return estimate
-
-
-def _estimate(text: PairText, settings: ModalitySettings) -> Estimate:
-    figure = text.figure
-    votes = {"source": source_vote(figure.modality), "label": label_vote(figure.labels), "caption": text.vote}
-    if settings.by == "evidence":
-        return weigh(votes)
-    stated = fine_modality(figure.modality) if figure.modality else fine_modality_of_labels(figure.labels)
-    return judge(votes, stated or UNKNOWN)
-
-
-def row_of(pair: Pair, estimate: Estimate, settings: CurateSettings) -> dict[str, Any]:
-    """All columns of `shards.PAIRS`."""
-    text, figure = pair.text, pair.text.figure
-    stored = pair.stored()
-    fine = settings.modality.names == "fine"
-    wants_language = settings.captions.language == "tag" or bool(settings.filters.languages)
-    own = {
-        "id": text.id,
-        "caption": text.caption,
-        "caption_group": text.caption_group,
-        "caption_mention": figure.mention if settings.captions.mention else "",
-        "language": figure.language if wants_language else "",
-        "panel": text.panel,
-        "modality": estimate.modality if fine else evaluated_modality(estimate.modality),
-        "modality_stated": figure.modality,
-        "modality_evidence": estimate.evidence,
-        "modality_confidence": estimate.confidence,
-        "labels": "; ".join(figure.labels),
-    }
-    return figure.columns | own | stored

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from mmkd.corpus.taxonomy import (
     BY_NAME,
@@ -126,6 +127,14 @@ def _taken_back(caption: str, mention: Mention) -> bool:
         caption[mention.end : mention.end + CONTEXT],
     )
     return bool(_TAKEN_BACK_BEFORE.search(before) or _TAKEN_BACK_AFTER.search(after))
+
+
+def estimated(stated: str, labels: Sequence[str], caption: Vote | None, by: Literal["source", "evidence"]) -> Estimate:
+    """By all evidence together, or how it stands to what the source states, or its labels where it states nothing."""
+    votes = {"source": source_vote(stated), "label": label_vote(labels), "caption": caption}
+    if by == "evidence":
+        return weigh(votes)
+    return judge(votes, (fine_modality(stated) if stated else fine_modality_of_labels(labels)) or UNKNOWN)
 
 
 def weigh(votes: Mapping[str, Vote | None]) -> Estimate:
