@@ -17,29 +17,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 SPLITS = ("train", "val")
-COLUMNS = (
-    "id",
-    "image",
-    "caption",
-    "caption_original",
-    "modality",
-    "source",
-    "licence",
-    "group",
-    "split",
-    "width",
-    "height",
-    "sha256",
-    "phash",
-    "modality_stated",
-    "modality_evidence",
-    "modality_confidence",
-    "labels",
-    "caption_mention",
-    "language",
-    "panel",
-    "caption_group",
-)
 NEUTRAL: dict[str, str | float] = {
     "modality_stated": "",
     "modality_evidence": "",
@@ -56,6 +33,23 @@ caption, image gave the modality, joined by "+", with "!" before one that disagr
 the source's own, "; " between. caption_mention: what the text says of the figure, a second caption. language: ISO
 639-1. panel: "a", "b", ... cut out of a compound figure, "whole" for one kept in one piece.
 """
+COLUMNS = (
+    "id",
+    "image",
+    "caption",
+    "caption_original",
+    "modality",
+    "source",
+    "licence",
+    "group",
+    "split",
+    "width",
+    "height",
+    "sha256",
+    "phash",
+    *NEUTRAL,
+    "caption_group",
+)
 LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32(), "caption_group": pa.uint64()}
 
 

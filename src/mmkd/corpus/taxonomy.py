@@ -106,12 +106,6 @@ def fine_modality_of_labels(labels: Iterable[str]) -> str:
     return next(iter((*ours, *known)), OTHER if found else "")
 
 
-def modality_of_labels(labels: Iterable[str]) -> str:
-    """As `fine_modality_of_labels`, in the evaluation's names: one of MODALITIES, `other`, or "" without labels."""
-    fine = fine_modality_of_labels(labels)
-    return fine and evaluated_modality(fine)
-
-
 def all_mentions(caption: str) -> Iterator[Mention]:
     """Every place where a pattern matches whole words; they may overlap."""
     spelled, folded = _index()

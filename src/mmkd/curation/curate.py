@@ -55,7 +55,7 @@ def curate(
         if not world.first:
             return {}
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
-        return _total(json.loads((folder / FUNNEL).read_text()))
+        return dict(json.loads((folder / FUNNEL).read_text())["total"])
     sources = named_sources(settings.sources)
     shards = _shards(sources, settings, folder)
     filtered = filter_cached_shards if settings.cache_shards else filter_shards
@@ -72,7 +72,7 @@ def curate(
     shutil.rmtree(folder / SHARDS)
     if settings.cache_shards:
         prune(cache_folder(folder), shards)
-    return _total(funnel)
+    return dict(funnel["total"])
 
 
 def corpus_stage(
@@ -153,7 +153,3 @@ def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str
     }
     counts = {name: getattr(selection, name).total() for name in ("read", "kept", "rejected", "excluded")}
     return {"sources": per_source, "total": {**counts, **splits}}
-
-
-def _total(funnel: dict[str, Any]) -> dict[str, int]:
-    return dict(funnel["total"])

@@ -77,11 +77,6 @@ def contaminated(
     return {record: _described(found, evaluation) for record, found in sorted(best.items())}
 
 
-def same_bytes(digest_matches: dict[int, int], evaluation: EvaluationImages) -> dict[int, str]:
-    """As `contaminated`. digest_matches: record -> place of the image whose bytes it has."""
-    return {record: f"the image of {evaluation.names[place]}" for record, place in digest_matches.items()}
-
-
 def _candidates(hash_N: Array, evaluation: EvaluationImages, radius: int) -> Iterator[tuple[Array, Array, Array]]:
     """View, record and distance of pairs within the radius; records ascend, so that a shard is opened once or twice."""
     for first in range(0, len(hash_N), BLOCK_RECORDS):

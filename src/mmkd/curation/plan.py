@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import Removed, filtered_rows, from_source
+from mmkd.curation.shards import Removed, filtered_rows
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 
@@ -69,7 +69,7 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
     read_s = (time.perf_counter() - start) / max(1, count)
     removed = Removed()
     start = time.perf_counter()
-    sizes = [len(row["image"]) for row in filtered_rows(from_source(looked_at), settings, removed)]
+    sizes = [len(row["image"]) for row in filtered_rows(looked_at, settings, removed)]
     check_s = (time.perf_counter() - start) / max(1, len(looked_at))
     return SourcePlan(
         name=name,

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmkd.curation.decontaminate import EvaluationImages, contaminated, same_bytes
+from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.duplicates import COLUMNS, REASONS, Duplicates, Keys, find_duplicates, keys_of
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import REJECTIONS, FilteredShard, excluded_of, rejection_table
+from mmkd.curation.shards import PAIRS, REJECTIONS, FilteredShard, excluded_of, rejection_table
 from mmkd.folders.arrow import read_shard
 from mmkd.folders.atomic import atomic_file
 from mmkd.images.hamming import Array
@@ -100,7 +100,8 @@ def select(
 def _gather(shards: Sequence[FilteredShard], settings: CurateSettings, evaluation: EvaluationImages) -> _Gathered:
     near = settings.duplicates.near != "keep" or bool(evaluation.names)
     place_of = {digest: place for place, digest in reversed(list(enumerate(evaluation.digests)))}
-    found, first, exact, count = [keys_of(_no_rows(), near)], [], {}, 0
+    none = pa.schema([PAIRS.field(name) for name in COLUMNS]).empty_table()
+    found, first, exact, count = [keys_of(none, near)], list[int](), dict[int, int](), 0
     for shard in track(shards, "look for duplicates", len(shards), "shards"):
         pairs = read_shard(shard.pairs).select(COLUMNS)
         first.append(count)
@@ -112,11 +113,6 @@ def _gather(shards: Sequence[FilteredShard], settings: CurateSettings, evaluatio
     return _Gathered(Keys(*joined), first, exact)
 
 
-def _no_rows() -> pa.Table:
-    kinds = {"phash": pa.uint64(), "caption_group": pa.uint64()}
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS]).empty_table()
-
-
 def _contaminated(
     gathered: _Gathered, settings: CurateSettings, evaluation: EvaluationImages, shards: Sequence[FilteredShard]
 ) -> dict[int, str]:
@@ -124,7 +120,8 @@ def _contaminated(
         return {}
     thumbnails, hash_N = _thumbnails(shards, gathered.first), gathered.keys.hash_N
     radius, least = settings.decontaminate_radius, settings.decontaminate_correlation
-    return contaminated(hash_N, thumbnails, evaluation, radius, least) | same_bytes(gathered.exact, evaluation)
+    same_bytes = {record: f"the image of {evaluation.names[place]}" for record, place in gathered.exact.items()}
+    return contaminated(hash_N, thumbnails, evaluation, radius, least) | same_bytes
 
 
 def _thumbnails(shards: Sequence[FilteredShard], first: Sequence[int]) -> ReadThumbnails:

@@ -81,12 +81,6 @@ class Removed:
     rejected: list[Rejected] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
 
-    def add(self, found: Rejected | Excluded) -> None:
-        if isinstance(found, Rejected):
-            self.rejected.append(found)
-        else:
-            self.excluded[found.source] += found.records
-
 
 def filter_shards(shards: Sequence[FilteredShard], settings: CurateSettings, workers: int) -> None:
     """Write all shards that are not there yet, in `workers` processes (fewer than two: in this one)."""
@@ -118,36 +112,37 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
 
 def filter_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Read and filter one shard; both files appear whole or not at all."""
-    write_filtered(shard, PAIRS, from_source(with_progress(shard.shard.records())), settings)
-
-
-def from_source(records: Iterable[Found]) -> Iterator[Facts | Rejected | Excluded]:
-    """What a source yields, for `filtered_rows`."""
-    return (SourceRecord(one) if isinstance(one, Record) else one for one in records)
+    write_filtered(shard, PAIRS, with_progress(shard.shard.records()), settings)
 
 
 def write_filtered(
-    shard: FilteredShard, schema: pa.Schema, records: Iterable[Facts | Rejected | Excluded], settings: CurateSettings
+    shard: FilteredShard, schema: pa.Schema, records: Iterable[Facts | Found], settings: CurateSettings
 ) -> None:
     """Decide on the records of a shard; write the rows of those that are kept, and what is removed."""
     removed = Removed()
     # the name is this process's own: a process left over from a killed run must not write into the same file
     draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.draft"
     write_shard(draft, schema, batches_of(filtered_rows(records, settings, removed), schema))
-    _write_removed(shard, removed)
+    counted_too = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded)})
+    write_shard(shard.rejected, counted_too, [rejection_table(removed.rejected)])
     draft.replace(shard.pairs)
 
 
 def filtered_rows(
-    records: Iterable[Facts | Rejected | Excluded], settings: CurateSettings, removed: Removed
+    records: Iterable[Facts | Found], settings: CurateSettings, removed: Removed
 ) -> Iterator[dict[str, Any]]:
     """Rows of PAIRS; what gives none is added to `removed` on the way."""
     for record in records:
-        for one in [record] if isinstance(record, Rejected | Excluded) else decide(record, settings):
-            if isinstance(one, dict):
-                yield one
-            else:
-                removed.add(one)
+        if isinstance(record, Excluded):
+            removed.excluded[record.source] += record.records
+        elif isinstance(record, Rejected):
+            removed.rejected.append(record)
+        else:
+            for one in decide(SourceRecord(record) if isinstance(record, Record) else record, settings):
+                if isinstance(one, Rejected):
+                    removed.rejected.append(one)
+                else:
+                    yield one
 
 
 def excluded_of(shard: FilteredShard) -> Counter[str]:
@@ -173,13 +168,6 @@ def batches_of(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa
 def printable(value: str) -> str:
     """With backslashes for what is not UTF-8, and not too long for a list."""
     return value.encode("utf-8", "backslashreplace").decode()[:MAX_DETAIL]
-
-
-def _write_removed(shard: FilteredShard, removed: Removed) -> None:
-    draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.rejected.draft"
-    schema = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded)})
-    write_shard(draft, schema, [rejection_table(removed.rejected)])
-    draft.replace(shard.rejected)
 
 
 def _each(
