@@ -43,7 +43,7 @@ PAIRS = pa.schema(
         ("thumbnail", pa.binary(THUMBNAIL_PIXELS)),
     ]
 )
-# look: see `correlation`; it is read of those whose hashes are near and goes into no corpus
+# the thumbnail is read of those whose hashes are near, and goes into no corpus
 REJECTIONS = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 
