@@ -100,11 +100,11 @@ def _shards(sources: Sequence[AnySource], settings: CurateSettings, folder: Path
     home.mkdir(exist_ok=True)
     readers = [open_source(source) for source in sources]
     found = [(reader, shard) for reader in readers for shard in reader.shards()]
-    if not settings.cache_shards:
-        return [FilteredShard(number, shard, home) for number, (_, shard) in enumerate(found)]
-    cache.mkdir(exist_ok=True)
-    names = cache_names(found, settings)
-    return [FilteredShard(number, shard, home, cache / names[number]) for number, (_, shard) in enumerate(found)]
+    cached: list[Path | None] = [None] * len(found)
+    if settings.cache_shards:
+        cache.mkdir(exist_ok=True)
+        cached = [cache / name for name in cache_names(found, settings)]
+    return [FilteredShard(number, shard, home, cached[number]) for number, (_, shard) in enumerate(found)]
 
 
 def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:

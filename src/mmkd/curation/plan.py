@@ -54,12 +54,10 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 
 
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:
-    if not shards:
-        return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, {}, 0)
     start = time.perf_counter()
     looked_at: list[Record | Rejected] = []
     count = excluded = 0
-    for record in shards[0].records():
+    for record in shards[0].records() if shards else iter(()):
         if isinstance(record, Excluded):
             excluded += record.records
             continue

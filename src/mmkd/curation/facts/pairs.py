@@ -110,23 +110,6 @@ def known(facts: F, **values: object) -> F:
     return facts
 
 
-def figure_text(record: Record, settings: CurateSettings) -> FigureText:
-    """Raises BadRecordError for a caption that is empty, too short or too long, and for what is not UTF-8."""
-    original, marked = caption_of(record)
-    caption = usable(marked, original, settings)
-    columns = {name: as_text(getattr(record, name)) for name in TEXT if name != "caption_original"}
-    columns["group"] = as_name(record.group) or columns["id"]  # of one spelling, else a patient is in two splits
-    mention = as_text(record.mention)[:MAX_CAPTION]
-    return FigureText(
-        columns=columns | {"caption_original": original},
-        marked=marked,
-        caption=caption,
-        modality=as_text(record.modality),
-        labels=tuple(as_text(label) for label in record.labels),
-        source_mention=mention,
-    )
-
-
 def caption_of(record: Record) -> tuple[str, str]:
     """The caption as the source has it, and clean; no setting counts. Raises BadRecordError."""
     original = as_text(record.caption)
@@ -208,7 +191,21 @@ class SourceRecord:
         return self.record.source, self.record.where, self.record.id
 
     def text(self, settings: CurateSettings) -> FigureText:
-        return figure_text(self.record, settings)
+        """Raises BadRecordError for a caption that is empty, too short or too long, and for what is not UTF-8."""
+        record = self.record
+        original, marked = caption_of(record)
+        caption = usable(marked, original, settings)
+        columns = {name: as_text(getattr(record, name)) for name in TEXT if name != "caption_original"}
+        columns["group"] = as_name(record.group) or columns["id"]  # of one spelling, else a patient is in two splits
+        mention = as_text(record.mention)[:MAX_CAPTION]
+        return FigureText(
+            columns=columns | {"caption_original": original},
+            marked=marked,
+            caption=caption,
+            modality=as_text(record.modality),
+            labels=tuple(as_text(label) for label in record.labels),
+            source_mention=mention,
+        )
 
     def pairs(self, text: FigureText, settings: CurateSettings) -> list[Pair]:
         return pairs_of(opened(self.record, settings), text, settings)
