@@ -125,7 +125,8 @@ def all_mentions(caption: str) -> Iterator[Mention]:
 
 def openings(pattern: str, characters: Iterable[str]) -> list[str]:
     """Those of the characters that a match of the pattern can begin with."""
-    import regex  # which, other than re, can say that a text is the beginning of a match
+    # other than re, it can say that a text is the beginning of a match
+    import regex  # type: ignore[import-untyped]
 
     compiled = regex.compile(pattern)
     return [character for character in characters if compiled.match(character, partial=True)]
