@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmkd.curation.corpus_writer import write_corpus
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
 from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.rows import REJECTED
@@ -19,7 +18,7 @@ from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import AnySource, CurateSettings
 from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
-from mmkd.curation.shards import FilteredShard, filter_shards
+from mmkd.curation.shards import FilteredShard, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 from mmkd.distributed import ALONE, World
