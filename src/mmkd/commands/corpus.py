@@ -68,7 +68,7 @@ def sample(
     if html is not None:
         from mmkd.folders.atomic import atomic_file
         from mmkd.progress import say
-        from mmkd.report.sample_page import sample_page
+        from mmkd.report.curation import sample_page
 
         with atomic_file(html) as stream:
             stream.write(sample_page(f"A sample of {folder.resolve().name}", rows).encode())

@@ -4,24 +4,29 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.data_sets.choose import chosen_cards
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embed import embed
-from mmkd.evaluation.format.focus import focus_model
-from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, STUDENTS, TEACHERS_CONCAT
+from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, STUDENTS, TEACHERS_CONCAT, focus_model
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import leaked_samples
 from mmkd.evaluation.models.encoders import LoadableModel, loadable_model, null_model
-from mmkd.evaluation.report_files import write_cards, write_galleries, write_task_files
 from mmkd.evaluation.summary.scores import Resampling
 from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.summary.tables import printed
 from mmkd.evaluation.tasks.settings import EvaluateSettings
-from mmkd.evaluation.units import EvaluationUnit, predict, remove_prediction, remove_stale_predictions, units_of
+from mmkd.evaluation.units import (
+    EvaluationUnit,
+    predict,
+    remove_prediction,
+    remove_stale_predictions,
+    units_of,
+    write_cards,
+    write_galleries,
+    write_task_files,
+)
 from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
@@ -51,7 +56,9 @@ def evaluate(
     focus = models[names.index(focus_model(names, teachers))]
     loadable = {spec.name: loadable_model(spec) for spec in models}
     loadable |= {name: null_model(name, focus, seed) for name in settings.nulls}
-    _embed_all(list(loadable.values()), data_sets, folder, device, images, settings, machine)
+    with_images = [data_set for data_set in data_sets if data_set.images]
+    for model in loadable.values():
+        embed(model, with_images, folder, device, images, settings.batch_size, machine.loaders)
     members = _members(loadable, teachers)
     units = [unit for data_set in data_sets for unit in units_of(data_set, members, settings, seed)]
     predicted, failed = _predict_all(units, folder)
@@ -88,20 +95,6 @@ def _members(loadable: Mapping[str, LoadableModel], teachers: Sequence[str]) -> 
     if len(teachers) > 1:
         members[TEACHERS_CONCAT] = [model for name, model in loadable.items() if name in teachers]
     return members
-
-
-def _embed_all(
-    models: Sequence[LoadableModel],
-    data_sets: Sequence[DataSet],
-    folder: Path,
-    device: torch.device,
-    images: DecodedImages,
-    settings: EvaluateSettings,
-    machine: Machine,
-) -> None:
-    with_images = [data_set for data_set in data_sets if data_set.images]
-    for model in models:
-        embed(model, with_images, folder, device, images, settings.batch_size, machine.loaders)
 
 
 def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, dict[int, str]]:

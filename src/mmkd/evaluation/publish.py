@@ -16,10 +16,6 @@ EVALUATE = "evaluate"
 OUTPUTS = ("*.jsonl", "predictions/**/*.parquet")
 
 
-def _as_json(section: Settings) -> dict[str, Any]:
-    return section.model_dump(mode="json")
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """What is to be evaluated. name: of the recipe, for titles. licences: teacher -> licence, in the order of tables.
@@ -36,7 +32,7 @@ class Evaluation:
     seed: int
     corpus: Path | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
-    plain: Callable[[Settings], dict[str, Any]] = _as_json
+    plain: Callable[[Settings], dict[str, Any]] = lambda section: section.model_dump(mode="json")
 
 
 def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:

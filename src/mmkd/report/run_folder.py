@@ -38,7 +38,6 @@ def report_run(out: Path, force: bool = False) -> Path:
 
 
 def read_context(out: Path) -> "ReportContext":
-    """What a run's folder says beyond its results."""
     from mmkd.report.pages import ReportContext
 
     settings = read_manifest(out / EVALUATE)["settings"]
