@@ -128,11 +128,12 @@ def _pretrain(run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name
     stage = run.stage("student", name, settings, [corpus], MODEL_FILES, paths_of=what.student)
 
     def train(folder: Path) -> Counts:
-        from mmkd.training.pretrain import pretrain as body
+        from mmkd.training.loop import Place
+        from mmkd.training.train import pretrain as body
 
         say(f"{name}: stage 1")
-        place = out / corpus, folder, recipe.machine, recipe.seed, stage.folder, world
-        return body(what.pretrain, what.student, *place)
+        place = Place(folder, recipe.machine, recipe.seed, stage.folder, world)
+        return body(what.pretrain, what.student, out / corpus, place)
 
     complete(stage, train, run.force, world)
     _draw_curves(run, world)
@@ -156,13 +157,14 @@ def distill(spec: "StageSpec", run: "Run", world: World) -> None:
         stage = run.stage("student", name, plain, spec.input_names(run), MODEL_FILES)
 
         def train(folder: Path, name: str = name, settings: Any = settings, stage: Stage = stage) -> Counts:
-            from mmkd.training.distill import Inputs
-            from mmkd.training.distill import distill as body
+            from mmkd.training.loop import Place
+            from mmkd.training.train import Inputs
+            from mmkd.training.train import distill as body
 
             say(f"{name}: stage 2, objective {settings.objective}")
             out, teachers = run.out, run.names["teacher"]
             inputs = Inputs(out / "pretrain", out / "corpus", out / "features", out / "reliability", teachers)
-            return body(settings, inputs, folder, run.recipe.machine, run.recipe.seed, stage.folder, world)
+            return body(settings, inputs, Place(folder, run.recipe.machine, run.recipe.seed, stage.folder, world))
 
         complete(stage, train, run.force, world)
         _draw_curves(run, world)
@@ -214,8 +216,8 @@ def export(run: "Run", stage: Stage) -> Counts:
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
     from mmkd.reliability.table import load_reliability
-    from mmkd.student.export import export as body
     from mmkd.student.model_card import CardFacts
+    from mmkd.student.model_card import export as body
 
     recipe, out = run.recipe, run.out
     facts = CardFacts(

@@ -10,10 +10,7 @@ PAGE = "curves.html"  # of a run's folder
 PARTIAL = ".partial"
 VALIDATION = "val_"  # begins the names of validation metrics
 STEP, TOTAL = "step", "loss"
-MEASURES = (
-    *("lr", "grad_norm", "logit_scale", "skipped"),
-    *("pairs_per_s", "wait", "tflops", "mfu", "memory_gb"),
-)
+MEASURES = (*("lr", "grad_norm", "logit_scale", "skipped"), *("pairs_per_s", "wait", "tflops", "mfu", "memory_gb"))
 """What a record has beside its step, the losses and the validation."""
 
 ORDER = ("distill", "rivals", "pretrain", "specialists")  # the student first; other folders follow
