@@ -91,11 +91,8 @@ class Axis:
 
     def share(self, value: float) -> float:
         """Where a value stands, 0 at the low end and 1 at the high one."""
-        low, high, value = (
-            (math.log(self.low), math.log(self.high), math.log(value))
-            if self.logarithmic
-            else (self.low, self.high, value)
-        )
+        places = (self.low, self.high, value)
+        low, high, value = map(math.log, places) if self.logarithmic else places
         return (value - low) / (high - low)
 
     @property

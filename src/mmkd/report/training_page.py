@@ -8,6 +8,7 @@ from mmkd.report.plot import Figure
 from mmkd.report.render import render, write_page
 from mmkd.report.view import text_table
 from mmkd.training.records.curves import (
+    MEASURES,
     PAGE,
     TOTAL,
     VALIDATION,
@@ -22,19 +23,6 @@ from mmkd.training.records.metrics_log import Record
 
 SMALL_POINTS = 300  # of a curve in one of many small figures
 Runs = Mapping[str, Sequence[Record]]
-
-# in the order of the page: value in the records, title, and what a reader should know
-MEASURES = (
-    ("lr", "Learning rate", "linear warm-up, then half a cosine to zero"),
-    ("grad_norm", "Gradient norm", "before it is clipped"),
-    ("logit_scale", "Logit scale", "factor on the cosines in the contrastive loss; at most 100"),
-    ("pairs_per_s", "Pairs per second", "of all processes together"),
-    ("wait", "Waiting for data", "share of the time in which the step waited for its batch"),
-    ("mfu", "Model FLOP utilisation", "share of the machine's peak"),
-    ("tflops", "TFLOP per second", "of the student, per process"),
-    ("memory_gb", "Memory", "peak of the device, in GB"),
-    ("skipped", "Skipped steps", "whose loss or gradient was not finite"),
-)
 
 
 def write_curves(out: Path) -> Path | None:
