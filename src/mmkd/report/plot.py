@@ -229,7 +229,8 @@ def round_ticks(low: float, high: float, unit: str = "", whole: bool = False, co
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in STEPS if power * factor >= raw * 0.999)
     step = max(1.0, math.ceil(step)) if whole else step
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    slack = min(1e-9, 1e-6 * (high - low) / step)  # of rounding, far less than the axis where steps are whole
+    first, last = math.ceil(low / step - slack), math.floor(high / step + slack)
     return [Tick(number * step, short_number(number * step) + unit) for number in range(first, last + 1)]
 
 
