@@ -20,7 +20,7 @@ import sys, mmkd
 from pathlib import Path
 from mmkd.pipeline.recipe import load_recipe
 from mmkd.commands.options import recipe_file
-from mmkd.report.sample_page import sample_page
+from mmkd.report.curation import sample_page
 print(Path(mmkd.__file__).parent)
 print(load_recipe(recipe_file(Path("demo")), Path("out")).name)
 print("<h1>A sample</h1>" in sample_page("A sample", []))

@@ -7,8 +7,7 @@ from ablation_files import ABLATION, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.ablate.settings import load_ablation
-from mmkd.ablate.variants import check_variants, complaints, flat, recipe_of
+from mmkd.ablate.settings import check_variants, complaints, flat, load_ablation, recipe_of
 from mmkd.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "ablations").glob("*.toml"))

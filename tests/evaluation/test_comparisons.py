@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.predictions import PredictionFacts, read_predictions
-from mmkd.evaluation.format.results import Comparison
+from mmkd.evaluation.format.results import Comparison, focus_model
 from mmkd.evaluation.summary.comparisons import exact_tests
 from mmkd.evaluation.summary.summary import results_from_predictions
 from mmkd.evaluation.tasks.table import TASKS

@@ -15,7 +15,7 @@ from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.modality.votes import NAMED, SOURCE_TRUST, Vote, agree, caption_vote
 from mmkd.features.evidence.agreement import cohen_kappa, pairwise
 from mmkd.features.evidence.corpus_votes import NAMES, CorpusVotes, halves, known_modality, votes_of
-from mmkd.features.evidence.pooling import BINS, above_chance, bin_of, pooled, trusted
+from mmkd.features.evidence.teacher_votes import BINS, above_chance, bin_of, pooled, trusted
 
 
 def test_teachers_votes_are_pooled_by_what_they_have_above_chance() -> None:

@@ -11,14 +11,15 @@ from PIL import Image
 from report_world import CONTEXT, SETS, TEACHERS, write_world
 
 from mmkd.errors import DataError
-from mmkd.evaluation.format.results import COMPARISONS, RESULTS, Comparison, Result, write_rows
+from mmkd.evaluation.format.results import COMPARISONS, RESULTS, Comparison, Result
 from mmkd.folders.atomic import write_json
+from mmkd.folders.json_lines import write_json_lines
 from mmkd.images.encode import png
+from mmkd.report.curation import ORIGIN, sample_page
 from mmkd.report.details import Detail
 from mmkd.report.pages import FIGURE, ReportContext, write_report
 from mmkd.report.plot import Axis, Figure, Plot
 from mmkd.report.render import environment
-from mmkd.report.sample_page import ORIGIN, sample_page
 
 MODELS = ["plip", "quilt", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]
 NASTY = "</script><script>alert(1)</script>&<b>"
@@ -41,8 +42,8 @@ def write_evaluation(folder: Path, note: str = "", rivals: list[str] = MODELS[:-
         Comparison("student", rival, "mean", "mean", "zero_shot", "accuracy", 0.12 - number / 50, 0.01, 0.2, 0.01, 80)
         for number, rival in enumerate(rivals)
     ]
-    write_rows(folder / RESULTS, results)
-    write_rows(folder / COMPARISONS, gains)
+    write_json_lines(folder / RESULTS, results)
+    write_json_lines(folder / COMPARISONS, gains)
     write_json(folder / "manifest.json", {"counts": {"models": 5}, "versions": {"torch": "2.15"}, "wall_s": 3})
     return folder
 
@@ -228,7 +229,7 @@ def test_a_bare_evaluation_is_about_the_model_that_was_compared(tmp_path: Path) 
 def test_a_task_without_the_main_model_shows_the_best_of_the_others(tmp_path: Path) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate")
     age = [Result("age", name, name, "survival", "harrell_c", 0.612, 0.5, 0.7, 90, 0, "Cox") for name in ("mean",)]
-    write_rows(evaluated / RESULTS, [*rows("a", "ct", 0.5), *rows("mean", "mean", 0.5), *age])
+    write_json_lines(evaluated / RESULTS, [*rows("a", "ct", 0.5), *rows("mean", "mean", 0.5), *age])
     write_report(evaluated, tmp_path / "report", SMALL)
     text = shown((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
     assert '<div class="value">0.612</div>' in text

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from mmkd.statistics.bootstrap import plan_draws, replicate
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.paired import McNemar, delong, delong_test, mcnemar, placements
+from mmkd.statistics.paired import AucDifference, McNemar, delong_macro_test, mcnemar, placements
 from mmkd.statistics.ranking import auc
 
 
@@ -31,6 +31,20 @@ def direct(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
         off_QK = side_QK - auc_Q[:, None]
         covariance += off_QK @ off_QK.T / (off_QK.shape[1] - 1) / off_QK.shape[1]
     return auc_Q, covariance
+
+
+def delong(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
+    """The AUCs of several models and their covariance, from their placements."""
+    pairs = [placements(score_N, positive_N) for score_N in score_QN]
+    positive_QP, negative_QM = (np.stack(side) for side in zip(*pairs, strict=True))
+    covariance_QQ = np.cov(positive_QP) / positive_QP.shape[1] + np.cov(negative_QM) / negative_QM.shape[1]
+    return positive_QP.mean(axis=1), np.atleast_2d(covariance_QQ)
+
+
+def delong_test(first_N: Array, second_N: Array, positive_N: Array) -> AucDifference:
+    """Of scores of one class, which say of the other one the opposite."""
+    columns = (np.stack([-score_N, score_N], axis=1) for score_N in (first_N, second_N))
+    return delong_macro_test(*columns, positive_N.astype(int))
 
 
 @pytest.mark.parametrize("ties", [True, False])

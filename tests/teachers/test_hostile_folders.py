@@ -54,7 +54,7 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An open_clip folder with a BERT and its tokenizer."""
     from transformers import BertConfig
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     bert, folder = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("open_clip")
     write_tokenizer(bert, ["a chest radiograph"] * 3, vocab_size=120, lowercase=True)
@@ -69,7 +69,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of transformers."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     folder = tmp_path_factory.mktemp("clip")
     text = {**SMALL, "vocab_size": 200, "max_position_embeddings": 12, "eos_token_id": 3}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mmkd.ablate.job import Job
+    from mmkd.ablate.schedule import Job
     from mmkd.ablate.settings import Ablation
 
 AblationFile = Annotated[Path, typer.Argument(metavar="ABLATION", help="The ablation, a TOML file.")]
@@ -33,8 +33,7 @@ def ablate(
     that was cut off goes on. After a change of mmkd's own code choose another --pool: it knows settings and data only.
     """
     from mmkd.ablate.schedule import jobs_of, run_all
-    from mmkd.ablate.settings import load_ablation
-    from mmkd.ablate.variants import check_variants
+    from mmkd.ablate.settings import check_variants, load_ablation
 
     loaded = load_ablation(ablation)
     home = (out or Path("runs") / "ablations" / ablation.stem).resolve()
@@ -60,7 +59,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _show(todo: "list[Job]") -> None:
-    from mmkd.ablate.results import RESULTS
+    from mmkd.ablate.summary import RESULTS
 
     for job in todo:
         state = "complete" if (job.folder / RESULTS).is_file() else "partial" if job.folder.exists() else "to do"
@@ -69,10 +68,9 @@ def _show(todo: "list[Job]") -> None:
 
 def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
     """The tables and the page of what is finished."""
-    from mmkd.ablate.page import page
     from mmkd.ablate.schedule import gathered
     from mmkd.ablate.summary import summarise
-    from mmkd.ablate.tables import as_csv, as_markdown, print_table
+    from mmkd.ablate.tables import as_csv, as_markdown, page, print_table
     from mmkd.folders.atomic import atomic_file
 
     rows = gathered(home)

@@ -43,7 +43,8 @@ def _print(found: "RunComparison") -> None:
     """A table for each task, with the metric that decides."""
     from rich.table import Table
 
-    from mmkd.evaluation.format.results import IN_GENERAL, metric_label
+    from mmkd.evaluation.format.numbers import metric_label
+    from mmkd.evaluation.format.results import IN_GENERAL
     from mmkd.evaluation.tasks.table import TASKS
     from mmkd.progress import console
 
@@ -63,13 +64,11 @@ def _print(found: "RunComparison") -> None:
 
 
 def _numbers(line: "Line") -> list[str]:
-    from mmkd.evaluation.format.results import shown, shown_p, unit_of
+    from mmkd.evaluation.format.numbers import scale_of, shown_p
 
-    row, unit = line.comparison, unit_of(line.comparison.metric).name
-    bounds = ""
-    if row.low is not None and row.high is not None:
-        bounds = f" [{shown(row.metric, row.low, signed=True)}, {shown(row.metric, row.high, signed=True)}]"
-    values = [f"{shown(row.metric, value)} {unit}".rstrip() for value in (line.first, line.second)]
+    row, scale = line.comparison, scale_of(line.comparison.metric)
+    values = [f"{scale.value(value)}{scale.unit}" for value in (line.first, line.second)]
+    difference = f"{scale.signed(row.difference)} {scale.interval(row.low, row.high, '+')}".rstrip()
     holm = "" if row.p_holm is None else shown_p(row.p_holm)
     exact = "" if row.p_exact is None else f"{shown_p(row.p_exact)} ({row.exact})"
-    return [*values, f"{shown(row.metric, row.difference, signed=True)}{bounds}", shown_p(row.p), holm, exact]
+    return [*values, difference, shown_p(row.p), holm, exact]

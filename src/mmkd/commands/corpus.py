@@ -67,7 +67,7 @@ def sample(
     rows = draw(folder, count, modality, generator(seed, Purpose.CORPUS_SAMPLE))
     if html is not None:
         from mmkd.folders.atomic import atomic_file
-        from mmkd.report.sample_page import sample_page
+        from mmkd.report.curation import sample_page
 
         with atomic_file(html) as stream:
             stream.write(sample_page(f"A sample of {folder.resolve().name}", rows).encode())

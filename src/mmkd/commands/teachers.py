@@ -12,8 +12,8 @@ from mmkd.commands.options import Json, Out, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.features.agreement import TeacherVerdict, VariantVerdict
     from mmkd.features.inspect import Listing
+    from mmkd.features.verify import TeacherVerdict, VariantVerdict
     from mmkd.teachers.zoo.settings import TeacherSpec
 
 HELP = "List the teachers, load and try them, compare them with the public MMKD-CLIP features."

@@ -11,18 +11,25 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.data_sets.choose import chosen_cards
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embed import embed
-from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.not_evaluated import NotEvaluated, write_not_evaluated
-from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, STUDENTS, TEACHERS_CONCAT
+from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, STUDENTS, TEACHERS_CONCAT, focus_model
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import leaked_samples
 from mmkd.evaluation.models.encoders import LoadableModel, loadable_model, null_model
-from mmkd.evaluation.report_files import write_cards, write_galleries, write_task_files
 from mmkd.evaluation.summary.scores import Resampling
 from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.summary.tables import printed
 from mmkd.evaluation.tasks.settings import EvaluateSettings
-from mmkd.evaluation.units import EvaluationUnit, predict, remove_prediction, remove_stale_predictions, units_of
+from mmkd.evaluation.units import (
+    EvaluationUnit,
+    predict,
+    remove_prediction,
+    remove_stale_predictions,
+    units_of,
+    write_cards,
+    write_galleries,
+    write_task_files,
+)
 from mmkd.progress import track
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec

@@ -26,9 +26,7 @@ from mmkd.teachers.zoo.settings import LOCAL, ZOO, ExtractSettings, TeacherSpec
 if TYPE_CHECKING:
     from mmkd.features.engine import Clock
 
-BEHAVIOUR = {
-    *("adapter", "architecture", "config", "bert", "layout", "preprocess", "padding", "context_length", "dim"),
-}
+BEHAVIOUR = {*("adapter", "architecture", "config", "bert", "layout", "preprocess", "padding", "context_length", "dim")}
 WHEREABOUTS = ("weights", "revision")  # what lies there is known by its digest, wherever it lies
 
 

@@ -150,11 +150,12 @@ def _pretrain(run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name
         return run.stage("student", name, settings, [corpus], MODEL_FILES, paths_of=what.student)
 
     def train(stage: Stage) -> Counts:
-        from mmkd.training.pretrain import pretrain as body
+        from mmkd.training.loop import Place
+        from mmkd.training.train import pretrain as body
 
         say(f"{name}: stage 1")
-        place = out / corpus, stage.partial, recipe.machine, recipe.seed, stage.folder, world
-        return body(what.pretrain, what.student, *place)
+        place = Place(stage.partial, recipe.machine, recipe.seed, stage.folder, world)
+        return body(what.pretrain, what.student, out / corpus, place)
 
     run.finish(name, made_from, train, world)
     _draw_curves(run, world)
@@ -181,13 +182,15 @@ def distill(spec: "StageSpec", run: "Run", world: World) -> None:
 
 
 def _distill(run: "Run", settings: Any, world: World, name: str, stage: Stage) -> Counts:
-    from mmkd.training.distill import Inputs
-    from mmkd.training.distill import distill as body
+    from mmkd.training.loop import Place
+    from mmkd.training.train import Inputs
+    from mmkd.training.train import distill as body
 
     say(f"{name}: stage 2, objective {settings.objective}")
     out, teachers = run.out, run.names["teacher"]
     inputs = Inputs(out / "pretrain", out / "corpus", out / "features", out / "reliability", teachers)
-    return body(settings, inputs, stage.partial, run.recipe.machine, run.recipe.seed, stage.folder, world)
+    place = Place(stage.partial, run.recipe.machine, run.recipe.seed, stage.folder, world)
+    return body(settings, inputs, place)
 
 
 def evaluate(spec: "StageSpec", run: "Run", world: World) -> None:
@@ -244,8 +247,8 @@ def export(run: "Run", stage: Stage) -> Counts:
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
     from mmkd.reliability.table import load_reliability
-    from mmkd.student.export import export as body
     from mmkd.student.model_card import CardFacts
+    from mmkd.student.model_card import export as body
 
     recipe, out = run.recipe, run.out
     facts = CardFacts(

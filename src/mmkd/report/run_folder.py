@@ -43,7 +43,6 @@ def report_stage(out: Path, digest: Callable[[str], str]) -> Stage:
 
 
 def read_context(out: Path) -> "ReportContext":
-    """What a run's folder says beyond its results."""
     from mmkd.report.pages import ReportContext
 
     settings = read_manifest(out / EVALUATE)["settings"]

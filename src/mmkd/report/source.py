@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
-from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.not_evaluated import NotEvaluated, read_not_evaluated
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
 from mmkd.evaluation.format.results import (
@@ -22,6 +21,7 @@ from mmkd.evaluation.format.results import (
     Comparison,
     Ranking,
     Result,
+    focus_model,
     in_order,
     read_comparisons,
     read_rankings,
@@ -91,7 +91,6 @@ class Evaluated:
         return [*listed, *([self.main] if self.main in found else []), *(name for name in NULLS if name in found)]
 
     def row_kind(self, model: str) -> str:
-        """The style of a model's row in tables."""
         return "ours" if model == self.main else "null" if model in NULLS else ""
 
     def rivals(self, models: Iterable[str]) -> list[str]:

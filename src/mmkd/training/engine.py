@@ -64,10 +64,6 @@ class Engine:
                 if isinstance(module, FSDPModule):
                     module.reshard()
 
-    def last(self, is_last: bool) -> Any:
-        """The context of one of several backward passes."""
-        return nullcontext() if is_last else self.without_sync()
-
 
 def make_engine(
     network: nn.Module, buckets: int, bf16: bool, machine: Machine, device: torch.device, world: World

@@ -20,6 +20,26 @@ FACT = "fact:"  # prefix of the columns with a card's subgroups
 
 
 @dataclass(frozen=True)
+class ClassScores:
+    """Of samples with one true class each. classes: in the order of the labels. The highest score is the prediction; of
+    equal ones the first."""
+
+    classes: list[str]
+    score_NC: Array
+    label_N: Array
+
+    def predicted(self) -> Array:
+        """The place of the highest score; (N,)."""
+        return np.asarray(self.score_NC.argmax(axis=1))
+
+    def confusion(self) -> Array:
+        """How often each true class (row) was predicted as each class (column); (C, C)."""
+        count_CC = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        np.add.at(count_CC, (self.label_N, self.predicted()), 1)
+        return count_CC
+
+
+@dataclass(frozen=True)
 class Predicted:
     """The rows of one model: a sample each (or a patient), the same for every model. group: drawn together, or "".
 

@@ -44,13 +44,13 @@ def read_bag(path: Path) -> Bag:
             features = [own_array(stored, name, path) for name in FEATURES if name in names]
             if not features:
                 raise DataError(f"{path}: no array {FEATURES[0]!r}, found {', '.join(stored) or 'nothing'}")
-            feature = features[0][()]
+            feature = np.asarray(features[0][()])
             coords = own_array(stored, COORDS, path) if COORDS in names else None
             coord = None if coords is None else coords[()]
             facts = {} if coords is None else {name: _plain(value) for name, value in coords.attrs.items()}
     except (OSError, KeyError, ValueError) as error:  # KeyError: a folder where an array should be
         raise DataError(f"{path}: not readable as HDF5 ({error}); make the features again") from error
-    return checked_bag(Bag(_without_batch(np.asarray(feature)), coord, facts), str(path))
+    return checked_bag(Bag(feature[0] if feature.ndim == 3 and len(feature) == 1 else feature, coord, facts), str(path))
 
 
 def checked_bag(bag: Bag, where: str) -> Bag:
@@ -111,10 +111,6 @@ def _coordinates(images: Sequence[ImageRef]) -> tuple[Array | None, dict[str, An
         return None, {}
     facts = {"patch_size": tiles[0].side, "patch_size_level0": tiles[0].extent, "name": tiles[0].path.stem}
     return np.array([(tile.x, tile.y) for tile in tiles], np.int64), facts
-
-
-def _without_batch(feature: Array) -> Array:
-    return feature[0] if feature.ndim == 3 and len(feature) == 1 else feature
 
 
 def _plain(value: Any) -> Any:
