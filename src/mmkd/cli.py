@@ -24,9 +24,10 @@ from mmkd.commands import (
     runs,
     stages,
     teachers,
+    verify,
 )
 from mmkd.commands.options import Force, Json
-from mmkd.errors import MmkdError
+from mmkd.errors import MmkdError, mended_by
 from mmkd.pipeline.table import STAGES
 
 HELP = (
@@ -37,8 +38,10 @@ HELP = (
     "student for open_clip. Each stage is also a command of its own.\n\n"
     "A finished stage is skipped, one that was cut off goes on, and one whose recipe or inputs changed is refused "
     "unless --force. Start with `mmkd run recipes/demo.toml`.\n\n"
-    "Exit codes: 0 done, 2 something you can mend (the message says what), 1 a defect of mmkd."
+    "Exit codes: 0 done, 2 something you can mend (the message says what), 130 stopped by Ctrl-C, 1 a defect of mmkd."
 )
+
+INTERRUPTED = 130
 
 OWN_COMMANDS: dict[str, Callable[..., None]] = {
     "curate": curate.curate,
@@ -61,7 +64,7 @@ def make_app() -> typer.Typer:
     app.command("import-reference")(import_reference)
     for name, group in {"features": features, "teachers": teachers, "corpus": corpus, "datasets": datasets}.items():
         app.add_typer(group.app, name=name)
-    for command in (compare.compare, plan.plan, runs.runs, ablate.ablate, doctor):
+    for command in (compare.compare, plan.plan, runs.runs, verify.verify, ablate.ablate, doctor):
         app.command()(command)
     return app
 
@@ -99,6 +102,12 @@ def main() -> None:
     except MmkdError as error:
         print(f"mmkd: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("mmkd: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        if (message := mended_by(error)) is None:
+            raise
+        print(f"mmkd: {message}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer makes it of Ctrl-C, without a word
+            print("mmkd: stopped; run the same command again to go on", file=sys.stderr)
+        raise

@@ -8,7 +8,7 @@ from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row
 from mmkd.errors import MmkdError
 from mmkd.folders.json_lines import write_json_lines
 from mmkd.folders.locks import sole_owner
-from mmkd.folders.stage import check_link, digest_of, read_manifest, write_link
+from mmkd.folders.stage import check_link, digest_of, read_log, read_manifest, write_link
 from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import needed_for
@@ -79,6 +79,6 @@ def _measure(run: Run, job: Job) -> list[Row]:
         for spec in models
         for found in measured(run, spec, data_sets, images)
     ]
-    manifest = read_manifest(run.out / "distill")
-    steps = int(manifest["counts"]["steps"])
-    return [*rows, Row(job.variant, run.recipe.seed, STUDENT, SECONDS, "", "", float(manifest["wall_s"]), steps)]
+    steps = int(read_manifest(run.out / "distill")["counts"]["steps"])
+    seconds = float(read_log(run.out / "distill")["wall_s"])
+    return [*rows, Row(job.variant, run.recipe.seed, STUDENT, SECONDS, "", "", seconds, steps)]
