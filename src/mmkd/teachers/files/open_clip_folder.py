@@ -283,7 +283,9 @@ def save(
 
 
 def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """As it was made: a fast tokenizer keeps how it cut and padded last, which is no part of it."""
+    """As it was made: a fast tokenizer keeps how it cut and padded last, and whence it came; both are no part of it."""
+    for name in ("is_local", "local_files_only"):
+        tokenizer.tokenizer.init_kwargs.pop(name, None)
     backend = getattr(tokenizer.tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
