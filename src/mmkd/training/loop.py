@@ -16,7 +16,7 @@ from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import StepBatches, loader
-from mmkd.training.engine import make_engine
+from mmkd.training.engine import has_batch_norm, make_engine
 from mmkd.training.experimental.average import MovingAverage, mix
 from mmkd.training.interrupt import Interrupt, listen
 from mmkd.training.optimizer import learning_rate, make_optimizer, set_learning_rate
@@ -91,6 +91,11 @@ def fit(run: Fit) -> dict[str, Tensor]:
 
 def _stepper(run: Fit) -> Stepper:
     settings, network = run.settings, run.model.network
+    if settings.batch_size == run.world.size and has_batch_norm(network):
+        raise ConfigError(
+            f"batch_size {settings.batch_size} is one pair a process, but the student has batch normalisation, which "
+            "needs two or more; raise batch_size or take a student without it"
+        )
     groups, bf16 = settings.groups(run.batches.captions.context), settings.precision == "bf16"
     engine = make_engine(network, groups, bf16, run.machine, run.device, run.world)
     run.objective.to(run.device).train()
