@@ -30,9 +30,10 @@ from mmkd.commands import (
     runs,
     stages,
     teachers,
+    verify,
 )
 from mmkd.commands.options import Force, Json
-from mmkd.errors import MmkdError
+from mmkd.errors import MmkdError, mended_by
 from mmkd.output import VERBOSITY, UntilClosed, calm_libraries, is_verbose
 from mmkd.pipeline.table import STAGES
 
@@ -44,8 +45,10 @@ HELP = (
     "student for open_clip. Each stage is also a command of its own.\n\n"
     "A finished stage is skipped, one that was cut off goes on, and one whose recipe or inputs changed is refused "
     "unless --force. Start with `mmkd run demo`, or with `mmkd init` for data of your own.\n\n"
-    "Exit codes: 0 done, 2 something you can mend (the message says what), 1 a defect of mmkd."
+    "Exit codes: 0 done, 2 something you can mend (the message says what), 130 stopped by Ctrl-C, 1 a defect of mmkd."
 )
+
+INTERRUPTED = 130
 
 OWN_COMMANDS: dict[str, Callable[..., None]] = {
     "curate": curate.curate,
@@ -82,7 +85,7 @@ def make_app() -> typer.Typer:
     app.command("import-reference")(import_reference)
     for name, group in {"features": features, "teachers": teachers, "corpus": corpus, "datasets": datasets}.items():
         app.add_typer(group.app, name=name)
-    for command in (init.init, compare.compare, plan.plan, runs.runs, ablate.ablate, doctor):
+    for command in (init.init, compare.compare, plan.plan, runs.runs, verify.verify, ablate.ablate, doctor):
         app.command()(command)
     _with_verbosity(app)
     return app
@@ -111,7 +114,7 @@ def _with_verbosity(app: typer.Typer) -> None:
         if group.typer_instance is not None:
             _with_verbosity(group.typer_instance)
     for info in app.registered_commands:
-        if info.callback is not None:
+        if info.callback is not None and not hasattr(info.callback, "__wrapped__"):  # groups outlive one app
             info.callback = _listening(info.callback)
 
 
@@ -168,6 +171,12 @@ def main() -> None:
             traceback.print_exc()
         print(f"mmkd: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("mmkd: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        if (message := mended_by(error)) is None:
+            raise
+        print(f"mmkd: {message}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer makes it of Ctrl-C, without a word
+            print("mmkd: stopped; run the same command again to go on", file=sys.stderr)
+        raise

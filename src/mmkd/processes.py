@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -54,8 +55,13 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (Arrow's, torch's) may hang
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(SEEN.share(context),))
+    _start(pool)
     try:
         yield pool
+    except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():  # whose files appear whole or not at all
+            worker.kill()
+        raise
     except BrokenProcessPool as error:
         raise DataError(
             "a worker process ended abruptly, most likely for lack of memory; what is finished is kept: "
@@ -63,6 +69,15 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start(pool: ProcessPoolExecutor) -> None:
+    """Start the processes, which inherit that Ctrl-C does not reach them: the process that waits for them ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(seen: "Synchronized[int]") -> None:

@@ -98,7 +98,8 @@ def write_world(folder: Path, seed: int = 0) -> Path:
     counts = {"models": 9, "data_sets": 22, "samples": 4321}
     versions = {"mmkd": "0.1.0", "torch": "2.15"}
     write_json(
-        folder / "manifest.json", {"counts": counts, "versions": versions, "wall_s": 812, "peak_memory_mb": 3120}
+        folder / "manifest.json",
+        {"kind": "evaluation", "settings": {}, "inputs": {}, "digest": "", "counts": counts, "versions": versions},
     )
     return folder
 

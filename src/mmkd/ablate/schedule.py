@@ -28,7 +28,7 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.folders.atomic import write_json
 from mmkd.folders.json_lines import write_json_lines
 from mmkd.folders.locks import sole_owner
-from mmkd.folders.stage import Stage, check_link, complete, digest_of, read_manifest, write_link
+from mmkd.folders.stage import Stage, check_link, complete, digest_of, read_log, read_manifest, write_link
 from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import needed_for
@@ -103,9 +103,9 @@ def _measure(run: Run, job: Job) -> list[Row]:
         for spec in models
         for found in measured(run, spec, data_sets, images)
     ]
-    manifest = read_manifest(run.out / "distill")
-    steps = int(manifest["counts"]["steps"])
-    return [*rows, Row(job.variant, run.recipe.seed, STUDENT, SECONDS, "", "", float(manifest["wall_s"]), steps)]
+    steps = int(read_manifest(run.out / "distill")["counts"]["steps"])
+    seconds = float(read_log(run.out / "distill")["wall_s"])
+    return [*rows, Row(job.variant, run.recipe.seed, STUDENT, SECONDS, "", "", seconds, steps)]
 
 
 TASK = "zero_shot"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mmkd.errors import DataError
 from mmkd.folders.arrow import open_folder
 from mmkd.folders.digests import hash64
-from mmkd.folders.stage import digest_of
+from mmkd.folders.stage import digest_of, read_manifest
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -89,6 +89,9 @@ class Corpus:
         self.folder = folder
         self.digest = digest_of(folder)
         self.table: Dataset = open_folder(folder)
+        counted = read_manifest(folder)["counts"].get("kept", self.table.num_rows)
+        if counted != self.table.num_rows:
+            raise DataError(f"{folder}: {self.table.num_rows} rows, but its manifest has {counted}; curate it again")
         missing = set(COLUMNS) - {*self.table.column_names, *NEUTRAL, "caption_group"}
         if missing:
             raise DataError(f"{folder}: the corpus lacks the columns {sorted(missing)}; curate it again")

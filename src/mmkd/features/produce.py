@@ -20,7 +20,7 @@ from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import Stage
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.teachers.zoo.settings import REFERENCE, ExtractSettings, TeacherSpec
+from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ExtractSettings, TeacherSpec
 
 Pending = Sequence[tuple[TeacherSpec, Stage]]
 
@@ -88,11 +88,17 @@ def _publish_all(group: Pending, producer: Producer, corpus: Corpus, wall_s: flo
 
 
 def _facts(spec: TeacherSpec, k: int, producer: Producer) -> TeacherFacts:
-    facts = TeacherFacts(spec.name, producer.dims[k], spec.licence, spec.model, spec.variant or "")
+    facts = TeacherFacts(spec.name, producer.dims[k], spec.licence, _without_its_place(spec.model), spec.variant or "")
     if not isinstance(producer, ModelFeatures):
         return facts
     towers = producer.teachers[k].towers
     return replace(facts, revision=towers.revision, weights=towers.weights)
+
+
+def _without_its_place(model: str) -> str:
+    """A model that is a folder by the folder's name: the same features lie the same wherever the folder does."""
+    place = Path(model.removeprefix(LOCAL))
+    return model.removesuffix(str(place)) + place.name if place.is_absolute() else model
 
 
 def _who(world: World) -> str:

@@ -93,15 +93,17 @@ class TeacherFeatures:
     def __init__(self, folder: Path, corpus: Corpus) -> None:
         self.folder = folder
         self.digest = digest_of(folder)
-        made_from = read_manifest(folder)["inputs"].get("corpus")
+        manifest = read_manifest(folder)
+        made_from = manifest["inputs"].get("corpus")
         if made_from != corpus.digest:
             raise DataError(
                 f"{folder}: features of another corpus (made from {str(made_from)[:12]}, the corpus here is "
                 f"{corpus.digest[:12]}); extract them again"
             )
         self.table: Dataset = open_folder(folder)
-        if self.table.num_rows != len(corpus):
-            raise DataError(f"{folder}: {self.table.num_rows} rows, but the corpus has {len(corpus)}; extract again")
+        for what, rows in (("the corpus", len(corpus)), ("its manifest", manifest["counts"].get("rows", len(corpus)))):
+            if self.table.num_rows != rows:
+                raise DataError(f"{folder}: {self.table.num_rows} rows, but {what} has {rows}; extract again")
         if not self.table.data.column("id").combine_chunks().equals(corpus.table.data.column("id").combine_chunks()):
             raise DataError(f"{folder}: the row ids differ from those of {corpus.folder}; extract again")
         facts: dict[str, Any] = json.loads((folder / FACTS).read_text())

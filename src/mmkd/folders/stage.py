@@ -22,7 +22,8 @@ import mmkd
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError, StaleError
 from mmkd.folders.atomic import draft_of, write_json
-from mmkd.folders.digests import folder_digest, json_digest
+from mmkd.folders.digests import file_digest, folder_digest, json_digest, remembered_digest
+from mmkd.folders.intact import FILES, LOG, check_files, list_files
 from mmkd.folders.locks import sole_owner
 from mmkd.progress import say
 from mmkd.renamed import with_new_names
@@ -31,6 +32,10 @@ SCHEMA = 1
 DIGEST, LONGEST = 64, 300  # characters of a digest, and of a value that a message shows whole
 MANIFEST = "manifest.json"
 BEGUN = "begun.json"
+ANEW = "delete its folder and run again, which makes it anew"
+NEEDED = {"kind": str, "settings": dict, "inputs": dict, "counts": dict, "digest": str}
+"""What a manifest holds at least."""
+
 SECTIONS = {
     **{"corpus": "curate", "world": "phantom", "features": "teachers", "evaluation": "evaluate"},
     **{"student": "distill", "measurement": "evaluate"},
@@ -65,6 +70,11 @@ class Stage:
     @property
     def partial(self) -> Path:
         return self.folder.with_name(self.folder.name + ".partial")
+
+    @property
+    def old(self) -> Path:
+        """Where the folder goes that this stage replaces, until it is removed."""
+        return self.folder.with_name(self.folder.name + ".old")
 
     @property
     def made_from(self) -> dict[str, Any]:
@@ -107,6 +117,8 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
     if (stage.partial / MANIFEST).is_file():  # killed between the manifest and the rename
         _rename(stage)
     if stage.folder.exists():
+        _remove_old(stage)
+    if stage.folder.exists():
         found = read_manifest(stage.folder)
         if _same(stage, found, stage.folder, force):
             return found
@@ -127,13 +139,17 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
 
 def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
     """Write the manifest into the partial folder, last, and give the folder its final name."""
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    write_json(stage.partial / LOG, {"wall_s": round(wall_s, 3), "peak_memory_mb": memory})
+    listed, files = list_files(stage.partial, (MANIFEST, BEGUN), stage.folder)
+    digests = {stage.partial / name: digest for name, (_, digest) in listed.items()}
+    of_content = digests.keys() & _matching(stage.partial, stage.outputs)
     manifest = {
         **stage.made_from,
         "counts": dict(counts),
-        "digest": content_digest(stage.partial, stage.outputs),
+        "digest": folder_digest(stage.partial, of_content, digests.__getitem__),
+        "files": files,
         "versions": versions(),
-        "wall_s": round(wall_s, 3),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     write_json(stage.partial / MANIFEST, manifest)
     _rename(stage)
@@ -143,16 +159,31 @@ def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str,
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished folder. Raises DataError when the folder is missing or was never finished."""
+    """The manifest of a finished folder. Raises DataError when the folder is missing, was never finished or is damaged
+    here."""
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{folder}: no {MANIFEST} found, so no finished stage; run the stage that makes it first")
-    return _read_json(path)
+    found = _read_json(path)
+    for key, kind in NEEDED.items():
+        if not isinstance(found.get(key), kind):
+            raise DataError(f"{path}: no {key} in it, so it is not as it was written; {ANEW}")
+    return found
+
+
+def read_log(folder: Path) -> dict[str, Any]:
+    """How the making of a finished folder went: `wall_s`, `peak_memory_mb`; older folders have it in the manifest."""
+    return _read_json(folder / (LOG if (folder / LOG).is_file() else MANIFEST))
 
 
 def digest_of(folder: Path) -> str:
-    """The digest of a finished folder's content, for the `inputs` of the stages that read it."""
-    return str(read_manifest(folder)["digest"])
+    """The digest of a finished folder's content, for the `inputs` of the stages that read it.
+
+    Raises DataError where the files are not those that were written.
+    """
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return str(manifest["digest"])
 
 
 def content_digest(folder: Path, patterns: tuple[str, ...], remember: bool = False) -> str:
@@ -160,8 +191,12 @@ def content_digest(folder: Path, patterns: tuple[str, ...], remember: bool = Fal
 
     remember: read large files again only when they have changed; for what this run does not write itself.
     """
-    files = {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in (MANIFEST, BEGUN)}
-    return folder_digest(folder, files, remember)
+    return folder_digest(folder, _matching(folder, patterns), remembered_digest if remember else file_digest)
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> set[Path]:
+    own = (MANIFEST, BEGUN, FILES, LOG)
+    return {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in own}
 
 
 def versions() -> dict[str, str]:
@@ -255,13 +290,18 @@ def _with_new_names(found: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _rename(stage: Stage) -> None:
-    old = stage.folder.with_name(stage.folder.name + ".old")
     if stage.folder.exists():  # only with --force: begin() has refused otherwise
-        stage.folder.replace(old)
+        _remove_old(stage)
+        stage.folder.replace(stage.old)
     (stage.partial / BEGUN).unlink(missing_ok=True)  # after the manifest: without either, the work would be thrown away
     stage.partial.replace(stage.folder)
-    if old.exists():
-        shutil.rmtree(old)
+    _remove_old(stage)
+
+
+def _remove_old(stage: Stage) -> None:
+    """What a replaced folder was; a run that was killed may have left it."""
+    if stage.old.exists():
+        shutil.rmtree(stage.old)
 
 
 def _reopen(stage: Stage) -> None:
@@ -274,10 +314,10 @@ def _reopen(stage: Stage) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
-    except ValueError as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); delete the folder to make it anew") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); {ANEW}") from error
     if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        raise DataError(f"{path}: expected a JSON object, found {type(value).__name__}; {ANEW}")
     return value
 
 

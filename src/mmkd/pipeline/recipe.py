@@ -1,7 +1,6 @@
 """A recipe: everything a run is made from, in one TOML file, checked before any work."""
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.train import PretrainSettings
-from mmkd.validation import nearest, parse, read_toml
+from mmkd.validation import nearest, parse, parse_toml, read_toml
 
 RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")
 
@@ -154,8 +153,8 @@ def _apply(data: dict[str, Any], change: str) -> None:
     if not separator or not key.strip():
         raise ConfigError(f"--set {change!r}: expected section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     *tables, last = key_with_new_names(key.strip().split("."), warn)
     for table in tables:

@@ -57,11 +57,15 @@ def told_of_changes(run: Run, only: str = "") -> Iterator[None]:
 
 
 def require(run: Run, name: str) -> None:
-    """Raise ConfigError when a stage before the named one, that others read, is not finished."""
+    """Raise ConfigError when a stage before the named one, that others read, is not finished.
+
+    Raises DataError when what it reads is damaged.
+    """
     for spec in list(STAGES.values())[: list(STAGES).index(name)]:
         for folder in spec.paths(run) if is_read(spec) else []:
             if status(folder) != "complete":
                 raise ConfigError(f"{name} needs {folder}, which is not finished; run 'mmkd {spec.name}' first")
+    STAGES[name].check_inputs(run)
 
 
 def _on_rank_0(work: Callable[[], None], world: World) -> None:

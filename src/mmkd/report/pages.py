@@ -97,11 +97,7 @@ def _training(context: ReportContext) -> Figure | None:
 
 def _run(evaluated: Evaluated, context: ReportContext) -> dict[str, Table | None]:
     manifest = evaluated.manifest
-    rows = [
-        ["evaluation time", f"{manifest.get('wall_s')} s"],
-        ["peak memory", f"{manifest.get('peak_memory_mb')} MiB"],
-        ["recipe", context.recipe],
-    ]
+    rows = [["recipe", context.recipe]]
     if context.seed is not None:
         rows.append(["seed", str(context.seed)])
     for part in ("counts", "versions"):

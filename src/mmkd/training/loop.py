@@ -21,7 +21,7 @@ from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import Prefetcher, StepBatches, loader
-from mmkd.training.engine import make_engine
+from mmkd.training.engine import has_batch_norm, make_engine
 from mmkd.training.experimental.average import MovingAverage, mix
 from mmkd.training.records.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
 from mmkd.training.records.checkpoint_files import with_room
@@ -122,6 +122,11 @@ def fit(run: Fit) -> dict[str, Tensor]:
 
 def _stepper(run: Fit) -> Stepper:
     settings, network = run.settings, run.model.network
+    if settings.batch_size == run.place.world.size and has_batch_norm(network):
+        raise ConfigError(
+            f"batch_size {settings.batch_size} is one pair a process, but the student has batch normalisation, which "
+            "needs two or more; raise batch_size or take a student without it"
+        )
     groups, bf16 = settings.groups(run.batches.captions.context), settings.precision == "bf16"
     engine = make_engine(network, groups, bf16, run.place.machine, run.device, run.place.world)
     run.objective.to(run.device).train()

@@ -21,6 +21,7 @@ from mmkd.statistics.metrics import Array
 
 S = TypeVar("S", bound=Settings)
 """The settings of a task."""
+FACTS = "facts"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def embeddings_path(folder: Path, card_id: str, model: str) -> Path:
 def write_embeddings(path: Path, embeddings: Embeddings, made_from: str) -> None:
     """Write the file whole or not at all. made_from: digest of the model and the data set."""
     tensors = {"image": embeddings.image_ID, "text": embeddings.text_TD}
-    metadata = {"made_from": made_from, "texts": json.dumps(embeddings.texts)}
+    facts = {"made_from": made_from, "texts": embeddings.texts}
+    metadata = {FACTS: json.dumps(facts)}  # one key: safetensors writes several in any order
     with atomic_file(path) as stream:
         stream.write(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata))
 
@@ -62,14 +64,18 @@ def is_made_from(path: Path, made_from: str) -> bool:
     if not path.is_file():
         return False
     with _opened(path) as stored:
-        return (stored.metadata() or {}).get("made_from") == made_from
+        return _facts(stored).get("made_from") == made_from
 
 
 def read_embeddings(path: Path) -> Embeddings:
     """The stored embeddings. Raises DataError when the file is missing or damaged."""
     with _opened(path) as stored:
-        texts = json.loads(stored.metadata()["texts"])
-        return Embeddings(stored.get_tensor("image"), stored.get_tensor("text"), texts)
+        return Embeddings(stored.get_tensor("image"), stored.get_tensor("text"), _facts(stored)["texts"])
+
+
+def _facts(stored: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((stored.metadata() or {}).get(FACTS, "{}"))
+    return found
 
 
 @contextmanager

@@ -6,6 +6,8 @@ the same folders. A BERT text tower needs its Hugging Face `config.json` too: it
 
 import contextlib
 import logging
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -281,12 +283,19 @@ def save(
 
 
 def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """As it was made: a fast tokenizer keeps how it cut and padded last, which is no part of it."""
+    """As it was made: a fast tokenizer keeps how it cut and padded last, and whence it came; both are no part of it."""
+    for name in ("is_local", "local_files_only"):
+        tokenizer.tokenizer.init_kwargs.pop(name, None)
     backend = getattr(tokenizer.tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
-    tokenizer.save_pretrained(folder)
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:  # its library wraps what the system says into an error of its own
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(folder)) from error
+        raise
 
 
 def read_config(folder: Path) -> dict[str, Any]:
