@@ -121,7 +121,7 @@ def build_network(
                 )
                 if bert and pretrained_towers:
                     _pretrained_bert(network.text, bert)
-        except (RuntimeError, TypeError, ValueError, OSError, KeyError, ModelError) as error:
+        except Exception as error:  # open_clip, timm and transformers raise whatever a wrong value makes them stumble on
             raise ConfigError(f"{CANNOT_BUILD}: {error}") from error
     _check_context(network, config["text_cfg"])
     return network
