@@ -360,7 +360,11 @@ def json_lines() -> list[bytes]:
 
 
 def json_lists() -> list[bytes]:
-    return [json.dumps(ROWS).encode(), json.dumps([*ROWS, {"caption": ["a", "b"]}], indent=1).encode("utf-8-sig")]
+    return [
+        json.dumps(ROWS).encode(),
+        json.dumps(ROWS, indent=1).encode("utf-16"),
+        json.dumps([*ROWS, {"caption": ["a", "b"]}], indent=1).encode("utf-8-sig"),
+    ]
 
 
 def arrow_tables() -> list[Any]:

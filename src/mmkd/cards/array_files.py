@@ -1,5 +1,6 @@
 """Arrays inside files, read piece by piece: NumPy archives and HDF5. Each is opened once in a process."""
 
+import os
 import shutil
 import struct
 import tempfile
@@ -48,7 +49,7 @@ def _opened(path: Path, name: str) -> Any:
 @contextmanager
 def explained(path: Path, cure: str = "get the file again") -> Iterator[None]:
     """Raises DataError for whatever libraries raise that read this file."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
         raise DataError(f"no file {path}; check the path in the card")
     try:
         yield
