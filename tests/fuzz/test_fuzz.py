@@ -1,7 +1,6 @@
-"""Damaged files through every parser of the table: they are read, or refused for a reason; `bench/fuzz.py` does more."""
+"""Damaged files through every parser of the table: they are read, or refused for a reason; see `bench/fuzz.py`."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -18,9 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of odd metadata; in these t
 
 
 @pytest.fixture(params=PARSERS)
-def name(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def name(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MMKD_CACHE", str(tmp_path / "cache"))
-    yield request.param
+    return str(request.param)
 
 
 def test_sound_files_are_read(name: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_damage_anywhere_gives_bytes_or_none(kind: str, data: st.DataObject) -> 
 
 
 def test_long_runs_of_fill_bytes_are_read_once() -> None:
-    picture = encoded("JPEG")
+    picture = encoded(PICTURE, "JPEG")
     filled = picture[:-2] + b"\xff" * 200_000 + b"\0" + picture[-2:]  # to every decoder, one byte 255 and the end
     start = time.process_time()
     assert without_metadata(filled, "JPEG") == filled
