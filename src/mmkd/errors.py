@@ -9,6 +9,15 @@ class ConfigError(MmkdError):
     """A recipe, card or command-line value is wrong."""
 
 
+class StaleError(ConfigError):
+    """A folder was made from other settings or inputs than are asked for now. changes: each as `key (was, now)`."""
+
+    def __init__(self, where: str, changes: list[str]) -> None:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        self.what = f"{where} was made from other {', '.join(changes[:3])}{more}"
+        super().__init__(f"{self.what}; nothing was changed. Choose another --out, or pass --force to make it anew")
+
+
 class DataError(MmkdError):
     """A file, folder or record is wrong, missing or does not belong to the others."""
 

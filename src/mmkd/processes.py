@@ -12,6 +12,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.sharedctypes import Synchronized
 
 from mmkd.errors import DataError
+from mmkd.output import calm_libraries
 
 
 class Tally:
@@ -67,6 +68,7 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _begin_worker(seen: "Synchronized[int]") -> None:
     import pyarrow as pa
 
+    calm_libraries()
     SEEN.join(seen)
     pa.set_cpu_count(1)  # the processes are the parallelism
     threading.Thread(target=_end_with_parent, daemon=True).start()

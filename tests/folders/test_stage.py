@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError, DataError, StaleError
 from mmkd.folders.atomic import atomic_file, write_json
-from mmkd.folders.stage import MANIFEST, Stage, begin, complete, content_digest, digest_of, publish, read_manifest
+from mmkd.folders.stage import (
+    MANIFEST,
+    Stage,
+    begin,
+    compared,
+    complete,
+    content_digest,
+    digest_of,
+    publish,
+    read_manifest,
+)
 
 
 def stage_in(folder: Path, **settings: object) -> Stage:
@@ -289,3 +299,17 @@ def test_a_shared_stage_waits_for_the_run_that_makes_it(tmp_path: Path) -> None:
         child.join()
     assert [child.exitcode for child in children] == [0, 0]
     assert digest_of(tmp_path / "one" / "made") == digest_of(tmp_path / "two" / "made")
+
+
+def test_a_refusal_names_the_innermost_keys_with_both_values(tmp_path: Path) -> None:
+    old = {"sources": [{"path": "a", "names": {}}], "cards": ["x"], "lr": 0.1}
+    new = {"sources": [{"path": "b", "names": {}}], "cards": ["x", "y"], "lr": 0.1, "extra": None}
+    complete(Stage("test", tmp_path / "made", old, {"corpus": "0" * 64}), write_one)
+    with pytest.raises(StaleError) as refused:
+        complete(Stage("test", tmp_path / "made", new, {"corpus": "1" * 64}), write_one)
+    assert refused.value.what == (
+        f"{tmp_path / 'made'} was made from other settings.cards[1] (was None, now 'y'), "
+        "settings.sources[0].path (was 'a', now 'b'), inputs.corpus (was '00000000000...00', now '11111111111...11')"
+    )
+    assert compared(Stage("test", tmp_path / "made", old, {"corpus": "0" * 64})) == ("complete", [])
+    assert compared(Stage("test", tmp_path / "other", old)) == ("to do", [])

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from report_world import CONTEXT, SETS, TEACHERS, write_world
 
 from mmkd.errors import DataError
 from mmkd.evaluation.format.results import COMPARISONS, RESULTS, Comparison, Result, write_rows
 from mmkd.folders.atomic import write_json
+from mmkd.images.encode import png
 from mmkd.report.details import Detail
 from mmkd.report.pages import FIGURE, ReportContext, write_report
 from mmkd.report.plot import Axis, Figure, Plot
 from mmkd.report.render import environment
+from mmkd.report.sample_page import ORIGIN, sample_page
 
 MODELS = ["plip", "quilt", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]
 NASTY = "</script><script>alert(1)</script>&<b>"
@@ -179,6 +182,21 @@ def test_data_never_becomes_markup(tmp_path: Path) -> None:
         tags.feed(page(tmp_path / name, context, note))
         opened.append(tags.opened)
     assert opened[0] == opened[1]
+
+
+def test_captions_are_text() -> None:
+    texts = dict.fromkeys(("id", "caption", "caption_original", "caption_mention", "modality", *ORIGIN), NASTY)
+    text = sample_page(NASTY, [{**texts, "width": 4, "height": 4, "image": png(Image.new("L", (4, 4)))}])
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text
+    assert "<script" not in text
+
+
+def test_no_template_turns_escaping_off() -> None:
+    loader = environment().loader
+    assert loader is not None
+    for name in loader.list_templates():
+        source, *_ = loader.get_source(environment(), name)
+        assert not re.search(r"\|\s*safe|autoescape", source), name
 
 
 def test_calibration_and_training_appear_when_there_is_something_to_show(tmp_path: Path) -> None:

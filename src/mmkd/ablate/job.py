@@ -58,11 +58,11 @@ def _extract(run: Run) -> None:
 
     corpus = digest_of(run.out / "corpus")
     for spec in run.teachers:
-        stage = feature_stage(spec, run.recipe.extract, corpus, run.out / "features")
+        stage = feature_stage(spec, run.recipe.extract, corpus, run.out / "features", run.kept)
         home = stage.in_pool(run.pool or run.out).folder
         check_link(replace(stage, link=stage.folder), run.force)
         with sole_owner(home, wait=True):
-            extract([spec], run.recipe.extract, run.out / "corpus", home, run.recipe.machine)
+            extract([spec], run.recipe.extract, run.out / "corpus", home, run.recipe.machine, kept=run.kept)
         write_link(stage.folder, home / spec.name)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from mmkd.errors import ConfigError
 from mmkd.renamed import warn, with_new_names
-from mmkd.settings import RecipePath, Settings
+from mmkd.settings import Name, RecipePath, Settings
 from mmkd.validation import nearest, parse, read_toml
 
 DEFAULT = "default"
@@ -55,7 +54,7 @@ class Ablation(Settings):
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     axis: str = "x"
     common: dict[str, Any] = {}
-    variants: dict[str, Variant] = {}
+    variants: dict[Name, Variant] = {}
 
     @model_validator(mode="after")
     def _references(self) -> "Ablation":
@@ -80,15 +79,9 @@ class Ablation(Settings):
 def load_ablation(path: Path) -> Ablation:
     """Read and check an ablation's own file; its recipes are checked by `variants.recipes_of`.
 
-    Raises ConfigError that lists every problem, also for a name that could be no folder.
+    Raises ConfigError that lists every problem, also names that could be no folder.
     """
-    ablation = parse(Ablation, _with_new_names(read_toml(path)), str(path), {"base": path.resolve().parent})
-    for name in ablation.variants:
-        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
-            raise ConfigError(
-                f"{path}: variant {name!r}: its name is a folder's too; use letters, digits, '-', '_', '.'"
-            )
-    return ablation
+    return parse(Ablation, _with_new_names(read_toml(path)), str(path), {"base": path.resolve().parent})
 
 
 def _with_new_names(data: dict[str, Any]) -> dict[str, Any]:

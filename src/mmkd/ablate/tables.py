@@ -87,12 +87,11 @@ def as_csv(lines: Sequence[Summary]) -> str:
 
 
 def print_table(title: str, lines: Sequence[Summary]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     table = Table(*HEAD, title=title)
     for line in lines:
         table.add_row(*cells(line))
-    Console(width=table_width(len(HEAD))).print(table, markup=False)
+    console(len(HEAD)).print(table)

@@ -61,11 +61,10 @@ def _numbers(text: str) -> list[int]:
 
 def _show(todo: "list[Job]") -> None:
     from mmkd.ablate.results import RESULTS
-    from mmkd.progress import say
 
     for job in todo:
         state = "complete" if (job.folder / RESULTS).is_file() else "partial" if job.folder.exists() else "to do"
-        say(f"{job.variant:24s} seed {job.recipe.seed:<4d} {state:9s} {job.folder}")
+        print(f"{job.variant:24s} seed {job.recipe.seed:<4d} {state:9s} {job.folder}")
 
 
 def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
@@ -75,12 +74,11 @@ def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
     from mmkd.ablate.summary import summarise
     from mmkd.ablate.tables import as_csv, as_markdown, print_table
     from mmkd.folders.atomic import atomic_file
-    from mmkd.progress import say
 
     rows = gathered(home)
     lines = summarise(loaded, rows)
     if not lines:
-        say(f"{home}: no run is finished yet")
+        print(f"{home}: no run is finished yet")
         return
     made = {
         "summary.md": as_markdown(name, loaded.about, lines, rows),
@@ -91,4 +89,4 @@ def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
         with atomic_file(home / file) as stream:
             stream.write(text.encode())
     print_table(name, lines)
-    say(f"table: {home / 'summary.md'}\npage:  {home / 'index.html'}")
+    print(f"table: {home / 'summary.md'}\npage:  {home / 'index.html'}")

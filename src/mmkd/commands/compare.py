@@ -41,14 +41,13 @@ def as_plain(found: "RunComparison") -> dict[str, object]:
 
 def _print(found: "RunComparison") -> None:
     """A table for each task, with the metric that decides."""
-    from rich.console import Console
     from rich.table import Table
 
     from mmkd.evaluation.format.results import IN_GENERAL, metric_label
     from mmkd.evaluation.tasks.table import TASKS
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
-    console = Console(width=table_width(9))
+    terminal = console(9)
     for task in dict.fromkeys(line.comparison.task for line in found.lines):
         table = Table("data set", "metric", "n", "A", "B", "A - B [interval]", "p", "p, Holm", "exact p")
         for line in [line for line in found.lines if line.comparison.task == task and line.deciding]:
@@ -56,11 +55,11 @@ def _print(found: "RunComparison") -> None:
             name = row.dataset if row.dataset != "mean" or row.modality == "mean" else f"mean, {row.modality}"
             shown_name = f"{name}, {IN_GENERAL}" if row.subset == IN_GENERAL else name
             table.add_row(shown_name, metric_label(row.metric), f"{row.n:,}", *_numbers(line))
-        console.print(f"{TASKS[task].title}: A = {found.first}, B = {found.second}", markup=False)
-        console.print(table)
+        terminal.print(f"{TASKS[task].title}: A = {found.first}, B = {found.second}")
+        terminal.print(table)
     for name, only in ((found.first, found.only_first), (found.second, found.only_second)):
         if only:
-            console.print(f"only {name} was evaluated on {', '.join(only)}", markup=False)
+            terminal.print(f"only {name} was evaluated on {', '.join(only)}")
 
 
 def _numbers(line: "Line") -> list[str]:

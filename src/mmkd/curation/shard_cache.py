@@ -6,7 +6,6 @@ the content of the shard.
 Every run decides anew, from its columns, what is wanted; it reads no source and decodes no image for that.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from mmkd.curation.records.record import Reader, Shard, Stamped
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS, FilteredShard, batches_of, each_shard, with_progress, write_filtered
 from mmkd.folders.arrow import read_shard, write_shard
-from mmkd.folders.digests import folder_digest
+from mmkd.folders.digests import bytes_digest, folder_digest, json_digest
 
 DECIDED_LATER: Mapping[str, Any] = {
     "sources": True,  # those of a shard are part of the shard
@@ -54,10 +53,7 @@ ROWS = pa.schema([field for field in PAIRS if field.name != "image"] + [("row", 
 
 def tables() -> dict[str, str]:
     """File in the package -> SHA-256, of the tables by which records are judged: they may change within a version."""
-    return {
-        f"mmkd/{name}": hashlib.sha256(files(package).joinpath(name).read_bytes()).hexdigest()
-        for name, package in FACTS.items()
-    }
+    return {f"mmkd/{name}": bytes_digest(files(package).joinpath(name).read_bytes()) for name, package in FACTS.items()}
 
 
 def code_digest() -> str:
@@ -81,8 +77,7 @@ def cache_names(shards: Sequence[tuple[Reader, Shard]], settings: CurateSettings
         if not isinstance(shard, Stamped) and id(reader) not in whole:
             whole[id(reader)] = reader.fingerprint()
         content = shard.fingerprint() if isinstance(shard, Stamped) else whole[id(reader)]
-        key = json.dumps([*common, repr(shard), content])
-        names.append(f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow")
+        names.append(f"{json_digest([*common, repr(shard), content])[:32]}.arrow")
     return names
 
 

@@ -11,14 +11,16 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mmkd
 from mmkd.distributed import ALONE, World
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError, DataError, StaleError
 from mmkd.folders.atomic import draft_of, write_json
 from mmkd.folders.digests import folder_digest, json_digest
 from mmkd.folders.locks import sole_owner
@@ -26,6 +28,7 @@ from mmkd.progress import say
 from mmkd.renamed import with_new_names
 
 SCHEMA = 1
+DIGEST, LONGEST = 64, 300  # characters of a digest, and of a value that a message shows whole
 MANIFEST = "manifest.json"
 BEGUN = "begun.json"
 SECTIONS = {
@@ -41,7 +44,8 @@ class Stage:
 
     inputs: name -> digest. outputs: globs of the files whose bytes identify the result (logs with times are left out).
     keyed: every file in the folder says what it was made from, so `force` goes on from what is there, not from nothing.
-    link: where several runs share the folder, the place of this run's that leads to it.
+    link: where several runs share the folder, the place of this run's that leads to it. kept: settings of a manifest
+    with paths as `settings` has them; releases before kept absolute ones.
     """
 
     kind: str
@@ -51,6 +55,7 @@ class Stage:
     outputs: tuple[str, ...] = ("**/*",)
     keyed: bool = False
     link: Path | None = None
+    kept: Callable[[Any], Any] = copy
 
     def in_pool(self, pool: Path) -> "Stage":
         """The same stage in a folder named by what it is made from, for all runs that need the same."""
@@ -188,16 +193,58 @@ def write_link(link: Path, folder: Path) -> None:
 
 
 def _same(stage: Stage, found: Mapping[str, Any], where: Path, force: bool) -> bool:
+    changes = _changes(stage, found)
+    if changes and not force:
+        raise StaleError(str(where), [str(change) for change in changes])
+    return not changes
+
+
+class Change(NamedTuple):
+    """A setting or an input that is another than the folder was made from."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} (was {_shortened(self.old)}, now {_shortened(self.new)})"
+
+
+def compared(stage: Stage) -> tuple[str, list[Change]]:
+    """`status` of the stage's folder, and what `complete` would refuse it for. Reads manifests, and changes nothing."""
+    for state, place, name in (
+        ("complete", stage.partial, MANIFEST),  # killed between the manifest and the rename
+        ("complete", stage.folder, MANIFEST),
+        ("partial", stage.partial, BEGUN),
+    ):
+        if (place / name).is_file():
+            return state, _changes(stage, _read_json(place / name))
+    return "to do", []
+
+
+def _changes(stage: Stage, found: Mapping[str, Any]) -> list[Change]:
     wanted, found = stage.made_from, _with_new_names(found)
-    differing = [key for key in wanted if found.get(key) != wanted[key]]
-    if not differing:
-        return True
-    if force:
-        return False
-    raise ConfigError(
-        f"{where} was made from other {_differences(found, wanted)}; nothing was changed. "
-        "Choose another --out, or pass --force to make it anew"
-    )
+    found = {**found, "settings": stage.kept(found.get("settings"))}
+    return [change for part in wanted for change in _differing(part, found.get(part), wanted[part])]
+
+
+def _differing(key: str, old: Any, new: Any) -> Iterator[Change]:
+    """Of tables and lists, the innermost values. What is not there is None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            yield from _differing(f"{key}.{name}", old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list):
+        for place, pair in enumerate(zip_longest(old, new)):
+            yield from _differing(f"{key}[{place}]", *pair)
+    elif old != new:
+        yield Change(key, old, new)
+
+
+def _shortened(value: Any) -> str:
+    """Digests are told by their beginning; paths are left as they are."""
+    text = repr(value)
+    most = DIGEST - 1 if isinstance(value, str) and len(value) == DIGEST else LONGEST
+    return text if len(text) <= most else f"{text[: most // 5]}...{text[-3:]}"
 
 
 def _with_new_names(found: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -205,23 +252,6 @@ def _with_new_names(found: Mapping[str, Any]) -> Mapping[str, Any]:
     section = SECTIONS.get(found.get("kind", ""), found.get("kind", ""))
     parts = {"settings": section, "inputs": "inputs"}
     return {**found, **{part: with_new_names(found[part], table) for part, table in parts.items() if part in found}}
-
-
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Name the first keys that differ, with both values, so that the user sees what changed."""
-    lines = []
-    for part in ("kind", "schema", "settings", "inputs"):
-        old, new = found.get(part), wanted[part]
-        if isinstance(old, dict) and isinstance(new, dict):
-            lines += [
-                f"{part}.{k} (was {old.get(k)!r}, now {new.get(k)!r})"
-                for k in sorted(set(old) | set(new))
-                if old.get(k) != new.get(k)
-            ]
-        elif old != new:
-            lines.append(f"{part} (was {old!r}, now {new!r})")
-    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-    return ", ".join(lines[:3]) + more
 
 
 def _rename(stage: Stage) -> None:

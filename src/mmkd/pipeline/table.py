@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import ALONE, World
-from mmkd.folders.stage import Stage, complete
+from mmkd.folders.stage import Stage
 from mmkd.pipeline import stages
 
 if TYPE_CHECKING:
@@ -79,8 +79,11 @@ class OneFolder:
 
     def __call__(self, spec: StageSpec, run: "Run", world: World) -> None:
         (name,) = spec.folder_names(run)
-        stage = run.stage(spec.name, name, self.settings(run), spec.input_names(run), self.outputs)
-        complete(stage, lambda _: self.make(run, stage), run.force, world)
+
+        def made_from() -> Stage:
+            return run.stage(spec.name, name, self.settings(run), spec.input_names(run), self.outputs)
+
+        run.finish(name, made_from, lambda stage: self.make(run, stage), world)
 
 
 def expanded(templates: Sequence[str], names: Mapping[str, Sequence[str]]) -> list[str]:

@@ -8,9 +8,8 @@ from typing import Any
 
 from mmkd.curation.ledger.examples import Example, kept_examples
 from mmkd.curation.ledger.funnel import Funnel, funnel_of
-from mmkd.curation.ledger.modality_evidence import agreements
 from mmkd.curation.ledger.rows import first_rejected, write_curation
-from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, corpus_statistics
+from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, agreements, corpus_statistics
 from mmkd.curation.ledger.tally import most_common, summary
 from mmkd.curation.panels.split import WHOLE
 from mmkd.curation.rejected_examples import rejected_examples

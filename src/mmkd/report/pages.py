@@ -44,6 +44,7 @@ def report_page(evaluated: Evaluated, context: ReportContext) -> str:
     sections = [
         Section("summary", found["question"] or "Summary", found, "summary"),
         *(Section(task, task_title(task), task_section(evaluated, task), "task") for task in evaluated.tasks),
+        Section("missing", "Not evaluated", _missing(evaluated), "table"),
         Section("subsets", "Subgroups and clean subsets", subsets_section(evaluated), "subsets"),
         Section("leakage", "Leakage", leakage_section(evaluated), "leakage"),
         Section("pictures", "Examples", pictures_section(evaluated), "pictures"),
@@ -73,6 +74,11 @@ def _what_was_measured(evaluated: Evaluated, context: ReportContext) -> str:
         f"{sum(samples.values()):,} predictions of each{seed}. In brackets: intervals of the bootstrap; differences "
         "are paired, on the same draws."
     )
+
+
+def _missing(evaluated: Evaluated) -> Table | None:
+    rows = [[one.dataset, one.task, one.model or "all", one.reason] for one in evaluated.missing]
+    return text_table(["data set", "task", "model", "reason"], rows) if rows else None
 
 
 def _reliability(context: ReportContext) -> Figure | None:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.models.encoders import Encoder
-from mmkd.images.hashes import small_grey
 from mmkd.images.thresholds import LEAKAGE
+from mmkd.images.thumbnails import small_grey
 from mmkd.statistics.metrics import Array
 
 Describe = Callable[[Sequence[Image.Image]], Array]

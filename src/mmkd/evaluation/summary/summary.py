@@ -34,7 +34,6 @@ from mmkd.evaluation.summary.subsets import clean, subgroups
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
 from mmkd.folders.json_lines import read_objects
-from mmkd.progress import say
 from mmkd.statistics.bootstrap import Interval, percentile_interval
 
 CARDS = "cards.jsonl"
@@ -176,7 +175,7 @@ def _comparisons(
         rows += comparisons(scores, model, plan.teachers, plan.resampling.confidence)
     rows = with_holm(rows, {scores.facts.dataset: deciding_metric(scores, task) for scores in whole})
     if notice := floor_notice(rows, plan.resampling.replicates):
-        say(f"{task.title}: {notice}")
+        print(f"{task.title}: {notice}")
     return rows
 
 

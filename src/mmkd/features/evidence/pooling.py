@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmkd.curation.modality.caption import NAMED
+from mmkd.curation.modality.votes import NAMED
 
 BINS = 10  # of support, equally wide
 SMOOTHING = 10.0  # rows by which a share is drawn to the coarser one
