@@ -30,7 +30,7 @@ def _pattern_with_a_group(pattern: str) -> str:
         return pattern
     try:
         groups = re.compile(pattern).groups
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"group {pattern!r} is no regular expression: {error}") from None
     if not groups:
         raise ValueError(f"group {pattern!r} has no parentheses around what names the group, as in '^(PMC[0-9]+)_'")

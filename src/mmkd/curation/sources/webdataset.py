@@ -11,6 +11,7 @@ from pathlib import Path
 from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, each_caption
 from mmkd.curation.settings.curate import WebDatasetSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
+from mmkd.curation.sources.checked_tar import CheckedTar
 from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.folders.paths import (
     IMAGE_SUFFIXES,
@@ -32,7 +33,7 @@ NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)", re.DOTALL)  # key: up to the fir
 MAX_TEXT_BYTES = 2**20  # of a caption; the longest that is kept has a hundredth of it
 MAX_META_BYTES = 2**25  # of a JSON, which may hold a whole article
 BLOCK = 512
-DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
+DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
 
 
 class DamagedTarError(Exception):
@@ -122,7 +123,7 @@ def samples(path: Path) -> Iterator[tuple[str, Files]]:
 
 def _members(path: Path) -> Iterator[tuple[str, bytes | BadRecordError]]:
     try:
-        with tarfile.open(path, "r:*") as tar:
+        with CheckedTar.open(path, "r:*") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has read
                 if member.isreg():

@@ -112,7 +112,9 @@ def write_predictions(folder: Path, facts: PredictionFacts, predicted: Predicted
     table = pa.table({"id": predicted.id, "group": predicted.group, **predicted.columns, **marked})
     table = table.replace_schema_metadata({METADATA: json.dumps(asdict(facts)).encode()})
     with atomic_file(predictions_path(folder, facts)) as stream:
-        parquet.write_table(table, stream)
+        # scores are all different: dictionaries and statistics of them only cost time, thousands of classes a minute
+        repeated = [name for name in table.column_names if not pa.types.is_floating(table.schema.field(name).type)]
+        parquet.write_table(table, stream, use_dictionary=repeated, write_statistics=repeated)
 
 
 def are_made_from(path: Path, made_from: str) -> bool:

@@ -123,7 +123,9 @@ def build_network(
                 )
                 if bert and pretrained_towers:
                     _pretrained_bert(network.text, bert)
-        except (RuntimeError, TypeError, ValueError, OSError, KeyError, ModelError) as error:
+        except (
+            Exception
+        ) as error:  # open_clip, timm and transformers raise whatever a wrong value makes them stumble on
             raise ConfigError(f"{CANNOT_BUILD}: {error}") from error
     _check_context(network, config["text_cfg"])
     return network
@@ -342,11 +344,19 @@ def hf_tokenizer(source: str, context_length: int, **settings: Any) -> Any:
     try:
         folder = str(model_folder(source))
         with _quiet():
-            return open_clip.tokenizer.HFTokenizer(
+            found = open_clip.tokenizer.HFTokenizer(
                 folder, context_length=context_length, trust_remote_code=False, **settings
             )
-    except (OSError, ValueError, ModelError) as error:
+        check_pads(found.tokenizer)
+        return found
+    except Exception as error:  # tokenizers raises bare ones
         raise ConfigError(f"tokenizer {source!r} does not load ({error}); give a folder or cached hub id") from error
+
+
+def check_pads(tokenizer: Any) -> None:
+    """Raise ModelError for a tokenizer of transformers that cannot fill captions up to one length."""
+    if tokenizer.pad_token is None:
+        raise ModelError("the tokenizer has no padding token; name it as pad_token in its tokenizer_config.json")
 
 
 def _is_hub_id(name: str) -> bool:
