@@ -10,6 +10,7 @@ from mmkd.curation.settings.curate import FIELDS, NAMED, HubSource, TableSource
 from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
 from mmkd.folders.paths import read_inside
+from mmkd.folders.remote import File, RemoteFile
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.spans import Row
 from mmkd.tables.values import as_text, captions_in, is_container, kind_of, matches
@@ -17,11 +18,12 @@ from mmkd.tables.values import as_text, captions_in, is_container, kind_of, matc
 
 @dataclass(frozen=True)
 class Images:
-    """Where the image files are that rows name: `folder`/`before` + value + `after`, below `folder` or `root`.
+    """Where the image files are that rows name: `folder`/`before` + value + `after`, below `folder` or `root`; of a
+    remote table, which stands for its folder, beside it.
 
     cure: what to do where they are elsewhere."""
 
-    folder: Path
+    folder: File
     before: str = ""
     after: str = ""
     root: Path | None = None
@@ -149,5 +151,8 @@ def image_of(value: object, images: Images) -> bytes:
             f"the image is {kind_of(value)} (pixels, or several images), expected bytes, a path or {{bytes, path}}",
         )
     if name := as_text(value):
-        return read_inside(images.folder, f"{images.before}{name}{images.after}", images.root, images.cure)
+        name = f"{images.before}{name}{images.after}"
+        if isinstance(images.folder, RemoteFile):
+            return images.folder.beside(name)
+        return read_inside(images.folder, name, images.root, images.cure)
     raise BadRecordError(Reason.MISSING_FIELD, "the image is empty; expected a path or encoded bytes")
