@@ -67,7 +67,10 @@ class RemoteFile:
 
     def check(self) -> None:
         """Raise DataError where it is not the file that was listed any more."""
-        found = _file(self.url)
+        try:
+            found = _file(self.url)
+        except FileNotFoundError:
+            raise DataError(f"{self}: it was there and is no more; run the command again") from None
         if (found.size, found.stamp) != (self.size, self.stamp):
             raise DataError(
                 f"{self}: it changed while it was read (was {self.stamp!r} of {self.size:,} bytes, now {found.stamp!r} "
@@ -182,7 +185,7 @@ def retried(url: str, call: Callable[[], T]) -> T:
         try:
             return call()
         except Exception as error:  # every file system has failures of its own
-            if isinstance(error, FileNotFoundError) and _lasts(error):
+            if isinstance(error, DataError) or (isinstance(error, FileNotFoundError) and _lasts(error)):
                 raise
             last = error
             if _lasts(error):
@@ -203,7 +206,7 @@ def _lasts(error: BaseException) -> bool:
         return 400 <= int(status) < 500 and status not in AGAIN
     if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
         return _lasts(error.__cause__)  # fsspec says so of whatever HTTP failed by
-    return isinstance(error, (FileNotFoundError, DataError, *LASTING))
+    return isinstance(error, (FileNotFoundError, *LASTING))
 
 
 class _Stream(io.RawIOBase):
