@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 from corpus_samples import REALDATA, everything, needs_realdata, png, reasons, records, write_tar
+from hypothesis import given
+from hypothesis import strategies as st
+from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_iterator
 
 from mmkd.corpus.taxonomy import evaluated_modality, fine_modality_of_labels
 from mmkd.curation.settings.curate import WebDatasetSource
-from mmkd.curation.sources.webdataset import WebDatasetReader, samples
+from mmkd.curation.sources.tar_samples import NAME, pairs_of, samples
+from mmkd.curation.sources.webdataset import WebDatasetReader
 from mmkd.errors import DataError
 
 
@@ -64,12 +68,86 @@ def test_include_selects_by_the_metadata(tmp_path: Path) -> None:
 def test_samples_are_neighbours_that_share_all_up_to_the_first_dot(tmp_path: Path) -> None:
     members = [("d.x/a.png", b"1"), ("d.x/a.meta.json", b"2"), ("d.x/a.npz", b"3"), ("d.x/b.TXT", b"4"), (".dot", b"")]
     path = write_tar(tmp_path / "x.tar", [*members, ("d.x/a.txt", b"5"), ("d.x/a.txt", b"6")])
-    assert list(samples(path)) == [
-        ("d.x/a", {"png": b"1", "meta.json": b"2"}),
+    with path.open("rb") as stream:
+        found = list(samples(stream))
+    assert found == [
+        ("d.x/a", {"png": b"1", "meta.json": b"2", "npz": b""}),
         ("d.x/b", {"txt": b"4"}),
         ("d.x/a", {"txt": b"5"}),
         ("d.x/a", {"txt": b"6"}),
     ]
+
+
+NAMES = st.text(alphabet="ab.AB/", min_size=1, max_size=12)
+
+
+@given(NAMES)
+def test_names_are_split_as_webdataset_splits_them(name: str) -> None:
+    """But for names that begin with a dot, which are hidden files, and for empty extensions."""
+    match, (key, extension) = NAME.fullmatch(name), base_plus_ext(name)
+    assert match.groups() == (key, extension) if match else not extension or key.endswith("/")
+
+
+def test_dotted_names_are_samples(tmp_path: Path) -> None:
+    """The keys and extensions of each are those of webdataset's own reader; see issue 237 there."""
+    stems = ["0001", "1.2.840.1", "1.2.840.2", "1.2.840.3", "PMC5.fig1"]
+    members = [one for number, stem in enumerate(stems) for one in sample(stem, number, f"of {stem}")]
+    members += [("0002.image.png", png(9)), ("0002.caption.txt", b"of 0002"), ("0002.json", b'{"group": "g"}')]
+    path = write_tar(tmp_path / "x.tar", members)
+    with path.open("rb") as stream:
+        theirs = group_by_keys({**one, "__url__": ""} for one in tar_file_iterator(stream))
+        keys = [(one["__key__"], sorted(name for name in one if not name.startswith("__"))) for one in theirs]
+        stream.seek(0)
+        assert [(key, sorted(files)) for key, files in samples(stream)] == keys
+    found = records(reader(path).shards())
+    assert [(one.id, one.image, one.caption) for one in found] == [
+        *((f"w/x/{stem}", png(number), f"of {stem}".encode()) for number, stem in enumerate(stems)),
+        ("w/x/0002", png(9), b"of 0002"),
+    ]
+    assert found[-1].group == "g"
+    assert not reasons(reader(path).shards())
+
+
+def test_members_that_belong_to_nothing_are_counted(tmp_path: Path) -> None:
+    members = [
+        ("README", b"x"),
+        ("c.dcm", b"x"),
+        *sample("a"),
+        ("a.cls", b"1"),
+        ("._a.png", b"x"),
+        ("d.left.png", png()),
+    ]
+    members += [("d.right.png", png()), ("d.txt", b"which?"), *sample("b"), ("b.cls", b"2"), ("b.jpg", png(3))]
+    path = write_tar(tmp_path / "x.tar", members)
+    assert reasons(reader(path).shards()) == [
+        ("x.tar:README", "other_file"),
+        ("x.tar:c", "other_file"),
+        ("x.tar:d.left", "missing_field"),
+        ("x.tar:d.right", "missing_field"),
+        ("x.tar:d", "missing_field"),
+        ("x.tar:*.cls", "other_file"),
+        ("x.tar:*.png", "other_file"),
+    ]
+    (cls,) = [one for one in everything(reader(path).shards()) if one.where == "x.tar:*.cls"]
+    assert cls.detail.startswith("2 members")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["png", "a.png", "b.png", "a.txt", "b.txt", "txt", "json", "a.json", "x", "jpg"]), unique=True
+    )
+)
+def test_no_member_is_taken_for_two_pairs(extensions: list[str]) -> None:
+    taken = [one for pair in pairs_of(extensions) for one in (pair.image, pair.caption) if one]
+    assert len(taken) == len(set(taken))
+    assert set(taken) <= set(extensions)
+
+
+def test_a_large_sample_is_cut_between_its_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmkd.curation.sources.tar_samples.MAX_SAMPLE_BYTES", 10)
+    stems = ["1.2.1", "1.2.2", "1.2.3"]
+    path = write_tar(tmp_path / "x.tar", [one for number, stem in enumerate(stems) for one in sample(stem, number)])
+    assert [one.id for one in records(reader(path).shards())] == [f"w/x/{stem}" for stem in stems]
 
 
 def test_members_outside_and_links_are_not_read(tmp_path: Path) -> None:
@@ -87,6 +165,7 @@ def test_members_outside_and_links_are_not_read(tmp_path: Path) -> None:
         for member in more:
             tar.addfile(member, more.extractfile(member))
     assert reasons(reader(path).shards()) == [
+        ("x.tar:l.png", "other_file"),
         ("x.tar:/abs", "outside_folder"),
         ("x.tar:../up", "outside_folder"),
         ("x.tar:l", "missing_field"),
@@ -115,7 +194,7 @@ def test_incomplete_and_broken_samples_are_rejected_alone(
 
 def test_an_oversized_member_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tar(tmp_path / "x.tar", sample("a"))
-    monkeypatch.setattr("mmkd.curation.sources.webdataset.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("mmkd.curation.sources.tar_samples.MAX_FILE_BYTES", 100)
     assert reasons(reader(path).shards()) == [("x.tar:a", "oversized_file")]
 
 

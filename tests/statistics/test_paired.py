@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from delong_directly import direct
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
@@ -19,18 +20,6 @@ def world(seed: int, models: int = 3, samples: int = 40, ties: bool = True) -> t
     positive_N = np.arange(samples) % 3 == 0
     score_QN = rng.normal(size=samples) + rng.normal(size=(models, samples)) + positive_N
     return (np.round(score_QN * 2) if ties else score_QN), positive_N
-
-
-def direct(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
-    """DeLong's own formulas: every pair of a positive and a negative, O(P M)."""
-    positive_QP, negative_QM = score_QN[:, positive_N], score_QN[:, ~positive_N]
-    win_QPM = (positive_QP[:, :, None] > negative_QM[:, None]) + 0.5 * (positive_QP[:, :, None] == negative_QM[:, None])
-    auc_Q = win_QPM.mean(axis=(1, 2))
-    covariance = np.zeros((len(auc_Q),) * 2)
-    for side_QK in (win_QPM.mean(axis=2), win_QPM.mean(axis=1)):
-        off_QK = side_QK - auc_Q[:, None]
-        covariance += off_QK @ off_QK.T / (off_QK.shape[1] - 1) / off_QK.shape[1]
-    return auc_Q, covariance
 
 
 def delong(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:

@@ -1,16 +1,16 @@
 """Parquet files in spans of row groups, Arrow files in spans of rows, and rows of both as Python values."""
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmkd.errors import DataError
-from mmkd.folders.paths import stamp_of
+from mmkd.folders.remote import File, RemoteFile, opened, stamp_of
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.spans import Row, Span, row_spans
 from mmkd.tables.values import distinct
@@ -20,14 +20,16 @@ DAMAGE = (pa.ArrowException, OSError, ValueError)
 BATCH_ROWS = 64  # rows taken from Arrow to Python at once: they may hold images
 
 
-def parquet_columns(path: Path) -> list[str]:
+def parquet_columns(path: File) -> list[str]:
     """The top-level columns."""
-    return distinct(path, _open_parquet(path).schema_arrow.names)
+    with _opened_parquet(path) as table:
+        return distinct(path, table.schema_arrow.names)
 
 
-def parquet_spans(path: Path) -> list[Span]:
+def parquet_spans(path: File) -> list[Span]:
     """One span a row group: the smallest part of a Parquet file that can be read on its own."""
-    meta = _open_parquet(path).metadata
+    with _opened_parquet(path) as table:
+        meta = table.metadata
     spans, first = [], 0
     for group in range(meta.num_row_groups):
         spans.append(Span(first, group, group + 1))
@@ -35,19 +37,21 @@ def parquet_spans(path: Path) -> list[Span]:
     return spans
 
 
-def parquet_rows(path: Path, span: Span, wanted: set[str] | None) -> Iterator[tuple[int, Row]]:
+def parquet_rows(path: File, span: Span, wanted: set[str] | None) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span, of the wanted columns (None: all) those that are there.
 
     Where the file is damaged, the rest of the span is one unusable row.
     """
     columns = [name for name in parquet_columns(path) if wanted is None or name in wanted]
     groups = list(range(span.begin, span.end))
-    return _numbered(_open_parquet(path).iter_batches(BATCH_ROWS, row_groups=groups, columns=columns), span.first)
+    with _opened_parquet(path) as table:
+        batches = partial(table.iter_batches, BATCH_ROWS, row_groups=groups, columns=columns)
+        yield from _numbered(batches, span.first)
 
 
-def _numbered(batches: Iterable[pa.RecordBatch], number: int) -> Iterator[tuple[int, Row]]:
+def _numbered(batches: Callable[[], Iterable[pa.RecordBatch]], number: int) -> Iterator[tuple[int, Row]]:
     try:
-        for batch in batches:
+        for batch in batches():
             for row in python_rows(batch):
                 yield number, row
                 number += 1
@@ -55,32 +59,36 @@ def _numbered(batches: Iterable[pa.RecordBatch], number: int) -> Iterator[tuple[
         yield number, BadRecordError(Reason.DAMAGED_FILE, f"cannot be read from here on: {error}")
 
 
-def arrow_columns(path: Path) -> list[str]:
+def arrow_columns(path: File) -> list[str]:
     """The top-level columns of an Arrow file or stream."""
     return distinct(path, arrow_table(path).column_names)
 
 
-def arrow_spans(path: Path) -> list[Span]:
+def arrow_spans(path: File) -> list[Span]:
     """Cut by the number of rows."""
     return row_spans(arrow_table(path).num_rows)
 
 
-def arrow_rows(path: Path, span: Span, wanted: set[str] | None) -> Iterator[tuple[int, Row]]:
+def arrow_rows(path: File, span: Span, wanted: set[str] | None) -> Iterator[tuple[int, Row]]:
     """As `parquet_rows`."""
     columns = [name for name in arrow_columns(path) if wanted is None or name in wanted]
     table = arrow_table(path).slice(span.begin, span.end - span.begin).select(columns)
-    return _numbered(table.to_batches(BATCH_ROWS), span.first)
+    return _numbered(partial(table.to_batches, BATCH_ROWS), span.first)
 
 
-def arrow_table(path: Path) -> pa.Table:
-    """An Arrow file or stream, memory-mapped and checked. Raises DataError."""
+def arrow_table(path: File) -> pa.Table:
+    """An Arrow file or stream, checked: memory-mapped, a remote one in memory. Raises DataError."""
     return _arrow_table(path, stamp_of(path))
 
 
 @lru_cache(maxsize=8)
-def _arrow_table(path: Path, stamp: str) -> pa.Table:
+def _arrow_table(path: File, stamp: str) -> pa.Table:
     try:
-        with pa.memory_map(str(path)) as source:
+        with ExitStack() as stack:
+            if isinstance(path, RemoteFile):
+                source = pa.PythonFile(stack.enter_context(opened(path)), "r")
+            else:
+                source = stack.enter_context(pa.memory_map(str(path)))
             is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
             source.seek(0)
             table = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source).read_all()
@@ -142,8 +150,16 @@ def _values(column: pa.Array) -> list[Any]:
     return values
 
 
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, memory_map=True)  # else a row group's column of images is in memory twice
-    except DAMAGE as error:
-        raise DataError(f"{path}: not readable as .parquet ({error}); correct the path, or replace the file") from error
+@contextmanager
+def _opened_parquet(path: File) -> Iterator[pq.ParquetFile]:
+    with ExitStack() as stack:
+        try:
+            if isinstance(path, RemoteFile):
+                table = pq.ParquetFile(stack.enter_context(opened(path)))
+            else:
+                table = pq.ParquetFile(path, memory_map=True)  # else a row group's column of images is in memory twice
+        except DAMAGE as error:
+            raise DataError(
+                f"{path}: not readable as .parquet ({error}); correct the path, or replace the file"
+            ) from error
+        yield table

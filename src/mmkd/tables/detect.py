@@ -4,10 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from mmkd.errors import DataError
-from mmkd.folders.paths import stamp_of
+from mmkd.folders.remote import File, stamp_of
 from mmkd.reasons import BadRecordError
 from mmkd.tables.dialect import Declared, Dialect, Quoting
 from mmkd.tables.lines import encoding_of, line_end_of
@@ -19,7 +18,7 @@ SEPARATOR = re.compile(rb'"?sep=([!-~\t ])"?\r?\n')  # by which Excel tells itse
 CLOSED = re.compile(rb'"(?:[^"]|"")*"')
 
 
-def dialect_of(path: Path, usual: str, declared: Declared, names: Sequence[str] = ()) -> Dialect:
+def dialect_of(path: File, usual: str, declared: Declared, names: Sequence[str] = ()) -> Dialect:
     """usual: the delimiter that goes with the file's suffix. names: the columns of a table without a header.
 
     Raises DataError that names the setting to give where the file can be read in two ways.
@@ -28,7 +27,7 @@ def dialect_of(path: Path, usual: str, declared: Declared, names: Sequence[str] 
 
 
 @lru_cache(maxsize=64)
-def _dialect_of(path: Path, usual: str, declared: Declared, names: tuple[str, ...], stamp: str) -> Dialect:
+def _dialect_of(path: File, usual: str, declared: Declared, names: tuple[str, ...], stamp: str) -> Dialect:
     dialect = _in_lines(path, declared.encoding)
     first = _first_line(path, dialect)
     if (separator := SEPARATOR.fullmatch(first)) is not None:
@@ -43,17 +42,17 @@ def _dialect_of(path: Path, usual: str, declared: Declared, names: tuple[str, ..
     return Dialect(delimiter, quoting, dialect.encoding, dialect.line_end, dialect.begin)
 
 
-def json_lines_dialect(path: Path, declared: Declared) -> Dialect:
+def json_lines_dialect(path: File, declared: Declared) -> Dialect:
     """Of JSON lines, which have an encoding and line ends only."""
     return _in_lines(path, declared.encoding)
 
 
-def _in_lines(path: Path, encoding: str) -> Dialect:
+def _in_lines(path: File, encoding: str) -> Dialect:
     encoding, mark = encoding_of(path, encoding)
     return Dialect(encoding=encoding, line_end=line_end_of(path, encoding), begin=mark)
 
 
-def _first_line(path: Path, dialect: Dialect) -> bytes:
+def _first_line(path: File, dialect: Dialect) -> bytes:
     with opened(path, dialect) as lines:
         line = next_line(lines, strict=False)
     return line if isinstance(line, bytes) else b""
@@ -99,7 +98,7 @@ class _Literal:
         self.quoted_lines += bool(closed) and len(closed) == len(quoted)
 
 
-def _quoting(path: Path, dialect: Dialect, names: Sequence[str]) -> Quoting:
+def _quoting(path: File, dialect: Dialect, names: Sequence[str]) -> Quoting:
     found = _read_literally(path, dialect, names)
     if found.quoted_header:
         return "csv"
@@ -134,7 +133,7 @@ def _is_csv(found: _Literal, broken: int, ragged: int) -> bool:
     return bool(found.ragged) or (bool(found.needed) and not found.plain and not found.open)
 
 
-def _read_literally(path: Path, dialect: Dialect, names: Sequence[str]) -> _Literal:
+def _read_literally(path: File, dialect: Dialect, names: Sequence[str]) -> _Literal:
     found, width, delimiter = _Literal(), len(names), dialect.delimiter.encode()
     with opened(path, dialect) as lines:
         while (line := next_line(lines, strict=False)) is not None:
@@ -150,7 +149,7 @@ def _read_literally(path: Path, dialect: Dialect, names: Sequence[str]) -> _Lite
     return found
 
 
-def _read_as_csv(path: Path, dialect: Dialect, names: Sequence[str]) -> tuple[int, int]:
+def _read_as_csv(path: File, dialect: Dialect, names: Sequence[str]) -> tuple[int, int]:
     """How many records have wrong quotes, and how many another number of fields than the header."""
     broken, ragged, width = 0, 0, len(names)
     with opened(path, dialect) as lines:

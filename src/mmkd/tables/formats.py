@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+from mmkd.folders.remote import File
 from mmkd.tables import arrow, detect, json_lists, text
 from mmkd.tables.dialect import Declared, Dialect
 from mmkd.tables.spans import Row, Span
@@ -17,11 +17,11 @@ class Format:
     `rows` gets the path, a span and the columns that are worth reading, None for all.
     """
 
-    columns: Callable[[Path], Iterable[str]]
-    spans: Callable[[Path], list[Span]]
-    rows: Callable[[Path, Span, set[str] | None], Iterator[tuple[int, Row]]]
+    columns: Callable[[File], Iterable[str]]
+    spans: Callable[[File], list[Span]]
+    rows: Callable[[File, Span, set[str] | None], Iterator[tuple[int, Row]]]
 
-    def all_rows(self, path: Path) -> Iterator[tuple[int, Row]]:
+    def all_rows(self, path: File) -> Iterator[tuple[int, Row]]:
         """All rows with all columns."""
         spans = self.spans(path)
         if spans:  # they lie one behind the other
@@ -56,12 +56,12 @@ NAMED_COLUMNS = {
 SUFFIXES = (*DELIMITERS, *JSON_LINES, *NAMED_COLUMNS)
 
 
-def is_text(path: Path) -> bool:
+def is_text(path: File) -> bool:
     """Whether the suffix is that of a table that has a dialect."""
     return path.suffix.lower() in (*DELIMITERS, *JSON_LINES)
 
 
-def dialect_of(path: Path, declared: Declared, names: Sequence[str] = ()) -> Dialect | None:
+def dialect_of(path: File, declared: Declared, names: Sequence[str] = ()) -> Dialect | None:
     """The dialect of a text table, None for other kinds. Raises DataError where it is not certain."""
     suffix = path.suffix.lower()
     if suffix in JSON_LINES:
@@ -70,7 +70,7 @@ def dialect_of(path: Path, declared: Declared, names: Sequence[str] = ()) -> Dia
 
 
 def format_of(
-    path: Path, dialect: Dialect | None = None, names: Sequence[str] = (), strict: bool = False
+    path: File, dialect: Dialect | None = None, names: Sequence[str] = (), strict: bool = False
 ) -> Format | None:
     """The format of a table, None for an unknown suffix.
 

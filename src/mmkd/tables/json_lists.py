@@ -3,11 +3,10 @@
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
-from mmkd.folders.paths import stamp_of
+from mmkd.folders.remote import File, opened, stamp_of
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.dialect import UTF8
 from mmkd.tables.lines import encoding_of
@@ -15,32 +14,33 @@ from mmkd.tables.spans import Row, Span, row_spans
 from mmkd.tables.values import distinct_keys
 
 
-def json_columns(path: Path) -> Iterator[str]:
+def json_columns(path: File) -> Iterator[str]:
     """Every key once, in the order of appearance."""
     yield from dict.fromkeys(key for row in _rows(path) if isinstance(row, dict) for key in row)
 
 
-def json_spans(path: Path) -> list[Span]:
+def json_spans(path: File) -> list[Span]:
     """Cut by the number of rows."""
     return row_spans(len(_rows(path)))
 
 
-def json_rows(path: Path, span: Span) -> Iterator[tuple[int, Row]]:
+def json_rows(path: File, span: Span) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span; values as JSON has them."""
     for number, row in enumerate(_rows(path)[span.begin : span.end], span.first):
         found = f"expected a list of objects, found {type(row).__name__} in it"
         yield number, row if isinstance(row, dict) else BadRecordError(Reason.UNREADABLE_ROW, found)
 
 
-def _rows(path: Path) -> list[Any]:
+def _rows(path: File) -> list[Any]:
     return _parsed(path, stamp_of(path))
 
 
 @lru_cache(maxsize=1)  # the spans of a table are read one after the other
-def _parsed(path: Path, stamp: str) -> list[Any]:
+def _parsed(path: File, stamp: str) -> list[Any]:
     try:
         encoding, mark = encoding_of(path)
-        text = path.read_bytes()[mark:].decode(encoding, "surrogateescape" if encoding == UTF8 else "strict")
+        with opened(path) as stream:
+            text = stream.read()[mark:].decode(encoding, "surrogateescape" if encoding == UTF8 else "strict")
         rows = json.loads(text, object_pairs_hook=distinct_keys)
     except BadRecordError as error:
         raise DataError(f"{path}: not readable as .json ({error.detail}); correct the file") from error

@@ -1,10 +1,10 @@
 """Text files line by line, in any encoding and with any line ends, as UTF-8 with LF."""
 
 import codecs
-from pathlib import Path
 from typing import BinaryIO
 
 from mmkd.errors import DataError
+from mmkd.folders.remote import File, opened
 from mmkd.tables.dialect import UTF8
 
 HEAD_BYTES = 2**16  # in which a line end is looked for
@@ -77,12 +77,12 @@ def _as_utf8(raw: bytes, encoding: str) -> bytes:
         return raw.decode(encoding, "replace").encode(UTF8) + b"\xff"
 
 
-def encoding_of(path: Path, declared: str = "") -> tuple[str, int]:
+def encoding_of(path: File, declared: str = "") -> tuple[str, int]:
     """The encoding, and how many bytes its byte order mark has.
 
     Raises DataError where mark and declaration differ, and for UTF-32 and UTF-16 that nothing tells of.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         head = stream.read(HEAD_BYTES)
     mark, marked = next(((mark, name) for mark, name in MARKS if head.startswith(mark)), (b"", ""))
     if marked.startswith("utf-32"):
@@ -95,8 +95,8 @@ def encoding_of(path: Path, declared: str = "") -> tuple[str, int]:
     return encoding, len(mark)
 
 
-def line_end_of(path: Path, encoding: str) -> str:
+def line_end_of(path: File, encoding: str) -> str:
     """CR where the file has no other line end, as old Macs write it."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         head = stream.read(HEAD_BYTES).decode(encoding, "replace")
     return "\r" if "\n" not in head and "\r" in head[:-1] else "\n"

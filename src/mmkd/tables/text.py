@@ -9,10 +9,11 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 from mmkd.errors import DataError
+from mmkd.folders import remote
+from mmkd.folders.remote import File
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.dialect import CURE, Dialect
 from mmkd.tables.lines import Lines
@@ -24,7 +25,7 @@ Line = bytes | BadRecordError
 Record = list[str] | BadRecordError
 
 
-def csv_columns(path: Path, dialect: Dialect, names: Sequence[str] = (), strict: bool = False) -> list[str]:
+def csv_columns(path: File, dialect: Dialect, names: Sequence[str] = (), strict: bool = False) -> list[str]:
     """The header: `names` where the table has none of its own. Columns without a name may be several.
 
     Raises DataError when there is no header, it cannot be decoded, or a name stands twice. strict: see
@@ -44,7 +45,7 @@ def csv_columns(path: Path, dialect: Dialect, names: Sequence[str] = (), strict:
     return distinct(path, [name.strip() for name in header])
 
 
-def csv_spans(path: Path, dialect: Dialect, names: Sequence[str] = (), strict: bool = False) -> list[Span]:
+def csv_spans(path: File, dialect: Dialect, names: Sequence[str] = (), strict: bool = False) -> list[Span]:
     """Cut where the CSV reader sees a row end, so that quoted line breaks stay whole; `names` as in `csv_columns`."""
     with opened(path, dialect) as lines:
         records = csv_records(lines, dialect, strict)
@@ -54,7 +55,7 @@ def csv_spans(path: Path, dialect: Dialect, names: Sequence[str] = (), strict: b
 
 
 def csv_rows(
-    path: Path, span: Span, dialect: Dialect, names: Sequence[str] = (), strict: bool = False
+    path: File, span: Span, dialect: Dialect, names: Sequence[str] = (), strict: bool = False
 ) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span, column -> text; `names` as in `csv_columns`."""
     header = csv_columns(path, dialect, names, strict)
@@ -64,7 +65,7 @@ def csv_rows(
             yield number, record if isinstance(record, BadRecordError) else _csv_row(header, record)
 
 
-def jsonl_columns(path: Path, dialect: Dialect, strict: bool = False) -> Iterator[str]:
+def jsonl_columns(path: File, dialect: Dialect, strict: bool = False) -> Iterator[str]:
     """Every key once, in the order of appearance. Lazy: a key that only few rows have may come late.
 
     Raises DataError where no row can be read.
@@ -84,13 +85,13 @@ def jsonl_columns(path: Path, dialect: Dialect, strict: bool = False) -> Iterato
         raise DataError(f"{path}: no line can be read; of the first: {bad}")
 
 
-def jsonl_spans(path: Path, dialect: Dialect, strict: bool = False) -> list[Span]:
+def jsonl_spans(path: File, dialect: Dialect, strict: bool = False) -> list[Span]:
     """Cut at line ends."""
     with opened(path, dialect) as lines:
         return _cut(lines, _filled_lines(lines, strict))
 
 
-def jsonl_rows(path: Path, span: Span, dialect: Dialect, strict: bool = False) -> Iterator[tuple[int, Row]]:
+def jsonl_rows(path: File, span: Span, dialect: Dialect, strict: bool = False) -> Iterator[tuple[int, Row]]:
     """The numbered rows of a span; values as JSON has them."""
     with opened(path, dialect) as lines:
         lines.seek(span.begin)
@@ -99,9 +100,9 @@ def jsonl_rows(path: Path, span: Span, dialect: Dialect, strict: bool = False) -
 
 
 @contextmanager
-def opened(path: Path, dialect: Dialect) -> Iterator[Lines]:
+def opened(path: File, dialect: Dialect) -> Iterator[Lines]:
     """The file where its first row or header begins."""
-    with path.open("rb") as stream:
+    with remote.opened(path) as stream:
         lines = Lines(stream, dialect.encoding, dialect.line_end)
         lines.seek(dialect.begin)
         yield lines

@@ -3,10 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from mmkd.errors import DataError
+from mmkd.folders.remote import File
 from mmkd.reasons import BadRecordError, Reason
 
 EXACT = 2**53  # whole numbers below it are exact as floats
@@ -76,7 +76,7 @@ def kind_of(value: object) -> str:
     return "a list" if is_container(value) else f"a value of type {type(value).__name__}"
 
 
-def distinct(path: Path, columns: Sequence[str]) -> list[str]:
+def distinct(path: File, columns: Sequence[str]) -> list[str]:
     """The columns. Raises DataError when a name stands twice: nobody can say which of them is meant."""
     named = [name for name in columns if name]
     if len(set(named)) < len(named):

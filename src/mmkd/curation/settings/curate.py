@@ -1,11 +1,21 @@
 """The recipe section `[curate]`: where pairs come from and what is kept."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PlainSerializer,
+    PositiveInt,
+    model_validator,
+)
 
 from mmkd.curation.settings.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
+from mmkd.folders.remote import Urls, is_url
 from mmkd.images.hamming import MAX_RADIUS
 from mmkd.images.nifti import SliceKeys
 from mmkd.images.thresholds import DECONTAMINATION, DUPLICATES
@@ -70,6 +80,24 @@ def _each_once(names: list[str]) -> list[str]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"header names {', '.join(map(repr, repeated))} more than once")
     return names
+
+
+def _place(value: object) -> object:
+    """URLs are no paths, whose slashes are joined."""
+    urls = [value] if is_url(value) else value
+    if not isinstance(urls, list):
+        return value
+    if not urls or not all(map(is_url, urls)):
+        raise ValueError("expected a path, a URL, or a list of URLs; of files on disk name the folder or a pattern")
+    return Urls(tuple(urls))
+
+
+def _as_written(place: Path | Urls) -> str | list[str]:
+    return place.shown() if isinstance(place, Urls) else str(place)
+
+
+Place = Annotated[Urls | RecipePath, BeforeValidator(_place), PlainSerializer(_as_written, when_used="json")]
+"""A path or URLs, which are written down without what may be secret in them."""
 
 
 class DicomKeys(Settings):
@@ -141,11 +169,11 @@ class TableSource(RowSource, TextTable):
     images: the image's path for the image column's value, relative to the table's folder (`train/{}.jpg`); no value
     leads out of the folder in front of it. header: the names of the columns where the first line is a row already.
 
-    path: a table, a pattern of tables, or a folder of tables.
+    path: a table, a pattern of tables, or a folder of tables; by path or by URL (https, s3, gs, hf); or a list of URLs.
     """
 
     kind: Literal["table"]
-    path: RecipePath
+    path: Place
     images: Annotated[str, AfterValidator(_with_one_place)] = "{}"
     header: Annotated[list[str], AfterValidator(_each_once)] = []
 
@@ -171,12 +199,13 @@ class WebDatasetSource(Source):
     `json` with the rest (BIOMEDICA: caption, image_primary_label, image_secondary_label, article_accession_id,
     article_license).
 
-    path: a tar or a folder of tars. captions: of a list of captions in the JSON, take the "first", or make "all" of
+    path: a tar or a folder of tars, by path or by URL (https, s3, gs, hf; a pattern, too); or a list of URLs.
+    captions: of a list of captions in the JSON, take the "first", or make "all" of
     them pairs of their own; with "one" a list is refused.
     """
 
     kind: Literal["webdataset"]
-    path: RecipePath
+    path: Place
     captions: Captions = "one"
 
 

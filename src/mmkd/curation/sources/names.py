@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from mmkd.curation.settings.curate import AnySource
 from mmkd.errors import ConfigError
+from mmkd.folders.remote import Urls
 
 _SPLITS = frozenset(("test", "train", "training", "val", "valid", "validation"))
 _TABLES = frozenset(("captions", "index", "meta", "metadata", "pairs", "table", "tables"))
@@ -44,7 +45,8 @@ def name_of(source: AnySource) -> str:
     where names are PRIVATE."""
     if source.kind in PRIVATE:
         return source.kind
-    parts = os.path.normpath(source.path).split(os.sep)
+    path = source.path.home if isinstance(source.path, Urls) else source.path
+    parts = os.path.normpath(path).split(os.sep)
     cleaned = [_cleaned(part) for part in reversed(parts) if part != os.pardir and not _PATTERN.search(part)]
     return next((name for name in cleaned if name and name.lower() not in GENERIC), source.kind)
 

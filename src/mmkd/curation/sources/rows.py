@@ -13,6 +13,7 @@ from mmkd.curation.sources.dicom_series import SHOWN, caption_fields, labels_of,
 from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
 from mmkd.folders.paths import IMAGE_SUFFIXES, path_inside, read_inside
+from mmkd.folders.remote import File, RemoteFile
 from mmkd.images.dicom import every, is_dicom
 from mmkd.images.encode import png
 from mmkd.images.nifti import NIFTI_SUFFIXES, nifti_slices
@@ -25,11 +26,12 @@ from mmkd.tables.values import as_text, captions_in, is_container, kind_of, matc
 
 @dataclass(frozen=True)
 class Images:
-    """Where the image files are that rows name: `folder`/`before` + value + `after`, below `folder` or `root`.
+    """Where the image files are that rows name: `folder`/`before` + value + `after`, below `folder` or `root`; of a
+    remote table, which stands for its folder, beside it.
 
     cure: what to do where they are elsewhere."""
 
-    folder: Path
+    folder: File
     before: str = ""
     after: str = ""
     root: Path | None = None
@@ -187,21 +189,25 @@ def _pictures(value: object, images: Images, source: RowSource, modality: str) -
     if not (name := as_text(value)):
         raise BadRecordError(Reason.MISSING_FIELD, "the image is empty; expected a path or encoded bytes")
     name = f"{images.before}{name}{images.after}"
-    if name.lower().endswith(NIFTI_SUFFIXES):
+    if isinstance(images.folder, RemoteFile):
+        if name.lower().endswith(NIFTI_SUFFIXES):
+            raise BadRecordError(Reason.OTHER_FILE, f"{name}: NIfTI is not read by URL; download it with its table")
+        yield from _shown(images.folder.beside(name), source)
+    elif name.lower().endswith(NIFTI_SUFFIXES):
         path = path_inside(images.folder, name, images.root, images.cure)
         for place, picture in nifti_slices(path, source, source.step, modality):
             yield Shown(png(picture, compress_level=1), f"{place:04d}" if source.step else "")
     elif not name.lower().endswith(IMAGE_SUFFIXES) and os.path.isdir(os.path.join(images.folder, name)):
-        yield from _slices(name, images, source)
+        yield from _slices(name, images.folder, images, source)
     else:
         yield from _shown(read_inside(images.folder, name, images.root, images.cure), source)
 
 
-def _slices(name: str, images: Images, source: RowSource) -> Iterator[Shown]:
-    """Of a folder."""
-    ordered = slices_of_folder(Path(path_inside(images.folder, name, images.root, images.cure)))
+def _slices(name: str, folder: Path, images: Images, source: RowSource) -> Iterator[Shown]:
+    """Of a folder on disk."""
+    ordered = slices_of_folder(Path(path_inside(folder, name, images.root, images.cure)))
     for place, file in every(list(enumerate(ordered)), source.step):
-        data = read_inside(images.folder, f"{name}/{file}", images.root, images.cure)
+        data = read_inside(folder, f"{name}/{file}", images.root, images.cure)
         for shown in _shown(data, source):
             parts = [f"{place:04d}" if source.step else "", shown.part]
             yield replace(shown, part="/".join(filter(None, parts)))

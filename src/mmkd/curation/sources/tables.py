@@ -12,7 +12,8 @@ from mmkd.curation.sources.groups import check_group
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import file_digest
-from mmkd.folders.paths import ROOT_CURE, files_below, fingerprint_of_files, natural_key, stamp_of
+from mmkd.folders.paths import ROOT_CURE, files_below, natural_key
+from mmkd.folders.remote import File, NamedFiles, Urls, fingerprint_of, stamp_of
 from mmkd.tables.dialect import CURE, Dialect
 from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, dialect_of, format_of, is_text
 from mmkd.tables.spans import Row, Span
@@ -28,45 +29,43 @@ class TableReader:
     source: TableSource
 
     def shards(self) -> list[Shard]:
-        folder, names = _tables(self.source)
-        shards = [shard for name in names for shard in self._of(folder, name)]
+        shards = [shard for name, file in _tables(self.source) for shard in self._of(name, file)]
         check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
         return list(shards)
 
     def fingerprint(self) -> str:
         """SHA-256 of a single table, names and sizes of many; the images are known by their names in them."""
-        if self.source.path.is_file():
+        if isinstance(self.source.path, Path) and self.source.path.is_file():
             return file_digest(self.source.path)
-        return fingerprint_of_files(*_tables(self.source))
+        return fingerprint_of(_tables(self.source))
 
-    def _of(self, folder: Path, name: str) -> "list[TableShard]":
-        path = folder / name
+    def _of(self, name: str, path: File) -> "list[TableShard]":
         check_settings(path, self.source)
         dialect = dialect_of(path, self.source.declared, self.source.header)
         table = _format_of(path, self.source, dialect)
         unnamed = path.suffix.lower() in DELIMITERS and not self.source.header
         advice = (NO_HEADER if unnamed else "") + (f"; {dialect}; {CURE}" if unnamed else "")
         check_columns(table.columns(path), self.source, str(path), advice)
-        kind = TableShard if self.source.path.is_file() else OneOfManyShard
-        return [kind(self.source, span, folder, name, dialect) for span in table.spans(path)]
+        kind = TableShard if _is_one(self.source) else OneOfManyShard
+        return [kind(self.source, span, path, name, dialect) for span in table.spans(path)]
 
 
 @dataclass(frozen=True)
 class TableShard:
-    """Rows of the table `name` below `folder`."""
+    """Rows of a table; `name` is its path below the source."""
 
     source: TableSource
     span: Span
-    folder: Path
+    file: File
     name: str
     dialect: Dialect | None = None
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        path = self.folder / self.name
-        return _format_of(path, self.source, self.dialect).rows(path, self.span, wanted_columns(self.source))
+        table = _format_of(self.file, self.source, self.dialect)
+        return table.rows(self.file, self.span, wanted_columns(self.source))
 
     def records(self) -> Iterator[Found]:
-        images = _images(self.folder / self.name, self.source)
+        images = _images(self.file, self.source)
         return records_of_rows(self.rows(), self.name, self.source, images, self._part())
 
     def _part(self) -> str:
@@ -78,25 +77,32 @@ class OneOfManyShard(TableShard):
     """Rows of one of many tables; another table beside it changes neither its ids nor what was read of it."""
 
     def fingerprint(self) -> str:
-        return stamp_of(self.folder / self.name)
+        return stamp_of(self.file)
 
     def _part(self) -> str:
         return f"/{self.name}"
 
 
-def _tables(source: TableSource) -> tuple[Path, list[str]]:
-    """A folder and the tables below it in natural order. Raises DataError when there are none."""
+def _is_one(source: TableSource) -> bool:
+    """Whether the path names a table, and neither a folder nor a pattern."""
+    return source.path.is_file(SUFFIXES) if isinstance(source.path, Urls) else source.path.is_file()
+
+
+def _tables(source: TableSource) -> NamedFiles:
+    """The tables in natural order. Raises DataError when there are none."""
     path = source.path
+    if isinstance(path, Urls):
+        return sorted(path.files(SUFFIXES, SEARCHED), key=lambda one: natural_key(one[0]))
     if path.is_file():
-        return path.parent, [path.name]
+        return [(path.name, path)]
     if path.is_dir():
-        return path, sorted(files_below(path, SEARCHED), key=natural_key)
+        return [(name, path / name) for name in sorted(files_below(path, SEARCHED), key=natural_key)]
     folder = _before_pattern(path)
     found = (Path(name) for name in glob(str(path), recursive=True))
     names = sorted((one.relative_to(folder).as_posix() for one in found if one.is_file()), key=natural_key)
     if not names:
         raise DataError(f"{path}: no such table; correct the path of source {source.name!r}")
-    return folder, names
+    return [(name, folder / name) for name in names]
 
 
 def _before_pattern(path: Path) -> Path:
@@ -107,25 +113,29 @@ def _before_pattern(path: Path) -> Path:
     return above
 
 
-def _images(path: Path, source: TableSource) -> Images:
+def _images(path: File, source: TableSource) -> Images:
     """The folder in the template is the recipe's word and may lie anywhere; what the table says stays below it, or
-    below `root`."""
+    below `root`. Images of a remote table are on disk where the recipe has an absolute folder or `root`."""
     before, _, after = source.images.partition("{}")
-    folder, before = os.path.split(before)
-    return Images(path.parent / folder, before, after, source.root, ROOT_CURE)
+    folder, name = os.path.split(before)
+    if isinstance(path, Path):
+        return Images(path.parent / folder, name, after, source.root, ROOT_CURE)
+    if source.root is None and not os.path.isabs(folder):
+        return Images(path, before, after)
+    return Images((source.root or Path()) / folder, name, after, source.root, ROOT_CURE)
 
 
-def _format_of(path: Path, source: TableSource, dialect: Dialect | None) -> Format:
+def _format_of(path: File, source: TableSource, dialect: Dialect | None) -> Format:
     if (found := format_of(path, dialect, source.header)) is None:
         raise ConfigError(_unknown(path))
     return found
 
 
-def _unknown(path: Path) -> str:
+def _unknown(path: File) -> str:
     return f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {path.suffix.lower()!r}"
 
 
-def check_settings(path: Path, source: TableSource) -> None:
+def check_settings(path: File, source: TableSource) -> None:
     """Raise ConfigError for a table of an unknown kind, and for settings that its kind does not have."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
