@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.curation.sources.webdataset import DamagedTarError, samples
+from mmkd.curation.sources.tar_samples import DamagedTarError, samples
 
 BLOCK = 512
 
@@ -25,7 +25,12 @@ def member(name: str, content: bytes, kind: bytes = tarfile.REGTYPE, size: int |
 
 def read(path: Path, content: bytes) -> list[str]:
     path.write_bytes(content + bytes(2 * BLOCK))
-    return [key for key, _ in samples(path)]
+    return keys_in(path)
+
+
+def keys_in(path: Path) -> list[str]:
+    with path.open("rb") as stream:
+        return [key for key, _ in samples(stream)]
 
 
 def test_a_member_that_leads_back_ends_the_tar(tmp_path: Path) -> None:
@@ -45,4 +50,4 @@ def test_headers_are_not_unpacked_without_limit(kind: bytes, tmp_path: Path) -> 
     path = tmp_path / "large.tar.gz"
     path.write_bytes(gzip.compress(member("a.txt", b"x") + member("b", bytes(2**20), kind)))
     with pytest.raises(DamagedTarError, match="claims 1,048,576 bytes"):
-        list(samples(path))
+        keys_in(path)

@@ -6,9 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmkd.curation.records.record import Found, Shard
+from mmkd.curation.records.record import Found, Shard, check_group
 from mmkd.curation.settings.curate import HubSource
-from mmkd.curation.sources.groups import check_group
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import DataError
 from mmkd.folders.paths import ROOT_CURE

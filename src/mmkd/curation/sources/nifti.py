@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, each_caption
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, check_group, each_caption, group_in
 from mmkd.curation.settings.curate import NiftiSource
 from mmkd.curation.sources.folders import COLUMNS, check_include
-from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.curation.sources.reports import check_names, file_keys, read_reports, stamped
 from mmkd.errors import DataError

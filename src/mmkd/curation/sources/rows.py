@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, each_caption
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, each_caption, group_in
 from mmkd.curation.settings.curate import FIELDS, NAMED, RowSource
 from mmkd.curation.sources.dicom_series import SHOWN, caption_fields, labels_of, pseudonym, shown_frames
-from mmkd.curation.sources.groups import group_in
 from mmkd.errors import ConfigError
 from mmkd.folders.paths import IMAGE_SUFFIXES, path_inside, read_inside
 from mmkd.folders.remote import File, RemoteFile
