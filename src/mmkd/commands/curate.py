@@ -68,7 +68,7 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
             print(
                 f"{plan.name}: of {plan.looked_at:,} records looked at {sum(plan.rejected.values()):,} fail: {reasons}"
             )
+            for reason, example in plan.examples.items():
+                print(f"  {reason}, such as {example}")
     hours = sum(plan.hours(workers) for plan in plans)
-    print(
-        f"{hours:,.2f} hours in {workers} processes; records as many as in each source's first shard, before duplicates"
-    )
+    print(f"{hours:,.2f} hours in {workers} processes, if all shards are as the first with records; before duplicates")

@@ -25,6 +25,7 @@ from mmkd.distributed import ALONE, World
 from mmkd.errors import DataError
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import Stage
+from mmkd.progress import say
 from mmkd.reasons import Reason
 from mmkd.settings import Machine
 
@@ -70,6 +71,10 @@ def curate(
     funnel = _funnel(sources, selection, splits)
     write_rejected_examples(shards, folder, settings)
     write_json(folder / FUNNEL, funnel)
+    for name, counts in funnel["sources"].items():
+        if counts["rejected"]:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["rejected"].items())
+            say(f"{name}: {counts['read']:,} read, {counts['kept']:,} kept; rejected: {reasons}; {REJECTED} says why")
     shutil.rmtree(folder / SHARDS)
     if settings.cache_shards:
         prune(cache_folder(folder), shards)
@@ -121,11 +126,10 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
         return
     per_reason: Counter[str] = Counter()
     for (_, reason), count in selection.rejected.items():
-        per_reason[reason] += count
+        if reason not in NO_RECORDS:
+            per_reason[reason] += count
     commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
     further = "with a higher limit the same command goes on from what was read; " if rejected < read else ""
-    if per_reason[Reason.NOT_UTF8]:
-        further = f"a table in another encoding is read with, for instance, encoding = 'cp1252'; {further}"
     allowed = f", at most {max_rejected:.0%} are allowed (max_rejected)" if rejected < read else ", so nothing is left"
     raise DataError(
         f"{rejected:,} of {read:,} records rejected{allowed}; mostly {commonest}{_example(listing, per_reason)}; "

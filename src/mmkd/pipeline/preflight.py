@@ -137,7 +137,8 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
         if not plan.kept:
             of = f"of {plan.looked_at:,} records none passes the checks ({reasons})" if plan.looked_at else "no record"
-            findings.problems.append(f"source {plan.name!r}: {of}; see 'mmkd curate --dry-run'")
+            example = next(iter(plan.examples.values()), "see 'mmkd curate --dry-run'")
+            findings.problems.append(f"source {plan.name!r}: {of}; {example}")
         looked = f"{plan.kept:.0%} of {plan.looked_at:,} looked at pass the checks{f' ({reasons})' if reasons else ''}"
         findings.looked_at.append(f"source {plan.name}: about {plan.records:,} records, {looked}")
     return plans
