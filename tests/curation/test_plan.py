@@ -119,3 +119,15 @@ def test_shards_without_a_record_are_read_on_and_counted(tmp_path: Path, monkeyp
     write_files(tmp_path, {"0.png": png(0), "t.jsonl": "\n".join(map(json.dumps, rows)).encode()})
     (plan,) = plan_curation(settings_for(tmp_path / "t.jsonl"))
     assert (plan.shards, plan.looked_at, plan.records, plan.rejected) == (3, 4, 6, {"unreadable_row": 2})
+
+
+@pytest.mark.parametrize("command", [["curate", "--dry-run"], ["curate"], ["check"]])
+def test_a_corpus_inside_its_own_source_is_refused(command: list[str], tmp_path: Path) -> None:
+    rows = [{"image": "0.png", "caption": "a finding"}]
+    table(tmp_path / "archive", rows, {"0.png": png(0)})
+    (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(curate="", path=tmp_path / "archive"))
+    done = CliRunner().invoke(
+        app, [command[0], str(tmp_path / "r.toml"), "--out", str(tmp_path / "archive/run"), *command[1:]]
+    )
+    assert "archive/run/corpus lies in its folder" in str(done.exception)
+    assert not (tmp_path / "archive/run").exists()

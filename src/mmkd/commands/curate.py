@@ -28,8 +28,10 @@ def curate(
 
     work = open_run(recipe, out, changes, force, parallel=True)
     if dry_run:
+        from mmkd.curation.curate import check_apart
         from mmkd.curation.plan import plan_curation
 
+        check_apart(work.recipe.curate, work.out / "corpus")
         plans = plan_curation(work.recipe.curate)
         workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)

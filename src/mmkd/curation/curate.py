@@ -22,7 +22,7 @@ from mmkd.curation.shards import FilteredShard, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 from mmkd.distributed import ALONE, World
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import Stage
 from mmkd.progress import say
@@ -31,6 +31,7 @@ from mmkd.settings import Machine
 
 SHARDS = "shards"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
+WHOLE_FOLDERS = ("dicom", "nifti", "folders", "table")  # kinds whose source may be a folder of which all files count
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
 NO_RECORDS = (Reason.OTHER_FILE, Reason.MISSING_PICTURE)
@@ -90,10 +91,22 @@ def corpus_stage(
 ) -> Stage:
     """The stage that makes a corpus folder. kept: the settings as its manifest keeps them. evaluation_inputs: data set
     -> digest."""
+    check_apart(settings, folder)
     outputs = ("data-*.arrow", REJECTED, FUNNEL)
     made_from = {name: value for name, value in kept.items() if name not in WITHOUT_EFFECT}
     inputs = {**tables(), **fingerprints(settings), **evaluation_inputs}
     return Stage("corpus", folder, {**made_from, "seed": seed}, inputs, outputs)
+
+
+def check_apart(settings: CurateSettings, folder: Path) -> None:
+    """Raises ConfigError where the corpus would lie in the folder of a source, which it would change."""
+    for source in named_sources(settings.sources):
+        home = source.path
+        if source.kind in WHOLE_FOLDERS and isinstance(home, Path) and folder.resolve().is_relative_to(home.resolve()):
+            raise ConfigError(
+                f"source {source.name!r}: {folder} lies in its folder {home}, of which every file is read or counted; "
+                "give an --out elsewhere"
+            )
 
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:

@@ -107,12 +107,15 @@ def check(run: Run, found: Mapping[str, Standing]) -> Findings:
 
 
 def _sources(run: Run, findings: Findings) -> None:
+    from mmkd.curation.curate import check_apart
+
     if status(run.out / "corpus") == "complete" and "corpus" not in findings.to_make:
         counts = read_manifest(run.out / "corpus")["counts"]
         findings.pairs = counts["train"] + counts["val"]
     curated = {f"specialists/{one.name}.corpus": one.curate for one in run.specialists}
     for name, settings in {**curated, "corpus": run.recipe.curate}.items():
         if name in findings.to_make:
+            _tried(partial(check_apart, settings, run.out / name), findings)
             plans = _planned(run, settings, findings)
             pairs = sum(plan.records * plan.kept for plan in plans)
             findings.bytes[name] = 2 * sum(plan.bytes_kept for plan in plans)  # its shards and itself
