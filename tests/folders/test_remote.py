@@ -135,7 +135,7 @@ def test_secrets_are_asked_with_and_never_shown(folder: Path) -> None:
         with pytest.raises(DataError) as gone, opened(file) as stream:
             stream.read()
         assert not any(word in text for text in [*shown, str(gone.value)] for word in ("hunter2", "Signature"))
-    assert faults.asked["HEAD /a.tar?X-Amz-Signature=abc"] == 1
+    assert faults.asked["HEAD /a.tar?X-Amz-Signature=abc"]
 
 
 WORD = st.text(alphabet="abc0._-", min_size=1, max_size=6)

@@ -92,7 +92,8 @@ class RemoteFile:
                 )
             content: bytes = retried(url, partial(system.cat_file, path))
         except FileNotFoundError:
-            raise BadRecordError(Reason.MISSING_FILE, f"{name}: not beside its table") from None
+            missing = f"{name}: not to be read below the source's folder (FileNotFoundError)"
+            raise BadRecordError(Reason.MISSING_FILE, missing) from None
         return content
 
 
