@@ -22,8 +22,9 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@echo "==> the main job on the embedded synthetic world: recipes/demo.toml -> $(OUT)"
-	@start=$$(date +%s); $(BIN)/mmkd run recipes/demo.toml --out $(OUT) $(SET) && echo "==> demo took $$(( $$(date +%s) - start )) s"
+	@echo "==> the main job on the embedded synthetic world -> $(OUT)"
+	@start=$$(date +%s); $(BIN)/mmkd run demo --out $(OUT) $(SET) && echo "==> demo took $$(( $$(date +%s) - start )) s"
+	@echo "==> next: $(BIN)/mmkd --help; or '. $(BIN)/activate', and then mmkd alone is enough"
 
 test: $(READY)
 	@echo "==> tests, without the slow ones"

@@ -11,17 +11,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mmkd.corpus.schema import caption_group
-from mmkd.corpus.splits import split_of
+from mmkd.corpus.schema import caption_group, split_of
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
-from mmkd.curation.duplicates import COLUMNS, find_duplicates, keys_of
-from mmkd.curation.facts.text import FigureText, known
-from mmkd.curation.filters.table import FIGURE_FILTERS, PAIR_FILTERS, check
-from mmkd.curation.modality.caption import caption_vote
-from mmkd.curation.modality.votes import Vote, label_vote, weigh
+from mmkd.curation.facts.pairs import FigureText, known
+from mmkd.curation.filters.decide import FIGURE_FILTERS, PAIR_FILTERS, check
+from mmkd.curation.modality.votes import Vote, caption_vote, label_vote, weigh
 from mmkd.curation.records.record import Record
+from mmkd.curation.selection import COLUMNS, find_duplicates, keys_of
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS
 from mmkd.curation.sources.kinds import open_source

@@ -2,7 +2,7 @@
 
     python bench/demo.py [--seeds 0 1 2] [--out runs/bench]
 
-Each seed is a run of recipes/demo.toml in a folder of its own (finished stages are reused). Prints one row a seed and
+Each seed is a run of the recipe demo in a folder of its own (finished stages are reused). Prints one row a seed and
 writes bench/results/demo.json; exits with 1 when a figure is missed. World, teachers and students all follow the seed.
 """
 
@@ -26,7 +26,7 @@ RIVALS = ("contrastive", "mmkd")
 def run(seed: int, out: Path) -> float:
     """Run the demo with a seed; returns the seconds it took."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "mmkd", "run", "recipes/demo.toml", "--out", str(out), "--set", f"seed={seed}"]
+    command = [sys.executable, "-m", "mmkd", "run", "demo", "--out", str(out), "--set", f"seed={seed}"]
     with (out.parent / f"seed{seed}.log").open("w") as log:
         subprocess.run(command, check=True, cwd=ROOT, stdout=log)
     return time.perf_counter() - start

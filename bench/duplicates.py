@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from leakage import balanced
 
-from mmkd.curation.duplicates import Keys, find_duplicates
+from mmkd.curation.selection import Keys, find_duplicates
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images.hamming import Array
 from mmkd.images.near_duplicates import NONE

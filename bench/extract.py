@@ -36,9 +36,8 @@ from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage, curate
 from mmkd.curation.settings.curate import CurateSettings, TableSource
 from mmkd.device import prepare
-from mmkd.features import decode as batches
 from mmkd.features import engine
-from mmkd.features.decode import DecodedBatches, Views
+from mmkd.features.engine import DecodedBatches, Views
 from mmkd.features.extract import extract
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import complete, versions
@@ -137,7 +136,7 @@ class Bench:
             loading_s[0] += cpu_s() - begun
             return teacher
 
-        batches.decode = counted  # type: ignore[assignment, attr-defined]  # workers are forked, and so see it
+        engine.decode = counted  # type: ignore[assignment, attr-defined]  # workers are forked, and so see it
         engine.load_teacher = clocked  # type: ignore[assignment, attr-defined]
         used = cpu_s()
         (clock,) = extract(self.specs, self.settings, self.folder / "corpus", target, self.machine)

@@ -24,8 +24,14 @@ from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.settings.curate import CurateSettings, DuplicateSettings
 from mmkd.evaluation.leakage.hashes import VIEWS, view_hashes, view_pixels
 from mmkd.images.hamming import within
-from mmkd.images.hashes import perceptual_hash, small_grey
-from mmkd.images.thumbnails import THUMBNAIL_PIXELS, correlation, thumbnail_of, thumbnails_from
+from mmkd.images.thumbnails import (
+    THUMBNAIL_PIXELS,
+    correlation,
+    perceptual_hash,
+    small_grey,
+    thumbnail_of,
+    thumbnails_from,
+)
 from mmkd.statistics.metrics import Array
 
 CORPUS, RECORDS, PICTURES, HASHED = 100_000, 1_000_000, 10_000, 300

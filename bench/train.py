@@ -40,17 +40,15 @@ from mmkd.distributed import ALONE
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import versions
 from mmkd.progress import say
-from mmkd.training.batches import loader
+from mmkd.training.batches import Prefetcher, loader
 from mmkd.training.data.augment import normalise
 from mmkd.training.data.view import Embedded
 from mmkd.training.engine import clipped_norm, make_engine
 from mmkd.training.objectives.objective import Objective
-from mmkd.training.optimizer import make_optimizer
-from mmkd.training.prefetch import Prefetcher
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES
-from mmkd.training.step import Stepper
+from mmkd.training.step import Stepper, make_optimizer
 from mmkd.training.throughput import Throughput
 
 ROOT = Path(__file__).parents[1]

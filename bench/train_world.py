@@ -18,7 +18,7 @@ from mmkd.features.store import TeacherFacts, feature_columns, feature_table, op
 from mmkd.folders.arrow import arrow_schema, finish, write_shard
 from mmkd.folders.stage import Stage, complete
 from mmkd.images.transform import from_compose
-from mmkd.phantom.tokenizer import write_tokenizer
+from mmkd.phantom.write import write_tokenizer
 from mmkd.settings import Machine
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings

@@ -13,7 +13,8 @@ import pytest
 from mmkd.curation.curate import curate, fingerprints
 from mmkd.curation.settings.curate import CurateSettings, TableSource
 from mmkd.folders.stage import Stage, complete
-from mmkd.phantom.writers import write_pairs
+from mmkd.phantom.sampling import World
+from mmkd.phantom.write import write_pairs
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from tiny import MACHINE, REALDATA, tiny_config
@@ -57,7 +58,7 @@ def tiny_student() -> StudentSettings:
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `pairs/pairs.csv` and images."""
     folder = tmp_path_factory.mktemp("world")
-    write_pairs(folder / "pairs", modalities=["x-ray", "oct"], count=120, seed=0, purpose="tiny")
+    write_pairs(folder / "pairs", World(("x-ray", "oct"), 0, "tiny"), 120)
     return folder
 
 

@@ -65,13 +65,14 @@ def life(body: Callable[[], Any], death: tuple[str, Any] | None) -> int:
 def train(job: dict[str, Any]) -> None:
     from mmkd.folders.stage import Stage, complete
     from mmkd.student.settings import StudentSettings
-    from mmkd.training.pretrain import pretrain
+    from mmkd.training.loop import Place
     from mmkd.training.settings.train import PretrainSettings
+    from mmkd.training.train import pretrain
     from tiny import MACHINE, tiny_config
 
     settings, student = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
     stage = Stage("student", Path(job["out"]), job["settings"], outputs=("open_clip_*", "skipped.jsonl"))
-    complete(stage, lambda folder: pretrain(settings, student, Path(job["corpus"]), folder, MACHINE, 0))
+    complete(stage, lambda folder: pretrain(settings, student, Path(job["corpus"]), Place(folder, MACHINE, 0)))
 
 
 def evaluate(job: dict[str, Any]) -> None:

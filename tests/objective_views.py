@@ -100,14 +100,13 @@ def shapes(of: Batch, kind: str = "none", scale: float = 9.0) -> list[TeacherSha
 
 def as_default(target: Target) -> Target:
     """A target, which is float32, in the type that the test computes in."""
-    kind = torch.get_default_dtype()
-    return replace(
-        target,
-        image_mean_D=target.image_mean_D.to(kind),
-        text_mean_D=target.text_mean_D.to(kind),
-        map_DE=None if target.map_DE is None else target.map_DE.to(kind),
-        offset_E=None if target.offset_E is None else target.offset_E.to(kind),
-    )
+    return target.to(torch.get_default_dtype())
+
+
+def mapped(target: Target, map_DE: Tensor, offset_E: Tensor) -> Target:
+    """The target behind another map."""
+    means, spreads = (target.image_mean_D, target.text_mean_D), (target.image_dispersion, target.text_dispersion)
+    return Target(*means, map_DE, offset_E, *spreads)
 
 
 def into_student(of: Batch) -> list[TeacherShape]:
@@ -116,7 +115,7 @@ def into_student(of: Batch) -> list[TeacherShape]:
     found = []
     for shape in shapes(of):
         map_DE = torch.randn(shape.target.width, DIM, generator=generator)
-        found.append(replace(shape, target=replace(shape.target, map_DE=map_DE, offset_E=torch.full((DIM,), 0.1))))
+        found.append(replace(shape, target=mapped(shape.target, map_DE, torch.full((DIM,), 0.1))))
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = mmkd("run", write_recipe(folder), "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     (folder / "log").write_text(done.stdout)
+    (folder / "errors").write_text(done.stderr)
     return folder / "run"
 
 
@@ -124,6 +126,14 @@ def test_the_main_job_leaves_what_it_promises(whole: Path) -> None:
     assert not list(whole.rglob("*.partial"))
 
 
+def test_a_log_has_lines_and_nothing_of_other_libraries(whole: Path) -> None:
+    log, errors = ((whole.parent / name).read_bytes() for name in ("log", "errors"))
+    assert errors == b""
+    assert b"\r" not in log
+    assert b"\x1b" not in log
+    assert not re.search(rb"\d%\|", log)
+
+
 def test_the_same_command_again_does_nothing(whole: Path) -> None:
     before = digests(whole)
     again = mmkd("run", whole.parent / "tiny.toml", "--out", whole)
@@ -136,6 +146,10 @@ def test_a_changed_recipe_is_refused_with_exit_code_2(whole: Path) -> None:
     done = mmkd("run", whole.parent / "tiny.toml", "--out", whole, "--set", "distill.epochs=5")
     assert done.returncode == 2
     assert "settings.epochs (was 4, now 5)" in done.stderr
+    anew = (
+        "--force makes rivals/contrastive, rivals/mmkd, distill anew, then evaluate, report, export if what they read"
+    )
+    assert anew in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -169,7 +183,7 @@ def test_a_stage_alone_asks_for_what_comes_before_it(tmp_path: Path) -> None:
 def test_dry_run_writes_nothing_and_names_every_folder(tmp_path: Path) -> None:
     done = mmkd("run", write_recipe(tmp_path), "--out", tmp_path / "run", "--dry-run")
     assert done.returncode == 0
-    assert done.stdout.count("to do") == 14
+    assert done.stdout.count("to do") == 16
     assert not (tmp_path / "run").exists()
 
 

@@ -34,8 +34,13 @@ def test_a_process_alone_takes_the_device_that_is_named(two_gpus: list[torch.dev
     assert two_gpus == []
 
 
-@pytest.mark.parametrize(("name", "told"), [("abacus", "is not a device"), ("cuda", "sees no GPU")])
-def test_a_device_that_is_not_there_is_refused(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=told):
-        prepare(Machine(device=name))
+    with pytest.raises(ConfigError, match="sees no GPUs"):
+        prepare(Machine(device="cuda"))
+
+
+def test_a_gpu_beyond_the_last_one_is_refused(two_gpus: list[torch.device]) -> None:
+    assert prepare(Machine(device="cuda:1")) == torch.device("cuda:1")
+    with pytest.raises(ConfigError, match="'cuda:2', but torch sees 2 GPUs"):
+        prepare(Machine(device="cuda:2"))

@@ -12,7 +12,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "mmkd"
 
 # A file may import from its own folder and from the lines above. Files directly below mmkd stand for themselves.
 ORDER = (
-    ("__init__", "errors", "progress", "reasons", "licences", "markdown", "distributed", "renamed", "randomness"),
+    ("__init__", "errors", "output"),
+    ("progress", "reasons", "licences", "markdown", "distributed", "renamed", "randomness"),
     ("settings", "interpolate", "validation", "processes"),
     ("device",),
     ("folders",),

@@ -21,7 +21,7 @@ DERIVED = {  # makes streams of a seed that has a purpose already
     "randomness.py": {"SeedSequence", "Philox"},
     "statistics/bootstrap.py": {"default_rng", "SeedSequence"},
 }
-DRAWN = ("training/data/augment.py", "evaluation/survival/attention.py")  # seeds drawn by a generator that is passed in
+DRAWN = ("training/data/augment.py", "evaluation/heads/attention.py")  # seeds drawn by a generator that is passed in
 
 
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:

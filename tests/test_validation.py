@@ -114,3 +114,29 @@ def test_read_toml_names_the_file(tmp_path: Path, content: bytes | None, expecte
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=f"card.toml: {expected}"):
         read_toml(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a = " + "[" * 100_000 + "]" * 100_000,
+        "a = " + "{a = " * 100_000 + "1" + "}" * 100_000,
+        ".".join("a" * 100_000) + " = 1",
+        "[" + ".".join("a" * 100_000) + "]",
+        f"a = {'[' * 60}{']' * 60}",
+    ],
+    ids=["lists", "tables", "dotted key", "dotted table", "a little too deep"],
+)
+def test_what_is_nested_too_deep_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "card.toml").write_text(content)
+    with pytest.raises(ConfigError, match=r"card.toml: not valid TOML: nested too deep; at most 50"):
+        read_toml(tmp_path / "card.toml")
+
+
+def test_what_is_nested_as_deep_as_allowed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text(f"a = {'[' * 49}1{']' * 49}")
+    value: object = read_toml(tmp_path / "card.toml")["a"]
+    for _ in range(49):
+        assert isinstance(value, list)
+        (value,) = value
+    assert value == 1

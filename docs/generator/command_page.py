@@ -8,10 +8,20 @@ import typer
 
 from mmkd.cli import app
 
+EVERYWHERE = ("verbose", "quiet")
 HEAD = """# Commands
 
-`mmkd COMMAND --help` prints the same. Exit codes: 0 done, 2 something that you can correct (the message says what),
-1 a defect of mmkd.
+`mmkd COMMAND --help` prints the same, `mmkd --version` the version. Exit codes: 0 done, 2 something that you can
+correct (the message says what), 1 a defect of mmkd.
+
+Every command also takes these options:
+
+| option | meaning |
+|---|---|
+| `-v, --verbose` | Also all warnings of libraries, and the traceback of an error. |
+| `-q, --quiet` | Print errors and results only, no progress. |
+
+A RECIPE is a TOML file, or a recipe that comes with mmkd, by name: `mmkd run demo` works in any folder.
 """
 
 
@@ -32,7 +42,7 @@ def _commands(group: Any, prefix: str) -> Iterator[str]:
 
 
 def _section(title: str, command: Any) -> str:
-    shown = [one for one in command.params if not getattr(one, "hidden", False)]
+    shown = [one for one in command.params if not getattr(one, "hidden", False) and one.name not in EVERYWHERE]
     arguments = " ".join(_metavar(one) for one in shown if one.param_type_name == "argument")
     rows = [f"| {_names(one)} | {_cell(getattr(one, 'help', '') or '')}{_default(one)} |" for one in shown]
     usage = f"{title} [OPTIONS] {arguments}".rstrip()

@@ -64,7 +64,7 @@ def type_of(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
         )
     if origin in (list, tuple):
         inner = [type_of(one) for one in arguments if one is not Ellipsis]
-        return f"list of {inner[0]}" if origin is list else f"{len(inner)} x {inner[0]}"
+        return f"list of {inner[0]}" if origin is list or ... in get_args(annotation) else f"{len(inner)} x {inner[0]}"
     if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
         return f"table of {type_of(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Settings):

@@ -8,7 +8,20 @@ CONTENT = Path(__file__).with_name("run_folders.txt")
 HEAD = """# Folders of a run
 
 `mmkd run RECIPE --out runs/mine` writes the folders of every stage below `runs/mine`.
-`mmkd run RECIPE --dry-run` prints them for a recipe, with their state.
+`mmkd run RECIPE --dry-run` prints them for a recipe, with their state. It makes the comparison that the run makes:
+
+| state | meaning |
+|---|---|
+| `complete` | finished, is skipped |
+| `partial` | was interrupted, continues |
+| `to do` | is made |
+| `running` | another process works on it |
+| `refused` | was made from other settings or inputs; the line names them with both values |
+| `anew` | the same with `--force`: is made anew |
+| `open` | stays if the folders that it reads, which are made first, come out as they were |
+| `broken` | what it is made from cannot be read; the line says why |
+
+The exit code is 2 where the run would be refused. Every stage's command has the option too.
 
 `{teacher}`, `{specialist}` and `{rival}` stand for all names of the recipe. `{evidence}` stands for the folder
 `evidence` where the recipe has `[reliability] modality = "evidence"`.

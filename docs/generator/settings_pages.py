@@ -1,6 +1,8 @@
 """The reference pages of recipe keys and of card keys."""
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from keys import nested, section
@@ -12,6 +14,7 @@ from mmkd.renamed import RENAMED
 from mmkd.settings import Settings
 from mmkd.validation import parse
 
+EXAMPLES = Path(__file__).with_name("examples")
 UNFIT = "does not give"  # what a task says of a layout that cannot hold its data
 LAYOUTS: list[dict[str, Any]] = [
     *({"reader": reader, "path": "data"} for reader in ("folders", "table", "npz", "corpus", "slides")),
@@ -37,7 +40,7 @@ CARD = """# Card keys
 
 A card is one TOML file that describes an evaluation data set. Relative paths are relative to the card.
 `${NAME}` and `${NAME:-default}` are taken from the environment and from `[evaluate] variables`.
-[Add a data set](../how-to/add-a-data-set.md) has an example.
+[Add a data set](../how-to/add-a-data-set.md) is the guide. Below, each task has a complete card as an example.
 """
 
 
@@ -59,6 +62,8 @@ def _sections(kind: type[Settings]) -> Iterator[str]:
             continue
         done.add(found)
         yield section(found, "Top level" if title == "[]" else title)
+        if source := re.match(r'\[\[curate\.sources\]\] kind = "(\w+)"', title):
+            yield _example("sources", source[1])
 
 
 def _is_repeated(title: str) -> bool:
@@ -81,6 +86,12 @@ def _tasks() -> Iterator[str]:
         protocol = task.protocol.replace("|", "\\|")
         yield f"| `{name}` | {task.title} | {layouts} | {needs} | {settings} | {task.primary} | {protocol} |"
     yield ""
+    for name, task in TASKS.items():
+        yield f"### Example: {task.title}\n\n{_example('cards', name)}"
+
+
+def _example(folder: str, name: str) -> str:
+    return f"```toml\n{(EXAMPLES / folder / name).with_suffix('.toml').read_text()}```\n"
 
 
 def _bare_card(task: str, layout: Mapping[str, Any]) -> Card:

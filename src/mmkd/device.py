@@ -16,12 +16,9 @@ def prepare(machine: Machine, local_rank: int | None = None) -> torch.device:
     name = machine.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"machine.device {name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"machine.device is {name!r}, but torch sees no GPU; set it to auto or cpu")
+    device, gpus = torch.device(name), torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise ConfigError(f"machine.device is {name!r}, but torch sees {gpus or 'no'} GPUs; set it to auto or cpu")
     if device.type == "cuda" and device.index is None and local_rank is not None:
         if local_rank >= torch.cuda.device_count():
             raise ConfigError(

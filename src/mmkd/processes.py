@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.sharedctypes import Synchronized
 
 from mmkd.errors import DataError
+from mmkd.output import calm_libraries
 
 
 class Tally:
@@ -53,8 +55,13 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (Arrow's, torch's) may hang
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(SEEN.share(context),))
+    _start(pool)
     try:
         yield pool
+    except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():  # whose files appear whole or not at all
+            worker.kill()
+        raise
     except BrokenProcessPool as error:
         raise DataError(
             "a worker process ended abruptly, most likely for lack of memory; what is finished is kept: "
@@ -64,9 +71,19 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
+def _start(pool: ProcessPoolExecutor) -> None:
+    """Start the processes, which inherit that Ctrl-C does not reach them: the process that waits for them ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_worker(seen: "Synchronized[int]") -> None:
     import pyarrow as pa
 
+    calm_libraries()
     SEEN.join(seen)
     pa.set_cpu_count(1)  # the processes are the parallelism
     threading.Thread(target=_end_with_parent, daemon=True).start()

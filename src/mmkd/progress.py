@@ -5,26 +5,37 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from mmkd.output import is_quiet
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 PLAIN_EVERY_S = 15.0
 
 
 def say(line: str) -> None:
-    """One line to standard output, at once."""
-    print(line, flush=True)
+    """A line on how the work goes, at once; none with `-q`. What a command is asked for is printed with `print`."""
+    if not is_quiet():
+        print(line, flush=True)
 
 
-def table_width(columns: int) -> int | None:
-    """For rich: the terminal's own width, or in a file enough for so many columns."""
-    return None if sys.stdout.isatty() else max(100, 20 * columns)
+def console(columns: int) -> "Console":
+    """For tables of so many columns, whose cells are text and no markup: `[a]` is printed as it is.
+
+    As wide as the terminal, in a file wide enough.
+    """
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else max(100, 20 * columns)
+    return Console(width=width, highlight=False, markup=False)
 
 
 def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]], texts: Container[str] = ()) -> None:
     """Lines of text cells under their heads; all but the first column and those of `texts` hold numbers."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -32,7 +43,7 @@ def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]], texts: Con
         table.add_column(head, justify="left" if place == 0 or head in texts else "right", overflow="fold")
     for line in lines:
         table.add_row(*line)
-    Console(width=table_width(len(heads) + 2), highlight=False, markup=False).print(table)
+    console(len(heads) + 2).print(table)
 
 
 def counted(
@@ -77,7 +88,7 @@ def track(items: Iterable[T], label: str, total: int, unit: str, done: int = 0, 
 
     total and done count units; each item stands for `weight` of them (the last one may stand for fewer).
     """
-    follow = _bar if sys.stdout.isatty() else _lines
+    follow = _bar if sys.stdout.isatty() and not is_quiet() else _lines
     yield from follow(items, label, total, unit, done, weight)
 
 

@@ -14,6 +14,9 @@ class Reason(StrEnum):
     OTHER_FILE = "other_file"  # found among the samples and none: of another kind, or no regular file
     UNREADABLE_ROW = "unreadable_row"  # not a row of this table: broken JSON, wrong number of fields, unknown label
     NOT_UTF8 = "not_utf8"
+    MISSING_REPORT = "missing_report"  # no report, or several different ones, for a picture
+    MISSING_PICTURE = "missing_picture"  # a report for which the source has no picture
+    MISSING_SECTION = "missing_section"  # the report has none of the sections that are asked for
     EMPTY_CAPTION = "empty_caption"  # nothing left after cleaning
     SHORT_CAPTION = "short_caption"
     LONG_CAPTION = "long_caption"  # an article, not a caption

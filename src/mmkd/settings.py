@@ -1,9 +1,10 @@
 """The base of every recipe section: frozen, typed, and closed to unknown keys."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -13,13 +14,43 @@ from pydantic import (
     PositiveFloat,
     StringConstraints,
     ValidationInfo,
+    model_validator,
 )
 
 
 class Settings(BaseModel):
-    """One section of a recipe. Unknown keys are errors; values never change after loading."""
+    """One section of a recipe. Unknown keys are errors; values never change after loading.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `true` is no number, and numbers are finite.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, data: Any) -> Any:
+        """Where a number is wanted, true becomes a word, which pydantic then refuses in its place."""
+        if not isinstance(data, Mapping):
+            return data
+        fields = {field.alias or name: _kinds(field.annotation) for name, field in cls.model_fields.items()}
+        wanted = {key for key, kinds in fields.items() if {int, float} & kinds and bool not in kinds}
+        return {key: _spelt(value) if key in wanted else value for key, value in data.items()}
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_spelt(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _spelt(one) for key, one in value.items()}
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _kinds(annotation: Any) -> set[type]:
+    """The types that an annotation is put together from."""
+    inner = get_args(annotation)
+    return (
+        {annotation} if isinstance(annotation, type) and not inner else {kind for one in inner for kind in _kinds(one)}
+    )
 
 
 def overlaid(base: Any, top: Any) -> Any:
@@ -44,6 +75,12 @@ RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A path in a recipe or card: relative ones are relative to the file they stand in."""
 
 
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
+        raise ValueError(f"expected auto, cpu, cuda or cuda:N, found {name!r}")
+    return name
+
+
 class Machine(Settings):
     """Where a run happens. Nothing here changes a result, so stages do not compare it when they resume.
 
@@ -61,10 +98,10 @@ class Machine(Settings):
     metrics.jsonl.
     """
 
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     workers: NonNegativeInt | None = None
-    threads: int = 0
-    decoded_cache_mb: int = 1024
+    threads: NonNegativeInt = 0
+    decoded_cache_mb: NonNegativeInt = 1024
     micro_batch: NonNegativeInt = 0
     grad_checkpointing: bool = False
     compile: bool = False

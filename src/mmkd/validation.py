@@ -1,6 +1,7 @@
 """From TOML to frozen settings: every problem of a file at once, and the key that was probably meant."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,16 +15,34 @@ from mmkd.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 SHOWN = 60  # characters of a wrong value that a message repeats
+DEEPEST = 50  # tables and lists in one another; what walks through them calls itself at each
+DOTTED = re.compile(r"""(?:(?:[\w-]{1,99}|"[^"\n]{0,99}"|'[^'\n]{0,99}')[ \t]*\.[ \t]*){50}""")
+"""A key of too many parts, for which tomllib takes time and memory that grow with their square."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError when it is missing, not UTF-8 or not TOML."""
+    """The tables of a TOML file. Raises ConfigError when it is missing, not UTF-8, not TOML or nested too deep."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a text. Raises ValueError when it is not TOML, or nested deeper than any recipe or card."""
+    try:
+        tables = None if DOTTED.search(text) else tomllib.loads(text)
+    except RecursionError:
+        tables = None
+    level: list[Any] = [tables]
+    for _ in range(DEEPEST):
+        inside = [one for held in level for one in (held.values() if isinstance(held, dict) else held or ())]
+        level = [one for one in inside if isinstance(one, dict | list)]
+    if tables is None or level:
+        raise ValueError(f"nested too deep; at most {DEEPEST} tables or lists in one another are read")
+    return tables
 
 
 def parse(model_class: type[Model], data: Any, where: str, context: Mapping[str, Any] | None = None) -> Model:

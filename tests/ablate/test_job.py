@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 from ablation_files import write_files
 
-from mmkd.ablate import job as job_module
-from mmkd.ablate.job import Job, rows_of, work
-from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, read_results
-from mmkd.ablate.schedule import gathered, jobs_of, run_all
+from mmkd.ablate import schedule as job_module
+from mmkd.ablate.schedule import Job, gathered, jobs_of, rows_of, run_all, work
 from mmkd.ablate.settings import load_ablation
-from mmkd.ablate.summary import summarise
+from mmkd.ablate.summary import ACCURACY, RESULTS, SECONDS, read_results, summarise
 from mmkd.commands.options import open_run
 from mmkd.errors import ConfigError, TrainingError
 from mmkd.folders.stage import digest_of

@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmkd.ablate.page import differences_plot, page
-from mmkd.ablate.results import ACCURACY, SECONDS, STAGE1, STUDENT, Row
 from mmkd.ablate.settings import Ablation
-from mmkd.ablate.statistics import Interval, crossed_bootstrap, paired_t
-from mmkd.ablate.summary import Summary, summarise
-from mmkd.ablate.tables import HEAD, as_csv, as_markdown, cells
+from mmkd.ablate.summary import (
+    ACCURACY,
+    SECONDS,
+    STAGE1,
+    STUDENT,
+    Interval,
+    Row,
+    Summary,
+    crossed_bootstrap,
+    paired_t,
+    summarise,
+)
+from mmkd.ablate.tables import HEAD, as_csv, as_markdown, cells, differences_plot, page
 
 
 def test_the_t_interval_is_that_of_the_paired_test() -> None:

@@ -56,7 +56,8 @@ class Rows:
                 found["answer_type"] = layout.closed[0] if closed else "OPEN"
         if "survival" in card.tasks:
             alive = layout.censored[0]
-            found |= {"time": one.number + 0.5, "event": alive if one.number % 2 else str(1 - int(alive))}
+            dead = layout.event[0] if layout.event else str(1 - int(alive))
+            found |= {"time": one.number + 0.5, "event": alive if one.number % 2 else dead}
         return found
 
     def _group(self, one: Planned) -> str:

@@ -172,3 +172,47 @@ def test_links_inside_a_file_are_followed(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             array_in(tmp_path / "a.h5", name)
+
+
+def replaced(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new.ljust(len(old))))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'shape': (3, 28,",
+        b"((((((((((",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999999999,)}",
+    ],
+)
+def test_a_damaged_header_of_an_array_is_said(tmp_path: Path, header: bytes) -> None:
+    np.savez(tmp_path / "a.npz", x=pixels(3))
+    replaced(tmp_path / "a.npz", b"{'descr': '|u1', 'fortran_order': False, 'shape': (3, 28, 28), }         ", header)
+    with pytest.raises(DataError, match=r"a\.npz: not readable"):
+        array_in(tmp_path / "a.npz", "x")
+
+
+def test_an_array_that_claims_more_than_is_stored_is_refused(tmp_path: Path) -> None:
+    """HDF5 fills what was never written with zeros: a file of some kilobytes would take any amount of memory."""
+    with h5py.File(tmp_path / "a.h5", "w") as stored:
+        stored.create_dataset("x", (2**30, 28, 28), np.uint8, chunks=(1, 28, 28))
+        zeros = np.zeros((5000, 28, 28), np.uint8)
+        stored.create_dataset("zeros", data=zeros, chunks=(500, 28, 28), compression="gzip")
+    with pytest.raises(DataError, match="claims 841,813,590,016 bytes, but 0 are stored"):
+        array_in(tmp_path / "a.h5", "x")
+    assert not np.array(array_in(tmp_path / "a.h5", "zeros")).any()
+
+
+def test_damage_that_shows_when_a_picture_is_read_names_the_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as stored:
+        array = stored.create_dataset("x", data=pixels(3), chunks=(1, 28, 28), compression="gzip")
+        place = array.id.get_chunk_info(1).byte_offset
+    data = bytearray((tmp_path / "a.h5").read_bytes())
+    data[place : place + 8] = b"\xff" * 8
+    (tmp_path / "a.h5").write_bytes(data)
+    assert ArrayImage(tmp_path / "a.h5", "x", 0).read().size == (28, 28)
+    with pytest.raises(DataError, match=r"a\.h5: not readable .*get the file again"):
+        ArrayImage(tmp_path / "a.h5", "x", 1).read()

@@ -6,7 +6,7 @@ import pytest
 from ablation_files import write_files
 from typer.testing import CliRunner
 
-from mmkd.ablate.results import ACCURACY, RESULTS, SECONDS, STUDENT, Row, run_folder
+from mmkd.ablate.summary import ACCURACY, RESULTS, SECONDS, STUDENT, Row, run_folder
 from mmkd.cli import app
 from mmkd.errors import ConfigError
 from mmkd.folders.json_lines import write_json_lines

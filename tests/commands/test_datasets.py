@@ -124,8 +124,20 @@ def test_the_cards_pass_their_own_check() -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--cards", "--data-root", "."), ("--cards", "--recipe", "x.toml")])
 def test_one_thing_is_checked_at_a_time(arguments: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="give one of --data-root DIR, --recipe RECIPE and --cards"):
+    with pytest.raises(ConfigError, match="give one of --data-root DIR, --recipe RECIPE, --cards and --card FILE"):
         datasets("check", *arguments)
+
+
+def test_a_card_of_ones_own_is_checked_with_its_data(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    for label in ("a", "b"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "mine" / label / "x.png")
+    assert datasets("check", "--card", path).stdout == "mine: zero_shot; 2 samples (test 2)\nno problems\n"
+    (tmp_path / "mine/b/y.png").write_bytes(b"no picture")
+    told = json.loads(datasets("check", "--card", path, "--json", code=2).stdout)["problems"]
+    assert [problem.split(":")[0] for problem in told] == [str(tmp_path / "mine/b/y.png")]
 
 
 RECIPE = """

@@ -66,6 +66,7 @@ def test_models_of_others_are_evaluated_added_to_and_reported(tmp_path: Path, ti
     assert {row["dataset"] for row in rows} >= {"squares_ct", "pairs"}
     third = mmkd("evaluate", *both, "--card", squares, "--card", pairs, *fixed)
     assert "is complete, skipped" in third.stdout
+    assert str(tmp_path) not in (out / "evaluate/manifest.json").read_text()
     shutil.rmtree(out / "report")
     again = mmkd("report", out)
     assert again.exit_code == 0, again.exception

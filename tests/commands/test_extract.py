@@ -10,22 +10,16 @@ import pytest
 from mmkd.cli import main
 from mmkd.corpus.schema import Corpus
 from mmkd.teachers.zoo.settings import TeacherSpec
+from tiny import recipe_of
 
-RECIPE = """
-name = "mine"
-[machine]
-device = "cpu"
-workers = 0
-threads = 1
-[curate]
-sources = [{ kind = "table", path = "unused.csv" }]
+RECIPE = recipe_of("""
 [extract]
 shard_rows = 60
 [student]
 model = "ViT-B-32"
 [evaluate]
 cards = ["unused.toml"]
-"""
+""")
 
 
 @pytest.fixture

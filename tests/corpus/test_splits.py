@@ -4,7 +4,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.corpus.splits import split_of
+from mmkd.corpus.schema import split_of
 
 GROUPS = [f"patient {number}" for number in range(20_000)]
 
@@ -32,6 +32,6 @@ def test_seeds_draw_independent_splits() -> None:
 
 
 def test_another_process_decides_the_same() -> None:
-    code = "from mmkd.corpus.splits import split_of; print([split_of(f'patient {n}', 0.3, 7) for n in range(20)])"
+    code = "from mmkd.corpus.schema import split_of; print([split_of(f'patient {n}', 0.3, 7) for n in range(20)])"
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert elsewhere.strip() == str([split_of(group, 0.3, 7) for group in GROUPS[:20]])

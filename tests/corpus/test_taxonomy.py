@@ -23,7 +23,6 @@ from mmkd.corpus.taxonomy import (
     evaluated_modality,
     fine_modality,
     fine_modality_of_labels,
-    modality_of_labels,
 )
 
 # the 23 labels of BIOMEDICA's "Clinical Imaging", light microscopy and immunohistochemistry
@@ -98,7 +97,6 @@ def test_any_name_is_one_of_the_nine_or_other_or_unknown(name: str) -> None:
 def test_labels_give_the_first_that_names_a_modality(labels: list[str]) -> None:
     each = [canonical_modality(label) for label in labels]
     expected = next((name for name in each if name in MODALITIES), OTHER if labels else "")
-    assert modality_of_labels(labels) == expected
     fine = fine_modality_of_labels(labels)
     assert fine in (*map(fine_modality, labels), OTHER, "")
     assert (fine and evaluated_modality(fine)) == expected

@@ -13,9 +13,9 @@ from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.drawn import BEGINNING, drawn_word, drawn_words
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import has_content, strip_references
-from mmkd.curation.facts.text import MAX_CAPTION
-from mmkd.curation.modality.caption import caption_vote
-from mmkd.curation.panels.sub_captions import sub_captions
+from mmkd.curation.facts.pairs import MAX_CAPTION
+from mmkd.curation.modality.votes import caption_vote
+from mmkd.curation.panels.split import sub_captions
 
 LANGUAGES = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "zh", "ja", "ko", "ru", "ar", "el")
 PIECES = ["Figure 1", "Fig. 2b", "(A)", "(a–c)", "(Fig. 3)", ":", ".", "CT of", "the", "lung", "Fig", "(5)", "A", "1"]

@@ -22,11 +22,10 @@ from corpus_samples import (
     write_tar,
 )
 
-from mmkd.corpus.schema import COLUMNS, NEUTRAL, caption_group
-from mmkd.corpus.splits import split_of
-from mmkd.curation.corpus_writer import _resized
+from mmkd.corpus.schema import COLUMNS, NEUTRAL, caption_group, split_of
 from mmkd.curation.curate import fingerprints
 from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.shards import _resized
 from mmkd.errors import ConfigError, DataError
 
 

@@ -17,7 +17,7 @@ from mmkd.curation.curate import curate
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.folders.arrow import BATCH_ROWS, read_shard
-from mmkd.folders.stage import read_manifest
+from mmkd.folders.stage import read_log
 from mmkd.settings import Machine
 from mmkd.tables import text as text_tables
 
@@ -173,7 +173,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) ->
     delays, kills, ended = np.random.default_rng(0), 0, 0
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runs:
         assert curated(runs, tmp_path / "undisturbed")
-        whole_s = float(read_manifest(tmp_path / "undisturbed/corpus")["wall_s"])
+        whole_s = float(read_log(tmp_path / "undisturbed/corpus")["wall_s"])
         for _ in range(5 * KILLS):
             if curated(runs, tmp_path / f"{ended}", delays.uniform(0, whole_s), workers=2 * (kills % 3 == 0)):
                 ended += 1

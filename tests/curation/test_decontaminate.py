@@ -26,7 +26,7 @@ from mmkd.errors import DataError
 from mmkd.evaluation.leakage.decontamination_images import DecontaminationImages
 from mmkd.evaluation.leakage.hashes import view_hashes
 from mmkd.folders.stage import complete
-from mmkd.images.hashes import perceptual_hash
+from mmkd.images.thumbnails import perceptual_hash
 from mmkd.settings import Machine
 from mmkd.tables import text as text_tables
 

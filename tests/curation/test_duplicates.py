@@ -10,7 +10,7 @@ from corpus_samples import REALDATA, encoded, many, needs_realdata, noise, run, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.curation.duplicates import REASONS, Keys, find_duplicates
+from mmkd.curation.selection import REASONS, Keys, find_duplicates
 from mmkd.curation.settings.curate import DuplicateSettings
 from mmkd.images import near_duplicates as near_pictures
 from mmkd.images.near_duplicates import NONE

@@ -10,10 +10,9 @@ from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
 from mmkd.curation.facts.image import SMALL_SIDE, ImageFacts, channel_sum, graphic_signs
-from mmkd.curation.facts.text import FigureText, PairText, known
-from mmkd.curation.filters.table import FIGURE_FILTERS, IMAGE_FILTERS, PAIR_FILTERS, Filter, check
-from mmkd.curation.modality.caption import NAMED
-from mmkd.curation.modality.votes import Vote
+from mmkd.curation.facts.pairs import FigureText, Pair, PairText, known
+from mmkd.curation.filters.decide import FIGURE_FILTERS, IMAGE_FILTERS, PAIR_FILTERS, Filter, check
+from mmkd.curation.modality.votes import NAMED, Vote
 from mmkd.curation.settings.selection import FilterSettings
 from mmkd.reasons import BadRecordError
 
@@ -31,9 +30,9 @@ def pair(caption: str = CAPTION, named: bool = True) -> PairText:
     return known(figure(caption).whole, vote=Vote("ct", NAMED) if named else None)
 
 
-def picture(array: np.ndarray, named: bool = False) -> ImageFacts:
+def picture(array: np.ndarray, named: bool = False) -> Pair:
     image = Image.fromarray(array)
-    return ImageFacts(pair(named=named), image.size, image)
+    return Pair(pair(named=named), ImageFacts(image.size, image), dict)
 
 
 def plot(size: tuple[int, int] = (300, 200)) -> np.ndarray:
@@ -100,7 +99,7 @@ def test_filters_that_are_off_work_out_no_facts() -> None:
     check(image, IMAGE_FILTERS, FilterSettings())
     check(figure(), FIGURE_FILTERS, FilterSettings())
     check(text, PAIR_FILTERS, FilterSettings())
-    assert not {"small_rgb", "contrast", "signs"} & vars(image).keys()
+    assert not {"small_rgb", "contrast", "signs"} & vars(image.image).keys()
     assert "panels_labelled" not in vars(text.figure)
 
 
@@ -148,10 +147,10 @@ def test_signs_worked_by_hand() -> None:
 
 
 def test_facts_are_of_a_small_copy_in_the_colours_of_the_picture() -> None:
-    facts = picture(noise(4, 300, 900))
+    facts = picture(noise(4, 300, 900)).image
     assert facts.size == (900, 300)
     assert facts.small_rgb.shape == (round(300 * SMALL_SIDE / 900), SMALL_SIDE, 3)
-    grey = picture(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    grey = picture(np.arange(256, dtype=np.uint8).reshape(16, 16)).image
     assert grey.small_rgb.shape == (16, 16, 3)
 
 
@@ -161,6 +160,6 @@ def test_no_clinical_picture_of_the_real_pairs_looks_drawn() -> None:
     drawn = {True: 0, False: 0}
     for row in rows[::40] + [row for row in rows if row["id"].startswith("pmc")]:
         with Image.open(REALDATA / "pairs" / row["image"]) as image:
-            drawn[row["modality"] == "Other"] += ImageFacts(pair(named=False), image.size, image).signs.drawn()
+            drawn[row["modality"] == "Other"] += ImageFacts(image.size, image).signs.drawn()
     assert drawn[False] == 0
     assert drawn[True] >= 8, "plots and diagrams of the PMC figures"

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.ledger.funnel import Funnel, funnel_of
-from mmkd.curation.ledger.modality_evidence import NO_EVIDENCE, Agreement, agreements, is_conflict
 from mmkd.curation.ledger.rows import ROWS, corpus_batches, rejected_batches, shards_of, write_curation
-from mmkd.curation.ledger.statistics import corpus_statistics
+from mmkd.curation.ledger.statistics import NO_EVIDENCE, Agreement, agreements, corpus_statistics, is_conflict
 from mmkd.curation.ledger.steps import KEPT, STEPS, step_of
 from mmkd.curation.ledger.tally import Repeats, binned, most_common, quantile, repeats, summary
 from mmkd.errors import DataError

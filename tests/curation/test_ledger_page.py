@@ -17,7 +17,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.curation.ledger.examples import SIDE_PX, kept_examples, rows_of, thumbnail
 from mmkd.curation.rejected_examples import _first_of_each, rejected_examples
 from mmkd.report.curation import EACH_REJECT, PAGE, shown_of, write_ledger
-from mmkd.report.curation_figures import funnel_plot, span_text, spread_plot
+from mmkd.report.curves import funnel_plot, span_text, spread_plot
 from mmkd.report.render import cut, share
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmkd.curation.panels.gutters import panel_boxes
-from mmkd.curation.panels.split import Panel, panels_of
-from mmkd.curation.panels.sub_captions import sub_captions
+from mmkd.curation.panels.split import Panel, panels_of, sub_captions
 from mmkd.images.box import Box
 from mmkd.reasons import BadRecordError
 
@@ -97,7 +96,6 @@ def test_labels_have_no_gap_and_text(pieces: list[str]) -> None:
 def test_what_becomes_of_a_figure() -> None:
     figure, boxes = compound(1, 2, 8, 255)
     caption = "Brain. (a) CT. (b) MRI."
-    assert panels_of(figure, caption, "keep") == [Panel("", caption, None)]
     assert panels_of(figure, caption, "split") == [
         Panel("a", "Brain. CT", boxes[0]),
         Panel("b", "Brain. MRI", boxes[1]),

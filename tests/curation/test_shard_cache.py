@@ -1,6 +1,7 @@
 """What a second curation reads again, and what it does not; processes that share the shards."""
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,13 @@ from corpus_samples import (
     write_tar,
 )
 
+import mmkd
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage, curate
 from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.selection import CaptionSettings
-from mmkd.curation.shard_cache import DECIDED_LATER, cache_shard, tables
+from mmkd.curation.shard_cache import CODE, DECIDED_LATER, cache_shard, code_digest, tables
 from mmkd.curation.shards import FilteredShard, filter_shard
 from mmkd.curation.sources import tables as tables_of_pairs
 from mmkd.distributed import T, World
@@ -92,6 +94,33 @@ def test_only_what_is_new_is_read(tmp_path: Path, made: list[str]) -> None:
     assert len(made) == 12  # a setting by which pictures are stored: everything
     fresh = CurateSettings.model_validate({"sources": [other, first]})
     assert shard_digests(run(fresh, tmp_path / "fresh").folder) == shard_digests(corpus.folder)
+
+
+def test_another_decoder_reads_everything_anew(
+    tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: dict[str, object] = {"kind": "table", "name": "t", "path": many(tmp_path, 3)}
+    again(tmp_path / "out", [source])
+    made.clear()
+    again(tmp_path / "out", [source], val=0.5)
+    assert made == []
+    monkeypatch.setattr("mmkd.curation.shard_cache.code_digest", lambda: "of other code")
+    again(tmp_path / "out", [source], val=0.6)
+    assert made == [f"pairs.jsonl:{row}" for row in range(3)]
+
+
+def test_the_code_of_the_cache_is_all_that_reads_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = code_digest()
+    package = Path(mmkd.__file__).parent
+    for name in CODE:
+        shutil.copytree(package / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(mmkd, "__file__", str(tmp_path / "__init__.py"))
+    assert code_digest() == whole
+    for name in ("images/decode.py", "curation/sources/webdataset.py", "tables/text.py"):
+        before = code_digest()
+        with (tmp_path / name).open("a") as stream:
+            stream.write("\n")
+        assert code_digest() != before
 
 
 def plot() -> bytes:

@@ -88,7 +88,10 @@ def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name(tmp_path: 
         groups(kind, path.get(kind, tmp_path), "^(zzz)")
 
 
-@pytest.mark.parametrize(("pattern", "told"), [("(", "no regular expression"), ("PMC", "no parentheses")])
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [("(", "no regular expression"), ("(a{99999999999})", "no regular expression"), ("PMC", "no parentheses")],
+)
 def test_a_pattern_without_a_group_is_refused(pattern: str, told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         groups("folders", Path(), pattern)

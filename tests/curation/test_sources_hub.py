@@ -7,7 +7,7 @@ import pytest
 from corpus_samples import png, reasons, records, write_files
 
 from mmkd.curation.settings.curate import AnySource, HubSource
-from mmkd.curation.sources.hub import HubReader
+from mmkd.curation.sources.hub import HubReader, HubShard
 from mmkd.curation.sources.kinds import READERS
 from mmkd.errors import ConfigError, DataError
 
@@ -63,6 +63,8 @@ def test_images_by_path_stay_inside_the_folder(tmp_path: Path) -> None:
     (folder / "a.tmp").rename(folder / "a.png")
     assert [r.caption for r in records(shards)] == ["x"]
     assert [reason for _, reason in reasons(shards)] == ["outside_folder"]
+    rooted = HubShard(reader(folder, root=tmp_path).source, 0, 2)
+    assert [r.caption for r in records([rooted])] == ["x", "y"]
 
 
 def test_the_fingerprint_is_that_of_the_data(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_iterator
 
-from mmkd.corpus.taxonomy import modality_of_labels
+from mmkd.corpus.taxonomy import evaluated_modality, fine_modality_of_labels
 from mmkd.curation.settings.curate import WebDatasetSource
 from mmkd.curation.sources.tar_samples import NAME, pairs_of, samples
 from mmkd.curation.sources.webdataset import WebDatasetReader
@@ -250,6 +250,6 @@ def test_real_biomedica_records_keep_article_licence_and_modality(tmp_path: Path
     assert len(found) == 8
     assert {record.licence for record in found} == {"CC BY"}
     assert all(record.group.startswith("PMC") and len(record.caption) > 40 for record in found)
-    named = sorted(modality_of_labels(record.labels) for record in found)
+    named = sorted(evaluated_modality(fine_modality_of_labels(record.labels)) for record in found)
     assert named == ["ct", "endoscopy"] + ["histopathology"] * 4 + ["other"] * 2
     assert {bool(record.mention) for record in found} == {True, False}

@@ -14,7 +14,7 @@ from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import ImageRef, Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.slides.bags import Bag, write_bag
 from mmkd.evaluation.tasks.diagnosis import TASK, slide_scores
 from mmkd.statistics.metrics import Array

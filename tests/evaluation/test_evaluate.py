@@ -1,20 +1,25 @@
 """The whole stage with small models: what it leaves, what it reuses, what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_world import MACHINE, TEACHERS, ColourModel
+from colour_world import MACHINE, TEACHERS, ColourModel, write_squares
 
 from mmkd.cards.samples import FileImage
-from mmkd.errors import ConfigError, DataError, ModelError
+from mmkd.errors import ConfigError, DataError, ModelError, StaleError
 from mmkd.evaluation.data_sets.opened import DecodedImages
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
+from mmkd.evaluation.format.not_evaluated import read_not_evaluated
 from mmkd.evaluation.format.predictions import predictions_of
 from mmkd.evaluation.format.results import NULLS, by_modality, read_comparisons, read_results
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.publish import Evaluation, publish_evaluation
 from mmkd.evaluation.tasks.settings import EvaluateSettings
+from mmkd.folders.stage import read_manifest
+from mmkd.report.run_folder import report_run
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import TeacherSpec
 
@@ -145,12 +150,56 @@ def test_names_that_cannot_be_told_apart_are_refused(
         evaluate(settings, open_data_sets(settings), specs, teachers, tmp_path / "out", MACHINE, seed=0)
 
 
-def test_an_unreadable_image_is_named_and_nothing_is_dropped(
-    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
+def test_a_data_set_with_an_unreadable_image_is_left_out_whole_and_the_others_are_evaluated(
+    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mri/test/blue/003.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"mri/test/blue/003\.png: not readable as an image"):
+    found = evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+    assert found["not_evaluated"] == 1
+    assert {row.dataset for row in read_results(tmp_path / "out")} == {"squares_ct", "pairs", "mean"}
+    (missing,) = read_not_evaluated(tmp_path / "out")
+    assert (missing.dataset, missing.task, missing.model) == ("squares_mri", "", "")
+    assert missing.reason.startswith("test/blue/003.png: not readable as an image")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "not evaluated: all models on squares_mri: " in told
+    for path in (tmp_path / "ct").rglob("*.png"):  # pairs has the same
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"red/000\.png: not readable as an image"):
         evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
+
+
+def test_a_task_that_lacks_something_of_a_sample_keeps_no_other_back(
+    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
+) -> None:
+    table = tmp_path / "ct/pairs.csv"
+    table.write_text(table.read_text().replace(",a red square", ",", 1))
+    some = settings.model_copy(update={"nulls": [], "audit": False})
+    publish_evaluation(Evaluation("some", some, models[:1], {}, MACHINE, seed=0), tmp_path / "run")
+    (missing,) = read_not_evaluated(tmp_path / "run/evaluate")
+    assert (missing.dataset, missing.task, missing.model) == ("pairs", "retrieval", "")
+    assert "no caption" in missing.reason
+    assert {row.dataset for row in read_results(tmp_path / "run/evaluate")} == {"squares_ct", "squares_mri", "mean"}
+
+
+def test_a_data_set_without_its_files_is_left_out_told_and_shown(
+    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "mri/test")
+    one = Evaluation("some", settings, models, dict.fromkeys(TEACHERS, "CC0"), MACHINE, seed=0)
+    publish_evaluation(one, tmp_path / "run")
+    manifest = read_manifest(tmp_path / "run/evaluate")
+    assert (manifest["counts"]["not_evaluated"], manifest["inputs"]["squares_mri"]) == (1, "not readable")
+    page = report_run(tmp_path / "run").read_text()
+    assert "Not evaluated" in page
+    assert "no folder" in page
+    assert str(tmp_path) not in page
+    write_squares(tmp_path / "again", "mri", 12, 1)
+    (tmp_path / "again/test").rename(tmp_path / "mri/test")
+    with pytest.raises(StaleError, match=r"inputs\.squares_mri \(was 'not readable', now "):
+        publish_evaluation(one, tmp_path / "run")
+    publish_evaluation(one, tmp_path / "run", force=True)
+    assert "not_evaluated" not in read_manifest(tmp_path / "run/evaluate")["counts"]
+    assert read_not_evaluated(tmp_path / "run/evaluate") == []
 
 
 def test_tasks_that_can_be_evaluated_are_and_the_others_are_said_and_counted(

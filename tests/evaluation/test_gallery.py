@@ -14,13 +14,11 @@ from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import load_card
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.format.predictions import Predicted, PredictionFacts, write_predictions
-from mmkd.evaluation.gallery.choose import worst_first
-from mmkd.evaluation.gallery.examples import SIDE_PX, gallery_path, read_gallery, thumbnail
+from mmkd.evaluation.gallery.examples import SIDE_PX, gallery_path, read_gallery, thumbnail, worst_first
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, normalised, write_embeddings
 from mmkd.evaluation.models.encoders import Encoder, LoadableModel
-from mmkd.evaluation.report_files import write_galleries
 from mmkd.evaluation.tasks.settings import EvaluateSettings
-from mmkd.evaluation.units import units_of
+from mmkd.evaluation.units import units_of, write_galleries
 
 COLOURS = ["red", "green", "blue"]
 

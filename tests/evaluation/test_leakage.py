@@ -16,9 +16,8 @@ from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.data_sets.source import fingerprint
 from mmkd.evaluation.leakage import audit as audit_module
-from mmkd.evaluation.leakage.audit import audit
+from mmkd.evaluation.leakage.audit import audit, threshold, thumbnails
 from mmkd.evaluation.leakage.matches import Match, SetSummary, leaked_samples, read_matches, read_summary, summarised
-from mmkd.evaluation.leakage.similarity import threshold, thumbnails
 from mmkd.evaluation.models.encoders import LoadableModel
 from mmkd.images.thresholds import LEAKAGE
 

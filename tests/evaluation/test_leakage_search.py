@@ -10,8 +10,7 @@ from mmkd.evaluation.leakage.duplicates import nearest_views
 from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_thumbnails, turned, view_hashes, view_pixels
 from mmkd.images import hamming
 from mmkd.images.hamming import BITS, bands, masks, within
-from mmkd.images.hashes import perceptual_hash, small_grey
-from mmkd.images.thumbnails import THUMBNAIL_PIXELS, thumbnail_of, thumbnails_from
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, perceptual_hash, small_grey, thumbnail_of, thumbnails_from
 from mmkd.statistics.metrics import Array
 
 NARROW = st.integers(0, 2**64 - 1).map(lambda bits: bits & 0x8001_0000_0801_0013)  # few bits, so many pairs are near

@@ -20,9 +20,8 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample, Split
 from mmkd.errors import DataError
 from mmkd.evaluation.heads import logistic
-from mmkd.evaluation.heads.draws import nested_draws
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import normalised
+from mmkd.evaluation.heads.folds import nested_draws
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, normalised
 from mmkd.evaluation.tasks.linear_probe import TASK
 from mmkd.statistics.metrics import Array, one_vs_rest
 from tolerance import assert_rounding

@@ -10,8 +10,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mmkd.errors import DataError
 from mmkd.evaluation.heads import logistic
-from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
+from mmkd.evaluation.heads.folds import stratified_group_folds
 from mmkd.evaluation.heads.logistic import LOWEST, choose_and_fit, fit, fit_path
+from mmkd.statistics.bootstrap import group_numbers
 from mmkd.statistics.metrics import Array, one_vs_rest
 
 PENALTIES = [0.01, 0.1, 1.0, 10.0]

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from mmkd.cards.card import Card
 from mmkd.cards.samples import FileImage, Sample
 from mmkd.errors import DataError
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import Embeddings, normalised
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, Embeddings, normalised
 from mmkd.evaluation.tasks import retrieval
 from mmkd.evaluation.tasks.retrieval import TASK, RetrievalSettings, best_positive_ranks, galleries, rank_columns
 from mmkd.statistics.metrics import Array

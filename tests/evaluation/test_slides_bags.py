@@ -79,11 +79,11 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
     write_bag(tmp_path / "a.h5", Bag(np.ones((50, 20))))
     whole = (tmp_path / "a.h5").read_bytes()
     (tmp_path / "a.h5").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="not readable as HDF5"):
+    with pytest.raises(DataError, match=r"not readable .*make the features again"):
         read_bag(tmp_path / "a.h5")
     with h5py.File(tmp_path / "folder.h5", "w") as file:
         file.create_group("features")
-    with pytest.raises(DataError, match="not readable as HDF5"):
+    with pytest.raises(DataError, match="no array 'features'"):
         read_bag(tmp_path / "folder.h5")
 
 

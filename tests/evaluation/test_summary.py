@@ -9,6 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from mmkd.errors import DataError
+from mmkd.evaluation.format.numbers import metric_label, scale_of
 from mmkd.evaluation.format.predictions import PredictionFacts, predictions_path
 from mmkd.evaluation.format.results import (
     CLEAN,
@@ -16,17 +17,15 @@ from mmkd.evaluation.format.results import (
     Result,
     by_modality,
     in_order,
-    metric_label,
     read_comparisons,
     read_rankings,
     read_results,
-    shown,
-    write_rows,
 )
 from mmkd.evaluation.summary.means import families, means
 from mmkd.evaluation.summary.scores import Estimate, Scores, deciding_metric
 from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.folders.json_lines import write_json_lines
 from predicted_world import QUICK, predicted, shares, written
 
 
@@ -146,7 +145,7 @@ def test_damaged_predictions_are_named(tmp_path: Path) -> None:
 
 def test_rows_survive_the_file_and_a_wrong_line_is_named(tmp_path: Path) -> None:
     row = Result("m", "d", "ct", "zero_shot", "accuracy", 0.5, None, None, 3, 0, "p")
-    write_rows(tmp_path / "results.jsonl", [row, row])
+    write_json_lines(tmp_path / "results.jsonl", [row, row])
     assert read_results(tmp_path) == [row, row]
     with (tmp_path / "results.jsonl").open("a") as stream:
         stream.write('{"model": "m"}\n')
@@ -176,8 +175,8 @@ def test_models_stand_in_one_order_and_metrics_have_short_names() -> None:
     ],
 )
 def test_numbers_are_printed_in_their_unit(metric: str, value: float, text: str) -> None:
-    assert shown(metric, value) == text
-    assert shown(metric, value, signed=True) == f"+{text}"
+    assert scale_of(metric).value(value) == text
+    assert scale_of(metric).signed(value) == f"+{text}"
 
 
 def test_a_mean_is_over_models_and_metrics_that_all_data_sets_have(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.evaluation.format.results import Ranking, Result, shown_p
+from mmkd.evaluation.format.numbers import shown_p
+from mmkd.evaluation.format.results import Ranking, Result
 from mmkd.evaluation.summary.summary import results_from_predictions
 from mmkd.evaluation.summary.tables import MOST, printed
 from mmkd.evaluation.tasks.table import TASKS

@@ -21,12 +21,10 @@ from mmkd.evaluation.format.predictions import (
     read_predictions,
     write_predictions,
 )
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import Embeddings
+from mmkd.evaluation.heads.settings import SurvivalSettings
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, Embeddings
 from mmkd.evaluation.survival.cohort import cohort_of
-from mmkd.evaluation.survival.curves import HIGH, LOW, above_median, risk_groups
-from mmkd.evaluation.survival.forecast import columns_of, forecast_of
-from mmkd.evaluation.survival.settings import SurvivalSettings
+from mmkd.evaluation.survival.forecast import HIGH, LOW, above_median, columns_of, forecast_of, risk_groups
 from mmkd.evaluation.tasks.survival import TASK
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.outcomes import Outcomes

@@ -12,14 +12,14 @@ from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import Sample
 from mmkd.evaluation.data_sets.choose import load_card
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.heads.settings import SurvivalSettings
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.survival.cohort import Cohort, cohort_of
-from mmkd.evaluation.survival.settings import SurvivalSettings
 from mmkd.evaluation.tasks.survival import TASK
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.survival.concordance import harrell_c
 from mmkd.statistics.survival.cox import fit_cox
+from mmkd.statistics.survival.scores import harrell_c
 
 CARDS = Path(__file__).parents[2] / "recipes" / "real-mini"
 COHORTS = {  # patients with a known age, events, C-index of age

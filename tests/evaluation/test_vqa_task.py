@@ -16,10 +16,8 @@ from worlds import Named, card, embedded, unit
 from mmkd.cards.answers import normal_answer
 from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.heads.answers import places_of, vocabulary_of
-from mmkd.evaluation.heads.components import principal_components
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import Embeddings
+from mmkd.evaluation.heads.answer_head import places_of, principal_components, vocabulary_of
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, Embeddings
 from mmkd.evaluation.tasks.vqa import TASK, groups_of, shuffled
 from mmkd.statistics.metrics import Array
 

@@ -13,8 +13,8 @@ from mmkd.cards.samples import ImageRef, Sample, Split
 from mmkd.errors import DataError
 from mmkd.evaluation.models.embeddings import normalised
 from mmkd.evaluation.tasks.zero_shot import TASK, class_embedding
+from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.temperature import fit_temperature
 from tolerance import assert_rounding
 
 CARD = card("zero_shot", {"left": ["l1", "l2"], "right": ["r"]})

@@ -8,8 +8,8 @@ from pydantic import PositiveInt
 
 from mmkd.cards.card import Card
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.gallery.choose import wrong_classes
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.gallery.examples import wrong_classes
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.tasks.classes import (
     SCORE,
     class_metrics,

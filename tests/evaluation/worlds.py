@@ -9,8 +9,7 @@ from PIL import Image
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import ImageRef, Sample
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import Embeddings, normalised
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, Embeddings, normalised
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.statistics.metrics import Array
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmkd.features.agreement import agreement
+from mmkd.features.verify import agreement
 
 
 def test_agreement_is_the_cosine_of_each_row() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmkd.curation.modality.votes import Vote, weigh
-from mmkd.features.evidence.conflicts import doubt, surest
+from mmkd.features.evidence.agreement import doubt, surest
 from mmkd.features.evidence.corpus_votes import CorpusVotes
 from mmkd.features.evidence.stored import Estimates
 

@@ -10,8 +10,7 @@ import pytest
 from deaths import assert_same, live_through
 from mmkd.cli import main
 from mmkd.commands.options import open_run
-from mmkd.curation.modality.caption import NAMED
-from mmkd.curation.modality.votes import SOURCE_TRUST, Vote, weigh
+from mmkd.curation.modality.votes import NAMED, SOURCE_TRUST, Vote, weigh
 from mmkd.errors import ConfigError, DataError
 from mmkd.features.evidence.corpus_votes import corpus_votes
 from mmkd.features.evidence.evidence import evidence

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError, ModelError
-from mmkd.features import decode as decoding
+from mmkd.features import engine as decoding
 from mmkd.features import extract as extraction
 from mmkd.features import produce
 from mmkd.features.extract import extract

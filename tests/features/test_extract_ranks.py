@@ -14,16 +14,9 @@ import pytest
 from mmkd.distributed import World
 from mmkd.features.extract import extract
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
-from tiny import MACHINE
+from tiny import MACHINE, recipe_of
 
-RECIPE = """
-name = "ranks"
-[machine]
-device = "cpu"
-workers = 0
-threads = 1
-[curate]
-sources = [{{ kind = "table", path = "unused.csv" }}]
+RECIPE = recipe_of("""
 [extract]
 batch_size = 10
 shard_rows = 10
@@ -31,13 +24,13 @@ shard_rows = 10
 model = "ViT-B-32"
 [evaluate]
 cards = ["unused.toml"]
-"""
+""")
 
 
 @pytest.fixture
 def recipe(tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path) -> Path:
     shutil.copytree(tiny_corpus, tmp_path / "out" / "corpus")
-    text = RECIPE.format()
+    text = RECIPE
     for spec in tiny_teachers:
         text += f'[[teachers]]\nname = "{spec.name}"\nmodel = "{spec.model}"\nlicence = "MIT"\n'
     (tmp_path / "ranks.toml").write_text(text)

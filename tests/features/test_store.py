@@ -40,7 +40,7 @@ def test_features_that_are_missing_or_unfinished_are_named(
         open_features(tiny_features, corpus, ["wide", "other"])
     shutil.copytree(tiny_features / "wide", tmp_path / "wide")
     next((tmp_path / "wide").glob("data-*.arrow")).unlink()
-    with pytest.raises(DataError, match="not a readable data set folder"):
+    with pytest.raises(DataError, match=r"data-00000-of-00003\.arrow is missing"):
         TeacherFeatures(tmp_path / "wide", corpus)
 
 

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 from mmkd.cli import app
 from mmkd.errors import ConfigError, DataError
-from mmkd.features.agreement import TeacherVerdict
-from mmkd.features.verify import verify_reference
+from mmkd.features.verify import TeacherVerdict, verify_reference
 from mmkd.teachers.zoo.entry import ZooEntry
 from tolerance import assert_rounding
 

@@ -9,9 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.errors import ConfigError, DataError
-from mmkd.folders.atomic import atomic_file, write_json
-from mmkd.folders.stage import MANIFEST, Stage, begin, complete, content_digest, digest_of, publish, read_manifest
+from mmkd.errors import ConfigError, DataError, StaleError
+from mmkd.folders.atomic import atomic_file, draft_of, write_json
+from mmkd.folders.intact import FILES, LOG
+from mmkd.folders.locks import is_owned
+from mmkd.folders.stage import (
+    MANIFEST,
+    NEEDED,
+    Stage,
+    begin,
+    compared,
+    complete,
+    content_digest,
+    digest_of,
+    publish,
+    read_manifest,
+)
 
 
 def stage_in(folder: Path, **settings: object) -> Stage:
@@ -54,7 +67,7 @@ def test_force_makes_it_anew(tmp_path: Path) -> None:
         return {}
 
     complete(stage_in(tmp_path, a=2), write_other, force=True)
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [MANIFEST, "other.txt"]
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [FILES, LOG, MANIFEST, "other.txt"]
     assert not (tmp_path / "made.old").exists()
 
 
@@ -139,6 +152,41 @@ def test_killed_during_a_forced_replacement_the_new_folder_wins(tmp_path: Path) 
     assert read_manifest(new.folder)["settings"] == {"a": 2}
 
 
+@pytest.mark.parametrize("moment", ["before the rename", "after it", "while the old one is removed"])
+def test_killed_at_any_moment_of_a_forced_replacement_the_next_run_goes_on(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(stage_in(tmp_path, a=1), write_one)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    new = stage_in(tmp_path, a=2)
+    with monkeypatch.context() as patch:
+        if moment == "while the old one is removed":
+            patch.setattr("mmkd.folders.stage.shutil.rmtree", killed)
+        else:
+            replace, calls = Path.replace, iter(range(10))
+            number = 0 if moment == "before the rename" else 1
+            at = {new.folder, new.partial}
+            patch.setattr(
+                Path, "replace", lambda a, b: killed() if a in at and next(calls) == number else replace(a, b)
+            )
+        with pytest.raises(KeyboardInterrupt):
+            complete(new, write_one, force=True)
+    assert complete(new, write_one, force=True)["settings"] == {"a": 2}
+    assert complete(stage_in(tmp_path, a=3), write_one, force=True)["settings"] == {"a": 3}
+    assert sorted(path.name for path in tmp_path.glob("*made*")) == [".made.lock", "made"]
+
+
+def test_what_a_kill_left_of_a_replaced_folder_is_removed(tmp_path: Path) -> None:
+    complete(stage_in(tmp_path, a=1), write_one)
+    (tmp_path / "made.old" / "deep").mkdir(parents=True)
+    (tmp_path / "made.old" / "deep" / "file").write_text("x")
+    complete(stage_in(tmp_path, a=1), write_one)
+    assert not (tmp_path / "made.old").exists()
+
+
 def publish_without_rename(stage: Stage) -> None:
     write_one(stage.partial)
     (stage.partial / "begun.json").unlink()
@@ -204,6 +252,47 @@ def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
         digest_of(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize("key", NEEDED)
+@pytest.mark.parametrize("value", [None, 3])
+def test_a_manifest_without_what_it_needs_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    manifest = complete(stage_in(tmp_path), write_one)
+    (tmp_path / "made" / MANIFEST).write_text(json.dumps({**manifest, key: value}))
+    for read in (digest_of, read_manifest):
+        with pytest.raises(DataError, match=rf"manifest\.json: no {key} in it.*delete its folder and run again"):
+            read(tmp_path / "made")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000, '{"digest": "\ud800', "\0" * 100])
+def test_a_manifest_that_is_no_json_object_is_refused(tmp_path: Path, content: str) -> None:
+    complete(stage_in(tmp_path), write_one)
+    (tmp_path / "made" / MANIFEST).write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises(DataError, match=r"manifest\.json: (not readable|expected).*delete its folder and run again"):
+        complete(stage_in(tmp_path), write_one)
+
+
+def test_a_planted_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / ".made.lock").symlink_to(tmp_path / "elsewhere")
+    assert not is_owned(tmp_path / "made")
+    with pytest.raises(ConfigError, match=r"\.made\.lock is a link, which is not followed; remove it"):
+        complete(stage_in(tmp_path), write_one)
+    (tmp_path / ".made.lock").unlink()
+    (tmp_path / ".made.lock").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="is a link"):
+        complete(stage_in(tmp_path), write_one)
+    assert not (tmp_path / "nowhere").exists()
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_planted_draft_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    draft_of(tmp_path / "file").symlink_to(tmp_path / "elsewhere")
+    write_json(tmp_path / "file", 3)
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert not (tmp_path / "file").is_symlink()
+
+
 def test_an_atomic_file_is_not_there_when_writing_fails(tmp_path: Path) -> None:
     def fail_midway() -> None:
         with atomic_file(tmp_path / "file") as stream:
@@ -216,10 +305,10 @@ def test_an_atomic_file_is_not_there_when_writing_fails(tmp_path: Path) -> None:
 
 
 def test_killed_while_publishing_the_work_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(folder: Path, patterns: tuple[str, ...]) -> str:
+    def killed(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mmkd.folders.stage.content_digest", killed)
+    monkeypatch.setattr("mmkd.folders.stage.list_files", killed)
     with pytest.raises(KeyboardInterrupt):
         complete(stage_in(tmp_path), write_one)
     monkeypatch.undo()
@@ -229,7 +318,7 @@ def test_killed_while_publishing_the_work_is_kept(tmp_path: Path, monkeypatch: p
         return {}
 
     complete(stage_in(tmp_path), finds_it)
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["data.txt", MANIFEST]
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["data.txt", FILES, LOG, MANIFEST]
 
 
 def test_stages_in_a_pool_are_made_once_and_linked(tmp_path: Path) -> None:
@@ -289,3 +378,17 @@ def test_a_shared_stage_waits_for_the_run_that_makes_it(tmp_path: Path) -> None:
         child.join()
     assert [child.exitcode for child in children] == [0, 0]
     assert digest_of(tmp_path / "one" / "made") == digest_of(tmp_path / "two" / "made")
+
+
+def test_a_refusal_names_the_innermost_keys_with_both_values(tmp_path: Path) -> None:
+    old = {"sources": [{"path": "a", "names": {}}], "cards": ["x"], "lr": 0.1}
+    new = {"sources": [{"path": "b", "names": {}}], "cards": ["x", "y"], "lr": 0.1, "extra": None}
+    complete(Stage("test", tmp_path / "made", old, {"corpus": "0" * 64}), write_one)
+    with pytest.raises(StaleError) as refused:
+        complete(Stage("test", tmp_path / "made", new, {"corpus": "1" * 64}), write_one)
+    assert refused.value.what == (
+        f"{tmp_path / 'made'} was made from other settings.cards[1] (was None, now 'y'), "
+        "settings.sources[0].path (was 'a', now 'b'), inputs.corpus (was '00000000000...00', now '11111111111...11')"
+    )
+    assert compared(Stage("test", tmp_path / "made", old, {"corpus": "0" * 64})) == ("complete", [])
+    assert compared(Stage("test", tmp_path / "other", old)) == ("to do", [])

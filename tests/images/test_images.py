@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from scipy.fft import dct
 
-from mmkd.images.hashes import perceptual_hash
 from mmkd.images.store import StoredImage, stored_image
+from mmkd.images.thumbnails import perceptual_hash
 from mmkd.reasons import BadRecordError, Reason
 
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -106,3 +107,11 @@ def test_damage_anywhere_gives_bytes_or_none(kind: str, data: st.DataObject) -> 
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     found = without_metadata(bytes(damaged), kind)
     assert found is None or len(found) <= len(damaged) + 2
+
+
+def test_long_runs_of_fill_bytes_are_read_once() -> None:
+    picture = encoded(PICTURE, "JPEG")
+    filled = picture[:-2] + b"\xff" * 200_000 + b"\0" + picture[-2:]  # to every decoder, one byte 255 and the end
+    start = time.process_time()
+    assert without_metadata(filled, "JPEG") == filled
+    assert time.process_time() - start < 2

@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from mmkd.images.hashes import HASH_SIDE, small_grey
 from mmkd.images.store import stored_image
-from mmkd.images.thumbnails import THUMBNAIL_PIXELS, THUMBNAIL_SIDE, correlation, thumbnail_of, thumbnails_from
+from mmkd.images.thumbnails import (
+    HASH_SIDE,
+    THUMBNAIL_PIXELS,
+    THUMBNAIL_SIDE,
+    correlation,
+    small_grey,
+    thumbnail_of,
+    thumbnails_from,
+)
 
 
 def correlated(one: list[int], other: list[int]) -> float:

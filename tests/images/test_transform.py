@@ -91,7 +91,7 @@ def test_normalising_is_torchvisions_arithmetic_for_every_value() -> None:
 
 @pytest.mark.parametrize("key", ["size", "resize_mode", "interpolation", "fill_color"])
 def test_geometries_that_differ_print_differently(key: str) -> None:
-    """They are shared among teachers when they print alike (mmkd.features.decode)."""
+    """They are shared among teachers when they print alike (mmkd.features.engine)."""
     base = {"size": 32, "resize_mode": "longest", "interpolation": "bicubic", "fill_color": 0}
     other = {"size": 33, "resize_mode": "squash", "interpolation": "bilinear", "fill_color": 9}
     first, same, changed = (from_preprocess(cfg) for cfg in (base, dict(base), {**base, key: other[key]}))

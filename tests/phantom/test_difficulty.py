@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from mmkd.errors import ConfigError
-from mmkd.phantom.difficulty import DEFAULT, GRADES, Difficulty, contradicted, modality_in
 from mmkd.phantom.primitives import Canvas
 from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample
 from mmkd.phantom.settings import PhantomPairs, PhantomSettings, PhantomTokenizer
-from mmkd.phantom.table import MODALITIES, Finding
+from mmkd.phantom.table import DEFAULT, GRADES, MODALITIES, Difficulty, Finding, contradicted, modality_in
 from mmkd.phantom.write import write_world
 from mmkd.settings import Machine
 

@@ -9,8 +9,7 @@ import pytest
 
 from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample
 from mmkd.phantom.table import MODALITIES, Finding, Modality
-from mmkd.phantom.tokenizer import write_tokenizer
-from mmkd.phantom.writers import slug, write_classification, write_pairs, write_retrieval
+from mmkd.phantom.write import slug, write_classification, write_pairs, write_retrieval, write_tokenizer
 from mmkd.randomness import generator
 
 EVERY_MODALITY = tuple(MODALITIES)
@@ -78,16 +77,14 @@ def test_no_single_word_gives_a_finding_away(modality: Modality, finding: Findin
 
 def test_equal_arguments_write_equal_bytes(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        write_pairs(
-            tmp_path / name, modalities=("ct", "oct"), count=12, seed=3, purpose="corpus", wrong_captions=0.5, size=24
-        )
+        write_pairs(tmp_path / name, World(("ct", "oct"), 3, "corpus", wrong_captions=0.5, size=24), 12)
         write_classification(tmp_path / name / "card", modality="mri", per_class=2, seed=3)
     assert bytes_below(tmp_path / "first") == bytes_below(tmp_path / "second")
 
 
 def test_an_image_does_not_depend_on_how_many_were_drawn(tmp_path: Path) -> None:
     for count in (9, 20):
-        write_pairs(tmp_path / str(count), modalities=EVERY_MODALITY, count=count, seed=1, purpose="corpus")
+        write_pairs(tmp_path / str(count), World(EVERY_MODALITY, 1, "corpus"), count)
     few, many = bytes_below(tmp_path / "9"), bytes_below(tmp_path / "20")
     assert {name: many[name] for name in few if name != "pairs.csv"} == {
         name: data for name, data in few.items() if name != "pairs.csv"
@@ -129,7 +126,7 @@ def test_a_patient_has_one_modality_and_at_most_four_images() -> None:
 
 
 def test_pairs_list_existing_images_and_no_truth(tmp_path: Path) -> None:
-    write_pairs(tmp_path, modalities=("fundus",), count=5, seed=0, purpose="corpus", wrong_captions=0.3)
+    write_pairs(tmp_path, World(("fundus",), 0, "corpus", wrong_captions=0.3), 5)
     rows = rows_of(tmp_path)
     assert list(rows[0]) == ["id", "image", "caption", "modality", "group"]
     assert [row["id"] for row in rows] == [f"corpus_{index:05d}" for index in range(5)]
@@ -149,7 +146,7 @@ def test_a_classification_card_names_the_folders_written_beside_it(tmp_path: Pat
 
 
 def test_retrieval_pairs_come_with_a_card(tmp_path: Path) -> None:
-    write_retrieval(tmp_path, modalities=("ct", "mri"), count=3, seed=0)
+    write_retrieval(tmp_path, World(("ct", "mri"), 0, "retrieval"), 3)
     card = tomllib.loads((tmp_path / "card.toml").read_text(encoding="utf-8"))
     assert (card["tasks"], card["modality"]) == (["retrieval"], "mixed")
     assert card["layout"] == {"reader": "table", "path": "pairs.csv"}
@@ -158,7 +155,7 @@ def test_retrieval_pairs_come_with_a_card(tmp_path: Path) -> None:
 
 def test_unknown_modality_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no modality 'pet'.*x-ray"):
-        write_pairs(tmp_path, modalities=("pet",), count=1, seed=0, purpose="corpus")
+        write_pairs(tmp_path, World(("pet",), 0, "corpus"), 1)
 
 
 def test_open_clip_reads_the_tokenizer_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,15 +90,16 @@ def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_
     """ViT-B/16 and a BERT-base text tower with random weights: four steps on all eight teachers."""
     from transformers import BertConfig
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
     from mmkd.reliability.settings import ReliabilitySettings
     from mmkd.reliability.stage import measure_reliability
     from mmkd.student.build import build_student
     from mmkd.student.settings import StudentSettings
     from mmkd.teachers.files.open_clip_folder import save
-    from mmkd.training.distill import Inputs, distill
+    from mmkd.training.loop import Place
     from mmkd.training.records.metrics_log import read_metrics
     from mmkd.training.settings.distill import DistillSettings
+    from mmkd.training.train import Inputs, distill
 
     corpus = imported / "corpus"
     write_tokenizer(tmp_path / "bert", Corpus(corpus).column("caption"), vocab_size=30522, lowercase=True)
@@ -130,7 +131,7 @@ def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_
         log_every=1,
     )
     inputs = Inputs(tmp_path / "start", corpus, imported / "features", stage.folder, list(STORED))
-    distill(settings, inputs, tmp_path / "distill", MACHINE.model_copy(update={"threads": 2}), seed=0)
+    distill(settings, inputs, Place(tmp_path / "distill", MACHINE.model_copy(update={"threads": 2}), 0))
     losses = [record["loss"] for record in read_metrics(tmp_path / "distill" / "metrics.jsonl")]
     assert len(losses) == 4
     assert losses[-1] < losses[0]

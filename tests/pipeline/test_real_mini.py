@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.corpus.schema import Corpus
-from mmkd.corpus.splits import split_of
+from mmkd.corpus.schema import Corpus, split_of
 from mmkd.evaluation.data_sets.inspect import describe
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.folders.stage import read_manifest

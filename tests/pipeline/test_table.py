@@ -102,7 +102,7 @@ def test_a_command_of_the_release_before_goes_on_with_a_line(
 ) -> None:
     write_files(tmp_path)
     asked: list[str] = []
-    monkeypatch.setattr(work, "work_one", lambda run, name: asked.append(name))
+    monkeypatch.setattr(work, "work_one", lambda run, name, dry_run: asked.append(name))
     assert mmkd(monkeypatch, "calibrate", tmp_path / "recipe.toml", "--out", tmp_path / "run") == 0
     assert asked == ["reliability"]
     assert "'mmkd calibrate' is now called 'mmkd reliability'" in capsys.readouterr().err

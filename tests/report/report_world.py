@@ -29,11 +29,11 @@ from mmkd.evaluation.format.results import (
     Comparison,
     Ranking,
     Result,
-    write_rows,
 )
 from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
 from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
 from mmkd.folders.atomic import write_json
+from mmkd.folders.json_lines import write_json_lines
 from mmkd.report.pages import ReportContext
 
 TEACHERS = {
@@ -86,9 +86,9 @@ def write_world(folder: Path, seed: int = 0) -> Path:
     """Everything that an evaluation can leave; returns the folder."""
     rng = np.random.default_rng(seed)
     results = [row for task in SETS for row in task_results(task, rng)]
-    write_rows(folder / RESULTS, [*results, *subset_results(results)])
-    write_rows(folder / COMPARISONS, comparisons(results, rng))
-    write_rows(folder / RANKINGS, [ranking(results)])
+    write_json_lines(folder / RESULTS, [*results, *subset_results(results)])
+    write_json_lines(folder / COMPARISONS, comparisons(results, rng))
+    write_json_lines(folder / RANKINGS, [ranking(results)])
     write_all_predictions(folder, SETS, rng)
     write_embedding_files(folder, SETS, rng)
     write_gallery_files(folder, SETS, rng)
@@ -98,7 +98,8 @@ def write_world(folder: Path, seed: int = 0) -> Path:
     counts = {"models": 9, "data_sets": 22, "samples": 4321}
     versions = {"mmkd": "0.1.0", "torch": "2.15"}
     write_json(
-        folder / "manifest.json", {"counts": counts, "versions": versions, "wall_s": 812, "peak_memory_mb": 3120}
+        folder / "manifest.json",
+        {"kind": "evaluation", "settings": {}, "inputs": {}, "digest": "", "counts": counts, "versions": versions},
     )
     return folder
 

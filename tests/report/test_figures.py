@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mmkd.evaluation.format.numbers import gain, p_text, scale_of, spread
 from mmkd.evaluation.format.results import Comparison, Ranking, Result
-from mmkd.report import curves, figures, maps, theme
-from mmkd.report.numbers import gain, p_text, scale_of, spread
+from mmkd.report import curves, figures, maps, plot
 from mmkd.report.plot import Axis, Bar, Figure, Line, Plot, numeric, round_ticks, short_number
 from mmkd.report.render import environment
 from mmkd.report.summary import verdict
@@ -234,18 +234,18 @@ def contrast(first: str, second: str) -> float:
 @pytest.mark.parametrize("colour", ["ink", "muted", "ours", "ahead", "behind"])
 @pytest.mark.parametrize("ground", ["paper", "faint"])
 def test_text_stands_out_on_both_papers(colour: str, ground: str) -> None:
-    for one, other in zip(theme.COLOURS[colour], theme.COLOURS[ground], strict=True):
+    for one, other in zip(plot.COLOURS[colour], plot.COLOURS[ground], strict=True):
         assert contrast(one, other) >= 4.5
 
 
 def test_numbers_stand_out_on_the_cells_of_heat_maps() -> None:
-    for ink, cell in zip(theme.COLOURS["ink"], theme.COLOURS["heat"], strict=True):
+    for ink, cell in zip(plot.COLOURS["ink"], plot.COLOURS["heat"], strict=True):
         assert contrast(ink, cell) >= 4.5
 
 
-@pytest.mark.parametrize("colour", ["ours", "teacher", "limit", "rival", *theme.HUES])
+@pytest.mark.parametrize("colour", ["ours", "teacher", "limit", "rival", *plot.HUES])
 def test_marks_stand_out_on_dark_paper(colour: str) -> None:
-    assert contrast(theme.COLOURS[colour][1], theme.COLOURS["paper"][1]) >= 3
+    assert contrast(plot.COLOURS[colour][1], plot.COLOURS["paper"][1]) >= 3
 
 
 def test_a_drawing_is_svg_with_escaped_names_and_what_each_mark_says() -> None:
@@ -258,4 +258,4 @@ def test_a_drawing_is_svg_with_escaped_names_and_what_each_mark_says() -> None:
     (use,), (line,) = list(root.iter("use")), [one for one in root.iter("line") if one.get("class") == "interval"]
     places = [float(text.rstrip("%")) for text in (line.get("x1"), use.get("x"), line.get("x2"))]
     assert places == sorted(places)
-    assert theme.label("a" * 40) == "a" * 17 + "…" + "a" * 8
+    assert plot.label("a" * 40) == "a" * 17 + "…" + "a" * 8

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from report_world import CONTEXT, SETS, TEACHERS, write_world
 
 from mmkd.errors import DataError
-from mmkd.evaluation.format.results import COMPARISONS, RESULTS, Comparison, Result, write_rows
+from mmkd.evaluation.format.results import COMPARISONS, RESULTS, Comparison, Result
 from mmkd.folders.atomic import write_json
+from mmkd.folders.json_lines import write_json_lines
+from mmkd.images.encode import png
+from mmkd.report.curation import ORIGIN, sample_page
 from mmkd.report.details import Detail
 from mmkd.report.pages import FIGURE, ReportContext, write_report
 from mmkd.report.plot import Axis, Figure, Plot
@@ -38,9 +42,19 @@ def write_evaluation(folder: Path, note: str = "", rivals: list[str] = MODELS[:-
         Comparison("student", rival, "mean", "mean", "zero_shot", "accuracy", 0.12 - number / 50, 0.01, 0.2, 0.01, 80)
         for number, rival in enumerate(rivals)
     ]
-    write_rows(folder / RESULTS, results)
-    write_rows(folder / COMPARISONS, gains)
-    write_json(folder / "manifest.json", {"counts": {"models": 5}, "versions": {"torch": "2.15"}, "wall_s": 3})
+    write_json_lines(folder / RESULTS, results)
+    write_json_lines(folder / COMPARISONS, gains)
+    write_json(
+        folder / "manifest.json",
+        {
+            "kind": "evaluation",
+            "settings": {},
+            "inputs": {},
+            "digest": "",
+            "counts": {"models": 5},
+            "versions": {"torch": "2.15"},
+        },
+    )
     return folder
 
 
@@ -130,8 +144,6 @@ def test_the_page_fetches_nothing(whole: str) -> None:
         "augmented before the split",
         "in the training data of UniMed-CLIP-base",
         "train 400, test 200 (published: train 400, test 210) ?",
-        "812 s",
-        "3120 MiB",
     ],
 )
 def test_everything_that_was_evaluated_is_shown(whole: str, part: str) -> None:
@@ -181,6 +193,21 @@ def test_data_never_becomes_markup(tmp_path: Path) -> None:
     assert opened[0] == opened[1]
 
 
+def test_captions_are_text() -> None:
+    texts = dict.fromkeys(("id", "caption", "caption_original", "caption_mention", "modality", *ORIGIN), NASTY)
+    text = sample_page(NASTY, [{**texts, "width": 4, "height": 4, "image": png(Image.new("L", (4, 4)))}])
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text
+    assert "<script" not in text
+
+
+def test_no_template_turns_escaping_off() -> None:
+    loader = environment().loader
+    assert loader is not None
+    for name in loader.list_templates():
+        source, *_ = loader.get_source(environment(), name)
+        assert not re.search(r"\|\s*safe|autoescape", source), name
+
+
 def test_calibration_and_training_appear_when_there_is_something_to_show(tmp_path: Path) -> None:
     curve = tmp_path / "metrics.jsonl"
     curve.write_text(json.dumps({"step": 1, "loss": 2.0}) + "\n" + '{"step": 2, "lo')
@@ -210,7 +237,7 @@ def test_a_bare_evaluation_is_about_the_model_that_was_compared(tmp_path: Path) 
 def test_a_task_without_the_main_model_shows_the_best_of_the_others(tmp_path: Path) -> None:
     evaluated = write_evaluation(tmp_path / "evaluate")
     age = [Result("age", name, name, "survival", "harrell_c", 0.612, 0.5, 0.7, 90, 0, "Cox") for name in ("mean",)]
-    write_rows(evaluated / RESULTS, [*rows("a", "ct", 0.5), *rows("mean", "mean", 0.5), *age])
+    write_json_lines(evaluated / RESULTS, [*rows("a", "ct", 0.5), *rows("mean", "mean", 0.5), *age])
     write_report(evaluated, tmp_path / "report", SMALL)
     text = shown((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
     assert '<div class="value">0.612</div>' in text

@@ -15,14 +15,15 @@ from weightings import counts, once, resamples
 
 from mmkd.statistics import metrics
 from mmkd.statistics.calibration import (
+    BOUNDS,
     ReliabilityBin,
     brier,
     ece_equal_mass,
     ece_equal_width,
+    fit_temperature,
     reliability_curve,
 )
 from mmkd.statistics.metrics import Array, one_vs_rest
-from mmkd.statistics.temperature import BOUNDS, fit_temperature
 from tolerance import assert_rounding
 
 Ece = Callable[[Array, Array, Array, int], Array]
@@ -184,7 +185,6 @@ def test_the_temperature_that_made_the_labels_is_found(true: float) -> None:
     believed_NC = np.random.default_rng(6).normal(size=(20_000, 4)) * 2
     found = fit_temperature(believed_NC * true, drawn_labels(believed_NC, seed=7))
     assert found.value == pytest.approx(true, rel=0.05)
-    assert found.loss_after <= found.loss_before
     assert not found.at_bound
 
 
@@ -199,8 +199,7 @@ def test_the_temperature_equals_scipys_minimum_and_cannot_be_bettered() -> None:
     found = fit_temperature(score_NC, label_N)
     by_scipy = minimize_scalar(lambda log: loss(np.exp(log)), bounds=(-5, 8), method="bounded", options={"xatol": 1e-9})
     assert found.value == pytest.approx(np.exp(by_scipy.x), rel=1e-6)
-    assert (found.loss_before, found.loss_after) == pytest.approx((loss(1), loss(found.value)))
-    assert found.loss_after < min(loss(found.value * 1.001), loss(found.value / 1.001))
+    assert loss(found.value) < min(loss(1), loss(found.value * 1.001), loss(found.value / 1.001))
 
 
 def test_the_temperature_scales_with_the_scores_and_ignores_what_softmax_ignores() -> None:
@@ -228,7 +227,6 @@ def test_the_bounds_are_said() -> None:
     ):
         found = fit_temperature(score_NC, label_N)
         assert (found.value, found.at_bound) == (value, True)
-        assert found.loss_after <= found.loss_before
 
 
 @pytest.mark.parametrize(

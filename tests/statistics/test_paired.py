@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from delong_directly import direct
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
@@ -9,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from mmkd.statistics.bootstrap import plan_draws, replicate
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.paired import McNemar, delong, delong_test, mcnemar, placements
+from mmkd.statistics.paired import AucDifference, McNemar, delong_macro_test, mcnemar, placements
 from mmkd.statistics.ranking import auc
 
 
@@ -21,16 +22,18 @@ def world(seed: int, models: int = 3, samples: int = 40, ties: bool = True) -> t
     return (np.round(score_QN * 2) if ties else score_QN), positive_N
 
 
-def direct(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
-    """DeLong's own formulas: every pair of a positive and a negative, O(P M)."""
-    positive_QP, negative_QM = score_QN[:, positive_N], score_QN[:, ~positive_N]
-    win_QPM = (positive_QP[:, :, None] > negative_QM[:, None]) + 0.5 * (positive_QP[:, :, None] == negative_QM[:, None])
-    auc_Q = win_QPM.mean(axis=(1, 2))
-    covariance = np.zeros((len(auc_Q),) * 2)
-    for side_QK in (win_QPM.mean(axis=2), win_QPM.mean(axis=1)):
-        off_QK = side_QK - auc_Q[:, None]
-        covariance += off_QK @ off_QK.T / (off_QK.shape[1] - 1) / off_QK.shape[1]
-    return auc_Q, covariance
+def delong(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
+    """The AUCs of several models and their covariance, from their placements."""
+    pairs = [placements(score_N, positive_N) for score_N in score_QN]
+    positive_QP, negative_QM = (np.stack(side) for side in zip(*pairs, strict=True))
+    covariance_QQ = np.cov(positive_QP) / positive_QP.shape[1] + np.cov(negative_QM) / negative_QM.shape[1]
+    return positive_QP.mean(axis=1), np.atleast_2d(covariance_QQ)
+
+
+def delong_test(first_N: Array, second_N: Array, positive_N: Array) -> AucDifference:
+    """Of scores of one class, which say of the other one the opposite."""
+    columns = (np.stack([-score_N, score_N], axis=1) for score_N in (first_N, second_N))
+    return delong_macro_test(*columns, positive_N.astype(int))
 
 
 @pytest.mark.parametrize("ties", [True, False])

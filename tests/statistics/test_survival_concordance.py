@@ -11,10 +11,10 @@ from survival_world import counts, drawn, once, patients, risks, structured
 
 from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.survival import concordance
-from mmkd.statistics.survival.concordance import harrell_c, uno_c
+from mmkd.statistics.survival import scores
 from mmkd.statistics.survival.kaplan_meier import censoring
 from mmkd.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.survival.scores import harrell_c, uno_c
 from tolerance import assert_rounding
 
 
@@ -103,7 +103,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = patients()
     risk_N, count_BN = risks(outcomes), counts(outcomes)
     whole = harrell_c(risk_N, outcomes, count_BN)
-    monkeypatch.setattr(concordance, "BLOCK_CELLS", 200)
+    monkeypatch.setattr(scores, "BLOCK_CELLS", 200)
     assert_rounding(harrell_c(risk_N, outcomes, count_BN), whole)
 
 

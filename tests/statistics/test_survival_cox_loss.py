@@ -5,9 +5,9 @@ import pytest
 import torch
 from survival_world import patients
 
+from mmkd.evaluation.heads.attention import cox_loss
 from mmkd.statistics.survival.cox import fit_cox
 from mmkd.statistics.survival.cox_likelihood import likelihood, log_partial_likelihood, risk_sets
-from mmkd.statistics.survival.cox_loss import cox_loss
 from mmkd.statistics.survival.outcomes import Outcomes
 
 

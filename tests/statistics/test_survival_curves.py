@@ -13,11 +13,11 @@ from mmkd.errors import DataError
 from mmkd.statistics.survival.kaplan_meier import (
     censoring,
     kaplan_meier,
+    log_rank,
     risk_table,
     steps_at,
     survival_steps,
 )
-from mmkd.statistics.survival.log_rank import log_rank
 from mmkd.statistics.survival.outcomes import Outcomes
 
 # Six patients, worked by hand: events at 1, 2 (one event, one censored), 4 and 5; censored at 2 and 3.

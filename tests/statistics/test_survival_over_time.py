@@ -9,10 +9,9 @@ from survival_world import counts, drawn, once, patients, risks, structured
 
 from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.survival.brier import brier_score, integrated_brier_score
-from mmkd.statistics.survival.dynamic_auc import dynamic_auc, mean_dynamic_auc
 from mmkd.statistics.survival.kaplan_meier import Censoring, censoring, kaplan_meier
 from mmkd.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.survival.scores import brier_score, dynamic_auc, integrated_brier_score, mean_dynamic_auc
 
 TIMES = np.array([3.0, 5.5, 9.0, 13.0])  # between events, at events, at censorings
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from survival_world import covariates, patients
 
 from mmkd.errors import DataError
-from mmkd.statistics.survival.cross_validation import choose_penalty, standardised
+from mmkd.statistics.survival.cox import choose_penalty, standardised
 from mmkd.statistics.survival.outcomes import Outcomes
 from mmkd.statistics.survival.patients import (
     means_per_patient,

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from mmkd.errors import ConfigError, ModelError
-from mmkd.student import start
+from mmkd.student import build
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files import open_clip_folder
@@ -106,7 +106,7 @@ def test_a_student_at_another_size_is_saved_at_that_size(folder: Path, tmp_path:
 def test_a_bert_folder_brings_its_tokenizer_and_config(tmp_path: Path) -> None:
     from transformers import BertConfig
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     captions = ["an x-ray of the chest", "a slice of the retina"]
     write_tokenizer(tmp_path / "bert", captions * 3, vocab_size=120, lowercase=True)
@@ -128,8 +128,8 @@ def test_a_tag_brings_weights_transform_and_activation(
     quick: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = {"file": str(folder / WEIGHTS), "quick_gelu": quick, "resize_mode": "longest", **GREY}
-    monkeypatch.setattr(start, "architecture", lambda name: dict(tiny_config()))
-    monkeypatch.setattr(start, "get_pretrained_cfg", lambda name, tag: facts if (name, tag) == ("Tiny", "ours") else {})
+    monkeypatch.setattr(build, "architecture", lambda name: dict(tiny_config()))
+    monkeypatch.setattr(build, "get_pretrained_cfg", lambda name, tag: facts if (name, tag) == ("Tiny", "ours") else {})
     model = build_student(StudentSettings(model="Tiny", pretrained="ours"), 0)
     assert same(state(model), state(original()))
     assert (model.preprocess["resize_mode"], tuple(model.preprocess["std"])) == ("longest", GREY["std"])
@@ -146,7 +146,7 @@ def test_what_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     def offline(*_: object, **__: object) -> str:
         raise FileNotFoundError("no such host")
 
-    monkeypatch.setattr(start, "download_pretrained", offline)
+    monkeypatch.setattr(build, "download_pretrained", offline)
     monkeypatch.setattr(open_clip_folder, "download_pretrained_from_hf", offline)
     for settings in (
         StudentSettings(model="ViT-B-16", pretrained="laion2b_s34b_b88k"),
@@ -224,11 +224,11 @@ def test_one_way_of_writing_models(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         StudentSettings(pretrained="transformers:org/clip")
     with pytest.raises(ConfigError, match="'medclip' is read by a way of its own"):
         build_student(StudentSettings(pretrained="medclip"), 0)
-    described = start.zoo_entry("chexzero").model_copy(update={"config": tiny_config(), "architecture": ""})
+    described = build.zoo_entry("chexzero").model_copy(update={"config": tiny_config(), "architecture": ""})
     student = build_student(StudentSettings(config=tiny_config()), 3)
     save(student, tmp_path)
-    monkeypatch.setattr(start, "zoo_entry", lambda name: described)
-    monkeypatch.setattr(start, "find_weights", lambda entry, folder: Files((tmp_path / WEIGHTS,)))
+    monkeypatch.setattr(build, "zoo_entry", lambda name: described)
+    monkeypatch.setattr(build, "find_weights", lambda entry, folder: Files((tmp_path / WEIGHTS,)))
     found = build_student(StudentSettings(pretrained="chexzero"), 0)
     assert torch.equal(found.network.visual.conv1.weight, student.network.visual.conv1.weight)
     assert found.preprocess["mean"] == pytest.approx(described.preprocess["mean"])

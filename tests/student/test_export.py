@@ -17,10 +17,9 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
 from mmkd.markdown import escaped, line
 from mmkd.reliability.table import load_reliability
-from mmkd.student import export as exporting
+from mmkd.student import model_card as exporting
 from mmkd.student.build import build_student
-from mmkd.student.export import export, largest_difference
-from mmkd.student.model_card import CardFacts, model_card
+from mmkd.student.model_card import CardFacts, export, largest_difference, model_card
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import load, save
 from tolerance import assert_rounding

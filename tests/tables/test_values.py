@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
-from mmkd.curation.facts.text import figure_text
+from mmkd.curation.facts.pairs import SourceRecord
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import TableSource
 from mmkd.curation.sources.tables import TableReader
@@ -106,7 +106,7 @@ def test_no_patient_is_in_two_groups_because_of_a_type(tmp_path: Path, name: str
     groups, samples = [], []
     for path in (tmp_path / "ints.csv", tmp_path / name):
         found = records(reader(path, columns={"group": "patient"}).shards())
-        groups.append([figure_text(record, settings_for(path)).columns["group"] for record in found])
+        groups.append([SourceRecord(record).text(settings_for(path)).columns["group"] for record in found])
         layout = {"reader": "table", "path": path, "columns": {"group": "patient"}, "hashed": {"test": 0.5}}
         card = {"id": "a", "modality": "ct", "tasks": ["retrieval"], "licence": "x", "layout": layout}
         samples.append([(sample.group, sample.split) for sample in read_samples(Card.model_validate(card))])

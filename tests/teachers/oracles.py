@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mmkd.phantom.tokenizer import write_tokenizer
+from mmkd.phantom.write import write_tokenizer
 from mmkd.teachers.zoo.entry import ZooEntry
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"

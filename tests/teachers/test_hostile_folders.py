@@ -13,7 +13,7 @@ from mmkd.errors import ConfigError, MmkdError, ModelError
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.configs import transformers_config
-from mmkd.teachers.files.open_clip_folder import CONFIG, build, save
+from mmkd.teachers.files.open_clip_folder import CONFIG, build, hf_tokenizer, save
 from mmkd.teachers.load import check_files, load_teacher
 from mmkd.teachers.zoo.settings import TeacherSpec
 from tiny import tiny_config
@@ -54,7 +54,7 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An open_clip folder with a BERT and its tokenizer."""
     from transformers import BertConfig
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     bert, folder = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("open_clip")
     write_tokenizer(bert, ["a chest radiograph"] * 3, vocab_size=120, lowercase=True)
@@ -69,7 +69,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of transformers."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     folder = tmp_path_factory.mktemp("clip")
     text = {**SMALL, "vocab_size": 200, "max_position_embeddings": 12, "eos_token_id": 3}
@@ -217,3 +217,27 @@ def test_only_keys_that_the_librarys_class_declares_are_passed_on(clip_folder: P
     assert found.text_config.to_dict() == theirs.text_config.to_dict()
     assert found.vision_config.to_dict() == theirs.vision_config.to_dict()
     assert found.projection_dim == theirs.projection_dim == 8
+
+
+def test_a_config_that_open_clip_stumbles_on_is_refused() -> None:
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 5, "patch_size": 16}  # 32 is no multiple of 6
+    with pytest.raises(ConfigError, match="cannot build a model"):
+        build({**tiny_config(), "vision_cfg": vision})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}, "no padding token"),
+        ("tokenizer.json", {"version": "1.0", "model": {"type": "WordPiece", "vocab": {"a": -1}}}, "does not load"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_used_is_refused_when_it_is_loaded(
+    name: str, content: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    from mmkd.phantom.write import write_tokenizer
+
+    write_tokenizer(tmp_path, ["a chest radiograph"] * 3, vocab_size=90, lowercase=True)
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=said):
+        hf_tokenizer(str(tmp_path), 16)

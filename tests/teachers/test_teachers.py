@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from mmkd.errors import ConfigError, ModelError
-from mmkd.features.decode import Views
+from mmkd.features.engine import Views
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import CONFIG, WEIGHTS, architecture, build, load, save
@@ -47,7 +47,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny transformers CLIP with random weights, its processor and a WordPiece tokenizer."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     folder = tmp_path_factory.mktemp("clip")
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -141,7 +141,7 @@ def bert_config(folder: Path) -> dict[str, object]:
     """A model config whose text tower is a tiny BERT with its config and tokenizer in a folder."""
     from transformers import BertConfig
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     write_tokenizer(folder, CAPTIONS * 3, vocab_size=120, lowercase=True)
     BertConfig(

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPTokenizer
 
 from mmkd.errors import ModelError
-from mmkd.phantom.tokenizer import write_tokenizer
+from mmkd.phantom.write import write_tokenizer
 from mmkd.teachers.encoders.tokens import (
     CaptionTokenizer,
     Padding,

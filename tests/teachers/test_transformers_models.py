@@ -79,7 +79,7 @@ def dual_encoder(folder: Path, positions: int) -> Path:
         ViTConfig,
     )
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     text = RobertaConfig(vocab_size=200, max_position_embeddings=positions, pad_token_id=1, **SMALL)
     vision = ViTConfig(image_size=32, patch_size=16, **SMALL)
@@ -121,7 +121,7 @@ def test_positions_are_counted_as_the_tower_counts_them(kind: str, room: int) ->
 def roberta(folder: Path, context: int) -> dict[str, Any]:
     from transformers import RobertaConfig
 
-    from mmkd.phantom.tokenizer import write_tokenizer
+    from mmkd.phantom.write import write_tokenizer
 
     write_tokenizer(folder, ["a chest radiograph"] * 3, vocab_size=120, lowercase=True)
     RobertaConfig(vocab_size=120, max_position_embeddings=14, pad_token_id=1, **SMALL).save_pretrained(folder)

@@ -8,8 +8,9 @@ import pytest
 
 from mmkd.settings import Machine
 from mmkd.student.settings import StudentSettings
-from mmkd.training.pretrain import pretrain
+from mmkd.training.loop import Place
 from mmkd.training.step import Stepper
+from mmkd.training.train import pretrain
 from short_runs import SETTINGS
 from tiny import MACHINE
 
@@ -20,7 +21,7 @@ def train(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path) -> C
 
     def run(name: str, machine: Machine = MACHINE, **changes: Any) -> Path:
         settings = SETTINGS.model_copy(update=changes)
-        pretrain(settings, tiny_student, tiny_corpus, tmp_path / name, machine, seed=0)
+        pretrain(settings, tiny_student, tiny_corpus, Place(tmp_path / name, machine, 0))
         return tmp_path / name
 
     return run

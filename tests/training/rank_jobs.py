@@ -14,11 +14,11 @@ if __name__ == "__main__":
 from mmkd.distributed import ALONE, World, join_world
 from mmkd.folders.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
-from mmkd.training.distill import Inputs, distill
-from mmkd.training.pretrain import pretrain
+from mmkd.training.loop import Place
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.train import PretrainSettings
 from mmkd.training.step import Stepper
+from mmkd.training.train import Inputs, distill, pretrain
 from short_runs import WEIGHTS
 from tiny import MACHINE, tiny_config
 
@@ -33,9 +33,9 @@ def train(job: Job, world: World = ALONE) -> None:
         if "inputs" in job:
             student, corpus, features, weights = map(Path, job["inputs"])
             inputs = Inputs(student, corpus, features, weights, ["narrow", "wide"])
-            return distill(DistillSettings(**job["settings"]), inputs, folder, machine, 0, None, world)
+            return distill(DistillSettings(**job["settings"]), inputs, Place(folder, machine, 0, None, world))
         settings, config = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
-        return pretrain(settings, config, Path(job["corpus"]), folder, machine, 0, None, world)
+        return pretrain(settings, config, Path(job["corpus"]), Place(folder, machine, 0, None, world))
 
     complete(Stage("student", Path(job["out"]), job["settings"], outputs=(WEIGHTS,)), body, world=world)
 

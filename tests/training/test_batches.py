@@ -15,10 +15,9 @@ from mmkd.features.store import open_features
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
-from mmkd.training.batches import PairImages, StepBatches, loader
+from mmkd.training.batches import PairImages, Prefetcher, StepBatches, loader
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import tokenise
-from mmkd.training.prefetch import Prefetcher
 from mmkd.training.targets.teacher_targets import TeacherTargets
 from tiny import MACHINE, tiny_config
 

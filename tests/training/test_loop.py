@@ -17,13 +17,13 @@ from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.training import engine, loop
 from mmkd.training.experimental.average import MovingAverage, mix
-from mmkd.training.optimizer import make_optimizer
-from mmkd.training.pretrain import pretrain
+from mmkd.training.loop import Place
 from mmkd.training.records.checkpoint import Trained, restore_newest
 from mmkd.training.records.metrics_log import TRACKERS, read_metrics
 from mmkd.training.settings.train import PretrainSettings
-from mmkd.training.step import Stepper
+from mmkd.training.step import Stepper, make_optimizer
 from mmkd.training.towers import compile_towers
+from mmkd.training.train import pretrain
 from short_runs import SETTINGS, assert_trained_alike, same, weights
 from tiny import MACHINE, tiny_config
 
@@ -53,12 +53,17 @@ def test_compiled_towers_train_to_the_same(train: Callable[..., Path], monkeypat
     assert_trained_alike(plain, fused)
 
 
-def test_batch_normalisation_and_parts_of_a_batch_do_not_go_together(tiny_corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("micro_batch", "batch_size"), [(4, SETTINGS.batch_size), (0, 1)])
+def test_batch_normalisation_and_parts_of_a_batch_do_not_go_together(
+    micro_batch: int, batch_size: int, tiny_corpus: Path, tmp_path: Path
+) -> None:
     vision = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 32}
     text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     student = StudentSettings(config={"embed_dim": 16, "vision_cfg": vision, "text_cfg": text})
+    settings = SETTINGS.model_copy(update={"batch_size": batch_size})
+    machine = MACHINE.model_copy(update={"micro_batch": micro_batch})
     with pytest.raises(ConfigError, match="batch normalisation"):
-        pretrain(SETTINGS, student, tiny_corpus, tmp_path, MACHINE.model_copy(update={"micro_batch": 4}), seed=0)
+        pretrain(settings, student, tiny_corpus, Place(tmp_path, machine, 0))
 
 
 def test_sigterm_saves_and_ends_with_code_0(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +137,7 @@ def test_skipped_steps_are_counted_where_training_was_over_before_the_kill(
 ) -> None:
     bad_at(3, 8)
     settings = SETTINGS.model_copy(update={"on_nonfinite": "skip"})
-    counts = [pretrain(settings, tiny_student, tiny_corpus, tmp_path, MACHINE, seed=0) for _ in ("whole", "again")]
+    counts = [pretrain(settings, tiny_student, tiny_corpus, Place(tmp_path, MACHINE, 0)) for _ in ("whole", "again")]
     assert counts[0] == counts[1]
     assert counts[0]["skipped_steps"] == 2
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmkd.training.losses.affinity import kl_rows
-from mmkd.training.losses.contrastive import info_nce
-from mmkd.training.losses.feature import squared_angle
+from mmkd.training.experimental.heads import squared_angle
+from mmkd.training.losses.contrastive import info_nce, kl_rows
 from tolerance import assert_rounding
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkd.training.experimental.heads import cosine_distance, smooth_l1, squared_error
 from mmkd.training.experimental.relational import mean_distance, too_close
-from mmkd.training.losses.affinity import affinity, kl_rows
-from mmkd.training.losses.contrastive import info_nce, sigmoid_pairs
-from mmkd.training.losses.feature import cosine_distance, smooth_l1, squared_error
+from mmkd.training.losses.contrastive import affinity, info_nce, kl_rows, sigmoid_pairs
 from mmkd.training.losses.memory import in_chunks
 from objective_views import unit
 from tolerance import assert_rounding

@@ -17,6 +17,7 @@ from mmkd.training.objectives.distilled import Distilled
 from mmkd.training.objectives.objective import Objective
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS
+from mmkd.training.settings.train import TrainSettings
 from mmkd.training.step import positives
 from objective_views import DIM, PAIRS, Batch, batch, build, objective_of, on_shards, picked, shapes, total, view_of
 from tolerance import assert_rounding, assert_rounding_of_all
@@ -152,16 +153,16 @@ def test_the_main_term_has_what_the_captions_leave(name: str) -> None:
 def test_a_contrastive_share_of_one_leaves_no_main_term() -> None:
     of = batch()
     objective = build(DistillSettings(objective="affinity", contrastive=1.0), of)
-    torch.testing.assert_close(total(objective, view_of(of)), total(Contrastive(), view_of(of)))
+    torch.testing.assert_close(total(objective, view_of(of)), total(Contrastive(TrainSettings()), view_of(of)))
 
 
 def test_a_pair_whose_caption_has_weight_zero_has_no_contrastive_loss() -> None:
     of = batch()
     of.caption_weight_K = torch.zeros(PAIRS)
     of.caption_weight_K[3] = 0.5
-    found = total(Contrastive(), view_of(of))
+    found = total(Contrastive(TrainSettings()), view_of(of))
     of.caption_weight_K = torch.ones(PAIRS)
-    single = total(Contrastive(), view_of(of, slice(3, 4)))
+    single = total(Contrastive(TrainSettings()), view_of(of, slice(3, 4)))
     torch.testing.assert_close(found, 0.5 * single / PAIRS)
 
 

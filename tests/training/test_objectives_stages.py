@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import save
-from mmkd.training.distill import Inputs, distill
 from mmkd.training.experimental.targets import load_targets
+from mmkd.training.loop import Place
 from mmkd.training.objectives.objective import Objective
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.settings.tables import OBJECTIVES
 from mmkd.training.targets.frozen_targets import TARGETS
+from mmkd.training.train import Inputs, distill
 from mmkd.training.train import train as train_stage
 from repetitions import repetitions
 from tiny import MACHINE
@@ -56,7 +57,7 @@ class KilledError(Exception):
 def train(name: str, inputs: Inputs, folder: Path) -> dict[str, torch.Tensor]:
     common = {"epochs": 1, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 2, "log_every": 1}
     settings = DistillSettings.model_validate({"mmkd": QUICK, **CASES[name], **common})
-    distill(settings, inputs, folder, MACHINE, seed=3)
+    distill(settings, inputs, Place(folder, MACHINE, 3))
     return load_file(folder / WEIGHTS)
 
 
@@ -114,7 +115,7 @@ def test_only_the_reference_as_it_is_reads_the_pairs_in_file_order(
     def recorded(*values: Any, **named: Any) -> None:
         shuffled.append(inspect.signature(train_stage).bind(*values, **named).arguments["shuffle"])
 
-    monkeypatch.setattr("mmkd.training.distill.train", recorded)
+    monkeypatch.setattr("mmkd.training.train.train", recorded)
     settings = DistillSettings.model_validate({"objective": objective, "mmkd": {"projection": "linear"}})
-    distill(settings, inputs, tmp_path, MACHINE, seed=0)
+    distill(settings, inputs, Place(tmp_path, MACHINE, 0))
     assert shuffled == [expected]

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from mmkd.training.experimental.weightings import draws, dropped, own_probability, uncertain
-from mmkd.training.objectives.affinity import affinity_term
 from mmkd.training.objectives.contrastive import CaptionTerm, Contrastive
-from mmkd.training.objectives.distilled import Distilled
+from mmkd.training.objectives.distilled import Distilled, affinity_term
 from mmkd.training.objectives.mmkd import Mmkd, draw_teacher
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
+from mmkd.training.settings.train import TrainSettings
 from objective_views import PAIRS, Answering, Batch, batch, build, into_student, objective_of, shapes, total, view_of
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -118,11 +118,11 @@ def test_uncertainty_trains_one_number_a_teacher_and_term() -> None:
 
 def test_the_sigmoid_bias_is_trained_from_minus_ten() -> None:
     of = batch()
-    objective = Contrastive("sigmoid")
+    objective = Contrastive(TrainSettings(pairwise="sigmoid"))
     assert {name: p.item() for name, p in objective.named_parameters()} == {"captions.bias": -10.0}
     (gradient,) = torch.autograd.grad(total(objective, view_of(of)), list(objective.parameters()))
     assert gradient != 0
-    assert not list(Contrastive().parameters())
+    assert not list(Contrastive(TrainSettings()).parameters())
 
 
 def other_gradient(term: CaptionTerm, of: Batch) -> torch.Tensor:

@@ -13,6 +13,8 @@ from rank_jobs import Job, command, train
 from mmkd.training.records.metrics_log import read_metrics
 from short_runs import assert_trained_alike
 
+pytestmark = pytest.mark.slow  # one launch of two processes serves every test here, in half a minute
+
 SETTINGS = {
     "epochs": 2, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 5, "log_every": 1, "validate_every": 4,
     "text_buckets": 2, "augment": {"shift": 0.1, "noise": 0.02},
@@ -85,7 +87,6 @@ def test_two_processes_train_as_one(name: str, alone: dict[str, Job], by_two: Pa
     assert_alike(alone[CASES[name][0]]["out"], by_two / name)
 
 
-@pytest.mark.slow
 def test_shared_weights_are_averaged_validated_and_gone_on_with_after_a_kill(
     alone: dict[str, Job], tmp_path: Path
 ) -> None:
@@ -103,7 +104,6 @@ def wait_for_records(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_signal_to_the_whole_group_saves_though_workers_decode(
     ranks: int, alone: dict[str, Job], tmp_path: Path
@@ -130,7 +130,6 @@ def test_a_signal_to_the_whole_group_saves_though_workers_decode(
     assert len(saved) == 1
 
 
-@pytest.mark.slow
 def test_two_processes_go_on_where_one_was_asked_to_stop(alone: dict[str, Job], tmp_path: Path) -> None:
     job = {**alone["pretrain"], "out": tmp_path / "student"}
     process = subprocess.Popen(command([job], 1), stdout=subprocess.PIPE, text=True, env=ONE_THREAD)

@@ -18,11 +18,11 @@ from mmkd.errors import ConfigError, TrainingError
 from mmkd.folders.stage import Stage, complete
 from mmkd.settings import Machine
 from mmkd.student.settings import StudentSettings
-from mmkd.training.distill import Inputs, distill
-from mmkd.training.pretrain import pretrain
+from mmkd.training.loop import Place
 from mmkd.training.records.metrics_log import read_metrics
 from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.settings.train import AugmentSettings, PretrainSettings
+from mmkd.training.train import Inputs, distill, pretrain
 from repetitions import repetitions
 from tiny import MACHINE
 
@@ -35,7 +35,7 @@ PRETRAIN = PretrainSettings(
 @pytest.fixture(scope="module")
 def stage1(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stage1") / "pretrain"
-    pretrain(PRETRAIN, tiny_student, tiny_corpus, folder, MACHINE, seed=0)
+    pretrain(PRETRAIN, tiny_student, tiny_corpus, Place(folder, MACHINE, 0))
     return folder
 
 
@@ -68,7 +68,7 @@ def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(
     stage1: Path, tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
 ) -> None:
     for seed, expected in ((0, True), (1, False)):
-        pretrain(PRETRAIN, tiny_student, tiny_corpus, tmp_path / str(seed), MACHINE, seed)
+        pretrain(PRETRAIN, tiny_student, tiny_corpus, Place(tmp_path / str(seed), MACHINE, seed))
         assert same_weights(stage1, tmp_path / str(seed)) is expected
 
 
@@ -77,7 +77,7 @@ def test_decoding_at_each_step_changes_nothing(
 ) -> None:
     for workers in (0, 2):
         machine = Machine(device="cpu", workers=workers, threads=1, decoded_cache_mb=0)
-        pretrain(PRETRAIN, tiny_student, tiny_corpus, tmp_path / str(workers), machine, seed=0)
+        pretrain(PRETRAIN, tiny_student, tiny_corpus, Place(tmp_path / str(workers), machine, 0))
         assert same_weights(stage1, tmp_path / str(workers))
 
 
@@ -98,12 +98,12 @@ def short(settings: DistillSettings, **changes: Any) -> DistillSettings:
 @pytest.mark.parametrize("name", repetitions(OBJECTIVES, fast=["affinity"]))
 def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
     settings = short(OBJECTIVES[name])
-    distill(settings, inputs, tmp_path / "whole", MACHINE, seed=3)
+    distill(settings, inputs, Place(tmp_path / "whole", MACHINE, 3))
     killed_at(8)  # the newest checkpoint is of step 5
     with pytest.raises(KeyboardInterrupt):
-        distill(settings, inputs, tmp_path / "cut", MACHINE, seed=3)
+        distill(settings, inputs, Place(tmp_path / "cut", MACHINE, 3))
     killed_at(None)
-    distill(settings, inputs, tmp_path / "cut", MACHINE, seed=3)
+    distill(settings, inputs, Place(tmp_path / "cut", MACHINE, 3))
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     assert same_weights(tmp_path / "cut", tmp_path / "whole")
     assert not same_weights(tmp_path / "whole", inputs.student)
@@ -111,15 +111,15 @@ def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp
 
 def test_killed_after_the_last_step_nothing_is_trained_again(inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
     settings = short(OBJECTIVES["affinity"])
-    counts = distill(settings, inputs, tmp_path / "run", MACHINE, seed=0)
+    counts = distill(settings, inputs, Place(tmp_path / "run", MACHINE, 0))
     killed_at(0)  # a second training would die at its first step
     before = (tmp_path / "run" / WEIGHTS).read_bytes()
-    assert distill(settings, inputs, tmp_path / "run", MACHINE, seed=0) == counts
+    assert distill(settings, inputs, Place(tmp_path / "run", MACHINE, 0)) == counts
     assert (tmp_path / "run" / WEIGHTS).read_bytes() == before
 
 
 def test_named_losses_add_up_with_their_weights(inputs: Inputs, tmp_path: Path) -> None:
-    distill(short(OBJECTIVES["affinity with heads and captions"]), inputs, tmp_path / "run", MACHINE, seed=0)
+    distill(short(OBJECTIVES["affinity with heads and captions"]), inputs, Place(tmp_path / "run", MACHINE, 0))
     for record in read_metrics(tmp_path / "run" / "metrics.jsonl"):
         total = 0.7 * record["affinity"] + 0.3 * record["contrastive"] + record["heads"]
         assert record["loss"] == pytest.approx(total, rel=1e-5)
@@ -129,16 +129,16 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     inputs: Inputs, tmp_path: Path, killed_at: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = short(OBJECTIVES["affinity"], checkpoint_every=3)
-    distill(settings, inputs, tmp_path / "whole", MACHINE, seed=0)
+    distill(settings, inputs, Place(tmp_path / "whole", MACHINE, 0))
     killed_at(8)
     with pytest.raises(KeyboardInterrupt):
-        distill(settings, inputs, tmp_path / "cut", MACHINE, seed=0)
+        distill(settings, inputs, Place(tmp_path / "cut", MACHINE, 0))
     newest = tmp_path / "cut" / "checkpoints" / "step-00000006.safetensors"
     data = bytearray(newest.read_bytes())
     data[-100] ^= 1
     newest.write_bytes(bytes(data))
     killed_at(None)
-    distill(settings, inputs, tmp_path / "cut", MACHINE, seed=0)
+    distill(settings, inputs, Place(tmp_path / "cut", MACHINE, 0))
     shown = capsys.readouterr().out
     assert "step-00000006 is damaged" in shown
     assert "resumed after step 3" in shown
@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_finite_names_the_pairs_and_keeps_the_checkpoint(inpu
     with pytest.raises(
         TrainingError, match=r"step \d+: loss or gradient is not finite \(contrastive nan\).*tiny_\d+"
     ) as caught:
-        distill(settings, inputs, tmp_path / "run", MACHINE, seed=0)
+        distill(settings, inputs, Place(tmp_path / "run", MACHINE, 0))
     named = str(caught.value).rsplit("learning rate: ", 1)[1].split(", ")
     assert len(named) == 16
     assert set(named) <= set(Corpus(inputs.corpus).column("id"))
@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_names_the_pairs_and_keeps_the_checkpoint(inpu
 def test_bf16_trains_to_about_the_same(inputs: Inputs, tmp_path: Path) -> None:
     for precision in ("fp32", "bf16"):
         settings = short(OBJECTIVES["affinity"], precision=precision)
-        distill(settings, inputs, tmp_path / precision, MACHINE, seed=0)
+        distill(settings, inputs, Place(tmp_path / precision, MACHINE, 0))
     assert losses(tmp_path / "bf16") != losses(tmp_path / "fp32")
     assert losses(tmp_path / "bf16") == pytest.approx(losses(tmp_path / "fp32"), rel=0.05)
 
@@ -169,7 +169,7 @@ def test_a_corpus_smaller_than_a_batch_is_refused(
     tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"batch_size 512 is larger than the \d+ training pairs"):
-        pretrain(PretrainSettings(batch_size=512), tiny_student, tiny_corpus, tmp_path, MACHINE, seed=0)
+        pretrain(PretrainSettings(batch_size=512), tiny_student, tiny_corpus, Place(tmp_path, MACHINE, 0))
 
 
 SCRIPT = """
@@ -179,12 +179,13 @@ sys.path.insert(0, {tests!r})
 from tiny import MACHINE, tiny_config
 from mmkd.folders.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
-from mmkd.training.pretrain import pretrain
+from mmkd.training.loop import Place
+from mmkd.training.train import pretrain
 from mmkd.training.settings.train import PretrainSettings
 settings = PretrainSettings(epochs=20, batch_size=16, lr=1e-3, checkpoint_every=7, log_every=1)
 stage = Stage("student", Path(sys.argv[2]), settings.model_dump(mode="json"), outputs=({weights!r},))
 student = StudentSettings(config=tiny_config())
-complete(stage, lambda folder: pretrain(settings, student, Path(sys.argv[1]), folder, MACHINE, 0))
+complete(stage, lambda folder: pretrain(settings, student, Path(sys.argv[1]), Place(folder, MACHINE, 0)))
 """
 
 
@@ -215,5 +216,5 @@ def test_stage_and_complete_agree_on_the_published_folder(
     tiny_corpus: Path, tiny_student: StudentSettings, tmp_path: Path
 ) -> None:
     stage = Stage("student", tmp_path / "made", {}, outputs=(WEIGHTS,))
-    body = lambda folder: pretrain(PRETRAIN, tiny_student, tiny_corpus, folder, MACHINE, 0)  # noqa: E731
+    body = lambda folder: pretrain(PRETRAIN, tiny_student, tiny_corpus, Place(folder, MACHINE, 0))  # noqa: E731
     assert complete(stage, body)["counts"]["steps"] == 18

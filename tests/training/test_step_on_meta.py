@@ -4,7 +4,6 @@ Reading a value (`.item()`, `nonzero`, a mask as an index) and mixing it with a 
 step that passes neither makes the host wait nor meets a tensor of another device. Letters: B pairs.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES, WEIGHTINGS
 from mmkd.training.step import Stepper
+from objective_views import mapped
 from tiny import MACHINE, tiny_config
 
 META = torch.device("meta")
@@ -60,7 +60,7 @@ def teacher_shapes(settings: DistillSettings) -> list[TeacherShape]:
         vectors = rng.normal(size=(PAIRS, dim)).astype(np.float32)
         target = fit_target(kind, vectors, vectors, rng)
         if settings.is_reference:  # maps into the student's dimension
-            target = replace(target, map_DE=torch.randn(target.width, DIM), offset_E=torch.zeros(DIM))
+            target = mapped(target, torch.randn(target.width, DIM), torch.zeros(DIM))
         found.append(TeacherShape(9.0, target))
     return found
 

@@ -7,8 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from mmkd.training.data.teacher_inputs import StepWeighting, TeacherInputs
-from mmkd.training.data.view import View
+from mmkd.training.data.view import StepWeighting, TeacherInputs, View
 from mmkd.training.settings import tables
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS, Entry, Term

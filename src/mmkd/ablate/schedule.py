@@ -1,20 +1,155 @@
-"""All runs of an ablation, one after another or in several processes, and their rows in one file."""
+"""The runs of an ablation, one after another or in several processes, and their rows in one file.
 
+A run is one variant with one seed: the stages up to stage 2 in a shared pool, and the zero-shot accuracy that the
+student has reached on each data set, by the task that evaluation runs.
+"""
+
+import contextlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from mmkd.ablate.job import LOG, Job, work
-from mmkd.ablate.results import RESULTS, Row, read_results, run_folder
-from mmkd.ablate.settings import DEFAULT, Ablation
-from mmkd.ablate.variants import recipe_of
-from mmkd.errors import ConfigError, TrainingError
+import numpy as np
+
+from mmkd.ablate.settings import DEFAULT, Ablation, recipe_of
+from mmkd.ablate.summary import ACCURACY, RESULTS, SECONDS, STAGE1, STUDENT, Row, read_results, run_folder
+from mmkd.errors import ConfigError, MmkdError, TrainingError
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
+from mmkd.evaluation.embed import embed_data_set
+from mmkd.evaluation.evaluate import open_data_sets
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
+from mmkd.evaluation.models.encoders import Encoder, loadable_model
+from mmkd.evaluation.tasks.settings import EvaluateSettings
+from mmkd.evaluation.tasks.table import TASKS
+from mmkd.folders.atomic import write_json
 from mmkd.folders.json_lines import write_json_lines
+from mmkd.folders.locks import sole_owner
+from mmkd.folders.stage import Stage, check_link, complete, digest_of, read_log, read_manifest, write_link
 from mmkd.pipeline.recipe import Recipe
+from mmkd.pipeline.run import Run
+from mmkd.pipeline.table import needed_for
 from mmkd.processes import worker_pool
 from mmkd.progress import say
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 from mmkd.validation import nearest
+
+LOG = "log.txt"
+FOUND = "accuracy.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of an ablation. folder: its own. pool: what it shares with others. teachers: measure them too."""
+
+    variant: str
+    recipe: Recipe
+    folder: Path
+    pool: Path
+    force: bool = False
+    teachers: bool = False
+
+
+def work(job: Job) -> str:
+    """Do the job, with all that it has to say in its folder's log; returns "" or why it failed.
+
+    Only what a user can mend is returned; a defect of ours is raised.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with (job.folder / LOG).open("a") as log, contextlib.redirect_stdout(log):
+        try:
+            write_json_lines(job.folder / RESULTS, rows_of(job))
+        except MmkdError as error:
+            print(error, file=log)
+            return str(error)
+    return ""
+
+
+def rows_of(job: Job) -> list[Row]:
+    """Run the stages that are not finished, and measure."""
+    run = Run(job.recipe, job.folder, job.force, job.pool)
+    for spec in needed_for(run, "distill"):
+        _extract(run) if spec.name == "extract" else spec.work(run)
+    return _measure(run, job)
+
+
+def _extract(run: Run) -> None:
+    """Each teacher's features in a pool folder of their own, so that variants with other teachers share them."""
+    from mmkd.features.extract import extract, feature_stage
+
+    corpus = digest_of(run.out / "corpus")
+    for spec in run.teachers:
+        stage = feature_stage(spec, run.recipe.extract, corpus, run.out / "features", run.kept)
+        home = stage.in_pool(run.pool or run.out).folder
+        check_link(replace(stage, link=stage.folder), run.force)
+        with sole_owner(home, wait=True):
+            extract([spec], run.recipe.extract, run.out / "corpus", home, run.recipe.machine, kept=run.kept)
+        write_link(stage.folder, home / spec.name)
+
+
+def _measure(run: Run, job: Job) -> list[Row]:
+    from mmkd.ablate.schedule import measured, zero_shot_sets
+    from mmkd.evaluation.data_sets.opened import DecodedImages
+
+    data_sets = zero_shot_sets(run.recipe.evaluate)
+    images = DecodedImages(run.recipe.machine.decoded_cache_mb)
+    models = [TeacherSpec(name=name, model=f"{LOCAL}{run.students[name]}") for name in (STAGE1, STUDENT)]
+    models += run.teachers if job.teachers else []
+    rows = [
+        Row(job.variant, run.recipe.seed, spec.name, ACCURACY, **found)
+        for spec in models
+        for found in measured(run, spec, data_sets, images)
+    ]
+    steps = int(read_manifest(run.out / "distill")["counts"]["steps"])
+    seconds = float(read_log(run.out / "distill")["wall_s"])
+    return [*rows, Row(job.variant, run.recipe.seed, STUDENT, SECONDS, "", "", seconds, steps)]
+
+
+TASK = "zero_shot"
+
+
+def zero_shot_sets(settings: EvaluateSettings) -> list[DataSet]:
+    """The recipe's data sets that ask for classes. Raises ConfigError when there is none."""
+    found = [data_set for data_set in open_data_sets(settings) if TASK in data_set.card.tasks]
+    if not found:
+        raise ConfigError(f"an ablation measures {TASK}, but no card of [evaluate] has this task; add one")
+    return found
+
+
+def measured(run: Run, spec: TeacherSpec, data_sets: Sequence[DataSet], images: DecodedImages) -> list[dict[str, Any]]:
+    """A row for each data set (dataset, modality, value in 0..1, n), from the run's folder `measured/NAME`."""
+    model = loadable_model(spec)
+    inputs = {"model": model.digest, **{data_set.card.id: data_set.digest for data_set in data_sets}}
+    settings = {"task": TASK, "protocol": TASKS[TASK].protocol}
+    stage = run.pooled(Stage("measurement", run.out / "measured" / spec.name, settings, inputs))
+
+    def body(folder: Path) -> dict[str, int]:
+        from mmkd.device import prepare
+
+        encoder = model.load(prepare(run.recipe.machine))
+        rows = [accuracy(encoder, data_set, images, run.recipe.evaluate, spec.name) for data_set in data_sets]
+        write_json(folder / FOUND, {"rows": rows})
+        return {"data_sets": len(rows), "samples": sum(row["n"] for row in rows)}
+
+    complete(stage, body, run.force)
+    found: list[dict[str, Any]] = json.loads((run.out / "measured" / spec.name / FOUND).read_text())["rows"]
+    return found
+
+
+def accuracy(
+    encoder: Encoder, data_set: DataSet, images: DecodedImages, settings: EvaluateSettings, name: str
+) -> dict[str, Any]:
+    """Of one model on one data set, each sample once."""
+    card, task = data_set.card, TASKS[TASK]
+    embedded = embed_data_set(encoder, data_set, images, settings.batch_size, 0, f"{name} on {card.id}")
+    predicted = task.predict(
+        EmbeddedDataSet(name, card, data_set.samples, data_set.images, [embedded], settings.of_task(task), seed=0)
+    )
+    value_1 = task.measure(predicted.columns, np.ones((1, len(predicted.id))))[task.primary]
+    return {"dataset": card.id, "modality": card.modality, "value": float(value_1[0]), "n": len(predicted.id)}
 
 
 def jobs_of(

@@ -1,27 +1,22 @@
-"""The summary as text: Markdown, CSV, and lines for a terminal."""
+"""The summary as Markdown, CSV, lines for a terminal, and a page with the differences and curves of the variants."""
 
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import chain
 
-from mmkd.ablate.results import ACCURACY, Row
-from mmkd.ablate.statistics import Interval
-from mmkd.ablate.summary import Cells, Summary, limits
-from mmkd.report.numbers import MISSING, scale_of
+from mmkd.ablate.settings import DEFAULT
+from mmkd.ablate.summary import ACCURACY, Interval, Summary, limits
+from mmkd.ablate.summary import Row as ResultRow
+from mmkd.evaluation.format.numbers import MISSING, scale_of
+from mmkd.report.figures import difference_plot
+from mmkd.report.plot import DASHES, HUES, SYMBOLS, Figure, Key, Line, Mark, Plot, label, numeric
+from mmkd.report.render import render
+from mmkd.report.view import Row, Table, text_table
 
 SHARE = scale_of(ACCURACY)
-HEAD = (
-    "variant",
-    "seeds",
-    "accuracy",
-    "worst of best",
-    "error",
-    "difference",
-    "95 % t",
-    "95 % bootstrap",
-    "seconds",
-)
+HEAD = ("variant", "seeds", "accuracy", "worst of best", "error", "difference", "95 % t", "95 % bootstrap", "seconds")
 MEANING = (
     "In %, differences in points. Accuracy: zero-shot, mean over modalities and seeds. Worst of best: the lowest ratio "
     "of student and best teacher of a modality, in any seed. Error: mean distance to the best teacher of a modality, "
@@ -53,16 +48,15 @@ def _interval(found: Interval | None) -> str:
     return MISSING if found is None else SHARE.interval(found.low, found.high, "+")
 
 
-def limit_sentence(rows: Sequence[Row]) -> str:
+def limit_sentence(rows: Sequence[ResultRow]) -> str:
     """What the best teachers reach; empty before the default has run."""
-    found: Cells = limits(rows)
-    values = [value for by_set in found.values.values() for value in by_set.values()]
+    values = [value for by_set in limits(rows).values() for value in by_set.values()]
     if not values:
         return ""
     return f"The best teacher of each modality reaches {SHARE.value(sum(values) / len(values))} % on average."
 
 
-def as_markdown(title: str, about: str, lines: Sequence[Summary], rows: Sequence[Row]) -> str:
+def as_markdown(title: str, about: str, lines: Sequence[Summary], rows: Sequence[ResultRow]) -> str:
     """A document of its own."""
     table = [HEAD, ["---", *["---:"] * (len(HEAD) - 1)], *[cells(line) for line in lines]]
     body = "\n".join(f"| {' | '.join(row)} |" for row in table)
@@ -87,12 +81,78 @@ def as_csv(lines: Sequence[Summary]) -> str:
 
 
 def print_table(title: str, lines: Sequence[Summary]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     table = Table(*HEAD, title=title)
     for line in lines:
         table.add_row(*cells(line))
-    Console(width=table_width(len(HEAD))).print(table, markup=False)
+    console(len(HEAD)).print(table)
+
+
+def page(title: str, about: str, axis: str, lines: Sequence[Summary], rows: Sequence[ResultRow]) -> str:
+    """The whole document. axis: what the variants' `x` means."""
+    modalities = list(dict.fromkeys(name for line in lines for name in line.by_modality))
+    described = [[line.variant, line.about] for line in lines if line.about]
+    return render(
+        "ablation.html",
+        title=title,
+        about=about,
+        limit=limit_sentence(rows),
+        curves=_curves(lines, axis),
+        differences=_differences([line for line in lines if line.difference is not None]),
+        variants=Table(HEAD, [Row(line.variant, cells(line)[1:], _kind(line)) for line in lines]),
+        meaning=MEANING,
+        modalities=Table(["variant", *modalities], [_by_modality(line, modalities) for line in lines]),
+        described=text_table(["variant", "description"], described) if described else None,
+    )
+
+
+def _by_modality(line: Summary, modalities: Sequence[str]) -> Row:
+    return Row(line.variant, [SHARE.value(line.by_modality.get(name)) for name in modalities], _kind(line))
+
+
+def _kind(line: Summary) -> str:
+    return "ours" if line.variant == DEFAULT else ""
+
+
+def _curves(lines: Sequence[Summary], axis: str) -> Figure | None:
+    says = f"zero-shot accuracy of the student, mean over modalities and seeds, against: {axis}"
+    return Figure("curves", curves_plot(lines, axis), says) if any(line.line for line in lines) else None
+
+
+def _differences(lines: Sequence[Summary]) -> Figure | None:
+    says = "difference of each variant, in points of accuracy, with the paired t interval over seeds"
+    if all(line.t is None for line in lines):
+        says = "difference of each variant, in points of accuracy; one seed has no interval"
+    return Figure("differences", differences_plot(lines), says) if lines else None
+
+
+def differences_plot(lines: Sequence[Summary]) -> Plot:
+    """A mark for each variant, with its interval where there is one."""
+    marks = []
+    for place, line in enumerate(lines):
+        x = SHARE.factor * (line.difference or 0.0)
+        low, high = (None, None) if line.t is None else (SHARE.factor * line.t.low, SHARE.factor * line.t.high)
+        is_sure = low is not None and high is not None and (low > 0 or high < 0)
+        colour = "muted" if not is_sure else "ours" if x > 0 else "rival"
+        symbol = "circle-open" if line.t is None else "circle"
+        marks.append(Mark(x, place, colour, f"{line.variant}: {x:+.1f} points", symbol, 10, low, high))
+    return difference_plot(marks, [f"{label(line.variant)} − {label(line.against)}" for line in lines], "points")
+
+
+def curves_plot(lines: Sequence[Summary], axis: str) -> Plot:
+    """A curve for each name of `line`, in the order in which they appear."""
+    drawn, marks, keys = [], [], []
+    for number, name in enumerate(dict.fromkeys(line.line for line in lines if line.line)):
+        points = sorted(
+            (line.x, SHARE.factor * line.mean) for line in lines if line.line == name and line.x is not None
+        )
+        colour, dash, symbol = (kinds[number % len(kinds)] for kinds in (HUES, DASHES, SYMBOLS))
+        drawn.append(Line(points, colour, name, dash, 2.5))
+        marks += [Mark(x, y, colour, f"{name}, {x:g}: {y:.1f} %", symbol, 9) for x, y in points]
+        keys.append(Key(name, colour, symbol))
+    every = list(chain.from_iterable(line.points for line in drawn))
+    x, y = numeric([x for x, _ in every], axis), numeric([y for _, y in every], unit=" %")
+    return Plot(x, y, 340, lines=drawn, marks=marks, keys=keys)

@@ -1,10 +1,11 @@
 """Arrays inside files, read piece by piece: NumPy archives and HDF5. Each is opened once in a process."""
 
+import os
 import shutil
 import struct
 import tempfile
+import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,18 +16,18 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from mmkd.errors import DataError
+from mmkd.errors import DataError, MmkdError
 
 LOCAL_HEADER_BYTES = 30  # of a zip member; the lengths of the name and the extra field behind it are its last four
 CHUNK_CACHE_BYTES = 64 * 2**20  # HDF5 unpacks a whole chunk for each picture in it, unless it still has it
 MOST_LINKS = 64  # and levels of groups on the way to an array
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, struct.error)
+FACTOR = 1100  # deflate packs at most 1,032 bytes into one; what claims more than this was never written
 _OPENING = Lock()  # threads that want the same array wait for one opening of it
 
 
 def array_names(path: Path) -> list[str]:
     """The arrays of an `.npz`. Raises DataError when it is missing or damaged."""
-    with _explained(path), zipfile.ZipFile(path) as archive:
+    with explained(path), zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
@@ -41,20 +42,23 @@ def array_in(path: Path, name: str) -> Any:
 
 @lru_cache(maxsize=16)
 def _opened(path: Path, name: str) -> Any:
-    with _explained(path):
+    with explained(path):
         return _in_archive(path, f"{name}.npy") if path.suffix.lower() == ".npz" else _in_hdf5(path, name)
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    if not path.is_file():
+def explained(path: Path, cure: str = "get the file again") -> Iterator[None]:
+    """Raises DataError for whatever libraries raise that read this file."""
+    if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
         raise DataError(f"no file {path}; check the path in the card")
     try:
         yield
+    except MmkdError:
+        raise
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]}; check the names in the card") from error
-    except DAMAGE as error:
-        raise DataError(f"{path}: not readable ({error})") from error
+    except Exception as error:  # of a damaged file they raise whatever they stumble on
+        raise DataError(f"{path}: not readable ({type(error).__name__}: {error}); {cure}") from error
 
 
 def _in_archive(path: Path, member: str) -> Any:
@@ -76,14 +80,26 @@ def _in_archive(path: Path, member: str) -> Any:
 
 def _mapped(stream: BinaryIO) -> Any:
     """The `.npy` that starts where the stream stands; the mapping outlives the stream."""
+    shape, fortran, dtype = npy_header(stream)
+    return np.memmap(stream, dtype, "r", stream.tell(), shape, "F" if fortran else "C")
+
+
+def npy_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and type of the `.npy` that starts where the stream stands.
+
+    Raises ValueError for what is none, or holds Python objects.
+    """
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(stream)
     if version not in readers:
         raise ValueError(f".npy of version {version}")
-    shape, fortran, dtype = readers[version](stream)
+    try:
+        shape, fortran, dtype = readers[version](stream)
+    except (tokenize.TokenError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"its header is damaged ({error})") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, expected numbers")
-    return np.memmap(stream, dtype, "r", stream.tell(), shape, "F" if fortran else "C")
+    return shape, fortran, dtype
 
 
 def _in_hdf5(path: Path, name: str) -> Any:
@@ -131,5 +147,10 @@ def _of_this_file(array: Any, name: str, path: Path) -> Any:
     if array.is_virtual:
         raise DataError(
             f"{path}: {name!r} is a virtual data set, made of other files' values; copy the array into this file"
+        )
+    if array.nbytes > 2**20 + FACTOR * array.id.get_storage_size():
+        raise DataError(
+            f"{path}: {name!r} claims {array.nbytes:,} bytes, but {array.id.get_storage_size():,} are stored; "
+            "the file is damaged or was never finished: make it again"
         )
     return array

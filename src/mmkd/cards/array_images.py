@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmkd.cards.array_files import array_in
+from mmkd.cards.array_files import array_in, explained
 from mmkd.cards.samples import decoded
 from mmkd.errors import DataError
 from mmkd.folders.digests import bytes_digest
@@ -40,7 +40,7 @@ class ArrowImage:
         return self.sha256 or bytes_digest(self._bytes())
 
     def _bytes(self) -> bytes:
-        with _READING:
+        with _READING, explained(self.path):
             cell = _cell(self.path, self.row, self.column)
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes):
@@ -50,13 +50,10 @@ class ArrowImage:
 
 def _cell(path: Path, row: int, column: str) -> Any:
     if path.suffix.lower() == ".arrow":
-        return _arrow(path).column(column)[row].as_py()
+        return arrow_table(path).column(column)[row].as_py()
     first_G = _parquet(path)[1]
     group = max(g for g, first in enumerate(first_G) if first <= row)
     return _row_group(path, group, column)[row - first_G[group]].as_py()
-
-
-_arrow = lru_cache(maxsize=8)(arrow_table)
 
 
 @lru_cache(maxsize=8)
@@ -90,4 +87,5 @@ class ArrayImage:
         return bytes_digest(repr(pixels.shape).encode() + pixels.tobytes())
 
     def _pixels(self) -> Any:
-        return np.array(array_in(self.path, self.array)[self.row])
+        with explained(self.path):
+            return np.array(array_in(self.path, self.array)[self.row])

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from mmkd.cards.samples import Split
+from mmkd.images.nifti import SliceKeys
 from mmkd.settings import RecipePath, Settings
 from mmkd.tables.dialect import TextTable
+from mmkd.tables.sections import SectionKeys
 from mmkd.tables.values import Captions
 
 SampleField = Literal[
@@ -66,8 +68,9 @@ class FoldersLayout(TextTable):
         return self
 
 
-class RowKeys(TextTable):
-    """What every table with a row per sample may need.
+class RowKeys(TextTable, SliceKeys, SectionKeys):
+    """What every table with a row per sample may need. An image may be a DICOM file, a NIfTI volume or a folder with
+    the slices of one series: its middle slice is taken.
 
     columns: our field -> the table's column, where the names differ; a value with braces is filled from the row
     (`images/{isic_id}.jpg`; `{slide_id:stem}` leaves out a file's suffix). Without a column `id`, rows are numbered.

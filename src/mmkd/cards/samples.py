@@ -14,6 +14,8 @@ from mmkd.folders.digests import bytes_digest
 from mmkd.folders.paths import IMAGE_SUFFIXES
 from mmkd.folders.regular import open_regular
 from mmkd.images.decode import decode
+from mmkd.images.nifti import SliceKeys
+from mmkd.images.scans import scan_picture
 from mmkd.reasons import BadRecordError
 
 Split = Literal["train", "val", "test"]
@@ -55,6 +57,24 @@ class FileImage:
             raise DataError(
                 f"{self.path}: not to be read ({error.strerror}); put it back, or check its rights"
             ) from error
+
+
+@dataclass(frozen=True)
+class ScanImage:
+    """The middle slice of a NIfTI volume or of a folder of slices. modality: the card's; it decides what is padding."""
+
+    path: Path
+    keys: SliceKeys
+    modality: str
+
+    def read(self) -> Image.Image:
+        try:
+            return scan_picture(self.path, self.keys, self.modality)
+        except BadRecordError as bad:
+            raise DataError(f"{self.path}: {bad.detail}; replace it or take it out of the data set") from bad
+
+    def digest(self) -> str:
+        return bytes_digest(self.read().tobytes())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mmkd.ablate.job import Job
+    from mmkd.ablate.schedule import Job
     from mmkd.ablate.settings import Ablation
 
 AblationFile = Annotated[Path, typer.Argument(metavar="ABLATION", help="The ablation, a TOML file.")]
@@ -33,8 +33,7 @@ def ablate(
     that was cut off goes on. After a change of mmkd's own code choose another --pool: it knows settings and data only.
     """
     from mmkd.ablate.schedule import jobs_of, run_all
-    from mmkd.ablate.settings import load_ablation
-    from mmkd.ablate.variants import check_variants
+    from mmkd.ablate.settings import check_variants, load_ablation
 
     loaded = load_ablation(ablation)
     home = (out or Path("runs") / "ablations" / ablation.stem).resolve()
@@ -60,27 +59,24 @@ def _numbers(text: str) -> list[int]:
 
 
 def _show(todo: "list[Job]") -> None:
-    from mmkd.ablate.results import RESULTS
-    from mmkd.progress import say
+    from mmkd.ablate.summary import RESULTS
 
     for job in todo:
         state = "complete" if (job.folder / RESULTS).is_file() else "partial" if job.folder.exists() else "to do"
-        say(f"{job.variant:24s} seed {job.recipe.seed:<4d} {state:9s} {job.folder}")
+        print(f"{job.variant:24s} seed {job.recipe.seed:<4d} {state:9s} {job.folder}")
 
 
 def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
     """The tables and the page of what is finished."""
-    from mmkd.ablate.page import page
     from mmkd.ablate.schedule import gathered
     from mmkd.ablate.summary import summarise
-    from mmkd.ablate.tables import as_csv, as_markdown, print_table
+    from mmkd.ablate.tables import as_csv, as_markdown, page, print_table
     from mmkd.folders.atomic import atomic_file
-    from mmkd.progress import say
 
     rows = gathered(home)
     lines = summarise(loaded, rows)
     if not lines:
-        say(f"{home}: no run is finished yet")
+        print(f"{home}: no run is finished yet")
         return
     made = {
         "summary.md": as_markdown(name, loaded.about, lines, rows),
@@ -91,4 +87,4 @@ def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
         with atomic_file(home / file) as stream:
             stream.write(text.encode())
     print_table(name, lines)
-    say(f"table: {home / 'summary.md'}\npage:  {home / 'index.html'}")
+    print(f"table: {home / 'summary.md'}\npage:  {home / 'index.html'}")

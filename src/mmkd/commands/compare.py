@@ -41,14 +41,14 @@ def as_plain(found: "RunComparison") -> dict[str, object]:
 
 def _print(found: "RunComparison") -> None:
     """A table for each task, with the metric that decides."""
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.evaluation.format.results import IN_GENERAL, metric_label
+    from mmkd.evaluation.format.numbers import metric_label
+    from mmkd.evaluation.format.results import IN_GENERAL
     from mmkd.evaluation.tasks.table import TASKS
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
-    console = Console(width=table_width(9))
+    terminal = console(9)
     for task in dict.fromkeys(line.comparison.task for line in found.lines):
         table = Table("data set", "metric", "n", "A", "B", "A - B [interval]", "p", "p, Holm", "exact p")
         for line in [line for line in found.lines if line.comparison.task == task and line.deciding]:
@@ -56,21 +56,19 @@ def _print(found: "RunComparison") -> None:
             name = row.dataset if row.dataset != "mean" or row.modality == "mean" else f"mean, {row.modality}"
             shown_name = f"{name}, {IN_GENERAL}" if row.subset == IN_GENERAL else name
             table.add_row(shown_name, metric_label(row.metric), f"{row.n:,}", *_numbers(line))
-        console.print(f"{TASKS[task].title}: A = {found.first}, B = {found.second}", markup=False)
-        console.print(table)
+        terminal.print(f"{TASKS[task].title}: A = {found.first}, B = {found.second}")
+        terminal.print(table)
     for name, only in ((found.first, found.only_first), (found.second, found.only_second)):
         if only:
-            console.print(f"only {name} was evaluated on {', '.join(only)}", markup=False)
+            terminal.print(f"only {name} was evaluated on {', '.join(only)}")
 
 
 def _numbers(line: "Line") -> list[str]:
-    from mmkd.evaluation.format.results import shown, shown_p, unit_of
+    from mmkd.evaluation.format.numbers import scale_of, shown_p
 
-    row, unit = line.comparison, unit_of(line.comparison.metric).name
-    bounds = ""
-    if row.low is not None and row.high is not None:
-        bounds = f" [{shown(row.metric, row.low, signed=True)}, {shown(row.metric, row.high, signed=True)}]"
-    values = [f"{shown(row.metric, value)} {unit}".rstrip() for value in (line.first, line.second)]
+    row, scale = line.comparison, scale_of(line.comparison.metric)
+    values = [f"{scale.value(value)}{scale.unit}" for value in (line.first, line.second)]
+    difference = f"{scale.signed(row.difference)} {scale.interval(row.low, row.high, '+')}".rstrip()
     holm = "" if row.p_holm is None else shown_p(row.p_holm)
     exact = "" if row.p_exact is None else f"{shown_p(row.p_exact)} ({row.exact})"
-    return [*values, f"{shown(row.metric, row.difference, signed=True)}{bounds}", shown_p(row.p), holm, exact]
+    return [*values, difference, shown_p(row.p), holm, exact]

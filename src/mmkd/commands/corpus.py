@@ -67,12 +67,11 @@ def sample(
     rows = draw(folder, count, modality, generator(seed, Purpose.CORPUS_SAMPLE))
     if html is not None:
         from mmkd.folders.atomic import atomic_file
-        from mmkd.progress import say
-        from mmkd.report.sample_page import sample_page
+        from mmkd.report.curation import sample_page
 
         with atomic_file(html) as stream:
             stream.write(sample_page(f"A sample of {folder.resolve().name}", rows).encode())
-        say(f"{len(rows)} pairs: {html}")
+        print(f"{len(rows)} pairs: {html}")
         return
     plain = [{name: value for name, value in row.items() if name != "image"} for row in rows]
     print(json.dumps(plain, indent=1)) if as_json else _print_sample(plain)
@@ -129,11 +128,10 @@ def near_duplicates(
 @app.command("ledger")
 def ledger(folder: Folder) -> None:
     """Write curation.html and curation.parquet anew, for a corpus that has none or an older one."""
-    from mmkd.progress import say
     from mmkd.report.curation import PAGE, write_ledger
 
     write_ledger(folder, folder.resolve().name)
-    say(f"ledger: {folder / PAGE}")
+    print(f"ledger: {folder / PAGE}")
 
 
 @app.command("export")

@@ -19,7 +19,7 @@ def curate(
     changes: Set = None,
     force: Force = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print shards, records, bytes and time, and stop.")
+        bool, typer.Option("--dry-run", help="Print shards, records, bytes, time and what would be done, and stop.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
@@ -33,6 +33,8 @@ def curate(
         plans = plan_curation(work.recipe.curate)
         workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)
+        if not as_json:
+            work_one(work, "curate", dry_run)
         return
     if as_json:
         raise ConfigError("--json belongs to --dry-run")
@@ -40,10 +42,9 @@ def curate(
 
 
 def _print(plans: "list[SourcePlan]", workers: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     table = Table("source", "shards", "records", "pass the checks", "KB/image", "GB", "ms/record", "hours")
     for plan in plans:
@@ -58,7 +59,7 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
             f"{each:.2f}",
             f"{plan.hours(workers):,.2f}",
         )
-    Console(width=table_width(8)).print(table)
+    console(8).print(table)
     for plan in plans:
         if plan.excluded:
             print(f"{plan.name}: {plan.excluded:,} more records are excluded by include")

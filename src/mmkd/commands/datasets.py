@@ -57,15 +57,21 @@ def check(
     ] = None,
     out: Out = None,
     cards: Annotated[bool, typer.Option("--cards", help="Check the cards themselves; needs no data.")] = False,
+    card: Annotated[
+        Path | None, typer.Option("--card", metavar="FILE", help="A card of your own, with its data and pictures.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what is on disk, count it against the cards, and say where the missing is to be had.
 
     Nothing is downloaded. Exit code 2 when something that is named is missing, or anything found is wrong.
     """
-    given = [name for name, value in (("--data-root", data_root), ("--recipe", recipe), ("--cards", cards)) if value]
-    if len(given) != 1:
-        raise ConfigError(f"give one of --data-root DIR, --recipe RECIPE and --cards, found {len(given)}")
+    given = sum(map(bool, (data_root, recipe, cards, card)))
+    if given != 1:
+        raise ConfigError(f"give one of --data-root DIR, --recipe RECIPE, --cards and --card FILE, found {given}")
+    if card:
+        _check_card(card, as_json)
+        return
     if cards:
         _check_cards(names, as_json)
         return
@@ -83,6 +89,26 @@ def check(
             raise ConfigError(f"the recipe has no data set {', '.join(strangers)}")
     print(json.dumps(rows, indent=1)) if as_json else print_datasets(rows)
     if any(is_at_fault(row, bool(names) or recipe is not None) for row in rows):
+        raise typer.Exit(2)
+
+
+def _check_card(path: Path, as_json: bool) -> None:
+    from collections import Counter
+
+    from mmkd.evaluation.data_sets.checks import examined
+    from mmkd.evaluation.data_sets.choose import load_card
+
+    card = load_card(path)
+    samples, problems = examined(card)
+    splits = Counter(sample.split for sample in samples)
+    found = {"id": card.id, "tasks": card.tasks, "samples": len(samples), "splits": splits, "problems": problems}
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        counted = ", ".join(f"{split} {count:,}" for split, count in splits.items())
+        print(f"{card.id}: {', '.join(card.tasks)}; {len(samples):,} samples{f' ({counted})' if counted else ''}")
+        print("\n".join(problems or ["no problems"]))
+    if problems:
         raise typer.Exit(2)
 
 

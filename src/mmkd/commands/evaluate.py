@@ -1,11 +1,13 @@
 """`mmkd evaluate`: the stage of a recipe, or any models on any data sets."""
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmkd.commands.options import Force, Out, Set, open_run
+from mmkd.commands.options import DryRun, Force, Out, Set, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates of the intervals.")] = 5000,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    dry_run: DryRun = False,
 ) -> None:
     """The stage of a recipe, or an evaluation of any models."""
     if (recipe is None) == (not models):
@@ -44,13 +47,15 @@ def evaluate(
             "give a recipe, or models: mmkd evaluate --model MODEL --data-root DIR --datasets xray,fundus"
         )
     if recipe is not None:
-        _of_recipe(recipe, out, changes, force)
+        _of_recipe(recipe, out, changes, force, dry_run)
         return
     if changes:
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
+    if dry_run:
+        raise ConfigError("--dry-run belongs to a recipe; with --model nothing that is there is made again")
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
     from mmkd.evaluation.tasks.settings import EvaluateSettings
-    from mmkd.progress import say
+    from mmkd.pipeline.run import with_paths
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
     from mmkd.validation import parse
@@ -64,15 +69,17 @@ def evaluate(
     }
     settings = parse(EvaluateSettings, asked, "mmkd evaluate")
     folder = (out or Path("runs") / "evaluation").resolve()
-    one = Evaluation(", ".join(spec.name for spec in specs), settings, specs, {}, Machine(device=device), seed)
+    kept = partial(with_paths, change=lambda path: os.path.relpath(path, folder))
+    name = ", ".join(spec.name for spec in specs)
+    one = Evaluation(name, settings, specs, {}, Machine(device=device), seed, kept=kept)
     publish_evaluation(one, folder, force=True)  # more models or data sets only add to what is there
-    say(f"report:  {report_run(folder, force=True)}")
+    print(f"report:  {report_run(folder, force=True)}")
 
 
-def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool) -> None:
+def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool, dry_run: bool) -> None:
     from mmkd.pipeline.work import work_one
 
-    work_one(open_run(recipe, out, changes, force), "evaluate")
+    work_one(open_run(recipe, out, changes, force), "evaluate", dry_run)
 
 
 def model_spec(text: str) -> "TeacherSpec":

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmkd.commands.options import Force, Json, Out, RecipeFile, Set, open_run
+from mmkd.commands.options import DryRun, Force, Json, Out, RecipeFile, Set, open_run
 from mmkd.progress import print_table
 
 LISTED = 20
@@ -21,6 +21,7 @@ def evidence(
     force: Force = False,
     listed: Annotated[int, typer.Option("--list", min=0, help="Conflicts to print.")] = LISTED,
     as_json: Json = False,
+    dry_run: DryRun = False,
 ) -> None:
     """The stage, and what it found."""
     from mmkd.features.evidence.settings import EvidenceSettings
@@ -29,7 +30,9 @@ def evidence(
     work = open_run(recipe, out, changes, force)
     if work.recipe.evidence is None:
         work = replace(work, recipe=work.recipe.model_copy(update={"evidence": EvidenceSettings()}))
-    work_one(work, "evidence")
+    work_one(work, "evidence", dry_run)
+    if dry_run:
+        return
     show(work.out / "evidence", listed, as_json)
     if not as_json:
         from mmkd.report.evidence import PAGE

@@ -25,7 +25,9 @@ def extract(
         str | None,
         typer.Option("--licence", metavar="any|commercial", help=LICENCE_HELP),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print rows, bytes and time, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print rows, bytes, time and what would be done, and stop.")
+    ] = False,
     rows: Annotated[
         int | None, typer.Option("--rows", min=1, help="With --dry-run: plan for so many pairs, without a corpus.")
     ] = None,
@@ -37,7 +39,7 @@ def extract(
     """The stage, of all teachers or of some, or with --dry-run its plan."""
     from mmkd.distributed import join_world
     from mmkd.pipeline.stages import extract_teachers
-    from mmkd.pipeline.work import require
+    from mmkd.pipeline.work import require, told_of_changes
 
     changed = [*(changes or []), *([f"extract.licence={licence}"] if licence else [])]
     work = open_run(recipe, out, changed, force, parallel=True)
@@ -48,7 +50,7 @@ def extract(
     if rows or tflops or as_json:
         raise ConfigError("--rows, --tflops and --json belong to --dry-run")
     require(work, "extract")
-    with join_world() as world:
+    with join_world() as world, told_of_changes(work, "extract"):
         extract_teachers(work, names, world)
 
 
@@ -57,6 +59,7 @@ def _plan(work: "Run", names: list[str], rows: int | None, tflops: float | None,
     from mmkd.device import prepare
     from mmkd.features.plan import plan_extraction
     from mmkd.folders.stage import status
+    from mmkd.pipeline.preflight import show_standings
     from mmkd.teachers.zoo.licences import refuse_licences
     from mmkd.teachers.zoo.settings import REFERENCE
 
@@ -71,13 +74,14 @@ def _plan(work: "Run", names: list[str], rows: int | None, tflops: float | None,
         rows = len(corpus)
     plan = plan_extraction(specs, work.recipe.extract, rows, prepare(work.recipe.machine), corpus)
     print(json.dumps(plan.to_json(), indent=1)) if as_json else _print_plan(plan, tflops)
+    if corpus and not as_json:
+        show_standings(work, "extract")
 
 
 def _print_plan(plan: "ExtractionPlan", tflops: float | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     def cells(gflop: float, seconds: float, size: float) -> tuple[str, ...]:
         return f"{gflop:.1f}", f"{1e3 * seconds:.1f}", f"{size:,.0f}", f"{plan.rows * size / 1e9:,.2f}"
@@ -89,7 +93,7 @@ def _print_plan(plan: "ExtractionPlan", tflops: float | None) -> None:
     gflop, seconds, size = (plan.total(name) for name in ("gflop", "seconds", "bytes"))
     table.add_section()
     table.add_row("all", "", "", *cells(gflop, seconds, size))
-    Console(width=table_width(7)).print(table)
+    console(7).print(table)
     print(f"{plan.rows:,} pairs, {size / 1e3:.1f} KB each: {plan.rows * size / 1e9:,.2f} GB")
     here = _duration(plan.rows * seconds)
     print(f"one process on {plan.device}, as measured now: {here}; images are decoded meanwhile")

@@ -39,14 +39,13 @@ def check(
 
 
 def _print_checks(found: list["FeatureCheck"]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     table = Table("teacher", "dimension", "rows", "null", "state")
     for one in found:
         why = [f"{count:,} x {reason}" for reason, count in one.reasons.items()]
         state = "; ".join(one.problems or why) or "good"
         table.add_row(one.teacher, str(one.dim), f"{one.rows:,}", f"{one.null:,}", state)
-    Console(width=table_width(6)).print(table)
+    console(6).print(table)

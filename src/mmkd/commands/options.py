@@ -11,12 +11,20 @@ from mmkd.errors import ConfigError
 if TYPE_CHECKING:
     from mmkd.pipeline.run import Run
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
+RECIPES = Path(__file__).parents[1] / "recipes"
+SHIPPED = tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
+
+RecipeFile = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help=f"A TOML file, or a recipe of mmkd's own: {', '.join(SHIPPED)}.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. [default: runs/<recipe's file name>]")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Make stages anew whose recipe or inputs have changed.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what is finished, would be made or be refused, and stop.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -36,4 +44,13 @@ def open_run(
             f"{shared}); start it without torchrun"
         )
     folder = (out or Path("runs") / recipe.stem).resolve()
-    return Run(load_recipe(recipe, folder, changes or []), folder, force)
+    return Run(load_recipe(recipe_file(recipe), folder, changes or []), folder, force)
+
+
+def recipe_file(recipe: Path) -> Path:
+    """The file, or for a name without a file (`demo`) the recipe of that name that comes with mmkd."""
+    if recipe.is_file():
+        return recipe
+    if str(recipe) in SHIPPED:
+        return RECIPES / f"{recipe}.toml"
+    raise ConfigError(f"{recipe}: no such file; give a recipe's file, or one of mmkd's own: {', '.join(SHIPPED)}")

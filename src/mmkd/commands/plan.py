@@ -89,12 +89,11 @@ def _memory(found: "RunPlan") -> None:
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     table = Table(*columns)
     for row in rows:
         table.add_row(*row)
-    Console(width=table_width(len(columns))).print(table)
+    console(len(columns)).print(table)

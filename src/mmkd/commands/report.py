@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mmkd.commands.options import Force, Out, Set, open_run
+from mmkd.commands.options import DryRun, Force, Out, Set, open_run
+from mmkd.errors import ConfigError
 
 
 def report(
@@ -13,16 +14,19 @@ def report(
     out: Out = None,
     changes: Set = None,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """The stage of a recipe, or the report of a run's folder."""
-    from mmkd.progress import say
-    from mmkd.report.run_folder import report_run
+    from mmkd.report.run_folder import PAGE, REPORT, report_run
 
     if not run.is_dir():
-        from mmkd.pipeline.work import require
+        from mmkd.pipeline.work import work_one
 
         work = open_run(run, out, changes, force)
-        require(work, "report")
-        say(f"report:  {report_run(work.out, force)}")
+        work_one(work, "report", dry_run)
+        if not dry_run:
+            print(f"report:  {work.out / REPORT / PAGE}")
         return
-    say(f"report:  {report_run(run.resolve(), force=True)}")  # a page made anew loses nothing
+    if dry_run:
+        raise ConfigError("--dry-run belongs to a recipe; the page of a folder is always made anew")
+    print(f"report:  {report_run(run.resolve(), force=True)}")  # a page made anew loses nothing

@@ -48,10 +48,9 @@ def _write_curves(found: Sequence["RunState"]) -> None:
 
 
 def _print(found: Sequence["RunState"], asked: Sequence[Path]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
 
     if not found:
         print(f"no runs in {', '.join(map(str, asked))}; 'mmkd run RECIPE' makes one")
@@ -61,11 +60,11 @@ def _print(found: Sequence["RunState"], asked: Sequence[Path]) -> None:
     now = datetime.now(UTC)
     for one in found:
         table.add_row(*_row(one, now))
-    console = Console(width=table_width(len(columns)))
-    console.print(table)
+    terminal = console(len(columns))
+    terminal.print(table)
     for one in found:
         if one.broken:
-            console.print(f"{one.folder}: {one.broken}", markup=False, soft_wrap=True)
+            terminal.print(f"{one.folder}: {one.broken}", soft_wrap=True)
 
 
 def _row(one: "RunState", now: datetime) -> list[str]:

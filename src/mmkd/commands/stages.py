@@ -1,11 +1,8 @@
 """`mmkd run`, and the commands of the stages that need no more than a recipe."""
 
 from collections.abc import Callable
-from typing import Annotated
 
-import typer
-
-from mmkd.commands.options import Force, Out, RecipeFile, Set, open_run
+from mmkd.commands.options import DryRun, Force, Out, RecipeFile, Set, open_run
 
 
 def run(
@@ -13,36 +10,54 @@ def run(
     out: Out = None,
     changes: Set = None,
     force: Force = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run every stage of a recipe, in order.
 
     On several GPUs or nodes: torchrun --nproc-per-node N -m mmkd run RECIPE.
     """
-    from mmkd.folders.stage import status
-    from mmkd.pipeline.table import STAGES
-    from mmkd.pipeline.work import work_all
-    from mmkd.progress import say
-
     work = open_run(recipe, out, changes, force, parallel=True)
     if dry_run:
-        for spec in STAGES.values():
-            for folder in spec.paths(work):
-                say(f"{spec.name:12s} {status(folder):9s} {folder}")
+        from mmkd.pipeline.preflight import show_standings
+
+        show_standings(work)
         return
+    from mmkd.pipeline.work import work_all
+
     work_all(work)
+
+
+def check(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
+    """Look at all that a run still needs: sources, teachers, student, data sets, disk space; and say what it takes.
+
+    Nothing is changed. The same is looked at when a run begins. Exit code 2 with a list of all problems.
+    """
+    from mmkd.pipeline import preflight
+
+    work = open_run(recipe, out, changes, force)
+    found = preflight.standings(work)
+    findings = preflight.check(work, found)
+    finished = [name for name, one in found.items() if one.state == "complete"]
+    for line in [*([f"finished, not looked at: {', '.join(finished)}"] if finished else []), *findings.looked_at]:
+        print(line)
+    if findings.to_make and findings.pairs:
+        print(f"hours and memory: mmkd plan {recipe} --pairs {findings.pairs}")
+    preflight.refuse(found, findings.problems)
+    print("no problems")
 
 
 def stage_command(name: str, old_name: str = "") -> Callable[..., None]:
     """The command of a stage. old_name: under which it goes on for one release, with a line that gives the new one."""
 
-    def command(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
+    def command(
+        recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False, dry_run: DryRun = False
+    ) -> None:
         from mmkd.pipeline.table import STAGES
         from mmkd.pipeline.work import work_one
         from mmkd.renamed import warn
 
         if old_name:
             warn(f"'mmkd {old_name}' is now called 'mmkd {name}'; the next release knows the new name only")
-        work_one(open_run(recipe, out, changes, force, parallel=STAGES[name].parallel), name)
+        work_one(open_run(recipe, out, changes, force, parallel=STAGES[name].parallel), name, dry_run)
 
     return command

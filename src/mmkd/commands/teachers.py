@@ -12,8 +12,8 @@ from mmkd.commands.options import Json, Out, open_run
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.features.agreement import TeacherVerdict, VariantVerdict
     from mmkd.features.inspect import Listing
+    from mmkd.features.verify import TeacherVerdict, VariantVerdict
     from mmkd.teachers.zoo.settings import TeacherSpec
 
 HELP = "List the teachers, load and try them, compare them with the public MMKD-CLIP features."
@@ -124,10 +124,9 @@ def _specs(
 
 def _print_listing(rows: "Sequence[Listing]") -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    from mmkd.progress import table_width
+    from mmkd.progress import console
     from mmkd.teachers.files.locate import TEACHERS
 
     usable = [row for row in rows if row.status == "usable"]
@@ -142,14 +141,16 @@ def _print_listing(rows: "Sequence[Listing]") -> None:
         looked = [f"found: {row.found}"] if row.found else [place for place in row.places if not place.startswith("$")]
         facts = (row.name, str(row.dim or ""), COMMERCIAL[row.use], row.gated.replace("unknown", "?"), row.licence)
         table.add_row(*facts, "\n".join([*looked, *(f"needs {need}" for need in row.needs)]))
-    console = Console(width=table_width(6), highlight=False, markup=False)
-    console.print(table)
+    terminal = console(6)
+    terminal.print(table)
     here, base = sum(bool(row.found) for row in usable), os.environ.get(TEACHERS)
-    console.print(f"{len(usable)} can be used; the weights of {here} are on this machine.")
-    console.print(f"Looked for in ${TEACHERS}/<teacher> ({base or 'not set'}), the hub's cache, and on the hub itself.")
+    terminal.print(f"{len(usable)} can be used; the weights of {here} are on this machine.")
+    terminal.print(
+        f"Looked for in ${TEACHERS}/<teacher> ({base or 'not set'}), the hub's cache, and on the hub itself."
+    )
     for row in rows:
         if row.status != "usable":
-            console.print(f"{row.status}: {row.name}: {row.reason}")
+            terminal.print(f"{row.status}: {row.name}: {row.reason}")
 
 
 def _print_check(row: dict[str, Any]) -> None:

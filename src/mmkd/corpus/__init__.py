@@ -1,1 +1,1 @@
-"""Image-caption pairs: sources, cleaning, splits and the corpus folder."""
+"""Image-caption pairs on disk: the columns of a corpus, its splits, the modalities."""

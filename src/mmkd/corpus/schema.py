@@ -11,35 +11,12 @@ import pyarrow as pa
 from mmkd.errors import DataError
 from mmkd.folders.arrow import open_folder
 from mmkd.folders.digests import hash64
-from mmkd.folders.stage import digest_of
+from mmkd.folders.stage import digest_of, read_manifest
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 SPLITS = ("train", "val")
-COLUMNS = (
-    "id",
-    "image",
-    "caption",
-    "caption_original",
-    "modality",
-    "source",
-    "licence",
-    "group",
-    "split",
-    "width",
-    "height",
-    "sha256",
-    "phash",
-    "modality_stated",
-    "modality_evidence",
-    "modality_confidence",
-    "labels",
-    "caption_mention",
-    "language",
-    "panel",
-    "caption_group",
-)
 NEUTRAL: dict[str, str | float] = {
     "modality_stated": "",
     "modality_evidence": "",
@@ -56,6 +33,23 @@ caption, image gave the modality, joined by "+", with "!" before one that disagr
 the source's own, "; " between. caption_mention: what the text says of the figure, a second caption. language: ISO
 639-1. panel: "a", "b", ... cut out of a compound figure, "whole" for one kept in one piece.
 """
+COLUMNS = (
+    "id",
+    "image",
+    "caption",
+    "caption_original",
+    "modality",
+    "source",
+    "licence",
+    "group",
+    "split",
+    "width",
+    "height",
+    "sha256",
+    "phash",
+    *NEUTRAL,
+    "caption_group",
+)
 LATER = dict.fromkeys(NEUTRAL, pa.string()) | {"modality_confidence": pa.float32(), "caption_group": pa.uint64()}
 
 
@@ -63,6 +57,16 @@ def caption_group(caption: str) -> int:
     """64-bit number of a caption: equal for captions that differ in case, white space and the final full stop alone."""
     plain = " ".join(caption.casefold().split()).rstrip(" .")
     return hash64(plain)
+
+
+def split_of(group: str, val: float, seed: int) -> str:
+    """`val` for about a share `val` (0..1) of all groups, `train` for the others.
+
+    Decided by a hash of seed and group alone, so a group is never cut, adding records or sources moves no group, and
+    a larger `val` only adds groups to it. The share is exact only in expectation: n groups deviate by about
+    sqrt(val * (1 - val) / n).
+    """
+    return "val" if hash64(f"{seed}\0{group}") < val * 2.0**64 else "train"
 
 
 def corpus_features() -> "Features":
@@ -85,6 +89,9 @@ class Corpus:
         self.folder = folder
         self.digest = digest_of(folder)
         self.table: Dataset = open_folder(folder)
+        counted = read_manifest(folder)["counts"].get("kept", self.table.num_rows)
+        if counted != self.table.num_rows:
+            raise DataError(f"{folder}: {self.table.num_rows} rows, but its manifest has {counted}; curate it again")
         missing = set(COLUMNS) - {*self.table.column_names, *NEUTRAL, "caption_group"}
         if missing:
             raise DataError(f"{folder}: the corpus lacks the columns {sorted(missing)}; curate it again")

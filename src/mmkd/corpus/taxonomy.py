@@ -1,13 +1,23 @@
-"""The modalities of a corpus as `modalities.toml` defines them, and the many names sources give them."""
+"""The modalities of a corpus as `modalities.toml` defines them: the many names that sources give them, and the patterns
+by which captions mention them.
 
+There are some 300 patterns; tried one after the other at every place of a caption they would cost more than all other
+checks of its record. At the start of a word only those are tried that can begin with its first character.
+"""
+
+import re
+import string
 import tomllib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 OTHER = "other"  # known to be none of them
 UNKNOWN = "unknown"  # the source does not say
+_START = re.compile(r"(?<!\w)\S")
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,24 @@ class Modality:
     words: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Where a caption names or hints at a modality. named: by a word for the technique, not by a hint."""
+
+    modality: str
+    begin: int
+    end: int
+    named: bool
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The patterns that begin with one character. anything: matches where one of them does; most words are none."""
+
+    anything: re.Pattern[str]
+    each: list[tuple[str, bool, re.Pattern[str]]]
 
 
 def plain_name(name: str | None) -> str:
@@ -78,7 +106,57 @@ def fine_modality_of_labels(labels: Iterable[str]) -> str:
     return next(iter((*ours, *known)), OTHER if found else "")
 
 
-def modality_of_labels(labels: Iterable[str]) -> str:
-    """As `fine_modality_of_labels`, in the evaluation's names: one of MODALITIES, `other`, or "" without labels."""
-    fine = fine_modality_of_labels(labels)
-    return fine and evaluated_modality(fine)
+def all_mentions(caption: str) -> Iterator[Mention]:
+    """Every place where a pattern matches whole words; they may overlap."""
+    spelled, folded = _index()
+    lower = caption.lower()
+    if len(lower) != len(caption):  # one capital has a longer small letter, and places would shift
+        lower = "".join(small if len(small := character.lower()) == 1 else character for character in caption)
+    for start in _START.finditer(caption):
+        begin = start.start()
+        for text, index in ((caption, spelled), (lower, folded)):
+            bucket = index.get(text[begin])
+            if bucket is None or not bucket.anything.match(text, begin):
+                continue
+            for modality, named, pattern in bucket.each:
+                if match := pattern.match(text, begin):
+                    yield Mention(modality, begin, match.end(), named)
+
+
+def openings(pattern: str, characters: Iterable[str]) -> list[str]:
+    """Those of the characters that a match of the pattern can begin with."""
+    # other than re, it can say that a text is the beginning of a match
+    import regex  # type: ignore[import-untyped]
+
+    compiled = regex.compile(pattern)
+    return [character for character in characters if compiled.match(character, partial=True)]
+
+
+@cache
+def _index() -> tuple[Mapping[str, Bucket], Mapping[str, Bucket]]:
+    """First character -> patterns: of marks, as they are spelled, and of words and hints, in small letters."""
+    spelled = [((entry.name, True), entry.marks) for entry in TAXONOMY]
+    folded = [((entry.name, True), entry.words) for entry in TAXONOMY]
+    folded += [((entry.name, False), entry.hints) for entry in TAXONOMY]
+    return _buckets(spelled), _buckets([(key, tuple(map(str.lower, patterns))) for key, patterns in folded])
+
+
+def _buckets(table: list[tuple[tuple[str, bool], tuple[str, ...]]]) -> dict[str, Bucket]:
+    beginning: dict[str, dict[tuple[str, bool], list[str]]] = defaultdict(lambda: defaultdict(list))
+    spelled = {character for _, patterns in table for character in "".join(patterns)}
+    characters = sorted(spelled | {*string.ascii_letters, *string.digits})  # the others come out of ranges and \d
+    for key, patterns in table:
+        for pattern in patterns:
+            for character in openings(pattern, characters):
+                beginning[character][key].append(pattern)
+    return {
+        character: Bucket(
+            _whole_words([pattern for several in by_key.values() for pattern in several]),
+            [(modality, named, _whole_words(several)) for (modality, named), several in by_key.items()],
+        )
+        for character, by_key in beginning.items()
+    }
+
+
+def _whole_words(patterns: list[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?:{'|'.join(patterns)})(?!\w)")

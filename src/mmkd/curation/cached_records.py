@@ -12,8 +12,18 @@ from typing import Any
 import pyarrow as pa
 
 from mmkd.curation.facts.image import GraphicSigns, ImageFacts
-from mmkd.curation.facts.pairs import Pair, SourceRecord, opened, pairs_of
-from mmkd.curation.facts.text import TEXT, FigureText, PairText, caption_of, known, usable
+from mmkd.curation.facts.pairs import (
+    TEXT,
+    FigureText,
+    Pair,
+    PairText,
+    SourceRecord,
+    caption_of,
+    known,
+    opened,
+    pairs_of,
+    usable,
+)
 from mmkd.curation.ledger.examples import EACH, caption_start, thumbnail
 from mmkd.curation.modality.votes import Vote
 from mmkd.curation.panels.gutters import panel_boxes
@@ -157,7 +167,7 @@ def _pair(figure: FigureText, caption: str, row: Row, number: int) -> Pair:
     if caption == row["caption"]:
         known(text, vote=_vote(row), caption_group=row["caption_group"])
     signs = GraphicSigns(row["paper"], row["colours"], row["lines"])
-    image = known(ImageFacts(text, (row["own_width"], row["own_height"])), contrast=row["contrast"], signs=signs)
+    image = known(ImageFacts((row["own_width"], row["own_height"])), contrast=row["contrast"], signs=signs)
     columns = {name: row[name] for name in ("width", "height", "sha256", "phash", "thumbnail")} | {"row": number}
     return Pair(text, image, lambda: columns)
 

@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmkd.curation.corpus_writer import write_corpus
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
 from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.rows import REJECTED
@@ -19,7 +18,7 @@ from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import AnySource, CurateSettings
 from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
-from mmkd.curation.shards import FilteredShard, filter_shards
+from mmkd.curation.shards import FilteredShard, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 from mmkd.distributed import ALONE, World
@@ -33,6 +32,8 @@ SHARDS = "shards"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
+NO_RECORDS = (Reason.OTHER_FILE, Reason.MISSING_PICTURE)
+"""Listed, but no part of the records of which at most `max_rejected` may be rejected."""
 
 
 def curate(
@@ -55,7 +56,7 @@ def curate(
         if not world.first:
             return {}
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
-        return _total(json.loads((folder / FUNNEL).read_text()))
+        return dict(json.loads((folder / FUNNEL).read_text())["total"])
     sources = named_sources(settings.sources)
     shards = _shards(sources, settings, folder)
     filtered = filter_cached_shards if settings.cache_shards else filter_shards
@@ -72,7 +73,7 @@ def curate(
     shutil.rmtree(folder / SHARDS)
     if settings.cache_shards:
         prune(cache_folder(folder), shards)
-    return _total(funnel)
+    return dict(funnel["total"])
 
 
 def corpus_stage(
@@ -100,11 +101,11 @@ def _shards(sources: Sequence[AnySource], settings: CurateSettings, folder: Path
     home.mkdir(exist_ok=True)
     readers = [open_source(source) for source in sources]
     found = [(reader, shard) for reader in readers for shard in reader.shards()]
-    if not settings.cache_shards:
-        return [FilteredShard(number, shard, home) for number, (_, shard) in enumerate(found)]
-    cache.mkdir(exist_ok=True)
-    names = cache_names(found, settings)
-    return [FilteredShard(number, shard, home, cache / names[number]) for number, (_, shard) in enumerate(found)]
+    cached: list[Path | None] = [None] * len(found)
+    if settings.cache_shards:
+        cache.mkdir(exist_ok=True)
+        cached = [cache / name for name in cache_names(found, settings)]
+    return [FilteredShard(number, shard, home, cached[number]) for number, (_, shard) in enumerate(found)]
 
 
 def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
@@ -114,7 +115,7 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
                 f"source {source.name!r}: no record found with include = {source.include}, which excludes "
                 f"{selection.excluded[source.name]:,}; correct it or remove the source"
             )
-    others = sum(count for (_, reason), count in selection.rejected.items() if reason == Reason.OTHER_FILE)
+    others = sum(count for (_, reason), count in selection.rejected.items() if reason in NO_RECORDS)
     read, rejected = selection.read.total() - others, selection.rejected.total() - others  # they were no records
     if rejected <= max_rejected * read and rejected < read:
         return
@@ -153,7 +154,3 @@ def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str
     }
     counts = {name: getattr(selection, name).total() for name in ("read", "kept", "rejected", "excluded")}
     return {"sources": per_source, "total": {**counts, **splits}}
-
-
-def _total(funnel: dict[str, Any]) -> dict[str, int]:
-    return dict(funnel["total"])

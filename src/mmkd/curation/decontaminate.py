@@ -34,20 +34,9 @@ class EvaluationImages:
         return np.take_along_axis(self.thumbnail_MK[picture_B], self.pixel_VK[view_B], axis=1)
 
 
-@dataclass(frozen=True)
-class Match:
-    """A record and a view of an evaluation image. query: the view's place in the flat `view_MV`. distance: in bits."""
-
-    correlation: float
-    distance: int
-    query: int
-
-    @property
-    def rank(self) -> tuple[float, int, int]:
-        """Smallest for the best correlated, the nearest of those, and the first."""
-        return -self.correlation, self.distance, self.query
-
-
+Match = tuple[float, int, int]
+"""A record and a view of an evaluation image, the best of a record first: the correlation, negative; the distance in
+bits; the view's place in the flat `view_MV`."""
 ReadEvaluationImages = Callable[[], EvaluationImages]
 """Called once, when the corpus is really made: it reads all the images."""
 
@@ -71,15 +60,10 @@ def contaminated(
         own_U, place_B = np.unique(record_B, return_inverse=True)
         correlation_B = correlation(thumbnails(own_U)[place_B], evaluation.thumbnails(query_B))
         for pair in np.flatnonzero(correlation_B >= min_correlation).tolist():
-            found = Match(float(correlation_B[pair]), int(distance_B[pair]), int(query_B[pair]))
+            found = -float(correlation_B[pair]), int(distance_B[pair]), int(query_B[pair])
             record = int(record_B[pair])
-            best[record] = min(best.get(record, found), found, key=lambda one: one.rank)
+            best[record] = min(best.get(record, found), found)
     return {record: _described(found, evaluation) for record, found in sorted(best.items())}
-
-
-def same_bytes(digest_matches: dict[int, int], evaluation: EvaluationImages) -> dict[int, str]:
-    """As `contaminated`. digest_matches: record -> place of the image whose bytes it has."""
-    return {record: f"the image of {evaluation.names[place]}" for record, place in digest_matches.items()}
 
 
 def _candidates(hash_N: Array, evaluation: EvaluationImages, radius: int) -> Iterator[tuple[Array, Array, Array]]:
@@ -93,6 +77,7 @@ def _candidates(hash_N: Array, evaluation: EvaluationImages, radius: int) -> Ite
 
 
 def _described(found: Match, evaluation: EvaluationImages) -> str:
-    picture, view = divmod(found.query, len(evaluation.views))
-    bits = f"{found.distance} bits of the perceptual hash from {evaluation.names[picture]}, {evaluation.views[view]}"
-    return f"correlation {found.correlation:.3f}, {bits}"
+    negative, distance, query = found
+    picture, view = divmod(query, len(evaluation.views))
+    bits = f"{distance} bits of the perceptual hash from {evaluation.names[picture]}, {evaluation.views[view]}"
+    return f"correlation {-negative:.3f}, {bits}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import Removed, filtered_rows, from_source
+from mmkd.curation.shards import Removed, filtered_rows
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 
@@ -54,12 +54,10 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 
 
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:
-    if not shards:
-        return SourcePlan(name, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, {}, 0)
     start = time.perf_counter()
     looked_at: list[Record | Rejected] = []
     count = excluded = 0
-    for record in shards[0].records():
+    for record in shards[0].records() if shards else iter(()):
         if isinstance(record, Excluded):
             excluded += record.records
             continue
@@ -69,7 +67,7 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
     read_s = (time.perf_counter() - start) / max(1, count)
     removed = Removed()
     start = time.perf_counter()
-    sizes = [len(row["image"]) for row in filtered_rows(from_source(looked_at), settings, removed)]
+    sizes = [len(row["image"]) for row in filtered_rows(looked_at, settings, removed)]
     check_s = (time.perf_counter() - start) / max(1, len(looked_at))
     return SourcePlan(
         name=name,

@@ -1,14 +1,15 @@
 """Shards that outlive the run that read them, so that the next run reads only what is new.
 
 A cached shard holds all facts of each record of its shard, wanted or not, and is named by everything that decides its
-bytes: the version of mmkd, its tables of facts, the settings by which records are read, and the content of the shard.
+bytes: the source of what reads and describes records, its tables of facts, the settings by which records are read, and
+the content of the shard.
 Every run decides anew, from its columns, what is wanted; it reads no source and decodes no image for that.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmkd.curation.records.record import Reader, Shard, Stamped
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS, FilteredShard, batches_of, each_shard, with_progress, write_filtered
 from mmkd.folders.arrow import read_shard, write_shard
+from mmkd.folders.digests import bytes_digest, folder_digest, json_digest
 
 DECIDED_LATER: Mapping[str, Any] = {
     "sources": True,  # those of a shard are part of the shard
@@ -45,15 +47,19 @@ FACTS = {  # table of facts -> its package; the names stand in manifests
     "captions/languages.toml": "mmkd.curation",
     "dicom_terms.toml": "mmkd.curation.sources",
 }
+CODE = ("corpus", "curation", "folders", "images", "tables")  # packages that decide what a record becomes
 ROWS = pa.schema([field for field in PAIRS if field.name != "image"] + [("row", pa.int32())])
 
 
 def tables() -> dict[str, str]:
     """File in the package -> SHA-256, of the tables by which records are judged: they may change within a version."""
-    return {
-        f"mmkd/{name}": hashlib.sha256(files(package).joinpath(name).read_bytes()).hexdigest()
-        for name, package in FACTS.items()
-    }
+    return {f"mmkd/{name}": bytes_digest(files(package).joinpath(name).read_bytes()) for name, package in FACTS.items()}
+
+
+def code_digest() -> str:
+    """SHA-256 of the source that cached shards are made by: it changes within a version, too."""
+    root = Path(mmkd.__file__).parent
+    return folder_digest(root, (path for package in CODE for path in (root / package).rglob("*.py")))
 
 
 def cache_folder(partial: Path) -> Path:
@@ -64,15 +70,14 @@ def cache_folder(partial: Path) -> Path:
 def cache_names(shards: Sequence[tuple[Reader, Shard]], settings: CurateSettings) -> list[str]:
     """A file name for each shard that changes with its content and with how it is read."""
     reading = reading_settings(settings).model_dump_json(exclude=dict(DECIDED_LATER))
-    common = [mmkd.__version__, CACHED.to_string(), json.dumps(tables()), reading]
+    common = [code_digest(), metadata.version("pillow"), CACHED.to_string(), json.dumps(tables()), reading]
     whole: dict[int, str] = {}  # the source's, where its shards have none of their own
     names = []
     for reader, shard in shards:
         if not isinstance(shard, Stamped) and id(reader) not in whole:
             whole[id(reader)] = reader.fingerprint()
         content = shard.fingerprint() if isinstance(shard, Stamped) else whole[id(reader)]
-        key = json.dumps([*common, repr(shard), content])
-        names.append(f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow")
+        names.append(f"{json_digest([*common, repr(shard), content])[:32]}.arrow")
     return names
 
 

@@ -1,9 +1,12 @@
-"""First half of curation: a shard of a source in, a file of its filtered pairs and a file of its rejections out.
+"""The shards of curation: of a source, filtered, and of the corpus.
 
-Shards are independent of each other, so several processes filter them and a killed run keeps the finished ones.
-Nothing here needs `datasets`, whose import would cost every worker process seconds.
+First half: a shard of a source in, a file of its filtered pairs and a file of its rejections out. Shards are
+independent of each other, so several processes filter them and a killed run keeps the finished ones. Nothing here needs
+`datasets`, whose import would cost every worker process seconds. Second half: filtered shards in, the shards of the
+corpus out, in the order of the sources.
 """
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -14,17 +17,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
+from mmkd.corpus.schema import SPLITS, corpus_features, split_of
 from mmkd.curation.facts.pairs import Facts, SourceRecord
 from mmkd.curation.filters.decide import decide
 from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
-from mmkd.folders.arrow import read_shard, write_shard
+from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS
 from mmkd.processes import SEEN, worker_pool
-from mmkd.progress import counted
+from mmkd.progress import counted, track
 
 T = TypeVar("T")
 WRITE_ROWS = 64  # rows in memory while a shard is written
@@ -43,7 +48,7 @@ PAIRS = pa.schema(
         ("thumbnail", pa.binary(THUMBNAIL_PIXELS)),
     ]
 )
-# look: see `correlation`; it is read of those whose hashes are near and goes into no corpus
+# the thumbnail is read of those whose hashes are near, and goes into no corpus
 REJECTIONS = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 
@@ -81,12 +86,6 @@ class Removed:
     rejected: list[Rejected] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
 
-    def add(self, found: Rejected | Excluded) -> None:
-        if isinstance(found, Rejected):
-            self.rejected.append(found)
-        else:
-            self.excluded[found.source] += found.records
-
 
 def filter_shards(shards: Sequence[FilteredShard], settings: CurateSettings, workers: int) -> None:
     """Write all shards that are not there yet, in `workers` processes (fewer than two: in this one)."""
@@ -118,36 +117,37 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
 
 def filter_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Read and filter one shard; both files appear whole or not at all."""
-    write_filtered(shard, PAIRS, from_source(with_progress(shard.shard.records())), settings)
-
-
-def from_source(records: Iterable[Found]) -> Iterator[Facts | Rejected | Excluded]:
-    """What a source yields, for `filtered_rows`."""
-    return (SourceRecord(one) if isinstance(one, Record) else one for one in records)
+    write_filtered(shard, PAIRS, with_progress(shard.shard.records()), settings)
 
 
 def write_filtered(
-    shard: FilteredShard, schema: pa.Schema, records: Iterable[Facts | Rejected | Excluded], settings: CurateSettings
+    shard: FilteredShard, schema: pa.Schema, records: Iterable[Facts | Found], settings: CurateSettings
 ) -> None:
     """Decide on the records of a shard; write the rows of those that are kept, and what is removed."""
     removed = Removed()
     # the name is this process's own: a process left over from a killed run must not write into the same file
     draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.draft"
     write_shard(draft, schema, batches_of(filtered_rows(records, settings, removed), schema))
-    _write_removed(shard, removed)
+    counted_too = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded)})
+    write_shard(shard.rejected, counted_too, [rejection_table(removed.rejected)])
     draft.replace(shard.pairs)
 
 
 def filtered_rows(
-    records: Iterable[Facts | Rejected | Excluded], settings: CurateSettings, removed: Removed
+    records: Iterable[Facts | Found], settings: CurateSettings, removed: Removed
 ) -> Iterator[dict[str, Any]]:
     """Rows of PAIRS; what gives none is added to `removed` on the way."""
     for record in records:
-        for one in [record] if isinstance(record, Rejected | Excluded) else decide(record, settings):
-            if isinstance(one, dict):
-                yield one
-            else:
-                removed.add(one)
+        if isinstance(record, Excluded):
+            removed.excluded[record.source] += record.records
+        elif isinstance(record, Rejected):
+            removed.rejected.append(record)
+        else:
+            for one in decide(SourceRecord(record) if isinstance(record, Record) else record, settings):
+                if isinstance(one, Rejected):
+                    removed.rejected.append(one)
+                else:
+                    yield one
 
 
 def excluded_of(shard: FilteredShard) -> Counter[str]:
@@ -175,13 +175,6 @@ def printable(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode()[:MAX_DETAIL]
 
 
-def _write_removed(shard: FilteredShard, removed: Removed) -> None:
-    draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.rejected.draft"
-    schema = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded)})
-    write_shard(draft, schema, [rejection_table(removed.rejected)])
-    draft.replace(shard.rejected)
-
-
 def _each(
     body: Callable[[FilteredShard, CurateSettings], None], todo: Sequence[FilteredShard], settings: CurateSettings,
     workers: int,
@@ -196,3 +189,85 @@ def _each(
     with worker_pool(processes) as pool:
         for future in as_completed([pool.submit(body, shard, settings) for shard in todo]):
             yield future.result()
+
+
+def write_corpus(
+    folder: Path, shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
+) -> dict[str, int]:
+    """Write the kept rows (one bool array a shard) as a data set of `shard_rows` rows a shard; returns rows per split.
+
+    The bytes depend on nothing but the arguments. A batch of rows is in memory at a time.
+    """
+    features = corpus_features()
+    schema = arrow_schema(features)
+    total = sum(int(mask.sum()) for mask in keep)
+    sizes = [min(settings.shard_rows, total - first) for first in range(0, total, settings.shard_rows)]
+    names = [f"data-{number:05d}-of-{len(sizes):05d}.arrow" for number in range(len(sizes))]
+    batch_sizes = [min(BATCH_ROWS, size - first) for size in sizes for first in range(0, size, BATCH_ROWS)]
+    content = hashlib.sha256()
+    splits: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
+    batches = _counted(_resized(_corpus_rows(shards, keep, schema, settings.val, seed), batch_sizes), content, splits)
+    for name, size in track(zip(names, sizes, strict=True), "write the corpus", total=len(names), unit="shards"):
+        write_shard(folder / name, schema, islice(batches, -(-size // BATCH_ROWS)))
+    finish(folder, features, names, content.hexdigest())
+    return dict(splits)
+
+
+def _corpus_rows(
+    shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], schema: pa.Schema, val: float, seed: int
+) -> Iterator[pa.Table]:
+    for shard, mask in zip(shards, keep, strict=True):
+        for kept in _selected(read_shard(shard.pairs), mask) if shard.cached is None else _with_images(shard, mask):
+            yield _with_split(kept, schema, val, seed)
+
+
+def _selected(table: pa.Table, mask: np.ndarray) -> Iterator[pa.Table]:
+    first = 0
+    for batch in table.to_batches():
+        yield pa.Table.from_batches([batch.filter(pa.array(mask[first : first + batch.num_rows]))])
+        first += batch.num_rows
+
+
+def _with_images(shard: FilteredShard, mask: np.ndarray) -> Iterator[pa.Table]:
+    """The rows of a shard whose images are cached, in the same order, with them; a batch of images at a time."""
+    pairs, cached = read_shard(shard.pairs).filter(pa.array(mask)), read_shard(shard.images).select(["image"])
+    wanted = np.zeros(cached.num_rows, bool)
+    wanted[pairs.column("row").to_numpy()] = True
+    first = 0
+    for images in _selected(cached, wanted):
+        own = pairs.slice(first, images.num_rows).append_column("image", images.column("image"))
+        first += images.num_rows
+        yield own.combine_chunks()
+
+
+def _with_split(pairs: pa.Table, schema: pa.Schema, val: float, seed: int) -> pa.Table:
+    """Filtered pairs in the columns of the corpus."""
+    columns = {name: pairs.column(name).combine_chunks() for name in pairs.column_names}
+    columns["image"] = pa.StructArray.from_arrays(
+        [columns["image"], pa.nulls(pairs.num_rows, pa.string())], names=["bytes", "path"]
+    )
+    columns["split"] = pa.array([split_of(group, val, seed) for group in columns["group"].to_pylist()], pa.string())
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _resized(tables: Iterable[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
+    """The same rows in tables of the given sizes, which must add up to all of them."""
+    rest = iter(tables)
+    held: list[pa.Table] = []
+    count = 0
+    for size in sizes:
+        while count < size:
+            held.append(next(rest))
+            count += held[-1].num_rows
+        joined = pa.concat_tables(held)
+        yield joined.slice(0, size)
+        held, count = [joined.slice(size)], count - size
+
+
+def _counted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Counter[str]) -> Iterator[pa.Table]:
+    """Pass the tables on, adding them to the digest (images by their sha256) and to the rows per split."""
+    for table in tables:
+        columns = table.drop_columns("image").to_pydict()
+        content.update(json.dumps(columns).encode())
+        splits.update(columns["split"])
+        yield table

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mmkd.cards.samples import ImageRef
-from mmkd.errors import ModelError
+from mmkd.errors import DataError, ModelError
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, is_made_from, normalised, write_embeddings
 from mmkd.evaluation.models.encoders import Encoder, LoadableModel
@@ -29,21 +29,29 @@ def embed(
     images: DecodedImages,
     batch_size: int,
     workers: int,
-) -> None:
+) -> dict[str, str]:
     """Write the embeddings file of every data set that has none yet; the model is loaded only if one is missing.
 
-    Raises DataError for an unreadable image and ModelError when the model does not load or its output is not finite.
+    Returns id -> why, of data sets with a picture that cannot be read. Raises ModelError when the model does not load
+    or its output is not finite.
     """
     encoder: Encoder | None = None
+    unreadable: dict[str, str] = {}
     for data_set in data_sets:
         path = embeddings_path(folder, data_set.card.id, model.name)
         made_from = made_from_digest(model, data_set)
         if not is_made_from(path, made_from):
             encoder = encoder or model.load(device)
             label = f"{model.name} on {data_set.card.id}"
-            write_embeddings(path, embed_data_set(encoder, data_set, images, batch_size, workers, label), made_from)
+            try:
+                found = embed_data_set(encoder, data_set, images, batch_size, workers, label)
+            except DataError as error:
+                unreadable[data_set.card.id] = str(error)
+            else:
+                write_embeddings(path, found, made_from)
     if encoder is None:
         say(f"evaluate: {model.name}: embeddings are there already")
+    return unreadable
 
 
 def made_from_digest(model: LoadableModel, data_set: DataSet) -> str:

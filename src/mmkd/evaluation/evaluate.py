@@ -11,18 +11,26 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.data_sets.choose import chosen_cards
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embed import embed
-from mmkd.evaluation.format.focus import focus_model
-from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, STUDENTS, TEACHERS_CONCAT
+from mmkd.evaluation.format.not_evaluated import NotEvaluated, write_not_evaluated
+from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, STUDENTS, TEACHERS_CONCAT, focus_model
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import leaked_samples
 from mmkd.evaluation.models.encoders import LoadableModel, loadable_model, null_model
-from mmkd.evaluation.report_files import write_cards, write_galleries, write_task_files
 from mmkd.evaluation.summary.scores import Resampling
 from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.summary.tables import printed
 from mmkd.evaluation.tasks.settings import EvaluateSettings
-from mmkd.evaluation.units import EvaluationUnit, predict, remove_prediction, remove_stale_predictions, units_of
-from mmkd.progress import say, track
+from mmkd.evaluation.units import (
+    EvaluationUnit,
+    predict,
+    remove_prediction,
+    remove_stale_predictions,
+    units_of,
+    write_cards,
+    write_galleries,
+    write_task_files,
+)
+from mmkd.progress import track
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
 
@@ -36,14 +44,15 @@ def evaluate(
     machine: Machine,
     seed: int,
     corpus: Path | None = None,
+    unread: Sequence[NotEvaluated] = (),
 ) -> dict[str, int]:
     """Leave embeddings, predictions, images for the report and the tables of results in the folder; returns counts.
 
     data_sets: of the settings' cards. models: teachers and students alike, one in memory at a time. teachers: the names
     of those that are teachers; two or more also make the ensemble `teachers_concat`. corpus: what the students were
     trained on, for the leakage audit. What the folder has of an earlier or a cut-off call is not made again. Raises
-    ConfigError, DataError or ModelError before results are written. A task that a data set cannot serve is left out, is
-    said and counted as `not_evaluated`.
+    ConfigError, DataError or ModelError before results are written. A data set that cannot be read, and a task that one
+    cannot serve, is left out, said, counted and written down as not evaluated. unread: what is left out already.
     """
     names = [spec.name for spec in models]
     _check_names(names, teachers)
@@ -51,11 +60,14 @@ def evaluate(
     focus = models[names.index(focus_model(names, teachers))]
     loadable = {spec.name: loadable_model(spec) for spec in models}
     loadable |= {name: null_model(name, focus, seed) for name in settings.nulls}
-    _embed_all(list(loadable.values()), data_sets, folder, device, images, settings, machine)
+    unreadable = _embed_all(list(loadable.values()), data_sets, folder, device, images, settings, machine)
+    data_sets = [data_set for data_set in data_sets if data_set.card.id not in unreadable]
     members = _members(loadable, teachers)
     units = [unit for data_set in data_sets for unit in units_of(data_set, members, settings, seed)]
     predicted, failed = _predict_all(units, folder)
     units = [unit for number, unit in enumerate(units) if number not in failed]
+    missing = [*unread, *(NotEvaluated(*one) for one in unreadable.items()), *failed.values()]
+    write_not_evaluated(folder, missing)
     write_cards(folder, data_sets)
     write_galleries(folder, units, focus.name, images, settings.gallery)
     write_task_files(folder, units, focus.name, settings)
@@ -64,15 +76,15 @@ def evaluate(
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
     summary = results_from_predictions(folder, teachers, resampling, names, partial(leaked_samples, folder))
     write_summary(folder, summary)
-    say(printed(summary.results, summary.comparisons, teachers, summary.rankings))
-    for problem in failed.values():
-        say(f"not evaluated: {problem}")
+    print(printed(summary.results, summary.comparisons, teachers, summary.rankings))
+    for one in missing:
+        print(f"not evaluated: {one}")
     return {
         "models": len(models),
         "data_sets": len(data_sets),
         "samples": sum(len(data_set.samples) for data_set in data_sets),
         "predictions": predicted,
-        **({"not_evaluated": len(failed)} if failed else {}),
+        **({"not_evaluated": len(missing)} if missing else {}),
         "results": len(summary.results),
     }
 
@@ -98,20 +110,25 @@ def _embed_all(
     images: DecodedImages,
     settings: EvaluateSettings,
     machine: Machine,
-) -> None:
-    with_images = [data_set for data_set in data_sets if data_set.images]
+) -> dict[str, str]:
+    """Data set with a picture that cannot be read -> why. Raises the last DataError where no data set is left."""
+    unreadable: dict[str, str] = {}
     for model in models:
-        embed(model, with_images, folder, device, images, settings.batch_size, machine.loaders)
+        good = [data_set for data_set in data_sets if data_set.images and data_set.card.id not in unreadable]
+        unreadable |= embed(model, good, folder, device, images, settings.batch_size, machine.loaders)
+        if len(unreadable) == len(data_sets):
+            raise DataError("\n".join(unreadable.values()))
+    return unreadable
 
 
-def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, dict[int, str]]:
+def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, dict[int, NotEvaluated]]:
     """How many predictions were made (those that were there already do not count), and place of a unit that cannot be
     evaluated -> why.
 
     A data set that one task cannot use still serves the others. Raises the last DataError where no unit is left.
     """
     remove_stale_predictions(folder, units)
-    made, failed = 0, dict[int, str]()
+    made, failed = 0, dict[int, NotEvaluated]()
     for number, unit in enumerate(track(units, "predict", len(units), "predictions")):
         try:
             made += predict(unit, folder)
@@ -119,7 +136,7 @@ def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, di
             if len(failed) + 1 == len(units):
                 raise
             remove_prediction(unit, folder)
-            failed[number] = f"{unit.model} on {unit.data_set.card.id}, {unit.task_name}: {error}"
+            failed[number] = NotEvaluated(unit.data_set.card.id, str(error), unit.task_name, unit.model)
     return made, failed
 
 

@@ -1,23 +1,23 @@
 """The folder `evaluate` of a run, or of models that mmkd did not train: what it is made from, and its manifest."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import check_tasks, chosen_cards
-from mmkd.evaluation.data_sets.source import read_source
+from mmkd.evaluation.data_sets.source import DataSetSource, read_source
+from mmkd.evaluation.format.not_evaluated import NotEvaluated
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.folders.stage import Stage, complete, status
-from mmkd.settings import Machine, Settings
+from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 EVALUATE = "evaluate"
+UNREAD = "not readable"
 OUTPUTS = ("*.jsonl", "predictions/**/*.parquet")
-
-
-def _as_json(section: Settings) -> dict[str, Any]:
-    return section.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Evaluation:
     """What is to be evaluated. name: of the recipe, for titles. licences: teacher -> licence, in the order of tables.
 
     corpus: images that the models were trained on, for the leakage audit. digests: of the models' folders, by name.
-    plain: a section of the recipe as the manifest keeps it.
+    kept: settings as the manifest keeps them, see `Stage`.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Evaluation:
     seed: int
     corpus: Path | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
-    plain: Callable[[Settings], dict[str, Any]] = _as_json
+    kept: Callable[[Any], Any] = copy
 
 
 def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
@@ -44,25 +44,53 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
 
     Raises as `evaluate` does, and ConfigError when a folder of other settings or inputs stands there, unless `force`.
     """
-    is_there = status(out / EVALUATE) == "complete"
-    sources = [read_source(card) for card in chosen_cards(one.settings, check=not is_there)]
-    settings = {
-        **one.plain(one.settings),
-        "recipe": one.name,
-        "seed": one.seed,
-        "models": [one.plain(model) for model in one.models],
-        "licences": dict(one.licences),
-    }
-    inputs = {**one.digests, **{source.card.id: source.digest for source in sources}}
-    stage = Stage("evaluation", out / EVALUATE, settings, inputs, OUTPUTS, keyed=True)
+    stage, sources, unread = evaluation_stage(one, out)
     names = {model.name for model in one.models}
     teachers = [name for name in one.licences if name in names]
 
     def body(folder: Path) -> dict[str, int]:
-        from mmkd.evaluation.data_sets.opened import open_data_set
+        from mmkd.evaluation.data_sets.opened import open_for_tasks
         from mmkd.evaluation.evaluate import evaluate  # loads torch, which a finished evaluation does without
 
-        data_sets = [open_data_set(check_tasks(source.card, Path(source.card.id)), source) for source in sources]
-        return evaluate(one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus)
+        data_sets = []
+        for source in sources:
+            check_tasks(source.card, Path(source.card.id))
+            opened, failed = open_for_tasks(source)
+            data_sets += [opened] if opened else []
+            unread.extend(NotEvaluated(source.card.id, reason, task) for task, reason in failed.items())
+        if not data_sets:
+            raise DataError("\n".join(map(str, unread)))
+        return evaluate(
+            one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus, unread
+        )
 
     complete(stage, body, force)
+
+
+def evaluation_stage(one: Evaluation, out: Path) -> tuple[Stage, list[DataSetSource], list[NotEvaluated]]:
+    """The stage that makes `out/evaluate`, its data sets, and those that cannot be read.
+
+    Raises the last DataError where no data set can be read.
+    """
+    is_there = status(out / EVALUATE) == "complete"
+    cards = chosen_cards(one.settings, check=not is_there)
+    sources: list[DataSetSource] = []
+    unread: list[NotEvaluated] = []
+    for card in cards:
+        try:
+            sources.append(read_source(card))
+        except DataError as error:
+            unread.append(NotEvaluated(card.id, str(error)))
+            if len(unread) == len(cards):
+                raise
+    settings = {
+        **one.settings.model_dump(mode="json"),
+        "recipe": one.name,
+        "seed": one.seed,
+        "models": [model.model_dump(mode="json") for model in one.models],
+        "licences": dict(one.licences),
+    }
+    inputs = {**one.digests, **{source.card.id: source.digest for source in sources}}
+    inputs |= {missing.dataset: UNREAD for missing in unread}
+    stage = Stage("evaluation", out / EVALUATE, one.kept(settings), inputs, OUTPUTS, keyed=True, kept=one.kept)
+    return stage, sources, unread

@@ -1,4 +1,4 @@
-"""Every model on every data set for every task: what is to be predicted, and what is there already."""
+"""Every model on every data set for every task: what is predicted, what is there, and what is written beside it."""
 
 import hashlib
 import json
@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.evaluation.data_sets.opened import DataSet
+from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.embed import made_from_digest
 from mmkd.evaluation.format.predictions import (
     PREDICTIONS,
     PredictionFacts,
     are_made_from,
     predictions_path,
+    read_predictions,
     write_predictions,
 )
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.gallery.examples import GalleryExample, GallerySource, gallery_path, write_examples
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import LoadableModel
+from mmkd.evaluation.summary.summary import CARDS
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
+from mmkd.folders.json_lines import write_json_lines
 from mmkd.settings import Settings
 
 
@@ -88,7 +91,6 @@ def predict(unit: EvaluationUnit, folder: Path) -> bool:
 
 
 def remove_prediction(unit: EvaluationUnit, folder: Path) -> None:
-    """Remove what an earlier call left of this unit."""
     predictions_path(folder, unit.facts).unlink(missing_ok=True)
 
 
@@ -98,3 +100,53 @@ def remove_stale_predictions(folder: Path, units: Sequence[EvaluationUnit]) -> N
     for path in (folder / PREDICTIONS).rglob("*.parquet"):
         if (path.parts[-3], path.parts[-2], path.stem) not in current:
             path.unlink()
+
+
+def write_cards(folder: Path, data_sets: Sequence[DataSet]) -> None:
+    """`cards.jsonl`: what the report says of the data sets, without the paths of their layouts."""
+    rows = []
+    for data_set in data_sets:
+        splits = [sample.split for sample in data_set.samples]
+        found = {split: splits.count(split) for split in dict.fromkeys(splits)}
+        rows.append({**data_set.card.model_dump(mode="json", exclude={"layout"}), "found": found})
+    write_json_lines(folder / CARDS, rows)
+
+
+def write_galleries(
+    folder: Path, units: Sequence[EvaluationUnit], focus: str, images: DecodedImages, limit: int
+) -> None:
+    """`gallery/<set>.parquet` for each data set of the units: examples of the focus model, `limit` of a task at most.
+
+    Data sets without an example have no file. Equal predictions make equal files.
+    """
+    for card_id in dict.fromkeys(unit.data_set.card.id for unit in units):
+        examples = [
+            example
+            for unit in units
+            if (unit.data_set.card.id, unit.model) == (card_id, focus) and limit > 0
+            for example in gallery_examples(folder, unit, images, limit)
+        ]
+        path = gallery_path(folder, card_id)
+        if examples:
+            write_examples(path, examples)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def gallery_examples(folder: Path, unit: EvaluationUnit, images: DecodedImages, limit: int) -> Sequence[GalleryExample]:
+    """Of one unit; none where the model was not evaluated on the task."""
+    path = predictions_path(folder, unit.facts)
+    if not path.is_file():
+        return []
+    predictions = read_predictions(path)
+    scores = unit.task.class_scores(predictions.columns)
+    return list(unit.task.gallery(GallerySource(predictions, scores, unit.embedded(folder), images.get), limit))
+
+
+def write_task_files(folder: Path, units: Sequence[EvaluationUnit], focus: str, settings: EvaluateSettings) -> None:
+    """The files of the tasks that the settings ask for, of single models."""
+    for unit in units:
+        for files in unit.task.files:
+            is_meant = unit.model == focus or (files.every_model and len(unit.members) == 1)
+            if is_meant and unit.members and getattr(settings, files.setting):
+                files.write(folder / files.folder, unit.embedded(folder))

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.store import REASON, SIDES, TeacherFeatures, to_numpy
-from mmkd.folders.stage import MANIFEST, content_digest, read_manifest
+from mmkd.folders.intact import damage
+from mmkd.folders.stage import MANIFEST, read_manifest
 from mmkd.validation import nearest
 
 NORM_TOLERANCE = 2e-3  # float16 keeps 11 bits: a unit vector's norm is off by less than 2^-11 times a few
-SHARDS = ("data-*.arrow",)
 
 
 @dataclass
@@ -53,9 +53,10 @@ def _check(folder: Path, corpus: Corpus) -> FeatureCheck:
     if not (folder / MANIFEST).is_file():
         found.problems.append("not finished: run 'mmkd extract' again, it goes on where it was cut off")
         return found
-    if content_digest(folder, SHARDS) != read_manifest(folder)["digest"]:
-        found.problems.append("its bytes are not those that were written: the digest differs from the manifest's")
     try:
+        found.problems += damage(folder, read_manifest(folder).get("files", ""), everything=True)
+        if found.problems:
+            return found
         features = TeacherFeatures(folder, corpus)
     except DataError as error:
         found.problems.append(str(error).removeprefix(f"{folder}: "))

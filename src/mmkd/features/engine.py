@@ -1,35 +1,102 @@
 """Features from running the teachers: as many resident as memory allows, each image and caption prepared once for all.
 
-Worker processes decode, resize and tokenise ahead; this process only feeds the networks. Letters: N rows of a shard,
+An image is read once, and each distinct geometry sees it once. Worker processes decode, resize and tokenise ahead; this
+process only feeds the networks. Letters: N rows of a shard,
 B of a batch, D of a teacher's dimension.
 """
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmkd.corpus.schema import Corpus
 from mmkd.device import free_bytes
 from mmkd.errors import ConfigError
-from mmkd.features.decode import DecodedBatch, DecodedBatches, Views
-from mmkd.features.shards import Produced, Shard
-from mmkd.features.store import SIDES, feature_table
+from mmkd.features.store import SIDES, Produced, Shard, feature_table
+from mmkd.images.decode import decode
+from mmkd.images.transform import ImageTransform
 from mmkd.progress import track
+from mmkd.reasons import BadRecordError
 from mmkd.settings import Machine
 from mmkd.teachers.encoders.teacher import Teacher
-from mmkd.teachers.encoders.tokens import Tokens, distinct
+from mmkd.teachers.encoders.tokens import CaptionTokenizer, Tokens, distinct
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 
+UNREADABLE = "image cannot be decoded"
 RESIDENT_SHARE = 0.75  # of the free memory for weights; the rest is for activations and batches
 AHEAD = 3  # batches that each worker has ready
+
+
+class Views:
+    """The distinct geometries and tokenizers among those of several teachers.
+
+    image_of[k], text_of[k]: which of them teacher k wants. Geometries are equal when they print alike, which
+    torchvision's do with all their parameters; the mean and deviation are applied later and do not count.
+    """
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        self.image_of, images = _distinct([repr(teacher.transform.geometry) for teacher in teachers])
+        self.text_of, texts = _distinct([teacher.tokenizer.key for teacher in teachers])
+        self.transforms: list[ImageTransform] = [teachers[k].transform for k in images]
+        self.tokenizers: list[CaptionTokenizer] = [teachers[k].tokenizer for k in texts]
+
+
+def _distinct(keys: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Which distinct key each one is, and where each distinct key stands first."""
+    distinct = list(dict.fromkeys(keys))
+    return [distinct.index(key) for key in keys], [keys.index(key) for key in distinct]
+
+
+@dataclass
+class DecodedBatch:
+    """views: per distinct geometry uint8 (B, C, H, W). tokens: per distinct tokenizer.
+
+    reasons: why an image could not be read, None where it was; black stands in for it.
+    """
+
+    views: list[torch.Tensor]
+    tokens: list[Tokens]
+    reasons: list[str | None]
+
+    def pin_memory(self) -> "DecodedBatch":
+        """Called by DataLoader: page-locked images travel to a GPU while it computes."""
+        return replace(self, views=[view.pin_memory() for view in self.views])
+
+
+class DecodedBatches(Dataset[DecodedBatch]):
+    """Batches of corpus rows, decoded; made for worker processes, so an item is a whole batch."""
+
+    def __init__(self, corpus: Corpus, batches: Sequence[np.ndarray], views: Views) -> None:
+        self.corpus, self.batches, self.views = corpus, batches, views
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> DecodedBatch:
+        table = self.corpus.take(self.batches[index])
+        encoded = table.column("image").combine_chunks().field("bytes").to_pylist()
+        images = [_decoded(data) for data in encoded]
+        shown = [image or Image.new("RGB", (32, 32)) for image in images]
+        views = [torch.stack([each.pixels(image) for image in shown]) for each in self.views.transforms]
+        captions = table.column("caption").to_pylist()
+        tokens = [tokenizer(captions) for tokenizer in self.views.tokenizers]
+        return DecodedBatch(views, tokens, [None if image else UNREADABLE for image in images])
+
+
+def _decoded(data: bytes) -> Image.Image | None:
+    try:
+        return decode(data)
+    except BadRecordError:
+        return None
 
 
 @dataclass
@@ -54,7 +121,6 @@ class Clock:
             yield item
 
     def tick(self) -> None:
-        """Count the time until now."""
         self.wall_s = time.perf_counter() - self.begun
 
     def __str__(self) -> str:

@@ -4,9 +4,10 @@ Under torchrun, rank 0 decides what is to do and publishes, and rank r of W writ
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
@@ -25,17 +26,21 @@ from mmkd.teachers.zoo.settings import LOCAL, ZOO, ExtractSettings, TeacherSpec
 if TYPE_CHECKING:
     from mmkd.features.engine import Clock
 
-BEHAVIOUR = {
-    *("adapter", "architecture", "config", "bert", "layout", "preprocess", "padding", "context_length", "dim"),
-}
+BEHAVIOUR = {*("adapter", "architecture", "config", "bert", "layout", "preprocess", "padding", "context_length", "dim")}
 WHEREABOUTS = ("weights", "revision")  # what lies there is known by its digest, wherever it lies
 
 
 Pending = Sequence[tuple[TeacherSpec, Stage]]
 
 
-def feature_stage(spec: TeacherSpec, settings: ExtractSettings, corpus_digest: str, folder: Path) -> Stage:
-    """The stage that makes one teacher's folder; what the teacher is made of counts as an input.
+def feature_stage(
+    spec: TeacherSpec,
+    settings: ExtractSettings,
+    corpus_digest: str,
+    folder: Path,
+    kept: Callable[[Any], Any] = copy,
+) -> Stage:
+    """The stage that makes one teacher's folder; what the teacher is made of counts as an input. kept: see `Stage`.
 
     Where the weights are gone, a finished folder's own word for them is taken: features outlive their teachers.
     """
@@ -54,8 +59,8 @@ def feature_stage(spec: TeacherSpec, settings: ExtractSettings, corpus_digest: s
     if spec.library == ZOO:  # what the zoo says of it decides its vectors as much as the weights do
         facts = zoo_entry(spec.model, spec.variant).model_dump_json(include=BEHAVIOUR)
         described["entry"] = bytes_digest(facts.encode())[:16]
-    kept = {**described, "precision": settings.precision, "shard_rows": settings.shard_rows}
-    return Stage("features", target, kept, inputs, ("data-*.arrow",))
+    described |= {"precision": settings.precision, "shard_rows": settings.shard_rows}
+    return Stage("features", target, kept(described), inputs, ("data-*.arrow",), kept=kept)
 
 
 def extract(
@@ -66,6 +71,7 @@ def extract(
     machine: Machine,
     force: bool = False,
     world: World = ALONE,
+    kept: Callable[[Any], Any] = copy,
 ) -> "list[Clock]":
     """Publish `folder/<teacher>/` for every teacher; finished ones are skipped, half-finished ones go on.
 
@@ -77,7 +83,7 @@ def extract(
     with contextlib.ExitStack() as owned:
         pending: Pending = []
         if world.first:
-            made = _stages(specs, settings, digest_of(corpus_folder), folder)
+            made = _stages(specs, settings, digest_of(corpus_folder), folder, kept)
             pending = [item for item in made if _begin(item[1], force, owned)]
         pending = world.agree(pending)
         clocks = []
@@ -89,12 +95,14 @@ def extract(
     return clocks
 
 
-def _stages(specs: Sequence[TeacherSpec], settings: ExtractSettings, corpus: str, folder: Path) -> Pending:
+def _stages(
+    specs: Sequence[TeacherSpec], settings: ExtractSettings, corpus: str, folder: Path, kept: Callable[[Any], Any]
+) -> Pending:
     """Every teacher's stage; what all of them lack is reported at once."""
     made, missing = [], []
     for spec in specs:
         try:
-            made.append((spec, feature_stage(spec, settings, corpus, folder)))
+            made.append((spec, feature_stage(spec, settings, corpus, folder, kept)))
         except ModelError as error:
             missing.append(str(error))
     if missing:

@@ -16,8 +16,7 @@ import torch
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
-from mmkd.features.shards import Produced, Shard
-from mmkd.features.store import feature_table
+from mmkd.features.store import Produced, Shard, feature_table
 from mmkd.progress import track
 
 META = "meta.jsonl"

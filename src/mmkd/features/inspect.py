@@ -49,12 +49,10 @@ class Listing:
 
 
 def list_entries(entries: Iterable[ZooEntry]) -> list[Listing]:
-    """Entries of the zoo, in their order."""
     return [_of_entry(entry, None, None) for entry in entries]
 
 
 def list_specs(specs: Iterable[TeacherSpec]) -> list[Listing]:
-    """A recipe's teachers, whatever library they are of."""
     return [_of_spec(spec) for spec in specs]
 
 

@@ -83,5 +83,4 @@ def _unit(feature_ND: Array) -> Array:
     length_N1 = np.linalg.norm(wide_ND, axis=1, keepdims=True)
     if not (np.isfinite(length_N1) & (length_N1 > 0)).all():
         raise ValueError("a row of the features is zero or not finite; embed its image anew")
-    unit_ND: Array = wide_ND / length_N1
-    return unit_ND
+    return np.asarray(wide_ND / length_N1)

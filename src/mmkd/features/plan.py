@@ -5,7 +5,7 @@ a plan needs no download.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmkd.corpus.schema import Corpus
@@ -106,14 +105,14 @@ def lengths(corpus: Corpus) -> tuple[float, int]:
 def _untrained(spec: TeacherSpec, device: torch.device, precision: str) -> Teacher:
     entry = zoo_entry(spec.model, spec.variant)
     network = ADAPTERS[str(entry.adapter)].build(entry)
-    tokenizer = CaptionTokenizer(partial(_shortest, entry.context_length or 77), "none", entry.padding)
+
+    def shortest(captions: Sequence[str]) -> Tokens:
+        """In place of a tokenizer, whose files a plan does not need: captions of two tokens."""
+        ids_NL = torch.ones(len(captions), entry.context_length or 77, dtype=torch.int32)
+        return Tokens(ids_NL, torch.full((len(captions),), 2))
+
+    tokenizer = CaptionTokenizer(shortest, "none", entry.padding)
     return Teacher(spec.name, spec.licence, wired(entry, network, tokenizer), device, precision)
-
-
-def _shortest(context_length: int, captions: Sequence[str]) -> Tokens:
-    """In place of a tokenizer, whose files a plan does not need: captions of two tokens."""
-    count = len(captions)
-    return Tokens(torch.ones(count, context_length, dtype=torch.int32), torch.full((count,), 2))
 
 
 def _weights(spec: TeacherSpec) -> str:
@@ -130,10 +129,7 @@ def _cost(teacher: Teacher, caption_tokens: int) -> tuple[float, float]:
     pixels = teacher.transform.pixels(Image.new("RGB", (320, 240)))
     image_BCHW = pixels.expand(count, *pixels.shape).contiguous()
     tokens = _tokens(teacher, count, caption_tokens)
-    steps: list[Callable[[], Tensor]] = [
-        lambda: teacher.encode_images(image_BCHW),
-        lambda: teacher.encode_tokens(tokens),
-    ]
+    steps = [partial(teacher.encode_images, image_BCHW), partial(teacher.encode_tokens, tokens)]
     torch.backends.mha.set_fastpath_enabled(False)  # the fused operator is not counted
     try:
         with FlopCounterMode(display=False) as counter:

@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,14 @@ from mmkd.device import prepare
 from mmkd.distributed import World
 from mmkd.features.engine import Clock, ModelFeatures, resident
 from mmkd.features.from_reference import ReferenceFeatures
-from mmkd.features.shards import Producer, Shard
-from mmkd.features.store import SIDES, TeacherFacts, feature_columns, write_facts
+from mmkd.features.store import SIDES, Producer, Shard, TeacherFacts, feature_columns, write_facts
 from mmkd.folders import stage as stages
 from mmkd.folders.arrow import arrow_schema, finish, read_shard, write_shard
 from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import Stage
 from mmkd.progress import say
 from mmkd.settings import Machine
-from mmkd.teachers.zoo.settings import REFERENCE, ExtractSettings, TeacherSpec
+from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ExtractSettings, TeacherSpec
 
 Pending = Sequence[tuple[TeacherSpec, Stage]]
 
@@ -31,7 +31,9 @@ def produce(pending: Pending, settings: ExtractSettings, corpus: Corpus, machine
     for producer, group in _producers(pending, corpus, settings, machine, world):
         start = time.perf_counter()
         shards = world.share(world.agree(_missing(group, len(corpus), settings.shard_rows)))
-        _write_shards(producer, group, shards)
+        for shard, tables in producer.produce(shards):
+            for k, table in zip(shard.todo, tables, strict=True):
+                write_shard(group[k][1].partial / shard.name, arrow_schema(feature_columns(producer.dims[k])), [table])
         if isinstance(producer, ModelFeatures):
             producer.clock.tick()
             clocks.append(producer.clock)
@@ -72,42 +74,31 @@ def _missing(group: Pending, rows: int, shard_rows: int) -> list[Shard]:
     return shards
 
 
-def _write_shards(producer: Producer, group: Pending, shards: Sequence[Shard]) -> None:
-    for shard, tables in producer.produce(shards):
-        for k, table in zip(shard.todo, tables, strict=True):
-            write_shard(group[k][1].partial / shard.name, arrow_schema(feature_columns(producer.dims[k])), [table])
-
-
 def _publish_all(group: Pending, producer: Producer, corpus: Corpus, wall_s: float) -> None:
     for k, (spec, stage) in enumerate(group):
         write_facts(stage.partial, _facts(spec, k, producer))
         shards = sorted(path.name for path in stage.partial.glob("data-*.arrow"))
         finish(stage.partial, feature_columns(producer.dims[k]), shards, json_digest(stage.made_from))
-        counts = _count(stage.partial, shards)
-        if counts["null"]:
-            say(f"  {spec.name}: {counts['null']:,} of {len(corpus):,} rows have no features; column reason says why")
+        tables = [read_shard(stage.partial / name) for name in shards]
+        null = sum(max(table.column(side).null_count for side in SIDES) for table in tables)
+        counts = {"rows": sum(table.num_rows for table in tables), "null": null}
+        if null:
+            say(f"  {spec.name}: {null:,} of {len(corpus):,} rows have no features; column reason says why")
         stages.publish(stage, counts, wall_s)
 
 
 def _facts(spec: TeacherSpec, k: int, producer: Producer) -> TeacherFacts:
-    towers = producer.teachers[k].towers if isinstance(producer, ModelFeatures) else None
-    return TeacherFacts(
-        spec.name,
-        producer.dims[k],
-        spec.licence,
-        spec.model,
-        spec.variant or "",
-        towers.revision if towers else "",
-        towers.weights if towers else "",
-    )
+    facts = TeacherFacts(spec.name, producer.dims[k], spec.licence, _without_its_place(spec.model), spec.variant or "")
+    if not isinstance(producer, ModelFeatures):
+        return facts
+    towers = producer.teachers[k].towers
+    return replace(facts, revision=towers.revision, weights=towers.weights)
 
 
-def _count(target: Path, shards: Sequence[str]) -> Mapping[str, int]:
-    tables = [read_shard(target / name) for name in shards]
-    return {
-        "rows": sum(table.num_rows for table in tables),
-        "null": sum(max(table.column(side).null_count for side in SIDES) for table in tables),
-    }
+def _without_its_place(model: str) -> str:
+    """A model that is a folder by the folder's name: the same features lie the same wherever the folder does."""
+    place = Path(model.removeprefix(LOCAL))
+    return model.removesuffix(str(place)) + place.name if place.is_absolute() else model
 
 
 def _who(world: World) -> str:

@@ -1,13 +1,13 @@
-"""Features on disk: one folder per teacher, the same rows in the same order as the corpus.
+"""Features on disk: one folder per teacher, the same rows in the same order as the corpus, written shard by shard.
 
 Letters: N rows, D the teacher's dimension. Vectors are float16 with norm 1; a row that the teacher failed on is null.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +81,6 @@ class TeacherFacts:
 
 
 def write_facts(folder: Path, facts: TeacherFacts) -> None:
-    """Write the teacher's facts beside its vectors."""
     write_json(folder / FACTS, vars(facts))
 
 
@@ -94,15 +93,17 @@ class TeacherFeatures:
     def __init__(self, folder: Path, corpus: Corpus) -> None:
         self.folder = folder
         self.digest = digest_of(folder)
-        made_from = read_manifest(folder)["inputs"].get("corpus")
+        manifest = read_manifest(folder)
+        made_from = manifest["inputs"].get("corpus")
         if made_from != corpus.digest:
             raise DataError(
                 f"{folder}: features of another corpus (made from {str(made_from)[:12]}, the corpus here is "
                 f"{corpus.digest[:12]}); extract them again"
             )
         self.table: Dataset = open_folder(folder)
-        if self.table.num_rows != len(corpus):
-            raise DataError(f"{folder}: {self.table.num_rows} rows, but the corpus has {len(corpus)}; extract again")
+        for what, rows in (("the corpus", len(corpus)), ("its manifest", manifest["counts"].get("rows", len(corpus)))):
+            if self.table.num_rows != rows:
+                raise DataError(f"{folder}: {self.table.num_rows} rows, but {what} has {rows}; extract again")
         if not self.table.data.column("id").combine_chunks().equals(corpus.table.data.column("id").combine_chunks()):
             raise DataError(f"{folder}: the row ids differ from those of {corpus.folder}; extract again")
         facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
@@ -131,10 +132,31 @@ class TeacherFeatures:
         """Which rows of the corpus have both vectors (N,)."""
         data = self.table.data
         both = pc.and_(pc.is_valid(data.column("image")), pc.is_valid(data.column("text")))
-        mask: np.ndarray = both.to_numpy()
-        return mask
+        return np.asarray(both.to_numpy())
 
 
 def open_features(folder: Path, corpus: Corpus, teachers: Sequence[str]) -> list[TeacherFeatures]:
     """The named teachers' features of a corpus. Raises DataError as `TeacherFeatures`."""
     return [TeacherFeatures(folder / name, corpus) for name in teachers]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """name: of the file in each teacher's folder. todo: the teachers (places in `dims`) that still lack it."""
+
+    name: str
+    rows: np.ndarray
+    todo: tuple[int, ...]
+
+
+Produced = Iterator[tuple[Shard, list[pa.Table]]]
+
+
+class Producer(Protocol):
+    """Where features come from: models that are run, or files that hold them. dims: of each of its K teachers."""
+
+    dims: list[int]
+
+    def produce(self, shards: Sequence[Shard]) -> Produced:
+        """The tables (columns id, image, text, reason) of each shard's teachers, in the order of its `todo`."""
+        ...

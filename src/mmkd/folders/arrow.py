@@ -5,7 +5,6 @@ JSON files that make the folder a Hugging Face data set. Nothing is copied and n
 """
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mmkd.errors import DataError
-from mmkd.folders.atomic import draft_of, write_json
+from mmkd.folders.atomic import atomic_file, write_json
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -32,17 +31,12 @@ def write_shard(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch 
 
     Several processes may write the same shard: each has its own draft, and the last one to finish gives the file.
     """
-    draft = draft_of(path)
     rows = 0
-    with draft.open("wb") as sink:
-        with pa.ipc.new_stream(sink, schema) as writer:
-            for batch in batches:
-                table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
-                writer.write_table(table.cast(schema).combine_chunks(), max_chunksize=BATCH_ROWS)
-                rows += table.num_rows
-        sink.flush()
-        os.fsync(sink.fileno())
-    draft.replace(path)
+    with atomic_file(path) as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for batch in batches:
+            table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+            writer.write_table(table.cast(schema).combine_chunks(), max_chunksize=BATCH_ROWS)
+            rows += table.num_rows
     return rows
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,15 +20,19 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when it is whole and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_of(path)
+    draft.unlink(missing_ok=True)  # of a process that was killed and had this one's number, or put there by somebody
     try:
-        with draft.open("wb") as stream:
+        with draft.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-    except OSError:  # a full disk: give back what the draft took
-        draft.unlink(missing_ok=True)
+        draft.replace(path)
+    except OSError as error:  # a full disk: give back what the draft took
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        if error.errno:  # a write does not say where
+            error.filename = error.filename or str(path)
         raise
-    draft.replace(path)
 
 
 def draft_of(path: Path) -> Path:

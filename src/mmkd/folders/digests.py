@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,8 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def folder_digest(folder: Path, files: Iterable[Path], remember: bool = False) -> str:
-    """SHA-256 over the names below the folder and the bytes of these files, in the order of their names."""
-    digest = remembered_digest if remember else file_digest
+def folder_digest(folder: Path, files: Iterable[Path], digest: Callable[[Path], str] = file_digest) -> str:
+    """SHA-256 over the names below the folder and the digests of these files, in the order of their names."""
     total = hashlib.sha256()
     for path in sorted(files):
         total.update(path.relative_to(folder).as_posix().encode() + b"\0")
@@ -51,8 +50,13 @@ def remembered_digest(path: Path) -> str:
 
     Digests of large files are kept below `cache_root()`, so that the next process does not read them either.
     """
+    return _remembered(path.resolve(), tuple(state_of(path)))
+
+
+def state_of(path: Path) -> list[int]:
+    """Size, times and place of a file, which are others when it was written to."""
     found = path.stat()
-    return _remembered(path.resolve(), (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
 @lru_cache(maxsize=4096)
@@ -60,20 +64,26 @@ def _remembered(path: Path, state: tuple[int, ...]) -> str:
     if state[0] < REMEMBERED_BYTES:
         return file_digest(path)
     note = cache_root() / "digests" / f"{bytes_digest(os.fsencode(path))[:32]}.json"
-    if (known := _read_note(note)) and known[:-1] == list(state):
+    if (known := read_note(note)) and known[:-1] == list(state):
         return str(known[-1])
     digest = file_digest(path)
-    with contextlib.suppress(OSError):  # nowhere to keep it: the next process reads the file again
-        write_json(note, [*state, digest])
+    write_note(note, [*state, digest])
     return digest
 
 
-def _read_note(note: Path) -> list[Any]:
+def read_note(note: Path) -> list[Any]:
+    """What `write_note` left; nothing where it is missing or damaged."""
     try:
         found = json.loads(note.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     return found if isinstance(found, list) else []
+
+
+def write_note(note: Path, value: list[Any]) -> None:
+    """Keep what only saves work; where there is no place for it, the next process does that work again."""
+    with contextlib.suppress(OSError):
+        write_json(note, value)
 
 
 def cache_root() -> Path:

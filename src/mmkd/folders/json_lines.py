@@ -35,7 +35,7 @@ def _read(path: Path, make: Callable[[Any], Row], what: str, mend: str) -> list[
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             rows.append(make(json.loads(line)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not a {what} ({error}); {mend}") from error
     return rows
 

@@ -41,6 +41,11 @@ def is_foreign(name: str) -> bool:
     return name.startswith(".") or name.lower() in FOREIGN
 
 
+def is_inside(name: str) -> bool:
+    """Whether an archive member's name stays below the folder it would be unpacked into."""
+    return not name.startswith("/") and ".." not in name.split("/")
+
+
 def files_in_order(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Relative POSIX paths, sorted, of the files with these suffixes (in any case); nothing foreign, nor below it.
 

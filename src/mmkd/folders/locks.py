@@ -1,6 +1,8 @@
 """Locks on folders, which the system releases even after kill -9."""
 
+import errno
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 from mmkd.errors import ConfigError
 from mmkd.progress import say
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 PATIENCE_S = 0.2  # `is_owned` holds a lock for an instant
 
 
@@ -17,12 +20,17 @@ def is_owned(folder: Path) -> bool:
     A shared lock on the file as it is: it needs no permission to write, and leaves no file where nobody has worked.
     """
     try:
-        with _lock_of(folder).open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock = os.open(_lock_of(folder), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # nobody has ever worked on it
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # nobody has ever worked on it, or there are no locks here
+    except OSError:  # there are no locks here
         return False
+    finally:
+        os.close(lock)
     return False
 
 
@@ -42,6 +50,11 @@ def sole_owner(folder: Path, wait: bool = False) -> Iterator[None]:
             held.enter_context(lock)
         except Timeout:
             raise ConfigError(f"another process is working on {folder}; wait for it or choose another --out") from None
-        except OSError as error:  # some network file systems have no locks; files still appear whole or not at all
+        except OSError as error:
+            if _lock_of(folder).is_symlink():
+                raise ConfigError(f"{_lock_of(folder)} is a link, which is not followed; remove it") from None
+            if error.errno in FULL:
+                raise
+            # some network file systems have no locks; files still appear whole or not at all
             say(f"{folder.parent}: no file locks here ({error.strerror}); let only one run work on it at a time")
         yield

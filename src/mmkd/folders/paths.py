@@ -53,11 +53,6 @@ def path_inside(folder: Path, name: str, root: Path | None = None, cure: str = "
     return path
 
 
-def is_inside(name: str) -> bool:
-    """Whether an archive member's name stays below the folder it would be unpacked into."""
-    return not name.startswith("/") and ".." not in name.split("/")
-
-
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """As `listing.files_in_order`, all at once."""
     return list(files_in_order(folder, suffixes))

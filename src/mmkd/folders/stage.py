@@ -11,23 +11,31 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mmkd
 from mmkd.distributed import ALONE, World
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError, DataError, StaleError
 from mmkd.folders.atomic import draft_of, write_json
-from mmkd.folders.digests import folder_digest, json_digest
+from mmkd.folders.digests import file_digest, folder_digest, json_digest, remembered_digest
+from mmkd.folders.intact import FILES, LOG, check_files, list_files
 from mmkd.folders.locks import sole_owner
 from mmkd.progress import say
 from mmkd.renamed import with_new_names
 
 SCHEMA = 1
+DIGEST, LONGEST = 64, 300  # characters of a digest, and of a value that a message shows whole
 MANIFEST = "manifest.json"
 BEGUN = "begun.json"
+ANEW = "delete its folder and run again, which makes it anew"
+NEEDED = {"kind": str, "settings": dict, "inputs": dict, "counts": dict, "digest": str}
+"""What a manifest holds at least."""
+
 SECTIONS = {
     **{"corpus": "curate", "world": "phantom", "features": "teachers", "evaluation": "evaluate"},
     **{"student": "distill", "measurement": "evaluate"},
@@ -41,7 +49,8 @@ class Stage:
 
     inputs: name -> digest. outputs: globs of the files whose bytes identify the result (logs with times are left out).
     keyed: every file in the folder says what it was made from, so `force` goes on from what is there, not from nothing.
-    link: where several runs share the folder, the place of this run's that leads to it.
+    link: where several runs share the folder, the place of this run's that leads to it. kept: settings of a manifest
+    with paths as `settings` has them; releases before kept absolute ones.
     """
 
     kind: str
@@ -51,6 +60,7 @@ class Stage:
     outputs: tuple[str, ...] = ("**/*",)
     keyed: bool = False
     link: Path | None = None
+    kept: Callable[[Any], Any] = copy
 
     def in_pool(self, pool: Path) -> "Stage":
         """The same stage in a folder named by what it is made from, for all runs that need the same."""
@@ -60,6 +70,11 @@ class Stage:
     @property
     def partial(self) -> Path:
         return self.folder.with_name(self.folder.name + ".partial")
+
+    @property
+    def old(self) -> Path:
+        """Where the folder goes that this stage replaces, until it is removed."""
+        return self.folder.with_name(self.folder.name + ".old")
 
     @property
     def made_from(self) -> dict[str, Any]:
@@ -102,6 +117,8 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
     if (stage.partial / MANIFEST).is_file():  # killed between the manifest and the rename
         _rename(stage)
     if stage.folder.exists():
+        _remove_old(stage)
+    if stage.folder.exists():
         found = read_manifest(stage.folder)
         if _same(stage, found, stage.folder, force):
             return found
@@ -122,13 +139,17 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
 
 def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
     """Write the manifest into the partial folder, last, and give the folder its final name."""
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    write_json(stage.partial / LOG, {"wall_s": round(wall_s, 3), "peak_memory_mb": memory})
+    listed, files = list_files(stage.partial, (MANIFEST, BEGUN), stage.folder)
+    digests = {stage.partial / name: digest for name, (_, digest) in listed.items()}
+    of_content = digests.keys() & _matching(stage.partial, stage.outputs)
     manifest = {
         **stage.made_from,
         "counts": dict(counts),
-        "digest": content_digest(stage.partial, stage.outputs),
+        "digest": folder_digest(stage.partial, of_content, digests.__getitem__),
+        "files": files,
         "versions": versions(),
-        "wall_s": round(wall_s, 3),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     write_json(stage.partial / MANIFEST, manifest)
     _rename(stage)
@@ -138,16 +159,31 @@ def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str,
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished folder. Raises DataError when the folder is missing or was never finished."""
+    """The manifest of a finished folder. Raises DataError when the folder is missing, was never finished or is damaged
+    here."""
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{folder}: no {MANIFEST} found, so no finished stage; run the stage that makes it first")
-    return _read_json(path)
+    found = _read_json(path)
+    for key, kind in NEEDED.items():
+        if not isinstance(found.get(key), kind):
+            raise DataError(f"{path}: no {key} in it, so it is not as it was written; {ANEW}")
+    return found
+
+
+def read_log(folder: Path) -> dict[str, Any]:
+    """How the making of a finished folder went: `wall_s`, `peak_memory_mb`; older folders have it in the manifest."""
+    return _read_json(folder / (LOG if (folder / LOG).is_file() else MANIFEST))
 
 
 def digest_of(folder: Path) -> str:
-    """The digest of a finished folder's content, for the `inputs` of the stages that read it."""
-    return str(read_manifest(folder)["digest"])
+    """The digest of a finished folder's content, for the `inputs` of the stages that read it.
+
+    Raises DataError where the files are not those that were written.
+    """
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return str(manifest["digest"])
 
 
 def content_digest(folder: Path, patterns: tuple[str, ...], remember: bool = False) -> str:
@@ -155,8 +191,12 @@ def content_digest(folder: Path, patterns: tuple[str, ...], remember: bool = Fal
 
     remember: read large files again only when they have changed; for what this run does not write itself.
     """
-    files = {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in (MANIFEST, BEGUN)}
-    return folder_digest(folder, files, remember)
+    return folder_digest(folder, _matching(folder, patterns), remembered_digest if remember else file_digest)
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> set[Path]:
+    own = (MANIFEST, BEGUN, FILES, LOG)
+    return {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in own}
 
 
 def versions() -> dict[str, str]:
@@ -188,16 +228,58 @@ def write_link(link: Path, folder: Path) -> None:
 
 
 def _same(stage: Stage, found: Mapping[str, Any], where: Path, force: bool) -> bool:
+    changes = _changes(stage, found)
+    if changes and not force:
+        raise StaleError(str(where), [str(change) for change in changes])
+    return not changes
+
+
+class Change(NamedTuple):
+    """A setting or an input that is another than the folder was made from."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} (was {_shortened(self.old)}, now {_shortened(self.new)})"
+
+
+def compared(stage: Stage) -> tuple[str, list[Change]]:
+    """`status` of the stage's folder, and what `complete` would refuse it for. Reads manifests, and changes nothing."""
+    for state, place, name in (
+        ("complete", stage.partial, MANIFEST),  # killed between the manifest and the rename
+        ("complete", stage.folder, MANIFEST),
+        ("partial", stage.partial, BEGUN),
+    ):
+        if (place / name).is_file():
+            return state, _changes(stage, _read_json(place / name))
+    return "to do", []
+
+
+def _changes(stage: Stage, found: Mapping[str, Any]) -> list[Change]:
     wanted, found = stage.made_from, _with_new_names(found)
-    differing = [key for key in wanted if found.get(key) != wanted[key]]
-    if not differing:
-        return True
-    if force:
-        return False
-    raise ConfigError(
-        f"{where} was made from other {_differences(found, wanted)}; nothing was changed. "
-        "Choose another --out, or pass --force to make it anew"
-    )
+    found = {**found, "settings": stage.kept(found.get("settings"))}
+    return [change for part in wanted for change in _differing(part, found.get(part), wanted[part])]
+
+
+def _differing(key: str, old: Any, new: Any) -> Iterator[Change]:
+    """Of tables and lists, the innermost values. What is not there is None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            yield from _differing(f"{key}.{name}", old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list):
+        for place, pair in enumerate(zip_longest(old, new)):
+            yield from _differing(f"{key}[{place}]", *pair)
+    elif old != new:
+        yield Change(key, old, new)
+
+
+def _shortened(value: Any) -> str:
+    """Digests are told by their beginning; paths are left as they are."""
+    text = repr(value)
+    most = DIGEST - 1 if isinstance(value, str) and len(value) == DIGEST else LONGEST
+    return text if len(text) <= most else f"{text[: most // 5]}...{text[-3:]}"
 
 
 def _with_new_names(found: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -207,31 +289,19 @@ def _with_new_names(found: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**found, **{part: with_new_names(found[part], table) for part, table in parts.items() if part in found}}
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Name the first keys that differ, with both values, so that the user sees what changed."""
-    lines = []
-    for part in ("kind", "schema", "settings", "inputs"):
-        old, new = found.get(part), wanted[part]
-        if isinstance(old, dict) and isinstance(new, dict):
-            lines += [
-                f"{part}.{k} (was {old.get(k)!r}, now {new.get(k)!r})"
-                for k in sorted(set(old) | set(new))
-                if old.get(k) != new.get(k)
-            ]
-        elif old != new:
-            lines.append(f"{part} (was {old!r}, now {new!r})")
-    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-    return ", ".join(lines[:3]) + more
-
-
 def _rename(stage: Stage) -> None:
-    old = stage.folder.with_name(stage.folder.name + ".old")
     if stage.folder.exists():  # only with --force: begin() has refused otherwise
-        stage.folder.replace(old)
+        _remove_old(stage)
+        stage.folder.replace(stage.old)
     (stage.partial / BEGUN).unlink(missing_ok=True)  # after the manifest: without either, the work would be thrown away
     stage.partial.replace(stage.folder)
-    if old.exists():
-        shutil.rmtree(old)
+    _remove_old(stage)
+
+
+def _remove_old(stage: Stage) -> None:
+    """What a replaced folder was; a run that was killed may have left it."""
+    if stage.old.exists():
+        shutil.rmtree(stage.old)
 
 
 def _reopen(stage: Stage) -> None:
@@ -244,10 +314,10 @@ def _reopen(stage: Stage) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
-    except ValueError as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); delete the folder to make it anew") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); {ANEW}") from error
     if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        raise DataError(f"{path}: expected a JSON object, found {type(value).__name__}; {ANEW}")
     return value
 
 

@@ -4,7 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,7 @@ from mmkd.images.plain import scaled_by_range
 from mmkd.images.square import square
 from mmkd.reasons import BadRecordError, Reason
 
+T = TypeVar("T")
 PREAMBLE = slice(128, 132)
 MARK = b"DICM"
 MAX_SAMPLES = 89_478_485  # of one frame (rows x columns x colours); decoded to float64 they take 700 MB
@@ -58,6 +59,12 @@ def _begins_with_field(data: bytes, order: str) -> bool:
     return following in (*FIRST_GROUPS, group)
 
 
+def every(items: Sequence[T], step: int) -> Sequence[T]:
+    """Every `step`th, so that the middle one is among them; for 0 the middle one."""
+    middle = len(items) // 2
+    return items[middle % step :: step] if step else items[middle : middle + 1]
+
+
 def dicom_picture(data: bytes) -> Image.Image:
     """The picture, RGB; of several frames the middle one. As `dicom_frames`."""
     return next(dicom_frames(data))[1]
@@ -77,9 +84,9 @@ def dicom_frames(data: bytes, step: int = 0) -> Iterator[tuple[int, Image.Image]
             raise BadRecordError(Reason.OTHER_FILE, "a DICOM file without a picture, or cut off before it")
         syntax = header.file_meta.TransferSyntaxUID
         _check_size(header)
-        count = int(header.get("NumberOfFrames") or 1)
+        count = max(1, int(header.get("NumberOfFrames") or 1))
         plugin = _plugin(syntax)
-        places = range(count // 2 % step, count, step) if step else range(count // 2, count // 2 + 1)
+        places = every(range(count), step)
         for place, stored in zip(
             places, pydicom.pixels.iter_pixels(header, indices=places, decoding_plugin=plugin), strict=True
         ):

@@ -13,7 +13,8 @@ SCAN, JFIF, ADOBE, COMMENT = 0xDA, 0xE0, 0xEE, 0xFE
 APPLICATION = range(0xE0, 0xF0)
 PARAMETERLESS = {0x01, *range(0xD0, 0xD8)}
 JFIF_BYTES = 14  # of the fields before its thumbnail
-NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # inside a scan, zeros and restarts are data
+# inside a scan, zeros and restarts are data; a run of fill bytes is looked at once, or long ones would take hours
+NEXT_MARKER = re.compile(rb"(?<!\xff)\xff++[^\x00\xff\xd0-\xd7]")
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"cICP")
 WEBP_KEPT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH")

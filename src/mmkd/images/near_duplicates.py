@@ -80,12 +80,6 @@ class Neighbours(NamedTuple):
         return Original(int(place), int(distance), float(-negative))
 
 
-def no_neighbours(records: int) -> Neighbours:
-    """No record is near another one."""
-    none = np.empty(0, np.int64)
-    return Neighbours(np.full(records, NONE), np.zeros(1, np.int64), none, none, none)
-
-
 def neighbours(
     hash_N: Array, caption_N: Array, radius: int, min_correlation: float, thumbnails: ReadThumbnails
 ) -> Neighbours:

@@ -1,22 +1,51 @@
 """NIfTI volumes, and their slices as radiologists view them; X, Y, Z voxels, C colours, H x W pixels of a slice."""
 
 import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from mmkd.errors import DataError
 from mmkd.folders.regular import check_regular
+from mmkd.images.dicom import every
 from mmkd.images.dicom_geometry import LOWEST_16, NO_TISSUE_HU
 from mmkd.images.hamming import Array
 from mmkd.images.square import square
 from mmkd.reasons import BadRecordError, Reason
+from mmkd.settings import Settings
 
 MAX_VOXELS = 2**28  # a gigabyte of 32-bit values; more than any scan, less than a worker's memory
 AXES = ("sagittal", "coronal", "axial")
 COLOURS = ("R", "G", "B")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+CT = ("ct", "computed tomography")
+
+
+class SliceKeys(Settings):
+    """How slices of NIfTI volumes are seen.
+
+    axis: the slices' plane. window: percentiles of the volume's values that become black and white.
+    """
+
+    axis: Literal["sagittal", "coronal", "axial"] = "axial"
+    window: tuple[float, float] = (0.5, 99.5)
+
+
+def nifti_slices(path: str, keys: SliceKeys, step: int, modality: str) -> Iterator[tuple[int, Image.Image]]:
+    """Place and picture of every `step`th slice, as `every` has it. modality: decides what is padding.
+
+    Raises BadRecordError, before the first slice.
+    """
+    axis = AXES.index(keys.axis)
+    volume = nifti_volume(path, modality.strip().lower() in CT)
+    low, high = grey_window(volume, keys.window)
+    slice_picture(volume, axis, 0, low, high)  # whose shape may be refused, then for all of them
+    for place in every(range(volume.value_XYZ.shape[axis]), step):
+        yield place, slice_picture(volume, axis, place, low, high)
 
 
 @dataclass(frozen=True)
@@ -59,8 +88,11 @@ def nifti_volume(path: str, is_ct: bool = False) -> Volume:
         lengths = voxel_sizes(first.affine)[np.argsort(turn[:, 0])].tolist()
     except BadRecordError:
         raise
+    except FileNotFoundError:
+        raise BadRecordError(Reason.MISSING_FILE, f"{os.path.basename(path)}: no such file") from None
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
-        raise BadRecordError(Reason.DAMAGED_FILE, f"{type(error).__name__}: {error}") from None
+        detail = f"{type(error).__name__}: {error}".replace(path, os.path.basename(path))
+        raise BadRecordError(Reason.DAMAGED_FILE, detail) from None
     value_XYZ = _colours(turned) if turned.dtype.names else _measured(turned, is_ct)
     return Volume(value_XYZ, (lengths[0], lengths[1], lengths[2]))
 

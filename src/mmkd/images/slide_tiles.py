@@ -176,7 +176,7 @@ def open_slide(path: Path) -> Any:
 @lru_cache(maxsize=8)
 def _opened(path: Path, process: int) -> Any:
     openslide = _library()
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
         raise DataError(f"{path}: no such slide; check the path in the card")
     try:
         return openslide.OpenSlide(path)

@@ -8,10 +8,9 @@ from PIL import Image
 
 from mmkd.images.box import Box
 from mmkd.images.decode import opened, upright, without_warnings
-from mmkd.images.hashes import perceptual_hash, small_grey
 from mmkd.images.metadata import without_metadata
 from mmkd.images.plain import plain
-from mmkd.images.thumbnails import thumbnail_of
+from mmkd.images.thumbnails import perceptual_hash, small_grey, thumbnail_of
 from mmkd.reasons import BadRecordError, Reason
 
 UNCHANGED_FORMATS = ("JPEG", "PNG", "WEBP")
@@ -22,7 +21,7 @@ PNG_BIT_DEPTH = 24  # offset in the file
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as the corpus stores it. sha256: hex, of `data`. phash: see `hashes.perceptual_hash`. thumbnail: see
+    """An image as the corpus stores it. sha256: hex, of `data`. phash: see `thumbnails.perceptual_hash`. thumbnail: see
     `thumbnails.thumbnail_of`."""
 
     data: bytes

@@ -4,21 +4,12 @@ import math
 
 import numpy as np
 
-from mmkd.phantom.primitives import (
-    Array,
-    Canvas,
-    ellipse,
-    paint,
-    ring,
-    scatter,
-    streak,
-    texture,
-)
+from mmkd.phantom.primitives import Array, Canvas, ellipse, paint, ring, scatter, streak, texture
 
 # Fundus: an orange disc with the bright optic disc on one side and vessels leaving it
 
 
-def _retina(canvas: Canvas, cup: float = 0.4, **marks: Array) -> Array:
+def retina(canvas: Canvas, cup: float = 0.4, **marks: Array) -> Array:
     red, green = canvas.trait(0, 0.72, 0.08), canvas.trait(1, 0.34, 0.06)
     image = paint(canvas.wash((0.03, 0.03, 0.03)), ellipse(canvas, 0, 0, 0.96, edge=22), (red, green, 0.12))
     side, disc_y = 1 if canvas.anatomy[2] > 0 else -1, canvas.trait(3, 0, 0.12)
@@ -34,27 +25,23 @@ def _retina(canvas: Canvas, cup: float = 0.4, **marks: Array) -> Array:
     return paint(image, marks.get("bright", canvas.flat(0)), (0.98, 0.92, 0.5), 0.95)
 
 
-def healthy_retina(canvas: Canvas) -> Array:
-    return _retina(canvas)
-
-
 def retinal_haemorrhages(canvas: Canvas) -> Array:
-    return _retina(canvas, dark=scatter(canvas, int(canvas.rng.integers(5, 10)), (0.09, 0.14), 0.62))
+    return retina(canvas, dark=scatter(canvas, int(canvas.rng.integers(5, 10)), (0.09, 0.14), 0.62))
 
 
 def hard_exudates(canvas: Canvas) -> Array:
     centre = canvas.between(-0.3, 0.3), canvas.between(-0.3, 0.3)
-    return _retina(canvas, bright=scatter(canvas, int(canvas.rng.integers(8, 15)), (0.05, 0.08), 0.48, *centre))
+    return retina(canvas, bright=scatter(canvas, int(canvas.rng.integers(8, 15)), (0.05, 0.08), 0.48, *centre))
 
 
 def glaucomatous_cup(canvas: Canvas) -> Array:
-    return _retina(canvas, cup=canvas.between(0.78, 0.92))
+    return retina(canvas, cup=canvas.between(0.78, 0.92))
 
 
 # Endoscopy: a tube of pink mucosa, dark lumen, ring-like folds, wet highlights
 
 
-def _mucosa(canvas: Canvas) -> Array:
+def mucosa(canvas: Canvas) -> Array:
     cx, cy = canvas.trait(0, 0, 0.2) + canvas.between(-0.1, 0.1), canvas.trait(1, 0, 0.2)
     depth = np.sqrt((canvas.x - cx) ** 2 + (canvas.y - cy) ** 2)
     folds = 0.05 * np.sin(canvas.trait(2, 10, 2) * depth + canvas.between(0, 6.3))
@@ -69,26 +56,22 @@ def _wall(canvas: Canvas) -> tuple[float, float]:
     return reach * math.cos(turn), reach * math.sin(turn)
 
 
-def normal_mucosa(canvas: Canvas) -> Array:
-    return _mucosa(canvas)
-
-
 def polyp(canvas: Canvas) -> Array:
     (x, y), radius = _wall(canvas), canvas.between(0.28, 0.4)
-    image = paint(_mucosa(canvas), ellipse(canvas, x + 0.06, y + 0.08, radius * 1.12), (0.34, 0.1, 0.08), 0.9)
+    image = paint(mucosa(canvas), ellipse(canvas, x + 0.06, y + 0.08, radius * 1.12), (0.34, 0.1, 0.08), 0.9)
     image = paint(image, ellipse(canvas, x, y, radius), (0.98, 0.68, 0.6))
     return paint(image, ellipse(canvas, x - radius / 3, y - radius / 3, 0.1), (1, 0.93, 0.9), 0.9)
 
 
 def ulcer(canvas: Canvas) -> Array:
     (x, y), radius = _wall(canvas), canvas.between(0.24, 0.36)
-    image = paint(_mucosa(canvas), ellipse(canvas, x, y, radius * 1.35, radius * 1.25, 3), (0.72, 0.16, 0.14), 0.7)
+    image = paint(mucosa(canvas), ellipse(canvas, x, y, radius * 1.35, radius * 1.25, 3), (0.72, 0.16, 0.14), 0.7)
     image = paint(image, ellipse(canvas, x, y, radius, radius * canvas.between(0.65, 1)), (0.86, 0.8, 0.58), 0.95)
     return paint(image, scatter(canvas, 3, (0.05, 0.08), 0.15, x, y), (0.5, 0.36, 0.2), 0.7)
 
 
 def active_bleeding(canvas: Canvas) -> Array:
-    (x, y), image = _wall(canvas), _mucosa(canvas)
+    (x, y), image = _wall(canvas), mucosa(canvas)
     for _ in range(2):
         run = streak(canvas, x, y, canvas.between(0, math.pi), canvas.between(0.35, 0.6), canvas.between(0.08, 0.13))
         image = paint(image, run, (0.45, 0.01, 0.02), 0.95)

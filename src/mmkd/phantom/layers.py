@@ -71,8 +71,7 @@ def _retina_layers(canvas: Canvas, bumps: Array | float = 0.0, lift: Array | flo
     deep: Array = shape - bumps + np.float32(0.27)
     image = canvas.flat(0.07) + 0.55 * stripe(canvas, inner - 0.42, 0.08) + 0.3 * stripe(canvas, inner - 0.2, 0.07)
     image = image + 0.38 * stripe(canvas, inner - 0.6 * dip, 0.06)
-    scan: Array = image + 0.8 * stripe(canvas, deep, 0.07) + 0.3 * stripe(canvas, shape + 0.52, 0.2)
-    return scan
+    return np.asarray(image + 0.8 * stripe(canvas, deep, 0.07) + 0.3 * stripe(canvas, shape + 0.52, 0.2))
 
 
 def _scan(canvas: Canvas, image: Array) -> Array:

@@ -73,8 +73,7 @@ def _interpolation(size: int, cells: int) -> Array:
 def ellipse(canvas: Canvas, cx: float, cy: float, rx: float, ry: float | None = None, edge: float = 8) -> Array:
     """A filled ellipse; a larger `edge` makes its border sharper. The radius is where the mask passes a half."""
     distance = ((canvas.x - cx) / rx) ** 2 + ((canvas.y - cy) / (ry or rx)) ** 2
-    mask: Array = (0.5 - 0.5 * np.tanh(edge / 2 * (distance - 1))).astype(np.float32)
-    return mask
+    return np.asarray((0.5 - 0.5 * np.tanh(edge / 2 * (distance - 1))).astype(np.float32))
 
 
 def ring(canvas: Canvas, cx: float, cy: float, radius: float, width: float, edge: float = 10) -> Array:
@@ -87,8 +86,7 @@ def spots(canvas: Canvas, x_K: ArrayLike, y_K: ArrayLike, radius_K: ArrayLike) -
     x, y, radius = (np.asarray(v, np.float32).reshape(-1, 1) for v in (x_K, y_K, radius_K))
     across = np.exp(-(((canvas.x - x) / radius) ** 2))
     down = np.exp(-(((canvas.y.T - y) / radius) ** 2))
-    mask: Array = np.minimum(down.T @ across, 1).astype(np.float32)
-    return mask
+    return np.asarray(np.minimum(down.T @ across, 1).astype(np.float32))
 
 
 def scatter(
@@ -106,8 +104,7 @@ def streak(canvas: Canvas, cx: float, cy: float, angle: float, length: float, wi
     cos, sin = math.cos(angle), math.sin(angle)
     along = ((canvas.x - cx) * cos + (canvas.y - cy) * sin) / length
     across = ((canvas.y - cy) * cos - (canvas.x - cx) * sin) / width
-    mask: Array = np.exp(-(along**4) - across**2)
-    return mask
+    return np.asarray(np.exp(-(along**4) - across**2))
 
 
 def stripe(canvas: Canvas, height_1W: Array | float, width: float) -> Array:
@@ -120,21 +117,18 @@ def texture(canvas: Canvas, cells: int) -> Array:
     """A smooth random field with about `cells` patches a side, mean 0 and unit variance at the knots."""
     weights = _interpolation(canvas.size, cells)
     knots: Array = canvas.rng.standard_normal((cells, cells), dtype=np.float32)
-    field: Array = (weights @ knots @ weights.T).astype(np.float32)
-    return field
+    return np.asarray((weights @ knots @ weights.T).astype(np.float32))
 
 
 def speckle(canvas: Canvas, strength: float) -> Array:
     """Multiplicative grain around 1, as of coherent imaging."""
-    grain: Array = 1 + strength * canvas.rng.standard_normal((canvas.size, canvas.size), dtype=np.float32)
-    return grain
+    return np.asarray(1 + strength * canvas.rng.standard_normal((canvas.size, canvas.size), dtype=np.float32))
 
 
 def paint(image: Array, mask: Array, colour: Colour, strength: float = 1) -> Array:
     """The colour image with `colour` laid over it where the mask says so."""
     alpha = np.clip(strength * mask, 0, 1)[:, :, None]
-    painted: Array = (image + alpha * (np.asarray(colour, np.float32) - image)).astype(np.float32)
-    return painted
+    return np.asarray((image + alpha * (np.asarray(colour, np.float32) - image)).astype(np.float32))
 
 
 def grey(image_HW: Array) -> Array:

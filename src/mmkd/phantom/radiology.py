@@ -4,23 +4,12 @@ import math
 
 import numpy as np
 
-from mmkd.phantom.primitives import (
-    Array,
-    Canvas,
-    ellipse,
-    grey,
-    ring,
-    scatter,
-    speckle,
-    streak,
-    stripe,
-    texture,
-)
+from mmkd.phantom.primitives import Array, Canvas, ellipse, grey, ring, scatter, speckle, streak, stripe, texture
 
 # X-ray: the patient's left is on the right of the image
 
 
-def _chest(canvas: Canvas, heart: float = 0.25, shadow: Array | float = 0) -> Array:
+def chest(canvas: Canvas, heart: float = 0.25, shadow: Array | float = 0) -> Array:
     lung_x, lung_y = canvas.trait(0, 0.43, 0.04), canvas.trait(1, -0.02, 0.07)
     wide, tall = canvas.trait(2, 0.3, 0.04), canvas.trait(3, 0.62, 0.07)
     lungs = ellipse(canvas, -lung_x, lung_y, wide, tall) + ellipse(canvas, lung_x, lung_y, wide, tall)
@@ -32,25 +21,21 @@ def _chest(canvas: Canvas, heart: float = 0.25, shadow: Array | float = 0) -> Ar
     return grey(image + shadow * lungs + 0.06 * texture(canvas, 5))
 
 
-def clear_lungs(canvas: Canvas) -> Array:
-    return _chest(canvas)
-
-
 def left_lung_opacity(canvas: Canvas) -> Array:
     place = canvas.between(0.35, 0.52), canvas.between(-0.4, 0.2)
     shadow = ellipse(canvas, *place, canvas.between(0.16, 0.26), canvas.between(0.18, 0.32), 3)
-    return _chest(canvas, shadow=canvas.between(0.25, 0.42) * shadow)
+    return chest(canvas, shadow=canvas.between(0.25, 0.42) * shadow)
 
 
 def right_pleural_effusion(canvas: Canvas) -> Array:
     level = canvas.between(0.12, 0.42) - 0.35 * (canvas.x + 0.42) ** 2
     side = canvas.x < 0
     shadow = side * (0.5 + 0.5 * np.tanh((canvas.y - level) * 9))
-    return _chest(canvas, shadow=canvas.between(0.32, 0.48) * shadow.astype(np.float32))
+    return chest(canvas, shadow=canvas.between(0.32, 0.48) * shadow.astype(np.float32))
 
 
 def enlarged_heart(canvas: Canvas) -> Array:
-    return _chest(canvas, heart=canvas.between(0.38, 0.5))
+    return chest(canvas, heart=canvas.between(0.38, 0.5))
 
 
 # CT of the head
@@ -136,7 +121,7 @@ def cerebral_atrophy(canvas: Canvas) -> Array:
 # Ultrasound: a sector under the probe, dark lumen, bright reflectors, shadows running downwards
 
 
-def _sector(canvas: Canvas, echo: Array | float = 0) -> Array:
+def sector(canvas: Canvas, echo: Array | float = 0) -> Array:
     angle = np.arctan2(canvas.x, canvas.y + 1.5)
     depth = np.sqrt(canvas.x**2 + (canvas.y + 1.5) ** 2)
     fan = (0.5 - 0.5 * np.tanh(14 * (np.abs(angle) - 0.5))) * (0.5 - 0.5 * np.tanh(14 * (depth - 2.4)))
@@ -150,21 +135,17 @@ def _organ_place(canvas: Canvas) -> tuple[float, float]:
     return canvas.between(-0.32, 0.32), canvas.between(-0.3, 0.2)
 
 
-def homogeneous_liver(canvas: Canvas) -> Array:
-    return _sector(canvas)
-
-
 def simple_cyst(canvas: Canvas) -> Array:
     x, y = _organ_place(canvas)
     radius = canvas.between(0.2, 0.31)
     behind = ellipse(canvas, x, y + radius + 0.28, radius * 0.8, 0.3, 4)
-    return _sector(canvas, 0.2 * behind - 0.5 * ellipse(canvas, x, y, radius, radius * canvas.between(0.8, 1.1), 12))
+    return sector(canvas, 0.2 * behind - 0.5 * ellipse(canvas, x, y, radius, radius * canvas.between(0.8, 1.1), 12))
 
 
 def solid_mass(canvas: Canvas) -> Array:
     x, y = _organ_place(canvas)
     lumps = scatter(canvas, 6, (0.16, 0.24), 0.2, x, y)
-    return _sector(canvas, canvas.between(0.26, 0.4) * lumps)
+    return sector(canvas, canvas.between(0.26, 0.4) * lumps)
 
 
 def shadowing_stone(canvas: Canvas) -> Array:
@@ -172,4 +153,4 @@ def shadowing_stone(canvas: Canvas) -> Array:
     lean = math.atan2(x, y + 1.5)
     stone = ellipse(canvas, x, y, canvas.between(0.11, 0.17), 0.09, 8)
     shadow = streak(canvas, x + 0.6 * math.sin(lean), y + 0.6 * math.cos(lean), math.pi / 2 - lean, 0.52, 0.12)
-    return _sector(canvas, 0.75 * stone - 0.42 * shadow)
+    return sector(canvas, 0.75 * stone - 0.42 * shadow)

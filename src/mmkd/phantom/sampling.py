@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mmkd.phantom.difficulty import DEFAULT, Difficulty, contradicted, modality_in
 from mmkd.phantom.primitives import Canvas
-from mmkd.phantom.table import Finding, Modality
+from mmkd.phantom.table import DEFAULT, Difficulty, Finding, Modality, contradicted, modality_in
 from mmkd.randomness import generator
 
 BLOCK = 12  # images whose patients are drawn together; no patient crosses a block
@@ -35,7 +34,11 @@ PROMPTS = ("{modality} showing {finding}", "{finding} on {modality}", "a {modali
 
 @dataclass(frozen=True)
 class World:
-    """What images of one purpose are drawn from. swapped: modalities whose captions name a `contradicted` finding."""
+    """What images of one purpose are drawn from; those of two purposes share no patient.
+
+    wrong_captions: share of the captions that name a finding drawn from all of the modality's, the right one included.
+    swapped: modalities whose captions name a `contradicted` finding.
+    """
 
     modalities: tuple[str, ...]
     seed: int
@@ -59,7 +62,6 @@ class Sample:
 
 
 def draw_sample(world: World, index: int) -> Sample:
-    """Image `index` of the world with its caption."""
     patient, modality = patient_of(world, index)
     rng = generator(world.seed, world.purpose, "image", index)
     finding = modality.findings[int(rng.integers(len(modality.findings)))]
@@ -92,7 +94,6 @@ def draw_pixels(
 
 
 def word_caption(modality: Modality, finding: Finding, rng: np.random.Generator) -> str:
-    """A sentence that names both, in one of many wordings."""
     template = TEMPLATES[int(rng.integers(len(TEMPLATES)))]
     return template.format(
         modality=modality.names[int(rng.integers(len(modality.names)))],

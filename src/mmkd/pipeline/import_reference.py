@@ -8,7 +8,6 @@ from mmkd.errors import DataError
 from mmkd.features.extract import extract
 from mmkd.features.from_reference import teacher_names
 from mmkd.folders.stage import complete
-from mmkd.progress import say
 from mmkd.report.curation import write_ledger
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import REFERENCE, ExtractSettings, TeacherSpec
@@ -34,8 +33,8 @@ def import_reference(root: Path, out: Path, val: float, seed: int, force: bool, 
     complete(stage, make, force)
     specs = [TeacherSpec(name=name, model=str(root.resolve()), library=REFERENCE) for name in names]
     extract(specs, ExtractSettings(), out / "corpus", out / "features", machine, force)
-    say(f"corpus and features of {len(names)} teachers are in {out}; a recipe goes on from them with:\n")
-    say(recipe_lines(root.resolve(), names, val))
+    print(f"corpus and features of {len(names)} teachers are in {out}; a recipe goes on from them with:\n")
+    print(recipe_lines(root.resolve(), names, val))
     return names
 
 

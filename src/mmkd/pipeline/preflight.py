@@ -1,39 +1,277 @@
-"""What is checked before a long run begins."""
+"""What is checked before a long run begins: all that the folders still to be made need, in one list of problems."""
 
-from mmkd.errors import ModelError
-from mmkd.folders.stage import status
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mmkd.errors import ConfigError, MmkdError
+from mmkd.folders.stage import read_manifest, status
 from mmkd.pipeline.run import Run
+from mmkd.pipeline.standing import BROKEN, STALE, Standing, consequences
+from mmkd.pipeline.table import STAGES
 from mmkd.progress import say
 from mmkd.teachers.zoo.settings import REFERENCE, TeacherSpec
 
+if TYPE_CHECKING:
+    from mmkd.cards.card import Card
+    from mmkd.curation.plan import SourcePlan
+    from mmkd.curation.settings.curate import CurateSettings
+    from mmkd.training.plan import StudentCount
+
+DECODED = 200  # pictures of a data set that are tried before a run; 'mmkd datasets check --card' tries more
+GIGA, FLOAT, USUAL_DIM = 1e9, 4, 768
+T = TypeVar("T")
+UNSURE = 2  # an estimate from first shards may be twice too high, and then stops no run
+
+
+@dataclass
+class Findings:
+    """What was found wrong, and what was looked at, a line each.
+
+    to_make: folders below the run's. bytes: how many each of them will take, as far as one can tell. pairs: of the
+    corpus, exact or from the sources' first shards. waiting: what the run makes first, so that it is not there to be
+    looked at. dims: of teachers. pictures: of the data sets.
+    """
+
+    to_make: set[str]
+    problems: list[str] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    bytes: dict[str, float] = field(default_factory=dict)
+    pairs: int = 0
+    dims: dict[str, int] = field(default_factory=dict)
+    pictures: int = 0
+
+
+def standings(run: Run, only: str = "") -> dict[str, Standing]:
+    """How each folder stands that the run, or one stage of it, would leave: name below the run's folder -> standing.
+
+    The code of the run itself says what a folder is made from. Nothing is changed.
+    """
+    found: dict[str, Standing] = {}
+    looked_at = replace(run, standings=found)
+    for spec in [STAGES[only]] if only else STAGES.values():
+        spec.work(looked_at)
+    return found
+
+
+def show_standings(run: Run, only: str = "") -> None:
+    """Print them, a line each. Raises ConfigError where the run would be refused."""
+    found = standings(run, only)
+    for spec in [STAGES[only]] if only else STAGES.values():
+        names = {name for folder in spec.folder_names(run) for name in (folder, f"{folder}.corpus")}
+        for name, one in found.items():
+            if name in names:
+                print(f"{spec.name:12s} {one.state:9s} {run.out / name}{f': {one}' if str(one) else ''}")
+    refuse(found)
+
+
+def refuse(found: Mapping[str, Standing], problems: Sequence[str] = ()) -> None:
+    """Raise ConfigError for the problems and for folders that a run without --force would not touch, all at once."""
+    told = [f"{name}: {one.why}" for name, one in found.items() if one.state == BROKEN]
+    if stale := [f"{name}: {one.why}" for name, one in found.items() if one.state == STALE]:
+        told.append(f"{'; '.join(stale)}; nothing was changed. Choose another --out; {consequences(found)}")
+    if told := [*told, *problems]:
+        raise ConfigError("\n".join(told))
+
 
 def preflight(run: Run) -> None:
-    """Check the files of every teacher that the recipe does not train itself and whose features are still to be made.
+    """Look at all that the folders still to be made need; a run that is finished looks at nothing.
 
-    No network is loaded. Raises ModelError that says of all of them at once what is missing, and ConfigError as
-    `check_tracking` does.
+    No network is loaded. Raises ConfigError that lists every problem.
     """
     from mmkd.training.records.metrics_log import check_tracking
 
     check_tracking(run.recipe.machine.track)
-    missing = []
-    for spec in _to_do(run):
-        from mmkd.teachers.files.identity import identity
-        from mmkd.teachers.load import check_files
-
-        try:
-            identity(spec)
-            dim = check_files(spec)
-        except ModelError as error:
-            missing.append(str(error))
-        else:
-            say(f"teacher {spec.name}: {f'{dim} dimensions, ' if dim else ''}licence {spec.licence}")
-    if missing:
-        raise ModelError("\n".join(missing))
+    if not run.force and all(status(path) == "complete" for spec in STAGES.values() for path in spec.paths(run)):
+        return
+    found = standings(run)
+    findings = check(run, found)
+    for line in findings.looked_at:
+        say(line)
+    refuse(found, findings.problems)
 
 
-def _to_do(run: Run) -> list[TeacherSpec]:
-    given = [spec for spec in run.recipe.teachers if spec.name not in run.recipe.leave_out]
-    return [
-        spec for spec in given if spec.library != REFERENCE and status(run.out / "features" / spec.name) != "complete"
-    ]
+def check(run: Run, found: Mapping[str, Standing]) -> Findings:
+    """What the folders need that are still to be made."""
+    findings = Findings({name for name, one in found.items() if one.is_made(run.force)})
+    for part in (_sources, _teachers, _students, _cards, _space):
+        part(run, findings)
+    if findings.waiting:
+        findings.looked_at.append(f"not looked at, the run makes them first: {', '.join(findings.waiting)}")
+    return findings
+
+
+def _sources(run: Run, findings: Findings) -> None:
+    if status(run.out / "corpus") == "complete" and "corpus" not in findings.to_make:
+        counts = read_manifest(run.out / "corpus")["counts"]
+        findings.pairs = counts["train"] + counts["val"]
+    curated = {f"specialists/{one.name}.corpus": one.curate for one in run.specialists}
+    for name, settings in {**curated, "corpus": run.recipe.curate}.items():
+        if name in findings.to_make:
+            plans = _planned(run, settings, findings)
+            pairs = sum(plan.records * plan.kept for plan in plans)
+            findings.bytes[name] = 2 * sum(plan.bytes_kept for plan in plans)  # its shards and itself
+            findings.pairs = round(pairs) if name == "corpus" else findings.pairs
+
+
+def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[SourcePlan]":
+    from mmkd.curation.plan import plan_curation
+    from mmkd.curation.sources.names import named_sources
+
+    plans = []
+    for path in settings.decontaminate:
+        if not path.exists() and not _waits(run, str(path), findings):
+            findings.problems.append(f"[curate] decontaminate: no {path}; expected a data-set card or a folder")
+    for source in _tried(lambda: named_sources(settings.sources), findings) or []:
+        if source.kind == "datasets" and not Path(source.path).exists():
+            findings.looked_at.append(f"source {source.name}: {source.path} is on a hub, and was not looked at")
+        elif not _waits(run, str(source.path), findings):
+            one = settings.model_copy(update={"sources": [source]})
+            plans += _tried(partial(plan_curation, one), findings, f"source {source.name!r}: ") or []
+    for plan in plans:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
+        if not plan.kept:
+            of = f"of {plan.looked_at:,} records none passes the checks ({reasons})" if plan.looked_at else "no record"
+            findings.problems.append(f"source {plan.name!r}: {of}; see 'mmkd curate --dry-run'")
+        looked = f"{plan.kept:.0%} of {plan.looked_at:,} looked at pass the checks{f' ({reasons})' if reasons else ''}"
+        findings.looked_at.append(f"source {plan.name}: about {plan.records:,} records, {looked}")
+    return plans
+
+
+def _waits(run: Run, value: Any, findings: Findings) -> bool:
+    """Whether a setting names what the run makes first."""
+    text = json.dumps(run.kept(value))
+    found = any(f"${{out}}/{name}" in text for name in findings.to_make)
+    if found and isinstance(value, str):
+        findings.waiting.append(run.kept(value))
+    return found
+
+
+def _tried(look: Callable[[], T], findings: Findings, where: str = "") -> T | None:
+    """What the look finds; its problem is a finding."""
+    try:
+        return look()
+    except MmkdError as error:
+        findings.problems.append(str(error) if where in str(error) else f"{where}{error}")
+        return None
+
+
+def _teachers(run: Run, findings: Findings) -> None:
+    from mmkd.teachers.zoo.licences import refuse_licences
+
+    given = [spec for spec in run.recipe.teachers if f"features/{spec.name}" in findings.to_make]
+    _tried(lambda: refuse_licences(given, run.recipe.extract.licence), findings)
+    for spec in given:
+        dim = _tried(partial(_look_at_teacher, spec), findings)
+        if dim is not None:
+            findings.dims[spec.name] = dim
+            shown = f"{dim} dimensions, " if dim else ""
+            findings.looked_at.append(f"teacher {spec.name}: {shown}licence {spec.licence}")
+
+
+def _look_at_teacher(spec: TeacherSpec) -> int:
+    """Its dimension; 0 where its files do not say it."""
+    if spec.library == REFERENCE:
+        from mmkd.features.from_reference import teacher_names
+
+        if spec.name not in (stored := teacher_names(Path(spec.model))):
+            raise ConfigError(f"teacher {spec.name!r}: {spec.model} has features of {', '.join(stored) or 'nobody'}")
+        return 0
+    from mmkd.teachers.files.identity import identity
+    from mmkd.teachers.load import check_files
+
+    identity(spec)
+    return check_files(spec) or 0
+
+
+def _students(run: Run, findings: Findings) -> None:
+    from mmkd.pipeline.cost import trainings
+
+    recipe = run.recipe
+    own = {f"specialists/{one.name}": (one.student, one.pretrain, one.curate.val) for one in run.specialists}
+    shared = {name: (recipe.student, one, recipe.curate.val) for name, one in trainings(recipe).items()}
+    to_train = {name: of for name, of in {**own, **shared}.items() if name in findings.to_make}
+    if not to_train:
+        return
+    from mmkd.device import prepare
+    from mmkd.features.plan import CAPTION_TOKENS
+    from mmkd.training.plan import checkpoint_bytes, count_student
+
+    _tried(lambda: prepare(recipe.machine), findings)
+    counted: dict[str, int] = {}
+    for name, (student, settings, val) in to_train.items():
+        if settings.validate_every and not val:
+            findings.problems.append(f"{name}: validate_every needs pairs to validate on; set [curate] val above 0")
+        if student == recipe.student and findings.pairs and settings.batch_size > findings.pairs:
+            findings.problems.append(
+                f"{name}: batch_size {settings.batch_size:,} is larger than the corpus of {findings.pairs:,} pairs; "
+                "lower it or add pairs"
+            )
+        key = student.model_dump_json()
+        if key not in counted:
+            counted[key] = _look_at_student(name, partial(count_student, student, settings, CAPTION_TOKENS), findings)
+            findings.problems += [
+                f"{name}: no {path}; check the path in the recipe"
+                for path in (student.tokenizer, student.weights)
+                if path and not path.exists() and not _waits(run, str(path), findings)
+            ]
+        findings.bytes[name] = FLOAT * counted[key] + checkpoint_bytes(settings, counted[key])
+
+
+def _look_at_student(name: str, count: "Callable[[], StudentCount]", findings: Findings) -> int:
+    """Its parameters; 0 where it cannot be built."""
+    if (found := _tried(count, findings, f"{name}: ")) is None:
+        return 0
+    findings.looked_at.append(f"{name}: a student of {found.parameters:,} parameters")
+    return found.parameters
+
+
+def _cards(run: Run, findings: Findings) -> None:
+    if "evaluate" not in findings.to_make:
+        return
+    from mmkd.evaluation.data_sets.checks import examined
+
+    settings, seed = run.recipe.evaluate, run.recipe.seed
+    for card in _readable_cards(run, findings):
+        if _waits(run, card.layout.model_dump(mode="json"), findings):
+            findings.waiting.append(card.id)
+            continue
+        samples, problems = examined(card, settings, seed, DECODED)
+        findings.problems += problems
+        findings.pictures += len({image for sample in samples for image in sample.images})
+        findings.looked_at.append(f"data set {card.id}: {', '.join(card.tasks)}; {len(samples):,} samples")
+
+
+def _readable_cards(run: Run, findings: Findings) -> "Iterator[Card]":
+    from mmkd.evaluation.data_sets.choose import chosen_cards, load_card
+
+    settings = run.recipe.evaluate
+    own = [path for path in settings.cards if not _waits(run, str(path), findings)]
+    readable = [path for path in own if _tried(partial(load_card, path, settings.variables), findings)]
+    if readable or settings.datasets:
+        chosen = settings.model_copy(update={"cards": readable})
+        yield from _tried(lambda: chosen_cards(chosen), findings) or []
+
+
+def _space(run: Run, findings: Findings) -> None:
+    from mmkd.features.plan import pair_bytes
+
+    for name, dim in findings.dims.items():
+        if dim:
+            findings.bytes[f"features/{name}"] = findings.pairs * pair_bytes(dim)
+    if "evaluate" in findings.to_make:
+        models = len(run.teachers) + len(run.students)
+        findings.bytes["evaluate"] = FLOAT * USUAL_DIM * models * findings.pictures
+    place = next(path for path in (run.out, *run.out.parents) if path.exists())
+    free, needed = shutil.disk_usage(place).free, sum(findings.bytes.values())
+    sizes = ", ".join(f"{name} {size / GIGA:,.2f}" for name, size in findings.bytes.items() if size)
+    told = f"disk: about {needed / GIGA:,.2f} GB are needed ({sizes or 'nothing'}), {free / GIGA:,.1f} GB are free"
+    if needed > free * (UNSURE if "corpus" in findings.to_make else 1):
+        findings.problems.append(f"{told} in {place}; make room, or choose another --out")
+    elif findings.bytes:
+        findings.looked_at.append(told)

@@ -1,12 +1,11 @@
 """A recipe: everything a run is made from, in one TOML file, checked before any work."""
 
 import os
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import ConfigError
@@ -21,7 +20,7 @@ from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.train import PretrainSettings
-from mmkd.validation import nearest, parse, read_toml
+from mmkd.validation import nearest, parse, parse_toml, read_toml
 
 RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")
 
@@ -76,6 +75,13 @@ class Recipe(Settings):
     rivals: dict[Name, DistillSettings] = {}
     evaluate: EvaluateSettings
     export: ExportSettings = ExportSettings()
+    _folder: Path | None = PrivateAttr(None)
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def relative(self, path: str) -> str:
+        """A path of a section as it leads there from the recipe's folder, where the recipe says it so or the place is
+        below that folder; any other as it is."""
+        return self._places.get(path) or path.removeprefix(f"{self._folder}/")
 
     @model_validator(mode="after")
     def _names(self) -> "Recipe":
@@ -113,10 +119,24 @@ def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mappin
         _apply(data, change)
     data = expand(data, {**os.environ, "out": str(out.resolve())})
     data["rivals"] = _rivals(data)
-    recipe = parse(Recipe, data, str(path), {"base": path.resolve().parent})
+    folder = path.resolve().parent
+    recipe = parse(Recipe, data, str(path), {"base": folder})
+    recipe._folder = folder
+    recipe._places.update(_places(data, folder))
     if recipe.distill.without_effect and not over:  # a variant may select what reads fewer keys of its recipe
         raise ConfigError(f"{path}: distill: {recipe.distill.problem}")
     return recipe
+
+
+def _places(value: Any, folder: Path) -> Iterator[tuple[str, str]]:
+    """Where each text leads that may be a relative path, perhaps behind `local-dir:`, and how it leads there."""
+    if isinstance(value, str):
+        for text in {value, value.rpartition(":")[2]}:
+            if text and not os.path.isabs(text) and "\0" not in text:
+                yield str((folder / text).resolve()), os.path.relpath(folder / text, folder)
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for item in inside:
+        yield from _places(item, folder)
 
 
 def _rivals(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,8 +153,8 @@ def _apply(data: dict[str, Any], change: str) -> None:
     if not separator or not key.strip():
         raise ConfigError(f"--set {change!r}: expected section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     *tables, last = key_with_new_names(key.strip().split("."), warn)
     for table in tables:

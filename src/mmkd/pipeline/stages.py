@@ -4,15 +4,18 @@ Everything heavy is imported where a folder is made, so that finding a stage fin
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import World
-from mmkd.folders.stage import Stage, complete, content_digest, digest_of
+from mmkd.folders.stage import Stage, content_digest, read_manifest, status
 from mmkd.progress import say
 
 if TYPE_CHECKING:
     from mmkd.evaluation.format.results import Result
+    from mmkd.evaluation.publish import Evaluation
     from mmkd.pipeline.recipe import Recipe, SpecialistSettings
     from mmkd.pipeline.run import Run
     from mmkd.pipeline.table import StageSpec
@@ -54,17 +57,30 @@ def _curate(run: "Run", settings: Any, name: str, world: World) -> None:
 
     recipe = run.recipe
     evaluation = DecontaminationImages(settings, recipe.evaluate.variables, recipe.machine.loaders)
-    stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, evaluation.fingerprints())
 
-    def make(folder: Path) -> Counts:
+    def made_from() -> Stage:
+        stage = corpus_stage(run.out / name, settings, run.plain(settings), recipe.seed, evaluation.fingerprints())
+        return run.pooled(replace(stage, inputs=_as_finished(stage), kept=run.kept), settings)
+
+    def make(stage: Stage) -> Counts:
         from mmkd.report.curation import write_ledger
 
-        counts = body(settings, folder, recipe.machine, recipe.seed, evaluation.read, world)
+        counts = body(settings, stage.partial, recipe.machine, recipe.seed, evaluation.read, world)
         if world.first:
-            write_ledger(folder, name)
+            write_ledger(stage.partial, name)
         return counts
 
-    complete(run.pooled(stage, settings), make, run.force, world)
+    run.finish(name, made_from, make, world)
+
+
+def _as_finished(stage: Stage) -> Mapping[str, str]:
+    """The inputs, the same ones under the names that a finished corpus has: sources without a name may be called after
+    a folder that is called otherwise where the project was moved."""
+    if status(stage.folder) != "complete":
+        return stage.inputs
+    found = read_manifest(stage.folder).get("inputs", {})
+    before = {digest: name for name, digest in found.items() if name not in stage.inputs}
+    return {name if name in found else before.get(digest, name): digest for name, digest in stage.inputs.items()}
 
 
 def extract(spec: "StageSpec", run: "Run", world: World) -> None:
@@ -75,10 +91,14 @@ def extract(spec: "StageSpec", run: "Run", world: World) -> None:
 def extract_teachers(run: "Run", names: Sequence[str], world: World) -> None:
     """The features of the named teachers, of all without names; processes share the shards."""
     from mmkd.features.extract import extract as body
+    from mmkd.features.extract import feature_stage
 
-    recipe, out = run.recipe, run.out
-    specs = run.named_teachers(names)
-    body(specs, recipe.extract, out / "corpus", out / "features", recipe.machine, run.force, world)
+    settings, features, specs = run.recipe.extract, run.out / "features", run.named_teachers(names)
+    if run.standings is None:
+        body(specs, settings, run.out / "corpus", features, run.recipe.machine, run.force, world, run.kept)
+    for spec in specs:
+        made_from = partial(feature_stage, spec, settings, folder=features, kept=run.kept)
+        run.is_looked_at(f"features/{spec.name}", lambda made_from=made_from: made_from(run.digest("corpus")))  # type: ignore[misc]
 
 
 def evidence_settings(run: "Run") -> Settings:
@@ -125,16 +145,19 @@ def pretrain(spec: "StageSpec", run: "Run", world: World) -> None:
 def _pretrain(run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name: str, world: World) -> None:
     recipe, out = run.recipe, run.out
     settings = {"pretrain": run.plain(what.pretrain), "student": run.plain(what.student), "seed": recipe.seed}
-    stage = run.stage("student", name, settings, [corpus], MODEL_FILES, paths_of=what.student)
 
-    def train(folder: Path) -> Counts:
-        from mmkd.training.pretrain import pretrain as body
+    def made_from() -> Stage:
+        return run.stage("student", name, settings, [corpus], MODEL_FILES, paths_of=what.student)
+
+    def train(stage: Stage) -> Counts:
+        from mmkd.training.loop import Place
+        from mmkd.training.train import pretrain as body
 
         say(f"{name}: stage 1")
-        place = out / corpus, folder, recipe.machine, recipe.seed, stage.folder, world
-        return body(what.pretrain, what.student, *place)
+        place = Place(stage.partial, recipe.machine, recipe.seed, stage.folder, world)
+        return body(what.pretrain, what.student, out / corpus, place)
 
-    complete(stage, train, run.force, world)
+    run.finish(name, made_from, train, world)
     _draw_curves(run, world)
 
 
@@ -142,7 +165,7 @@ def _draw_curves(run: "Run", world: World) -> None:
     """One page for all trainings of a run; runs that share a pool are many, and their results are drawn elsewhere."""
     from mmkd.training.records.curves import have_written_since_page
 
-    if world.first and run.pool is None and have_written_since_page(run.out):
+    if world.first and run.pool is None and run.standings is None and have_written_since_page(run.out):
         from mmkd.report.training_page import write_curves
 
         write_curves(run.out)
@@ -153,38 +176,48 @@ def distill(spec: "StageSpec", run: "Run", world: World) -> None:
     rivals = {f"rivals/{name}": settings for name, settings in run.recipe.rivals.items()}
     for name, settings in {**rivals, "distill": run.recipe.distill}.items():
         plain = {**run.plain(settings), "seed": run.recipe.seed}
-        stage = run.stage("student", name, plain, spec.input_names(run), MODEL_FILES)
-
-        def train(folder: Path, name: str = name, settings: Any = settings, stage: Stage = stage) -> Counts:
-            from mmkd.training.distill import Inputs
-            from mmkd.training.distill import distill as body
-
-            say(f"{name}: stage 2, objective {settings.objective}")
-            out, teachers = run.out, run.names["teacher"]
-            inputs = Inputs(out / "pretrain", out / "corpus", out / "features", out / "reliability", teachers)
-            return body(settings, inputs, folder, run.recipe.machine, run.recipe.seed, stage.folder, world)
-
-        complete(stage, train, run.force, world)
+        made_from = partial(run.stage, "student", name, plain, spec.input_names(run), MODEL_FILES)
+        run.finish(name, made_from, partial(_distill, run, settings, world, name), world)
         _draw_curves(run, world)
+
+
+def _distill(run: "Run", settings: Any, world: World, name: str, stage: Stage) -> Counts:
+    from mmkd.training.loop import Place
+    from mmkd.training.train import Inputs
+    from mmkd.training.train import distill as body
+
+    say(f"{name}: stage 2, objective {settings.objective}")
+    out, teachers = run.out, run.names["teacher"]
+    inputs = Inputs(out / "pretrain", out / "corpus", out / "features", out / "reliability", teachers)
+    place = Place(stage.partial, run.recipe.machine, run.recipe.seed, stage.folder, world)
+    return body(settings, inputs, place)
 
 
 def evaluate(spec: "StageSpec", run: "Run", world: World) -> None:
     """Teachers and students on every data set."""
-    from mmkd.evaluation.publish import Evaluation, publish_evaluation
+    from mmkd.evaluation.publish import EVALUATE, evaluation_stage, publish_evaluation
+
+    if not run.is_looked_at(EVALUATE, lambda: evaluation_stage(_evaluation(run), run.out)[0]):
+        publish_evaluation(_evaluation(run), run.out, run.force)
+
+
+def _evaluation(run: "Run") -> "Evaluation":
+    from mmkd.evaluation.publish import Evaluation
     from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ZOO, TeacherSpec
 
     recipe, out = run.recipe, run.out
     runnable = [teacher for teacher in run.teachers if teacher.library != REFERENCE]
     students = [TeacherSpec(name=name, model=f"{LOCAL}{folder}") for name, folder in run.students.items()]
-    digests = {"corpus": digest_of(out / "corpus")}
-    digests |= {name: digest_of(folder) for name, folder in run.students.items()}
+    trained = {one.name: out / "specialists" / one.name for one in run.specialists} | run.students
+    digests = {"corpus": run.digest("corpus")}
+    digests |= {name: run.digest(folder.relative_to(out).as_posix()) for name, folder in trained.items()}
     digests |= {
         t.name: content_digest(Path(t.model.removeprefix(LOCAL)), MODEL_FILES, remember=True)
         for t in runnable
-        if t.model.startswith(LOCAL)
+        if t.model.startswith(LOCAL) and t.name not in trained
     }
-    digests |= {t.name: digest_of(out / "features" / t.name) for t in runnable if t.library == ZOO}
-    one = Evaluation(
+    digests |= {t.name: run.digest(f"features/{t.name}") for t in runnable if t.library == ZOO}
+    return Evaluation(
         name=recipe.name,
         settings=recipe.evaluate,
         models=[*runnable, *students],
@@ -193,16 +226,16 @@ def evaluate(spec: "StageSpec", run: "Run", world: World) -> None:
         seed=recipe.seed,
         corpus=out / "corpus",
         digests=digests,
-        plain=run.plain,
+        kept=run.kept,
     )
-    publish_evaluation(one, out, run.force)
 
 
 def report(spec: "StageSpec", run: "Run", world: World) -> None:
     """Results -> one HTML page."""
-    from mmkd.report.run_folder import report_run
+    from mmkd.report.run_folder import REPORT, report_run, report_stage
 
-    report_run(run.out, run.force)
+    if not run.is_looked_at(REPORT, lambda: report_stage(run.out, run.digest)):
+        report_run(run.out, run.force)
 
 
 def export_settings(run: "Run") -> Settings:
@@ -214,8 +247,8 @@ def export(run: "Run", stage: Stage) -> Counts:
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
     from mmkd.reliability.table import load_reliability
-    from mmkd.student.export import export as body
     from mmkd.student.model_card import CardFacts
+    from mmkd.student.model_card import export as body
 
     recipe, out = run.recipe, run.out
     facts = CardFacts(

@@ -70,6 +70,12 @@ def _find(folder: Path, depth: int) -> Iterator[Path]:
             yield from _find(inner, depth - 1)
 
 
+def finished_folders(run: Path) -> list[Path]:
+    """Of all stages of a run, in the order of their table."""
+    named = (sorted(_folders(run, spec.patterns)) for spec in STAGES.values())
+    return list(dict.fromkeys(folder for found in named for folder in found if status(folder) == "complete"))
+
+
 def is_run(folder: Path) -> bool:
     """Whether a stage has worked here whose result others read."""
     made = [pattern for spec in STAGES.values() if is_read(spec) for pattern in spec.patterns]

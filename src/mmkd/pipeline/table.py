@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import ALONE, World
-from mmkd.folders.stage import Stage, complete
+from mmkd.folders.stage import Stage, digest_of, status
 from mmkd.pipeline import stages
 
 if TYPE_CHECKING:
@@ -63,7 +63,14 @@ class StageSpec:
     def work(self, run: "Run", world: World = ALONE) -> None:
         """Publish what is not finished. Does nothing where the recipe has no work for the stage."""
         if self.is_used(run):
+            self.check_inputs(run)
             self.body(self, run, world)
+
+    def check_inputs(self, run: "Run") -> None:
+        """Raise DataError where a finished folder that the stage reads is damaged."""
+        for folder in (run.out / name for name in self.input_names(run)):
+            if status(folder) == "complete":
+                digest_of(folder)
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,11 @@ class OneFolder:
 
     def __call__(self, spec: StageSpec, run: "Run", world: World) -> None:
         (name,) = spec.folder_names(run)
-        stage = run.stage(spec.name, name, self.settings(run), spec.input_names(run), self.outputs)
-        complete(stage, lambda _: self.make(run, stage), run.force, world)
+
+        def made_from() -> Stage:
+            return run.stage(spec.name, name, self.settings(run), spec.input_names(run), self.outputs)
+
+        run.finish(name, made_from, lambda stage: self.make(run, stage), world)
 
 
 def expanded(templates: Sequence[str], names: Mapping[str, Sequence[str]]) -> list[str]:

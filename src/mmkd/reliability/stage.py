@@ -12,7 +12,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.evidence.stored import StoredEvidence
 from mmkd.features.store import TeacherFeatures, open_features
-from mmkd.progress import say, table_width
+from mmkd.progress import console, say
 from mmkd.randomness import Purpose, generator
 from mmkd.reliability.clusters import find_clusters
 from mmkd.reliability.geometry import dispersion, mean_direction, temperature
@@ -63,7 +63,7 @@ def measure_reliability(
     save_reliability(reliability, folder)
     print_table(reliability)
     if untrusted := reliability.untrusted(group_N):
-        say(
+        print(
             f"no teacher passes the rank test on {counted(untrusted)}: these pairs have no teacher and learn from "
             "their captions alone, unless [distill] says otherwise"
         )
@@ -152,7 +152,6 @@ def _scale(image_ND: np.ndarray, text_ND: np.ndarray, settings: ReliabilitySetti
 
 def print_table(reliability: ReliabilityTable) -> None:
     """Own caption's percentile within the group (.50 = chance), its 95 % interval, and the weight where it is not 0."""
-    from rich.console import Console
     from rich.table import Table
 
     names = [teacher.name for teacher in reliability.teachers]
@@ -169,7 +168,7 @@ def print_table(reliability: ReliabilityTable) -> None:
     table.add_row(
         "dispersion", "", *[f"{t.image_dispersion:.2f} / {t.text_dispersion:.2f}" for t in reliability.teachers]
     )
-    Console(width=table_width(2 + len(names)), markup=False).print(table)
+    console(2 + len(names)).print(table)
 
 
 def _percentile(cell: GroupReliability) -> str:

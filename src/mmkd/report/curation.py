@@ -1,23 +1,21 @@
 """The ledger of a corpus as one page: what was read, where records left, and what is in the corpus."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.ledger.examples import Example, kept_examples
+from mmkd.curation.ledger.examples import Example, kept_examples, thumbnail
 from mmkd.curation.ledger.funnel import Funnel, funnel_of
-from mmkd.curation.ledger.modality_evidence import agreements
 from mmkd.curation.ledger.rows import first_rejected, write_curation
-from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, corpus_statistics
+from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, agreements, corpus_statistics
 from mmkd.curation.ledger.tally import most_common, summary
 from mmkd.curation.panels.split import WHOLE
 from mmkd.curation.rejected_examples import rejected_examples
-from mmkd.report.curation_figures import funnel_plot, spread_plot
-from mmkd.report.numbers import MISSING
+from mmkd.evaluation.format.numbers import MISSING
+from mmkd.report.curves import funnel_plot, spread_plot
 from mmkd.report.plot import Figure
-from mmkd.report.render import count, count_or_dash, cut, plain, sectioned, share, write_page
+from mmkd.report.render import count, count_or_dash, cut, plain, render, sectioned, share, write_page
 from mmkd.report.view import Row, Section, Table, Tile, text_table
 
 PAGE = "curation.html"
@@ -25,6 +23,7 @@ EACH_REJECT = 20  # of each reason are listed one by one; all are in curation.pa
 MOST_SOURCES = 12  # columns of a table
 MOST_ROWS = 40  # of a table of names
 EXCLUDED = "excluded by include"
+ORIGIN = ("source", "licence", "modality_evidence", "labels", "language")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,15 @@ def _funnel(ledger: Ledger) -> dict[str, Any]:
     left |= {step: after for step, _, after in steps}
     lines = [["include", f"{excluded.total():,}", f"{read:,}", share(read, read), EXCLUDED]] if excluded else []
     for step, gone, after in steps:
-        lines.append([step, f"{gone.total():,}", f"{after:,}", share(after, read), _reasons(gone)])
+        lines.append(
+            [
+                step,
+                f"{gone.total():,}",
+                f"{after:,}",
+                share(after, read),
+                ", ".join(f"{plain(why)} {n:,}" for why, n in most_common(gone).items()) or MISSING,
+            ]
+        )
     by_source = ledger.funnel.by_source()
     rows = [
         Row(name, [*map(count, (excluded[name], kept + gone, kept, gone)), share(kept, kept + gone)])
@@ -113,10 +120,6 @@ def _funnel(ledger: Ledger) -> dict[str, Any]:
         "steps": text_table(["step", "rejected here", "remain", "of all read", "reasons"], lines),
         "sources": Table(heads, rows, shown_of(len(rows), len(by_source))),
     }
-
-
-def _reasons(gone: Counter[str]) -> str:
-    return ", ".join(f"{plain(reason)} {number:,}" for reason, number in most_common(gone).items()) or MISSING
 
 
 def _excluded(ledger: Ledger) -> dict[str, Any] | None:
@@ -195,3 +198,9 @@ def named_counts(name: str, facts: CorpusStatistics) -> Table:
 def shown_of(shown: int, total: int, what: str = "rows") -> str:
     """The caption of a table that does not show all; nothing for one that does."""
     return "" if shown >= total else f"the first {shown:,} of {total:,} {what}"
+
+
+def sample_page(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """rows: of a corpus, with all its columns and `image` as encoded bytes."""
+    pairs = [{**row, "image": thumbnail(row["image"])} for row in rows]
+    return render("sample.html", title=title, pairs=pairs, origin=ORIGIN)

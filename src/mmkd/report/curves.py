@@ -1,13 +1,33 @@
-"""Figures of lines: reliability diagrams, Kaplan-Meier curves, label efficiency, training; and bars of baselines."""
+"""Figures of lines: reliability diagrams, Kaplan-Meier curves, label efficiency, training; and bars of counts."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
+from mmkd.curation.ledger.tally import binned, quantile
+from mmkd.evaluation.format.numbers import scale_of, spread
 from mmkd.evaluation.format.results import Result
-from mmkd.report.numbers import scale_of, spread
-from mmkd.report.plot import Axis, Bar, Key, Line, Mark, Plot, Point, Text, Tick, names, numeric, round_ticks
-from mmkd.report.theme import DASHES, HUES, SERIES, kind_colour, label
+from mmkd.report.plot import (
+    DASHES,
+    HUES,
+    ROW_PX,
+    SERIES,
+    Axis,
+    Bar,
+    Key,
+    Line,
+    Mark,
+    Plot,
+    Point,
+    Text,
+    Tick,
+    kind_colour,
+    label,
+    names,
+    numeric,
+    round_ticks,
+)
 from mmkd.statistics.calibration import ReliabilityBin
 from mmkd.statistics.metrics import Array
 from mmkd.statistics.survival.kaplan_meier import KaplanMeier
@@ -15,6 +35,9 @@ from mmkd.statistics.survival.kaplan_meier import KaplanMeier
 SQUARE_PX = 270
 BAR_PX = 15
 UNIT_TICKS = round_ticks(0, 1)
+BINS = 40
+FEW = 8  # counts, up to which ticks are whole numbers
+CUT = 0.995  # a few values far out would press the rest into one bar; the last bar holds them
 
 
 def reliability_plot(bins: Sequence[ReliabilityBin]) -> Plot:
@@ -30,10 +53,7 @@ def reliability_plot(bins: Sequence[ReliabilityBin]) -> Plot:
         )
         for one in bins
     ]
-    lines = [
-        Line([(0, 0), (1, 1)], "muted", dash="dot"),
-        Line([(mark.x, mark.y) for mark in marks], "ours"),
-    ]
+    lines = [Line([(0, 0), (1, 1)], "muted", dash="dot"), Line([(mark.x, mark.y) for mark in marks], "ours")]
     x, y = Axis(0, 1.02, UNIT_TICKS, "confidence"), Axis(-0.02, 1.04, UNIT_TICKS, "accuracy")
     return Plot(x, y, SQUARE_PX, lines=lines, marks=marks)
 
@@ -122,3 +142,36 @@ def training_plot(curves: Mapping[str, Sequence[Point]], value: str, small: bool
     x = numeric([at for points in curves.values() for at, _ in points], "step")
     y = numeric([height for line in lines for _, height in line.points], "" if small else value, zero=zero)
     return Plot(x, y, SQUARE_PX - 60 if small else 320, lines=lines, marks=marks, keys=() if small else keys)
+
+
+def funnel_plot(left: Mapping[str, int]) -> Plot:
+    """A bar per step: what was left after it."""
+    bars = [
+        Bar((0, count), (place - 0.38, place + 0.38), says=f"{name}: {count:,} left")
+        for place, (name, count) in enumerate(left.items())
+    ]
+    texts = [Text(count, place, f"{count:,}", shift=6) for place, count in enumerate(left.values())]
+    x = numeric(list(left.values()), zero=True, whole=True, pad=0.12)
+    return Plot(x, names(list(left)), ROW_PX * len(left), bars=bars, texts=texts)
+
+
+def spread_plot(counts: Mapping[int, int], unit: str) -> Plot:
+    """Bars of equal width. counts: value -> records; must not be empty."""
+    most = quantile(counts, CUT)
+    held: dict[int, int] = {}
+    for value, times in counts.items():
+        held[min(value, most)] = held.get(min(value, most), 0) + times
+    edges, sums = binned(held, BINS)
+    last = len(sums) - 1 if max(counts) > most else None
+    spans = [f"{low} or more" if n == last else span_text(low, edges[n + 1]) for n, low in enumerate(edges[:-1])]
+    bars = [
+        Bar((low, high - 0.05 * (high - low)), (0, times), says=f"{span} {unit}: {times:,}")
+        for (low, high), times, span in zip(pairwise(edges), sums, spans, strict=True)
+    ]
+    y = numeric(sums, "records", zero=True, whole=max(sums) < FEW)
+    return Plot(numeric(edges, unit, whole=True, pad=0.01), y, 180, bars=bars)
+
+
+def span_text(low: int, end: int) -> str:
+    """The whole numbers from `low` up to, but not with, `end`."""
+    return str(low) if end == low + 1 else f"{low} to {end - 1}"

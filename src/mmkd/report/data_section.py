@@ -5,27 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from mmkd.evaluation.format.results import CLEAN, GAP, MEAN, Result, metric_label
+from mmkd.evaluation.format.numbers import MISSING, metric_label, scale_of, spread
+from mmkd.evaluation.format.results import CLEAN, GAP, MEAN, Result
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.report import maps
-from mmkd.report.numbers import MISSING, scale_of, spread
 from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated, primary_metric, task_title
 from mmkd.report.view import Cell, Row, Table
 from mmkd.statistics.metrics import Array
 
 MOST_POINTS = 3000  # in the embedding map
-CARD_HEADS = (
-    "data set",
-    "modality",
-    "tasks",
-    "samples",
-    "licence",
-    "access",
-    "source",
-    "overlaps",
-    "warning",
-)
+CARD_HEADS = ("data set", "modality", "tasks", "samples", "licence", "access", "source", "overlaps", "warning")
 
 
 def subsets_section(evaluated: Evaluated) -> dict[str, Any] | None:

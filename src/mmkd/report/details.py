@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmkd.errors import DataError
-from mmkd.evaluation.format.results import MEAN, Result, metric_label
-from mmkd.evaluation.survival.curves import risk_groups
+from mmkd.evaluation.format.numbers import MISSING, metric_label, p_text, scale_of, spread
+from mmkd.evaluation.format.results import MEAN, Result
+from mmkd.evaluation.survival.forecast import risk_groups
 from mmkd.evaluation.tasks.linear_probe import AT_SHARE
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Detail as DetailKind
 from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
 from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
 from mmkd.report import curves, maps
-from mmkd.report.numbers import MISSING, p_text, scale_of, spread
 from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated
 from mmkd.report.view import Cell, Row, Table
@@ -36,7 +36,6 @@ Maker = Callable[[Evaluated, str], Detail]
 
 
 def details(evaluated: Evaluated, task: str) -> list[Detail]:
-    """All that there is something to show of."""
     made = [DETAILS[kind](evaluated, task) for kind in (TASKS[task].details if task in TASKS else ())]
     return [one for one in made if one.figures or one.table or one.notes]
 

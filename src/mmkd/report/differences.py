@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, Comparison, metric_label
+from mmkd.evaluation.format.numbers import gain, metric_label, p_text
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, Comparison
 from mmkd.report import figures
-from mmkd.report.numbers import gain, p_text
 from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric
 from mmkd.report.summary import primary_comparisons
@@ -21,10 +21,8 @@ def differences(evaluated: Evaluated, task: str) -> dict[str, Any] | None:
         return None
     overall = {row.rival: row for row in rows if row.modality == MEAN}
     ordered = [overall[name] for name in evaluated.order(overall)]
-    models = [
-        row for row in ordered if row.rival not in NULLS
-    ]  # nulls lie far away and would press the others together
-    drawn = figures.rivals_plot(models, evaluated.main, evaluated.teachers) if models else None
+    models = {row.rival: [row] for row in ordered if row.rival not in NULLS}  # nulls lie far away and press the others
+    drawn = figures.forest_plot(models, evaluated.main, evaluated.teachers) if models else None
     says = "Mean over the data sets, paired differences with intervals."
     return {
         "metric": metric_label(rows[0].metric),
@@ -69,13 +67,12 @@ def _forest(evaluated: Evaluated, task: str, rows: Sequence[Comparison]) -> Figu
 
 def _tests(rows: Sequence[Comparison]) -> Table | None:
     heads = ["data set", "against", "difference", "p", "p, Holm", "exact test"]
-    cells = [[row.dataset, row.rival, gain(row), p_text(row.p), *_adjusted(row)] for row in rows]
+    cells = []
+    for row in rows:
+        holm = "" if row.p_holm is None else p_text(row.p_holm)
+        exact = "" if row.p_exact is None else f"{row.exact}, {p_text(row.p_exact)}"
+        cells.append([row.dataset, row.rival, gain(row), p_text(row.p), holm, exact])
     return text_table(heads, cells) if cells else None
-
-
-def _adjusted(row: Comparison) -> list[str]:
-    holm = "" if row.p_holm is None else p_text(row.p_holm)
-    return [holm, "" if row.p_exact is None else f"{row.exact}, {p_text(row.p_exact)}"]
 
 
 def _group_name(dataset: str, modality: str) -> str:

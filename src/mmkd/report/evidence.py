@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from mmkd.curation.ledger.examples import rows_of, thumbnail
 from mmkd.curation.modality.votes import agree
-from mmkd.features.evidence.pooling import BINS
+from mmkd.evaluation.format.numbers import MISSING
 from mmkd.features.evidence.stored import ESTIMATE, FACTS_FILE, IMAGE
+from mmkd.features.evidence.teacher_votes import BINS
 from mmkd.report.curation import shown_of
-from mmkd.report.numbers import MISSING
 from mmkd.report.render import count_or_dash, sectioned, share, write_page
 from mmkd.report.view import Cell, Row, Section, Table, Tile, text_table
 
@@ -105,14 +105,12 @@ def _trust(facts: Mapping[str, Any]) -> Table | None:
     for name in facts["modalities"]:
         own = [cells.get((name, support)) for support in bins]
         rows, right = (sum(one[number] for one in own if one) for number in ("rows", "right"))
-        lines.append(Row(name, [Cell(share(right, rows), small=f"{right:,} of {rows:,}"), *map(_trusted, own)]))
+        line = [Cell(share(right, rows), small=f"{right:,} of {rows:,}")]
+        for one in own:
+            trust = f"{one['trust']:.2f}" if one and one["speaks"] else MISSING
+            line.append(Cell(trust, small=f"{one['right']:,} of {one['rows']:,}") if one else Cell(""))
+        lines.append(Row(name, line))
     return Table(["modality", "right", *(f"{low:.1f} to {low + 1 / BINS:.1f}" for low in bins)], lines)
-
-
-def _trusted(one: Mapping[str, Any] | None) -> Cell:
-    if one is None:
-        return Cell("")
-    return Cell(f"{one['trust']:.2f}" if one["speaks"] else MISSING, small=f"{one['right']:,} of {one['rows']:,}")
 
 
 def _conflicts(facts: Mapping[str, Any], pairs: Sequence[ConflictPair]) -> dict[str, Any] | None:

@@ -3,10 +3,26 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from mmkd.evaluation.format.numbers import Scale, gain, p_text, scale_of, spread
 from mmkd.evaluation.format.results import MEAN, Comparison, Ranking, Result
-from mmkd.report.numbers import Scale, gain, p_text, scale_of, spread
-from mmkd.report.plot import Axis, Key, Line, Mark, Plot, Point, Text, names, numeric, round_ticks
-from mmkd.report.theme import DASHES, HUES, ROW_PX, kind_colour, kind_symbol, label
+from mmkd.report.plot import (
+    DASHES,
+    HUES,
+    ROW_PX,
+    Axis,
+    Key,
+    Line,
+    Mark,
+    Plot,
+    Point,
+    Text,
+    kind_colour,
+    kind_symbol,
+    label,
+    names,
+    numeric,
+    round_ticks,
+)
 
 RIVALS = ("ours", "limit", *HUES)  # colours of several rivals on one line
 RADAR_ROOM = 1.35  # of the radius, for the names around it
@@ -31,39 +47,28 @@ def means_plot(rows: Sequence[Result], main: str, teachers: Sequence[str]) -> Pl
     return Plot(_around(marks, unit=scale.unit), names([row.model for row in rows]), ROW_PX * len(rows), marks=marks)
 
 
-def rivals_plot(rows: Sequence[Comparison], main: str, teachers: Sequence[str]) -> Plot:
-    """A line per rival: the main model minus the rival; right of zero it is ahead."""
-    return forest_plot({row.rival: [row] for row in rows}, main, teachers)
-
-
 def forest_plot(
     groups: Mapping[str, Sequence[Comparison]], main: str, teachers: Sequence[str], emphasised: Sequence[str] = ()
 ) -> Plot:
     """A line per group with a mark per rival in it: difference and interval. emphasised: groups that are means."""
     rivals = list(dict.fromkeys(row.rival for rows in groups.values() for row in rows))
     one_each = all(len(rows) == 1 for rows in groups.values())
-    colours = {
-        rival: kind_colour(rival, main, teachers) if one_each else RIVALS[number % len(RIVALS)]
-        for number, rival in enumerate(rivals)
-    }
-    shapes = {
-        rival: kind_symbol(rival, main, teachers) if one_each else ("circle", "square")[number % 2]
-        for number, rival in enumerate(rivals)
-    }
-    shifts = {
-        rival: 0.0 if one_each else 0.32 * (number / max(1, len(rivals) - 1) - 0.5)
-        for number, rival in enumerate(rivals)
-    }
+    looks = {}  # rival -> colour, symbol, shift
+    for number, rival in enumerate(rivals):
+        own = kind_colour(rival, main, teachers), kind_symbol(rival, main, teachers), 0.0
+        shift = 0.32 * (number / max(1, len(rivals) - 1) - 0.5)
+        looks[rival] = own if one_each else (RIVALS[number % len(RIVALS)], ("circle", "square")[number % 2], shift)
     marks = []
     for place, (name, rows) in enumerate(groups.items()):
         for row in rows:
             scale, mean = scale_of(row.metric), name in emphasised
             says = f"{name}, against {row.rival}: {gain(row)}, {p_text(row.p)}"
-            shape, size = ("diamond", 12) if mean else (shapes[row.rival], 8)
-            at, y = scale.factor * row.difference, place + shifts[row.rival]
-            marks.append(Mark(at, y, colours[row.rival], says, shape, size, *_bounds(row, scale)))
+            colour, symbol, shift = looks[row.rival]
+            shape, size = ("diamond", 12) if mean else (symbol, 8)
+            at = scale.factor * row.difference
+            marks.append(Mark(at, place + shift, colour, says, shape, size, *_bounds(row, scale)))
     unit = scale_of(next(iter(groups.values()))[0].metric).points.strip() or "difference"
-    keys = [] if one_each else [Key(f"against {rival}", colours[rival], shapes[rival]) for rival in rivals]
+    keys = [] if one_each else [Key(f"against {rival}", *looks[rival][:2]) for rival in rivals]
     return difference_plot(marks, list(groups), unit, keys, emphasised)
 
 
@@ -146,12 +151,10 @@ def critical_difference_plot(ranking: Ranking, main: str, teachers: Sequence[str
 
 
 def mean_rows(rows: Sequence[Result], metric: str) -> list[Result]:
-    """The rows of the mean over all data sets."""
     return [row for row in rows if row.modality == MEAN and row.metric == metric]
 
 
 def _around(marks: Sequence[Mark], title: str = "", unit: str = "", also: Sequence[float] = ()) -> Axis:
-    """An axis on which all marks and their intervals have room."""
     ends = [bound for mark in marks for bound in (mark.x, mark.low, mark.high) if bound is not None]
     return numeric([*ends, *also], title, unit)
 

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmkd.report.plot import Axis, Bar, Key, Line, Plot, Text, names, numeric
-from mmkd.report.theme import HUES, ROW_PX
+from mmkd.report.plot import HUES, ROW_PX, Axis, Bar, Key, Line, Plot, Text, names, numeric
 from mmkd.statistics.metrics import Array
 
 DOTS = ("round", "square")

@@ -44,6 +44,7 @@ def report_page(evaluated: Evaluated, context: ReportContext) -> str:
     sections = [
         Section("summary", found["question"] or "Summary", found, "summary"),
         *(Section(task, task_title(task), task_section(evaluated, task), "task") for task in evaluated.tasks),
+        Section("missing", "Not evaluated", _missing(evaluated), "table"),
         Section("subsets", "Subgroups and clean subsets", subsets_section(evaluated), "subsets"),
         Section("leakage", "Leakage", leakage_section(evaluated), "leakage"),
         Section("pictures", "Examples", pictures_section(evaluated), "pictures"),
@@ -75,6 +76,11 @@ def _what_was_measured(evaluated: Evaluated, context: ReportContext) -> str:
     )
 
 
+def _missing(evaluated: Evaluated) -> Table | None:
+    rows = [[one.dataset, one.task, one.model or "all", one.reason] for one in evaluated.missing]
+    return text_table(["data set", "task", "model", "reason"], rows) if rows else None
+
+
 def _reliability(context: ReportContext) -> Figure | None:
     if not context.reliability:
         return None
@@ -91,11 +97,7 @@ def _training(context: ReportContext) -> Figure | None:
 
 def _run(evaluated: Evaluated, context: ReportContext) -> dict[str, Table | None]:
     manifest = evaluated.manifest
-    rows = [
-        ["evaluation time", f"{manifest.get('wall_s')} s"],
-        ["peak memory", f"{manifest.get('peak_memory_mb')} MiB"],
-        ["recipe", context.recipe],
-    ]
+    rows = [["recipe", context.recipe]]
     if context.seed is not None:
         rows.append(["seed", str(context.seed)])
     for part in ("counts", "versions"):

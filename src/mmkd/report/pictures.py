@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
-from mmkd.evaluation.gallery.choose import turns
-from mmkd.evaluation.gallery.examples import GalleryExample, read_gallery
+from mmkd.evaluation.gallery.examples import GalleryExample, read_gallery, turns
 from mmkd.images.decode import decode
 from mmkd.reasons import BadRecordError
 from mmkd.report.source import Evaluated, task_title
@@ -47,7 +46,8 @@ def within(examples: Sequence[GalleryExample], budget: int) -> list[GalleryExamp
     order = turns([(one.dataset, one.task, one.kind) for one in examples])
     kept = []
     for place in sorted(range(len(examples)), key=lambda place: order[place]):
-        budget -= _weight(examples[place])
+        one = examples[place]
+        budget -= len(one.picture or b"") + sum(len(shown.picture or b"") for shown in one.shown)
         if budget < 0:
             break
         kept.append(place)
@@ -78,7 +78,3 @@ def _narrowed(path: Path) -> bytes:
     image.thumbnail((WIDEST_PX, 2 * WIDEST_PX))
     image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return buffer.getvalue()
-
-
-def _weight(one: GalleryExample) -> int:
-    return len(one.picture or b"") + sum(len(shown.picture or b"") for shown in one.shown)

@@ -1,18 +1,73 @@
 """A figure as data: axes, and what stands between them in the units of the axes. `templates/plot.html` draws it as SVG.
 
-Across, the drawing is as wide as the page lets it be; upwards it has `height` pixels. Text keeps its size.
+Across, the drawing is as wide as the page lets it be; upwards it has `height` pixels. Text keeps its size. Every kind
+of model has a colour and a mark; hues are distinguishable with any of the common colour deficiencies: Okabe and Ito's
+and Paul Tol's sets.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmkd.report.theme import label
+from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, TEACHERS_CONCAT
 
+# name of the CSS variable and of the class `c-NAME` -> on light and on dark paper
+COLOURS = {
+    "ink": ("#1f2933", "#e6ebf0"),
+    "muted": ("#52606d", "#a5b1bd"),
+    "line": ("#e1e6eb", "#2d3844"),
+    "paper": ("#ffffff", "#12181f"),
+    "faint": ("#eef2f5", "#1b242d"),
+    "ours": ("#0f766e", "#2dd4bf"),
+    "heat": ("#5aa39d", "#177166"),  # full cells of heat maps, which ink is legible on
+    "teacher": ("#64748b", "#94a3b8"),
+    "limit": ("#7b5ea7", "#bda4e6"),
+    "rival": ("#b45309", "#f0a35e"),
+    "null": ("#a3acb6", "#64707d"),
+    "ahead": ("#1d5f9e", "#7ab8f0"),
+    "behind": ("#b4470b", "#f2935c"),
+    "blue": ("#0072b2", "#4aa8e0"),
+    "orange": ("#e69f00", "#e69f00"),
+    "green": ("#009e73", "#009e73"),
+    "pink": ("#cc79a7", "#cc79a7"),
+    "sky": ("#56b4e9", "#56b4e9"),
+    "vermilion": ("#d55e00", "#d55e00"),
+    "indigo": ("#332288", "#8f7fe8"),
+    "olive": ("#999933", "#999933"),
+    "wine": ("#882255", "#d46a9f"),
+    "forest": ("#117733", "#4cb06c"),
+}
+HUES = ("blue", "orange", "green", "pink", "sky", "vermilion", "indigo", "olive", "wine", "forest")
+SERIES = ("ours", *HUES)
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle", "cross")
+KIND_SYMBOLS = {"ours": "circle", "limit": "diamond", "null": "cross", "teacher": "circle-open", "rival": "square-open"}
+ROW_PX = 27
 Point = tuple[float, float]
 STRETCHED = 1000  # units of a line's own coordinates across the whole width
 STEPS = (1, 2, 2.5, 5, 10)
 CHARACTERS = 30  # of a tick's text, for which there is room at the left
+
+
+def kind_colour(model: str, main: str, teachers: Sequence[str]) -> str:
+    """One colour for each kind of model: the one the report is about, teacher, made of teachers, null, any other."""
+    if model == main:
+        return "ours"
+    if model in (BEST_TEACHER, TEACHERS_CONCAT):
+        return "limit"
+    if model in NULLS:
+        return "null"
+    return "teacher" if model in teachers else "rival"
+
+
+def kind_symbol(model: str, main: str, teachers: Sequence[str]) -> str:
+    """A mark for each kind of model, so that no figure depends on colour alone."""
+    return KIND_SYMBOLS[kind_colour(model, main, teachers)]
+
+
+def label(text: str, longest: int = 26) -> str:
+    """Text for a figure, cut in the middle where it is long."""
+    return text if len(text) <= longest else f"{text[: longest - 9]}…{text[-8:]}"
 
 
 @dataclass(frozen=True)
@@ -36,11 +91,8 @@ class Axis:
 
     def share(self, value: float) -> float:
         """Where a value stands, 0 at the low end and 1 at the high one."""
-        low, high, value = (
-            (math.log(self.low), math.log(self.high), math.log(value))
-            if self.logarithmic
-            else (self.low, self.high, value)
-        )
+        places = (self.low, self.high, value)
+        low, high, value = map(math.log, places) if self.logarithmic else places
         return (value - low) / (high - low)
 
     @property
@@ -177,7 +229,8 @@ def round_ticks(low: float, high: float, unit: str = "", whole: bool = False, co
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in STEPS if power * factor >= raw * 0.999)
     step = max(1.0, math.ceil(step)) if whole else step
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    slack = min(1e-9, 1e-6 * (high - low) / step)  # of rounding, far less than the axis where steps are whole
+    first, last = math.ceil(low / step - slack), math.floor(high / step + slack)
     return [Tick(number * step, short_number(number * step) + unit) for number in range(first, last + 1)]
 
 

@@ -8,16 +8,15 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mmkd.evaluation.format.numbers import MISSING
 from mmkd.folders.atomic import atomic_file
-from mmkd.report.numbers import MISSING
-from mmkd.report.theme import COLOURS
+from mmkd.report.plot import COLOURS
 from mmkd.report.view import Section, Tile
 
 ELLIPSIS = "…"
 
 
 def render(template: str, **view: Any) -> str:
-    """A whole document."""
     return environment().get_template(template).render(view)
 
 
@@ -53,12 +52,10 @@ def cut(text: str, longest: int) -> str:
 
 
 def plain(name: str) -> str:
-    """A reason in words."""
     return name.replace("_", " ")
 
 
 def sentence(text: str) -> str:
-    """With a capital letter in front."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,6 +1,6 @@
 """The report of a run's folder, from what the folder itself says: a whole run, or an evaluation alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,7 @@ CURVES = "metrics.jsonl"
 
 def report_run(out: Path, force: bool = False) -> Path:
     """Leave a finished `out/report` and return its page. Raises DataError when there is no finished evaluation."""
-    if not (out / EVALUATE / MANIFEST).is_file():
-        raise DataError(f"{out}: no finished evaluation found; give the folder of a run, or run 'mmkd evaluate' first")
-    recipe = read_manifest(out / EVALUATE)["settings"]["recipe"]
-    made_from = [name for name in (EVALUATE, CALIBRATION) if (out / name / MANIFEST).is_file()]
-    inputs = {name: digest_of(out / name) for name in made_from}
-    stage = Stage("report", out / REPORT, {"recipe": recipe}, inputs, (PAGE, "tables/*"))
+    stage = report_stage(out, lambda name: digest_of(out / name))
 
     def body(folder: Path) -> Mapping[str, int]:
         from mmkd.report.pages import write_report  # loads much, which a finished report does without
@@ -37,8 +32,17 @@ def report_run(out: Path, force: bool = False) -> Path:
     return stage.folder / PAGE
 
 
+def report_stage(out: Path, digest: Callable[[str], str]) -> Stage:
+    """The stage that makes `out/report`. digest: of a finished folder of the run."""
+    if not (out / EVALUATE / MANIFEST).is_file():
+        raise DataError(f"{out}: no finished evaluation found; give the folder of a run, or run 'mmkd evaluate' first")
+    recipe = read_manifest(out / EVALUATE)["settings"]["recipe"]
+    made_from = [name for name in (EVALUATE, CALIBRATION) if (out / name / MANIFEST).is_file()]
+    inputs = {name: digest(name) for name in made_from}
+    return Stage("report", out / REPORT, {"recipe": recipe}, inputs, (PAGE, "tables/*"))
+
+
 def read_context(out: Path) -> "ReportContext":
-    """What a run's folder says beyond its results."""
     from mmkd.report.pages import ReportContext
 
     settings = read_manifest(out / EVALUATE)["settings"]

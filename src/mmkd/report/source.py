@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
-from mmkd.evaluation.format.focus import focus_model
+from mmkd.evaluation.format.not_evaluated import NotEvaluated, read_not_evaluated
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
 from mmkd.evaluation.format.results import (
     ALL,
@@ -21,6 +21,7 @@ from mmkd.evaluation.format.results import (
     Comparison,
     Ranking,
     Result,
+    focus_model,
     in_order,
     read_comparisons,
     read_rankings,
@@ -53,7 +54,7 @@ class ReportContext:
 @dataclass(frozen=True)
 class Evaluated:
     """An evaluation folder. results: of all samples; subsets: of parts of them. in_general:
-    means whose intervals draw data sets too. main: the model the report is about."""
+    means whose intervals draw data sets too. main: the model the report is about. missing: what was not evaluated."""
 
     folder: Path
     main: str
@@ -65,6 +66,7 @@ class Evaluated:
     rankings: Sequence[Ranking]
     cards: Sequence[Mapping[str, Any]]
     leaks: LeakageSummary | None
+    missing: Sequence[NotEvaluated]
     manifest: Mapping[str, Any]
 
     @property
@@ -89,7 +91,6 @@ class Evaluated:
         return [*listed, *([self.main] if self.main in found else []), *(name for name in NULLS if name in found)]
 
     def row_kind(self, model: str) -> str:
-        """The style of a model's row in tables."""
         return "ours" if model == self.main else "null" if model in NULLS else ""
 
     def rivals(self, models: Iterable[str]) -> list[str]:
@@ -135,6 +136,7 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
         rankings=read_rankings(folder) if (folder / RANKINGS).is_file() else [],
         cards=read_objects(folder / CARDS),
         leaks=read_summary(folder),
+        missing=read_not_evaluated(folder),
         manifest=manifest,
     )
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from mmkd.evaluation.format.numbers import MISSING, gain, metric_label, p_text, scale_of, spread
 from mmkd.evaluation.format.results import (
     BEST_TEACHER,
     MEAN,
@@ -12,10 +13,8 @@ from mmkd.evaluation.format.results import (
     UNCLEARED,
     Comparison,
     by_modality,
-    metric_label,
     several_modalities,
 )
-from mmkd.report.numbers import MISSING, gain, p_text, scale_of, spread
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
 from mmkd.report.view import Cell, Row, Table, Tile
 
@@ -34,7 +33,6 @@ def verdict(row: Comparison) -> Verdict:
 
 
 def summary(evaluated: Evaluated) -> dict[str, Any]:
-    """The first section of the page."""
     by_task = {task: found for task in evaluated.tasks if (found := standing(evaluated, task))}
     rivals = "each teacher" if evaluated.teachers else "the other models"
     no_rival = f"There is no other model to compare {evaluated.named} with."
@@ -57,7 +55,6 @@ def standing(evaluated: Evaluated, task: str) -> list[Comparison]:
 
 
 def in_short(evaluated: Evaluated, found: Sequence[Sequence[Comparison]]) -> str:
-    """One sentence over all tasks."""
     counts = Counter(verdict(row) for rows in found for row in rows)
     kind = _rivals_name(evaluated)
     clear = sum(all(verdict(row) == "ahead" for row in rows) for rows in found)
@@ -111,8 +108,7 @@ def _matrix_rows(evaluated: Evaluated, task: str, rivals: Sequence[str]) -> Iter
     for modality in [*several_modalities(table), MEAN]:
         found = _of_modality(rows, modality)
         yield Row(
-            "all data sets" if modality == MEAN else modality,
-            [_difference(found.get(rival)) for rival in rivals],
+            "all data sets" if modality == MEAN else modality, [_difference(found.get(rival)) for rival in rivals]
         )
 
 

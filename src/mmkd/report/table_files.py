@@ -6,13 +6,12 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from mmkd.evaluation.format.results import MEAN, Comparison, Result, metric_label
+from mmkd.evaluation.format.numbers import gain, metric_label, p_text
+from mmkd.evaluation.format.results import MEAN, Comparison, Result
 from mmkd.folders.atomic import atomic_file
-from mmkd.report.numbers import gain, p_text
 from mmkd.report.source import Evaluated, primary_metric, task_title
 from mmkd.report.summary import primary_comparisons
 from mmkd.report.task_section import MARK, data_set_table
-from mmkd.report.view import Table
 
 TABLES = "tables"
 SPECIAL = {
@@ -44,8 +43,10 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
         heads = ["model", *table.heads[1:]]
         rows = [[row.name, *(cell.text.removesuffix(MARK) for cell in row.styled_cells)] for row in table.rows]
         caption = f"{task_title(task)}: {metric_label(primary_metric(evaluated.of_task(task), task))}"
+        cells = [(row.name, zip(heads[1:], row.styled_cells, strict=True)) for row in table.rows]
+        best = {(name, head) for name, of_row in cells for head, cell in of_row if cell.kind == "best"}  # nulls aside
         files[f"{task}.csv"] = csv_text([heads, *rows])
-        files[f"{task}.tex"] = latex_table(heads, rows, caption, f"tab:{task}", best_cells(table, heads))
+        files[f"{task}.tex"] = latex_table(heads, rows, caption, f"tab:{task}", best)
         if gains := [row for row in primary_comparisons(evaluated, task) if row.modality == MEAN]:
             heads, rows = ["rival", "difference", "p"], [[row.rival, gain(row), p_text(row.p)] for row in gains]
             said = f"{task_title(task)}: {evaluated.main} minus each other model, {metric_label(gains[0].metric)}"
@@ -54,14 +55,6 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
         with atomic_file(folder / TABLES / name) as stream:
             stream.write(text.encode())
     return len(files)
-
-
-def best_cells(table: Table, heads: Sequence[str]) -> set[tuple[str, str]]:
-    """(model, data set) of the best value of every column, nulls aside."""
-    marked = [
-        (row.name, head, cell) for row in table.rows for head, cell in zip(heads[1:], row.styled_cells, strict=True)
-    ]
-    return {(name, head) for name, head, cell in marked if cell.kind == "best"}
 
 
 def csv_of(row_class: type[Result | Comparison], rows: Sequence[Result | Comparison]) -> str:
@@ -78,11 +71,7 @@ def csv_text(rows: Sequence[Sequence[object]]) -> str:
 
 
 def latex_table(
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    caption: str,
-    label: str,
-    best: Container[tuple[str, str]] = (),
+    heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str, best: Container[tuple[str, str]] = ()
 ) -> str:
     """A table for the package booktabs. best: (first cell, head) of the cells in bold."""
     lines = [

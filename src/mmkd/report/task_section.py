@@ -3,21 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkd.evaluation.format.results import (
-    BEST_TEACHER,
-    MEAN,
-    NULLS,
-    UNCLEARED,
-    Result,
-    by_modality,
-    metric_label,
-    several_modalities,
-)
+from mmkd.evaluation.format.numbers import MISSING, metric_label, scale_of
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, UNCLEARED, Result, by_modality, several_modalities
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.report import figures
 from mmkd.report.details import details
 from mmkd.report.differences import differences, ranks
-from mmkd.report.numbers import MISSING, scale_of
 from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric
 from mmkd.report.view import Cell, Row, Table, text_table

@@ -1,6 +1,6 @@
 """The training curves of a run's folder as one page, `curves.html`, finished and running trainings on shared axes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmkd.report.curves import training_plot
@@ -8,6 +8,7 @@ from mmkd.report.plot import Figure
 from mmkd.report.render import render, write_page
 from mmkd.report.view import text_table
 from mmkd.training.records.curves import (
+    MEASURES,
     PAGE,
     TOTAL,
     VALIDATION,
@@ -22,19 +23,6 @@ from mmkd.training.records.metrics_log import Record
 
 SMALL_POINTS = 300  # of a curve in one of many small figures
 Runs = Mapping[str, Sequence[Record]]
-
-# in the order of the page: value in the records, title, and what a reader should know
-MEASURES = (
-    ("lr", "Learning rate", "linear warm-up, then half a cosine to zero"),
-    ("grad_norm", "Gradient norm", "before it is clipped"),
-    ("logit_scale", "Logit scale", "factor on the cosines in the contrastive loss; at most 100"),
-    ("pairs_per_s", "Pairs per second", "of all processes together"),
-    ("wait", "Waiting for data", "share of the time in which the step waited for its batch"),
-    ("mfu", "Model FLOP utilisation", "share of the machine's peak"),
-    ("tflops", "TFLOP per second", "of the student, per process"),
-    ("memory_gb", "Memory", "peak of the device, in GB"),
-    ("skipped", "Skipped steps", "whose loss or gradient was not finite"),
-)
 
 
 def write_curves(out: Path) -> Path | None:
@@ -52,14 +40,18 @@ def write_curves(out: Path) -> Path | None:
 def curves_page(title: str, runs: Runs) -> str:
     """runs: name of the training -> its records, not empty."""
     says = "Total loss. Totals of different objectives are not on one scale: compare shapes, not heights."
+    validated = [
+        (name, name.removeprefix(VALIDATION).replace("_", " "), "on the split val; higher is better")
+        for name in _names(runs, validation_names)
+    ]
     return render(
         "curves.html",
         title=f"{title}: training",
         runs=len(runs),
         table=text_table(["training", "steps", "last loss", "best validation", "pairs/s"], list(_rows(runs))),
         loss=Figure("loss", training_plot(_of(runs, TOTAL), "loss"), says),
-        terms=_figures(_named_losses(runs), runs),
-        validation=_figures(_validation(runs), runs),
+        terms=_figures([(name, name.replace("_", " "), "") for name in _names(runs, loss_names)], runs),
+        validation=_figures(validated, runs),
         measures=_figures(MEASURES, runs, zero=True),
     )
 
@@ -68,15 +60,8 @@ def _of(runs: Runs, value: str) -> dict[str, Points]:
     return {name: points(records, value) for name, records in runs.items()}
 
 
-def _named_losses(runs: Runs) -> list[tuple[str, str, str]]:
-    names = dict.fromkeys(name for records in runs.values() for name in loss_names(records))
-    return [(name, name.replace("_", " "), "") for name in names if name != TOTAL]
-
-
-def _validation(runs: Runs) -> list[tuple[str, str, str]]:
-    names = dict.fromkeys(name for records in runs.values() for name in validation_names(records))
-    explained = "on the split val; higher is better"
-    return [(name, name.removeprefix(VALIDATION).replace("_", " "), explained) for name in names]
+def _names(runs: Runs, names_of: Callable[[Sequence[Record]], list[str]]) -> list[str]:
+    return list(dict.fromkeys(name for records in runs.values() for name in names_of(records)))
 
 
 def _figures(values: Sequence[tuple[str, str, str]], runs: Runs, zero: bool = False) -> list[Figure]:
@@ -93,10 +78,7 @@ def _figures(values: Sequence[tuple[str, str, str]], runs: Runs, zero: bool = Fa
 def _rows(runs: Runs) -> Iterator[list[str]]:
     for name, records in runs.items():
         steps = int(records[-1]["step"] or 0)
-        best = [f"{max(value for _, value in found):.4f}" for found in _validated(records) if found]
+        validated = [points(records, value) for value in validation_names(records)]
+        best = [f"{max(value for _, value in found):.4f}" for found in validated if found]
         last = [f"{found[-1][1]:.4g}" if (found := points(records, value)) else "–" for value in (TOTAL, "pairs_per_s")]
         yield [name, f"{steps:,}", last[0], ", ".join(best) or "–", last[1]]
-
-
-def _validated(records: Sequence[Record]) -> list[Points]:
-    return [points(records, name) for name in validation_names(records)]

@@ -17,15 +17,6 @@ Resampled = Literal["samples", "data sets and samples"]
 
 
 @dataclass(frozen=True)
-class SignedRank:
-    """Rank sums of the data sets where the first or the second is better. p: two-sided, of no difference."""
-
-    first_better: float
-    second_better: float
-    p: float
-
-
-@dataclass(frozen=True)
 class CriticalDifference:
     """What a critical-difference diagram shows. mean_rank_Q: 1 is best.
 
@@ -51,8 +42,7 @@ def macro_replicates(value_SB: Array, resampled: Resampled, seed: Sequence[int],
     """
     sets, replicates = value_SB.shape
     if resampled == "samples":
-        mean_B: Array = value_SB.mean(axis=0)
-        return mean_B
+        return np.asarray(value_SB.mean(axis=0))
     draws = plan_draws(list(family_S) or [""] * sets, None, replicates, seed)
     count_BS = np.concatenate(list(draws.blocks()))
     rng = stream(seed, len(draws.strata))  # the one after those of the draws
@@ -60,8 +50,7 @@ def macro_replicates(value_SB: Array, resampled: Resampled, seed: Sequence[int],
     for copy in range(int(count_BS.max())):  # a data set that is drawn twice brings two replicates of its own
         picked_BS = value_SB[np.arange(sets), rng.integers(replicates, size=(replicates, sets))]
         sum_B += np.where(count_BS > copy, picked_BS, 0).sum(axis=1)
-    replicate_B: Array = sum_B / count_BS.sum(axis=1)
-    return replicate_B
+    return np.asarray(sum_B / count_BS.sum(axis=1))
 
 
 def holm(p_K: Array) -> Array:
@@ -79,10 +68,10 @@ def holm(p_K: Array) -> Array:
     return adjusted_K
 
 
-def signed_rank(first_S: Array, second_S: Array) -> SignedRank:
-    """Wilcoxon's signed-rank test: is one of two models better over data sets (Demsar, JMLR 2006)?
+def signed_rank(first_S: Array, second_S: Array) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test: is one of two models better over data sets (Demsar, JMLR 2006)?
 
-    Equal results are dropped, as Wilcoxon did. The p-value is exact, with ties among the differences too: the
+    Equal results are dropped, as Wilcoxon did. It is exact, with ties among the differences too: the
     distribution of the rank sum over all signs. Differences that should tie must be equal as numbers; round them first.
     """
     from scipy.stats import rankdata  # where it is needed: recipes are read without scipy
@@ -96,15 +85,14 @@ def signed_rank(first_S: Array, second_S: Array) -> SignedRank:
     chance[0] = 1.0
     for twice in twice_S.tolist():
         chance = (chance + np.concatenate([np.zeros(twice), chance[:-twice]])) / 2
-    tail = float(chance[: round(2 * min(better, worse)) + 1].sum())
-    return SignedRank(better, worse, min(1.0, 2 * tail))
+    return min(1.0, 2 * float(chance[: round(2 * min(better, worse)) + 1].sum()))
 
 
 def pairwise_signed_ranks(score_SQ: Array) -> Array:
     """p of `signed_rank` for every pair of models, adjusted by `holm` over the pairs; (Q, Q), ones on the diagonal."""
     pairs = list(combinations(range(score_SQ.shape[1]), 2))
     p_QQ = np.ones((score_SQ.shape[1],) * 2)
-    adjusted = holm(np.array([signed_rank(score_SQ[:, i], score_SQ[:, j]).p for i, j in pairs]))
+    adjusted = holm(np.array([signed_rank(score_SQ[:, i], score_SQ[:, j]) for i, j in pairs]))
     for (i, j), p in zip(pairs, adjusted.tolist(), strict=True):
         p_QQ[i, j] = p_QQ[j, i] = p
     return p_QQ

@@ -62,14 +62,19 @@ def plan_draws(group_N: Sequence[str], label_N: Array | None, replicates: int, s
     words = "samples"
     strata: tuple[Array, ...] = (unit_N,)
     if any(group_N):
-        named = [("group", group) if group else ("sample", str(n)) for n, group in enumerate(group_N)]
-        place = {name: number for number, name in enumerate(dict.fromkeys(named))}
-        unit_N = np.array([place[name] for name in named])
-        words, strata = "groups", (np.arange(len(place)),)
+        unit_N = group_numbers(group_N)
+        words, strata = "groups", (np.arange(unit_N.max() + 1),)
     elif label_N is not None:
         words = "samples within each class"
         strata = tuple(np.flatnonzero(label_N == label) for label in np.unique(label_N))
     return Draws(words, unit_N, strata, replicates, tuple(seed))
+
+
+def group_numbers(group_N: Sequence[str]) -> Array:
+    """Every sample's group as a number from 0 on, in the order of appearance; a group "" is one of its own; (N,)."""
+    named = [("group", group) if group else ("sample", str(n)) for n, group in enumerate(group_N)]
+    place = {name: number for number, name in enumerate(dict.fromkeys(named))}
+    return np.array([place[name] for name in named], np.int64)
 
 
 def stream(seed: Sequence[int], number: int) -> np.random.Generator:

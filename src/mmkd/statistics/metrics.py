@@ -29,8 +29,7 @@ def balanced_accuracy(correct_N: Array, label_N: Array, weight_BN: Array) -> Arr
     right_N = checked_flags(correct_N, "correct")
     member_BC = group_sums(weight_BN, number_N)
     right_BC = group_sums(weight_BN, number_N, right_N, member_BC.shape[1])
-    mean_B: Array = ratio(right_BC, member_BC).mean(axis=1)
-    return mean_B
+    return np.asarray(ratio(right_BC, member_BC).mean(axis=1))
 
 
 def f1(guess_N: Array, positive_N: Array, weight_BN: Array) -> Array:
@@ -49,8 +48,7 @@ def macro_f1(guess_N: Array, label_N: Array, classes: int, weight_BN: Array) -> 
     hits_BC = group_sums(weight_BN, label_N, guess_N == label_N, classes)
     guesses_BC, positives_BC = (group_sums(weight_BN, number_N, classes=classes) for number_N in (guess_N, label_N))
     f1_BC = np.where(positives_BC > 0, ratio(2 * hits_BC, guesses_BC + positives_BC), np.nan)
-    mean_B: Array = f1_BC.mean(axis=1)
-    return mean_B
+    return np.asarray(f1_BC.mean(axis=1))
 
 
 def macro(
@@ -63,8 +61,7 @@ def macro(
     if value_NC.ndim != 2 or value_NC.shape != positive_NC.shape or not value_NC.shape[1]:
         raise ValueError(f"columns of shapes {value_NC.shape} and {positive_NC.shape}, expected (N, C) twice, C > 0")
     per_column = [metric(value_NC[:, c], positive_NC[:, c], weight_BN) for c in range(value_NC.shape[1])]
-    mean_B: Array = np.mean(per_column, axis=0)
-    return mean_B
+    return np.asarray(np.mean(per_column, axis=0))
 
 
 def one_vs_rest(label_N: Array, classes: int) -> Array:
@@ -72,8 +69,7 @@ def one_vs_rest(label_N: Array, classes: int) -> Array:
     strangers = sorted(set(np.unique(label_N).tolist()) - set(range(classes)))
     if strangers:
         raise ValueError(f"labels {strangers} among the samples, expected 0..{classes - 1}")
-    member_NC: Array = label_N[:, None] == np.arange(classes)
-    return member_NC
+    return np.asarray(label_N[:, None] == np.arange(classes))
 
 
 def recall_at(k: int, rank_N: Array, weight_BN: Array) -> Array:
@@ -147,8 +143,7 @@ def chunks(weight_BN: Array) -> Iterator[slice]:
 
 def ratio(part: Array, whole: Array) -> Array:
     """part / whole, NaN where whole is zero."""
-    quotient: Array = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
-    return quotient
+    return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))
 
 
 def check_weights(weight_BN: Array, samples: int) -> None:

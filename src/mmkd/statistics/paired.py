@@ -56,36 +56,13 @@ def placements(score_N: Array, positive_N: Array) -> tuple[Array, Array]:
     return of_positive_P, of_negative_M
 
 
-def delong(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
-    """The AUCs of several models and their covariance; shapes (Q,) and (Q, Q). DeLong et al., Biometrics 1988."""
-    pairs = [placements(score_N, positive_N) for score_N in score_QN]
-    positive_QP, negative_QM = (np.stack(side) for side in zip(*pairs, strict=True))
-    covariance_QQ = np.cov(positive_QP) / positive_QP.shape[1] + np.cov(negative_QM) / negative_QM.shape[1]
-    return positive_QP.mean(axis=1), np.atleast_2d(covariance_QQ)
-
-
-def delong_test(first_N: Array, second_N: Array, positive_N: Array, confidence: float = 0.95) -> AucDifference:
-    """Whether two models' AUCs on the same samples differ; `difference` in -1..1."""
-    return _tested(placements(first_N, positive_N), placements(second_N, positive_N), confidence)
-
-
 def delong_macro_test(first_N2: Array, second_N2: Array, label_N: Array, confidence: float = 0.95) -> AucDifference:
-    """The same for the mean of both classes' one-vs-rest AUCs, where the two columns need not be complements.
+    """Whether two models' means of both classes' one-vs-rest AUCs on the same samples differ; `difference` in -1..1.
 
-    What a sample of one class wins against the other class is the mean of its placements in the two AUCs, so their mean
-    has a variance of the same form.
+    DeLong et al., Biometrics 1988. The two columns need not be complements: what a sample of one class wins against the
+    other class is the mean of its placements in the two AUCs, so their mean has a variance of the same form.
     """
-    return _tested(_macro(first_N2, label_N), _macro(second_N2, label_N), confidence)
-
-
-def _macro(score_N2: Array, label_N: Array) -> tuple[Array, Array]:
-    """Of the samples of class 1 and of class 0, the mean of their placements in both AUCs."""
-    zero, one = (placements(score_N2[:, c], label_N == c) for c in range(2))
-    return (one[0] + zero[1]) / 2, (one[1] + zero[0]) / 2
-
-
-def _tested(first: tuple[Array, Array], second: tuple[Array, Array], confidence: float) -> AucDifference:
-    """The difference of two AUCs from their placements."""
+    first, second = _macro(first_N2, label_N), _macro(second_N2, label_N)
     # differences of the placements rather than a contrast of covariances: alike models have variance zero, exactly
     gap_P, gap_M = first[0] - second[0], first[1] - second[1]
     difference = float(gap_P.mean())
@@ -96,6 +73,12 @@ def _tested(first: tuple[Array, Array], second: tuple[Array, Array], confidence:
     else:
         p = 1.0 if difference == 0 else None
     return AucDifference(difference, error, difference - reach, difference + reach, p)
+
+
+def _macro(score_N2: Array, label_N: Array) -> tuple[Array, Array]:
+    """Of the samples of class 1 and of class 0, the mean of their placements in both AUCs."""
+    zero, one = (placements(score_N2[:, c], label_N == c) for c in range(2))
+    return (one[0] + zero[1]) / 2, (one[1] + zero[0]) / 2
 
 
 def mcnemar(first_N: Array, second_N: Array) -> McNemar:

@@ -79,8 +79,7 @@ def _macro_auc(score_NC: Array, member_NC: Array, class_P: Array, place_P: Array
         present_G, first_G = np.unique(class_Q, return_index=True)
         twice_CR[present_G] += np.add.reduceat((beaten_QN @ factor_NR) * own_QR, first_G, axis=0)
         positive_CR[present_G] += np.add.reduceat(own_QR, first_G, axis=0)
-    mean_R: Array = ratio(twice_CR, 2 * positive_CR * (total_R - positive_CR)).mean(axis=0)
-    return mean_R
+    return np.asarray(ratio(twice_CR, 2 * positive_CR * (total_R - positive_CR)).mean(axis=0))
 
 
 def average_precision(score_N: Array, positive_N: Array, weight_BN: Array) -> Array:

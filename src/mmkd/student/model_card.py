@@ -1,18 +1,31 @@
-"""The model card of an exported student: how to load it, what it inherits, what was measured; no path of a machine."""
+"""The stage `export`: the student as an open_clip folder, checked before it is published, with a model card.
+
+The card says how to load it, what it inherits and what was measured; no path of a machine.
+"""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import open_clip
+import torch
+
 from mmkd.corpus.schema import Corpus
+from mmkd.errors import ModelError
 from mmkd.licences import licence_class, strictest
 from mmkd.markdown import escaped, line
+from mmkd.randomness import Purpose, torch_generator
 from mmkd.reliability.table import ReliabilityTable, counted
+from mmkd.teachers.files import open_clip_folder
+from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
 SHOWN = 8  # licences of a class that the card spells out
 TAGS = ("clip", "open_clip", "medical", "image-text", "knowledge-distillation")
+TOLERANCE = 1e-5
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -114,11 +127,7 @@ def _grouped(licences: Mapping[str, int]) -> list[str]:
 def _spelt(licences: Sequence[tuple[str, int]]) -> str:
     shown = [f"{escaped(licence) or 'none stated'} ({count:,})" for licence, count in licences[:SHOWN]]
     left = licences[SHOWN:]
-    return "; ".join([*shown, *([f"{len(left)} others ({_total(left):,})"] if left else [])])
-
-
-def _total(licences: Iterable[tuple[str, int]]) -> int:
-    return sum(count for _, count in licences)
+    return "; ".join([*shown, *([f"{len(left)} others ({sum(count for _, count in left):,})"] if left else [])])
 
 
 def _weights(reliability: ReliabilityTable) -> list[str]:
@@ -153,3 +162,37 @@ def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def export(student: Path, facts: CardFacts, folder: Path, home: Path) -> dict[str, int]:
+    """Body of the stage: copy the student, prove that plain open_clip gives its outputs, write the card.
+
+    home: the folder's final place. Raises ModelError when the exported folder differs from the student.
+    """
+    model = open_clip_folder.load(student)
+    open_clip_folder.save(model, folder, home)
+    worst = largest_difference(model, folder)
+    if worst > TOLERANCE:
+        raise ModelError(f"{folder}: open_clip's outputs differ from the student's by {worst:.1e}, over {TOLERANCE:g}")
+    (folder / CARD).write_text(model_card(facts), encoding="utf-8")
+    return {"parameters": sum(p.numel() for p in model.network.parameters())}
+
+
+@torch.inference_mode()
+def largest_difference(model: OpenClipModel, folder: Path) -> float:
+    """Largest absolute difference of unit embeddings between the model and the folder opened by plain open_clip."""
+    name = f"local-dir:{folder}"
+    overrides = open_clip_folder.wherever_it_lies(model.config, folder)  # its config names its final place already
+    network, transform = open_clip.create_model_from_pretrained(name, **overrides)
+    tokens_BL = open_clip.get_tokenizer(name)(["a chest x-ray", "no finding", ""])
+    size = network.visual.image_size
+    side = size if isinstance(size, int) else size[0]
+    image_BCHW = torch.rand(2, 3, side, side, generator=torch_generator(0, Purpose.EXPORT_CHECK))
+    network.eval()
+    model.network.eval()
+    same_tokens = torch.equal(tokens_BL, model.tokenizer(["a chest x-ray", "no finding", ""]))
+    if not same_tokens or repr(transform) != repr(model.transform):
+        return float("inf")
+    pairs = zip(network(image_BCHW, tokens_BL)[:2], model.network(image_BCHW, tokens_BL)[:2], strict=True)
+    pairs_differ = [float((ours - theirs).abs().max()) for ours, theirs in pairs]
+    return max(pairs_differ)

@@ -1,19 +1,22 @@
 """Parquet files in spans of row groups, Arrow files in spans of rows, and rows of both as Python values."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmkd.errors import DataError
-from mmkd.folders.remote import File, RemoteFile, opened
+from mmkd.folders.remote import File, RemoteFile, opened, stamp_of
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.spans import Row, Span, row_spans
 from mmkd.tables.values import distinct
 
 ARROW_MAGIC = b"ARROW1"  # with which a file begins, and no stream
+DAMAGE = (pa.ArrowException, OSError, ValueError)
 BATCH_ROWS = 64  # rows taken from Arrow to Python at once: they may hold images
 
 
@@ -39,17 +42,21 @@ def parquet_rows(path: File, span: Span, wanted: set[str] | None) -> Iterator[tu
 
     Where the file is damaged, the rest of the span is one unusable row.
     """
-    number = span.first
     columns = [name for name in parquet_columns(path) if wanted is None or name in wanted]
     groups = list(range(span.begin, span.end))
+    with _opened_parquet(path) as table:
+        batches = partial(table.iter_batches, BATCH_ROWS, row_groups=groups, columns=columns)
+        yield from _numbered(batches, span.first)
+
+
+def _numbered(batches: Callable[[], Iterable[pa.RecordBatch]], number: int) -> Iterator[tuple[int, Row]]:
     try:
-        with _opened_parquet(path) as table:
-            for batch in table.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
-                for row in python_rows(batch):
-                    yield number, row
-                    number += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        yield number, BadRecordError(Reason.DAMAGED_FILE, f"the row group cannot be read from here on: {error}")
+        for batch in batches():
+            for row in python_rows(batch):
+                yield number, row
+                number += 1
+    except (*DAMAGE, OverflowError) as error:  # a date may lie beyond what Python has
+        yield number, BadRecordError(Reason.DAMAGED_FILE, f"cannot be read from here on: {error}")
 
 
 def arrow_columns(path: File) -> list[str]:
@@ -66,12 +73,16 @@ def arrow_rows(path: File, span: Span, wanted: set[str] | None) -> Iterator[tupl
     """As `parquet_rows`."""
     columns = [name for name in arrow_columns(path) if wanted is None or name in wanted]
     table = arrow_table(path).slice(span.begin, span.end - span.begin).select(columns)
-    rows = (row for batch in table.to_batches(BATCH_ROWS) for row in python_rows(batch))
-    yield from enumerate(rows, span.first)
+    return _numbered(partial(table.to_batches, BATCH_ROWS), span.first)
 
 
 def arrow_table(path: File) -> pa.Table:
-    """An Arrow file or stream, memory-mapped, a remote one in memory. Raises DataError."""
+    """An Arrow file or stream, checked: memory-mapped, a remote one in memory. Raises DataError."""
+    return _arrow_table(path, stamp_of(path))
+
+
+@lru_cache(maxsize=8)
+def _arrow_table(path: File, stamp: str) -> pa.Table:
     try:
         with ExitStack() as stack:
             if isinstance(path, RemoteFile):
@@ -80,9 +91,36 @@ def arrow_table(path: File) -> pa.Table:
                 source = stack.enter_context(pa.memory_map(str(path)))
             is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
             source.seek(0)
-            return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source).read_all()
-    except (pa.ArrowException, OSError) as error:
+            table = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source).read_all()
+        check_places(table)
+    except DAMAGE as error:
         raise DataError(f"{path}: not readable as .arrow ({error}); correct the path, or replace the file") from error
+    return table
+
+
+def check_places(table: pa.Table) -> None:
+    """Raises pa.ArrowInvalid where a value would be read from outside of the file, as damaged tables have it.
+
+    Arrow itself does not look. Texts may be anything: they are judged row by row.
+    """
+    for column in table.columns:
+        for chunk in column.chunks:
+            _without_texts(chunk).validate(full=True)
+
+
+def _without_texts(array: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(array.type):
+        return pa.DictionaryArray.from_arrays(array.indices, _without_texts(array.dictionary))
+    return array.view(_without_text(array.type))
+
+
+def _without_text(kind: pa.DataType) -> pa.DataType:
+    """The type with bytes in place of texts."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_text(field.type)) for field in kind.fields])
+    if pa.types.is_list(kind):
+        return pa.list_(_without_text(kind.value_type))
+    return {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}.get(kind, kind)
 
 
 def python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -104,6 +142,10 @@ def _values(column: pa.Array) -> list[Any]:
         names = [kind.field(i).name for i in range(kind.num_fields)]
         children = [_values(child) for child in column.flatten()]
         return [dict(zip(names, values, strict=True)) for values in zip(*children, strict=True)]
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inside = iter(_values(column.flatten()))
+        lengths = column.value_lengths().to_pylist()
+        return [None if length is None else list(islice(inside, length)) for length in lengths]
     values: list[Any] = column.to_pylist()
     return values
 
@@ -116,7 +158,7 @@ def _opened_parquet(path: File) -> Iterator[pq.ParquetFile]:
                 table = pq.ParquetFile(stack.enter_context(opened(path)))
             else:
                 table = pq.ParquetFile(path, memory_map=True)  # else a row group's column of images is in memory twice
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except DAMAGE as error:
             raise DataError(
                 f"{path}: not readable as .parquet ({error}); correct the path, or replace the file"
             ) from error

@@ -64,16 +64,12 @@ class Engine:
                 if isinstance(module, FSDPModule):
                     module.reshard()
 
-    def last(self, is_last: bool) -> Any:
-        """The context of one of several backward passes."""
-        return nullcontext() if is_last else self.without_sync()
-
 
 def make_engine(
     network: nn.Module, buckets: int, bf16: bool, machine: Machine, device: torch.device, world: World
 ) -> Engine:
     """Put the network on the device, its towers ready. Raises ConfigError for what does not go together."""
-    if machine.micro_batch and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
+    if machine.micro_batch and has_batch_norm(network):
         raise ConfigError(
             "machine.micro_batch cuts the batch, but the student has batch normalisation, whose statistics are those "
             "of the whole batch; set micro_batch to 0 or take a student without it"
@@ -87,6 +83,11 @@ def make_engine(
     if world.size > 1:
         towers = _shard(towers) if machine.sharding == "fsdp" else _copy(towers, device)
     return Engine(towers, machine, device, world, bf16)
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether the pairs of a batch go into each other's outputs."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 def _copy(towers: nn.Module, device: torch.device) -> nn.Module:

@@ -1,7 +1,12 @@
-"""The training loop of both stages: steps from the newest checkpoint to the last one, and never a lost run."""
+"""The training loop of both stages: steps from the newest checkpoint to the last one, and never a lost run.
 
+SIGTERM, which schedulers send before they kill, sets a flag that the loop reads.
+"""
+
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,22 +20,52 @@ from mmkd.errors import ConfigError, TrainingError
 from mmkd.progress import say, track
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
-from mmkd.training.batches import StepBatches, loader
-from mmkd.training.engine import make_engine
+from mmkd.training.batches import Prefetcher, StepBatches, loader
+from mmkd.training.engine import has_batch_norm, make_engine
 from mmkd.training.experimental.average import MovingAverage, mix
-from mmkd.training.interrupt import Interrupt, listen
-from mmkd.training.optimizer import learning_rate, make_optimizer, set_learning_rate
-from mmkd.training.prefetch import Prefetcher
 from mmkd.training.records.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
 from mmkd.training.records.checkpoint_files import with_room
-from mmkd.training.records.metrics_log import METRICS, MetricsLog
-from mmkd.training.records.skipped import SKIPPED, list_skipped
+from mmkd.training.records.metrics_log import METRICS, SKIPPED, MetricsLog, list_skipped
 from mmkd.training.settings.train import TrainSettings
-from mmkd.training.step import Outcome, Stepper
+from mmkd.training.step import Outcome, Stepper, learning_rate, make_optimizer, set_learning_rate
 from mmkd.training.throughput import Throughput
 from mmkd.training.validate import METRIC, Validation
 
 CHECKPOINTS = "checkpoints"
+
+
+class Interrupt:
+    """Whether the process has received SIGTERM."""
+
+    received = False
+
+    def receive(self, *_: Any) -> None:
+        self.received = True
+
+
+@contextmanager
+def listen() -> Iterator[Interrupt]:
+    """Catch SIGTERM while the context lasts; outside the main thread, where Python allows none, nothing is caught."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    before = signal.signal(signal.SIGTERM, interrupt.receive)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stage works. folder: the partial one; home: where it will stand in the end; world: who works with it."""
+
+    folder: Path
+    machine: Machine
+    seed: int
+    home: Path | None = None
+    world: World = ALONE
 
 
 @dataclass
@@ -41,13 +76,9 @@ class Fit:
     objective: Any  # an Objective
     batches: StepBatches
     settings: TrainSettings
-    machine: Machine
+    place: Place
     device: torch.device
-    folder: Path
-    seed: int
     validation: Validation | None = None
-    world: World = ALONE
-    name: str = ""  # in W&B
     _unchecked: list[tuple[int, Outcome]] = field(default_factory=list)
 
     @property
@@ -56,11 +87,11 @@ class Fit:
 
     @property
     def checkpoints(self) -> Path:
-        return self.folder / CHECKPOINTS
+        return self.place.folder / CHECKPOINTS
 
     def say(self, line: str) -> None:
         """Say it once, however many processes train."""
-        if self.world.first:
+        if self.place.world.first:
             say(line)
 
 
@@ -91,22 +122,27 @@ def fit(run: Fit) -> dict[str, Tensor]:
 
 def _stepper(run: Fit) -> Stepper:
     settings, network = run.settings, run.model.network
+    if settings.batch_size == run.place.world.size and has_batch_norm(network):
+        raise ConfigError(
+            f"batch_size {settings.batch_size} is one pair a process, but the student has batch normalisation, which "
+            "needs two or more; raise batch_size or take a student without it"
+        )
     groups, bf16 = settings.groups(run.batches.captions.context), settings.precision == "bf16"
-    engine = make_engine(network, groups, bf16, run.machine, run.device, run.world)
+    engine = make_engine(network, groups, bf16, run.place.machine, run.device, run.place.world)
     run.objective.to(run.device).train()
     modules = torch.nn.ModuleDict({"student": network, "objective": run.objective})
     average = MovingAverage(network, settings.ema) if settings.ema else None
     trained = Trained(modules, make_optimizer(modules, settings), average)
-    return Stepper(engine, run.model, run.objective, trained, settings, run.seed)
+    return Stepper(engine, run.model, run.objective, trained, settings, run.place.seed)
 
 
 def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None:
-    log = _log(run, stepper.trained, first) if run.world.first else None
+    log = _log(run, stepper.trained, first) if run.place.world.first else None
     meter = Throughput(stepper.engine, run.model, run.settings.batch_size)
-    batches = Prefetcher(loader(run.batches, first, run.total_steps, run.machine), run.device)
+    batches = Prefetcher(loader(run.batches, first, run.total_steps, run.place.machine), run.device)
     steps = range(first, run.total_steps)
     try:
-        for step in track(steps, "train", run.total_steps, "steps", first) if run.world.first else steps:
+        for step in track(steps, "train", run.total_steps, "steps", first) if run.place.world.first else steps:
             batch = next(batches)
             set_learning_rate(stepper.trained.optimizer, learning_rate(step, run.total_steps, run.settings))
             outcome = stepper(batch, step)
@@ -121,7 +157,8 @@ def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None
 
 
 def _log(run: Fit, trained: Trained, first: int) -> MetricsLog:
-    begin = partial(MetricsLog, run.folder, first, run.machine.track, run.name)
+    place = run.place
+    begin = partial(MetricsLog, place.folder, first, place.machine.track, (place.home or place.folder).name)
     return with_room(run.checkpoints, METRICS, trained.best_step, begin)
 
 
@@ -130,7 +167,7 @@ def _after(
 ) -> None:
     """What is due once `done` steps are made: a check of the numbers, validation, a checkpoint, a record, the end."""
     settings, last = run.settings, done == run.total_steps
-    stop = bool(run.world.sum(torch.tensor(float(interrupt.received))))
+    stop = bool(run.place.world.sum(torch.tensor(float(interrupt.received))))
     save = stop or (done % settings.checkpoint_every == 0 and not last)
     validate = run.validation is not None and (done % settings.validate_every == 0 or last)
     record = validate or done % settings.log_every == 0 or last
@@ -148,17 +185,16 @@ def _after(
     if record and log is not None:
         with_room(run.checkpoints, METRICS, stepper.trained.best_step, partial(log.write, {"step": done, **found}))
     if save:
-        save_checkpoint(run.checkpoints, done, stepper.trained, settings.keep_last, writes=run.world.first)
+        save_checkpoint(run.checkpoints, done, stepper.trained, settings.keep_last, writes=run.place.world.first)
     if stop:
-        run.world.wait()
+        run.place.world.wait()
         run.say(f"stopped by SIGTERM after step {done:,} of {run.total_steps:,}; run the same command again to go on")
         raise SystemExit(0)
 
 
 def _numbers(run: Fit, stepper: Stepper, outcome: Outcome) -> dict[str, float]:
-    """The record of a step: each loss as that of the whole batch."""
     names = list(outcome.losses)
-    values = run.world.sum(torch.stack([outcome.total, *outcome.losses.values()])) / run.world.size
+    values = run.place.world.sum(torch.stack([outcome.total, *outcome.losses.values()])) / run.place.world.size
     total, *named = values.tolist()
     lr = stepper.trained.optimizer.param_groups[0]["lr"]
     scale: Any = run.model.network.logit_scale
@@ -190,8 +226,8 @@ def _check_finite(run: Fit, trained: Trained) -> None:
 
 
 def _list_skipped(run: Fit, trained: Trained) -> None:
-    if run.world.first:
-        write = partial(list_skipped, run.folder, trained.skipped)
+    if run.place.world.first:
+        write = partial(list_skipped, run.place.folder, trained.skipped)
         with_room(run.checkpoints, SKIPPED, trained.best_step, write)
 
 
@@ -200,25 +236,16 @@ def _validate(run: Fit, stepper: Stepper, done: int) -> float:
     trained, network = stepper.trained, run.model.network
     if run.validation is None:
         raise ConfigError("no validation pairs are at hand; set [curate] val above 0")
-    with _published_weights(trained):
+    with trained.average.in_place(trained.student) if trained.average else nullcontext():
         network.eval()
         score = run.validation.score(run.model, stepper.engine)
         network.train()
         if run.settings.select == "best" and (trained.best is None or score > trained.best[0]):
             weights = _weights(network)  # all processes gather, the first one writes
-            if run.world.first:
+            if run.place.world.first:
                 save_best(run.checkpoints, done, weights, score)
             trained.best = (score, done)
     return score
-
-
-@contextmanager
-def _published_weights(trained: Trained) -> Iterator[None]:
-    if trained.average is None:
-        yield
-        return
-    with trained.average.in_place(trained.student):
-        yield
 
 
 def _published(run: Fit, trained: Trained, start: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -229,7 +256,7 @@ def _published(run: Fit, trained: Trained, start: dict[str, Tensor]) -> dict[str
     weights = _weights(network)
     if trained.best is not None:
         score, step = trained.best
-        run.world.wait()  # rank 0 has written them
+        run.place.world.wait()  # rank 0 has written them
         weights = load_best(run.checkpoints, step)
         run.say(f"  the weights after step {step:,} are taken, {METRIC} {score:.4f}")
     return mix(start, weights, run.settings.wise_ft) if start else weights

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mmkd.settings import Machine
+from mmkd.student.build import start_of
 from mmkd.student.settings import StudentSettings
-from mmkd.student.start import start_of
 from mmkd.teachers.adapters.open_clip import encode_text
 from mmkd.teachers.files.open_clip_folder import build_network
 from mmkd.teachers.weightless import CHANNELS, bert_at_hand, gflop_of, weightless
@@ -93,7 +93,9 @@ def count_student(student: StudentSettings, train: TrainSettings, caption_tokens
         def both(count: int) -> object:
             return image(count), text(count, context if pads_fully(train, context) else tokens)
 
-        kept, inputs = _activations(network, both, train.precision == "bf16")
+        # what grows with the batch is a pair's; copies of weights in bf16 do not grow
+        two, four = (_kept(network, both, count, train.precision == "bf16") for count in (2, 4))
+        kept, inputs = ((more - less) / 2 for less, more in zip(two, four, strict=True))
         with torch.no_grad():
             return StudentCount(
                 parameters=sum(p.numel() for p in network.parameters()),
@@ -110,16 +112,8 @@ def count_student(student: StudentSettings, train: TrainSettings, caption_tokens
             )
 
 
-def _activations(network: Any, forward: Callable[[int], object], bf16: bool) -> tuple[float, float]:
-    """Bytes a pair that autograd keeps for the backward pass, and bytes of the inputs of the transformers' blocks.
-
-    What grows with the batch is a pair's; copies of weights in bf16 do not grow.
-    """
-    kept, inputs = zip(*(_kept(network, forward, count, bf16) for count in (2, 4)), strict=True)
-    return (kept[1] - kept[0]) / 2, (inputs[1] - inputs[0]) / 2
-
-
 def _kept(network: Any, forward: Callable[[int], object], count: int, bf16: bool) -> tuple[int, int]:
+    """Bytes that autograd keeps for the backward pass, and bytes of the inputs of the transformers' blocks."""
     saved: dict[int, Tensor] = {}  # by storage: views of one are kept once
     inputs: list[int] = []
 

@@ -1,10 +1,12 @@
-"""One update: forward, named losses of the whole batch, backward, clip, step.
+"""One update: forward, named losses of the whole batch, backward, clip, a step of AdamW at its learning rate.
 
 With `machine.micro_batch` the towers see a part of the pairs at a time and the loss is still that of all of them
 (GradCache, arXiv 2101.06983): embed all parts without a graph, differentiate the loss with respect to the embeddings,
 embed each part again and backpropagate its share. Letters: B pairs of this process, K of all, D student dimension.
 """
 
+import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +19,35 @@ from mmkd.randomness import Purpose, seed_of, torch_generator
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import PairBatch
 from mmkd.training.data.augment import augment, normalise
-from mmkd.training.data.gather import gather_embedded, gather_rows, gather_teachers
-from mmkd.training.data.view import Embedded, View
+from mmkd.training.data.view import Embedded, View, gather_embedded, gather_rows, gather_teachers
 from mmkd.training.engine import Engine, clipped_norm, share_gradients
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.train import TrainSettings
 
 MAX_LOG_SCALE = np.log(100.0)  # as CLIP does, so that logits stay finite
+
+
+def make_optimizer(modules: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW over what is trained; gains, biases and the logit scale do not decay, as in CLIP."""
+    parameters = [p for p in modules.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
+
+
+def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
+    """Linear warm-up, then half a cosine to 0; step counts from 0. A warm-up longer than a tenth of the run is cut."""
+    warmup = min(settings.warmup_steps, max(total // 10, 1))
+    if step < warmup:
+        return settings.lr * (step + 1) / warmup
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,7 @@ class Stepper:
         losses = self._losses(leaves, batch, step)
         self._total(losses).backward()  # type: ignore[no-untyped-call]
         for part in parts:
-            with self.engine.last(part is parts[-1]):
+            with nullcontext() if part is parts[-1] else self.engine.without_sync():
                 again = self._embed(image, batch, step, part)
                 surrogate = _dot(again.image_BD, leaves.image_BD.grad, part) + _dot(
                     again.text_BD, leaves.text_BD.grad, part

@@ -58,8 +58,11 @@ def forward_tflop(model: OpenClipModel, widths: list[int]) -> tuple[float, dict[
     Towers whose shapes depend on values cannot be counted.
     """
     try:
-        with weightless(lambda: _frozen(model)) as network, torch.no_grad():
-            pixels = torch.empty(1, CHANNELS, *_sides(model.preprocess["size"]))
+        build = partial(build_network, model.config, model.preprocess)
+        # what wants gradients trips torch's counter
+        with weightless(lambda: build().requires_grad_(False)) as network, torch.no_grad():
+            size = model.preprocess["size"]
+            pixels = torch.empty(1, CHANNELS, *((size, size) if isinstance(size, int) else size))
             image = gflop_of(lambda: network.encode_image(pixels)) / GIGA_IN_TERA
             both = {width: gflop_of(partial(_pair, network, pixels, width)) for width in widths}
     except UNCOUNTABLE as error:
@@ -68,18 +71,9 @@ def forward_tflop(model: OpenClipModel, widths: list[int]) -> tuple[float, dict[
     return image, {width: found / GIGA_IN_TERA - image for width, found in both.items()}
 
 
-def _frozen(model: OpenClipModel) -> nn.Module:
-    network: nn.Module = build_network(model.config, model.preprocess)
-    return network.requires_grad_(False)  # what wants gradients trips torch's counter
-
-
 def _pair(network: nn.Module, pixels: torch.Tensor, width: int) -> object:
     """One image and one caption that is as wide as its batch."""
     return embed(network, pixels, torch.ones(1, width, dtype=torch.long), np.array([width]))
-
-
-def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 class Throughput:
@@ -118,10 +112,13 @@ class Throughput:
         """
         tflop = self._tflop()  # a new width is counted, outside of the time
         seconds = max(time.perf_counter() - self._start - self._counting_s, 1e-9)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+        if self.engine.device.type == "cuda":
+            memory = torch.cuda.max_memory_allocated(self.engine.device)
         found = {
             "pairs_per_s": self._steps * self.batch_size / seconds,
             "wait": (self._waited - self._waited_before) / seconds,
-            "memory_gb": _memory_gb(self.engine.device),
+            "memory_gb": memory / 1e9,
         }
         if tflop is not None:
             found["tflops"] = tflop / seconds
@@ -148,9 +145,3 @@ def _peak(engine: Engine) -> float | None:
     if engine.machine.tflops is not None:
         return engine.machine.tflops
     return peak_tflops(torch.cuda.get_device_name(engine.device)) if engine.device.type == "cuda" else None
-
-
-def _memory_gb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB

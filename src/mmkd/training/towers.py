@@ -80,7 +80,9 @@ def recompute_activations(network: Any) -> None:
     if isinstance(text, HFTextEncoder):  # open_clip leaves the kind to transformers, whose default breaks under DDP
         text.transformer.gradient_checkpointing_enable({"use_reentrant": False})
     for name, tower in (("image", network.visual), ("text", (text or network).transformer)):
-        if not any(_recomputes(module) for module in tower.modules()):
+        # open_clip, timm and transformers have a flag each
+        flags = ("grad_checkpointing", "gradient_checkpointing")
+        if not any(getattr(module, flag, False) for module in tower.modules() for flag in flags):
             raise ConfigError(
                 f"machine.grad_checkpointing: the student's {name} tower ({type(tower).__name__}) cannot compute its "
                 "activations again; set it to false, or machine.micro_batch to a part of the batch"
@@ -116,11 +118,6 @@ def _text(network: Any, token_BL: Tensor, full: bool) -> Tensor:
     found = text.transformer(input_ids=token_BL, attention_mask=mask)
     vectors: Tensor = text.proj(text.pooler(found, keep_BL.long()))
     return vectors
-
-
-def _recomputes(module: Any) -> bool:
-    """open_clip, timm and transformers have a flag each."""
-    return bool(getattr(module, "grad_checkpointing", False) or getattr(module, "gradient_checkpointing", False))
 
 
 def _moved(index_B: np.ndarray, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What both stages do with a model and an objective: fit it to the split `train`, and leave it in a folder."""
+"""The bodies of both training stages, and what they share: fit a model to the split `train`, leave it in a folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,32 +11,30 @@ import numpy as np
 
 from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
-from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
-from mmkd.settings import Machine
+from mmkd.features.store import open_features
+from mmkd.randomness import Purpose, torch_generator
+from mmkd.reliability.table import ReliabilityTable, load_reliability
+from mmkd.student.build import build_student
+from mmkd.student.settings import StudentSettings
+from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.training.batches import PairImages, StepBatches
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import captions_done, tokenise
-from mmkd.training.loop import CHECKPOINTS, Fit, fit
+from mmkd.training.loop import CHECKPOINTS, Fit, Place, fit
+from mmkd.training.objectives.contrastive import Contrastive
+from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.records.checkpoint_files import with_room
-from mmkd.training.records.skipped import count_skipped
-from mmkd.training.settings.train import TrainSettings
-from mmkd.training.targets.teacher_targets import TeacherTargets
+from mmkd.training.records.metrics_log import count_skipped
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import OBJECTIVES
+from mmkd.training.settings.train import PretrainSettings, TrainSettings
+from mmkd.training.targets.frozen_targets import frozen_targets
+from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.validate import Validation
 
 VALIDATION = "validation"  # a folder for what a resume needs of the split `val`
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a stage works. folder: the partial one; home: where it will stand in the end; world: who works with it."""
-
-    folder: Path
-    machine: Machine
-    seed: int
-    home: Path | None = None
-    world: World = ALONE
 
 
 def train(
@@ -65,19 +63,7 @@ def train(
         captions = tokenise(corpus, rows, model.tokenizer, folder, world)
         batches = StepBatches(rows, images, captions, teachers, order, world)
         validation = _validation(model, settings, corpus, groups, place)
-        run = Fit(
-            model,
-            objective,
-            batches,
-            settings,
-            place.machine,
-            device,
-            folder,
-            place.seed,
-            validation,
-            world,
-            name=(place.home or folder).name,
-        )
+        run = Fit(model, objective, batches, settings, place, device, validation)
         weights = fit(run)
         if world.first:
             write = partial(save, model, folder, place.home, weights)
@@ -103,3 +89,61 @@ def _validation(
     images = PairImages(corpus, rows, model, place.machine.decoded_cache_mb)
     captions = tokenise(corpus, rows, model.tokenizer, place.folder / VALIDATION, place.world)
     return Validation(images, captions, group_N[rows], settings.batch_size, place.seed)
+
+
+def pretrain(
+    settings: PretrainSettings, student: StudentSettings, corpus_folder: Path, place: Place
+) -> Mapping[str, int]:
+    """Body of stage 1: train a student from its settings, contrastively, and leave it as an open_clip folder."""
+    model = build_student(student, place.seed)
+    return train(model, Contrastive(settings), settings, Corpus(corpus_folder), place)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The finished folders that stage 2 reads, and the names of the teachers among the features."""
+
+    student: Path
+    corpus: Path
+    features: Path
+    reliability: Path
+    teachers: list[str]
+
+
+def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[str, int]:
+    """Body of stage 2: go on from the stage-1 student; leave the new one as an open_clip folder."""
+    corpus = Corpus(inputs.corpus)
+    model = open_clip_folder.load(inputs.student)
+    reliability = load_reliability(inputs.reliability)
+    teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
+    generator = torch_generator(place.seed, Purpose.OBJECTIVE_WEIGHTS)
+    objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
+    if teachers is not None and teachers.captions_alone:
+        objective.learn_from_captions()
+    shuffle = not settings.is_reference or settings.reference.shuffle
+    groups = reliability.groups(corpus)
+    return train(model, objective, settings, corpus, place, teachers, groups, shuffle)
+
+
+def _teachers(
+    settings: DistillSettings, inputs: Inputs, corpus: Corpus, reliability: ReliabilityTable, dim: int, place: Place
+) -> tuple[TeacherTargets | None, list[TeacherShape]]:
+    """The teachers' side of the training pairs and what the objective knows of each; none without a teacher."""
+    if settings.objective == "contrastive":
+        return None, []
+    features = open_features(inputs.features, corpus, inputs.teachers)
+    _check_teachers(inputs, reliability)
+    rows = corpus.rows("train")
+    teachers = teacher_targets(settings, corpus, rows, features, reliability, place.seed)
+    targets = frozen_targets(settings, dim, rows, teachers, place.folder, place.seed, place.world)
+    scales = [teacher.scale for teacher in reliability.teachers]
+    return teachers, [TeacherShape(scale, target) for scale, target in zip(scales, targets, strict=True)]
+
+
+def _check_teachers(inputs: Inputs, reliability: ReliabilityTable) -> None:
+    measured = [teacher.name for teacher in reliability.teachers]
+    if inputs.teachers != measured:
+        raise DataError(
+            f"the teachers are {', '.join(inputs.teachers)}, but {inputs.reliability} was made from "
+            f"{', '.join(measured)}; run 'mmkd reliability' again"
+        )

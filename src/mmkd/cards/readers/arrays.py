@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkd.cards.array_files import array_in, array_names
+from mmkd.cards.array_files import array_in, array_names, explained
 from mmkd.cards.array_images import ArrayImage
 from mmkd.cards.card import Card
 from mmkd.cards.layouts import H5Layout, NpzLayout
@@ -37,7 +37,8 @@ def _samples(card: Card, split: Split, pictures: tuple[Path, str], truths: tuple
             f"{card.id}: {pictures[1]} of {pictures[0]} is {dtype} {shape}, expected uint8 (N, H, W) or (N, H, W, 3)"
         )
     where = f"{card.id}: {truths[1]} of {truths[0]}"
-    value_N = np.array(array_in(*truths))
+    with explained(truths[0]):
+        value_N = np.array(array_in(*truths))
     if len(value_N) != shape[0]:
         raise DataError(f"{where} has {len(value_N)} rows, but there are {shape[0]} pictures")
     for row, labels in enumerate(_labels(card, value_N.reshape(len(value_N), -1), where)):

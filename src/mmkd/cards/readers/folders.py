@@ -78,7 +78,7 @@ def _groups_of_table(card: Card, layout: FoldersLayout, table: Path) -> GroupOf:
 def _groups_of_names(card: Card, pattern: str) -> GroupOf:
     try:
         expression = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"{card.id}: group_pattern {pattern!r} is no regular expression ({error})") from error
     if expression.groups != 1:
         raise ConfigError(f"{card.id}: group_pattern {pattern!r} has {expression.groups} groups, expected one")

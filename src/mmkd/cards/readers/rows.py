@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmkd.cards.answers import YES_NO, normal_answer
 from mmkd.cards.array_images import ArrowImage
@@ -16,6 +17,7 @@ from mmkd.cards.readers.tables import table_rows
 from mmkd.cards.samples import ImageRef, Question, Sample, Split, Survival
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError
+from mmkd.tables.sections import chosen_sections
 from mmkd.tables.values import as_name, as_text, captions_in, matches
 
 
@@ -29,7 +31,8 @@ def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]
         found |= dict.fromkeys(values)
         if matches(values, layout.include):
             yield str(number), Row(values, f"{card.id}: {place}", layout.columns)
-    lost = [name for name in _named_columns(card, layout) if name not in found]
+    by_columns = layout.sections if "caption" not in layout.columns and "caption" not in found else ()
+    lost = [name for name in (*_named_columns(card, layout), *by_columns) if name not in found]
     if lost and found:
         raise DataError(f"{card.id}: {path.name} has no column {lost[0]!r}; found: {', '.join(map(str, found))}")
 
@@ -85,7 +88,7 @@ def samples_of(
 ) -> Iterator[Sample]:
     """As `sample_of`; one of each caption where the card takes all of a list."""
     sample = sample_of(card, layout, row, number, split, images, events=events)
-    listed = row.values.get(layout.columns.get("caption", "caption"))
+    listed = _reported(layout, row)
     captions = _captions(layout, row, listed) if isinstance(listed, list) else []
     if len(captions) < 2:
         yield sample
@@ -95,10 +98,21 @@ def samples_of(
 
 
 def _caption(layout: RowKeys, row: Row) -> str | None:
-    value = row.values.get(layout.columns.get("caption", "caption"))
-    if value is None or value != value or isinstance(value, str):
+    value = _reported(layout, row)
+    if value is None or value != value or (isinstance(value, str) and not layout.sections):
         return row.field("caption") or None
-    return _captions(layout, row, value)[0]
+    return _captions(layout, row, value)[0] or None
+
+
+def _reported(layout: RowKeys, row: Row) -> Any:
+    """The cell of the caption; of a report only the sections that the card asks for."""
+    value = row.values.get(layout.columns.get("caption", "caption"))
+    if value is None:
+        value = {name: row.values[name] for name in layout.sections if name in row.values} or None
+    try:
+        return chosen_sections(value, layout)[0]
+    except BadRecordError as error:
+        raise row.error(error.detail) from error
 
 
 def _captions(layout: RowKeys, row: Row, value: object) -> list[str]:

@@ -44,7 +44,8 @@ def _tiles(card: Card, layout: SlidesLayout, row: Row, folder: Path) -> Sequence
         return _tiles_of_folder(row, file_inside(folder, row.filled(layout.tile_folder), row.place, layout.root))
     if not row.has("tiles"):
         return []
-    return [image_file(row, folder, name, layout.root) for name in _names(row, layout.columns.get("tiles", "tiles"))]
+    names = _names(row, layout.columns.get("tiles", "tiles"))
+    return [image_file(card, layout, row, folder, name) for name in names]
 
 
 def _tiles_of_folder(row: Row, folder: Path) -> list[ImageRef]:

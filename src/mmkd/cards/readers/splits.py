@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from mmkd.cards.layouts import HashedSplit, RowKeys
 from mmkd.cards.readers.cells import Row
 from mmkd.cards.samples import Split
-from mmkd.corpus.splits import split_of
+from mmkd.corpus.schema import split_of
 
 SPELLINGS: Mapping[Split, Sequence[str]] = {
     "train": ("train", "training"),

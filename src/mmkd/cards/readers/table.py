@@ -6,12 +6,13 @@ from pathlib import Path
 
 from mmkd.cards.array_images import ArrowImage
 from mmkd.cards.card import Card
-from mmkd.cards.layouts import TableLayout
+from mmkd.cards.layouts import RowKeys, TableLayout
 from mmkd.cards.readers.cells import Row
 from mmkd.cards.readers.events import event_meanings
 from mmkd.cards.readers.rows import rows_of, samples_of
 from mmkd.cards.readers.tables import file_inside
-from mmkd.cards.samples import FileImage, ImageRef, Sample, Split
+from mmkd.cards.samples import FileImage, ImageRef, Sample, ScanImage, Split
+from mmkd.images.nifti import NIFTI_SUFFIXES, SliceKeys
 
 
 def read_table(card: Card, layout: TableLayout) -> Iterator[Sample]:
@@ -20,20 +21,26 @@ def read_table(card: Card, layout: TableLayout) -> Iterator[Sample]:
     rows = [(split, path, number, row) for split, path in tables for number, row in rows_of(card, layout, path)]
     events = event_meanings(card, layout, [row for *_, row in rows])
     for split, path, number, row in rows:
-        pictures = _pictures(row, layout.images or path.parent, layout.root)
+        pictures = _pictures(card, layout, row, layout.images or path.parent)
         yield from samples_of(card, layout, row, f"{split}/{number}" if split else number, split, pictures, events)
 
 
-def _pictures(row: Row, folder: Path, root: Path | None) -> list[ImageRef]:
+def _pictures(card: Card, layout: TableLayout, row: Row, folder: Path) -> list[ImageRef]:
     if not row.has("image"):
         return []
     inside = row.values.get(row.columns.get("image", "image"))
-    return [inside] if isinstance(inside, ArrowImage) else [image_file(row, folder, row.needed("image"), root)]
+    return [inside] if isinstance(inside, ArrowImage) else [image_file(card, layout, row, folder, row.needed("image"))]
 
 
-def image_file(row: Row, folder: Path, name: str, root: Path | None) -> FileImage:
-    """Raises DataError when it is not below the folder or `root`."""
-    return FileImage(existing_file(row, folder, name, "image file", root))
+def image_file(card: Card, layout: RowKeys, row: Row, folder: Path, name: str) -> ImageRef:
+    """A picture, DICOM file, NIfTI volume or folder of slices. Raises DataError when it is not below the folder or
+    `root`."""
+    path = file_inside(folder, name, row.place, layout.root)
+    if not os.path.isdir(path):
+        path = existing_file(row, folder, name, "image file", layout.root)
+        if not path.name.lower().endswith(NIFTI_SUFFIXES):
+            return FileImage(path)
+    return ScanImage(path, SliceKeys(axis=layout.axis, window=layout.window), card.modality)
 
 
 def existing_file(row: Row, folder: Path, name: str, what: str, root: Path | None) -> Path:

@@ -1,5 +1,6 @@
 """Rows of tables with the images in them as references, and files that tables name."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def table_rows(path: Path, declared: Declared = UNDECLARED) -> Iterator[tuple[st
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: unknown kind of table; expected {', '.join(SUFFIXES)}")
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
         raise DataError(f"no table {path}; check the path in the card")
     if declared and not is_text(path):
         raise DataError(f"{path}: {path.suffix} has no delimiter, quoting or encoding; remove these from the card")

@@ -27,34 +27,12 @@ def _tags(names: str) -> re.Pattern[str]:
 
 _RAISED = re.compile(rf"<sup{_ATTRIBUTES}>\s*(?=[-+−]?\d)", re.IGNORECASE)  # 10<sup>3</sup> is not 103
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa mu nu xi pi rho sigma tau phi chi psi omega"
-_SYMBOLS = {name: unicodedata.lookup(f"GREEK SMALL LETTER {name.upper()}") for name in _GREEK.split()} | {
-    "Gamma": "Γ",
-    "Delta": "Δ",
-    "Theta": "Θ",
-    "Lambda": "Λ",
-    "lambda": "λ",
-    "Sigma": "Σ",
-    "Phi": "Φ",
-    "Psi": "Ψ",
-    "Omega": "Ω",
-    "times": "×",
-    "cdot": "·",
-    "pm": "±",
-    "le": "≤",
-    "leq": "≤",
-    "ge": "≥",
-    "geq": "≥",
-    "neq": "≠",
-    "approx": "≈",
-    "sim": "~",
-    "infty": "∞",
-    "rightarrow": "→",
-    "to": "→",
-    "circ": "°",
-    "degree": "°",
-    "prime": "′",
-    "dagger": "†",
-}
+_SIGNS = (
+    "lambda λ Gamma Γ Delta Δ Theta Θ Lambda Λ Sigma Σ Phi Φ Psi Ψ Omega Ω times × cdot · pm ± le ≤ leq ≤ ge ≥ geq ≥ "
+    "neq ≠ approx ≈ sim ~ infty ∞ rightarrow → to → circ ° degree ° prime ′ dagger †"
+)
+_SYMBOLS = {name: unicodedata.lookup(f"GREEK SMALL LETTER {name.upper()}") for name in _GREEK.split()}
+_SYMBOLS |= dict(re.findall(r"(\S+) (\S+)", _SIGNS))
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]*);")
 _MATHS = re.compile(r"\$\$?([^$]*)\$\$?")
 _MATHS_SIGNS = re.compile(r"[\\^_{]")  # without one of these it is two prices

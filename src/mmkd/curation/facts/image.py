@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from mmkd.curation.facts.text import PairText
+from mmkd.curation.panels.gutters import spans
 from mmkd.curation.settings.selection import MUCH_PAPER
 
 SMALL_SIDE = 256  # pixels; enough to see axes and frames, cheap to look at
@@ -41,7 +41,6 @@ class GraphicSigns:
 class ImageFacts:
     """size: width and height in pixels, upright, as the source has them. image: None where all facts are known."""
 
-    text: PairText
     size: tuple[int, int]
     image: Image.Image | None = None
 
@@ -84,8 +83,7 @@ def graphic_signs(picture_HW3: np.ndarray) -> GraphicSigns:
 
 
 def _thin_lines(long_H: np.ndarray) -> int:
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], long_H.astype(np.int8), [0]))))
-    return int((edges[1::2] - edges[::2] <= LINE_WIDTH).sum())
+    return sum(end - begin <= LINE_WIDTH for begin, end in spans(long_H))
 
 
 def _longest_run(ink_HW: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Small pictures of pairs, for people to look at."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import groupby
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -34,33 +34,22 @@ class Example:
     jpeg: bytes
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a row is, and what decides whether it is drawn."""
-
-    group: str
-    draw: str
-    row: int
-
-
 def kept_examples(folder: Path, each: int = EACH) -> list[Example]:
     """Up to `each` pairs of every modality, by modality: those whose image digests are the smallest.
 
     A draw that hangs on nothing but the corpus: not on the order of its rows, nor on a seed.
     """
-    chosen: dict[str, list[Place]] = {}
-    first = 0
+    drawn: dict[str, list[tuple[str, int]]] = {}
+    rows = count()
     for batch in corpus_batches(folder, ("modality", "sha256")):
-        modality, digest = (batch.column(name).to_pylist() for name in ("modality", "sha256"))
-        places = [Place(group, draw, first + n) for n, (group, draw) in enumerate(zip(modality, digest, strict=True))]
-        for group, members in _by_group(places):
-            chosen[group] = nsmallest(each, [*chosen.get(group, []), *members], key=lambda one: (one.draw, one.row))
-        first += batch.num_rows
-    places = [place for _, members in sorted(chosen.items()) for place in members]
-    rows = rows_of(folder, [place.row for place in places], ("id", "caption", "image"))
+        for group, digest in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            drawn.setdefault(group, []).append((digest, next(rows)))
+        drawn = {group: nsmallest(each, members) for group, members in drawn.items()}
+    places = [(group, row) for group, members in sorted(drawn.items()) for _, row in members]
+    found = rows_of(folder, [row for _, row in places], ("id", "caption", "image")).to_pylist()
     examples = [
-        Example(place.group, row["id"], row["caption"], thumbnail(row["image"]["bytes"]))
-        for place, row in zip(places, rows.to_pylist(), strict=True)
+        Example(group, row["id"], row["caption"], thumbnail(row["image"]["bytes"]))
+        for (group, _), row in zip(places, found, strict=True)
     ]
     return [one for one in examples if one.jpeg]
 
@@ -97,8 +86,3 @@ def caption_start(record: Record) -> str:
         return as_text(record.caption)[:MAX_CAPTION]
     except BadRecordError:
         return ""
-
-
-def _by_group(places: Iterable[Place]) -> Iterator[tuple[str, list[Place]]]:
-    ordered = sorted(places, key=lambda one: one.group)
-    return ((group, list(members)) for group, members in groupby(ordered, key=lambda one: one.group))

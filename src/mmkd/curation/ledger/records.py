@@ -15,33 +15,20 @@ from mmkd.folders.arrow import read_shard
 from mmkd.validation import nearest
 
 
-def find_kept(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The row with this id: column -> value, `image` as encoded bytes. None where the corpus has none."""
-    first = 0
+def find_record(folder: Path, identity: str) -> tuple[bool, dict[str, Any]]:
+    """Whether a record is in the corpus, and its row there or among the rejected, of several the first.
+
+    `image` is encoded bytes. Raises DataError for an unknown id.
+    """
+    first, known = 0, None
     for batch in corpus_batches(folder, ("id",)):
         if (place := pc.index(batch.column("id"), identity).as_py()) >= 0:
-            return full_rows(folder, [first + place])[0]
+            return True, full_rows(folder, [first + place])[0]
+        known = known or next(iter(batch.column("id").to_pylist()), None)
         first += batch.num_rows
-    return None
-
-
-def find_rejected(folder: Path, identity: str) -> dict[str, str] | None:
-    """The row of `rejected.parquet` with this id, the first of several."""
     for batch in rejected_batches(folder):
         if (place := pc.index(batch.column("id"), identity).as_py()) >= 0:
-            found: dict[str, str] = batch.slice(place, 1).to_pylist()[0]
-            return found
-    return None
-
-
-def find_record(folder: Path, identity: str) -> tuple[bool, dict[str, Any]]:
-    """Whether a record is in the corpus, and its row there or among the rejected. Raises DataError for an unknown
-    id."""
-    if (kept := find_kept(folder, identity)) is not None:
-        return True, kept
-    if (rejected := find_rejected(folder, identity)) is not None:
-        return False, rejected
-    known = next((one for batch in corpus_batches(folder, ("id",)) for one in batch.column("id").to_pylist()), None)
+            return False, batch.slice(place, 1).to_pylist()[0]
     raise DataError(
         f"{folder}: no record {identity!r}, neither kept nor rejected; ids here look like {known!r}, "
         "all stand in curation.parquet"

@@ -1,4 +1,8 @@
-"""What a corpus holds, counted in one pass over its columns; the images themselves are not read."""
+"""What a corpus holds, counted in one pass over its columns; the images themselves are not read.
+
+The column `modality_evidence` names the kinds that have a vote (source, label, caption, image), joined by "+", with "!"
+before one that is against the modality the record was given.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from mmkd.curation.ledger.modality_evidence import NO_EVIDENCE, Conflict, is_conflict
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import Repeats, most_common, repeats, summary
 from mmkd.folders.digests import hash64
@@ -20,11 +23,27 @@ COLUMNS = (
     *BY,
 )
 MOST_CONFLICTS = 200  # that are listed one by one; all are counted
+NO_EVIDENCE = "none recorded"
 UNSAID = {"language": "not known", "panel": "single figure"}  # what "" means
-
-
 NUMBERS = ("characters", "words", "width", "height", "confidence")
 REPEATING = ("captions", "images", "groups")
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A record whose sources of evidence for its modality disagree. evidence: as the corpus column has it."""
+
+    id: str
+    source: str
+    modality: str
+    evidence: str
+    labels: str
+    caption: str
+
+
+def is_conflict(evidence: str) -> bool:
+    """Whether one source of evidence disagrees with the modality a record was given."""
+    return any(one.startswith("!") for one in evidence.split("+"))
 
 
 @dataclass(frozen=True)
@@ -115,3 +134,32 @@ def _keys(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
         "images": (int(digest[:16], 16) for digest in column["sha256"]),
         "groups": map(hash64, column["group"]),
     }
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """For how many records a kind of evidence has a vote, and for how many it is the modality in the corpus."""
+
+    spoke: int
+    agreed: int
+
+
+def agreements(evidence: Counter[str]) -> dict[str, Agreement]:
+    """Kind of evidence (source, label, caption, image) -> how it did; and of two that both voted, `a and b`.
+
+    Two agree when both are for the modality of the corpus; of two that are both against it that is not known, and
+    they count as disagreeing.
+    """
+    spoke: Counter[str] = Counter()
+    agreed: Counter[str] = Counter()
+    for value, times in evidence.items():
+        if value == NO_EVIDENCE:
+            continue
+        votes = {one.removeprefix("!"): not one.startswith("!") for one in value.split("+")}
+        names = sorted(votes)
+        for group in [(name,) for name in names] + [(a, b) for a in names for b in names if a < b]:
+            key = " and ".join(group)
+            spoke[key] += times
+            agreed[key] += times * all(votes[name] for name in group)
+    order = sorted(spoke, key=lambda key: (" and " in key, key))
+    return {key: Agreement(spoke[key], agreed[key]) for key in order}

@@ -19,6 +19,9 @@ STEPS: dict[str, tuple[str, ...]] = {
         Reason.OTHER_FILE,
         Reason.UNREADABLE_ROW,
         Reason.NOT_UTF8,
+        Reason.MISSING_REPORT,
+        Reason.MISSING_PICTURE,
+        Reason.MISSING_SECTION,
         Reason.BURNT_IN_TEXT,  # no example of it may be shown
     ),
     "caption": (

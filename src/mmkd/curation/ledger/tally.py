@@ -13,13 +13,7 @@ def quantile(counts: Mapping[int, int], share: float) -> int:
     """The smallest value that at least `share` (0..1) of all do not exceed. Raises ValueError without values."""
     if not counts:
         raise ValueError("no values: a quantile needs one")
-    total = sum(counts.values())
-    reached = 0
-    for value in sorted(counts):
-        reached += counts[value]
-        if reached >= share * total and reached:
-            return value
-    return max(counts)  # share * total may be rounded above the total
+    return int(np.quantile(list(counts), share, weights=list(counts.values()), method="inverted_cdf"))
 
 
 def summary(counts: Mapping[int, int]) -> dict[str, float]:
@@ -37,10 +31,7 @@ def binned(counts: Mapping[int, int], bins: int) -> tuple[list[int], list[int]]:
     low, high = min(counts), max(counts)
     width = -(-(high + 1 - low) // bins)
     edges = list(range(low, high + 1 + width, width))
-    sums = [0] * (len(edges) - 1)
-    for value, times in counts.items():
-        sums[(value - low) // width] += times
-    return edges, sums
+    return edges, np.histogram(list(counts), edges, weights=list(counts.values()))[0].tolist()
 
 
 @dataclass(frozen=True)

@@ -53,19 +53,19 @@ def _cut(empty_HW: np.ndarray, box: Box, depth: int) -> list[Box]:
 
 def _trimmed(empty_HW: np.ndarray, box: Box) -> Box | None:
     """The box without its empty margins; None where all of it is empty."""
-    rows = _spans(_profile(empty_HW, box, rows=True))
+    rows = spans(_profile(empty_HW, box, rows=True))
     if not rows:
         return None
     box = Box(box.left, box.top + rows[0][0], box.right, box.top + rows[-1][1])
-    columns = _spans(_profile(empty_HW, box, rows=False))
+    columns = spans(_profile(empty_HW, box, rows=False))
     return Box(box.left + columns[0][0], box.top, box.left + columns[-1][1], box.bottom) if columns else None
 
 
 def _pieces(empty_HW: np.ndarray, box: Box, rows: bool) -> list[Box]:
-    spans = _spans(_profile(empty_HW, box, rows))
+    found = spans(_profile(empty_HW, box, rows))
     if rows:
-        return [Box(box.left, box.top + begin, box.right, box.top + end) for begin, end in spans]
-    return [Box(box.left + begin, box.top, box.left + end, box.bottom) for begin, end in spans]
+        return [Box(box.left, box.top + begin, box.right, box.top + end) for begin, end in found]
+    return [Box(box.left + begin, box.top, box.left + end, box.bottom) for begin, end in found]
 
 
 def _profile(empty_HW: np.ndarray, box: Box, rows: bool) -> np.ndarray:
@@ -76,7 +76,7 @@ def _profile(empty_HW: np.ndarray, box: Box, rows: bool) -> np.ndarray:
     return np.asarray(empty.astype(np.float64) / inside.shape[1 if rows else 0] < CLEAN)
 
 
-def _spans(filled: np.ndarray) -> list[tuple[int, int]]:
+def spans(filled: np.ndarray) -> list[tuple[int, int]]:
     """Begin and end of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], filled.astype(np.int8), [0]))))
     return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +17,11 @@ from pydantic import (
 from mmkd.curation.settings.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
 from mmkd.folders.remote import Urls, is_url
 from mmkd.images.hamming import MAX_RADIUS
+from mmkd.images.nifti import SliceKeys
 from mmkd.images.thresholds import DECONTAMINATION, DUPLICATES
 from mmkd.settings import RecipePath, Settings
 from mmkd.tables.dialect import TextTable
+from mmkd.tables.sections import SectionKeys
 from mmkd.tables.values import Captions
 
 Columns = dict[str, str | list[str]]
@@ -38,7 +40,7 @@ def _pattern_with_a_group(pattern: str) -> str:
         return pattern
     try:
         groups = re.compile(pattern).groups
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"group {pattern!r} is no regular expression: {error}") from None
     if not groups:
         raise ValueError(f"group {pattern!r} has no parentheses around what names the group, as in '^(PMC[0-9]+)_'")
@@ -98,27 +100,82 @@ Place = Annotated[Urls | RecipePath, BeforeValidator(_place), PlainSerializer(_a
 """A path or URLs, which are written down without what may be secret in them."""
 
 
-class TableSource(Source, TextTable):
+class DicomKeys(Settings):
+    """How DICOM files are read, whatever names them.
+
+    frame_step: of the frames of a DICOM file, every so many are read; 0 reads the middle one. burnt_in: what becomes of
+    pictures whose header says that they have text burnt in; kept ones have it as a label. key: a file whose bytes key
+    the digests by which patients are known; without it, who knows a patient's id can find the rows.
+    """
+
+    frame_step: NonNegativeInt = 0
+    burnt_in: Literal["drop", "keep"] = "drop"
+    key: RecipePath | None = None
+
+
+class RowSource(Source, SectionKeys, SliceKeys, DicomKeys):
+    """What tables and data sets with a row per pair have in common. An image may be a DICOM file, a NIfTI volume or a
+    folder with the slices of one series: its middle slice is taken, and rows without a group have that of the patient.
+
+    columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
+    root: a folder; images that the table names by absolute paths, or outside its own folder, are read where they lie
+    below it. captions: of a list of captions, take the "first", or make "all" of them pairs of their own; with "one" a
+    list is refused. step: of volumes and folders of slices, every so many slices are read; 0 reads the middle one.
+    """
+
+    columns: Columns = {}
+    root: RecipePath | None = None
+    captions: Captions = "one"
+    step: NonNegativeInt = 0
+
+
+class Reports(TextTable, SectionKeys):
+    """A table of reports (CSV, TSV, JSON, JSON lines, Parquet or Arrow) that become the captions of the pictures.
+
+    path: the table. key: what table and pictures share: a field of the DICOM header, "file" (the path of the picture's
+    file below the source, or of a folder above it), or "name" (the file's name without folders). key_column: the
+    table's column with the key; not given, it is called as the key. column: the one with the reports. captions: of
+    several different reports with one key, take the "first", or make "all" of them pairs of their own; with "one" the
+    pictures are left out and listed.
+    """
+
+    path: RecipePath
+    key: Literal[
+        "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "file", "name"
+    ]
+    key_column: str = ""
+    column: str = "report"
+    captions: Captions = "one"
+
+
+class WithReports(Settings):
+    """reports: a table of reports that become the captions. root: a folder below which files may lie that links lead
+    to."""
+
+    reports: Reports | None = None
+    root: RecipePath | None = None
+
+    @model_validator(mode="after")
+    def _one_origin_of_captions(self) -> Self:
+        if self.reports and (made := sorted({"templates", "names"} & self.model_fields_set)):
+            raise ValueError(f"captions come from reports, so {' and '.join(made)} would have no effect; remove them")
+        return self
+
+
+class TableSource(RowSource, TextTable):
     """CSV, TSV (`.txt` too), JSON, JSONL, Parquet or Arrow with one row per pair: a table, a pattern of them such as
     `parts/*.parquet`, or a folder of JSONL and Parquet.
 
-    columns: our field -> the table's column, where the names differ; of several, the first that a row fills counts.
     images: the image's path for the image column's value, relative to the table's folder (`train/{}.jpg`); no value
     leads out of the folder in front of it. header: the names of the columns where the first line is a row already.
-    root: a folder; images that the table names by absolute paths, or outside its own folder, are read where they lie
-    below it. captions: of a list of captions, take the "first", or make "all" of them pairs of their own; with "one" a
-    list is refused.
 
     path: a table, a pattern of tables, or a folder of tables; by path or by URL (https, s3, gs, hf); or a list of URLs.
     """
 
     kind: Literal["table"]
     path: Place
-    columns: Columns = {}
     images: Annotated[str, AfterValidator(_with_one_place)] = "{}"
     header: Annotated[list[str], AfterValidator(_each_once)] = []
-    root: RecipePath | None = None
-    captions: Captions = "one"
 
 
 class FoldersSource(Source):
@@ -166,19 +223,15 @@ class NpzSource(Source):
     templates: Templates = ["{name}"]
 
 
-class HubSource(Source):
+class HubSource(RowSource):
     """Anything `datasets.load_dataset` or `load_from_disk` opens: a hub id, a folder of Parquet, a saved data set.
 
-    path: the hub id or the folder. split: the one that is read. columns: our field -> the data set's column, where
-    the names differ. captions: of a list of captions, take the "first", or make "all" of them pairs of their own; with
-    "one" a list is refused.
+    path: the hub id or the folder. split: the one that is read.
     """
 
     kind: Literal["datasets"]
     path: str
     split: str = "train"
-    columns: Columns = {}
-    captions: Captions = "one"
 
 
 class ReferenceSource(Source):
@@ -192,23 +245,20 @@ class ReferenceSource(Source):
     root: RecipePath | None = None
 
 
-class DicomSource(Source):
+class DicomSource(Source, DicomKeys, WithReports):
     """A folder of DICOM files: every `step`th file of each series, from its middle, in the window of its header.
 
     Of a file with several frames the middle one is taken, or with `frame_step` every `frame_step`th from its middle.
+    Patients are known by a digest of their id.
 
-    templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. burnt_in:
-    what becomes of pictures whose header says that they have text burnt in; kept ones have it as a label. Patients
-    are known by a digest of their id; key: a file whose bytes key it, without which who knows an id can find the rows.
+    templates: the caption is the first of which all fields are known: modality, body_part, view, laterality.
 
-    path: the folder. step: of the files of a series, every so many are read. frame_step: of the frames of a file,
-    every so many are read; 0 reads the middle one.
+    path: the folder. step: of the files of a series, every so many are read.
     """
 
     kind: Literal["dicom"]
     path: RecipePath
     step: PositiveInt = 1
-    frame_step: NonNegativeInt = 0
     templates: list[str] = Field(
         [
             "{modality} of the {body_part}, {view} view",
@@ -218,27 +268,27 @@ class DicomSource(Source):
         ],
         min_length=1,
     )
-    burnt_in: Literal["drop", "keep"] = "drop"
-    key: RecipePath | None = None
 
 
-class NiftiSource(Source):
-    """A folder of NIfTI volumes (`.nii`, `.nii.gz`) per class: every `step`th slice, from the middle.
+class NiftiSource(Source, SliceKeys, WithReports):
+    """A folder of NIfTI volumes (`.nii`, `.nii.gz`) per class, or with reports: every `step`th slice, from the middle.
 
-    templates: captions in turn, `{name}` is the class in words, `{plane}` the axis. window: percentiles of the volume's
-    values that become black and white.
+    templates: captions in turn, `{name}` is the class in words, `{plane}` the axis.
 
-    path: the folder. axis: the slices' plane. step: every so many slices are read. names: folder name -> class name
-    in words.
+    path: the folder. step: every so many slices are read. names: folder name -> class name in words.
     """
 
     kind: Literal["nifti"]
     path: RecipePath
-    axis: Literal["sagittal", "coronal", "axial"] = "axial"
     step: PositiveInt = 5
-    window: tuple[float, float] = (0.5, 99.5)
     templates: Templates = ["{name}"]
     names: dict[str, str] = {}  # as in a folder per class
+
+    @model_validator(mode="after")
+    def _no_header(self) -> Self:
+        if self.reports and self.reports.key not in ("file", "name"):
+            raise ValueError(f'NIfTI has no {self.reports.key}; give reports the key "file" or "name"')
+        return self
 
 
 AnySource = Annotated[

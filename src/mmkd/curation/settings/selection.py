@@ -35,7 +35,7 @@ class CaptionSettings(Settings):
 
 
 class FilterSettings(Settings):
-    """Thresholds of the filters in `filters/table.py`; the defaults let everything pass.
+    """Thresholds of the filters in `filters/decide.py`; the defaults let everything pass.
 
     licences: accepted classes of licence (permissive, share-alike, non-commercial, no derivatives, unknown).
     languages: accepted languages, ISO 639-1; captions of unknown language are kept. min_words, max_words: of a

@@ -7,27 +7,26 @@ folders, and the messages of parsers may identify a patient: none of them leaves
 import hashlib
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import chain
-from pathlib import Path
 
 from PIL import Image
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
-from mmkd.curation.settings.curate import DicomSource
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, each_caption, group_in
+from mmkd.curation.settings.curate import DicomKeys, DicomSource, Reports
 from mmkd.curation.sources.folders import check_include
-from mmkd.curation.sources.groups import group_in
+from mmkd.curation.sources.reports import check_names, file_keys, read_reports, stamped
 from mmkd.errors import ConfigError
 from mmkd.folders.listing import Names, files_by_folder
-from mmkd.folders.paths import fingerprint_of_files, read_inside
-from mmkd.folders.regular import open_regular
+from mmkd.folders.paths import ROOT_CURE, fingerprint_of_files, read_inside
 from mmkd.images.decode import without_warnings
-from mmkd.images.dicom import PREAMBLE, dicom_frames, is_dicom, pydicom_library, read_header
+from mmkd.images.dicom import dicom_frames, every
 from mmkd.images.encode import png
-from mmkd.images.inflated import TooLargeError
+from mmkd.images.scans import Header, header_at, instance_number
 from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.values import as_name
 
 COLUMNS = ("modality", "body_part", "view", "laterality")
 CAPTION_FIELDS = {
@@ -41,11 +40,11 @@ UIDS = [
     "StudyInstanceUID",
     "SeriesInstanceUID",
 ]  # groups of several slices, where the header names no patient
-NEEDED = ["SOPInstanceUID", "InstanceNumber", "BurnedInAnnotation", "Rows", "NumberOfFrames", "PatientID", *UIDS]
+SHOWN = ["BurnedInAnnotation", "NumberOfFrames", "PatientID", *CAPTION_FIELDS.values()]
+NEEDED = ["SOPInstanceUID", "InstanceNumber", "AccessionNumber", *UIDS, *SHOWN]
 BURNT_IN = "burnt-in text"
-DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR, which lists the files of a medium
-Header = dict[str, str]
-"""The fields that are needed, as text; "" where the file has none."""
+Slice = tuple[int, str, Header]
+"""Number and name of a file, and its header."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,10 @@ class DicomReader:
         for names in files_by_folder(self.source.path):
             shards.append(DicomShard(self.source, first, names))
             first += len(names)
+        if reports := self.source.reports:
+            read_reports(reports)  # whose settings are checked here
+            check_names(self.source.name, reports, (name for shard in shards for name in shard.files))
+            shards[-1] = replace(shards[-1], is_last=True)
         if self.source.group and not any(group_in(self.source, name) for shard in shards for name in shard.files):
             raise ConfigError(  # the names of files are not quoted: they may name patients
                 f"source {self.source.name!r}: group = {self.source.group!r} matches none of its {first} files"
@@ -68,59 +71,87 @@ class DicomReader:
 
     def fingerprint(self) -> str:
         names = chain.from_iterable(files_by_folder(self.source.path))
-        return fingerprint_of_files(self.source.path, names)
+        return stamped(fingerprint_of_files(self.source.path, names), self.source.reports)
 
 
 @dataclass(frozen=True)
 class DicomShard:
-    """Files of one folder. `first` is the number of the first of them in the whole source; it stands for its name."""
+    """Files of one folder. `first` is the number of the first of them in the whole source; it stands for its name.
+
+    is_last: reports without a picture are listed behind its records.
+    """
 
     source: DicomSource
     first: int
     files: Names
+    is_last: bool = False
 
     def fingerprint(self) -> str:
-        return fingerprint_of_files(self.source.path, self.files)
+        if self.is_last:
+            return DicomReader(self.source).fingerprint()
+        return stamped(fingerprint_of_files(self.source.path, self.files), self.source.reports)
 
     def records(self) -> Iterator[Found]:
-        series: dict[str, list[tuple[float, int, str, Header]]] = defaultdict(list)
+        series: dict[str, list[Slice]] = defaultdict(list)
         for number, name in enumerate(self.files, self.first):
             try:
-                header = _header(self.source.path / name)
+                header = header_at(self.source.path / name, NEEDED)
             except BadRecordError as bad:
                 yield Rejected(self.source.name, f"file {number}", "", bad.reason, bad.detail)
                 continue
-            series[header["SeriesInstanceUID"]].append((_number(header["InstanceNumber"]), number, name, header))
+            series[header["SeriesInstanceUID"]].append((number, name, header))
         for slices in series.values():
-            ordered = sorted(slices, key=lambda one: one[:2])
-            for _, number, name, header in ordered[len(ordered) // 2 % self.source.step :: self.source.step]:
-                yield from self._slice(number, name, header)
+            ordered = sorted(slices, key=lambda one: (instance_number(one[2]), one[0]))
+            yield from self._series(every(ordered, self.source.step))
+        if self.is_last and self.source.reports:
+            table = read_reports(self.source.reports)
+            yield from table.without_picture(self.source.name, _keys(self.source, self.source.reports))
 
-    def _slice(self, number: int, name: str, header: Header) -> Iterator[Found]:
-        fields = caption_fields(header)
-        if not all(fields.get(column, "") in values for column, values in self.source.include.items()):
-            yield Excluded(self.source.name)
-            return
-        owner = _owner(header, group_in(self.source, name))
+    def _series(self, slices: Sequence[Slice]) -> Iterator[Found]:
+        """Slices that lack a report for the same reason are listed once."""
+        lacking: dict[str, tuple[BadRecordError, list[int]]] = {}
+        for number, name, header in slices:
+            fields = caption_fields(header)
+            if not all(fields.get(column, "") in values for column, values in self.source.include.items()):
+                yield Excluded(self.source.name)
+                continue
+            try:
+                captions, labels = self._report(name, header)
+            except BadRecordError as bad:
+                lacking.setdefault(bad.detail, (bad, []))[1].append(number)
+                continue
+            yield from self._slice(number, name, header, captions, labels)
+        for refused, numbers in lacking.values():
+            detail = f"{refused.detail} (files of this series: {len(numbers)})"
+            yield Rejected(self.source.name, f"file {numbers[0]}", "", refused.reason, detail)
+
+    def _report(self, name: str, header: Header) -> tuple[list[str | bytes], tuple[str, ...]]:
+        """Captions and labels from the reports, nothing where the source has none."""
+        if (reports := self.source.reports) is None:
+            return [], ()
+        return read_reports(reports).captions(_keys_of(name, header, reports))
+
+    def _slice(
+        self, number: int, name: str, header: Header, captions: list[str | bytes], labels: tuple[str, ...]
+    ) -> Iterator[Found]:
+        fields, owner = caption_fields(header), _owner(header, group_in(self.source, name), self.source.reports)
         instance = header["SOPInstanceUID"].strip() or f"without instance: {name}"  # de-identified files may lack it
-        where, identity = f"file {number}", f"{self.source.name}/{_pseudonym(instance, self.source)}"
-        burnt_in = header["BurnedInAnnotation"].upper() == "YES"
+        where, identity = f"file {number}", f"{self.source.name}/{pseudonym(instance, self.source)}"
         try:
-            if burnt_in and self.source.burnt_in == "drop":
-                raise BadRecordError(Reason.BURNT_IN_TEXT, "BurnedInAnnotation is YES")
-            for frame, picture in _pictures(self.source.path, name, self.source.frame_step):
-                several = self.source.frame_step > 0 and _number(header["NumberOfFrames"]) > 1
-                yield Record(
-                    id=f"{identity}/{frame:04d}" if several else identity,
+            captions = captions or [caption_of(fields, self.source.templates)]
+            for frame, picture in shown_frames(_data(self.source, name), header, self.source):
+                record = Record(
+                    id=f"{identity}/{frame:04d}" if frame else identity,
                     image=picture,
-                    caption=caption_of(fields, self.source.templates),
+                    caption=captions[0],
                     modality=self.source.modality or fields.get("modality", ""),
-                    group=f"{self.source.name}/{_pseudonym(owner or identity, self.source)}",
+                    group=f"{self.source.name}/{pseudonym(owner or identity, self.source)}",
                     licence=self.source.licence,
                     source=self.source.name,
-                    where=f"{where}:{frame}" if several else where,
-                    labels=(BURNT_IN,) if burnt_in else (),
+                    where=f"{where}:{frame}" if frame else where,
+                    labels=(*labels_of(header), *labels),
                 )
+                yield from each_caption(record, captions)
         except BadRecordError as bad:
             yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
 
@@ -143,56 +174,63 @@ def caption_of(fields: dict[str, str], templates: list[str]) -> str:
     )
 
 
-def _header(path: Path) -> Header:
-    """What is needed of the header. Raises BadRecordError, also for files that are not DICOM or hold no picture."""
-    pydicom_library()
-    wanted = [*NEEDED, *CAPTION_FIELDS.values()]
+def _data(source: DicomSource, name: str) -> bytes:
+    """Raises BadRecordError that does not name the file."""
     try:
-        with open_regular(path) as stream, without_warnings():  # they quote the values of fields
-            if not is_dicom(stream.read(PREAMBLE.stop)):
-                raise BadRecordError(Reason.OTHER_FILE, "it does not begin as a DICOM file does")
-            header = read_header(stream, wanted)
-            found = {name: str(header.get(name) or "") for name in wanted}
-            directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
-    except BadRecordError:
-        raise
-    except TooLargeError as error:
-        raise BadRecordError(Reason.DECOMPRESSION_BOMB, str(error)) from None
-    except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
-        raise BadRecordError(Reason.DAMAGED_FILE, f"its header cannot be read ({type(error).__name__})") from None
-    if not found["Rows"]:
-        if not found["SOPInstanceUID"] and not directory:
-            raise BadRecordError(Reason.DAMAGED_FILE, "its header is cut off")
-        raise BadRecordError(Reason.OTHER_FILE, "a DICOM file without a picture")
-    return found
+        return read_inside(source.path, name, source.root)
+    except BadRecordError as bad:
+        cure = ROOT_CURE if bad.reason == Reason.OUTSIDE_FOLDER else ""
+        detail = f"not to be read below the source's folder, or too large{cure}"
+        raise BadRecordError(bad.reason, detail) from None
 
 
-def _owner(header: Header, named: str) -> str:
-    """What identifies the patient of a slice, never to be stored as it is. named: the group in the file's path."""
-    found = [header["PatientID"], named, *(header[name] for name in UIDS)]
+def _keys(source: DicomSource, reports: Reports) -> Iterator[list[str]]:
+    """Under which keys each picture may have its report; nothing of files that have none."""
+    for name in chain.from_iterable(files_by_folder(source.path)):
+        try:
+            header = {} if reports.key in ("file", "name") else header_at(source.path / name, [reports.key])
+            yield _keys_of(name, header, reports)
+        except BadRecordError:  # it is listed where the records are read
+            continue
+
+
+def _keys_of(name: str, header: Header, reports: Reports) -> list[str]:
+    return file_keys(name, reports) if reports.key in ("file", "name") else [as_name(header[reports.key])]
+
+
+def _owner(header: Header, named: str, reports: Reports | None) -> str:
+    """What identifies the patient of a slice, never to be stored as it is. named: the group in the file's path.
+
+    Pictures with one report stay in one group."""
+    shared = [header["AccessionNumber"]] if reports and reports.key == "AccessionNumber" else []
+    found = [header["PatientID"], named, *shared, *(header[name] for name in UIDS)]
     return next((value for one in found if (value := one.strip())), "")
 
 
-def _number(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
+def shown_frames(data: bytes, header: Header, keys: DicomKeys) -> Iterator[tuple[int, bytes]]:
+    """Number and PNG of each frame that is taken; the number is 0 where the file stands for one picture.
 
-
-def _pictures(folder: Path, name: str, step: int) -> Iterator[tuple[int, bytes]]:
-    """Number and PNG of each frame that is taken. Raises BadRecordError, at the first that cannot be had."""
-    try:
-        data = read_inside(folder, name)
-    except BadRecordError as bad:
-        raise BadRecordError(bad.reason, "not to be read below the source's folder, or too large") from None
-    frames = dicom_frames(data, step)
+    Raises BadRecordError, at the first that cannot be had, and for burnt-in text that is to be dropped.
+    """
+    if _is_burnt_in(header) and keys.burnt_in == "drop":
+        raise BadRecordError(Reason.BURNT_IN_TEXT, "BurnedInAnnotation is YES")
+    several = keys.frame_step > 0 and header["NumberOfFrames"] not in ("", "1")
+    frames = dicom_frames(data, keys.frame_step)
     while True:
-        with without_warnings():  # as above
+        with without_warnings():  # they quote the values of fields
             found = next(frames, None)
         if found is None:
             return
-        yield found[0], _png(found[1])
+        yield (found[0] if several else 0), _png(found[1])
+
+
+def labels_of(header: Header) -> tuple[str, ...]:
+    """That text is burnt in, where the header says so."""
+    return (BURNT_IN,) if _is_burnt_in(header) else ()
+
+
+def _is_burnt_in(header: Header) -> bool:
+    return header["BurnedInAnnotation"].upper() == "YES"
 
 
 def _png(picture: Image.Image) -> bytes:
@@ -200,7 +238,7 @@ def _png(picture: Image.Image) -> bytes:
     return png(grey if grey.convert("RGB").tobytes() == picture.tobytes() else picture, compress_level=1)
 
 
-def _pseudonym(value: object, source: DicomSource) -> str:
+def pseudonym(value: object, source: DicomKeys) -> str:
     """A digest in place of an identifier, keyed by the source's key file: who has the file can name the patient."""
     key = hashlib.sha256(source.key.read_bytes()).digest() if source.key else b""
     return hashlib.blake2b(str(value).encode(), digest_size=12, key=key).hexdigest()

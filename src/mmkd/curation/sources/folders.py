@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, check_group, group_in
 from mmkd.curation.settings.curate import FoldersSource, NpzSource, Source
-from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.listing import NO_NAMES, Names, files_in_order

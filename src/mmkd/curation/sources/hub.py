@@ -6,11 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmkd.curation.records.record import Found, Shard
+from mmkd.curation.records.record import Found, Shard, check_group
 from mmkd.curation.settings.curate import HubSource
-from mmkd.curation.sources.groups import check_group
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import DataError
+from mmkd.folders.paths import ROOT_CURE
 from mmkd.tables.arrow import BATCH_ROWS, python_rows
 from mmkd.tables.spans import ROWS_PER_SHARD, Row
 
@@ -48,7 +48,8 @@ class HubShard:
     end: int
 
     def records(self) -> Iterator[Found]:
-        return records_of_rows(self.rows(), self.source.path, self.source, Images(_image_root(self.source.path)))
+        images = Images(_image_root(self.source.path), root=self.source.root, cure=ROOT_CURE)
+        return records_of_rows(self.rows(), self.source.path, self.source, images)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         rows = _opened(self.source.path, self.source.split)

@@ -5,6 +5,7 @@ memory. L = 1 holds the class number; L > 1 one flag a class (ChestMNIST), whose
 """
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 from PIL import Image
 
+from mmkd.cards.array_files import npy_header
 from mmkd.curation.records.record import Excluded, Found, Rejected, Shard
 from mmkd.curation.settings.curate import NpzSource
 from mmkd.curation.sources.folders import check_include, labelled_record
@@ -28,7 +29,18 @@ from mmkd.tables.values import matches
 COLUMNS = ("class", "split")  # what `include` can select by
 MIN_ROWS = 1024
 SHARDS_PER_SPLIT = 8  # a part unpacks everything before it, so parts are few
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
+# RuntimeError: a member is encrypted, or packed by a method that Python does not have
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    IndexError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
@@ -122,9 +134,10 @@ def _class_names(label_L: np.ndarray, classes: list[str]) -> list[str]:
 
 
 def _labels(path: Path, split: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        labels: np.ndarray = arrays[f"{split}_labels"]
-    return labels.reshape(len(labels), -1)
+    with zipfile.ZipFile(path) as archive, archive.open(f"{split}_labels.npy") as member:
+        shape, fortran_order, dtype = npy_header(member)
+        stored = member.read(math.prod(shape) * dtype.itemsize)
+    return np.frombuffer(stored, dtype).reshape(shape, order="F" if fortran_order else "C").reshape(shape[0], -1)
 
 
 def _images(path: Path, split: str, begin: int, end: int) -> Iterator[np.ndarray]:
@@ -140,8 +153,7 @@ def _images(path: Path, split: str, begin: int, end: int) -> Iterator[np.ndarray
 
 def _image_shape(member: IO[bytes]) -> tuple[int, ...]:
     """Read the array's header. Raises ValueError when it does not hold grey or RGB images of 8 bits."""
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    shape, fortran_order, dtype = readers[npy.read_magic(member)](member)
+    shape, fortran_order, dtype = npy_header(member)
     is_images = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
     if dtype != np.uint8 or fortran_order or not is_images:
         raise ValueError(f"found {dtype} of shape {shape}, expected uint8 (N, H, W) or (N, H, W, 3) in C order")

@@ -12,10 +12,11 @@ from mmkd.reasons import Reason
 Part = TypeVar("Part", bound=Any)
 
 
-def other_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Files with other suffixes, or beside the folders of the classes; nothing hidden or foreign."""
+def other_files(folder: Path, suffixes: tuple[str, ...], in_classes: bool = True) -> Iterator[str]:
+    """Files with other suffixes, or beside the folders of the classes where there must be some; nothing hidden or
+    foreign."""
     for name in files_in_order(folder, ("",)):
-        if "/" not in name or not name.lower().endswith(suffixes):
+        if (in_classes and "/" not in name) or not name.lower().endswith(suffixes):
             yield name
 
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, check_group, group_in
 from mmkd.curation.settings.curate import ReferenceSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
-from mmkd.curation.sources.groups import check_group, group_in
 from mmkd.errors import DataError
 from mmkd.folders.digests import file_digest
 from mmkd.folders.paths import ROOT_CURE, read_inside

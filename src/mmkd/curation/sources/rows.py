@@ -1,17 +1,24 @@
 """Rows of any table, to records: shared by text tables, Parquet and Hugging Face data sets."""
 
+import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, each_caption
-from mmkd.curation.settings.curate import FIELDS, NAMED, HubSource, TableSource
-from mmkd.curation.sources.groups import group_in
+from mmkd.curation.records.record import Excluded, Found, Record, Rejected, each_caption, group_in
+from mmkd.curation.settings.curate import FIELDS, NAMED, RowSource
+from mmkd.curation.sources.dicom_series import SHOWN, caption_fields, labels_of, pseudonym, shown_frames
 from mmkd.errors import ConfigError
-from mmkd.folders.paths import read_inside
+from mmkd.folders.paths import IMAGE_SUFFIXES, path_inside, read_inside
 from mmkd.folders.remote import File, RemoteFile
+from mmkd.images.dicom import every, is_dicom
+from mmkd.images.encode import png
+from mmkd.images.nifti import NIFTI_SUFFIXES, nifti_slices
+from mmkd.images.scans import dicom_header, slices_of_folder
 from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.sections import WHOLE_REPORT, chosen_sections
 from mmkd.tables.spans import Row
 from mmkd.tables.values import as_text, captions_in, is_container, kind_of, matches
 
@@ -30,38 +37,49 @@ class Images:
     cure: str = ""
 
 
-def check_columns(found: Iterable[str], source: TableSource | HubSource, where: str, advice: str = "") -> None:
-    """Raise ConfigError when the table lacks the image or caption column, or one that the settings name.
+def check_columns(found: Iterable[str], source: RowSource, where: str, advice: str = "") -> None:
+    """Raise ConfigError when the table lacks the image or caption column, or one that the settings name. Columns of all
+    sections stand for a caption column that the settings do not name.
 
     `found` is read until all of them are found. advice: what else to do than to name other columns.
     """
     named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
-    missing = {*named, *source.include}
+    missing, sections = {*named, *source.include}, set(source.sections)
+    stand_in = bool(sections) and "caption" not in source.columns
     read = []
     for column in found:
         read.append(column)
         missing.discard(column)
-        if not missing:
+        sections.discard(column)
+        if not missing or (stand_in and not sections and missing == {"caption"}):
             return
+    advice = (
+        f"; the caption may be columns of all sections, too: {', '.join(source.sections)}{advice}"
+        if stand_in
+        else advice
+    )
     raise ConfigError(
         f"{where}: no column {', '.join(map(repr, sorted(missing)))} among {', '.join(read)}; "
         f"name the right ones under columns of source {source.name!r} (our field = table's column){advice}"
     )
 
 
-def wanted_columns(source: TableSource | HubSource) -> set[str]:
+def wanted_columns(source: RowSource) -> set[str]:
     """The table's columns that are worth reading, if they are there."""
-    return {column for field in FIELDS for column in columns_of(source, field)} | set(source.include)
+    return {column for field in FIELDS for column in columns_of(source, field)} | {
+        *source.include,
+        *source.sections,
+    }
 
 
-def columns_of(source: TableSource | HubSource, field: str) -> list[str]:
+def columns_of(source: RowSource, field: str) -> list[str]:
     """The table's columns for one of our fields; of several, the first that a row fills counts."""
     named = source.columns.get(field, [] if field in NAMED else field)
     return [named] if isinstance(named, str) else named
 
 
 def records_of_rows(
-    rows: Iterable[tuple[int, Row]], file: str, source: TableSource | HubSource, images: Images, part: str = ""
+    rows: Iterable[tuple[int, Row]], file: str, source: RowSource, images: Images, part: str = ""
 ) -> Iterator[Found]:
     """The records of numbered rows; rows that `include` does not select are marked.
 
@@ -78,29 +96,34 @@ def records_of_rows(
                 continue
             field = {name: _first_filled(row, columns_of(source, name)) for name in FIELDS}
             identity = _told(field, "id") or identity
+            if field["caption"] is None:
+                field["caption"] = {name: row[name] for name in source.sections if name in row} or None
             yield from _records(field, identity, where, source, images)
         except BadRecordError as bad:
             yield Rejected(source.name, where, identity, bad.reason, bad.detail)
 
 
 def _records(
-    field: Mapping[str, Any], identity: str, where: str, source: TableSource | HubSource, images: Images
+    field: Mapping[str, Any], identity: str, where: str, source: RowSource, images: Images
 ) -> Iterator[Record]:
     """One, or one of each caption; those are of one group."""
-    captions = captions_in(field["caption"], source.captions)
-    record = Record(
-        id=identity,
-        image=image_of(field["image"], images),
-        caption=captions[0],
-        modality=_told(field, "modality") or source.modality,
-        group=_told(field, "group") or group_in(source, *_names(field)) or identity,
-        licence=_told(field, "licence") or source.licence,
-        source=source.name,
-        where=where,
-        labels=_texts(field["labels"]),
-        mention=" ".join(_texts(field["mention"])),
-    )
-    yield from each_caption(record, captions)
+    chosen, whole = chosen_sections(field["caption"], source)
+    captions = captions_in(chosen, source.captions)
+    modality = _told(field, "modality") or source.modality
+    for shown in _pictures(field["image"], images, source, modality):
+        record = Record(
+            id=f"{identity}/{shown.part}" if shown.part else identity,
+            image=shown.data,
+            caption=captions[0],
+            modality=modality or shown.modality,
+            group=_told(field, "group") or shown.patient or group_in(source, *_names(field)) or identity,
+            licence=_told(field, "licence") or source.licence,
+            source=source.name,
+            where=f"{where}:{shown.part}" if shown.part else where,
+            labels=(*_texts(field["labels"]), *shown.labels, *((WHOLE_REPORT,) if whole else ())),
+            mention=" ".join(_texts(field["mention"])),
+        )
+        yield from each_caption(record, captions)
 
 
 def _told(field: Mapping[str, Any], name: str) -> str:
@@ -122,7 +145,7 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(text for one in (value if isinstance(value, list) else [value]) if (text := as_text(one)))
 
 
-def names_in(rows: Iterable[tuple[int, Row]], source: TableSource | HubSource) -> Iterator[str]:
+def names_in(rows: Iterable[tuple[int, Row]], source: RowSource) -> Iterator[str]:
     """What `group` is searched in, row by row."""
     for _, row in rows:
         if isinstance(row, BadRecordError):
@@ -139,20 +162,63 @@ def _names(field: Mapping[str, Any]) -> list[str]:
     return [as_text(name) for name in (image, field["id"]) if not isinstance(name, bytes)]
 
 
-def image_of(value: object, images: Images) -> bytes:
-    """Encoded bytes from what tables store: bytes, a path, or `{bytes, path}` as Hugging Face writes it."""
+@dataclass(frozen=True)
+class Shown:
+    """A picture of a row. part: which of several. modality, patient (a digest), labels: as a DICOM header has them."""
+
+    data: bytes
+    part: str = ""
+    modality: str = ""
+    patient: str = ""
+    labels: tuple[str, ...] = ()
+
+
+def _pictures(value: object, images: Images, source: RowSource, modality: str) -> Iterator[Shown]:
+    """From what tables store: bytes, a path, or `{bytes, path}` as Hugging Face writes it; of scans their slices."""
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes) and value:
-        return value
+        yield from _shown(value, source)
+        return
     if is_container(value):
         raise BadRecordError(
             Reason.UNREADABLE_ROW,
             f"the image is {kind_of(value)} (pixels, or several images), expected bytes, a path or {{bytes, path}}",
         )
-    if name := as_text(value):
-        name = f"{images.before}{name}{images.after}"
-        if isinstance(images.folder, RemoteFile):
-            return images.folder.beside(name)
-        return read_inside(images.folder, name, images.root, images.cure)
-    raise BadRecordError(Reason.MISSING_FIELD, "the image is empty; expected a path or encoded bytes")
+    if not (name := as_text(value)):
+        raise BadRecordError(Reason.MISSING_FIELD, "the image is empty; expected a path or encoded bytes")
+    name = f"{images.before}{name}{images.after}"
+    if isinstance(images.folder, RemoteFile):
+        if name.lower().endswith(NIFTI_SUFFIXES):
+            raise BadRecordError(Reason.OTHER_FILE, f"{name}: NIfTI is not read by URL; download it with its table")
+        yield from _shown(images.folder.beside(name), source)
+    elif name.lower().endswith(NIFTI_SUFFIXES):
+        path = path_inside(images.folder, name, images.root, images.cure)
+        for place, picture in nifti_slices(path, source, source.step, modality):
+            yield Shown(png(picture, compress_level=1), f"{place:04d}" if source.step else "")
+    elif not name.lower().endswith(IMAGE_SUFFIXES) and os.path.isdir(os.path.join(images.folder, name)):
+        yield from _slices(name, images.folder, images, source)
+    else:
+        yield from _shown(read_inside(images.folder, name, images.root, images.cure), source)
+
+
+def _slices(name: str, folder: Path, images: Images, source: RowSource) -> Iterator[Shown]:
+    """Of a folder on disk."""
+    ordered = slices_of_folder(Path(path_inside(folder, name, images.root, images.cure)))
+    for place, file in every(list(enumerate(ordered)), source.step):
+        data = read_inside(folder, f"{name}/{file}", images.root, images.cure)
+        for shown in _shown(data, source):
+            parts = [f"{place:04d}" if source.step else "", shown.part]
+            yield replace(shown, part="/".join(filter(None, parts)))
+
+
+def _shown(data: bytes, source: RowSource) -> Iterator[Shown]:
+    """A picture as it is, or the frames of a DICOM file."""
+    if not is_dicom(data):
+        yield Shown(data)
+        return
+    header = dicom_header(io.BytesIO(data), SHOWN)
+    patient = f"{source.name}/{pseudonym(owner, source)}" if (owner := header["PatientID"].strip()) else ""
+    modality = caption_fields(header).get("modality", "")
+    for frame, picture in shown_frames(data, header, source):
+        yield Shown(picture, f"{frame:04d}" if frame else "", modality, patient, labels_of(header))

@@ -7,10 +7,10 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from mmkd.folders.listing import is_foreign
-from mmkd.folders.paths import IMAGE_SUFFIXES, MAX_FILE_BYTES, is_inside
+from mmkd.folders.listing import is_foreign, is_inside
+from mmkd.folders.paths import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from mmkd.reasons import BadRecordError, Reason
 
 IMAGES = tuple(suffix[1:] for suffix in IMAGE_SUFFIXES)
@@ -22,7 +22,9 @@ MAX_TEXT_BYTES = 2**20  # of a caption; the longest that is kept has a hundredth
 MAX_META_BYTES = 2**25  # of a JSON, which may hold a whole article
 MAX_SAMPLE_BYTES = MAX_FILE_BYTES  # then what has another name up to the last dot is another sample
 BLOCK = 512
-DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
+MAX_EXTENSION_BYTES = 2**14  # of a header with a long name or other facts, which is parsed in memory, slowly
+EXTENSIONS = b"LKxgX"  # types of such headers
+DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
 
 Content = bytes | BadRecordError
 Files = dict[str, Content]
@@ -109,10 +111,32 @@ def _is_full(files: Files, extension: str) -> bool:
     return size > MAX_SAMPLE_BYTES and _name(extension) not in map(_name, files)
 
 
+class CheckedHeader(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> "CheckedHeader":
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type in EXTENSIONS and found.size > MAX_EXTENSION_BYTES):
+            raise tarfile.ReadError(f"a header that claims {found.size:,} bytes")
+        return found
+
+
+class CheckedTar(tarfile.TarFile):
+    """Raises tarfile.ReadError for extended headers that are too large, and for members that lead back to earlier
+    ones, which `tarfile` would read for ever."""
+
+    tarinfo = CheckedHeader
+
+    def next(self) -> tarfile.TarInfo | None:
+        member = super().next()
+        if member is not None and self.offset <= member.offset:
+            raise tarfile.ReadError(f"a member that ends at byte {self.offset:,}, before it begins")
+        return member
+
+
 def _members(stream: BinaryIO) -> Iterator[tuple[str, Content | None]]:
     """Name and content; None of what is no regular file."""
     try:
-        with tarfile.open(fileobj=stream, mode="r:*") as tar:
+        with CheckedTar.open(fileobj=stream, mode="r:*") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has read
                 if not member.isdir() and not _is_foreign(member.name):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmkd.cards.card import Card
 from mmkd.evaluation.data_sets.inspect import UNVERIFIED, marked, size
-from mmkd.progress import table_width
+from mmkd.progress import console
 
 HEAD = ("data set", "modality", "tasks", "classes", "train/val/test or all", "licence", "access")
 BEGIN, END = "<!-- mmkd datasets list --markdown -->", "<!-- end -->"
@@ -13,7 +13,6 @@ BEGIN, END = "<!-- mmkd datasets list --markdown -->", "<!-- end -->"
 def print_cards(cards: Sequence[Card]) -> None:
     """What each card says, a line each."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -21,7 +20,7 @@ def print_cards(cards: Sequence[Card]) -> None:
         table.add_column(name, overflow="fold", justify="right" if name == "classes" else "left")
     for card in cards:
         table.add_row(*cells(card))
-    Console(width=table_width(len(HEAD)), highlight=False, markup=False).print(table)
+    console(len(HEAD)).print(table)
     sets = f"{len(cards)} data sets of {len({card.modality for card in cards})} modalities"
     print(f"{sets}; {UNVERIFIED} = not confirmed by a source at hand")
 

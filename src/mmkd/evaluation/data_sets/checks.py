@@ -20,17 +20,24 @@ SHOWN = 3  # pictures of one data set that a check names
 
 
 def problems(card: Card, settings: EvaluateSettings | None = None, seed: int = 0) -> list[str]:
-    """All that would end an evaluation on this card and that no model has a part in; empty where nothing would.
+    """All that would end an evaluation on this card and that no model has a part in; empty where nothing would."""
+    return examined(card, settings, seed)[1]
+
+
+def examined(
+    card: Card, settings: EvaluateSettings | None = None, seed: int = 0, decoded: int = DECODED
+) -> tuple[list[Sample], list[str]]:
+    """The samples, and the `problems` of the card.
 
     Its tasks, its tables and folders, the splits, classes, captions, questions and events that each task needs, and
-    whether its pictures can be decoded (`DECODED` of them where there are more).
+    whether its pictures can be decoded (so many of them where there are more).
     """
     try:
         samples = read_samples(check_tasks(card, Path(card.id)))
     except (ConfigError, DataError) as error:
-        return [str(error)]
+        return [], [str(error)]
     found = [problem for name in card.tasks if (problem := _task_problem(name, card, samples, settings, seed))]
-    return [*found, *_unreadable(card, samples)]
+    return samples, [*found, *_unreadable(card, samples, decoded)]
 
 
 def _task_problem(
@@ -44,9 +51,9 @@ def _task_problem(
     return ""
 
 
-def _unreadable(card: Card, samples: Sequence[Sample]) -> list[str]:
+def _unreadable(card: Card, samples: Sequence[Sample], decoded: int) -> list[str]:
     images = list(dict.fromkeys(image for sample in samples for image in sample.images))
-    tried = images if len(images) <= DECODED else [images[n * len(images) // DECODED] for n in range(DECODED)]
+    tried = images if len(images) <= decoded else [images[n * len(images) // decoded] for n in range(decoded)]
     found = []
     for image in tried:
         try:

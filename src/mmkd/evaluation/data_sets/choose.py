@@ -7,7 +7,6 @@ from mmkd.cards.card import Card
 from mmkd.cards.catalogue import catalogue, catalogue_cards, named, read_card
 from mmkd.errors import ConfigError
 from mmkd.evaluation.tasks.settings import EvaluateSettings
-from mmkd.progress import say
 from mmkd.validation import nearest
 
 
@@ -31,7 +30,7 @@ def chosen_cards(settings: EvaluateSettings, check: bool = True) -> list[Card]:
             "'mmkd datasets check' says where the data are to be had"
         )
     if missing:
-        say(f"not below {settings.data_root}, left out: {', '.join(missing)}")
+        print(f"not below {settings.data_root}, left out: {', '.join(missing)}")
     found = [id_ for id_ in wanted if id_ not in missing]
     return _distinct([*own, *(check_tasks(cards[id_], catalogue()[id_]) if check else cards[id_] for id_ in found)])
 

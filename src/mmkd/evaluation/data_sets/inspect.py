@@ -12,7 +12,7 @@ from mmkd.cards.samples import SPLITS
 from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import load_cards
 from mmkd.evaluation.tasks.settings import EvaluateSettings
-from mmkd.progress import table_width
+from mmkd.progress import console
 
 THERE, DIFFERS, MISSING, WRONG = "there", "differs", "missing", "wrong"
 UNVERIFIED = "?"  # behind whatever the card calls unverified
@@ -117,7 +117,6 @@ def is_at_fault(row: Mapping[str, Any], is_named: bool) -> bool:
 
 def print_datasets(rows: Sequence[Mapping[str, Any]]) -> None:
     """The rows of `check_data` as a table, and below it where the missing are to be had."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(highlight=False)
@@ -129,7 +128,7 @@ def print_datasets(rows: Sequence[Mapping[str, Any]]) -> None:
         splits = " ".join(f"{split} {count:,}" for split, count in row.get("splits", {}).items())
         state = ": ".join(part for part in (row["state"], row.get("error", row.get("note", ""))) if part)
         table.add_row(row["id"], row["modality"], ", ".join(row["tasks"]), *counts, splits, row["licence"], state)
-    Console(width=table_width(len(head)), highlight=False, markup=False).print(table)
+    console(len(head)).print(table)
     for row in rows:
         if "where" in row:
             print(f"{row['id']}: {row['where']}")

@@ -6,6 +6,7 @@ from PIL import Image
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import ImageRef, Sample
+from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.source import DataSetSource, read_source
 from mmkd.evaluation.tasks.table import TASKS
 
@@ -35,6 +36,19 @@ def open_data_set(card: Card, read: DataSetSource | None = None) -> DataSet:
     images |= dict.fromkeys(image for task in card.tasks for image in TASKS[task].images(card, samples))
     texts = dict.fromkeys(text for task in card.tasks for text in TASKS[task].texts(card, samples))
     return DataSet(card, samples, list(images), list(texts), source.digest)
+
+
+def open_for_tasks(source: DataSetSource) -> tuple[DataSet | None, dict[str, str]]:
+    """The data set with those of its tasks that its samples serve, None without any; task -> why, of the others."""
+    card, failed = source.card, dict[str, str]()
+    for name in card.tasks:
+        try:
+            for asked in (TASKS[name].images, TASKS[name].texts, TASKS[name].own_models):
+                asked(card, source.samples)
+        except DataError as error:
+            failed[name] = str(error)
+    served = card.model_copy(update={"tasks": [name for name in card.tasks if name not in failed]})
+    return open_data_set(served, source) if served.tasks else None, failed
 
 
 class DecodedImages:

@@ -20,6 +20,26 @@ FACT = "fact:"  # prefix of the columns with a card's subgroups
 
 
 @dataclass(frozen=True)
+class ClassScores:
+    """Of samples with one true class each. classes: in the order of the labels. The highest score is the prediction; of
+    equal ones the first."""
+
+    classes: list[str]
+    score_NC: Array
+    label_N: Array
+
+    def predicted(self) -> Array:
+        """The place of the highest score; (N,)."""
+        return np.asarray(self.score_NC.argmax(axis=1))
+
+    def confusion(self) -> Array:
+        """How often each true class (row) was predicted as each class (column); (C, C)."""
+        count_CC = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        np.add.at(count_CC, (self.label_N, self.predicted()), 1)
+        return count_CC
+
+
+@dataclass(frozen=True)
 class Predicted:
     """The rows of one model: a sample each (or a patient), the same for every model. group: drawn together, or "".
 
@@ -92,7 +112,9 @@ def write_predictions(folder: Path, facts: PredictionFacts, predicted: Predicted
     table = pa.table({"id": predicted.id, "group": predicted.group, **predicted.columns, **marked})
     table = table.replace_schema_metadata({METADATA: json.dumps(asdict(facts)).encode()})
     with atomic_file(predictions_path(folder, facts)) as stream:
-        parquet.write_table(table, stream)
+        # scores are all different: dictionaries and statistics of them only cost time, thousands of classes a minute
+        repeated = [name for name in table.column_names if not pa.types.is_floating(table.schema.field(name).type)]
+        parquet.write_table(table, stream, use_dictionary=repeated, write_statistics=repeated)
 
 
 def are_made_from(path: Path, made_from: str) -> bool:

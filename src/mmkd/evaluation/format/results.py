@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from mmkd.cards.card import MIXED
 from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.errors import DataError
-from mmkd.folders.json_lines import read_rows, write_json_lines
+from mmkd.folders.json_lines import read_rows
 
 RESULTS = "results.jsonl"
 COMPARISONS = "comparisons.jsonl"
@@ -27,38 +27,6 @@ STUDENTS = ("stage1", "contrastive", "mmkd", STUDENT)
 Null = Literal["chance", "colour_and_size", "random_weights"]
 NULLS: tuple[Null, ...] = ("chance", "colour_and_size", "random_weights")
 """Null models: what a task's metrics are worth without any learning, for every model to beat."""
-
-LABELS = (
-    ("image_to_text_", "I→T "),
-    ("text_to_image_", "T→I "),
-    ("recall@", "R@"),
-    ("harrell_c", "Harrell C"),
-    ("uno_c", "Uno C"),
-    ("auc", "AUC"),
-)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """scale: what a stored value is multiplied with to be printed. name: "%", or "" for a number without unit."""
-
-    scale: float
-    decimals: int
-    name: str
-
-
-PERCENT = Unit(100, 1, "%")
-INDEX = Unit(1, 3, "")
-PLAIN = (
-    ("harrell_c", INDEX),
-    ("uno_c", INDEX),
-    ("dynamic_auc", INDEX),
-    ("brier", INDEX),
-    ("brier_gain", INDEX),
-    ("nll", Unit(1, 3, "nats")),
-    ("median_rank", Unit(1, 1, "")),
-)
-"""Ending of a metric's name -> its unit; all others are shares."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +103,6 @@ class Ranking:
 Row = TypeVar("Row", Result, Comparison, Ranking)
 
 
-def write_rows(path: Path, rows: Iterable[Result | Comparison | Ranking]) -> None:
-    """Write one JSON object a line, the whole file or nothing."""
-    write_json_lines(path, rows)
-
-
 def read_results(folder: Path) -> list[Result]:
     """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no result."""
     return _read(folder / RESULTS, Result)
@@ -175,15 +138,11 @@ def by_modality(results: Iterable[Result], task: str, metric: str) -> dict[str, 
     """model -> modality -> row; the mean where a modality has several data sets, and `MEAN` for all of them."""
     table: dict[str, dict[str, Result]] = {}
     for row in results:
-        if (row.task, row.metric, row.subset) == (task, metric, ALL) and _stands_for_its_modality(
-            row, table.get(row.model, {})
-        ):
-            table.setdefault(row.model, {})[row.modality] = row
+        if (row.task, row.metric, row.subset) == (task, metric, ALL):
+            found = table.setdefault(row.model, {})
+            if row.modality not in found or row.dataset == MEAN:
+                found[row.modality] = row
     return table
-
-
-def _stands_for_its_modality(row: Result, found: dict[str, Result]) -> bool:
-    return row.modality not in found or row.dataset == MEAN
 
 
 def several_modalities(rows: Mapping[str, Mapping[str, Result]]) -> list[str]:
@@ -193,24 +152,18 @@ def several_modalities(rows: Mapping[str, Mapping[str, Result]]) -> list[str]:
     return ordered if len(ordered) > 1 else []
 
 
-def metric_label(metric: str) -> str:
-    """A metric's name as tables and figures print it."""
-    for name, shown in LABELS:
-        metric = metric.replace(name, shown)
-    return metric.replace("_", " ")
+def focus_model(models: Sequence[str], teachers: Sequence[str] = ()) -> str:
+    """The model that comparisons, gallery, heat maps and report are about, and that confirms near copies in the leakage
+    audit: the student; without one the first single model that is no teacher; else the first single model.
+
+    models: in the order in which they were asked for. "" where there is no single model.
+    """
+    single = single_models(models)
+    if STUDENT in single:
+        return STUDENT
+    return next((model for model in single if model not in teachers), single[0] if single else "")
 
 
-def unit_of(metric: str) -> Unit:
-    """How a metric is printed: shares in %, except those that the field writes as plain numbers."""
-    return next((unit for ending, unit in PLAIN if metric.endswith(ending)), PERCENT)
-
-
-def shown(metric: str, value: float, signed: bool = False) -> str:
-    """A value of the metric, or with a sign a difference, as its unit is printed; without the unit's name."""
-    unit = unit_of(metric)
-    return f"{unit.scale * value:{'+' if signed else ''}.{unit.decimals}f}"
-
-
-def shown_p(p: float) -> str:
-    """A p-value as tables print it."""
-    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+def single_models(models: Iterable[str]) -> list[str]:
+    """Without null models and without what is made of several teachers."""
+    return [model for model in models if model not in (*NULLS, BEST_TEACHER, TEACHERS_CONCAT)]

@@ -58,8 +58,7 @@ def attention_ranks(weight_T: Array) -> Array:
 
     if len(weight_T) < 2:
         return np.ones(len(weight_T))
-    rank_T: Array = (rankdata(weight_T) - 1) / (len(weight_T) - 1)
-    return rank_T
+    return np.asarray((rankdata(weight_T) - 1) / (len(weight_T) - 1))
 
 
 def colours(rank_T: Array) -> Array:

@@ -14,15 +14,45 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmkd.evaluation.heads.settings import AttentionSettings
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.survival.cox_loss import cox_loss
+from mmkd.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.survival.patients import patient_folds
 
 NARROWEST = 1e-3  # columns that vary less than this share of the widest are not stretched: in few tiles it is chance
 PREDICTED_TILES = 2**15  # tiles in memory at once when predicting
 SHARED_CELLS = 2**20  # numbers of a batch from which on threads help: on small ones they wait for each other
-
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Of outputs (B, K) and targets (B, ...) to a scalar."""
+BATCH = 64  # patients of a step of a Cox model: enough for risk sets, few enough for memory
+HELD = 5  # one of so many training patients decides when to stop
+
+
+def cox_loss(log_hazard_B: Tensor, event_B: Tensor, time_B: Tensor) -> Tensor:
+    """Negative log partial likelihood of the batch, divided by its events; a scalar, zero or more.
+
+    event_B: 1 or true = it happened, 0 = censored. Risk sets are those of the batch, so a batch should be large; one
+    without events gives 0 with zero gradients, to be left out of averages. Adding a constant to all log hazards changes
+    nothing. Raises ValueError for shapes other than (B,). Tied events are treated after Efron.
+    """
+    if not log_hazard_B.shape == event_B.shape == time_B.shape == (len(time_B),):
+        shapes = [tuple(tensor.shape) for tensor in (log_hazard_B, event_B, time_B)]
+        raise ValueError(f"log hazards, events and times have shapes {shapes}; expected the same (B,)")
+    event_B = event_B.bool()
+    if not event_B.any():
+        return log_hazard_B.sum() * 0
+    held_BB = (time_B >= time_B[:, None]).to(log_hazard_B.dtype)  # row: an event, column: who is at risk then
+    held_BB = held_BB - _tied_shares(event_B, time_B).to(held_BB)
+    # log-sum-exp with the shares as weights: hazards of a network may overflow exp, most of all in half precision
+    denominator_E = torch.logsumexp((log_hazard_B + held_BB.log())[event_B], dim=1)
+    return (denominator_E - log_hazard_B[event_B]).mean()
+
+
+def _tied_shares(event_B: Tensor, time_B: Tensor) -> Tensor:
+    """Which share of each tied event an event leaves out of its risk set: k/d for the k-th (from 0) of d tied ones."""
+    tied_BB = (time_B == time_B[:, None]) & event_B & event_B[:, None]
+    before_B = tied_BB.tril(-1).sum(dim=1).double()  # or the quotient of integers is rounded to float32
+    return tied_BB * (before_B / tied_BB.sum(dim=1).clamp(min=1))[:, None]
 
 
 class GatedAttention(nn.Module):
@@ -218,3 +248,30 @@ def _check(bags: Sequence[Array], target_N: Array) -> None:
     shapes = sorted({bag.shape[1:] for bag in bags})
     if len(shapes) > 1 or len(shapes[0]) != 1 or min(map(len, bags)) == 0:
         raise ValueError(f"bags of tiles of shapes {shapes}, expected (T, D) with one D and T > 0")
+
+
+def attention_risks(
+    train: Sequence[Array],
+    outcomes: Outcomes,
+    patients: Sequence[str],
+    others: Sequence[Array],
+    settings: AttentionSettings,
+    rng: np.random.Generator,
+) -> Array:
+    """Fit on the training patients' bags (T, D), predict the others; higher = earlier event, float64 (H,).
+
+    A fifth of the training patients, events spread evenly, decides when to stop; with fewer than ten events everybody
+    trains and all epochs are run.
+    """
+    training = Training(settings.epochs, settings.lr, settings.weight_decay, settings.hidden, batch_bags=BATCH)
+    target_M2 = np.stack([outcomes.event_N, outcomes.time_N], axis=1).astype(np.float32)
+    held_M = np.zeros(len(train), np.bool_)
+    if np.count_nonzero(outcomes.event_N) >= 2 * HELD:
+        held_M = patient_folds(outcomes, patients, HELD, rng) == 0
+    kept = [bag for bag, held in zip(train, held_M, strict=True) if not held]
+    val = [bag for bag, held in zip(train, held_M, strict=True) if held]
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    network = fit_attention(
+        kept, target_M2[~held_M], cox, 1, training, generator, (val, target_M2[held_M]) if val else None
+    )
+    return np.asarray(attend(network, others)[0][:, 0].astype(np.float64))

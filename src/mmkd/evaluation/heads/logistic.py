@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from mmkd.errors import DataError
-from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
+from mmkd.evaluation.heads.folds import stratified_group_folds
+from mmkd.statistics.bootstrap import group_numbers
 from mmkd.statistics.metrics import Array, one_vs_rest
 
 LOWEST = float(np.finfo(np.float32).min)  # the log-probability of a class without a training sample
 MOST_ITERATIONS = 1000
+Solution = tuple[Array, Array, int]  # weight_SD, bias_S, unconverged
 NARROWEST = 1e-3  # columns that vary less than this share of the widest are not stretched: in few samples it is chance
 
 
@@ -37,8 +39,7 @@ class Logistic:
     unconverged: int = 0
 
     def logits(self, value_ND: Array) -> Array:
-        logit_NC: Array = value_ND @ self.weight_CD.T + self.bias_C
-        return logit_NC
+        return np.asarray(value_ND @ self.weight_CD.T + self.bias_C)
 
     def scores(self, value_ND: Array) -> Array:
         """Log-probabilities, float32 (N, C); `LOWEST` for a class without training samples.
@@ -105,22 +106,16 @@ def fit_path(
         solutions = _solutions(scaled_ND, label, penalties, tolerance)
     else:
         columns = [_solutions(scaled_ND, label[:, c], penalties, tolerance) for c in np.flatnonzero(seen_C)]
-        solutions = (_stacked(column) for column in zip(*columns, strict=True))
-    for penalty, solution in zip(penalties, solutions, strict=True):
+        each = (zip(*column, strict=True) for column in zip(*columns, strict=True))
+        solutions = ((np.concatenate(w), np.concatenate(b), sum(unconverged)) for w, b, unconverged in each)
+    for penalty, (weight_SD, bias_S, unconverged) in zip(penalties, solutions, strict=True):
         weight_CD, bias_C = np.zeros((classes, value_ND.shape[1]), scaled_ND.dtype), np.zeros(classes)
-        weight_CD[seen_C] = solution.weight_SD / scale_D
-        bias_C[seen_C] = solution.bias_S - weight_CD[seen_C] @ mean_D
-        yield Logistic(weight_CD, bias_C, seen_C, label.ndim == 1, penalty, unconverged=solution.unconverged)
+        weight_CD[seen_C] = weight_SD / scale_D
+        bias_C[seen_C] = bias_S - weight_CD[seen_C] @ mean_D
+        yield Logistic(weight_CD, bias_C, seen_C, label.ndim == 1, penalty, unconverged=unconverged)
 
 
-@dataclass(frozen=True, eq=False)
-class _Solution:
-    weight_SD: Array
-    bias_S: Array
-    unconverged: int
-
-
-def _solutions(scaled_ND: Array, label_N: Array, penalties: Sequence[float], tolerance: float) -> Iterator[_Solution]:
+def _solutions(scaled_ND: Array, label_N: Array, penalties: Sequence[float], tolerance: float) -> Iterator[Solution]:
     """Of one regression; two booleans as labels make one row, of the true ones."""
     from sklearn.linear_model import LogisticRegression
 
@@ -129,13 +124,13 @@ def _solutions(scaled_ND: Array, label_N: Array, penalties: Sequence[float], tol
     for penalty in penalties:
         if not several:  # nothing to tell apart; a label that all have gets the odds of the rule of succession
             bias = np.log(len(label_N) + 1) if label_N.dtype == np.bool_ else 0.0
-            yield _Solution(np.zeros((1, scaled_ND.shape[1])), np.array([bias]), 0)
+            yield np.zeros((1, scaled_ND.shape[1])), np.array([bias]), 0
             continue
         unconverged = _fit_quietly(model.set_params(C=penalty), scaled_ND, label_N)
         weight_SD, bias_S = model.coef_.copy(), model.intercept_.copy()
         if len(weight_SD) == 1 and label_N.dtype != np.bool_:  # two classes: the first one's logit is zero
             weight_SD, bias_S = np.vstack([np.zeros_like(weight_SD), weight_SD]), np.append(0.0, bias_S)
-        yield _Solution(weight_SD, bias_S, unconverged)
+        yield weight_SD, bias_S, unconverged
 
 
 def _fit_quietly(model: Any, scaled_ND: Array, label_N: Array) -> int:
@@ -149,14 +144,6 @@ def _fit_quietly(model: Any, scaled_ND: Array, label_N: Array) -> int:
         if not issubclass(other.category, ConvergenceWarning):
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
     return int(any(issubclass(one.category, ConvergenceWarning) for one in caught))
-
-
-def _stacked(column: Sequence[_Solution]) -> _Solution:
-    return _Solution(
-        np.concatenate([one.weight_SD for one in column]),
-        np.concatenate([one.bias_S for one in column]),
-        sum(one.unconverged for one in column),
-    )
 
 
 def _spread(value_ND: Array) -> tuple[Array, Array]:
@@ -190,12 +177,8 @@ def _by_folds(
         loss_K += _losses(path, train_ND[held_N], label[held_N])[0]
         fits, unconverged = fits + len(path), unconverged + _unconverged(path)
     chosen = fit(train_ND, label, penalties[int(loss_K.argmin())], classes, tolerance)
-    return replace(
-        chosen,
-        chosen_by=f"{len(used)} inner folds by group",
-        fits=fits + 1,
-        unconverged=unconverged + chosen.unconverged,
-    )
+    words, unconverged = f"{len(used)} inner folds by group", unconverged + chosen.unconverged
+    return replace(chosen, chosen_by=words, fits=fits + 1, unconverged=unconverged)
 
 
 def _losses(path: Sequence[Logistic], value_ND: Array, label: Array) -> tuple[Array, int]:

@@ -1,6 +1,7 @@
 """The leakage audit: hash all images, look them up, confirm what was found, write it down.
 
-P pairs, N images, V views, D dimensions.
+Near copies are confirmed by their similarity, against that of images which cannot be copies.
+P pairs, N images, O others, V views, D dimensions.
 """
 
 from collections import Counter
@@ -28,16 +29,55 @@ from mmkd.evaluation.leakage.duplicates import (
 )
 from mmkd.evaluation.leakage.hashes import VIEWS, turned
 from mmkd.evaluation.leakage.matches import LeakageSummary, Match, read_summary, summarised, write_audit
-from mmkd.evaluation.leakage.similarity import BATCH, THUMBNAILS, Describe, described_by, threshold, thumbnails
-from mmkd.evaluation.models.encoders import LoadableModel
+from mmkd.evaluation.models.embeddings import normalised
+from mmkd.evaluation.models.encoders import Encoder, LoadableModel
 from mmkd.folders.digests import json_digest
 from mmkd.images.thresholds import LEAKAGE
+from mmkd.images.thumbnails import small_grey
 from mmkd.statistics.metrics import Array
 
+Describe = Callable[[Sequence[Image.Image]], Array]
+"""Images to unit vectors, float (N, D)."""
+
+THUMBNAILS = "thumbnails"
+QUANTILE = 0.999
+FEWEST_CONTROLS = 20
+BATCH = 64
 CONTROLS = 200  # images that are compared with those of other modalities
 OTHERS = 1000
-
 Read = Callable[[ImageRef], Image.Image]
+
+
+def thumbnails(images: Sequence[Image.Image]) -> Array:
+    """Grey images of 32 x 32 pixels without their mean, so that the cosine is their correlation; a flat one is 0."""
+    grey_ND = np.stack([np.asarray(small_grey(image), np.float64).ravel() for image in images])
+    return normalised(grey_ND - grey_ND.mean(axis=1, keepdims=True))
+
+
+def described_by(encoder: Encoder) -> Describe:
+    def describe(images: Sequence[Image.Image]) -> Array:
+        parts = [
+            encoder.encode_images(torch.stack([encoder.prepare(image) for image in images[start : start + BATCH]]))
+            for start in range(0, len(images), BATCH)
+        ]
+        return normalised(torch.cat(parts).double().cpu().numpy())
+
+    return describe
+
+
+def threshold(own_NVD: Array, own_domain_N: Sequence[str], other_OD: Array, other_domain_O: Sequence[str]) -> float:
+    """What a copy has to exceed: the similarity of almost every image to the nearest one of another modality.
+
+    Such pairs are no copies, however alike they look; taken over all views, as candidates are. 0.95 where fewer than 20
+    images have a control. (Similar images of one modality may be other patients: arXiv 2606.10066.)
+    """
+    if not len(own_NVD) or not len(other_OD):
+        return LEAKAGE.correlation
+    alike_NO = np.einsum("nvd,od->nvo", own_NVD, other_OD).max(axis=1)
+    control_NO = np.asarray(own_domain_N)[:, None] != np.asarray(other_domain_O)
+    nearest_N = np.where(control_NO, alike_NO, -np.inf).max(axis=1)
+    nearest_N = nearest_N[np.isfinite(nearest_N)]
+    return float(np.quantile(nearest_N, QUANTILE)) if len(nearest_N) >= FEWEST_CONTROLS else LEAKAGE.correlation
 
 
 def audit(
@@ -89,7 +129,9 @@ def _duplicates(hashed: HashedImages, corpus: ReferenceImages | None, radius: in
 
 def _matches(hashed: HashedImages, pair: DuplicatePair, similarity: float, limit: float, read: Read) -> Iterator[Match]:
     """A row for each sample that shows the image."""
-    exact = pair.bytes_equal or _same_pixels(pair, read)
+    exact = pair.bytes_equal
+    if not (exact or pair.distance or pair.view):
+        exact = np.array_equal(np.asarray(read(pair.image)), np.asarray(read(pair.partner)))
     for sample in hashed.samples_of[pair.image]:
         if pair.split is None or sample.split == pair.split:
             yield Match(
@@ -104,12 +146,6 @@ def _matches(hashed: HashedImages, pair: DuplicatePair, similarity: float, limit
                 similarity=1.0 if exact else similarity,
                 confirmed=exact or similarity > limit,
             )
-
-
-def _same_pixels(pair: DuplicatePair, read: Read) -> bool:
-    if pair.distance or pair.view:
-        return False
-    return np.array_equal(np.asarray(read(pair.image)), np.asarray(read(pair.partner)))
 
 
 def _similarities(pairs: Sequence[DuplicatePair], describe: Describe, read: Read) -> Array:
@@ -133,14 +169,12 @@ def _calibrated(hashed_sets: Sequence[HashedImages], corpus: Path | None, descri
     if not controls:
         return threshold(np.empty((0, len(VIEWS), 1)), [], np.empty((0, 1)), [])
     views_NVD = [describe([turned(read(image), view) for view in range(len(VIEWS))]) for image, _ in controls]
-    other_OD = [describe([read(image) for image, _ in others[start : start + BATCH]]) for start in _starts(others)]
+    other_OD = [
+        describe([read(image) for image, _ in others[start : start + BATCH]]) for start in range(0, len(others), BATCH)
+    ]
     return threshold(
         np.stack(views_NVD), [name for _, name in controls], np.concatenate(other_OD), [name for _, name in others]
     )
-
-
-def _starts(items: Sequence[object]) -> range:
-    return range(0, len(items), BATCH)
 
 
 def _spread(items: Sequence[tuple[ImageRef, str]], most: int) -> list[tuple[ImageRef, str]]:

@@ -7,8 +7,14 @@ import numpy as np
 from PIL import Image
 
 from mmkd.cards.samples import ImageRef
-from mmkd.images.hashes import perceptual_hash, small_grey
-from mmkd.images.thumbnails import THUMBNAIL_PIXELS, THUMBNAIL_SIDE, thumbnail_of, thumbnails_from
+from mmkd.images.thumbnails import (
+    THUMBNAIL_PIXELS,
+    THUMBNAIL_SIDE,
+    perceptual_hash,
+    small_grey,
+    thumbnail_of,
+    thumbnails_from,
+)
 from mmkd.statistics.metrics import Array
 
 _T = Image.Transpose

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mmkd.cards.array_files import own_array
+from mmkd.cards.array_files import explained, own_array
 from mmkd.cards.samples import ImageRef, Sample
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import atomic_file
@@ -38,19 +38,16 @@ def read_bag(path: Path) -> Bag:
     h5py = _library()
     if not path.is_file():
         raise DataError(f"{path}: no such file of tile features; check `bags` in the card")
-    try:
-        with h5py.File(path, "r") as stored:
-            names = set(stored)  # `in` would follow a link to another file
-            features = [own_array(stored, name, path) for name in FEATURES if name in names]
-            if not features:
-                raise DataError(f"{path}: no array {FEATURES[0]!r}, found {', '.join(stored) or 'nothing'}")
-            feature = features[0][()]
-            coords = own_array(stored, COORDS, path) if COORDS in names else None
-            coord = None if coords is None else coords[()]
-            facts = {} if coords is None else {name: _plain(value) for name, value in coords.attrs.items()}
-    except (OSError, KeyError, ValueError) as error:  # KeyError: a folder where an array should be
-        raise DataError(f"{path}: not readable as HDF5 ({error}); make the features again") from error
-    return checked_bag(Bag(_without_batch(np.asarray(feature)), coord, facts), str(path))
+    with explained(path, "make the features again"), h5py.File(path, "r") as stored:
+        names = set(stored)  # `in` would follow a link to another file
+        features = [own_array(stored, name, path) for name in FEATURES if name in names]
+        if not features:
+            raise DataError(f"{path}: no array {FEATURES[0]!r}, found {', '.join(stored) or 'nothing'}")
+        feature = np.asarray(features[0][()])
+        coords = own_array(stored, COORDS, path) if COORDS in names else None
+        coord = None if coords is None else coords[()]
+        facts = {} if coords is None else {name: _plain(value) for name, value in coords.attrs.items()}
+    return checked_bag(Bag(feature[0] if feature.ndim == 3 and len(feature) == 1 else feature, coord, facts), str(path))
 
 
 def checked_bag(bag: Bag, where: str) -> Bag:
@@ -111,10 +108,6 @@ def _coordinates(images: Sequence[ImageRef]) -> tuple[Array | None, dict[str, An
         return None, {}
     facts = {"patch_size": tiles[0].side, "patch_size_level0": tiles[0].extent, "name": tiles[0].path.stem}
     return np.array([(tile.x, tile.y) for tile in tiles], np.int64), facts
-
-
-def _without_batch(feature: Array) -> Array:
-    return feature[0] if feature.ndim == 3 and len(feature) == 1 else feature
 
 
 def _plain(value: Any) -> Any:

@@ -13,8 +13,8 @@ from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.heads.attention import Training, attend, balanced_cross_entropy, fit_attention
 from mmkd.evaluation.heads.logistic import choose_and_fit
+from mmkd.evaluation.heads.settings import SlideSettings
 from mmkd.evaluation.slides.folds import Fold
-from mmkd.evaluation.slides.settings import SlideSettings
 from mmkd.randomness import Purpose, generator, torch_generator
 from mmkd.statistics.metrics import Array
 
@@ -50,7 +50,11 @@ def classify(
     weights: dict[int, Array] = {}
     for number, fold in enumerate(folds):
         rng = generator(seed, Purpose.SLIDE_PROBE, number)
-        mean_NC[fold.test] = _pooled(mean_ND, label_N, group_N, classes, fold, settings, rng)
+        # logistic regression on mean features needs no val part, so that trains it too
+        rows = fold.train if fold.val is None else np.concatenate([fold.train, fold.val])
+        train = mean_ND[rows], label_N[rows], [group_N[row] for row in rows]
+        model = choose_and_fit(*train, settings.penalties, settings.inner_folds, rng, classes=classes)
+        mean_NC[fold.test] = np.exp(model.scores(mean_ND[fold.test]))
         torch_rng = torch_generator(seed, Purpose.SLIDE_ATTENTION, number)
         attention_NC[fold.test], weight_M = _attended(bags, label_N, classes, fold, settings, torch_rng)
         weights |= dict(zip(fold.test.tolist(), weight_M, strict=True))
@@ -71,45 +75,14 @@ def checked_bags(bags: Sequence[Array], samples: Sequence[Sample]) -> Sequence[A
     return bags
 
 
-def _pooled(
-    mean_ND: Array,
-    label_N: Array,
-    group_N: Sequence[str],
-    classes: int,
-    fold: Fold,
-    settings: SlideSettings,
-    rng: np.random.Generator,
-) -> Array:
-    """Logistic regression on mean features; it needs no val part, so that trains it too."""
-    rows = fold.train if fold.val is None else np.concatenate([fold.train, fold.val])
-    groups = [group_N[row] for row in rows]
-    model = choose_and_fit(
-        mean_ND[rows], label_N[rows], groups, settings.penalties, settings.inner_folds, rng, classes=classes
-    )
-    probability_NC: Array = np.exp(model.scores(mean_ND[fold.test]))
-    return probability_NC
-
-
 def _attended(
-    bags: Sequence[Array],
-    label_N: Array,
-    classes: int,
-    fold: Fold,
-    settings: SlideSettings,
-    torch_rng: torch.Generator,
+    bags: Sequence[Array], label_N: Array, classes: int, fold: Fold, settings: SlideSettings, torch_rng: torch.Generator
 ) -> tuple[Array, list[Array]]:
     training = Training(settings.epochs, settings.lr, settings.weight_decay, settings.hidden)
-    train_N = label_N[fold.train]
+    train_N, train_bags = label_N[fold.train], [bags[n] for n in fold.train]
     val = None if fold.val is None else ([bags[n] for n in fold.val], label_N[fold.val])
-    network = fit_attention(
-        [bags[n] for n in fold.train],
-        train_N,
-        balanced_cross_entropy(train_N, classes),
-        classes,
-        training,
-        torch_rng,
-        val,
-    )
+    loss = balanced_cross_entropy(train_N, classes)
+    network = fit_attention(train_bags, train_N, loss, classes, training, torch_rng, val)
     output_NC, weights = attend(network, [bags[n] for n in fold.test])
     output_NC = output_NC.astype(np.float64)
     output_NC[:, ~np.isin(np.arange(classes), train_N)] = -np.inf  # a class without training slides is never meant

@@ -3,14 +3,15 @@
 N slides, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mmkd.cards.samples import Sample
+from mmkd.cards.samples import SPLITS, Sample, Split
 from mmkd.errors import DataError
-from mmkd.evaluation.heads.folds import group_numbers, stratified_group_folds
+from mmkd.evaluation.heads.folds import stratified_group_folds
+from mmkd.statistics.bootstrap import group_numbers
 from mmkd.statistics.metrics import Array, one_vs_rest
 
 INNER = 5  # one fold of this many is taken from the training slides to end the training by
@@ -37,7 +38,7 @@ def slide_folds(
     """
     label_N = np.array([sample.label for sample in samples])
     number_N = group_numbers([sample.group for sample in samples])
-    place = {split: np.array([n for n, s in enumerate(samples) if s.split == split], np.int64) for split in _SPLITS}
+    place = {split: np.array([n for n, s in enumerate(samples) if s.split == split], np.int64) for split in SPLITS}
     if len(place["train"]) and len(place["test"]):
         _check_apart(samples, place)
         made = [Fold(place["train"], place["val"] if len(place["val"]) else None, place["test"])]
@@ -52,26 +53,18 @@ def slide_folds(
     return [_with_val(fold, label_N, number_N, rng) for fold in made], words
 
 
-_SPLITS = ("train", "val", "test")
-
-
 def _with_val(fold: Fold, label_N: Array, number_N: Array, rng: np.random.Generator) -> Fold:
     """With one inner fold of the training patients as val, if both parts then have all of their classes."""
     if fold.val is not None:
         return fold
     label_M, number_M = label_N[fold.train], number_N[fold.train]
     seen = np.unique(label_M)
-    inner_M = stratified_group_folds(label_M[:, None] == seen, _renumbered(number_M), INNER, rng)
+    inner_M = stratified_group_folds(label_M[:, None] == seen, np.unique(number_M, return_inverse=True)[1], INNER, rng)
     for inner in range(INNER):
         held_M = inner_M == inner
         if all(set(label_M[part_M]) == set(seen) for part_M in (held_M, ~held_M)):
             return Fold(fold.train[~held_M], fold.train[held_M], fold.test)
     return fold
-
-
-def _renumbered(number_M: Array) -> Array:
-    renumbered_M: Array = np.unique(number_M, return_inverse=True)[1]
-    return renumbered_M
 
 
 def _check_trainable(fold: Fold, label_N: Array, classes: Sequence[str]) -> None:
@@ -83,8 +76,8 @@ def _check_trainable(fold: Fold, label_N: Array, classes: Sequence[str]) -> None
         )
 
 
-def _check_apart(samples: Sequence[Sample], place: dict[str, Array]) -> None:
+def _check_apart(samples: Sequence[Sample], place: Mapping[Split, Array]) -> None:
     groups = {split: {samples[n].group for n in rows} - {""} for split, rows in place.items()}
-    for split in ("train", "val"):
+    for split in SPLITS[:2]:
         if shared := sorted(groups[split] & groups["test"]):
             raise DataError(f"{len(shared)} groups lie in {split} and in test, such as {shared[0]!r}; mend the split")

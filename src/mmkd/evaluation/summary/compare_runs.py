@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.evaluation.format.focus import focus_model, single_models
 from mmkd.evaluation.format.predictions import PREDICTIONS, Predictions, read_predictions
-from mmkd.evaluation.format.results import STUDENT, Comparison
+from mmkd.evaluation.format.results import STUDENT, Comparison, focus_model, single_models
 from mmkd.evaluation.summary.comparisons import comparisons, with_exact_tests, with_holm
 from mmkd.evaluation.summary.means import in_general, means
 from mmkd.evaluation.summary.scores import Resampling, Scores, deciding_metric, score
@@ -59,7 +58,9 @@ def compare(first: str, second: str, resampling: Resampling) -> RunComparison:
     """
     if first == second:
         raise ConfigError(f"{first} is compared with itself; name two models or two runs")
-    sides = _named_apart(opened(first), opened(second), first, second)
+    sides = opened(first), opened(second)
+    if sides[0].name == sides[1].name:  # they are called by their models' names, or where these are equal by the runs'
+        sides = replace(sides[0], name=first), replace(sides[1], name=second)
     shared = [key for key in sides[0].files if key in sides[1].files]
     if not shared:
         raise DataError(
@@ -93,13 +94,6 @@ def _only_model(run: str, models: Sequence[str]) -> str:
     if STUDENT not in single and len(single) != 1:
         raise ConfigError(f"{run} has the models {', '.join(single) or 'of no one'}; name one of them: {run}:MODEL")
     return focus_model(single)
-
-
-def _named_apart(first: Side, second: Side, first_text: str, second_text: str) -> tuple[Side, Side]:
-    """Called by their models' names, or where these are equal by the runs'."""
-    if first.name != second.name:
-        return first, second
-    return replace(first, name=first_text), replace(second, name=second_text)
 
 
 def _words(side: Side) -> str:

@@ -1,4 +1,4 @@
-"""Means over data sets, each counting once; S data sets, B bootstrap replicates."""
+"""All models over several data sets, each counting once: means and ranks; S data sets, Q models, B replicates."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from mmkd.evaluation.format.results import IN_GENERAL, MEAN
-from mmkd.evaluation.summary.scores import Estimate, Scores
+from mmkd.evaluation.format.results import BEST_TEACHER, IN_GENERAL, MEAN, NULLS, Ranking
+from mmkd.evaluation.summary.scores import Estimate, Scores, all_have, direction
 from mmkd.evaluation.tasks.task import Task
 from mmkd.randomness import Purpose, seed_of
-from mmkd.statistics.across_sets import macro_replicates
+from mmkd.statistics.across_sets import critical_difference, macro_replicates, pairwise_signed_ranks
 
-ENOUGH_SETS = 3  # to draw data sets from: with two, half of the replicates would hold one data set only
+ENOUGH_SETS = 3  # to rank models over, or to draw from: half of the replicates of two would hold one only
+ENOUGH_MODELS = 2
+DIGITS = 12  # values that differ by rounding alone are ties
 
 
 def means(by_data_set: Sequence[Scores], task: Task[Any]) -> Iterator[Scores]:
@@ -33,7 +35,7 @@ def means(by_data_set: Sequence[Scores], task: Task[Any]) -> Iterator[Scores]:
 def _mean(members: Sequence[Scores], modality: str, task: Task[Any]) -> Iterator[Scores]:
     models = everywhere(members)
     estimates: dict[str, dict[str, Estimate]] = {model: {} for model in models}
-    for metric in _metrics(members, models):
+    for metric in dict.fromkeys(name for one in members for model in models for name in one.estimates[model]):
         having = _having(members, models, metric)
         if len(having) == len(members) or metric == task.primary:
             for model in models:
@@ -48,10 +50,6 @@ def _mean(members: Sequence[Scores], modality: str, task: Task[Any]) -> Iterator
 def everywhere(members: Sequence[Scores]) -> list[str]:
     """The models that were evaluated on all these data sets."""
     return [model for model in members[0].estimates if all(model in scores.estimates for scores in members)]
-
-
-def _metrics(members: Sequence[Scores], models: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(name for scores in members for model in models for name in scores.estimates[model]))
 
 
 def _having(members: Sequence[Scores], models: Sequence[str], metric: str) -> list[Scores]:
@@ -109,3 +107,33 @@ def families(overlaps: Mapping[str, Sequence[str]]) -> dict[str, str]:
                 family = {key: joined[0] if value in joined else value for key, value in family.items()}
     sizes = list(family.values())
     return {name: value if sizes.count(value) > 1 else "" for name, value in family.items()}
+
+
+def rankings(by_data_set: Sequence[Scores], task: Task[Any], confidence: float) -> Iterator[Ranking]:
+    """The ranking by the primary metric over the data sets that have it; nothing for fewer than three, or two models.
+
+    It has the models that were evaluated on all of these data sets, without the null models and without `best_teacher`,
+    which is a choice and no model.
+    """
+    having = [scores for scores in by_data_set if all_have(scores, task.primary)]
+    if len(having) < ENOUGH_SETS:
+        return
+    models = [model for model in everywhere(having) if model not in (*NULLS, BEST_TEACHER)]
+    if len(models) < ENOUGH_MODELS:
+        return
+    value_SQ = np.array([[scores.estimates[model][task.primary].value for model in models] for scores in having])
+    score_SQ = np.round(direction(task, task.primary) * value_SQ, DIGITS)
+    found = critical_difference(score_SQ, confidence)
+    order = np.argsort(found.mean_rank_Q, kind="stable")
+    yield Ranking(
+        task=having[0].facts.task,
+        metric=task.primary,
+        models=[models[place] for place in order],
+        data_sets=len(having),
+        mean_ranks=found.mean_rank_Q[order].tolist(),
+        statistic=found.statistic,
+        p=found.p,
+        difference=found.difference,
+        alike=[[models[place] for place in group] for group in found.alike],
+        p_signed_rank=pairwise_signed_ranks(score_SQ)[np.ix_(order, order)].tolist(),
+    )

@@ -124,7 +124,6 @@ def _naming(predictions: Predictions) -> Iterator[None]:
 
 
 def _why(task: Task[Any], predictions: Mapping[str, Predictions]) -> str:
-    """What is known of the reason why a metric is not defined."""
     label_N = task.labels(next(iter(predictions.values())).columns)
     if label_N is None:
         return "a class has no sample, or no sample without it; add samples or take the class off the card"
@@ -139,7 +138,7 @@ def _why(task: Task[Any], predictions: Mapping[str, Predictions]) -> str:
 
 def deciding_metric(scores: Scores, task: Task[Any]) -> str:
     """The task's primary metric where all models have it; else (multi-label cards) the first one that all have."""
-    metrics = [name for name in next(iter(scores.estimates.values())) if _all_have(scores, name)]
+    metrics = [name for name in next(iter(scores.estimates.values())) if all_have(scores, name)]
     if not metrics:
         raise DataError(
             f"{scores.facts.dataset}, {scores.facts.task}: no metric that all of {', '.join(scores.estimates)} have; "
@@ -148,7 +147,7 @@ def deciding_metric(scores: Scores, task: Task[Any]) -> str:
     return task.primary if task.primary in metrics else metrics[0]
 
 
-def _all_have(scores: Scores, metric: str) -> bool:
+def all_have(scores: Scores, metric: str) -> bool:
     return all(metric in metrics for metrics in scores.estimates.values())
 
 
@@ -176,13 +175,11 @@ def with_best_teacher(scores: Scores, teachers: Sequence[str], task: Task[Any]) 
 
 
 def noted(estimate: Estimate, note: str, first: bool = False) -> Estimate:
-    """With one more note."""
     notes = (note, estimate.note) if first else (estimate.note, note)
     return replace(estimate, note="; ".join(part for part in notes if part))
 
 
 def with_note(scores: Scores, model: str, metric: str, note: str) -> Scores:
-    """One more note on one number."""
     changed = {**scores.estimates[model], metric: noted(scores.estimates[model][metric], note)}
     return replace(scores, estimates={**scores.estimates, model: changed})
 

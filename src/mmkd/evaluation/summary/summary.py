@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmkd.evaluation.format.focus import focus_model
 from mmkd.evaluation.format.predictions import Predictions, predictions_of
 from mmkd.evaluation.format.results import (
     COMPARISONS,
@@ -15,12 +14,11 @@ from mmkd.evaluation.format.results import (
     Comparison,
     Ranking,
     Result,
+    focus_model,
     in_order,
-    write_rows,
 )
 from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
-from mmkd.evaluation.summary.means import families, in_general, means
-from mmkd.evaluation.summary.rankings import rankings
+from mmkd.evaluation.summary.means import families, in_general, means, rankings
 from mmkd.evaluation.summary.scores import (
     Resampling,
     Scores,
@@ -33,18 +31,12 @@ from mmkd.evaluation.summary.scores import (
 from mmkd.evaluation.summary.subsets import clean, subgroups
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
-from mmkd.folders.json_lines import read_objects
-from mmkd.progress import say
-from mmkd.statistics.bootstrap import Interval, percentile_interval
+from mmkd.folders.json_lines import read_objects, write_json_lines
+from mmkd.statistics.bootstrap import percentile_interval
 
 CARDS = "cards.jsonl"
 LeakedSamples = Callable[[str], Collection[str]]
 """Data set -> ids of its samples that lie near training images."""
-
-
-def no_leaks(dataset: str) -> Collection[str]:
-    """No audit was made."""
-    return ()
 
 
 @dataclass(frozen=True)
@@ -68,10 +60,9 @@ class Plan:
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
-    """The three files of the evaluation folder."""
-    write_rows(folder / RESULTS, summary.results)
-    write_rows(folder / COMPARISONS, summary.comparisons)
-    write_rows(folder / RANKINGS, summary.rankings)
+    write_json_lines(folder / RESULTS, summary.results)
+    write_json_lines(folder / COMPARISONS, summary.comparisons)
+    write_json_lines(folder / RANKINGS, summary.rankings)
 
 
 def results_from_predictions(
@@ -79,7 +70,7 @@ def results_from_predictions(
     teachers: Sequence[str],
     resampling: Resampling,
     models: Sequence[str] = (),
-    leaked: LeakedSamples = no_leaks,
+    leaked: LeakedSamples = lambda dataset: (),
 ) -> Summary:
     """Everything that follows from `folder/predictions`.
 
@@ -117,8 +108,10 @@ def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan)
     parts = subgroups(task, predictions, plan.resampling)
     cleaned = clean(task, predictions, whole, leaked, plan.resampling)
     left_out = parts.left_out + ([cleaned] if isinstance(cleaned, str) else [])
+    for model in whole.estimates if left_out else ():
+        whole = with_note(whole, model, deciding_metric(whole, task), f"without rows: {'; '.join(left_out)}")
     return Scored(
-        whole=_with_left_out(whole, left_out, task),
+        whole=whole,
         leaked=bool(leaked),
         clean=None if isinstance(cleaned, str) else with_best_teacher(cleaned, plan.teachers, task),
         subgroups=[with_best_teacher(one, plan.teachers, task) for one in parts.scores],
@@ -126,34 +119,20 @@ def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan)
     )
 
 
-def _with_left_out(scores: Scores, left_out: Sequence[str], task: Task[Any]) -> Scores:
-    """Subsets without rows are named beside the data set's deciding numbers."""
-    if left_out:
-        for model in scores.estimates:
-            scores = with_note(scores, model, deciding_metric(scores, task), f"without rows: {'; '.join(left_out)}")
-    return scores
-
-
 def _summarise(task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary) -> None:
-    """Add the rows of one task."""
     confidence = plan.resampling.confidence
     scored = [_scored(task, predictions, plan) for predictions in by_data_set]
     whole = [one.whole for one in scored]
     derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
-    derived += [*_clean(scored, task), *(part for one in scored for part in one.subgroups)]
+    if any(one.leaked for one in scored):  # each data set without leaked samples, and the means of these
+        cleaned = [one.clean for one in scored if one.clean is not None]
+        derived += [*cleaned, *means(cleaned, task)]
+    derived += [part for one in scored for part in one.subgroups]
     gaps = [gap for one in scored for gap in one.gaps]
     for scores in [*(with_null_notes(one, task, confidence) for one in [*whole, *derived]), *gaps]:
         summary.results.extend(_results(scores, plan, task.protocol))
     summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
     summary.rankings.extend(rankings(whole, task, confidence))
-
-
-def _clean(scored: Sequence[Scored], task: Task[Any]) -> Iterator[Scores]:
-    """Each data set without leaked samples, and the means of these; nothing where no data set has any."""
-    if any(one.leaked for one in scored):
-        cleaned = [one.clean for one in scored if one.clean is not None]
-        yield from cleaned
-        yield from means(cleaned, task)
 
 
 def _comparisons(
@@ -176,12 +155,11 @@ def _comparisons(
         rows += comparisons(scores, model, plan.teachers, plan.resampling.confidence)
     rows = with_holm(rows, {scores.facts.dataset: deciding_metric(scores, task) for scores in whole})
     if notice := floor_notice(rows, plan.resampling.replicates):
-        say(f"{task.title}: {notice}")
+        print(f"{task.title}: {notice}")
     return rows
 
 
 def _overlaps(folder: Path) -> dict[str, list[str]]:
-    """Data set -> the ids of its card's `overlaps`."""
     path = folder / CARDS
     cards = read_objects(path, "run 'mmkd evaluate' again") if path.is_file() else []
     return {card["id"]: list(card.get("overlaps", [])) for card in cards}
@@ -193,6 +171,9 @@ def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
     for model in in_order(scores.estimates, plan.teachers):
         for metric, estimate in scores.estimates[model].items():
             interval = percentile_interval(estimate.replicate_B, confidence)
+            undefined = (
+                f"{interval.undefined} of {interval.replicates} replicates, in which it is not defined, are left out"
+            )
             yield Result(
                 model=model,
                 dataset=scores.facts.dataset,
@@ -205,12 +186,6 @@ def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
                 n=estimate.n,
                 seed=plan.resampling.seed,
                 protocol=f"{protocol}; {confidence:.0%} percentile interval, {drawn}",
-                note="; ".join(part for part in (estimate.note, _undefined(interval)) if part),
+                note="; ".join(filter(None, [estimate.note, undefined if interval.undefined else ""])),
                 subset=scores.subset,
             )
-
-
-def _undefined(interval: Interval) -> str:
-    if not interval.undefined:
-        return ""
-    return f"{interval.undefined} of {interval.replicates} replicates, in which it is not defined, are left out"

@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mmkd.evaluation.format.numbers import PERCENT, metric_label, scale_of, shown_p
 from mmkd.evaluation.format.results import (
     ALL,
     IN_GENERAL,
@@ -17,11 +18,7 @@ from mmkd.evaluation.format.results import (
     Result,
     by_modality,
     in_order,
-    metric_label,
     several_modalities,
-    shown,
-    shown_p,
-    unit_of,
 )
 from mmkd.evaluation.summary.comparisons import SIGNIFICANT, in_family
 from mmkd.evaluation.tasks.table import TASKS
@@ -94,7 +91,7 @@ def gain_tables(comparisons: Sequence[Comparison]) -> Iterator[Titled]:
         metric = TASKS[task].primary
         mine = [row for row in comparisons if (row.task, row.metric) == (task, metric)]
         if any(_is_mean(row, ALL) for row in mine):
-            what = "points" if unit_of(metric).name == "%" else "difference"
+            what = "points" if scale_of(metric) == PERCENT else "difference"
             title = f"{TASKS[task].title}: {mine[0].model} minus rival, {metric_label(metric)} on average, {what}"
             yield f"{title}; + and -: p < {SIGNIFICANT} after Holm", _gain_table(mine)
 
@@ -129,11 +126,11 @@ def _table(columns: Sequence[str], first: str = "model") -> Table:
 
 
 def _with_unit(metric: str) -> str:
-    return f"{metric_label(metric)} {unit_of(metric).name}".rstrip()
+    return f"{metric_label(metric)}{scale_of(metric).unit}"
 
 
 def _value(row: Result | None) -> str:
-    return "-" if row is None else shown(row.metric, row.value)
+    return "-" if row is None else scale_of(row.metric).value(row.value)
 
 
 def _marked(row: Result | None) -> str:
@@ -141,19 +138,16 @@ def _marked(row: Result | None) -> str:
 
 
 def _spread(row: Result | None) -> str:
-    if row is None or row.low is None or row.high is None:
-        return _marked(row)
-    return f"{_marked(row)} [{shown(row.metric, row.low)}, {shown(row.metric, row.high)}]"
+    interval = "" if row is None else scale_of(row.metric).interval(row.low, row.high)
+    return f"{_marked(row)} {interval}".rstrip()
 
 
 def _difference(row: Comparison) -> str:
-    return f"{shown(row.metric, row.difference, signed=True)} {_bounds(row)}".rstrip()
+    return f"{scale_of(row.metric).signed(row.difference)} {_bounds(row)}".rstrip()
 
 
 def _bounds(row: Comparison) -> str:
-    if row.low is None or row.high is None:
-        return ""
-    return f"[{shown(row.metric, row.low, signed=True)}, {shown(row.metric, row.high, signed=True)}]"
+    return scale_of(row.metric).interval(row.low, row.high, "+")
 
 
 def _text(table: Table) -> str:

@@ -1,4 +1,4 @@
-"""Forecasts of survival as columns of predictions, there and back; N patients, T times, B weightings.
+"""Forecasts of survival as columns of predictions, there and back, and curves; N patients, T times, B weightings.
 
 The columns hold all that the metrics need, so nothing has to be known later of the patients a model was fitted on.
 """
@@ -8,12 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmkd.errors import DataError
+from mmkd.evaluation.format.predictions import Predictions
 from mmkd.statistics.metrics import Array, ratio
-from mmkd.statistics.survival.brier import brier_score, integrated_brier_score
-from mmkd.statistics.survival.concordance import harrell_c, uno_c
-from mmkd.statistics.survival.dynamic_auc import dynamic_auc, mean_dynamic_auc
-from mmkd.statistics.survival.kaplan_meier import Censoring
+from mmkd.statistics.survival.kaplan_meier import Censoring, KaplanMeier, LogRank, kaplan_meier, log_rank
 from mmkd.statistics.survival.outcomes import Outcomes
+from mmkd.statistics.survival.scores import (
+    brier_score,
+    dynamic_auc,
+    harrell_c,
+    integrated_brier_score,
+    mean_dynamic_auc,
+    uno_c,
+)
 
 SURVIVAL = "survival:"  # prefix of columns: the model's probability of living beyond the time that follows
 EVERYBODY = "everybody:"  # the same for all training patients, by Kaplan and Meier
@@ -62,7 +69,6 @@ def columns_of(forecast: Forecast) -> dict[str, Array]:
 
 
 def forecast_of(columns: Mapping[str, Array]) -> Forecast:
-    """What `columns_of` stored."""
     outcomes = Outcomes.of(columns["event"], columns["time"])
     times = sorted(float(name.removeprefix(SURVIVAL)) for name in columns if name.startswith(SURVIVAL))
     time_T = np.array(times)
@@ -119,3 +125,41 @@ def _auc_over_time(forecast: Forecast, weight_BN: Array) -> Array:
 def _integrated(survival_NT: Array, forecast: Forecast, weight_BN: Array) -> Array:
     score_BT = brier_score(survival_NT, forecast.outcomes, forecast.time_T, forecast.curve, weight_BN)
     return integrated_brier_score(score_BT, forecast.time_T)
+
+
+LOW, HIGH = "low risk", "high risk"
+
+
+@dataclass(frozen=True)
+class RiskGroups:
+    """curves: by group, low risk first. test: of equal survival; its groups are in sorted order."""
+
+    curves: Mapping[str, KaplanMeier]
+    test: LogRank
+
+
+def risk_groups(predictions: Predictions, confidence: float = 0.95) -> RiskGroups:
+    """Split the patients of a survival task at the median of the predicted risks, fold by fold.
+
+    No patient was used to fit the model of its own prediction, so p is not too small. The median itself is low
+    risk. Raises DataError where one half is empty (all risks equal) or where the halves cannot be compared.
+    """
+    forecast = forecast_of(predictions.columns)
+    group_N = np.where(above_median(forecast.risk_N, forecast.fold_N), HIGH, LOW)
+    members = {group: group_N == group for group in (LOW, HIGH)}
+    if not all(member_N.any() for member_N in members.values()):
+        raise DataError(
+            f"{predictions.facts.dataset}, {predictions.facts.model}: all risks are equal; expected a model that "
+            "tells patients apart"
+        )
+    curves = {group: kaplan_meier(forecast.outcomes.take(member_N), confidence) for group, member_N in members.items()}
+    return RiskGroups(curves, log_rank(forecast.outcomes, group_N.tolist()))
+
+
+def above_median(risk_N: Array, fold_N: Array) -> Array:
+    """Whether a risk lies above the median of its fold; bool (N,)."""
+    above_N = np.zeros(len(risk_N), np.bool_)
+    for fold in np.unique(fold_N):
+        held_N = fold_N == fold
+        above_N[held_N] = risk_N[held_N] > np.median(risk_N[held_N])
+    return above_N

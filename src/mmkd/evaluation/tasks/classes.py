@@ -9,18 +9,10 @@ import numpy as np
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample, only_pictures
-from mmkd.evaluation.format.class_scores import ClassScores
+from mmkd.evaluation.format.predictions import ClassScores
 from mmkd.evaluation.tasks.task import Columns
 from mmkd.statistics.calibration import BINS, brier, ece_equal_mass
-from mmkd.statistics.metrics import (
-    Array,
-    accuracy,
-    balanced_accuracy,
-    macro,
-    macro_f1,
-    one_vs_rest,
-    weighted_mean,
-)
+from mmkd.statistics.metrics import Array, accuracy, balanced_accuracy, macro, macro_f1, one_vs_rest, weighted_mean
 from mmkd.statistics.ranking import average_precision, macro_auc
 
 LABEL = "label"  # column of the class, its place in the card
@@ -90,8 +82,7 @@ def class_scores(columns: Columns, prefix: str = SCORE) -> ClassScores | None:
 def top_class_correct(score_NC: Array, truth: Array) -> Array:
     """Whether the highest score is of a true class; of equal ones the class that stands first counts. (N,)"""
     top_N = score_NC.argmax(axis=1)
-    correct_N: Array = top_N == truth if truth.ndim == 1 else truth[np.arange(len(top_N)), top_N]
-    return correct_N
+    return np.asarray(top_N == truth if truth.ndim == 1 else truth[np.arange(len(top_N)), top_N])
 
 
 def top_class_accuracy(correct_N: Array, truth: Array, weight_BN: Array) -> Array:

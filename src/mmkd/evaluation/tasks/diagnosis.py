@@ -14,10 +14,10 @@ from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.heat_map import write_heat_maps
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.heads.settings import SlideSettings
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.slides.bags import read_bag, write_bags
 from mmkd.evaluation.slides.folds import Fold, slide_folds
-from mmkd.evaluation.slides.settings import SlideSettings
 from mmkd.evaluation.tasks.classes import class_scores, side_by_side
 from mmkd.evaluation.tasks.task import Columns, Task, TaskFiles
 from mmkd.randomness import Purpose, generator, seed_of
@@ -133,10 +133,7 @@ TASK = Task(
     labels=lambda columns: columns["label"],
     class_scores=lambda columns: class_scores(columns, "attention:"),
     details=("confusion_matrix",),
-    files=(
-        TaskFiles("heat_maps", "gallery", False, _write_heat_maps),
-        TaskFiles("bags", "bags", True, _write_bags),
-    ),
+    files=(TaskFiles("heat_maps", "gallery", False, _write_heat_maps), TaskFiles("bags", "bags", True, _write_bags)),
     predict=_predict,
     measure=_measure,
     own_models=_own_models,

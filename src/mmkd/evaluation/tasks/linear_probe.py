@@ -11,37 +11,19 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.gallery.choose import wrong_classes
-from mmkd.evaluation.heads.draws import nested_draws
-from mmkd.evaluation.heads.folds import group_numbers
+from mmkd.evaluation.gallery.examples import wrong_classes
+from mmkd.evaluation.heads.folds import nested_draws
 from mmkd.evaluation.heads.logistic import Logistic, choose_and_fit
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.tasks.classes import (
-    CALIBRATION,
-    CALIBRATION_METRICS,
-    PROTOCOL,
-    SCORE,
-    calibration_metrics,
-    check_classified,
-    class_metrics,
-    class_scores,
-    labels_of,
-    score_columns,
-    side_by_side,
-    top_class_accuracy,
-    top_class_correct,
-    truth_columns,
-    truth_in,
-    truth_of,
-)
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
+from mmkd.evaluation.tasks import classes
 from mmkd.evaluation.tasks.task import Columns, Task
 from mmkd.randomness import Purpose, seed_of
 from mmkd.settings import Settings
-from mmkd.statistics.bootstrap import stream
+from mmkd.statistics.bootstrap import group_numbers, stream
 from mmkd.statistics.metrics import Array, one_vs_rest
 
 AT_SHARE = re.compile(r"(?P<metric>.+)_at_(?P<percent>[0-9.]+)%")  # metrics of classifiers on a part of the labels
-WHOLE = f"{SCORE}1:0:"  # the scores of the classifier that saw all training labels
+WHOLE = f"{classes.SCORE}1:0:"  # the scores of the classifier that saw all training labels
 
 
 class ProbeSettings(Settings):
@@ -77,14 +59,14 @@ class Draw:
 
     @property
     def prefix(self) -> str:
-        return f"{SCORE}{self.fraction:g}:{self.number}:"
+        return f"{classes.SCORE}{self.fraction:g}:{self.number}:"
 
 
 def draws(
-    truth: Array, classes: int, group_N: Sequence[str], fractions: Sequence[float], repeats: int, seed: Sequence[int]
+    truth: Array, count: int, group_N: Sequence[str], fractions: Sequence[float], repeats: int, seed: Sequence[int]
 ) -> Iterator[Draw]:
     """`repeats` draws of every fraction below one, nested within a repeat, and all samples once."""
-    member_NC = one_vs_rest(truth, classes) if truth.ndim == 1 else truth
+    member_NC = one_vs_rest(truth, count) if truth.ndim == 1 else truth
     parts = [fraction for fraction in fractions if fraction < 1]
     for repeat in range(repeats):
         rng = stream(seed, repeat)
@@ -107,7 +89,7 @@ def _catalogue_complaints(card: Card) -> Iterator[str]:
 
 
 def _check(card: Card, samples: Sequence[Sample], settings: ProbeSettings, seed: int) -> None:
-    check_classified(samples, card)
+    classes.check_classified(samples, card)
     train = [sample for sample in samples if sample.split == "train"]
     _check_training(card, train)
     if not any(sample.labels for sample in train):
@@ -124,11 +106,11 @@ def _predict(embedded: EmbeddedDataSet[ProbeSettings]) -> Predicted:
     card, chosen = embedded.card, embedded.settings
     train, val, test = (embedded.split(split) for split in ("train", "val", "test"))
     _check_training(card, train)
-    train_ND, truth, test_ND = embedded.of_images(train), truth_of(card, train), embedded.of_images(test)
-    to_choose_on = (embedded.of_images(val), truth_of(card, val)) if val else None
+    train_ND, truth, test_ND = embedded.of_images(train), classes.truth_of(card, train), embedded.of_images(test)
+    to_choose_on = (embedded.of_images(val), classes.truth_of(card, val)) if val else None
     groups = [sample.group for sample in train]
     seed = (seed_of(embedded.seed, Purpose.LINEAR_PROBE, card.id),)
-    columns, fitted = truth_columns(card, test), []
+    columns, fitted = classes.truth_columns(card, test), []
     for draw in draws(truth, len(card.classes), groups, chosen.fractions, chosen.draws, seed):
         model = choose_and_fit(
             train_ND[draw.taken_N],
@@ -140,7 +122,7 @@ def _predict(embedded: EmbeddedDataSet[ProbeSettings]) -> Predicted:
             classes=len(card.classes),
             val=to_choose_on,
         )
-        columns |= score_columns(card, model.scores(test_ND), draw.prefix)
+        columns |= classes.score_columns(card, model.scores(test_ND), draw.prefix)
         fitted.append(model)
     return Predicted.of(test, columns, note=_note(card, fitted))
 
@@ -155,13 +137,15 @@ def _note(card: Card, fitted: Sequence[Logistic]) -> str:
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
-    truth, whole_NC = truth_in(columns), side_by_side(columns, WHOLE)
-    measured = class_metrics(whole_NC, truth, weight_BN)
+    truth, whole_NC = classes.truth_in(columns), classes.side_by_side(columns, WHOLE)
+    measured = classes.class_metrics(whole_NC, truth, weight_BN)
     if truth.ndim == 1:
-        measured |= calibration_metrics(np.exp(whole_NC), truth, weight_BN)
+        measured |= classes.calibration_metrics(np.exp(whole_NC), truth, weight_BN)
     for fraction, prefixes in _parts(columns).items():
         each = [
-            top_class_accuracy(top_class_correct(side_by_side(columns, prefix), truth), truth, weight_BN)
+            classes.top_class_accuracy(
+                classes.top_class_correct(classes.side_by_side(columns, prefix), truth), truth, weight_BN
+            )
             for prefix in prefixes
         ]
         measured[f"accuracy_at_{100 * float(fraction):g}%"] = np.mean(each, axis=0)
@@ -172,9 +156,9 @@ def _parts(columns: Columns) -> dict[str, list[str]]:
     """Fraction below one -> the prefixes of its draws' columns."""
     found: dict[str, dict[str, None]] = {}
     for name in columns:
-        if name.startswith(SCORE) and not name.startswith(WHOLE):
+        if name.startswith(classes.SCORE) and not name.startswith(WHOLE):
             _, fraction, number, _ = name.split(":", maxsplit=3)
-            found.setdefault(fraction, {})[f"{SCORE}{fraction}:{number}:"] = None
+            found.setdefault(fraction, {})[f"{classes.SCORE}{fraction}:{number}:"] = None
     return {fraction: list(prefixes) for fraction, prefixes in found.items()}
 
 
@@ -184,8 +168,8 @@ TASK = Task(
     settings=ProbeSettings,
     complaint=_complaint,
     check=_check,
-    labels=labels_of,
-    class_scores=lambda columns: class_scores(columns, WHOLE),
+    labels=classes.labels_of,
+    class_scores=lambda columns: classes.class_scores(columns, WHOLE),
     gallery=wrong_classes,
     details=("label_efficiency", "confusion_matrix"),
     catalogue_complaints=_catalogue_complaints,
@@ -193,8 +177,8 @@ TASK = Task(
     measure=_measure,
     primary="accuracy",
     needs_texts=False,
-    lower_is_better=CALIBRATION_METRICS,
+    lower_is_better=classes.CALIBRATION_METRICS,
     protocol="logistic regression on frozen unit embeddings, standardised on the training rows; penalty by log-loss on "
-    f"val, else by inner folds that cut no group; {PROTOCOL}; {CALIBRATION}; accuracy_at_x% = mean over nested, "
-    "stratified draws of x% of the training labels, one sample a class at least",
+    f"val, else by inner folds that cut no group; {classes.PROTOCOL}; {classes.CALIBRATION}; "
+    "accuracy_at_x% = mean over nested, stratified draws of x% of the training labels, one sample a class at least",
 )

@@ -10,8 +10,8 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample, only_pictures
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.gallery.choose import best_and_worst_queries
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.gallery.examples import best_and_worst_queries
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.tasks.task import Columns, Task
 from mmkd.randomness import Purpose, generator
 from mmkd.settings import Settings

@@ -43,7 +43,6 @@ class CommonSettings(Settings):
         return self
 
     def of_task(self, task: Task[Any]) -> Settings:
-        """The task's own section."""
         found: Settings = getattr(self, task.section) if task.section else NoSettings()
         return found
 

@@ -10,15 +10,14 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
+from mmkd.evaluation.heads.settings import SurvivalSettings
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.survival.cohort import Cohort, cohort_of
 from mmkd.evaluation.survival.forecast import Forecast, columns_of, forecast_metrics, forecast_of
-from mmkd.evaluation.survival.settings import SurvivalSettings
 from mmkd.evaluation.tasks.task import Columns, Task
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.survival.cox import CoxModel, fit_cox
-from mmkd.statistics.survival.cross_validation import choose_penalty, standardised
+from mmkd.statistics.survival.cox import CoxModel, choose_penalty, fit_cox, standardised
 from mmkd.statistics.survival.kaplan_meier import Censoring, censoring, kaplan_meier
 from mmkd.statistics.survival.outcomes import Outcomes, event_time_quantiles
 from mmkd.statistics.survival.patients import patient_folds
@@ -75,7 +74,7 @@ def _features(embedded: EmbeddedDataSet[SurvivalSettings], samples: Sequence[Sam
 
 def _attended(embedded: EmbeddedDataSet[SurvivalSettings], cohort: Cohort, forecast: Forecast) -> Array:
     """Log hazards by attention over all images of a patient, by the same folds; (N,)."""
-    from mmkd.evaluation.survival.attention import attention_risks  # loads torch, which recipes are read without
+    from mmkd.evaluation.heads.attention import attention_risks  # loads torch, which recipes are read without
 
     bags: dict[str, list[Array]] = {name: [] for name in cohort.names}
     for sample, name in zip(cohort.samples, cohort.patient, strict=True):
@@ -94,8 +93,7 @@ def _attended(embedded: EmbeddedDataSet[SurvivalSettings], cohort: Cohort, forec
             embedded.settings,
             generator(embedded.seed, Purpose.SURVIVAL_ATTENTION, fold),
         )
-    attention_N: Array = risk_N[cohort.test_N]
-    return attention_N
+    return np.asarray(risk_N[cohort.test_N])
 
 
 def forecasts(value_ND: Array, cohort: Cohort, settings: SurvivalSettings, seed: int) -> Forecast:

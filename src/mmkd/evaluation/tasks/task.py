@@ -8,11 +8,9 @@ from typing import Generic, Literal
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import ImageRef, Sample
-from mmkd.evaluation.format.class_scores import ClassScores
-from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.gallery.choose import GallerySource
-from mmkd.evaluation.gallery.examples import GalleryExample
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet, S
+from mmkd.evaluation.format.predictions import ClassScores, Predicted
+from mmkd.evaluation.gallery.examples import GalleryExample, GallerySource
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, S
 from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
 

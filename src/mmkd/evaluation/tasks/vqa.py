@@ -9,11 +9,9 @@ from mmkd.cards.card import Card
 from mmkd.cards.samples import BlankImage, ImageRef, Question, Sample, only_pictures
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.gallery.choose import wrong_answers
-from mmkd.evaluation.heads.answer_head import AnswerHead, VqaSettings, train_head
-from mmkd.evaluation.heads.answers import places_of, vocabulary_of
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import normalised
+from mmkd.evaluation.gallery.examples import wrong_answers
+from mmkd.evaluation.heads.answer_head import AnswerHead, VqaSettings, places_of, train_head, vocabulary_of
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, normalised
 from mmkd.evaluation.tasks.task import Columns, Task
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array, accuracy
@@ -66,7 +64,6 @@ def _check(card: Card, samples: Sequence[Sample], settings: VqaSettings, seed: i
 
 
 def _shuffled(pictures: Sequence[ImageRef], card: str, seed: int) -> list[ImageRef]:
-    """For each question the image of another."""
     return shuffled(pictures, generator(seed, Purpose.VQA_SHUFFLED_IMAGES, card))
 
 

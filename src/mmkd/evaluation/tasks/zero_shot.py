@@ -8,30 +8,12 @@ import numpy as np
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
 from mmkd.evaluation.format.predictions import Predicted
-from mmkd.evaluation.gallery.choose import wrong_classes
-from mmkd.evaluation.models.embedded_data_set import EmbeddedDataSet
-from mmkd.evaluation.models.embeddings import normalised
-from mmkd.evaluation.tasks.classes import (
-    CALIBRATION,
-    CALIBRATION_METRICS,
-    PROTOCOL,
-    SCORE,
-    calibration_metrics,
-    check_classified,
-    class_metrics,
-    class_scores,
-    labels_of,
-    score_columns,
-    side_by_side,
-    top_class_accuracy,
-    top_class_correct,
-    truth_columns,
-    truth_in,
-    truth_of,
-)
+from mmkd.evaluation.gallery.examples import wrong_classes
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, normalised
+from mmkd.evaluation.tasks import classes
 from mmkd.evaluation.tasks.task import Columns, NoSettings, Task
+from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.temperature import fit_temperature
 
 Embedded = EmbeddedDataSet[NoSettings]
 PROBABILITY = "probability:"  # prefix of the columns of calibrated probabilities, one per class
@@ -73,7 +55,7 @@ def _catalogue_complaints(card: Card) -> Iterator[str]:
 
 
 def _check(card: Card, samples: Sequence[Sample], settings: NoSettings, seed: int) -> None:
-    check_classified([sample for sample in samples if sample.split == "test"], card)
+    classes.check_classified([sample for sample in samples if sample.split == "test"], card)
 
 
 def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
@@ -83,11 +65,14 @@ def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
 def _predict(embedded: Embedded) -> Predicted:
     card, samples = embedded.card, embedded.split("test")
     prompts = [entry.prompts for entry in card.classes]
-    score_NC, truth = _scores(embedded, samples, prompts), truth_of(card, samples)
+    score_NC, truth = _scores(embedded, samples, prompts), classes.truth_of(card, samples)
     probabilities, note = _probabilities(embedded, score_NC)
-    columns = truth_columns(card, samples) | score_columns(card, score_NC) | probabilities
-    for p, one_each in enumerate(_one_each(prompts)):
-        columns[f"{PROMPT}{p}"] = top_class_correct(_scores(embedded, samples, one_each), truth)
+    columns = classes.truth_columns(card, samples) | classes.score_columns(card, score_NC) | probabilities
+    # the p-th prompt of every class alone, where all classes have the same number of them and more than one
+    if len({len(own) for own in prompts}) == 1 and len(prompts[0]) > 1:
+        for p, each in enumerate(zip(*prompts, strict=True)):
+            score_NC = _scores(embedded, samples, [[prompt] for prompt in each])
+            columns[f"{PROMPT}{p}"] = classes.top_class_correct(score_NC, truth)
     return Predicted.of(samples, columns, note=note)
 
 
@@ -98,15 +83,7 @@ def _scores(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Seq
         cosines(member.of_images(samples), class_embeddings(member.of_texts(texts), count_C))
         for member in embedded.by_member()
     ]
-    mean_NC: Array = np.stack(scores).mean(axis=0)
-    return mean_NC
-
-
-def _one_each(prompts: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
-    """The p-th prompt of every class, where all classes have the same number of them and more than one."""
-    if len({len(own) for own in prompts}) == 1 and len(prompts[0]) > 1:
-        for one_each in zip(*prompts, strict=True):
-            yield [[prompt] for prompt in one_each]
+    return np.asarray(np.stack(scores).mean(axis=0))
 
 
 def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array], str]:
@@ -120,20 +97,20 @@ def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array
     if not val or card.multi_label:
         return {}, ""
     val_NC = _scores(embedded, val, [entry.prompts for entry in card.classes])
-    fitted = fit_temperature(val_NC, truth_of(card, val))
+    fitted = fit_temperature(val_NC, classes.truth_of(card, val))
     note = f"no best temperature on the val split, {fitted.value:g} is taken" if fitted.at_bound else ""
     probability_NC = softmax(score_NC.astype(np.float64) / fitted.value, axis=1).astype(np.float32)
-    return score_columns(card, probability_NC, PROBABILITY), note
+    return classes.score_columns(card, probability_NC, PROBABILITY), note
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
-    truth = truth_in(columns)
-    measured = class_metrics(side_by_side(columns, SCORE), truth, weight_BN)
+    truth = classes.truth_in(columns)
+    measured = classes.class_metrics(classes.side_by_side(columns, classes.SCORE), truth, weight_BN)
     if any(name.startswith(PROBABILITY) for name in columns):
-        measured |= calibration_metrics(side_by_side(columns, PROBABILITY), truth, weight_BN)
+        measured |= classes.calibration_metrics(classes.side_by_side(columns, PROBABILITY), truth, weight_BN)
     prompts = [correct_N for name, correct_N in columns.items() if name.startswith(PROMPT)]
     if prompts:
-        accuracy_PB = np.stack([top_class_accuracy(correct_N, truth, weight_BN) for correct_N in prompts])
+        accuracy_PB = np.stack([classes.top_class_accuracy(correct_N, truth, weight_BN) for correct_N in prompts])
         for word, over in (("median", np.median), ("best", np.max), ("worst", np.min)):
             measured[f"prompt_{word}_accuracy"] = over(accuracy_PB, axis=0)
     return measured
@@ -145,17 +122,17 @@ TASK = Task(
     complaint=_complaint,
     check=_check,
     texts=_texts,
-    labels=labels_of,
-    class_scores=class_scores,
-    class_probabilities=lambda columns: class_scores(columns, PROBABILITY),
+    labels=classes.labels_of,
+    class_scores=classes.class_scores,
+    class_probabilities=lambda columns: classes.class_scores(columns, PROBABILITY),
     gallery=wrong_classes,
     details=("prompt_sensitivity", "reliability_diagram", "confusion_matrix"),
     catalogue_complaints=_catalogue_complaints,
     predict=_predict,
     measure=_measure,
     primary="accuracy",
-    lower_is_better=CALIBRATION_METRICS,
+    lower_is_better=classes.CALIBRATION_METRICS,
     protocol="class = normalised mean of normalised prompt embeddings; score = raw cosine, in AUC too, ties half; "
-    f"{PROTOCOL}; probability = softmax(cosine / temperature fitted on val); {CALIBRATION}; "
+    f"{classes.PROTOCOL}; probability = softmax(cosine / temperature fitted on val); {classes.CALIBRATION}; "
     "prompt_median/best/worst = over the p-th prompt of every class alone, chosen on the test data",
 )

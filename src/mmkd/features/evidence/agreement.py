@@ -1,11 +1,18 @@
-"""How well the kinds of evidence agree, two by two."""
+"""How well the kinds of evidence agree, two by two, and which conflicts to look at first.
+
+Letters: V different estimates, n disputed rows.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations, repeat
 
-from mmkd.corpus.taxonomy import BY_NAME
+import numpy as np
+
+from mmkd.curation.modality.votes import Estimate, Vote, agree
+from mmkd.features.evidence.corpus_votes import parent_of
+from mmkd.features.evidence.stored import Estimates
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ def pairwise(votes: Iterable[Mapping[str, str]], times: Iterable[int] | None = N
     counts: dict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
     for row, count in zip(votes, times or repeat(1), strict=False):
         for one, other in combinations(sorted(row), 2):
-            counts[one, other][_broad(row[one]), _broad(row[other])] += count
+            counts[one, other][parent_of(row[one]), parent_of(row[other])] += count
     return [
         Agreement(one, other, pairs.total(), _share(pairs), cohen_kappa(pairs))
         for (one, other), pairs in sorted(counts.items())
@@ -54,6 +61,26 @@ def _share(pairs: Counter[tuple[str, str]]) -> float:
     return sum(times for (one, other), times in pairs.items() if one == other) / pairs.total()
 
 
-def _broad(modality: str) -> str:
-    """A modality in the words of its parent, so that x-ray and mammography agree."""
-    return (BY_NAME[modality].parent or modality) if modality in BY_NAME else modality
+def doubt(votes: Mapping[str, Vote], estimate: Estimate) -> float:
+    """The trust, 0..1, in the surest vote against an estimate; 0 where none is against it."""
+    return max((vote.trust for vote in votes.values() if not agree(vote.modality, estimate.modality)), default=0.0)
+
+
+def surest(estimates: Estimates, most: int) -> list[int]:
+    """Up to `most` disputed rows: one of each different conflict before the second of any, those with the surest vote
+    against them first.
+
+    Conflicts differ when some kind of evidence names another modality. Equal ones come in the order of the rows.
+    """
+    kinds: dict[tuple[tuple[str, str], ...], int] = {}
+    named = (tuple((kind, vote.modality) for kind, vote in votes.items()) for votes in estimates.votes)
+    kind_V = np.array([kinds.setdefault(names, len(kinds)) for names in named])
+    doubt_V = np.array([doubt(*both) for both in zip(estimates.votes, estimates.distinct, strict=True)])
+    disputed_V = np.array([estimate.disputed for estimate in estimates.distinct])
+    rows_n = np.flatnonzero(disputed_V[estimates.estimate_N])
+    kind_n, doubt_n = kind_V[estimates.estimate_N[rows_n]], doubt_V[estimates.estimate_N[rows_n]]
+    order_n = np.lexsort((rows_n, -doubt_n, kind_n))
+    turn_n = np.empty(len(rows_n), np.int64)  # how many of its kind stand before
+    turn_n[order_n] = np.arange(len(rows_n)) - np.searchsorted(kind_n[order_n], kind_n[order_n])
+    found: list[int] = rows_n[np.lexsort((rows_n, -doubt_n, turn_n))][:most].tolist()
+    return found

@@ -12,8 +12,7 @@ import numpy as np
 from mmkd.corpus.taxonomy import BY_NAME, OTHER
 from mmkd.curation.captions.drawn import drawn_word
 from mmkd.curation.ledger.rows import shard_batches, shards_of
-from mmkd.curation.modality.caption import NAMED, caption_vote
-from mmkd.curation.modality.votes import Vote, label_vote, source_vote
+from mmkd.curation.modality.votes import NAMED, Vote, caption_vote, label_vote, source_vote
 from mmkd.processes import worker_pool
 
 CORPUS_KINDS = ("source", "label", "caption")  # kinds of evidence in a corpus; the teachers' votes are the fourth
@@ -39,6 +38,11 @@ class CorpusVotes:
         return len(self.known_N)
 
 
+def parent_of(modality: str) -> str:
+    """A modality in the words of its parent, so that x-ray and mammography agree; others as they are."""
+    return (BY_NAME[modality].parent or modality) if modality in BY_NAME else modality
+
+
 def halves(votes: CorpusVotes) -> np.ndarray:
     """Cuts the rows in two (N,), 0 or 1, equal captions on one side, so that both have about as many rows of a
     modality.
@@ -56,8 +60,7 @@ def halves(votes: CorpusVotes) -> np.ndarray:
         so_far = rows[known[place]]
         half_G[place] = half = int(so_far[1] < so_far[0])
         so_far[half] += counts[place]
-    half_N: np.ndarray = half_G[of_N]
-    return half_N
+    return np.asarray(half_G[of_N])
 
 
 def votes_of(row: Mapping[str, str]) -> dict[str, Vote | None]:

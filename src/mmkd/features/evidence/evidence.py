@@ -18,20 +18,21 @@ from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import most_common
 from mmkd.curation.modality.votes import KINDS, Vote
 from mmkd.errors import ConfigError
-from mmkd.features.evidence.agreement import pairwise
-from mmkd.features.evidence.conflicts import surest
+from mmkd.features.evidence.agreement import pairwise, surest
 from mmkd.features.evidence.corpus_votes import corpus_votes, halves
-from mmkd.features.evidence.pooling import BINS, Trust, trusted
 from mmkd.features.evidence.settings import EvidenceSettings, NearDuplicateSettings
 from mmkd.features.evidence.stored import ESTIMATE, FACTS_FILE, Estimates, write_rows
 from mmkd.features.evidence.teacher_votes import (
+    BINS,
     SILENT,
     Candidates,
+    Trust,
     ZeroShotTeacher,
     candidates_of,
     classified,
     classifier,
     counted_right,
+    trusted,
 )
 from mmkd.features.near_duplicates import duplicates, near_duplicate_rows
 from mmkd.features.store import TeacherFeatures, open_features
@@ -92,8 +93,7 @@ def _near_duplicates(settings: NearDuplicateSettings, teachers: Sequence[Teacher
         )
     teacher = by_name[settings.teacher]
     pair_P2, _ = near_duplicate_rows(teacher, settings.cosine, generator(0, Purpose.EVIDENCE_PROJECTIONS))
-    found: np.ndarray = duplicates(pair_P2, rows)
-    return found
+    return np.asarray(duplicates(pair_P2, rows))
 
 
 def _facts(

@@ -68,7 +68,6 @@ class Estimates:
 
     @property
     def times(self) -> list[int]:
-        """How many rows have each."""
         counts: list[int] = np.bincount(self.estimate_N, minlength=len(self.distinct)).tolist()
         return counts
 
@@ -127,9 +126,7 @@ class StoredEvidence:
         yield from self.file.iter_batches(columns=list(columns))
 
     def column(self, name: str) -> np.ndarray:
-        """A whole column, one value a row of the corpus."""
-        values: np.ndarray = self.file.read([name]).column(name).to_numpy()
-        return values
+        return np.asarray(self.file.read([name]).column(name).to_numpy())
 
     def counts(self) -> dict[str, Any]:
         """Rows by estimate and by vote of the teachers, those with a conflict, and those that are near duplicates."""

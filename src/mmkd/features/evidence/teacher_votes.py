@@ -13,16 +13,69 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from mmkd.corpus.taxonomy import BY_NAME
-from mmkd.curation.modality.votes import agree
+from mmkd.curation.modality.votes import NAMED, agree
 from mmkd.errors import DataError
-from mmkd.features.evidence.corpus_votes import NAMES
-from mmkd.features.evidence.pooling import BINS, above_chance, bin_of, pooled
+from mmkd.features.evidence.corpus_votes import NAMES, parent_of
 from mmkd.features.store import TeacherFeatures
 
+BINS = 10  # of support, equally wide
+SMOOTHING = 10.0  # rows by which a share is drawn to the coarser one
 ROWS = 4096  # read at a time
 SCALES = np.geomspace(1, 1000, 31)  # of logits; a teacher's is the one under which the captions are most probable
 SILENT = -1
+
+
+def pooled(support_TNM: np.ndarray, weight_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The modality (N,) that the teachers support most, -1 where none has a vote, and its support (N,), 0..1.
+
+    support_TNM: probabilities, NaN where a teacher has no vector of the image. They are averaged with the teachers'
+    weights (linear opinion pool), which lets teachers that disagree lower the support. It is no calibrated probability:
+    see `trusted`. Raises ValueError when the shapes do not fit."""
+    if support_TNM.ndim != 3 or weight_T.shape != support_TNM.shape[:1]:
+        raise ValueError(f"support {support_TNM.shape} and weights {weight_T.shape}; expected (T, N, M) and (T,)")
+    weight_TN = np.where(np.isnan(support_TNM).any(axis=2), 0.0, weight_T[:, None])
+    total_N = weight_TN.sum(axis=0)
+    sum_NM = np.einsum("tn,tnm->nm", weight_TN, np.nan_to_num(support_TNM))
+    pooled_NM = sum_NM / np.where(total_N > 0, total_N, 1)[:, None]
+    voted_N = total_N > 0
+    return np.where(voted_N, pooled_NM.argmax(axis=1), -1), np.where(voted_N, pooled_NM.max(axis=1), 0.0)
+
+
+def above_chance(accuracy_T: np.ndarray, modalities: int) -> np.ndarray:
+    """Weights (T,), 0..1: what balanced accuracy has above chance 1 / M, so that a guesser has no weight."""
+    chance = 1 / modalities
+    return np.asarray(np.clip((accuracy_T - chance) / (1 - chance), 0, 1))
+
+
+def bin_of(support_N: np.ndarray) -> np.ndarray:
+    """The bin of support (N,), 0..BINS - 1; a rounding error of the last digits moves no row."""
+    return np.clip(np.floor(np.round(support_N * BINS, 6)), 0, BINS - 1).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How often a vote for a modality with such a support is right. rows_MS, right_MS: counted against captions.
+    trust_MS: 0..NAMED. speaks_MS: whether such votes count at all."""
+
+    rows_MS: np.ndarray
+    right_MS: np.ndarray
+    trust_MS: np.ndarray
+    speaks_MS: np.ndarray
+
+
+def trusted(rows_MS: np.ndarray, right_MS: np.ndarray, floor: float, min_rows: int) -> Trust:
+    """Shares right, each drawn to that of its modality, and these to that of all, by SMOOTHING rows; of all rows
+    together the share is (right + 1) / (rows + 2) (Laplace). They are multiplied by NAMED, how often captions are right
+    themselves: a vote that always agrees with captions is as good as they are, and no better.
+
+    A modality with votes in fewer than `min_rows` rows has no vote, nor have votes that are trusted less than
+    `floor`.
+    """
+    overall = (right_MS.sum() + 1) / (rows_MS.sum() + 2)
+    rows_M1, right_M1 = rows_MS.sum(axis=1, keepdims=True), right_MS.sum(axis=1, keepdims=True)
+    share_M1 = (right_M1 + SMOOTHING * overall) / (rows_M1 + SMOOTHING)
+    trust_MS = NAMED * (right_MS + SMOOTHING * share_M1) / (rows_MS + SMOOTHING)
+    return Trust(rows_MS, right_MS, trust_MS, (trust_MS >= floor) & (rows_M1 >= min_rows))
 
 
 @dataclass(frozen=True)
@@ -66,7 +119,7 @@ def candidates_of(known_N: np.ndarray, half_N: np.ndarray, is_fine: bool, min_ca
 
     known_N: places in NAMES, 0 for none. Raises DataError where fewer than two modalities are left.
     """
-    broad = [name if is_fine else _parent(name) for name in NAMES]
+    broad = [name if is_fine else parent_of(name) for name in NAMES]
     place_of = np.array([NAMES.index(name) for name in broad])
     folded_N = place_of[known_N]
     count_GP = np.stack([np.bincount(folded_N[half_N == half], minlength=len(NAMES)) for half in (0, 1)])
@@ -79,10 +132,6 @@ def candidates_of(known_N: np.ndarray, half_N: np.ndarray, is_fine: bool, min_ca
     lookup = np.full(len(NAMES), SILENT, np.int8)
     lookup[chosen] = np.arange(len(chosen))
     return Candidates([NAMES[place] for place in chosen], lookup[folded_N], half_N)
-
-
-def _parent(name: str) -> str:
-    return (BY_NAME[name].parent or name) if name in BY_NAME else name
 
 
 def classifier(teacher: TeacherFeatures, candidates: Candidates) -> ZeroShotTeacher:
@@ -144,16 +193,14 @@ def _prompts(teacher: TeacherFeatures, candidates: Candidates) -> np.ndarray:
             use_N = valid_N & (known_N != SILENT) & (half_N == half)
             of_MN = known_N[use_N] == np.arange(len(candidates.names))[:, None]
             sum_GMD[half] += of_MN.astype(np.float64) @ text_ND[use_N].astype(np.float64)
-    prompt_GMD: np.ndarray = sum_GMD / np.maximum(np.linalg.norm(sum_GMD, axis=2, keepdims=True), 1e-12)
-    return prompt_GMD
+    return np.asarray(sum_GMD / np.maximum(np.linalg.norm(sum_GMD, axis=2, keepdims=True), 1e-12))
 
 
 def _scores(image_ND: np.ndarray, prompt_GMD: np.ndarray, half_N: np.ndarray) -> np.ndarray:
     """Cosines (N, M) with the prompts of the other half; -inf with a prompt that is missing."""
     score_NGM = np.einsum("nd,gmd->ngm", image_ND.astype(np.float64), prompt_GMD, optimize=True)
     score_NGM[:, ~prompt_GMD.any(axis=2)] = -np.inf
-    score_NM: np.ndarray = score_NGM[np.arange(len(image_ND)), 1 - half_N.astype(int)]
-    return score_NM
+    return np.asarray(score_NGM[np.arange(len(image_ND)), 1 - half_N.astype(int)])
 
 
 def _losses(score_NM: np.ndarray, truth_N: np.ndarray) -> np.ndarray:

@@ -43,13 +43,14 @@ def risk_sets(outcomes: Outcomes) -> RiskSets:
     order_N = np.argsort(outcomes.time_N, kind="stable")
     time_N, event_N = outcomes.time_N[order_N], outcomes.event_N[order_N]
     time_E = time_N[event_N]
-    start_E, group_E, tied_E = _runs(time_E)
+    # runs of equal times: where each starts, which one an event is in, how long each is
+    _, start, group_E, length = np.unique(time_E, return_index=True, return_inverse=True, return_counts=True)
     return RiskSets(
         order_N=order_N,
         event_N=event_N,
         first_E=np.searchsorted(time_N, time_E, side="left"),
         group_E=group_E,
-        share_E=(np.arange(len(time_E)) - start_E) / tied_E,
+        share_E=(np.arange(len(time_E)) - start[group_E]) / length[group_E],
         reached_N=np.searchsorted(time_E, time_N, side="right"),
     )
 
@@ -89,8 +90,7 @@ def hazard_steps(log_hazard_N: Array, sets: RiskSets) -> Array:
     Breslow's estimator: one over the summed hazards of the risk set.
     """
     hazard_N = np.exp(log_hazard_N[sets.order_N])
-    steps_E: Array = 1 / _tails(hazard_N[:, None])[sets.first_E, 0]
-    return steps_E
+    return np.asarray(1 / _tails(hazard_N[:, None])[sets.first_E, 0])
 
 
 def _denominators(term_ND: Array, sets: RiskSets) -> Array:
@@ -98,8 +98,7 @@ def _denominators(term_ND: Array, sets: RiskSets) -> Array:
     event_ED = term_ND[sets.event_N]
     starts = np.flatnonzero(np.diff(sets.group_E, prepend=-1))
     tied_ED = np.add.reduceat(event_ED, starts, axis=0)[sets.group_E]
-    sums_ED: Array = _tails(term_ND)[sets.first_E] - sets.share_E[:, None] * tied_ED
-    return sums_ED
+    return np.asarray(_tails(term_ND)[sets.first_E] - sets.share_E[:, None] * tied_ED)
 
 
 def _held(value_E: Array, sets: RiskSets) -> Array:
@@ -113,9 +112,3 @@ def _held(value_E: Array, sets: RiskSets) -> Array:
 def _tails(term_ND: Array) -> Array:
     """The sum from each place on; (N, D)."""
     return np.cumsum(term_ND[::-1], axis=0)[::-1]
-
-
-def _runs(time_E: Array) -> tuple[Array, Array, Array]:
-    """For each of ascending times: where its run of equal ones starts, the run's number, its length; each (E,)."""
-    _, start, group_E, length = np.unique(time_E, return_index=True, return_inverse=True, return_counts=True)
-    return start[group_E], group_E, length[group_E]

@@ -16,7 +16,7 @@ from mmkd.statistics.metrics import Array, check_weights
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Checked outcomes; made by `of` or `of_censorship`. event_N: bool. time_N: float64, finite, not negative."""
+    """Checked outcomes; made by `of`. event_N: bool. time_N: float64, finite, not negative."""
 
     event_N: Array
     time_N: Array
@@ -28,24 +28,14 @@ class Outcomes:
         Raises ValueError where the shapes differ, DataError where there is no patient, a flag is neither 0 nor 1, or a
         time is negative, infinite or missing.
         """
-        return cls._checked(event_N, time_N, "event", "1 (happened) or 0 (censored)")
-
-    @classmethod
-    def of_censorship(cls, censorship_N: Array, time_N: Array) -> Self:
-        """From censorship flags: 1 = censored, 0 = the event happened; otherwise as `of`."""
-        stored = cls._checked(censorship_N, time_N, "censorship", "1 (censored) or 0 (the event happened)")
-        return cls(~stored.event_N, stored.time_N)
-
-    @classmethod
-    def _checked(cls, flag_N: Array, time_N: Array, name: str, meaning: str) -> Self:
-        flag_N, time_N = numbers(flag_N, name), numbers(time_N, "time")
-        if flag_N.ndim != 1 or flag_N.shape != time_N.shape:
-            raise ValueError(f"{name} has shape {flag_N.shape} and time {time_N.shape}; expected the same (N,)")
-        if not len(flag_N):
+        event_N, time_N = numbers(event_N, "event"), numbers(time_N, "time")
+        if event_N.ndim != 1 or event_N.shape != time_N.shape:
+            raise ValueError(f"event has shape {event_N.shape} and time {time_N.shape}; expected the same (N,)")
+        if not len(event_N):
             raise DataError("no patient at all; survival statistics need at least one outcome")
-        _complain(flag_N, ~np.isin(flag_N, (0.0, 1.0)), name, meaning)
+        _complain(event_N, ~np.isin(event_N, (0.0, 1.0)), "event", "1 (happened) or 0 (censored)")
         _complain(time_N, ~(np.isfinite(time_N) & (time_N >= 0)), "time", "a finite number, zero or more")
-        return cls(flag_N == 1, time_N)
+        return cls(event_N == 1, time_N)
 
     def __len__(self) -> int:
         return len(self.time_N)

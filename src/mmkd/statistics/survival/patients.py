@@ -52,8 +52,7 @@ def means_per_patient(value_ND: Array, patient_N: Sequence[str]) -> Array:
     patients, number_N = number_patients(patient_N)
     total_PD = np.zeros((len(patients), value_ND.shape[1]))
     np.add.at(total_PD, number_N, value_ND)
-    mean_PD: Array = total_PD / np.bincount(number_N)[:, None]
-    return mean_PD
+    return np.asarray(total_PD / np.bincount(number_N)[:, None])
 
 
 def patient_folds(outcomes: Outcomes, patient_N: Sequence[str], folds: int, rng: np.random.Generator) -> Array:

@@ -7,7 +7,7 @@ L tokens, W width, D dimension.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from PIL import Image
@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from mmkd.errors import ConfigError
 from mmkd.images.transform import ImageTransform
 from mmkd.settings import Settings
-from mmkd.teachers.adapters.protocol import ZooAdapter
-from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
+from mmkd.teachers.adapters.protocol import ZooAdapter, wordpiece_tokenizer
 from mmkd.teachers.encoders.tokens import CaptionTokenizer
 from mmkd.teachers.zoo.entry import ZooEntry
 from mmkd.validation import parse
@@ -63,17 +62,20 @@ class MedClipConfig(Settings):
     cls_id: int
 
 
-class SwinTower(nn.Module):
-    """The mean of the last layer's normalised patches, projected."""
+class ProjectedTower(nn.Module):
+    """A network of transformers and a projection of what it gives."""
 
     def __init__(self, model: Any, dim: int) -> None:
         super().__init__()
         self.model = model
         self.projection_head = nn.Linear(model.config.hidden_size, dim, bias=False)
 
+
+class SwinTower(ProjectedTower):
+    """The mean of the last layer's normalised patches, projected."""
+
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        vector_BD: Tensor = self.projection_head(self.model(pixel_values=image_BCHW).pooler_output)
-        return vector_BD
+        return cast(Tensor, self.projection_head(self.model(pixel_values=image_BCHW).pooler_output))
 
 
 class ResNetTower(nn.Module):
@@ -85,23 +87,16 @@ class ResNetTower(nn.Module):
         self.model.fc = nn.Linear(model.fc.in_features, dim, bias=False)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        vector_BD: Tensor = self.model(image_BCHW)
-        return vector_BD
+        return cast(Tensor, self.model(image_BCHW))
 
 
-class BertTower(nn.Module):
+class BertTower(ProjectedTower):
     """The mean over three layers' states and over all positions, projected."""
-
-    def __init__(self, model: Any, dim: int) -> None:
-        super().__init__()
-        self.model = model
-        self.projection_head = nn.Linear(model.config.hidden_size, dim, bias=False)
 
     def forward(self, ids_BL: Tensor) -> Tensor:
         states = self.model(input_ids=ids_BL, output_hidden_states=True).hidden_states
         state_BW = torch.stack([states[layer] for layer in AVERAGED]).mean(dim=(0, 2))
-        vector_BD: Tensor = self.projection_head(state_BW)
-        return vector_BD
+        return cast(Tensor, self.projection_head(state_BW))
 
 
 class MedClip(nn.Module):
@@ -111,6 +106,13 @@ class MedClip(nn.Module):
         super().__init__()
         self.vision_model, self.text_model = vision_model, text_model
         self.logit_scale = nn.Parameter(torch.zeros(()))
+
+    def encode_image(self, image_BCHW: Tensor) -> Tensor:
+        return cast(Tensor, self.vision_model(image_BCHW))
+
+    def encode_text(self, ids_BL: Tensor) -> Tensor:
+        """(B, D) of captions that are all L tokens long."""
+        return cast(Tensor, self.text_model(ids_BL))
 
 
 def config(entry: ZooEntry) -> MedClipConfig:
@@ -122,39 +124,20 @@ def config(entry: ZooEntry) -> MedClipConfig:
 
 def build(entry: ZooEntry) -> nn.Module:
     """The network with random weights; image size from the entry's `preprocess`, BERT from its `bert`."""
-    from transformers import BertConfig, BertModel
+    from torchvision.models.resnet import Bottleneck, ResNet
+    from transformers import BertConfig, BertModel, SwinConfig, SwinModel
 
     wanted, dim = config(entry), int(entry.dim or 0)
-    tower = _swin(wanted, _side(entry), dim) if wanted.tower == "swin" else _resnet(wanted, dim)
+    if wanted.tower == "swin":
+        swin = SwinConfig(image_size=_side(entry), **wanted.swin.model_dump())
+        tower: nn.Module = SwinTower(SwinModel(swin), dim)
+    else:
+        tower = ResNetTower(ResNet(Bottleneck, list(wanted.resnet)), dim)
     return MedClip(tower, BertTower(BertModel(BertConfig(**entry.bert)), dim))
-
-
-def _swin(wanted: MedClipConfig, side: int, dim: int) -> SwinTower:
-    from transformers import SwinConfig, SwinModel
-
-    return SwinTower(SwinModel(SwinConfig(image_size=side, **wanted.swin.model_dump())), dim)
-
-
-def _resnet(wanted: MedClipConfig, dim: int) -> ResNetTower:
-    from torchvision.models.resnet import Bottleneck, ResNet
-
-    return ResNetTower(ResNet(Bottleneck, list(wanted.resnet)), dim)
 
 
 def _side(entry: ZooEntry) -> int:
     return int(entry.preprocess["size"][0])
-
-
-def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
-    """(B, D)."""
-    vector: Tensor = network.vision_model(image_BCHW)
-    return vector
-
-
-def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor) -> Tensor:
-    """(B, D) of captions that are all L tokens long."""
-    vector: Tensor = network.text_model(ids_BL)
-    return vector
 
 
 def tokenizer(entry: ZooEntry, folder: Path | None) -> CaptionTokenizer:
@@ -167,4 +150,4 @@ def transform(entry: ZooEntry) -> ImageTransform:
     return ImageTransform(GreySquare(_side(entry)), tuple(entry.preprocess["mean"]), tuple(entry.preprocess["std"]))
 
 
-ADAPTER = ZooAdapter(build=build, image=encode_image, text=encode_text, tokenizer=tokenizer, transform=transform)
+ADAPTER = ZooAdapter(build=build, tokenizer=tokenizer, transform=transform)

@@ -21,8 +21,7 @@ from torch.func import functional_call
 from mmkd.errors import ModelError
 from mmkd.images.transform import from_compose
 from mmkd.settings import overlaid
-from mmkd.teachers.adapters.protocol import ZooAdapter
-from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
+from mmkd.teachers.adapters.protocol import ZooAdapter, wordpiece_tokenizer
 from mmkd.teachers.encoders.teacher import Towers
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, clip_tokenizer, open_clip_tokenizer
 from mmkd.teachers.files import open_clip_folder
@@ -38,8 +37,7 @@ OLD_NAMES = {"proj": "hf_proj_type", "pooler_type": "hf_pooler_type"}  # text_cf
 def model_config(entry: ZooEntry) -> dict[str, Any]:
     """The entry's `model_cfg`, a built-in architecture's values included."""
     base = open_clip_folder.architecture(entry.architecture) if entry.architecture else {}
-    config: dict[str, Any] = overlaid(base, entry.config)
-    return config
+    return cast(dict[str, Any], overlaid(base, entry.config))
 
 
 def build(entry: ZooEntry) -> nn.Module:
@@ -95,13 +93,7 @@ def _comparable(model: Mapping[str, Any], preprocess: Mapping[str, Any]) -> dict
         for key, value in part.items()
         if key not in NOT_ARCHITECTURE
     }
-    loaded: dict[str, Any] = json.loads(json.dumps(flat))  # tuples and lists compare alike
-    return loaded
-
-
-def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
-    """(B, D)."""
-    return cast(Tensor, network.encode_image(image_BCHW))
+    return cast(dict[str, Any], json.loads(json.dumps(flat)))  # tuples and lists compare alike
 
 
 def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor | None = None) -> Tensor:
@@ -174,10 +166,10 @@ def _check_has_weights(spec: TeacherSpec) -> None:
         )
 
 
-def _towers(network: nn.Module, transform: Any, tokenizer: Any, weights: str) -> Towers:
+def _towers(network: Any, transform: Any, tokenizer: Any, weights: str) -> Towers:
     return Towers(
         network=network,
-        encode_image=lambda image: encode_image(network, image),
+        encode_image=network.encode_image,
         encode_text=lambda ids, length: encode_text(network, ids, length),
         transform=from_compose(transform),
         tokenizer=open_clip_tokenizer(tokenizer, padding_of(network)),
@@ -195,4 +187,4 @@ def padding_of(network: Any) -> Padding:
     return "longest" if causal and pool in ("argmax", "eos") else "full"
 
 
-ADAPTER = ZooAdapter(build=build, image=encode_image, text=encode_text, tokenizer=tokenizer, check=check)
+ADAPTER = ZooAdapter(build=build, text=encode_text, tokenizer=tokenizer, check=check)

@@ -6,15 +6,14 @@ is a variant of the entry, and no third one is built. Letters: B images or capti
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn, randn
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.settings import Settings
-from mmkd.teachers.adapters.protocol import ZooAdapter
-from mmkd.teachers.adapters.wordpiece import wordpiece_tokenizer
+from mmkd.teachers.adapters.protocol import ZooAdapter, wordpiece_tokenizer
 from mmkd.teachers.encoders.tokens import CaptionTokenizer
 from mmkd.teachers.files.checkpoint import StateDict, read_state_dict
 from mmkd.teachers.zoo.entry import ZooEntry
@@ -56,9 +55,7 @@ class PmcClip(nn.Module):
         self.text_projection = nn.Parameter(randn(width, dim) / width**0.5)
 
     def encode_image(self, image_BCHW: Tensor) -> Tensor:
-        """(B, D)."""
-        image_BD: Tensor = self.visual(image_BCHW)
-        return image_BD
+        return cast(Tensor, self.visual(image_BCHW))
 
     def encode_text(self, ids_BL: Tensor) -> Tensor:
         """(B, D); without a mask: the weights were trained to see captions with their padding to 77 tokens."""
@@ -103,21 +100,9 @@ def _bare(path: Path) -> Tensor:
     return found[path.stem]
 
 
-def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
-    """(B, D)."""
-    vector: Tensor = network.encode_image(image_BCHW)
-    return vector
-
-
-def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor) -> Tensor:
-    """(B, D)."""
-    vector: Tensor = network.encode_text(ids_BL)
-    return vector
-
-
 def tokenizer(entry: ZooEntry, folder: Path | None) -> CaptionTokenizer:
     """PubMedBERT's, of lower case."""
     return wordpiece_tokenizer(entry, folder, config(entry).cls_id)
 
 
-ADAPTER = ZooAdapter(build=build, image=encode_image, text=encode_text, tokenizer=tokenizer, read=read)
+ADAPTER = ZooAdapter(build=build, tokenizer=tokenizer, read=read)

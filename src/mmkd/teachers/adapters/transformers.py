@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
@@ -37,8 +37,7 @@ def build(entry: ZooEntry) -> nn.Module:
     from transformers import AutoConfig, AutoModel
 
     settings = dict(entry.config)
-    network: nn.Module = AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings))
-    return network
+    return cast(nn.Module, AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings)))
 
 
 def tokenizer(entry: ZooEntry, folder: Path | None) -> CaptionTokenizer:
@@ -153,8 +152,7 @@ def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor) -> Tensor:
 
 def _vector(output: Any) -> Tensor:
     """Since transformers 5 the projected vector is wrapped as `pooler_output`."""
-    vector: Tensor = getattr(output, "pooler_output", output)
-    return vector
+    return cast(Tensor, getattr(output, "pooler_output", output))
 
 
 def from_spec(spec: TeacherSpec) -> Towers:
@@ -245,16 +243,8 @@ def image_transform(processor: Mapping[str, Any]) -> ImageTransform:
         raise ValueError(f"image processor with steps that are not understood: {', '.join(unknown) or processor}")
     shape, mode, crop = _sizes(processor)
     mean, std = _normalisation(processor)
-    return _cropped(
-        {
-            "size": shape,
-            "resize_mode": mode,
-            "interpolation": RESAMPLE[processor["resample"]],
-            "mean": mean,
-            "std": std,
-        },
-        crop,
-    )
+    how = {"size": shape, "resize_mode": mode, "interpolation": RESAMPLE[processor["resample"]]}
+    return _cropped({**how, "mean": mean, "std": std}, crop)
 
 
 def _sizes(processor: Mapping[str, Any]) -> tuple[tuple[int, int], str, tuple[int, int] | None]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmkd.errors import ModelError
 from mmkd.folders.digests import json_digest
+from mmkd.teachers.files.open_clip_folder import check_pads
 
 Padding = Literal["longest", "full", "none"]
 
@@ -70,8 +71,9 @@ def transformers_tokenizer(
 ) -> CaptionTokenizer:
     """A Hugging Face tokenizer; `clean` prepares each caption first.
 
-    Raises ModelError for one that pads on the left where padding is to be cut off on the right.
+    Raises ModelError for one that cannot pad, or pads on the left where padding is to be cut off on the right.
     """
+    check_pads(tokenizer)
     if padding != "full" and tokenizer.padding_side != "right":
         raise ModelError(f"{type(tokenizer).__name__} pads on the {tokenizer.padding_side}; its padding must be 'full'")
 

@@ -5,6 +5,7 @@ training scripts leave in them; then their tensors are kept once as safetensors,
 """
 
 import json
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ def _parts(index: Path) -> list[Path]:
     for name in names:
         if not isinstance(name, str) or Path(name).name != name or name.endswith(INDEX):
             raise ModelError(f"{index}: names the part {name!r}; expected the name of a file beside it")
-        if not (index.parent / name).is_file():
+        if not os.path.isfile(index.parent / name):  # Path.is_file() raises for names that are too long
             raise ModelError(f"{index}: its part {name} is missing; fetch it as well")
     return [index.parent / name for name in names]
 

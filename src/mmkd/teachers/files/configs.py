@@ -16,6 +16,7 @@ from open_clip.coca_model import MultimodalCfg
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from mmkd.errors import ModelError
+from mmkd.output import announce_hub
 
 MODEL_KEYS = {
     *("embed_dim", "vision_cfg", "text_cfg", "multimodal_cfg", "quick_gelu", "custom_text"),
@@ -83,6 +84,7 @@ def model_folder(name: str, revision: str | None = None) -> Path:
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
+        announce_hub(name)
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(DESCRIPTIONS)))
     refuse_code(folder)
     return folder

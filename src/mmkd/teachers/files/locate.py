@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmkd.errors import ModelError
+from mmkd.output import announce_hub
 from mmkd.teachers.zoo.entry import Source, ZooEntry
 
 TEACHERS = "MMKD_TEACHERS"
@@ -111,6 +112,7 @@ def _on_the_hub(source: Source, revision: str, download: bool) -> tuple[Files | 
 def _fetched(source: Source, names: Sequence[str], revision: str) -> Files:
     from huggingface_hub import snapshot_download
 
+    announce_hub(source.repo)
     snapshot = Path(
         snapshot_download(
             source.repo, repo_type=source.repo_type, revision=revision, allow_patterns=[*names, *DESCRIPTIONS]

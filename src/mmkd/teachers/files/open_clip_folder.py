@@ -6,6 +6,8 @@ the same folders. A BERT text tower needs its Hugging Face `config.json` too: it
 
 import contextlib
 import logging
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,7 +123,9 @@ def build_network(
                 )
                 if bert and pretrained_towers:
                     _pretrained_bert(network.text, bert)
-        except (RuntimeError, TypeError, ValueError, OSError, KeyError, ModelError) as error:
+        except (
+            Exception
+        ) as error:  # open_clip, timm and transformers raise whatever a wrong value makes them stumble on
             raise ConfigError(f"{CANNOT_BUILD}: {error}") from error
     _check_context(network, config["text_cfg"])
     return network
@@ -281,12 +285,19 @@ def save(
 
 
 def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """As it was made: a fast tokenizer keeps how it cut and padded last, which is no part of it."""
+    """As it was made: a fast tokenizer keeps how it cut and padded last, and whence it came; both are no part of it."""
+    for name in ("is_local", "local_files_only"):
+        tokenizer.tokenizer.init_kwargs.pop(name, None)
     backend = getattr(tokenizer.tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
-    tokenizer.save_pretrained(folder)
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:  # its library wraps what the system says into an error of its own
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(folder)) from error
+        raise
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -333,11 +344,19 @@ def hf_tokenizer(source: str, context_length: int, **settings: Any) -> Any:
     try:
         folder = str(model_folder(source))
         with _quiet():
-            return open_clip.tokenizer.HFTokenizer(
+            found = open_clip.tokenizer.HFTokenizer(
                 folder, context_length=context_length, trust_remote_code=False, **settings
             )
-    except (OSError, ValueError, ModelError) as error:
+        check_pads(found.tokenizer)
+        return found
+    except Exception as error:  # tokenizers raises bare ones
         raise ConfigError(f"tokenizer {source!r} does not load ({error}); give a folder or cached hub id") from error
+
+
+def check_pads(tokenizer: Any) -> None:
+    """Raise ModelError for a tokenizer of transformers that cannot fill captions up to one length."""
+    if tokenizer.pad_token is None:
+        raise ModelError("the tokenizer has no padding token; name it as pad_token in its tokenizer_config.json")
 
 
 def _is_hub_id(name: str) -> bool:

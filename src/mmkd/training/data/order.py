@@ -81,7 +81,7 @@ class Order:
 
     @cached_property
     def _quotas(self) -> list[int]:
-        return [int(quota) for quota in quotas(np.array([len(one) for one in self._members]), self.balance)]
+        return [int(quota) for quota in quotas(np.array(list(map(len, self._members))), self.balance)]
 
 
 def quotas(size_G: np.ndarray, balance: float) -> np.ndarray:

@@ -4,6 +4,7 @@ Letters: N training pairs, U distinct captions among them, L tokens of the longe
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,28 +89,28 @@ def _write(home: Path, corpus: Corpus, rows: np.ndarray, encode: CaptionTokenize
     context = empty_1C.shape[1]
     wide = home / "wide.npy"
     wide_UC = np.lib.format.open_memmap(wide, mode="w+", dtype=np.int32, shape=(len(captions), context))
+    with wide.open("r+b") as stream:  # a full disk says so here, not by SIGBUS
+        os.posix_fallocate(stream.fileno(), 0, wide.stat().st_size)
     length_U = np.zeros(len(captions), dtype=np.int32)
     for part in _parts(len(captions)):
         tokens = encode(captions[part].to_pylist())
         wide_UC[part], length_U[part] = tokens.ids_NL.numpy(), tokens.length_N.numpy()
-    _save_narrow(home / IDS, wide_UC, int(length_U.max()))
+    _save(home / IDS, wide_UC[:, : int(length_U.max())])
     del wide_UC
     wide.unlink()
     for name, values in ((LENGTHS, length_U), (CODES, code_N)):
-        with atomic_file(home / name) as stream:
-            np.save(stream, values)
+        _save(home / name, values)
     # written last: with it the folder is whole
     write_json(home / FACTS, {"made_from": made_from, "context": context, "pad": int(empty_1C[0, -1])})
 
 
-def _save_narrow(path: Path, wide_UC: np.ndarray, longest: int) -> None:
-    """The first columns as a .npy file, a part at a time, so that no process holds them all."""
-    shape = (len(wide_UC), longest)
+def _save(path: Path, values: np.ndarray) -> None:
+    """A .npy file, written a part at a time, so that no process holds all of it. Raises OSError on a full disk."""
     with atomic_file(path) as stream:
-        header = {"descr": np.lib.format.dtype_to_descr(wide_UC.dtype), "fortran_order": False, "shape": shape}
+        header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": values.shape}
         np.lib.format.write_array_header_1_0(stream, header)
-        for part in _parts(len(wide_UC)):
-            stream.write(np.ascontiguousarray(wide_UC[part, :longest]).tobytes())
+        for part in _parts(len(values)):
+            stream.write(np.ascontiguousarray(values[part]).tobytes())
 
 
 def _parts(count: int) -> Iterator[slice]:

@@ -1,16 +1,20 @@
 """What an objective gets of a step: this process's pairs, and those of all processes as keys.
 
 Letters: B pairs of this process, K pairs of all processes (the whole contrastive batch; K = B with one
-process), D student dimension, D_t dimension of teacher t, T teachers.
+process), D student dimension, D_t or E dimension of a teacher, T teachers.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
 
 from mmkd.distributed import ALONE, World
+
+OfTerm = Callable[[str, Tensor], tuple[Tensor, Tensor]]
+"""(name of a term, its values (B, T)) -> the values and the weights (B, T) that count."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,6 @@ class TeacherBatch:
     available_BT: Tensor
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TeacherBatch":
-        """The same batch with every tensor changed."""
         image, text = ([change(rows) for rows in side] for side in (self.image, self.text))
         return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT))
 
@@ -90,3 +93,78 @@ def single_view(own: Embedded, positive_BB: Tensor, teachers: TeacherBatch | Non
     """The view of a single process, every caption with the weight 1."""
     caption_weight_B = torch.ones(len(positive_BB), device=positive_BB.device)
     return View(own, own, positive_BB, caption_weight_B, teachers, teachers, generator)
+
+
+def gather_rows(rows: Tensor, world: World) -> Tensor:
+    """(B, ...) of every process in the order of their ranks, (K, ...); no gradient goes through it."""
+    if world.size == 1:
+        return rows
+    rows = rows.detach().contiguous()
+    parts = [torch.empty_like(rows) for _ in range(world.size)]
+    distributed.all_gather(parts, rows)
+    return torch.cat(parts)
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, world: World) -> Tensor:
+        ctx.own = slice(world.rank * len(rows), (world.rank + 1) * len(rows))
+        return gather_rows(rows, world)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.clone(memory_format=torch.contiguous_format)  # the graph may use its own once more
+        distributed.all_reduce(total)  # what every process's loss wants of this process's rows
+        return total[ctx.own], None
+
+
+def gather_embedded(own: Embedded, world: World) -> Embedded:
+    """The student's view of all pairs; gradients go back to the process that embedded each row."""
+    if world.size == 1:
+        return own
+    image, text = (_GatherWithGradient.apply(side, world) for side in (own.image_BD, own.text_BD))
+    return Embedded(image, text, own.scale)
+
+
+def gather_teachers(own: TeacherBatch | None, world: World) -> TeacherBatch | None:
+    """The teachers' view of all pairs. Features travel as float16, which is what they are stored as."""
+    if own is None or world.size == 1:
+        return own
+    image, text = ([gather_rows(rows.half(), world).float() for rows in side] for side in (own.image, own.text))
+    available = gather_rows(own.available_BT.to(torch.uint8), world).bool()
+    return TeacherBatch(image, text, gather_rows(own.weight_BT, world), available)
+
+
+@dataclass(frozen=True)
+class TeacherInputs:
+    """Vectors of own pairs and of keys, which keys the teacher has a weight on, and what is trained or fitted for it.
+
+    scale: of its softmax. target: a map of its vectors, `image` and `text`. head, query_scale: trained for it where a
+    term needs them; head_loss: see DistillSettings.
+    """
+
+    image_BE: Tensor
+    text_BE: Tensor
+    key_image_KE: Tensor
+    key_text_KE: Tensor
+    key_K: Tensor
+    scale: float
+    target: Any  # a Target
+    head_loss: str
+    head: Any = None  # TeacherHeads
+    query_scale: Tensor | None = None
+
+
+class StepWeighting(nn.Module):
+    """A weighting that depends on the step; this one leaves values and weights as they are.
+
+    Made from the settings, the names of the terms and the number of teachers; parameters are trained.
+    """
+
+    def __init__(self, settings: Any, terms: Sequence[str], teachers: int) -> None:
+        super().__init__()
+        self.settings = settings  # DistillSettings
+
+    def of_step(self, view: View, teachers: Sequence[TeacherInputs], weight_BT: Tensor) -> OfTerm:
+        """What each term's values and weights become in a step."""
+        return lambda _name, value_BT: (value_BT, weight_BT)

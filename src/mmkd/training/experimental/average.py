@@ -31,7 +31,6 @@ class MovingAverage:
 
     @contextmanager
     def in_place(self, network: nn.Module) -> Iterator[None]:
-        """The network has the averaged weights while the context lasts."""
         own = {name: p.detach().clone() for name, p in network.named_parameters() if name in self.parameters}
         self.copy_to(network)
         try:
@@ -40,7 +39,6 @@ class MovingAverage:
             _copy(own, network)
 
     def copy_to(self, network: nn.Module) -> None:
-        """Give the network the averaged weights."""
         _copy(self.parameters, network)
 
 

@@ -32,10 +32,8 @@ class AutoEncoder(nn.Module):
 
 
 def _coder(latent: int) -> nn.Sequential:
-    def half() -> list[nn.Module]:
-        return [nn.Linear(latent, latent), nn.ReLU(), nn.Dropout(DROPOUT)]
-
-    return nn.Sequential(*half(), *half(), *half(), nn.Linear(latent, latent))
+    layers = [(nn.Linear(latent, latent), nn.ReLU(), nn.Dropout(DROPOUT)) for _ in range(3)]
+    return nn.Sequential(*(module for layer in layers for module in layer), nn.Linear(latent, latent))
 
 
 def train_autoencoder(

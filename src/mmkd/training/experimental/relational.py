@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmkd.training.data.teacher_inputs import TeacherInputs
-from mmkd.training.data.view import View
+from mmkd.training.data.view import TeacherInputs, View
 from mmkd.training.losses.memory import in_chunks
 
 

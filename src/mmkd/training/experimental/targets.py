@@ -10,7 +10,6 @@ compares the two, and after different maps its cosines would mean nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,31 +22,51 @@ from mmkd.folders.atomic import atomic_file
 from mmkd.reliability.geometry import dispersion
 
 SAMPLE = 200_000  # rows that a target is fitted on, at most
+TENSORS, DISPERSIONS = (("image_mean_D", "text_mean_D", "map_DE", "offset_E"), ("image_dispersion", "text_dispersion"))
 BLOCK = 16_384  # rows at a time in double precision
 
 
-@dataclass(frozen=True)
-class Target:
-    """(x - mean of the side) @ map + offset, float32; None stands for no change. dispersions: radian^2, of targets."""
+class Target(nn.Module):
+    """(x - mean of the side) @ map + offset, float32; None stands for no change. dispersions: radian^2, of targets.
+
+    It goes to the device of the objective that holds it, and is no part of checkpoints: the stage keeps the file.
+    """
 
     image_mean_D: Tensor
     text_mean_D: Tensor
     map_DE: Tensor | None
     offset_E: Tensor | None
-    image_dispersion: float
-    text_dispersion: float
+
+    def __init__(
+        self,
+        image_mean_D: Tensor,
+        text_mean_D: Tensor,
+        map_DE: Tensor | None,
+        offset_E: Tensor | None,
+        image_dispersion: float = 1.0,
+        text_dispersion: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.image_dispersion, self.text_dispersion = image_dispersion, text_dispersion
+        for name, value in zip(TENSORS, (image_mean_D, text_mean_D, map_DE, offset_E), strict=True):
+            self.register_buffer(name, value, persistent=False)
 
     @property
     def width(self) -> int:
         """E."""
         return len(self.image_mean_D) if self.map_DE is None else self.map_DE.shape[1]
 
+    def image(self, image_ND: Tensor) -> Tensor:
+        """Targets of images (N, E)."""
+        return self._of(image_ND - self.image_mean_D)
 
-def apply(vector_ND: Tensor, mean_D: Tensor, map_DE: Tensor | None, offset_E: Tensor | None) -> Tensor:
-    """The targets (N, E) of one side's vectors."""
-    centred_ND = vector_ND - mean_D
-    target_NE = centred_ND if map_DE is None else centred_ND @ map_DE
-    return target_NE if offset_E is None else target_NE + offset_E
+    def text(self, text_ND: Tensor) -> Tensor:
+        """Targets of captions (N, E)."""
+        return self._of(text_ND - self.text_mean_D)
+
+    def _of(self, centred_ND: Tensor) -> Tensor:
+        target_NE = centred_ND if self.map_DE is None else centred_ND @ self.map_DE
+        return target_NE if self.offset_E is None else target_NE + self.offset_E
 
 
 def fit_target(kind: str, image_ND: np.ndarray, text_ND: np.ndarray, generator: np.random.Generator) -> Target:
@@ -58,7 +77,7 @@ def fit_target(kind: str, image_ND: np.ndarray, text_ND: np.ndarray, generator: 
     """
     if len(image_ND) < 2:
         width = image_ND.shape[1]
-        return Target(torch.zeros(width), torch.zeros(width), None, None, 1.0, 1.0)
+        return Target(torch.zeros(width), torch.zeros(width), None, None)
     if kind == "none":
         return frozen(np.zeros(image_ND.shape[1]), np.zeros(image_ND.shape[1]), None, None, image_ND, text_ND)
     means = [side_ND.mean(axis=0, dtype=np.float64) for side_ND in (image_ND, text_ND)]
@@ -83,13 +102,12 @@ def frozen(
     text_ND: np.ndarray,
 ) -> Target:
     """A target from its parts; its dispersions are measured on the sample."""
-    means = [torch.from_numpy(mean_D).float() for mean_D in (image_mean_D, text_mean_D)]
-    rest = [None if part is None else torch.from_numpy(part).float() for part in (map_DE, offset_E)]
-    spreads = []
-    for side_ND, mean_D in ((image_ND, means[0]), (text_ND, means[1])):
-        target_NE = apply(torch.from_numpy(side_ND[:BLOCK].astype(np.float32)), mean_D, rest[0], rest[1])
-        spreads.append(dispersion(nn.functional.normalize(target_NE, dim=1).numpy()))
-    return Target(means[0], means[1], rest[0], rest[1], spreads[0], spreads[1])
+    parts = (image_mean_D, text_mean_D, map_DE, offset_E)
+    target = Target(*(None if part is None else torch.from_numpy(part).float() for part in parts))  # type: ignore[arg-type]
+    image_NE, text_NE = (torch.from_numpy(side_ND[:BLOCK].astype(np.float32)) for side_ND in (image_ND, text_ND))
+    target.image_dispersion = dispersion(nn.functional.normalize(target.image(image_NE), dim=1).numpy())
+    target.text_dispersion = dispersion(nn.functional.normalize(target.text(text_NE), dim=1).numpy())
+    return target
 
 
 def phi_s(covariance_DD: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -145,33 +163,11 @@ def _covariance(side_ND: np.ndarray, mean_D: np.ndarray) -> np.ndarray:
     return np.asarray(total_DD / len(side_ND))
 
 
-class TargetMap(nn.Module):
-    """A target on the device of the objective that holds it; no part of checkpoints, since the stage keeps the file."""
-
-    map_DE: Tensor | None
-    offset_E: Tensor | None
-
-    def __init__(self, target: Target) -> None:
-        super().__init__()
-        self.image_dispersion, self.text_dispersion = target.image_dispersion, target.text_dispersion
-        for name in ("image_mean_D", "text_mean_D", "map_DE", "offset_E"):
-            self.register_buffer(name, getattr(target, name), persistent=False)
-
-    def image(self, image_ND: Tensor) -> Tensor:
-        """Targets of images (N, E)."""
-        return apply(image_ND, self.get_buffer("image_mean_D"), self.map_DE, self.offset_E)
-
-    def text(self, text_ND: Tensor) -> Tensor:
-        """Targets of captions (N, E)."""
-        return apply(text_ND, self.get_buffer("text_mean_D"), self.map_DE, self.offset_E)
-
-
 def save_targets(targets: Mapping[str, Target], path: Path) -> None:
-    """Write the targets of the named teachers, whole or not at all."""
     tensors = {}
     for name, target in targets.items():
-        for part, value in vars(target).items():
-            if value is not None:
+        for part in (*TENSORS, *DISPERSIONS):
+            if (value := getattr(target, part)) is not None:
                 tensors[f"{name}.{part}"] = torch.as_tensor(value, dtype=torch.float32).contiguous()
     with atomic_file(path) as stream:
         stream.write(save(tensors))
@@ -187,11 +183,6 @@ def load_targets(path: Path, teachers: Sequence[str]) -> list[Target]:
 
 
 def _target(tensors: Mapping[str, Tensor], name: str) -> Target:
-    return Target(
-        tensors[f"{name}.image_mean_D"],
-        tensors[f"{name}.text_mean_D"],
-        tensors.get(f"{name}.map_DE"),
-        tensors.get(f"{name}.offset_E"),
-        float(tensors[f"{name}.image_dispersion"]),
-        float(tensors[f"{name}.text_dispersion"]),
-    )
+    means = (tensors[f"{name}.{part}"] for part in TENSORS[:2])
+    rest = (tensors.get(f"{name}.{part}") for part in TENSORS[2:])
+    return Target(*means, *rest, *(float(tensors[f"{name}.{part}"]) for part in DISPERSIONS))  # type: ignore[arg-type]

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmkd.training.data.teacher_inputs import OfTerm, StepWeighting, TeacherInputs
-from mmkd.training.data.view import View, uniform
+from mmkd.training.data.view import OfTerm, StepWeighting, TeacherInputs, View, uniform
 from mmkd.training.losses.contrastive import MASKED
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.settings.distill import DistillSettings

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from mmkd.training.data.view import View
 from mmkd.training.losses.contrastive import info_nce, sigmoid_pairs
 from mmkd.training.losses.memory import in_chunks
-from mmkd.training.objectives.objective import Objective, TeacherShape
-from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.objectives.objective import Objective
+from mmkd.training.settings.train import TrainSettings
 
 BIAS = -10.0  # of the sigmoid when training begins, as in SigLIP
 
@@ -46,19 +46,12 @@ class CaptionTerm(nn.Module):
 
 
 class Contrastive(Objective):
-    """The caption term only: stage 1, and stage 1 continued."""
+    """The caption term only: stage 1, and stage 1 continued, which needs neither teachers nor first weights."""
 
-    def __init__(self, pairwise: str = "softmax") -> None:
+    def __init__(self, settings: TrainSettings, *_: object) -> None:
         super().__init__()
         self.weights = {"contrastive": 1.0}
-        self.captions = CaptionTerm(pairwise)
+        self.captions = CaptionTerm(settings.pairwise)
 
     def forward(self, view: View) -> dict[str, Tensor]:
         return {"contrastive": self.captions(view)}
-
-
-def contrastive_objective(
-    settings: DistillSettings, _dim: int, _shapes: list[TeacherShape], _generator: torch.Generator
-) -> Contrastive:
-    """The entry of `OBJECTIVES`: it needs neither teachers nor first weights."""
-    return Contrastive(settings.pairwise)

@@ -1,5 +1,7 @@
 """Distillation from all weighted teachers at every step: a main term, others beside it, and a contrastive share.
 
+The default term is affinity: the student's softmax over the batch follows each teacher's.
+
 Letters: B own pairs, K keys, D student dimension, T teachers.
 """
 
@@ -8,16 +10,30 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mmkd.training.data.teacher_inputs import StepWeighting, TeacherInputs
-from mmkd.training.data.view import View
+from mmkd.training.data.view import StepWeighting, TeacherInputs, View
 from mmkd.training.experimental.heads import TeacherHeads
-from mmkd.training.experimental.targets import TargetMap
+from mmkd.training.losses.contrastive import affinity
+from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.contrastive import CaptionTerm
 from mmkd.training.objectives.objective import Objective, TeacherShape, teachers_of
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import TERMS, WEIGHTINGS
 
 MAX_SCALE = 100.0  # of the trained scales, as CLIP's
+
+
+def affinity_term(view: View, teacher: TeacherInputs) -> Tensor:
+    """KL of the student's image-text softmax from the teacher's, mean of both ways (B,)."""
+
+    def one_way(query_BD: Tensor, key_KD: Tensor, teacher_BE: Tensor, teacher_KE: Tensor) -> Tensor:
+        def loss(query_BD: Tensor, teacher_BE: Tensor) -> Tensor:
+            return affinity(query_BD, key_KD, view.own.scale, teacher_BE, teacher_KE, teacher.scale, teacher.key_K)
+
+        return in_chunks(loss, (query_BD, teacher_BE), len(key_KD))
+
+    forward_B = one_way(view.own.image_BD, view.keys.text_BD, teacher.image_BE, teacher.key_text_KE)
+    backward_B = one_way(view.own.text_BD, view.keys.image_BD, teacher.text_BE, teacher.key_image_KE)
+    return (forward_B + backward_B) / 2
 
 
 class Distilled(Objective):
@@ -32,7 +48,7 @@ class Distilled(Objective):
         terms = {name: term for name, term in TERMS.items() if name in self.weights}
         self.terms = {name: term.load() for name, term in terms.items()}
         self.captions = CaptionTerm(settings.pairwise) if "contrastive" in self.weights else None
-        self.targets = nn.ModuleList(TargetMap(shape.target) for shape in shapes)
+        self.targets = nn.ModuleList(shape.target for shape in shapes)
         headed = shapes if any(term.heads for term in terms.values()) else []
         self.heads = nn.ModuleList(TeacherHeads(dim, shape.target.width, generator) for shape in headed)
         self.log_scale_T: nn.Parameter | None = None

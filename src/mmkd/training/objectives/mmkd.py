@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmkd.training.data.view import View, uniform
-from mmkd.training.experimental.targets import TargetMap
+from mmkd.training.experimental.heads import squared_error
 from mmkd.training.losses.contrastive import info_nce
-from mmkd.training.losses.feature import squared_error
 from mmkd.training.losses.memory import in_chunks
 from mmkd.training.objectives.contrastive import CaptionTerm
 from mmkd.training.objectives.objective import Objective, TeacherShape, teachers_of
@@ -38,7 +37,7 @@ class Mmkd(Objective):
         self.weights = {"contrastive": 1.0, "feature_distance": self.recipe.fd, "interactive": self.recipe.icl}
         self.captions = CaptionTerm(settings.pairwise, self.recipe.gather_gradient)
         self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE), requires_grad=self.recipe.train_scale)
-        self.targets = nn.ModuleList(TargetMap(shape.target) for shape in shapes)
+        self.targets = nn.ModuleList(shape.target for shape in shapes)
 
     def forward(self, view: View) -> dict[str, Tensor]:
         _, keys = teachers_of(view)

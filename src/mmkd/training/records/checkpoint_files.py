@@ -24,7 +24,6 @@ DAMAGED = (OSError, ValueError, KeyError)  # what reading a file raises that is 
 
 
 def step_path(folder: Path, step: int) -> Path:
-    """The JSON file of the checkpoint after `step` steps."""
     return folder / f"step-{step:08d}.json"
 
 

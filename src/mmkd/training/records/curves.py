@@ -11,10 +11,17 @@ PARTIAL = ".partial"
 VALIDATION = "val_"  # begins the names of validation metrics
 STEP, TOTAL = "step", "loss"
 MEASURES = (
-    *("lr", "grad_norm", "logit_scale", "skipped"),
-    *("pairs_per_s", "wait", "tflops", "mfu", "memory_gb"),
+    ("lr", "Learning rate", "linear warm-up, then half a cosine to zero"),
+    ("grad_norm", "Gradient norm", "before it is clipped"),
+    ("logit_scale", "Logit scale", "factor on the cosines in the contrastive loss; at most 100"),
+    ("pairs_per_s", "Pairs per second", "of all processes together"),
+    ("wait", "Waiting for data", "share of the time in which the step waited for its batch"),
+    ("mfu", "Model FLOP utilisation", "share of the machine's peak"),
+    ("tflops", "TFLOP per second", "of the student, per process"),
+    ("memory_gb", "Memory", "peak of the device, in GB"),
+    ("skipped", "Skipped steps", "whose loss or gradient was not finite"),
 )
-"""What a record has beside its step, the losses and the validation."""
+"""What a record has beside its step, the losses and the validation: name, title, meaning; in the order of the page."""
 
 ORDER = ("distill", "rivals", "pretrain", "specialists")  # the student first; other folders follow
 MOST_POINTS = 1000  # of a curve: more cannot be distinguished on a screen
@@ -72,7 +79,7 @@ def thinned(found: Points, most: int) -> Points:
 
 def loss_names(records: Sequence[Record]) -> list[str]:
     """The named losses, in the order of their first record: all that is nothing else."""
-    known = {STEP, TOTAL, *MEASURES}
+    known = {STEP, TOTAL, *(name for name, _, _ in MEASURES)}
     names = dict.fromkeys(name for record in records for name in record)
     return [name for name in names if name not in known and not name.startswith(VALIDATION)]
 

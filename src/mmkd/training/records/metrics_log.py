@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one record per logged step, always; TensorBoard and Weights & Biases beside it by switch."""
+"""Records of a training: `metrics.jsonl`, TensorBoard and Weights & Biases beside it by switch, and `skipped.jsonl`."""
 
 import json
 import math
@@ -7,23 +7,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.atomic import write_json
+from mmkd.folders.json_lines import write_json_lines
 
 METRICS = "metrics.jsonl"
 WANDB_RUN = "wandb_run.json"  # which run of Weights & Biases a resumed training goes on with
 PROJECT = "mmkd"
 TAIL_BYTES = 65536  # more than the longest record
 Record = dict[str, float | None]  # `step` and named numbers; None is a number that was not finite
-
-
-class Tracker(Protocol):
-    """Another place that gets the records."""
-
-    def write(self, step: int, values: Mapping[str, float]) -> None: ...
-    def close(self) -> None: ...
+SKIPPED = "skipped.jsonl"
 
 
 class MetricsLog:
@@ -37,9 +32,8 @@ class MetricsLog:
         check_tracking(track)
         self.path = folder / METRICS
         kept = [record for record in read_metrics(self.path) if (record["step"] or 0) <= first_step]
-        with atomic_file(self.path) as stream:
-            stream.write("".join(json.dumps(record) + "\n" for record in kept).encode())
-        self._trackers: list[Tracker] = [TRACKERS[one](folder, first_step, name) for one in track]
+        write_json_lines(self.path, kept)
+        self._trackers = [TRACKERS[one](folder, first_step, name) for one in track]
 
     def write(self, record: Mapping[str, float]) -> None:
         """Append one record; it must have `step`. What is not finite is written as null, so that the file is JSON.
@@ -151,3 +145,16 @@ def _record(line: bytes) -> Record | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) and isinstance(found.get("step"), int | float) else None
+
+
+def list_skipped(folder: Path, skipped: Sequence[Mapping[str, Any]]) -> None:
+    """Have the file list these steps and no others; without any there is no file."""
+    if not skipped:
+        (folder / SKIPPED).unlink(missing_ok=True)
+        return
+    write_json_lines(folder / SKIPPED, skipped)
+
+
+def count_skipped(folder: Path) -> int:
+    path = folder / SKIPPED
+    return len(path.read_text().splitlines()) if path.is_file() else 0

@@ -57,7 +57,6 @@ class MmkdSettings(Settings):
     gate_top: float = Field(0.25, gt=0.0, le=1.0)
 
     def mended(self) -> "MmkdSettings":
-        """The same recipe without its defects."""
         return self.model_copy(update=dict.fromkeys(DEFECTS, True))
 
 
@@ -127,7 +126,6 @@ class DistillSettings(TrainSettings):
 
     @property
     def problem(self) -> str:
-        """What is wrong with `without_effect`, in a sentence."""
         keys = ", ".join(self.without_effect)
         return (
             f"{keys} would have no effect with objective {self.objective!r}, weighting {self.weighting!r} and the "

@@ -11,6 +11,8 @@ from typing import Any
 
 DISTILLED = ("contrastive", "terms", "weighting", "min_weight", "caption_posterior", "without_teacher")
 OBJECTIVE_CODE, EXPERIMENTAL = "mmkd.training.objectives", "mmkd.training.experimental"
+SOFT = "mmkd.training.targets.teacher_targets:soft"
+HEADS = ("targets", "head_loss")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class Entry:
     settings: tuple[str, ...] = ()
 
     def load(self) -> Any:
-        """What `code` names."""
         module, _, name = self.code.partition(":")
         return getattr(import_module(module), name)
 
@@ -54,10 +55,8 @@ class Weighting(Entry):
         return Entry(self.step).load() if self.step else None
 
 
-SOFT = "mmkd.training.targets.teacher_targets:soft"
-HEADS = ("targets", "head_loss")
 TERMS: Mapping[str, Term] = {
-    "affinity": Term(f"{OBJECTIVE_CODE}.affinity:affinity_term"),
+    "affinity": Term(f"{OBJECTIVE_CODE}.distilled:affinity_term"),
     "heads": Term(f"{EXPERIMENTAL}.heads:heads_term", HEADS, heads=True),
     "interactive": Term(f"{EXPERIMENTAL}.heads:interactive_term", ("targets",), heads=True, scale=True),
     "relational": Term(f"{EXPERIMENTAL}.relational:relational_term"),
@@ -74,7 +73,7 @@ WEIGHTINGS: Mapping[str, Weighting] = {
 }
 OBJECTIVES: Mapping[str, Entry] = {
     **dict.fromkeys(TERMS, Entry(f"{OBJECTIVE_CODE}.distilled:Distilled", DISTILLED)),
-    "contrastive": Entry(f"{OBJECTIVE_CODE}.contrastive:contrastive_objective"),
+    "contrastive": Entry(f"{OBJECTIVE_CODE}.contrastive:Contrastive"),
     "mmkd": Entry(f"{OBJECTIVE_CODE}.mmkd:Mmkd", ("mmkd",)),
     "mmkd-fixed": Entry(f"{OBJECTIVE_CODE}.mmkd:Mmkd", ("mmkd",)),
 }

@@ -1,10 +1,12 @@
 """What both training stages share, and the recipe section of stage 1."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.settings import Settings
+
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class AugmentSettings(Settings):
@@ -48,7 +50,7 @@ class TrainSettings(Settings):
     batch_size: PositiveInt = 128
     lr: PositiveFloat = 5e-4
     weight_decay: NonNegativeFloat = 0.2
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
     eps: PositiveFloat = 1e-6
     warmup_steps: NonNegativeInt = 100
     grad_clip: PositiveFloat = 1.0

@@ -1,0 +1,176 @@
+"""`mmkd init`: a commented recipe for a table of one's own, and a card for its held-out pairs."""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmkd.errors import ConfigError, DataError
+
+ROWS = 50  # that are looked at
+NAMES = {  # our field -> what tables call it, in lower case
+    "image": ("image", "image_path", "img", "file", "filename", "file_name", "filepath", "path", "image_id"),
+    "caption": ("caption", "captions", "text", "report", "findings", "impression", "description"),
+    "group": ("group", "patient", "patient_id", "patientid", "subject_id", "case", "case_id", "article", "pmcid"),
+    "modality": ("modality",),
+    "licence": ("licence", "license"),
+}
+TYPED = ("image", "caption")  # fields of which values tell as well
+TOML = """\
+# Written by `mmkd init`. `mmkd curate {file} --dry-run` tries the pairs, `mmkd run {file}` does everything.
+# docs/reference/recipe.md lists all keys. Paths are relative to this file.
+name = "{name}"
+teachers = ["biomedclip", "quiltnet", "plip"]   # names of `mmkd teachers list`, or models of your own
+# seed = 0                                      # of every random choice
+
+[curate]
+val = 0.1                                       # share of the groups (patients, articles) that is held out
+
+[[curate.sources]]
+kind = "table"
+path = {path}
+{source}
+
+[student]
+model = "ViT-B-16"                              # an architecture of open_clip
+
+[evaluate]
+variables = {{ out = "${{out}}" }}
+cards = [{card}]   # retrieval on the held-out pairs; add cards of your own test sets
+"""
+CARD = """\
+# Written by `mmkd init`: captions are found for images and images for captions, among the held-out pairs of the corpus.
+id = "{id}"
+modality = "mixed"
+tasks = ["retrieval"]
+licence = "per record, see the corpus"
+[layout]
+reader = "corpus"
+path = "${{out}}/corpus"
+split = "val"
+"""
+Row = Mapping[str, Any]
+Column = Annotated[str | None, typer.Option(metavar="COLUMN", help="Which it is, where the guess is wrong.")]
+
+
+def init(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Images and captions, a row each: CSV, TSV, JSON lines, Parquet.")
+    ] = Path("pairs.csv"),
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="The file to write.")] = Path("my.toml"),
+    image: Column = None,
+    caption: Column = None,
+) -> None:
+    """Write a commented recipe for a table of your own, and a card that evaluates on its held-out pairs.
+
+    The columns of images and captions are guessed from their names and values. No file is overwritten.
+    """
+    from mmkd.folders.atomic import atomic_file
+
+    name = re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "-", recipe.stem).strip("-") or "mine"
+    card = recipe.with_name(f"{recipe.stem}-held-out.toml")
+    if taken := [str(path) for path in (recipe, card) if path.exists()]:
+        raise ConfigError(f"{' and '.join(taken)} exist already; move them, or give another name: --recipe FILE")
+    rows = _first_rows(table)
+    columns = _columns(table, rows, {"image": image, "caption": caption})
+    source = _source(table, rows, columns)
+    path = _toml(os.path.relpath(table, recipe.parent))
+    with atomic_file(card) as stream:
+        stream.write(CARD.format(id=f"{name.lower()}-held-out").encode())
+    with atomic_file(recipe) as stream:
+        text = TOML.format(file=recipe.name, name=name, path=path, card=_toml(card.name), source="\n".join(source))
+        stream.write(text.encode())
+    for field, column in columns.items():
+        print(f"{field:9s}column {column!r}")
+    print(f"written: {recipe}, {card}\nnext:    mmkd curate {recipe} --dry-run")
+
+
+def _first_rows(table: Path) -> list[Row]:
+    from itertools import islice
+
+    from mmkd.tables.dialect import Declared
+    from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
+
+    if not table.is_file():
+        raise ConfigError(f"{table}: no such file; give your table: mmkd init TABLE")
+    if (found := format_of(table, dialect_of(table, Declared()))) is None:
+        raise ConfigError(f"{table}: expected a table that ends in one of {', '.join(SUFFIXES)}")
+    rows = [row for _, row in islice(found.all_rows(table), ROWS) if isinstance(row, Mapping)]
+    if not rows:
+        raise DataError(f"{table}: no row can be read")
+    return rows
+
+
+def _columns(table: Path, rows: Sequence[Row], told: Mapping[str, str | None]) -> dict[str, str]:
+    """Our field -> the table's column. Raises ConfigError where images or captions are in none that is known."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    found: dict[str, str] = {}
+    for field in NAMES:
+        column = told.get(field) or _guess(field, rows, [name for name in names if name not in found.values()])
+        if column is not None and column in names:
+            found[field] = column
+        elif field in TYPED:
+            problem = f"no column {column!r}" if column else f"no column looks like {field}s"
+            raise ConfigError(f"{table}: {problem} among {', '.join(names)}; name it: --{field} COLUMN")
+    return found
+
+
+def _guess(field: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
+    """The column of a known name, images only where some values can be one; else the one whose values look like it."""
+    called = [name for known in NAMES[field] for name in names if name.lower() == known]
+    if field == "image":
+        pictures = [name for name in names if any(_is_picture(row.get(name)) for row in rows)]
+        called = [*(name for name in called if name in pictures), *pictures, *called]
+    elif field == "caption":
+        words = {name: sum(str(row.get(name)).count(" ") for row in rows) for name in names}
+        called += [name for name in sorted(names, key=lambda name: -words[name]) if words[name] >= 2 * len(rows)]
+    return next(iter(called), None)
+
+
+def _is_picture(value: object) -> bool:
+    from mmkd.folders.paths import IMAGE_SUFFIXES
+
+    if isinstance(value, Mapping):
+        return bool({"bytes", "path"} & value.keys())
+    return isinstance(value, bytes) or str(value).lower().endswith(IMAGE_SUFFIXES)
+
+
+def _source(table: Path, rows: Sequence[Row], columns: Mapping[str, str]) -> list[str]:
+    """The other keys of the source, with comments."""
+    named = ", ".join(f"{field} = {_toml(column)}" for field, column in columns.items() if field != column)
+    lines = [f"columns = {{ {named} }}   # our field = the table's column"] if named else []
+    files = [str(row[columns["image"]]) for row in rows if isinstance(row.get(columns["image"]), str)]
+    if any(isinstance(row.get(columns["caption"]), list) for row in rows):
+        lines.append('captions = "all"                                # of a list of captions; or "first"')
+    lines += _places(table.parent, files)
+    if "modality" not in columns:
+        lines.append('# modality = "x-ray"                            # of all rows; else captions may tell')
+    if "group" not in columns:
+        lines.append("# group = '^(patient-[0-9]+)'                   # finds the patient in the name of an image")
+    if "licence" not in columns:
+        lines.append('# licence = "CC BY 4.0"                         # of all rows')
+    return lines
+
+
+def _places(folder: Path, files: Sequence[str]) -> list[str]:
+    """Keys that lead from the image column's values to files."""
+    from mmkd.folders.paths import IMAGE_SUFFIXES
+
+    if not files or (folder / files[0]).is_file():
+        outside = [file for file in files if not os.path.realpath(folder / file).startswith(f"{folder.resolve()}/")]
+        parents = [os.path.dirname(os.path.realpath(folder / file)) for file in outside]
+        return [f"root = {_toml(os.path.commonpath(parents))}   # images lie there"] if outside else []
+    within = ["", *sorted(f"{one.name}/" for one in folder.iterdir() if one.is_dir())]
+    templates = [f"{before}{{}}{after}" for before in within for after in ("", *IMAGE_SUFFIXES)]
+    fits = next((one for one in templates if (folder / one.replace("{}", files[0])).is_file()), None)
+    if fits is None:
+        return [f'# images = "images/{{}}.png"   # no file {files[0]} beside the table: say where images lie']
+    return [f"images = {_toml(fits)}   # {{}} stands for the image column's value"]
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
