@@ -64,6 +64,7 @@ def digest(settings: CurateSettings, folder: Path) -> str:
     return str(complete(stage, lambda partial: curate(settings, partial, HERE, 7))["digest"])
 
 
+@pytest.mark.slow
 def test_http(archive: Path, tmp_path: Path) -> None:
     faults = Faults(busy=3, cut=5)
     here = digest(sources(str(archive)), tmp_path / "here")
@@ -73,6 +74,7 @@ def test_http(archive: Path, tmp_path: Path) -> None:
     assert not faults.cut
 
 
+@pytest.mark.slow
 def test_s3(archive: Path, tmp_path: Path, s3: str) -> None:
     fsspec.filesystem("s3").put(f"{archive}/", f"{s3}/archive/", recursive=True)
     here = digest(sources(str(archive)), tmp_path / "here")
@@ -138,6 +140,7 @@ def test_a_change_in_the_middle_stops_the_run_and_is_no_rejection(archive: Path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_finished_shards(archive: Path, tmp_path: Path) -> None:
     settings = {"sources": [{"kind": "webdataset", "name": "t", "path": "URL/tars/*.tar"}]}
     faults = Faults()
@@ -162,11 +165,11 @@ def test_no_secret_is_written_down(archive: Path, tmp_path: Path) -> None:
         secret = f"{url.replace('//', '//me:hunter2@')}/tars/0.tar?sig=hunter2"
         settings = CurateSettings.model_validate({"sources": [{"kind": "webdataset", "path": secret}]})
         digest(settings, tmp_path / "out")
-        with pytest.raises(DataError) as refused:
-            digest(
-                CurateSettings.model_validate({"sources": [{"kind": "webdataset", "path": f"{secret[:-1]}3"[:-24]}]}),
-                tmp_path / "other",
-            )
+        missing = CurateSettings.model_validate(
+            {"sources": [{"kind": "webdataset", "path": secret.replace("0.tar", "9.tar")}]}
+        )
+        with pytest.raises(DataError, match="no such file") as refused:
+            digest(missing, tmp_path / "other")
     written = [path for path in tmp_path.glob("out/**/*") if path.is_file()]
     assert len(written) > 3
     assert not [path for path in written if b"hunter2" in path.read_bytes()]
