@@ -118,6 +118,7 @@ def _declared(encoding: str) -> "Declared":
 def _first_rows(table: Path, declared: "Declared") -> list[Row]:
     from itertools import islice
 
+    from mmkd.reasons import BadRecordError
     from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
 
     if table.is_dir():
@@ -127,9 +128,10 @@ def _first_rows(table: Path, declared: "Declared") -> list[Row]:
     if (found := format_of(table, dialect_of(table, declared))) is None:
         raise ConfigError(f"{table}: expected a table that ends in one of {', '.join(SUFFIXES)}; {NO_TABLE}")
     read = [row for _, row in islice(found.all_rows(table), ROWS)]
-    if not (rows := [row for row in read if isinstance(row, Mapping)]):
-        raise DataError(f"{table}: no row can be read{''.join(f'; the first: {row.detail}' for row in read[:1])}")
-    return rows
+    if rows := [row for row in read if isinstance(row, Mapping)]:
+        return rows
+    unread = [row.detail for row in read if isinstance(row, BadRecordError)]
+    raise DataError(f"{table}: no row can be read{''.join(f'; the first: {why}' for why in unread[:1])}")
 
 
 def _columns(table: Path, rows: Sequence[Row], told: Mapping[str, str | None]) -> dict[str, str]:
