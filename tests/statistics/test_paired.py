@@ -32,8 +32,8 @@ def delong(score_QN: Array, positive_N: Array) -> tuple[Array, Array]:
 
 def delong_test(first_N: Array, second_N: Array, positive_N: Array) -> AucDifference:
     """Of scores of one class, which say of the other one the opposite."""
-    columns = (np.stack([-score_N, score_N], axis=1) for score_N in (first_N, second_N))
-    return delong_macro_test(*columns, positive_N.astype(int))
+    first_N2, second_N2 = (np.stack([-score_N, score_N], axis=1) for score_N in (first_N, second_N))
+    return delong_macro_test(first_N2, second_N2, positive_N.astype(int))
 
 
 @pytest.mark.parametrize("ties", [True, False])
