@@ -197,22 +197,26 @@ def test_a_missing_teacher_stops_the_run_before_any_work(tmp_path: Path) -> None
 
 
 def test_teachers_and_datasets_describe_a_recipe(whole: Path) -> None:
-    recipe = whole.parent / "tiny.toml"
-    rows = json.loads(mmkd("teachers", "list", "--recipe", recipe, "--out", whole, "--json").stdout)
+    place = ("--recipe", str(whole.parent / "tiny.toml"), "--out")
+
+    def rows_of(*command: str) -> Any:
+        return json.loads(CliRunner().invoke(app, [*command, *place, str(whole), "--json"]).stdout)
+
+    rows = rows_of("teachers", "list")
     assert [(row["name"], row["dim"], row["use"]) for row in rows] == [
         ("chest", 16, "commercial"),
         ("eye", 16, "commercial"),
     ]
     assert rows[1]["found"] == str(whole / "specialists" / "eye")
-    rows = json.loads(mmkd("teachers", "check", "eye", "--recipe", recipe, "--out", whole, "--json").stdout)
+    rows = rows_of("teachers", "check", "eye")
     assert [(row["name"], row["dim"], row["self_test"]) for row in rows] == [("eye", 16, "passed")]
-    rows = json.loads(mmkd("datasets", "check", "--recipe", recipe, "--out", whole, "--json").stdout)
+    rows = rows_of("datasets", "check")
     assert [(row["id"], row["samples"]) for row in rows] == [
         ("phantom_x_ray", 16),
         ("phantom_oct", 16),
         ("phantom_retrieval", 20),
     ]
-    missing = mmkd("datasets", "check", "--recipe", recipe, "--out", whole.parent / "nowhere", "--json")
+    missing = mmkd("datasets", "check", *place, whole.parent / "nowhere", "--json")
     assert missing.returncode == 2
 
 

@@ -39,6 +39,7 @@ def curate_by_two(folder: Path, recipe: Path) -> Path:
     return folder / "two/corpus"
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMKD_TEACHERS", str(tmp_path))
     (tmp_path / "recipe.toml").write_text(RECIPE)

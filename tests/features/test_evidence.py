@@ -123,6 +123,7 @@ def test_evidence_on_another_corpus_is_refused(world: SeenWorld, tmp_path: Path)
         StoredEvidence(world.folder / "evidence", other.folder / "corpus")
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_has_the_same_bytes(world: SeenWorld, tmp_path: Path) -> None:
     world.add("sharp", 1.0, seed=1)
     world.add("dim", 0.3, seed=2)

@@ -42,6 +42,7 @@ def test_recomputed_activations_change_nothing(train: Callable[..., Path]) -> No
     assert_trained_alike(whole, again)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's own look
 def test_compiled_towers_train_to_the_same(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     torch.compiler.reset()
