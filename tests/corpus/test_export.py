@@ -120,7 +120,14 @@ def test_parquet_comes_back_by_our_source_and_by_datasets(corpus: Corpus, tmp_pa
 
 def test_the_table_comes_back_and_is_open_clips(corpus: Corpus) -> None:
     out = exported(corpus, "csv")
-    assert sorted(path.name for path in out.iterdir()) == ["images", "manifest.json", "train.tsv", "val.tsv"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "files.json",
+        "images",
+        "log.json",
+        "manifest.json",
+        "train.tsv",
+        "val.tsv",
+    ]
     columns: dict[str, str | list[str]] = {"image": "filepath", "caption": "title"}
     for split in ("train", "val"):
         source = TableSource(kind="table", name="c", path=out / f"{split}.tsv", columns=columns)
@@ -137,7 +144,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "manifest.json"
+        if path.is_file() and path.name not in ("manifest.json", "log.json")
     }
 
 

@@ -157,7 +157,7 @@ def test_a_source_of_other_files_alone_has_no_record(tmp_path: Path) -> None:
 
 def test_of_a_table_in_another_encoding_the_setting_is_named(tmp_path: Path) -> None:
     write_files(tmp_path, {"0.png": png(), "t.csv": "image,caption\n0.png,Größe\n".encode("cp1252")})
-    with pytest.raises(DataError, match=r"not_utf8 .*read with, for instance, encoding = 'cp1252'"):
+    with pytest.raises(DataError, match=r'not_utf8 .*read with, for instance, encoding = "cp1252"'):
         run(settings_for(tmp_path / "t.csv"), tmp_path / "out")
 
 

@@ -14,8 +14,8 @@ from mmkd.errors import DataError
 from mmkd.features.check import check_features
 from mmkd.features.store import feature_columns, vectors
 from mmkd.folders.arrow import arrow_schema, read_shard, write_shard
-from mmkd.folders.intact import list_files
 from mmkd.folders.stage import MANIFEST
+from signed_folder import sign
 
 
 @pytest.fixture
@@ -25,16 +25,14 @@ def run(tiny_corpus: Path, tiny_features: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def rewrite(run: Path, change: Callable[[pa.Table], pa.Table], sign: bool = True) -> None:
-    """Change the first shard of `narrow`; sign: as if it had been written so."""
+def rewrite(run: Path, change: Callable[[pa.Table], pa.Table], signed: bool = True) -> None:
+    """Change the first shard of `narrow`; signed: as if it had been written so."""
     folder = run / "features" / "narrow"
     first = sorted(folder.glob("data-*.arrow"))[0]
     table = change(read_shard(first))
     write_shard(first, arrow_schema(feature_columns(8)), [table])
-    if sign:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        manifest["files"] = list_files(folder, (MANIFEST,), folder)[1]
-        (folder / MANIFEST).write_text(json.dumps(manifest))
+    if signed:
+        sign(folder)
 
 
 def with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:

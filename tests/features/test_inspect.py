@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import constants
+from rich.console import Console
 from tiny_zoo import WEIGHTS, save_weights, tiny_entry, tiny_network, use_zoo
 from torch import Tensor, nn
 from typer.testing import CliRunner
@@ -190,7 +191,8 @@ def run(*arguments: Any) -> Any:
 
 
 def test_the_command_that_lists_fits_a_hundred_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmkd.progress.table_width", lambda columns: 100)
+    narrow = Console(width=100, highlight=False, markup=False)
+    monkeypatch.setattr("mmkd.progress.console", lambda columns: narrow)
     done = run("list")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()

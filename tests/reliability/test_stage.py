@@ -17,6 +17,7 @@ from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stage import measure_reliability
 from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.training.experimental.projections import linear_projections, train_autoencoder
+from signed_folder import sign
 from tolerance import assert_rounding
 
 
@@ -91,6 +92,7 @@ def test_the_folder_keeps_what_was_measured(measured: Path) -> None:
 def test_a_folder_that_is_no_reliability_table_is_named(measured: Path, tmp_path: Path) -> None:
     shutil.copytree(measured, tmp_path / "broken")
     (tmp_path / "broken" / "reliability.json").write_text('{"teachers": [{"name": "x"}]}')
+    sign(tmp_path / "broken")
     with pytest.raises(DataError, match="not a reliability folder"):
         load_reliability(tmp_path / "broken")
 
