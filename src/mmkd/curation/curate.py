@@ -134,14 +134,14 @@ def _check(sources: Collection[AnySource], selection: Selection, max_rejected: f
                 f"{selection.excluded[source.name]:,}; correct it or remove the source"
             )
     rows = {(source.name, Reason.OTHER_FILE) for source in sources if source.kind == "table"}  # a row is a record
-    others = sum(n for key, n in selection.rejected.items() if key[1] in NO_RECORDS and key not in rows)
-    read, rejected = selection.read.total() - others, selection.rejected.total() - others
+    of_records = {key: n for key, n in selection.rejected.items() if key[1] not in NO_RECORDS or key in rows}
+    rejected = sum(of_records.values())
+    read = selection.read.total() - selection.rejected.total() + rejected
     if rejected <= max_rejected * read and rejected < read:
         return
     per_reason: Counter[str] = Counter()
-    for (_, reason), count in selection.rejected.items():
-        if reason not in NO_RECORDS:
-            per_reason[reason] += count
+    for (_, reason), count in (of_records if read else selection.rejected).items():
+        per_reason[reason] += count
     commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
     further = "with a higher limit the same command goes on from what was read; " if rejected < read else ""
     allowed = f", at most {max_rejected:.0%} are allowed (max_rejected)" if rejected < read else ", so nothing is left"
