@@ -1,7 +1,9 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +135,24 @@ def test_where_nothing_is_left_no_higher_limit_is_promised(tmp_path: Path) -> No
         found.value
     )
     assert "limit" not in str(found.value)
+
+
+def test_rows_that_name_a_pipe_are_records_and_count_for_max_rejected(tmp_path: Path) -> None:
+    rows = [{"image": "pipe.png", "caption": "a pipe"}, {"image": "0.png", "caption": "a chest film"}]
+    path = table(tmp_path, rows, {"0.png": png()})
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"^1 of 2 records rejected, at most 40% .*other_file \(1\).* a named pipe"):
+        run(settings_for(path, max_rejected=0.4), tmp_path / "strict")
+    assert len(run(settings_for(path, max_rejected=0.5), tmp_path / "out")) == 1
+
+
+def test_a_source_of_other_files_alone_has_no_record(tmp_path: Path) -> None:
+    write_files(tmp_path, {"README": b"no sample"})
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(tmp_path / "README", "README")
+    settings = CurateSettings.model_validate({"sources": [{"kind": "webdataset", "path": tmp_path / "x.tar"}]})
+    with pytest.raises(DataError, match=r"^no record found; mostly other_file \(1\), such as: .*; all are listed in"):
+        run(settings, tmp_path / "out")
 
 
 def test_of_a_table_in_another_encoding_the_setting_is_named(tmp_path: Path) -> None:

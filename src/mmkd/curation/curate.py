@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -126,27 +126,28 @@ def _shards(sources: Sequence[AnySource], settings: CurateSettings, folder: Path
     return [FilteredShard(number, shard, home, cached[number]) for number, (_, shard) in enumerate(found)]
 
 
-def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
+def _check(sources: Collection[AnySource], selection: Selection, max_rejected: float, listing: Path) -> None:
     for source in sources:
         if not selection.read[source.name]:
             raise DataError(
                 f"source {source.name!r}: no record found with include = {source.include}, which excludes "
                 f"{selection.excluded[source.name]:,}; correct it or remove the source"
             )
-    others = sum(count for (_, reason), count in selection.rejected.items() if reason in NO_RECORDS)
-    read, rejected = selection.read.total() - others, selection.rejected.total() - others  # they were no records
+    rows = {(source.name, Reason.OTHER_FILE) for source in sources if source.kind == "table"}  # a row is a record
+    of_records = {key: n for key, n in selection.rejected.items() if key[1] not in NO_RECORDS or key in rows}
+    rejected = sum(of_records.values())
+    read = selection.read.total() - selection.rejected.total() + rejected
     if rejected <= max_rejected * read and rejected < read:
         return
     per_reason: Counter[str] = Counter()
-    for (_, reason), count in selection.rejected.items():
-        if reason not in NO_RECORDS:
-            per_reason[reason] += count
+    for (_, reason), count in (of_records if read else selection.rejected).items():
+        per_reason[reason] += count
     commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
     further = "with a higher limit the same command goes on from what was read; " if rejected < read else ""
     allowed = f", at most {max_rejected:.0%} are allowed (max_rejected)" if rejected < read else ", so nothing is left"
+    counts = f"{rejected:,} of {read:,} records rejected{allowed}" if read else "no record found"
     raise DataError(
-        f"{rejected:,} of {read:,} records rejected{allowed}; mostly {commonest}{_example(listing, per_reason)}; "
-        f"{further}all are listed in {listing}"
+        f"{counts}; mostly {commonest}{_example(listing, per_reason)}; {further}all are listed in {listing}"
     )
 
 
