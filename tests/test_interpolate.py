@@ -39,7 +39,7 @@ def test_a_replaced_value_is_not_expanded_again() -> None:
 
 
 def test_an_unset_variable_is_named() -> None:
-    with pytest.raises(ConfigError, match="variable NOWHERE is not set"):
+    with pytest.raises(ConfigError, match="variable NOWHERE is not set; set it in the environment"):
         expand(["fine", {"path": "${NOWHERE}/x"}], {})
 
 

@@ -43,5 +43,8 @@ def _value_of(match: re.Match[str], text: str, variables: Mapping[str, str]) -> 
     if default is not None:
         return variables.get(name) or default
     if name not in variables:
-        raise ConfigError(f"{text!r}: the variable {name} is not set; set it, or write ${{{name}:-default}}")
+        raise ConfigError(
+            f"{text!r}: the variable {name} is not set; set it in the environment, of cards in a recipe's [evaluate] "
+            f"variables (--recipe RECIPE), or write ${{{name}:-default}}"
+        )
     return variables[name]

@@ -240,6 +240,11 @@ def test_a_folder_without_tars_is_refused(tmp_path: Path) -> None:
         reader(tmp_path).shards()
 
 
+def test_a_pattern_of_tars_is_told_to_be_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"patterns are for tables and URLs; give the folder itself"):
+        reader(tmp_path / "*.tar").shards()
+
+
 @needs_realdata
 def test_real_biomedica_records_keep_article_licence_and_modality(tmp_path: Path) -> None:
     figures = sorted((REALDATA / "embeddings/MMKDCLIP_DATA/features").rglob("*.json"))

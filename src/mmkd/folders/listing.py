@@ -85,7 +85,9 @@ def files_by_folder(folder: Path) -> list[Names]:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; correct the source's path")
+        pattern = "*" in folder.name
+        cure = "patterns are for tables and URLs; give the folder itself" if pattern else "correct the source's path"
+        raise DataError(f"{folder}: no such folder; {cure}")
 
 
 def _walk(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:
