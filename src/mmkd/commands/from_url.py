@@ -1,6 +1,6 @@
 """`mmkd curate URL`: the plainest recipe for files by URL, written beside their corpus."""
 
-import tomllib
+import re
 from pathlib import Path
 
 from mmkd.commands.init import safe_name, write_recipe
@@ -27,7 +27,7 @@ def recipe_of(url: str, out: Path | None) -> Path:
     name = safe_name(name_of(WebDatasetSource(kind="webdataset", path=Urls((url,)))))
     recipe = (out or Path("runs") / name) / f"{name}.toml"
     if recipe.is_file():
-        if url not in [source.get("path") for source in tomllib.loads(recipe.read_text())["curate"]["sources"]]:
+        if url not in re.findall("[\"'](.*?)[\"']", recipe.read_text()):
             raise ConfigError(f"{recipe} is there and does not read {url}; choose another folder: --out DIR")
         say(f"recipe: {recipe}, which is there already")
         return recipe
