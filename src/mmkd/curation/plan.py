@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import Removed, filtered_rows
 from mmkd.curation.sources.kinds import open_source
@@ -58,6 +58,8 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
     looked_at: list[Record | Rejected] = []
     count = excluded = 0
     for record in shards[0].records() if shards else iter(()):
+        if isinstance(record, Noted):
+            continue
         if isinstance(record, Excluded):
             excluded += record.records
             continue
