@@ -4,7 +4,7 @@ Each is called as the pipeline calls it. It may give reasons (of records that ar
 an MmkdError; whatever else it raises is a fault.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ from fuzz_mutations import mutated
 
 from mmkd.cards.card import Card
 from mmkd.cards.catalogue import read_card
+from mmkd.cards.layouts import H5Layout, NpzLayout
 from mmkd.cards.readers.arrays import read_h5, read_npz
 from mmkd.cards.readers.tables import table_rows
 from mmkd.curation.records.record import Rejected
@@ -36,7 +37,7 @@ from mmkd.teachers.zoo.settings import TeacherSpec
 
 ACCEPTED = "accepted"
 MENDED = 0.7  # of the damaged files get right checksums, without which most readers stop at once
-Read = Callable[[Path], Iterable[str] | None]
+Read = Callable[[Path], object]  # its iterator, if it gives one, is of reasons
 
 
 def as_it_is(data: bytes) -> bytes:
@@ -70,7 +71,8 @@ class Parser:
 
 def _outcome(read: Read, path: Path) -> str:
     try:
-        return next(iter([*(read(path) or ())]), ACCEPTED)
+        given = read(path)
+        return next(iter([str(reason) for reason in given] if isinstance(given, Iterator) else ()), ACCEPTED)
     except BadRecordError as bad:
         return str(bad.reason)
     except MmkdError as error:
@@ -99,21 +101,21 @@ def table_of_a_card(path: Path) -> None:
                 cell.read()
 
 
-def card(**layout: Any) -> Card:
+def card(layout: H5Layout | NpzLayout) -> Card:
     classes = [{"name": "a"}, {"name": "b"}]
     facts = {"id": "fuzz", "modality": "ct", "tasks": ["linear_probe"], "licence": "CC0", "classes": classes}
-    return Card.model_validate({**facts, "layout": layout})
+    return Card.model_validate({**facts, "layout": layout.model_dump()})
 
 
 def pictures_in_hdf5(path: Path) -> None:
-    in_card = card(reader="h5", pictures={"test": path}, truths={"test": path})
-    for sample in read_h5(in_card, in_card.layout):
+    layout = H5Layout(reader="h5", pictures={"test": path}, truths={"test": path})
+    for sample in read_h5(card(layout), layout):
         sample.image.read()
 
 
 def pictures_in_npz(path: Path) -> None:
-    in_card = card(reader="npz", path=path)
-    for sample in read_npz(in_card, in_card.layout):
+    layout = NpzLayout(reader="npz", path=path)
+    for sample in read_npz(card(layout), layout):
         sample.image.read()
 
 
@@ -154,8 +156,8 @@ def weights(path: Path) -> None:
 
 
 PICTURES: tuple[Read, ...] = (
-    lambda path: decode(path.read_bytes()) and None,
-    lambda path: stored_image(path.read_bytes(), 16, 512, 89_478_485) and None,
+    lambda path: decode(path.read_bytes()),
+    lambda path: stored_image(path.read_bytes(), 16, 512, 89_478_485),
 )
 TABLES: tuple[Read, ...] = (source("table", 0), table_of_a_card)
 VOLUMES: tuple[Read, ...] = (source("nifti", 2, modality="CT"),)
@@ -190,14 +192,14 @@ PARSERS: dict[str, Parser] = {
     "Arrow": Parser("a.arrow", seeds.arrow, TABLES),
     "MMKD-CLIP folder": Parser("meta.jsonl", seeds.json_lines, (source("reference", 1),), JSON),
     "BIOMEDICA JSON": Parser(
-        "a.json", seeds.figures, (lambda path: figure_facts(parse_meta(path.read_bytes()), "all") and None,), JSON
+        "a.json", seeds.figures, (lambda path: figure_facts(parse_meta(path.read_bytes()), "all"),), JSON
     ),
     "NumPy archive": Parser(
         "a.npz", lambda: [seeds.npz()], (source("npz", 0, classes=["a", "b"], splits=["train"]), pictures_in_npz)
     ),
-    "card": Parser("a.toml", seeds.cards, (lambda path: read_card(path, {}) and None,), TOML),
-    "recipe": Parser("a.toml", seeds.recipes, (lambda path: load_recipe(path, path.parent) and None,), TOML),
-    "HDF5": Parser("a.h5", seeds.hdf5, (lambda path: read_bag(path) and None, pictures_in_hdf5)),
+    "card": Parser("a.toml", seeds.cards, (lambda path: read_card(path, {}),), TOML),
+    "recipe": Parser("a.toml", seeds.recipes, (lambda path: load_recipe(path, path.parent),), TOML),
+    "HDF5": Parser("a.h5", seeds.hdf5, (read_bag, pictures_in_hdf5)),
     "slide": Parser("a.tif", seeds.slides, (tiles,), TIFF),
     "safetensors": Parser("a.safetensors", seeds.safetensors, (weights,), (b'"dtype":"F4"', b'"shape":[0]', b"[4,9]")),
     "checkpoint": Parser("a.pt", seeds.checkpoints, (weights,), (b"cos\nsystem\n", b"PK\5\6", b"\x80\2")),

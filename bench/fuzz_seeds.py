@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,13 +230,13 @@ def dicom() -> list[bytes]:
     table = Dataset()
     table.LUTDescriptor, table.LUTData = [256, 0, 16], np.arange(256, dtype=np.uint16).tobytes()
     table["LUTData"].VR = "OW"
-    colours = {
+    colours: dict[str, Any] = {
         f"{name}PaletteColorLookupTable{part}": value
         for name in ("Red", "Green", "Blue")
         for part, value in (("Descriptor", [256, 0, 8]), ("Data", bytes(range(256))))
     }
     plain = dicom_file()
-    frame = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    frame: dict[str, Any] = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
     return [
         plain,
         plain[132:],  # without preamble
@@ -262,7 +263,7 @@ def nifti() -> list[bytes]:
     value = np.arange(9 * 10 * 11, dtype=np.int16).reshape(9, 10, 11)
     turned = np.array([[0, 2.0, 0, 0], [1, 0, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
     colour = np.zeros((9, 10, 11), [("R", "u1"), ("G", "u1"), ("B", "u1")])
-    kinds = [
+    kinds: list[Any] = [
         value,
         value.astype(np.float32),
         np.stack([value] * 2, -1),
@@ -381,14 +382,9 @@ def parquet() -> list[bytes]:
     from pyarrow import parquet as pq
 
     tables = arrow_tables()
-    made = [written(lambda path, one=table: pq.write_table(one, path, row_group_size=4), "a") for table in tables]
-    return [
-        *made,
-        written(
-            lambda path: pq.write_table(tables[1], path, compression="zstd", version="2.6", data_page_version="2.0"),
-            "a",
-        ),
-    ]
+    made = [written(partial(pq.write_table, table, row_group_size=4), "a") for table in tables]
+    packed = partial(pq.write_table, tables[1], compression="zstd", version="2.6", data_page_version="2.0")
+    return [*made, written(packed, "a")]
 
 
 def arrow() -> list[bytes]:

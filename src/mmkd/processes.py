@@ -43,7 +43,7 @@ class Tally:
         self._shared = shared
 
 
-SEEN = Tally()
+PROCESSED = Tally()
 """Things met on the way to what a run makes, for its progress."""
 
 
@@ -54,7 +54,9 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     Raises DataError when a worker dies, which is most likely the system's answer to a lack of memory.
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (Arrow's, torch's) may hang
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(SEEN.share(context),))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_begin_worker, initargs=(PROCESSED.share(context),)
+    )
     _start(pool)
     try:
         yield pool
@@ -84,7 +86,7 @@ def _begin_worker(seen: "Synchronized[int]") -> None:
     import pyarrow as pa
 
     calm_libraries()
-    SEEN.join(seen)
+    PROCESSED.join(seen)
     pa.set_cpu_count(1)  # the processes are the parallelism
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 from mmkd.cards.catalogue import read_card
 from mmkd.cli import app
-from mmkd.errors import ConfigError
+from mmkd.corpus.schema import Corpus
+from mmkd.errors import ConfigError, DataError
 
 REPORTS = [f"no focal consolidation in picture {number}" for number in range(4)]
 
@@ -75,6 +76,34 @@ def test_a_hubs_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert (source["columns"], source["captions"]) == ({"caption": "text"}, "all")
 
 
+def test_a_table_of_windows_and_captions_that_tell_the_modality(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = csv(tmp_path, ["Bild", "Röntgen"], [path.name for path in pictures(tmp_path / "a")], REPORTS)
+    table.write_text(table.read_text().replace("no focal", "Größe: chest radiograph; no focal"), encoding="cp1252")
+    refused = init(table)
+    assert "the header has bytes that are not utf-8" in str(refused.exception)
+    assert init(table, "--encoding", "cp1252").exit_code == 0
+    done = CliRunner().invoke(app, ["-q", "curate", "my.toml", "--out", "run", "--set", "machine.workers=0"])
+    assert done.exit_code == 0, done.output
+    rows = Corpus(Path("run/corpus"))
+    assert set(rows.column("modality")) == {"x-ray"}
+    assert rows.column("caption")[0] == "Größe: chest radiograph; no focal consolidation in picture 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("scans", "a folder, expected a table; "), ("a.tar", "ends in one of .csv")]
+)
+def test_what_is_no_table_is_told_its_kind(name: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "a.tar").write_bytes(b"")
+    done = init(tmp_path / name)
+    assert isinstance(done.exception, ConfigError)
+    assert told in str(done.exception)
+    assert "kind = dicom, nifti, folders or webdataset" in str(done.exception)
+
+
 def test_the_card_beside_it_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pictures(tmp_path / "a")
@@ -90,6 +119,8 @@ def test_the_card_beside_it_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         (["a", "caption"], [], "no column looks like images among a, caption; name it: --image COLUMN"),
         (["image", "b"], ["--caption", "c"], "no column 'c' among image, b; name it: --caption COLUMN"),
+        (["image", "caption", "c"], [], "no row can be read; the first: 2 fields found, the header has 3"),
+        (["image", "caption"], ["--encoding", "x"], "--encoding: encoding 'x' is not known to Python"),
         (["image", "caption"], ["--recipe", "taken.toml"], "taken.toml exist already; move them, or give another name"),
     ],
 )
@@ -99,7 +130,7 @@ def test_what_is_not_certain_is_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken.toml").write_text("name = 'mine'")
     done = init(csv(tmp_path, heads, [1, 2], [3, 4]), *arguments)
-    assert isinstance(done.exception, ConfigError)
+    assert isinstance(done.exception, ConfigError | DataError)
     assert message in str(done.exception)
     assert not (tmp_path / "my.toml").exists()
     assert (tmp_path / "taken.toml").read_text() == "name = 'mine'"

@@ -137,7 +137,7 @@ def test_where_nothing_is_left_no_higher_limit_is_promised(tmp_path: Path) -> No
 
 def test_of_a_table_in_another_encoding_the_setting_is_named(tmp_path: Path) -> None:
     write_files(tmp_path, {"0.png": png(), "t.csv": "image,caption\n0.png,Größe\n".encode("cp1252")})
-    with pytest.raises(DataError, match=r"not_utf8 .*read with, for instance, encoding = 'cp1252'"):
+    with pytest.raises(DataError, match=r'not_utf8 .*read with, for instance, encoding = "cp1252"'):
         run(settings_for(tmp_path / "t.csv"), tmp_path / "out")
 
 

@@ -11,7 +11,7 @@ from mmkd import progress
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import FilteredShard, filter_shards
 from mmkd.curation.sources.kinds import open_source
-from mmkd.processes import SEEN
+from mmkd.processes import PROCESSED
 from mmkd.report.curation import write_ledger
 
 
@@ -54,11 +54,11 @@ def test_every_record_is_counted_in_whatever_process_it_is_read(tmp_path: Path, 
     settings = CurateSettings.model_validate({"sources": [source]})
     shards = open_source(settings.sources[0]).shards()
     filtered = [FilteredShard(number, shard, tmp_path) for number, shard in enumerate(shards)]
-    before = SEEN.total()
+    before = PROCESSED.total()
     filter_shards(filtered, settings, workers)
-    assert SEEN.total() - before == 30 + 31 + 32
+    assert PROCESSED.total() - before == 30 + 31 + 32
     filter_shards(filtered, settings, workers)  # all are there
-    assert SEEN.total() - before == 93
+    assert PROCESSED.total() - before == 93
 
 
 def test_steps_after_the_filters_print_their_rate_and_what_is_left(

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from corpus_samples import TABLE_RECIPE, many, png, settings_for, table
+from corpus_samples import TABLE_RECIPE, many, png, settings_for, table, write_files
 from typer.testing import CliRunner
 
 from mmkd.cli import app
@@ -90,3 +90,44 @@ def test_a_dry_run_says_why_records_fail(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(curate="", path=path))
     shown = CliRunner().invoke(app, ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--dry-run"])
     assert f"{tmp_path.name}: of 4 records looked at 3 fail: 2 short_caption, 1 empty_caption" in shown.stdout
+
+
+def test_at_the_end_every_source_says_what_it_lost(tmp_path: Path) -> None:
+    rows = [{"image": "0.png", "caption": caption} for caption in ("a finding", "x", "y", "<p></p>")]
+    (tmp_path / "r.toml").write_text(
+        TABLE_RECIPE.format(curate="max_rejected = 0.9", path=table(tmp_path, rows, {"0.png": png(0)}))
+    )
+    done = CliRunner().invoke(app, ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run")])
+    assert f"{tmp_path.name}: 4 read, 1 kept; rejected: 1 empty_caption, 2 short_caption; rejected.parquet says" in (
+        done.stdout
+    )
+
+
+def test_a_dry_run_shows_what_the_list_would_say_of_a_record(tmp_path: Path) -> None:
+    rows = "image,caption\n0.png,a finding\n0.png,Größe\n".encode("cp1252")
+    write_files(tmp_path, {"0.png": png(0), "t.csv": rows})
+    (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(curate="", path=tmp_path / "t.csv"))
+    shown = CliRunner().invoke(app, ["curate", str(tmp_path / "r.toml"), "--out", str(tmp_path / "run"), "--dry-run"])
+    assert "not_utf8, such as t.csv:1: bytes found that are no UTF-8" in shown.stdout
+    assert 'encoding = "cp1252"' in shown.stdout
+
+
+def test_shards_without_a_record_are_read_on_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
+    row = {"image": "0.png", "caption": "a finding"}
+    rows = [["no"], ["no"], row, row, row, row]
+    write_files(tmp_path, {"0.png": png(0), "t.jsonl": "\n".join(map(json.dumps, rows)).encode()})
+    (plan,) = plan_curation(settings_for(tmp_path / "t.jsonl"))
+    assert (plan.shards, plan.looked_at, plan.records, plan.rejected) == (3, 4, 6, {"unreadable_row": 2})
+
+
+@pytest.mark.parametrize("command", [["curate", "--dry-run"], ["curate"], ["check"]])
+def test_a_corpus_inside_its_own_source_is_refused(command: list[str], tmp_path: Path) -> None:
+    rows = [{"image": "0.png", "caption": "a finding"}]
+    table(tmp_path / "archive", rows, {"0.png": png(0)})
+    (tmp_path / "r.toml").write_text(TABLE_RECIPE.format(curate="", path=tmp_path / "archive"))
+    done = CliRunner().invoke(
+        app, [command[0], str(tmp_path / "r.toml"), "--out", str(tmp_path / "archive/run"), *command[1:]]
+    )
+    assert "archive/run/corpus lies in its folder" in str(done.exception)
+    assert not (tmp_path / "archive/run").exists()

@@ -179,7 +179,7 @@ def test_a_delimiter_that_is_given_is_taken(tmp_path: Path) -> None:
 
 def test_another_encoding_is_named_as_the_cure(tmp_path: Path) -> None:
     path = table(tmp_path, "image,légende\n0.png,µ\n".encode("cp1252"))
-    with pytest.raises(DataError, match=r'the header is not utf-8 .*encoding = "cp1252"'):
+    with pytest.raises(DataError, match=r'the header has bytes that are not utf-8; .*encoding = "cp1252"'):
         captions(path)
     assert captions(path, encoding="cp1252", columns={"caption": "légende"}) == ["µ"]
     with pytest.raises(DataError, match=r'set encoding = "utf-16"'):

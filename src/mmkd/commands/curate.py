@@ -42,8 +42,10 @@ def curate(
         file = recipe_of(recipe, out)
     work = open_run(file, out, changes, force, parallel=True)
     if dry_run:
+        from mmkd.curation.curate import check_apart
         from mmkd.curation.plan import plan_curation
 
+        check_apart(work.recipe.curate, work.out / "corpus")
         plans = plan_curation(work.recipe.curate)
         workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)
@@ -82,7 +84,7 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
             print(
                 f"{plan.name}: of {plan.looked_at:,} records looked at {sum(plan.rejected.values()):,} fail: {reasons}"
             )
+            for reason, example in plan.examples.items():
+                print(f"  {reason}, such as {example}")
     hours = sum(plan.hours(workers) for plan in plans)
-    print(
-        f"{hours:,.2f} hours in {workers} processes; records as many as in each source's first shard, before duplicates"
-    )
+    print(f"{hours:,.2f} hours in {workers} processes, if all shards are as the first with records; before duplicates")

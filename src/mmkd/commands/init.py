@@ -5,12 +5,16 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmkd.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from mmkd.tables.dialect import Declared
+
+JOINED = ". Where scans and reports share a number, see docs/how-to/reports.md"
 ROWS = 50  # that are looked at
 NAMES = {  # our field -> what tables call it, in lower case
     "image": ("image", "image_path", "img", "file", "filename", "file_name", "filepath", "path", "image_id"),
@@ -20,6 +24,7 @@ NAMES = {  # our field -> what tables call it, in lower case
     "licence": ("licence", "license"),
 }
 TYPED = ("image", "caption")  # fields of which values tell as well
+EVIDENCE = 'modality.by = "evidence"                        # the table does not state it: captions tell\n'
 TOML = """\
 # Written by `mmkd {command}`. `mmkd curate {file} --dry-run` tries the pairs, `mmkd run {file}` does everything.
 # docs/reference/recipe.md lists all keys. Paths are relative to this file.
@@ -29,7 +34,7 @@ teachers = ["biomedclip", "quiltnet", "plip"]   # names of `mmkd teachers list`,
 
 [curate]
 val = 0.1                                       # share of the groups (patients, articles) that is held out
-
+{modality}
 [[curate.sources]]
 kind = "{kind}"
 path = {path}
@@ -54,6 +59,7 @@ path = "${{out}}/corpus"
 split = "val"
 """
 Row = Mapping[str, Any]
+NO_TABLE = "folders and tars are named in a recipe, kind = dicom, nifti, folders or webdataset: docs/how-to/curate.md"
 Column = Annotated[str | None, typer.Option(metavar="COLUMN", help="Which it is, where the guess is wrong.")]
 
 
@@ -64,6 +70,7 @@ def init(
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="The file to write.")] = Path("my.toml"),
     image: Column = None,
     caption: Column = None,
+    encoding: Annotated[str, typer.Option(metavar="NAME", help="Of a text table, such as cp1252.")] = "",
 ) -> None:
     """Write a commented recipe for a table of your own, and a card that evaluates on its held-out pairs.
 
@@ -71,10 +78,28 @@ def init(
     """
     if taken := [str(path) for path in (recipe, card_of(recipe)) if path.exists()]:
         raise ConfigError(f"{' and '.join(taken)} exist already; move them, or give another name: --recipe FILE")
-    rows = _first_rows(table)
+    declared = _declared(encoding)
+    rows = _first_rows(table, declared)
     columns = _columns(table, rows, {"image": image, "caption": caption})
+<<<<<<< HEAD
     source = _source(table, rows, columns)
     write_recipe(recipe, "init", "table", os.path.relpath(table, recipe.parent), source)
+=======
+    source = [f"encoding = {_toml(encoding)}"] * bool(encoding) + _source(table, rows, columns)
+    path = _toml(os.path.relpath(table, recipe.parent))
+    with atomic_file(card) as stream:
+        stream.write(CARD.format(id=f"{name.lower()}-held-out").encode())
+    with atomic_file(recipe) as stream:
+        text = TOML.format(
+            file=recipe.name,
+            name=name,
+            path=path,
+            card=_toml(card.name),
+            source="\n".join(source),
+            modality="" if "modality" in columns else EVIDENCE,
+        )
+        stream.write(text.encode())
+>>>>>>> main
     for field, column in columns.items():
         print(f"{field:9s}column {column!r}")
     print(f"written: {recipe}, {card_of(recipe)}\nnext:    mmkd curate {recipe} --dry-run")
@@ -102,20 +127,34 @@ def card_of(recipe: Path) -> Path:
     return recipe.with_name(f"{recipe.stem}-held-out.toml")
 
 
-def _first_rows(table: Path) -> list[Row]:
+def _declared(encoding: str) -> "Declared":
+    from pydantic import ValidationError
+
+    from mmkd.tables.dialect import TextTable
+
+    try:
+        return TextTable(encoding=encoding).declared
+    except ValidationError as error:
+        raise ConfigError(f"--encoding: {error.errors()[0]['ctx']['error']}") from None
+
+
+def _first_rows(table: Path, declared: "Declared") -> list[Row]:
     from itertools import islice
 
-    from mmkd.tables.dialect import Declared
+    from mmkd.reasons import BadRecordError
     from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
 
+    if table.is_dir():
+        raise ConfigError(f"{table}: a folder, expected a table; {NO_TABLE}")
     if not table.is_file():
         raise ConfigError(f"{table}: no such file; give your table: mmkd init TABLE")
-    if (found := format_of(table, dialect_of(table, Declared()))) is None:
-        raise ConfigError(f"{table}: expected a table that ends in one of {', '.join(SUFFIXES)}")
-    rows = [row for _, row in islice(found.all_rows(table), ROWS) if isinstance(row, Mapping)]
-    if not rows:
-        raise DataError(f"{table}: no row can be read")
-    return rows
+    if (found := format_of(table, dialect_of(table, declared))) is None:
+        raise ConfigError(f"{table}: expected a table that ends in one of {', '.join(SUFFIXES)}; {NO_TABLE}")
+    read = [row for _, row in islice(found.all_rows(table), ROWS)]
+    if rows := [row for row in read if isinstance(row, Mapping)]:
+        return rows
+    unread = [row.detail for row in read if isinstance(row, BadRecordError)]
+    raise DataError(f"{table}: no row can be read{''.join(f'; the first: {why}' for why in unread[:1])}")
 
 
 def _columns(table: Path, rows: Sequence[Row], told: Mapping[str, str | None]) -> dict[str, str]:
@@ -128,7 +167,9 @@ def _columns(table: Path, rows: Sequence[Row], told: Mapping[str, str | None]) -
             found[field] = column
         elif field in TYPED:
             problem = f"no column {column!r}" if column else f"no column looks like {field}s"
-            raise ConfigError(f"{table}: {problem} among {', '.join(names)}; name it: --{field} COLUMN")
+            raise ConfigError(
+                f"{table}: {problem} among {', '.join(names)}; name it: --{field} COLUMN{JOINED * (field == 'image')}"
+            )
     return found
 
 
@@ -161,7 +202,7 @@ def _source(table: Path, rows: Sequence[Row], columns: Mapping[str, str]) -> lis
         lines.append('captions = "all"                                # of a list of captions; or "first"')
     lines += _places(table.parent, files)
     if "modality" not in columns:
-        lines.append('# modality = "x-ray"                            # of all rows; else captions may tell')
+        lines.append('# modality = "x-ray"                            # of all rows; else their captions tell')
     if "group" not in columns:
         lines.append("# group = '^(patient-[0-9]+)'                   # finds the patient in the name of an image")
     if "licence" not in columns:

@@ -22,14 +22,16 @@ from mmkd.curation.shards import FilteredShard, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 from mmkd.distributed import ALONE, World
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import Stage
+from mmkd.progress import say
 from mmkd.reasons import Reason
 from mmkd.settings import Machine
 
 SHARDS = "shards"
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
+WHOLE_FOLDERS = ("dicom", "nifti", "folders", "table")  # kinds whose source may be a folder of which all files count
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
 NO_RECORDS = (Reason.OTHER_FILE, Reason.MISSING_PICTURE)
@@ -70,6 +72,10 @@ def curate(
     funnel = _funnel(sources, selection, splits)
     write_rejected_examples(shards, folder, settings)
     write_json(folder / FUNNEL, funnel)
+    for name, counts in funnel["sources"].items():
+        if counts["rejected"]:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["rejected"].items())
+            say(f"{name}: {counts['read']:,} read, {counts['kept']:,} kept; rejected: {reasons}; {REJECTED} says why")
     shutil.rmtree(folder / SHARDS)
     if settings.cache_shards:
         prune(cache_folder(folder), shards)
@@ -85,10 +91,22 @@ def corpus_stage(
 ) -> Stage:
     """The stage that makes a corpus folder. kept: the settings as its manifest keeps them. evaluation_inputs: data set
     -> digest."""
+    check_apart(settings, folder)
     outputs = ("data-*.arrow", REJECTED, FUNNEL)
     made_from = {name: value for name, value in kept.items() if name not in WITHOUT_EFFECT}
     inputs = {**tables(), **fingerprints(settings), **evaluation_inputs}
     return Stage("corpus", folder, {**made_from, "seed": seed}, inputs, outputs)
+
+
+def check_apart(settings: CurateSettings, folder: Path) -> None:
+    """Raises ConfigError where the corpus would lie in the folder of a source, which it would change."""
+    for source in named_sources(settings.sources):
+        home = source.path
+        if source.kind in WHOLE_FOLDERS and isinstance(home, Path) and folder.resolve().is_relative_to(home.resolve()):
+            raise ConfigError(
+                f"source {source.name!r}: {folder} lies in its folder {home}, of which every file is read or counted; "
+                "give an --out elsewhere"
+            )
 
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:
@@ -121,11 +139,10 @@ def _check(sources: Iterable[AnySource], selection: Selection, max_rejected: flo
         return
     per_reason: Counter[str] = Counter()
     for (_, reason), count in selection.rejected.items():
-        per_reason[reason] += count
+        if reason not in NO_RECORDS:
+            per_reason[reason] += count
     commonest = ", ".join(f"{reason} ({count:,})" for reason, count in per_reason.most_common(3))
     further = "with a higher limit the same command goes on from what was read; " if rejected < read else ""
-    if per_reason[Reason.NOT_UTF8]:
-        further = f"a table in another encoding is read with, for instance, encoding = 'cp1252'; {further}"
     allowed = f", at most {max_rejected:.0%} are allowed (max_rejected)" if rejected < read else ", so nothing is left"
     raise DataError(
         f"{rejected:,} of {read:,} records rejected{allowed}; mostly {commonest}{_example(listing, per_reason)}; "

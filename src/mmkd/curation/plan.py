@@ -1,24 +1,26 @@
-"""What a curation would read, write and cost, estimated from one shard of each source."""
+"""What a curation would read, write and cost, estimated from the first shard of each source that has records."""
 
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd.curation.records.record import Excluded, Noted, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import Removed, filtered_rows
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 
 SAMPLE = 200  # records that are really checked
+TRIED = 16  # shards at most that are read until one has a record: archives begin with folders of other files
 
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """One source. records: of all shards if all hold as many as the first. bytes_each: of a checked image. kept: share
+    """One source. records: of all shards if all hold as many as those read. bytes_each: of a checked image. kept: share
     of the records looked at that pass the checks of a record. read_s, check_s: seconds a record in one process.
-    rejected: reason -> how many of the `looked_at`, commonest first. excluded: as `records`, but those that `include`
+    rejected: reason -> how many of the `looked_at`, commonest first. examples: reason -> what was found of the first of
+    them, and often the cure. excluded: as `records`, but those that `include`
     does not select."""
 
     name: str
@@ -30,6 +32,7 @@ class SourcePlan:
     check_s: float
     looked_at: int
     rejected: Mapping[str, int]
+    examples: Mapping[str, str]
     excluded: int
 
     def hours(self, processes: int) -> float:
@@ -43,7 +46,7 @@ class SourcePlan:
 
 
 def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[SourcePlan]:
-    """Reads the first shard of each source, of which it checks `sample` records; writes nothing.
+    """Reads the first shard of each source that has a record, of which it checks `sample` records; writes nothing.
 
     Raises ConfigError and DataError as the readers do.
     """
@@ -56,30 +59,36 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:
     start = time.perf_counter()
     looked_at: list[Record | Rejected] = []
-    count = excluded = 0
-    for record in shards[0].records() if shards else iter(()):
-        if isinstance(record, Noted):
-            continue
-        if isinstance(record, Excluded):
-            excluded += record.records
-            continue
-        if count < sample:
-            looked_at.append(record)
-        count += 1
+    read = count = excluded = 0
+    for shard in shards[:TRIED]:
+        read += 1
+        for record in shard.records():
+            if not isinstance(record, Record | Rejected):
+                excluded += record.records if isinstance(record, Excluded) else 0
+                continue
+            if count < sample:
+                looked_at.append(record)
+            count += 1
+        if excluded or any(isinstance(one, Record) for one in looked_at):
+            break
+    all_of_read = len(shards) / max(1, read)
     read_s = (time.perf_counter() - start) / max(1, count)
     removed = Removed()
     start = time.perf_counter()
     sizes = [len(row["image"]) for row in filtered_rows(looked_at, settings, removed)]
     check_s = (time.perf_counter() - start) / max(1, len(looked_at))
+    rejected = dict(Counter(str(one.reason) for one in removed.rejected).most_common())
+    examples = {str(one.reason): f"{one.where}: {one.detail}" for one in reversed(removed.rejected) if one.detail}
     return SourcePlan(
         name=name,
         shards=len(shards),
-        records=count * len(shards),
+        records=round(count * all_of_read),
         bytes_each=sum(sizes) / max(1, len(sizes)),
         kept=len(sizes) / max(1, len(looked_at)),
         read_s=read_s,
         check_s=check_s,
         looked_at=len(looked_at),
-        rejected=dict(Counter(str(one.reason) for one in removed.rejected).most_common()),
-        excluded=excluded * len(shards),
+        rejected=rejected,
+        examples={reason: examples[reason] for reason in rejected if reason in examples},
+        excluded=round(excluded * all_of_read),
     )

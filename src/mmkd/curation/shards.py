@@ -28,7 +28,7 @@ from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS
-from mmkd.processes import SEEN, worker_pool
+from mmkd.processes import PROCESSED, worker_pool
 from mmkd.progress import counted, track
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def each_shard(
 ) -> None:  # fmt: skip
     """Call `body`, which reports records by `with_progress`, for each shard of `todo`. total: of all."""
     done = total - len(todo)
-    counted(_each(body, todo, settings, workers), label, total, "shards", SEEN.total, "records", done)
+    counted(_each(body, todo, settings, workers), label, total, "shards", PROCESSED.total, "records", done)
 
 
 def with_progress(records: Iterable[T]) -> Iterator[T]:
@@ -112,10 +112,10 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
     for record in records:
         count += record.records if isinstance(record, Excluded) else not isinstance(record, Noted)
         if count >= REPORT_EVERY:
-            SEEN.add(count)
+            PROCESSED.add(count)
             count = 0
         yield record
-    SEEN.add(count)
+    PROCESSED.add(count)
 
 
 def filter_shard(shard: FilteredShard, settings: CurateSettings) -> None:

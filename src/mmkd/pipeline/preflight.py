@@ -107,12 +107,15 @@ def check(run: Run, found: Mapping[str, Standing]) -> Findings:
 
 
 def _sources(run: Run, findings: Findings) -> None:
+    from mmkd.curation.curate import check_apart
+
     if status(run.out / "corpus") == "complete" and "corpus" not in findings.to_make:
         counts = read_manifest(run.out / "corpus")["counts"]
         findings.pairs = counts["train"] + counts["val"]
     curated = {f"specialists/{one.name}.corpus": one.curate for one in run.specialists}
     for name, settings in {**curated, "corpus": run.recipe.curate}.items():
         if name in findings.to_make:
+            _tried(partial(check_apart, settings, run.out / name), findings)
             plans = _planned(run, settings, findings)
             pairs = sum(plan.records * plan.kept for plan in plans)
             findings.bytes[name] = 2 * sum(plan.bytes_kept for plan in plans)  # its shards and itself
@@ -137,7 +140,8 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
         if not plan.kept:
             of = f"of {plan.looked_at:,} records none passes the checks ({reasons})" if plan.looked_at else "no record"
-            findings.problems.append(f"source {plan.name!r}: {of}; see 'mmkd curate --dry-run'")
+            example = next(iter(plan.examples.values()), "see 'mmkd curate --dry-run'")
+            findings.problems.append(f"source {plan.name!r}: {of}; {example}")
         looked = f"{plan.kept:.0%} of {plan.looked_at:,} looked at pass the checks{f' ({reasons})' if reasons else ''}"
         findings.looked_at.append(f"source {plan.name}: about {plan.records:,} records, {looked}")
     return plans

@@ -15,7 +15,7 @@ from mmkd.errors import DataError
 from mmkd.folders import remote
 from mmkd.folders.remote import File
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.dialect import CURE, Dialect
+from mmkd.tables.dialect import CURE, NOT_UTF8, Dialect
 from mmkd.tables.lines import Lines
 from mmkd.tables.spans import ROWS_PER_SHARD, Row, Span
 from mmkd.tables.values import distinct, distinct_keys
@@ -41,7 +41,7 @@ def csv_columns(path: File, dialect: Dialect, names: Sequence[str] = (), strict:
     try:
         "".join(header).encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{path}: the header is not {dialect.encoding} ({error}); {CURE}") from error
+        raise DataError(f"{path}: the header has bytes that are not {dialect.encoding}; {CURE}") from error
     return distinct(path, [name.strip() for name in header])
 
 
@@ -188,8 +188,8 @@ def _text(line: Line, strict: bool) -> str:
         raise line
     try:
         return line.decode("utf-8", "strict" if strict else "surrogateescape")
-    except UnicodeDecodeError as error:
-        raise BadRecordError(Reason.NOT_UTF8, str(error)) from None
+    except UnicodeDecodeError:
+        raise BadRecordError(Reason.NOT_UTF8, NOT_UTF8) from None
 
 
 def _json_row(line: Line, strict: bool) -> Row:

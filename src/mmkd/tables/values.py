@@ -8,6 +8,7 @@ from typing import Any, Literal
 from mmkd.errors import DataError
 from mmkd.folders.remote import File
 from mmkd.reasons import BadRecordError, Reason
+from mmkd.tables.dialect import NOT_UTF8
 
 EXACT = 2**53  # whole numbers below it are exact as floats
 Captions = Literal["one", "first", "all"]
@@ -31,8 +32,8 @@ def as_text(value: object) -> str:
             return value.decode()
         text = str(value)
         text.encode()
-    except UnicodeError as error:
-        raise BadRecordError(Reason.NOT_UTF8, str(error)) from None
+    except UnicodeError:
+        raise BadRecordError(Reason.NOT_UTF8, NOT_UTF8) from None
     return text
 
 

@@ -1,1 +1,1 @@
-"""Levers that docs/recipe.md found idle or harmful, selectable and off by default: for comparison, not for use."""
+"""Levers that docs/results/ablations.md found idle or harmful, off by default: for comparison, not for use."""

@@ -1,7 +1,7 @@
 """Light heads from the student's vectors to each teacher's, discarded after training, and the two terms through them.
 
-Found by docs/recipe.md: alone they do not work (59.7 and 49.7 where affinity has 98.1), beside affinity they change
-nothing. Letters: B own pairs, K keys, D student dimension, E dimension of a teacher's targets.
+Found by docs/results/ablations.md: alone they do not work (59.7 and 49.7 where affinity has 98.1), beside affinity they
+change nothing. Letters: B own pairs, K keys, D student dimension, E dimension of a teacher's targets.
 """
 
 import math

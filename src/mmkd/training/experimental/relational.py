@@ -1,6 +1,6 @@
 """Relational distillation: images that a teacher separates stay separate in the student, and captions likewise.
 
-Found by docs/recipe.md: alone it does not work (50.9 where affinity has 98.1).
+Found by docs/results/ablations.md: alone it does not work (50.9 where affinity has 98.1).
 Letters: B pairs, K keys, D dimension. Embeddings are L2-normalised.
 """
 

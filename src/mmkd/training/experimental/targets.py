@@ -1,6 +1,6 @@
 """What is done to a teacher's vectors before heads are compared with them: fitted once on training rows, then frozen.
 
-Found by docs/recipe.md: the kinds cannot be distinguished by three seeds, and heads do not work by themselves.
+Found by docs/results/ablations.md: the kinds cannot be distinguished by three seeds, and heads alone do not work.
 Letters: N rows, D dimension of the teacher, E dimension of the targets.
 
 `none`; `centre`: minus the mean of the side; `standardise`: and each dimension divided by its deviation; `phi-s`: and

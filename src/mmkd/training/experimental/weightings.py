@@ -1,7 +1,7 @@
 """Weightings other than the default's.
 
-Found by docs/recipe.md: `best`, `dropping` change nothing; `trusted`, `confidence` cost 1 to 1.5 points, `everyone`,
-`per_sample`, `uncertainty` 8 to 10. Letters: N training pairs, B own pairs, K keys, T teachers.
+Found by docs/results/ablations.md: `best`, `dropping` change nothing; `trusted`, `confidence` cost 1 to 1.5 points,
+`everyone`, `per_sample`, `uncertainty` 8 to 10. Letters: N training pairs, B own pairs, K keys, T teachers.
 """
 
 from collections.abc import Sequence
