@@ -33,7 +33,7 @@ def recipe_of(url: str, out: Path | None) -> Path:
         return recipe
     kind = kind_of(url)
     recipe.parent.mkdir(parents=True, exist_ok=True)
-    write_recipe(recipe, "curate", kind, url, [])
+    write_recipe(recipe, "curate", kind, url)
     say(f"recipe: {recipe}, written for a source of the kind {kind}; change it for other columns and filters")
     return recipe
 

@@ -81,38 +81,24 @@ def init(
     declared = _declared(encoding)
     rows = _first_rows(table, declared)
     columns = _columns(table, rows, {"image": image, "caption": caption})
-<<<<<<< HEAD
-    source = _source(table, rows, columns)
-    write_recipe(recipe, "init", "table", os.path.relpath(table, recipe.parent), source)
-=======
     source = [f"encoding = {_toml(encoding)}"] * bool(encoding) + _source(table, rows, columns)
-    path = _toml(os.path.relpath(table, recipe.parent))
-    with atomic_file(card) as stream:
-        stream.write(CARD.format(id=f"{name.lower()}-held-out").encode())
-    with atomic_file(recipe) as stream:
-        text = TOML.format(
-            file=recipe.name,
-            name=name,
-            path=path,
-            card=_toml(card.name),
-            source="\n".join(source),
-            modality="" if "modality" in columns else EVIDENCE,
-        )
-        stream.write(text.encode())
->>>>>>> main
+    modality = "" if "modality" in columns else EVIDENCE
+    write_recipe(recipe, "init", "table", os.path.relpath(table, recipe.parent), source, modality)
     for field, column in columns.items():
         print(f"{field:9s}column {column!r}")
     print(f"written: {recipe}, {card_of(recipe)}\nnext:    mmkd curate {recipe} --dry-run")
 
 
-def write_recipe(recipe: Path, command: str, kind: str, path: str, source: Sequence[str]) -> None:
-    """The card, then a recipe with one source. source: further keys. What stands there is replaced."""
+def write_recipe(
+    recipe: Path, command: str, kind: str, path: str, source: Sequence[str] = (), modality: str = ""
+) -> None:
+    """The card, then a recipe with one source. source: further keys; modality: a line of [curate]. What stands there is replaced."""
     from mmkd.folders.atomic import atomic_file
 
     name, card = safe_name(recipe.stem), card_of(recipe)
     with atomic_file(card) as stream:
         stream.write(CARD.format(id=f"{name.lower()}-held-out").encode())
-    keys = {"command": command, "kind": kind, "path": _toml(path), "source": "\n".join(source)}
+    keys = {"command": command, "kind": kind, "path": _toml(path), "source": "\n".join(source), "modality": modality}
     with atomic_file(recipe) as stream:
         stream.write(TOML.format(file=recipe.name, name=name, card=_toml(card.name), **keys).encode())
 
