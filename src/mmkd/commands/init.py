@@ -92,7 +92,8 @@ def init(
 def write_recipe(
     recipe: Path, command: str, kind: str, path: str, source: Sequence[str] = (), modality: str = ""
 ) -> None:
-    """The card, then a recipe with one source. source: further keys; modality: a line of [curate]. What stands there is replaced."""
+    """The card, then a recipe with one source, in place of what stands there. source: further keys; modality: a line of
+    [curate]."""
     from mmkd.folders.atomic import atomic_file
 
     name, card = safe_name(recipe.stem), card_of(recipe)
