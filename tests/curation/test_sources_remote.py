@@ -114,7 +114,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """hf:// in memory, with the details that the hub's file system gives."""
     from fsspec.implementations.memory import MemoryFileSystem
 
-    class Hub(MemoryFileSystem):
+    class Hub(MemoryFileSystem):  # type: ignore[misc]  # it has no types
         protocol = "hf"
         store: dict[str, object] = {}
         pseudo_dirs = [""]
