@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     NonNegativeInt,
     PositiveFloat,
@@ -60,6 +61,19 @@ def overlaid(base: Any, top: Any) -> Any:
     return {**base, **{key: overlaid(base.get(key), value) for key, value in top.items()}}
 
 
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def no_url(value: Any) -> Any:
+    """The value. Raises ValueError for a URL."""
+    if isinstance(value, str) and URL.match(value):
+        raise ValueError(
+            "expected a path, found a URL: files by URL are read by sources of the kinds table and webdataset only; "
+            "download what it names and give the path"
+        )
+    return value
+
+
 def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base")
     return path if base is None or path.is_absolute() else (Path(base) / path).resolve()
@@ -71,8 +85,8 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=100)]
 """Of what a recipe makes: a folder is called so, which stays where it belongs."""
 
-RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
-"""A path in a recipe or card: relative ones are relative to the file they stand in."""
+RecipePath = Annotated[Path, BeforeValidator(no_url), AfterValidator(_beside_the_recipe)]
+"""A path in a recipe or card, no URL: relative ones are relative to the file they stand in."""
 
 
 def _device(name: str) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import curate
-from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.folders.stage import Stage, complete
 from mmkd.settings import Machine
@@ -59,8 +59,8 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def everything(shards: Iterable[Shard]) -> list[Record | Rejected]:
-    """But what `include` does not select."""
-    return [found for shard in shards for found in shard.records() if not isinstance(found, Excluded)]
+    """But what `include` does not select, and what is only noted."""
+    return [found for shard in shards for found in shard.records() if not isinstance(found, Excluded | Noted)]
 
 
 def records(shards: Iterable[Shard]) -> list[Record]:

@@ -1,5 +1,6 @@
 """DICOM series as a source: which slices, what is listed, and that nobody is named."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from pydicom.uid import generate_uid
 
 from mmkd.curation.records.record import Record, Rejected
 from mmkd.curation.settings.curate import CurateSettings, DicomSource
-from mmkd.curation.sources.dicom_series import CAPTION_FIELDS, caption_fields, caption_of
+from mmkd.curation.sources.dicom_series import CAPTION_FIELDS, KEPT_BURNT_IN, SILENT, caption_fields, caption_of
+from mmkd.report.curation import write_ledger
 
 
 @pytest.fixture
@@ -44,6 +46,29 @@ def test_burnt_in_text_is_dropped_or_told(archive: Path) -> None:
     assert [reason for _, reason in reasons(source(archive).shards())].count("burnt_in_text") == 1
     kept = [record for record in records(source(archive, burnt_in="keep").shards()) if record.labels]
     assert [record.labels for record in kept] == [("burnt-in text",)]
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("kind", ["dicom", "table"])
+def test_headers_that_are_silent_on_burnt_in_text_are_counted(tmp_path: Path, kind: str, cache: bool) -> None:
+    for place, more in enumerate([{"BurnedInAnnotation": "YES"}, {"BurnedInAnnotation": "NO"}, {}]):
+        dicom(tmp_path / f"scans/{place}.dcm", "one", place, **more)
+    rows = b"".join(b"scans/%d.dcm,slice %d of a chest\n" % (n, n) for n in range(3))
+    write_files(tmp_path, {"scans.csv": b"image,caption\n" + rows})
+    path = tmp_path / ("scans" if kind == "dicom" else "scans.csv")
+    for burnt_in, noted, kept, rejected in (
+        ("drop", {SILENT: 1}, 2, {"burnt_in_text": 1}),
+        ("keep", {SILENT: 1, KEPT_BURNT_IN: 1}, 3, {}),
+    ):
+        given = {"kind": kind, "name": "d", "path": path, "burnt_in": burnt_in}
+        settings = CurateSettings.model_validate({"sources": [given], "cache_shards": cache})
+        run(settings, out := tmp_path / burnt_in)
+        found = json.loads((out / "funnel.json").read_text())["sources"]["d"]
+        assert (found["noted"], found["kept"], found["rejected"]) == (noted, kept, rejected)
+        assert found["read"] == 3
+        write_ledger(out, "three")
+        page = (out / "curation.html").read_text()
+        assert [what in page for what in (SILENT, KEPT_BURNT_IN)] == [True, burnt_in == "keep"]
 
 
 def test_damaged_files_are_listed(archive: Path) -> None:

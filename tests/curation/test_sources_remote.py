@@ -1,6 +1,7 @@
 """Sources by URL give the corpus that the same files on disk give, to the byte."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from corpus_samples import HERE, many, png, reasons, write_files, write_tar
 from http_files import Faults, http_files
+from typer.testing import CliRunner, Result
 
+from mmkd.cli import app
+from mmkd.commands.from_url import recipe_of
 from mmkd.curation.curate import corpus_stage, curate
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError, MmkdError
 from mmkd.folders import remote
 from mmkd.folders.stage import complete
 
@@ -194,3 +198,71 @@ def test_images_of_a_remote_table_stay_in_its_folder(archive: Path) -> None:
         on_disk = source.model_copy(update={"root": archive / "beside"})
         (archive / "beside/bad.jsonl").write_text('{"image": "0.png", "caption": "c"}\n')
         assert not reasons(TableReader(on_disk).shards())
+
+
+def curated(*arguments: object) -> Result:
+    """In this process alone, which has the fake of the hub."""
+    given = ["curate", *map(str, arguments), "--set", "machine.workers=0"]
+    return CliRunner().invoke(app, given, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("place", "kind", "rows"), [("tars", "webdataset", 5), ("rows/part-0.parquet", "table", 4)])
+def test_a_url_is_curated_without_a_recipe(
+    archive: Path, tmp_path: Path, hub: None, place: str, kind: str, rows: int
+) -> None:
+    fsspec.filesystem("hf").put(f"{archive}/", "datasets/BIOMEDICA/pairs/", recursive=True)
+    url, out = f"hf://datasets/BIOMEDICA/pairs/{place}", tmp_path / "run"
+    done = curated(url, "--out", out)
+    assert done.exit_code == 0, done.output
+    (recipe,) = (path for path in out.glob("*.toml") if "held-out" not in path.name)
+    assert f"recipe: {recipe}, written for a source of the kind {kind}" in done.output
+    assert tomllib.loads(recipe.read_text())["curate"]["sources"] == [{"kind": kind, "path": url}]
+    assert json.loads((out / "corpus/funnel.json").read_text())["total"]["kept"] == rows
+    before = (out / "corpus/manifest.json").read_bytes()
+    again = curated(url, "--out", out)
+    assert again.exit_code == 0, again.output
+    assert f"{recipe}, which is there already" in again.output
+    assert (out / "corpus/manifest.json").read_bytes() == before
+
+
+def test_a_recipe_for_a_url_is_only_written_where_its_kind_is_known(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Path("runs/tars/tars.toml")
+    with http_files(archive) as url:
+        for wrong, why in {
+            url: "found 2 tars and 2 tables, expected one of the two",
+            f"{url}/nothing": "cannot be read|no file ending in .tar",
+            f"{url}/tars?sig=hunter2": "may be secret and is not written into a recipe",
+        }.items():
+            with pytest.raises(MmkdError, match=why) as refused:
+                recipe_of(wrong, None)
+            assert "hunter2" not in str(refused.value)
+        assert not Path("runs").exists()
+        assert recipe_of(f"{url}/tars/", None) == recipe
+        assert tomllib.loads(recipe.read_text())["curate"]["sources"] == [
+            {"kind": "webdataset", "path": f"{url}/tars/"}
+        ]
+        with pytest.raises(ConfigError, match="does not read"):
+            recipe_of(f"{url}/rows/tars", None)
+
+
+@pytest.mark.parametrize("kind", ["folders", "npz", "reference", "dicom", "nifti", "datasets"])
+def test_urls_of_other_kinds_are_refused_with_a_cure(kind: str) -> None:
+    source = {"kind": kind, "path": "https://example.org/a", **({"classes": ["a"]} if kind == "npz" else {})}
+    with pytest.raises(ValueError, match="kinds table and webdataset only; download what it names"):
+        CurateSettings.model_validate({"sources": [source]})
+
+
+def test_a_hub_that_is_not_reached_is_no_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file system asks the server while it forgets what it knew, too."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def unreachable(*_: object) -> None:
+        raise ConnectionError("offline")
+
+    fsspec.filesystem("memory").pipe("/far/0.tar", b"")
+    monkeypatch.setattr(MemoryFileSystem, "invalidate_cache", unreachable)
+    with pytest.raises(DataError, match=r"memory://far/0.tar: cannot be read .*offline; given up after 6 attempts"):
+        remote.RemoteFile("memory://far/0.tar", 0, "").check()

@@ -2,19 +2,28 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmkd.commands.options import Force, Out, RecipeFile, Set, open_run
+from mmkd.commands.options import SHIPPED, Force, Out, Set, open_run
 from mmkd.errors import ConfigError
+from mmkd.settings import URL
 
 if TYPE_CHECKING:
     from mmkd.curation.plan import SourcePlan
 
 
 def curate(
-    recipe: RecipeFile,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help=f"A TOML file, a recipe of mmkd's own ({', '.join(SHIPPED)}), or a URL of tars or tables, for which a "
+            "recipe is written beside the corpus.",
+        ),
+    ],
     out: Out = None,
     changes: Set = None,
     force: Force = False,
@@ -26,7 +35,12 @@ def curate(
     """The stage, or with --dry-run its plan."""
     from mmkd.pipeline.work import work_one
 
-    work = open_run(recipe, out, changes, force, parallel=True)
+    file = Path(recipe)
+    if URL.match(recipe):
+        from mmkd.commands.from_url import recipe_of
+
+        file = recipe_of(recipe, out)
+    work = open_run(file, out, changes, force, parallel=True)
     if dry_run:
         from mmkd.curation.curate import check_apart
         from mmkd.curation.plan import plan_curation

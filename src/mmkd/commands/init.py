@@ -26,7 +26,7 @@ NAMES = {  # our field -> what tables call it, in lower case
 TYPED = ("image", "caption")  # fields of which values tell as well
 EVIDENCE = 'modality.by = "evidence"                        # the table does not state it: captions tell\n'
 TOML = """\
-# Written by `mmkd init`. `mmkd curate {file} --dry-run` tries the pairs, `mmkd run {file}` does everything.
+# Written by `mmkd {command}`. `mmkd curate {file} --dry-run` tries the pairs, `mmkd run {file}` does everything.
 # docs/reference/recipe.md lists all keys. Paths are relative to this file.
 name = "{name}"
 teachers = ["biomedclip", "quiltnet", "plip"]   # names of `mmkd teachers list`, or models of your own
@@ -36,7 +36,7 @@ teachers = ["biomedclip", "quiltnet", "plip"]   # names of `mmkd teachers list`,
 val = 0.1                                       # share of the groups (patients, articles) that is held out
 {modality}
 [[curate.sources]]
-kind = "table"
+kind = "{kind}"
 path = {path}
 {source}
 
@@ -48,7 +48,7 @@ variables = {{ out = "${{out}}" }}
 cards = [{card}]   # retrieval on the held-out pairs; add cards of your own test sets
 """
 CARD = """\
-# Written by `mmkd init`: captions are found for images and images for captions, among the held-out pairs of the corpus.
+# Written by mmkd: captions are found for images and images for captions, among the held-out pairs of the corpus.
 id = "{id}"
 modality = "mixed"
 tasks = ["retrieval"]
@@ -76,32 +76,42 @@ def init(
 
     The columns of images and captions are guessed from their names and values. No file is overwritten.
     """
-    from mmkd.folders.atomic import atomic_file
-
-    name = re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "-", recipe.stem).strip("-") or "mine"
-    card = recipe.with_name(f"{recipe.stem}-held-out.toml")
-    if taken := [str(path) for path in (recipe, card) if path.exists()]:
+    if taken := [str(path) for path in (recipe, card_of(recipe)) if path.exists()]:
         raise ConfigError(f"{' and '.join(taken)} exist already; move them, or give another name: --recipe FILE")
     declared = _declared(encoding)
     rows = _first_rows(table, declared)
     columns = _columns(table, rows, {"image": image, "caption": caption})
     source = [f"encoding = {_toml(encoding)}"] * bool(encoding) + _source(table, rows, columns)
-    path = _toml(os.path.relpath(table, recipe.parent))
-    with atomic_file(card) as stream:
-        stream.write(CARD.format(id=f"{name.lower()}-held-out").encode())
-    with atomic_file(recipe) as stream:
-        text = TOML.format(
-            file=recipe.name,
-            name=name,
-            path=path,
-            card=_toml(card.name),
-            source="\n".join(source),
-            modality="" if "modality" in columns else EVIDENCE,
-        )
-        stream.write(text.encode())
+    modality = "" if "modality" in columns else EVIDENCE
+    write_recipe(recipe, "init", "table", os.path.relpath(table, recipe.parent), source, modality)
     for field, column in columns.items():
         print(f"{field:9s}column {column!r}")
-    print(f"written: {recipe}, {card}\nnext:    mmkd curate {recipe} --dry-run")
+    print(f"written: {recipe}, {card_of(recipe)}\nnext:    mmkd curate {recipe} --dry-run")
+
+
+def write_recipe(
+    recipe: Path, command: str, kind: str, path: str, source: Sequence[str] = (), modality: str = ""
+) -> None:
+    """The card, then a recipe with one source, in place of what stands there. source: further keys; modality: a line of
+    [curate]."""
+    from mmkd.folders.atomic import atomic_file
+
+    name, card = safe_name(recipe.stem), card_of(recipe)
+    with atomic_file(card) as stream:
+        stream.write(CARD.format(id=f"{name.lower()}-held-out").encode())
+    keys = {"command": command, "kind": kind, "path": _toml(path), "source": "\n".join(source), "modality": modality}
+    with atomic_file(recipe) as stream:
+        stream.write(TOML.format(file=recipe.name, name=name, card=_toml(card.name), **keys).encode())
+
+
+def safe_name(text: str) -> str:
+    """Of a run, like the text."""
+    return re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "-", text).strip("-") or "mine"
+
+
+def card_of(recipe: Path) -> Path:
+    """The file of its held-out pairs."""
+    return recipe.with_name(f"{recipe.stem}-held-out.toml")
 
 
 def _declared(encoding: str) -> "Declared":

@@ -28,7 +28,7 @@ from mmkd.curation.ledger.examples import EACH, caption_start, thumbnail
 from mmkd.curation.modality.votes import Vote
 from mmkd.curation.panels.gutters import panel_boxes
 from mmkd.curation.panels.split import CUTTING, WHOLE, check_compound
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected
+from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS, printable
 from mmkd.images.store import check_size, claimed_size
@@ -36,13 +36,14 @@ from mmkd.reasons import BadRecordError, Reason
 
 DECIDED = ("modality", "modality_evidence", "modality_confidence", "labels")
 AT_ONCE, AFTER_CAPTION, AT_PICTURE, EXCLUDED = "at once", "after caption", "at picture", "excluded"
+NOTED = "noted"
 """Where reading a record that gave no pair failed: before its caption was known; when only that was; when all its text
-was. The last row may only say how many records `include` does not select."""
+was. The last rows may only say how many records `include` does not select, and of how many files a detail is noted."""
 
-# failed, reason, detail: of a record without a pair. excluded: how many records the last row stands for. place: which
-# pair of its figure. vote, trust: of the caption. claimed: the picture's size by its header, null where even that is
-# not to be read; own: the pair's, upright. panels_seen, panels_labelled: of the whole figure, by its picture and by
-# its caption.
+# failed, reason, detail: of a record without a pair. excluded: how many records or files one of the last rows is
+# for. place: which pair of its figure. vote, trust: of the caption. claimed: the picture's size by its header, null
+# where even that is not to be read; own: the pair's, upright. panels_seen, panels_labelled: of the whole figure, by its
+# picture and by its caption.
 CACHED = pa.schema(
     [field for field in PAIRS if field.name not in DECIDED]
     + [(name, pa.string()) for name in ("figure_id", "vote", "failed", "reason", "detail")]
@@ -72,7 +73,11 @@ def rows_to_cache(found: Iterable[Found], settings: CurateSettings) -> Iterator[
     """
     shown: Counter[str] = Counter()
     excluded: Counter[str] = Counter()
+    noted: Counter[tuple[str, str]] = Counter()
     for one in found:
+        if isinstance(one, Noted):
+            noted[one.source, one.what] += one.files
+            continue
         if isinstance(one, Excluded):
             excluded[one.source] += one.records
             continue
@@ -82,6 +87,8 @@ def rows_to_cache(found: Iterable[Found], settings: CurateSettings) -> Iterator[
             rows = [{"caption": caption_start(one), **rows[0], "image": thumbnail(one.image)}]
         yield from rows
     yield from ({"source": name, "failed": EXCLUDED, "excluded": number} for name, number in excluded.items())
+    for (name, what), files in noted.items():
+        yield {"source": name, "failed": NOTED, "detail": what, "excluded": files}
 
 
 def rows_of(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
@@ -105,7 +112,7 @@ def rows_of(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
     ]
 
 
-def cached_records(rows: Iterable[Row]) -> "Iterator[CachedRecord | Rejected | Excluded]":
+def cached_records(rows: Iterable[Row]) -> "Iterator[CachedRecord | Rejected | Excluded | Noted]":
     """What the source of the shard gives, from its rows in their order."""
     figure: list[Row] = []
     first = 0
@@ -118,6 +125,8 @@ def cached_records(rows: Iterable[Row]) -> "Iterator[CachedRecord | Rejected | E
         figure, first = [], number
         if row["failed"] == EXCLUDED:
             yield Excluded(row["source"], row["excluded"])
+        elif row["failed"] == NOTED:
+            yield Noted(row["source"], row["detail"], row["excluded"])
         elif row["failed"] == AT_ONCE:
             yield Rejected(row["source"], row["where"], row["id"], Reason(row["reason"]), row["detail"])
         else:

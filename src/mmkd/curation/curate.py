@@ -158,6 +158,10 @@ def _example(listing: Path, per_reason: Counter[str]) -> str:
     return f", such as: {found[0]}" if found and found[0] else ""
 
 
+def _noted(selection: Selection, name: str) -> dict[str, int]:
+    return {what: files for (source, what), files in sorted(selection.noted.items()) if source == name}
+
+
 def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str, int]) -> dict[str, Any]:
     per_source = {
         name: {
@@ -167,6 +171,7 @@ def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str
                 reason: count for (source, reason), count in sorted(selection.rejected.items()) if source == name
             },
             "excluded": selection.excluded[name],
+            **({"noted": found} if (found := _noted(selection, name)) else {}),
         }
         for name in (source.name for source in sources)
     }

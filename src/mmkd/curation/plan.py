@@ -63,8 +63,8 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
     for shard in shards[:TRIED]:
         read += 1
         for record in shard.records():
-            if isinstance(record, Excluded):
-                excluded += record.records
+            if not isinstance(record, Record | Rejected):
+                excluded += record.records if isinstance(record, Excluded) else 0
                 continue
             if count < sample:
                 looked_at.append(record)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings, DuplicateSettings
-from mmkd.curation.shards import PAIRS, REJECTIONS, FilteredShard, excluded_of, rejection_table
+from mmkd.curation.shards import PAIRS, REJECTIONS, FilteredShard, excluded_of, noted_of, rejection_table
 from mmkd.folders.arrow import read_shard
 from mmkd.folders.atomic import atomic_file
 from mmkd.folders.digests import hash64
@@ -41,6 +41,7 @@ class Selection:
     """keep: one bool array a shard. read, kept: rows per source; rejected: rows per (source, reason).
 
     excluded: records per source that its `include` does not select; they are not among those read.
+    noted: files per (source, what).
     """
 
     keep: list[Array]
@@ -48,6 +49,7 @@ class Selection:
     kept: Counter[str]
     rejected: Counter[tuple[str, str]]
     excluded: Counter[str]
+    noted: Counter[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def select(
     duplicates = find_duplicates(gathered.keys, settings.duplicates, rejected_N, thumbnails)
     names = _names(shards, gathered.first, duplicates.partner_N)
     keep_N = (duplicates.partner_N == NONE) & ~rejected_N
-    selection = Selection(_by_shard(keep_N, gathered.first), Counter(), Counter(), Counter(), Counter())
+    selection = Selection(_by_shard(keep_N, gathered.first), *(Counter() for _ in range(5)))
 
     def listed() -> Iterator[pa.Table]:
         columns = zip(shards, gathered.first, selection.keep, strict=True)
@@ -120,6 +122,7 @@ def select(
                 yield table
             selection.read.update(_counts(rejected))
             selection.excluded.update(excluded_of(shard))
+            selection.noted.update(noted_of(shard))
 
     with atomic_file(listing) as stream:
         _write(stream, listed())

@@ -23,7 +23,7 @@ import pyarrow as pa
 from mmkd.corpus.schema import SPLITS, corpus_features, split_of
 from mmkd.curation.facts.pairs import Facts, SourceRecord
 from mmkd.curation.filters.decide import decide
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
@@ -36,6 +36,7 @@ WRITE_ROWS = 64  # rows in memory while a shard is written
 REPORT_EVERY = 12  # records
 MAX_DETAIL = 300
 EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
+NOTED = b"noted"  # another: rows of source, what, files
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
 _MORE_TEXT = ("modality_stated", "modality_evidence", "labels", "caption_mention", "language", "panel")
@@ -81,10 +82,12 @@ class FilteredShard:
 
 @dataclass
 class Removed:
-    """What filtering a shard removes. excluded: source -> records that its `include` does not select."""
+    """What filtering a shard removes. excluded: source -> records that its `include` does not select.
+    noted: (source, what) -> files."""
 
     rejected: list[Rejected] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
+    noted: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def filter_shards(shards: Sequence[FilteredShard], settings: CurateSettings, workers: int) -> None:
@@ -107,7 +110,7 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
     """The records, reported to the progress by the dozen: many processes share its lock."""
     count = 0
     for record in records:
-        count += record.records if isinstance(record, Excluded) else 1
+        count += record.records if isinstance(record, Excluded) else not isinstance(record, Noted)
         if count >= REPORT_EVERY:
             PROCESSED.add(count)
             count = 0
@@ -128,7 +131,8 @@ def write_filtered(
     # the name is this process's own: a process left over from a killed run must not write into the same file
     draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.draft"
     write_shard(draft, schema, batches_of(filtered_rows(records, settings, removed), schema))
-    counted_too = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded)})
+    noted = [(*key, files) for key, files in removed.noted.items()]
+    counted_too = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded), NOTED: json.dumps(noted)})
     write_shard(shard.rejected, counted_too, [rejection_table(removed.rejected)])
     draft.replace(shard.pairs)
 
@@ -140,6 +144,8 @@ def filtered_rows(
     for record in records:
         if isinstance(record, Excluded):
             removed.excluded[record.source] += record.records
+        elif isinstance(record, Noted):
+            removed.noted[record.source, record.what] += record.files
         elif isinstance(record, Rejected):
             removed.rejected.append(record)
         else:
@@ -156,6 +162,12 @@ def excluded_of(shard: FilteredShard) -> Counter[str]:
     if stored is None:
         raise DataError(f"{shard.rejected}: made by an older mmkd; delete {shard.folder} and curate again")
     return Counter(json.loads(stored))
+
+
+def noted_of(shard: FilteredShard) -> Counter[tuple[str, str]]:
+    """(source, what) -> files of a finished shard."""
+    stored = (read_shard(shard.rejected).schema.metadata or {}).get(NOTED, b"[]")
+    return Counter({(source, what): files for source, what, files in json.loads(stored)})
 
 
 def rejection_table(rejected: Sequence[Rejected]) -> pa.Table:

@@ -22,6 +22,7 @@ from mmkd.folders.listing import is_foreign, is_inside
 from mmkd.folders.paths import MAX_FILE_BYTES
 from mmkd.folders.regular import open_regular
 from mmkd.reasons import BadRecordError, Reason
+from mmkd.settings import URL
 
 T = TypeVar("T")
 FIRST_BYTES, BLOCK_BYTES = 2**18, 2**23  # of a request: doubled from one to the next as long as reading goes on
@@ -33,13 +34,12 @@ LASTING = (ImportError, NotImplementedError, PermissionError, IsADirectoryError,
 TAGS = ("ETag", "etag", "blob_id", "md5Hash", "Content-MD5")  # what file systems call a mark of the content
 TIMES = ("Last-Modified", "LastModified", "last_modified", "mtime", "updated", "created")
 INSTALL = "files by URL need the extra 'remote': pip install 'mmkd[remote]'"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECRETS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\s]*@)?([^?#\s'\"<>]*)(?:[?#][^\s'\"<>]*)?")
 
 
 def is_url(value: object) -> bool:
     """Whether it names a file by URL and not by path."""
-    return isinstance(value, str) and _URL.match(value) is not None
+    return isinstance(value, str) and URL.match(value) is not None
 
 
 def without_secrets(text: str) -> str:
@@ -318,8 +318,13 @@ def _is_file(url: str, suffixes: Sequence[str]) -> bool:
 def _file(url: str) -> RemoteFile:
     """As it is now. Raises FileNotFoundError, and DataError where the server tells too little of it."""
     system, path = _opened_system(url)
-    system.invalidate_cache(path)
-    details = retried(url, partial(system.info, path))
+
+    def asked() -> Mapping[str, Any]:
+        system.invalidate_cache(path)  # the hub's file system asks its server here already
+        found: Mapping[str, Any] = system.info(path)
+        return found
+
+    details = retried(url, asked)
     found = _known(url, details, TAGS + TIMES)
     if found is None or details.get("partial") is False:
         raise DataError(

@@ -113,12 +113,14 @@ def _funnel(ledger: Ledger) -> dict[str, Any]:
         for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
     ]
     heads = ["source", EXCLUDED, "read", "kept", "rejected", "kept of all read"]
+    noted = [[name, what, f"{n:,}"] for name, found in ledger.funnel.noted.items() for what, n in found.items()]
     says = "Number of records left after each step, in the order of the steps."
     return {
         "figure": Figure("left-after-steps", funnel_plot(left), says),
         "has_panels": bool(set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}),
         "steps": text_table(["step", "rejected here", "remain", "of all read", "reasons"], lines),
         "sources": Table(heads, rows, shown_of(len(rows), len(by_source))),
+        "noted": text_table(["source", "noted", "files"], noted) if noted else None,
     }
 
 

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmkd.curation.ledger.rows import rejected_batches
 from mmkd.curation.ledger.steps import STEPS, step_of
@@ -15,11 +16,12 @@ FUNNEL = "funnel.json"
 @dataclass(frozen=True)
 class Funnel:
     """rejected: (source, reason) -> records; kept: source -> records; excluded: source -> those that its `include`
-    does not select, which are not read."""
+    does not select, which are not read; noted: source -> what -> files."""
 
     rejected: Counter[tuple[str, str]]
     kept: Counter[str]
     excluded: Counter[str] = field(default_factory=Counter)
+    noted: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -56,11 +58,19 @@ def funnel_of(folder: Path, kept: Counter[str]) -> Funnel:
     rejected: Counter[tuple[str, str]] = Counter()
     for batch in rejected_batches(folder):
         rejected.update(zip(batch.column("source").to_pylist(), batch.column("reason").to_pylist(), strict=True))
-    return Funnel(rejected, kept, excluded(folder))
+    return Funnel(rejected, kept, excluded(folder), noted(folder))
 
 
 def excluded(folder: Path) -> Counter[str]:
     """Source -> records that its `include` does not select; nothing for a corpus made otherwise, or earlier."""
+    return +Counter({name: counts.get("excluded", 0) for name, counts in _sources(folder).items()})
+
+
+def noted(folder: Path) -> dict[str, dict[str, int]]:
+    """Source -> what -> files, of sources that have any."""
+    return {name: counts["noted"] for name, counts in _sources(folder).items() if counts.get("noted")}
+
+
+def _sources(folder: Path) -> dict[str, Any]:
     path = folder / FUNNEL
-    sources = json.loads(path.read_text())["sources"] if path.is_file() else {}
-    return +Counter({name: counts.get("excluded", 0) for name, counts in sources.items()})
+    return dict(json.loads(path.read_text())["sources"]) if path.is_file() else {}

@@ -65,7 +65,16 @@ class Excluded:
     records: int = 1
 
 
-Found = Record | Rejected | Excluded
+@dataclass(frozen=True)
+class Noted:
+    """What is counted of files besides that their records are kept or rejected."""
+
+    source: str
+    what: str
+    files: int = 1
+
+
+Found = Record | Rejected | Excluded | Noted
 
 
 class Shard(Protocol):

@@ -19,7 +19,7 @@ from mmkd.folders.remote import Urls, is_url
 from mmkd.images.hamming import MAX_RADIUS
 from mmkd.images.nifti import SliceKeys
 from mmkd.images.thresholds import DECONTAMINATION, DUPLICATES
-from mmkd.settings import RecipePath, Settings
+from mmkd.settings import RecipePath, Settings, no_url
 from mmkd.tables.dialect import TextTable
 from mmkd.tables.sections import SectionKeys
 from mmkd.tables.values import Captions
@@ -230,7 +230,7 @@ class HubSource(RowSource):
     """
 
     kind: Literal["datasets"]
-    path: str
+    path: Annotated[str, BeforeValidator(no_url)]
     split: str = "train"
 
 

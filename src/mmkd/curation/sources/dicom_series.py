@@ -14,7 +14,7 @@ from itertools import chain
 
 from PIL import Image
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, each_caption, group_in
+from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard, each_caption, group_in
 from mmkd.curation.settings.curate import DicomKeys, DicomSource, Reports
 from mmkd.curation.sources.folders import check_include
 from mmkd.curation.sources.reports import check_names, file_keys, read_reports, stamped
@@ -43,6 +43,7 @@ UIDS = [
 SHOWN = ["BurnedInAnnotation", "NumberOfFrames", "PatientID", *CAPTION_FIELDS.values()]
 NEEDED = ["SOPInstanceUID", "InstanceNumber", "AccessionNumber", *UIDS, *SHOWN]
 BURNT_IN = "burnt-in text"
+KEPT_BURNT_IN, SILENT = "text burnt in, kept", "header silent on burnt-in text"  # what is noted of files
 Slice = tuple[int, str, Header]
 """Number and name of a file, and its header."""
 
@@ -152,6 +153,7 @@ class DicomShard:
                     labels=(*labels_of(header), *labels),
                 )
                 yield from each_caption(record, captions)
+            yield from (Noted(self.source.name, what) for what in noted_of(header))
         except BadRecordError as bad:
             yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
 
@@ -227,6 +229,12 @@ def shown_frames(data: bytes, header: Header, keys: DicomKeys) -> Iterator[tuple
 def labels_of(header: Header) -> tuple[str, ...]:
     """That text is burnt in, where the header says so."""
     return (BURNT_IN,) if _is_burnt_in(header) else ()
+
+
+def noted_of(header: Header) -> list[str]:
+    """What a file that is read is counted for, nothing where the header says that no text is burnt in."""
+    silent = not header["BurnedInAnnotation"].strip()
+    return [SILENT] if silent else [KEPT_BURNT_IN] if _is_burnt_in(header) else []
 
 
 def _is_burnt_in(header: Header) -> bool:

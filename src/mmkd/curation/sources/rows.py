@@ -2,14 +2,14 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmkd.curation.records.record import Excluded, Found, Record, Rejected, each_caption, group_in
+from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, each_caption, group_in
 from mmkd.curation.settings.curate import FIELDS, NAMED, RowSource
-from mmkd.curation.sources.dicom_series import SHOWN, caption_fields, labels_of, pseudonym, shown_frames
+from mmkd.curation.sources.dicom_series import SHOWN, caption_fields, labels_of, noted_of, pseudonym, shown_frames
 from mmkd.errors import ConfigError
 from mmkd.folders.paths import IMAGE_SUFFIXES, path_inside, read_inside
 from mmkd.folders.remote import File, RemoteFile
@@ -105,7 +105,7 @@ def records_of_rows(
 
 def _records(
     field: Mapping[str, Any], identity: str, where: str, source: RowSource, images: Images
-) -> Iterator[Record]:
+) -> Iterator[Record | Noted]:
     """One, or one of each caption; those are of one group."""
     chosen, whole = chosen_sections(field["caption"], source)
     captions = captions_in(chosen, source.captions)
@@ -124,6 +124,7 @@ def _records(
             mention=" ".join(_texts(field["mention"])),
         )
         yield from each_caption(record, captions)
+        yield from (Noted(source.name, what) for what in shown.noted)
 
 
 def _told(field: Mapping[str, Any], name: str) -> str:
@@ -164,13 +165,15 @@ def _names(field: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture of a row. part: which of several. modality, patient (a digest), labels: as a DICOM header has them."""
+    """A picture of a row. part: which of several. modality, patient (a digest), labels: as a DICOM header has them.
+    noted: of its file, with one of its pictures."""
 
     data: bytes
     part: str = ""
     modality: str = ""
     patient: str = ""
     labels: tuple[str, ...] = ()
+    noted: Sequence[str] = ()
 
 
 def _pictures(value: object, images: Images, source: RowSource, modality: str) -> Iterator[Shown]:
@@ -220,5 +223,7 @@ def _shown(data: bytes, source: RowSource) -> Iterator[Shown]:
     header = dicom_header(io.BytesIO(data), SHOWN)
     patient = f"{source.name}/{pseudonym(owner, source)}" if (owner := header["PatientID"].strip()) else ""
     modality = caption_fields(header).get("modality", "")
+    noted = noted_of(header)
     for frame, picture in shown_frames(data, header, source):
-        yield Shown(picture, f"{frame:04d}" if frame else "", modality, patient, labels_of(header))
+        yield Shown(picture, f"{frame:04d}" if frame else "", modality, patient, labels_of(header), noted)
+        noted = []
