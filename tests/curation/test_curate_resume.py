@@ -156,8 +156,8 @@ def curated(runs: "subprocess.Popen[str]", out: Path, kill_after_s: float = 3600
 
 
 def published(folder: Path) -> dict[str, str]:
-    """File -> digest of all that a curation leaves, its ledger among it; the manifest has times."""
-    files = {path.name: path for path in folder.iterdir() if path.name != "manifest.json"}
+    """File -> digest of all that a curation leaves, its ledger among it; the log has times."""
+    files = {path.name: path for path in folder.iterdir() if path.name != "log.json"}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
