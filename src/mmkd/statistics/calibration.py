@@ -10,13 +10,14 @@ import numpy as np
 
 from mmkd.statistics.metrics import (
     Array,
+    check_labels,
     check_weights,
     checked_flags,
     checked_numbers,
     chunks,
     cumulative,
-    one_vs_rest,
     ratio,
+    row_blocks,
     weighted_mean,
     weighted_sums,
 )
@@ -43,11 +44,15 @@ def brier(probability_NC: Array, positive_NC: Array, weight_BN: Array) -> Array:
 
     Raises ValueError for rows that do not sum to one.
     """
-    _check_probabilities(probability_NC, positive_NC)
-    off = np.abs(probability_NC.sum(axis=1) - 1).max(initial=0)
-    if off > ROUNDING:
+    _check_shapes(probability_NC, positive_NC)
+    off_N, distance_N = np.empty((2, len(probability_NC)))
+    for rows in row_blocks(probability_NC):
+        _check_probabilities(probability_NC[rows], positive_NC[rows])
+        off_N[rows] = np.abs(probability_NC[rows].sum(axis=1) - 1)
+        distance_N[rows] = ((probability_NC[rows] - positive_NC[rows]) ** 2).sum(axis=1)
+    if (off := off_N.max(initial=0)) > ROUNDING:
         raise ValueError(f"probabilities of a sample sum to one give or take {off:.3g}, expected {ROUNDING} at most")
-    return weighted_mean(((probability_NC - positive_NC) ** 2).sum(axis=1), weight_BN)
+    return weighted_mean(distance_N, weight_BN)
 
 
 def ece_equal_width(confidence_N: Array, correct_N: Array, weight_BN: Array, bins: int = BINS) -> Array:
@@ -110,9 +115,13 @@ def _equal_width_bins(confidence_N: Array, correct_N: Array, bins: int) -> Array
     return np.asarray(np.searchsorted(inner_edges, confidence_N, side="left"))
 
 
-def _check_probabilities(probability: Array, truth: Array) -> None:
+def _check_shapes(probability: Array, truth: Array) -> None:
     if probability.shape != truth.shape:
         raise ValueError(f"probabilities of shape {probability.shape} for truths of shape {truth.shape}")
+
+
+def _check_probabilities(probability: Array, truth: Array) -> None:
+    _check_shapes(probability, truth)
     checked_flags(truth, "truth")
     outside = int(np.count_nonzero(np.abs(checked_numbers(probability, "probability") - 0.5) > 0.5))
     if outside:
@@ -149,12 +158,17 @@ def fit_temperature(score_NC: Array, label_N: Array) -> Temperature:
 
     if score_NC.ndim != 2 or score_NC.shape[1] < 2 or label_N.shape != score_NC.shape[:1] or not len(label_N):
         raise ValueError(f"scores {score_NC.shape} for labels {label_N.shape}, expected (N, C) and (N,), N > 0, C > 1")
-    score_NC = checked_numbers(score_NC, "score")
-    label_NC = one_vs_rest(label_N, score_NC.shape[1])
-    relative_NC = score_NC - score_NC[label_NC][:, None]  # the label's own score is zero: nothing cancels in the slope
+    check_labels(label_N, score_NC.shape[1])
+    for rows in row_blocks(score_NC):
+        checked_numbers(score_NC[rows], "score")
+    own_N1 = np.take_along_axis(score_NC, label_N.astype(np.int64)[:, None], axis=1).astype(np.float64)
 
     def slope(log_temperature: float) -> float:
-        return float((softmax(relative_NC * np.exp(-log_temperature), axis=1) * relative_NC).sum(axis=1).mean())
+        factor, expected_N = np.exp(-log_temperature), np.empty(len(score_NC))
+        for rows in row_blocks(score_NC):
+            relative_RC = score_NC[rows] - own_N1[rows]  # the label's own score is zero: nothing cancels in the slope
+            expected_N[rows] = (softmax(relative_RC * factor, axis=1) * relative_RC).sum(axis=1)
+        return float(expected_N.mean())
 
     low, high = np.log(BOUNDS)
     at_bound = True

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 CHUNK_CELLS = 2**18  # weights turned into eight bytes at once: 2 MiB, which stay in a core's cache
+BLOCK_CELLS = 2**16  # of rows that are worked on at once
 
 
 def accuracy(correct_N: Array, weight_BN: Array) -> Array:
@@ -64,11 +65,16 @@ def macro(
     return np.asarray(np.mean(per_column, axis=0))
 
 
-def one_vs_rest(label_N: Array, classes: int) -> Array:
-    """Whether a sample belongs to a class; boolean (N, C). Raises ValueError for labels outside 0..classes-1."""
+def check_labels(label_N: Array, classes: int) -> None:
+    """Raises ValueError for labels outside 0..classes-1."""
     strangers = sorted(set(np.unique(label_N).tolist()) - set(range(classes)))
     if strangers:
         raise ValueError(f"labels {strangers} among the samples, expected 0..{classes - 1}")
+
+
+def one_vs_rest(label_N: Array, classes: int) -> Array:
+    """Whether a sample belongs to a class; boolean (N, C). Raises ValueError for labels outside 0..classes-1."""
+    check_labels(label_N, classes)
     return np.asarray(label_N[:, None] == np.arange(classes))
 
 
@@ -138,6 +144,13 @@ def chunks(weight_BN: Array) -> Iterator[slice]:
     """Rows to be worked on at once."""
     rows = max(1, CHUNK_CELLS // weight_BN.shape[1])
     for start in range(0, len(weight_BN), rows):
+        yield slice(start, start + rows)
+
+
+def row_blocks(value_NC: Array) -> Iterator[slice]:
+    """Rows that stay in the processor's cache while they are worked on."""
+    rows = max(1, BLOCK_CELLS // max(1, value_NC.shape[1]))
+    for start in range(0, len(value_NC), rows):
         yield slice(start, start + rows)
 
 

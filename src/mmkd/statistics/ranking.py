@@ -15,11 +15,12 @@ from mmkd.statistics.metrics import (
     cumulative,
     macro,
     ratio,
+    row_blocks,
     wide,
 )
 
 FEW = 32  # positives a class, up to which products beat sorting the negatives of each class
-PRODUCT_CELLS = 2**23  # of a matrix in a product
+PRODUCT_CELLS, SUM_CELLS = 2**23, 2**24  # of a matrix in a product, of one with the sums of all classes
 EXACT_FLOAT32 = 2**24  # whole numbers below it are exact
 
 
@@ -51,11 +52,12 @@ def macro_auc(score_NC: Array, member_NC: Array, weight_BN: Array) -> Array:
     class_P, place_P = np.nonzero(member_NC.T)
     if score_NC.shape != member_NC.shape or not score_NC.shape[1] or len(class_P) > FEW * score_NC.shape[1]:
         return macro(auc, score_NC, member_NC, weight_BN)
-    for c in range(score_NC.shape[1]):
-        _checked(score_NC[:, c], member_NC[:, c], weight_BN[:1])
+    checked_flags(member_NC, "positive")
+    for rows in row_blocks(score_NC):
+        checked_numbers(score_NC[rows], "score")
     check_weights(weight_BN, len(score_NC))
     mean_B = np.empty(len(weight_BN))
-    step = max(1, PRODUCT_CELLS // max(score_NC.shape))
+    step = max(1, SUM_CELLS // max(score_NC.shape))
     for start in range(0, len(weight_BN), step):
         weight_NR = weight_BN[start : start + step].T.astype(np.float64)
         mean_B[start : start + step] = _macro_auc(score_NC, member_NC, class_P, place_P, weight_NR)
@@ -69,16 +71,18 @@ def _macro_auc(score_NC: Array, member_NC: Array, class_P: Array, place_P: Array
     factor_NR = weight_NR.astype(np.float32) if whole else weight_NR
     twice_CR, positive_CR = np.zeros((2, score_NC.shape[1], weight_NR.shape[1]))
     step = max(1, PRODUCT_CELLS // len(score_NC))
+    columns = [slice(start, start + step) for start in range(0, weight_NR.shape[1], step)]
     for start in range(0, len(class_P), step):
         class_Q, place_Q = class_P[start : start + step], place_P[start : start + step]
         own_Q1 = score_NC[place_Q, class_Q][:, None]
         other_QN = score_NC[:, class_Q].T
         beaten_QN = np.add(other_QN < own_Q1, other_QN <= own_Q1, dtype=factor_NR.dtype)  # 2 below, 1 level
         beaten_QN[member_NC[:, class_Q].T] = 0
-        own_QR = weight_NR[place_Q]
         present_G, first_G = np.unique(class_Q, return_index=True)
-        twice_CR[present_G] += np.add.reduceat((beaten_QN @ factor_NR) * own_QR, first_G, axis=0)
-        positive_CR[present_G] += np.add.reduceat(own_QR, first_G, axis=0)
+        for some in columns:
+            own_QR = weight_NR[place_Q, some]
+            twice_CR[present_G, some] += np.add.reduceat((beaten_QN @ factor_NR[:, some]) * own_QR, first_G, axis=0)
+            positive_CR[present_G, some] += np.add.reduceat(own_QR, first_G, axis=0)
     return np.asarray(ratio(twice_CR, 2 * positive_CR * (total_R - positive_CR)).mean(axis=0))
 
 
