@@ -1,5 +1,6 @@
 """The data-set card: what is known of a data set, as one TOML file."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -90,7 +91,7 @@ class Card(Settings):
             ("class names", [entry.name for entry in self.classes]),
             ("class folders", [entry.marker for entry in self.classes]),
         ):
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if twice:
                 raise ValueError(f"{what} must be distinct, found twice: {', '.join(twice)}")
         return self

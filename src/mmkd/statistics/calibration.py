@@ -5,6 +5,7 @@ claimed (the top class, or the positive one), and `correct` says whether the cla
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -154,7 +155,6 @@ def fit_temperature(score_NC: Array, label_N: Array) -> Temperature:
     not finite, fewer than two columns, no samples, or labels outside 0..C-1.
     """
     from scipy.optimize import brentq  # takes 0.3 s to import, which recipes are read without
-    from scipy.special import softmax
 
     if score_NC.ndim != 2 or score_NC.shape[1] < 2 or label_N.shape != score_NC.shape[:1] or not len(label_N):
         raise ValueError(f"scores {score_NC.shape} for labels {label_N.shape}, expected (N, C) and (N,), N > 0, C > 1")
@@ -163,11 +163,16 @@ def fit_temperature(score_NC: Array, label_N: Array) -> Temperature:
         checked_numbers(score_NC[rows], "score")
     own_N1 = np.take_along_axis(score_NC, label_N.astype(np.int64)[:, None], axis=1).astype(np.float64)
 
+    @cache  # the search asks again at both ends
     def slope(log_temperature: float) -> float:
         factor, expected_N = np.exp(-log_temperature), np.empty(len(score_NC))
         for rows in row_blocks(score_NC):
             relative_RC = score_NC[rows] - own_N1[rows]  # the label's own score is zero: nothing cancels in the slope
-            expected_N[rows] = (softmax(relative_RC * factor, axis=1) * relative_RC).sum(axis=1)
+            share_RC = relative_RC * factor  # a softmax from here on, in place
+            share_RC -= share_RC.max(axis=1, keepdims=True)
+            np.exp(share_RC, out=share_RC)
+            share_RC /= share_RC.sum(axis=1, keepdims=True)
+            expected_N[rows] = (share_RC * relative_RC).sum(axis=1)
         return float(expected_N.mean())
 
     low, high = np.log(BOUNDS)
