@@ -1,7 +1,9 @@
 """The decoder of every stage: upright RGB or a reason, whatever the bytes are; and there is one only."""
 
 import re
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,14 @@ def test_more_pixels_than_the_limit_are_not_decoded() -> None:
         decode(png(), max_pixels=1023)
     assert caught.value.reason == Reason.DECOMPRESSION_BOMB
     assert decode(png(), max_pixels=1024).size == (32, 32)
+
+
+def test_the_limit_that_no_setting_changes_names_no_setting() -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
+    claim = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + png()[33:]
+    with pytest.raises(BadRecordError) as caught:
+        decode(claim)
+    assert caught.value.detail == "20000 x 20000 pixels claimed, at most 178,956,970 in all"
 
 
 def test_what_is_transparent_is_black() -> None:
