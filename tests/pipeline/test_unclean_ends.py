@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,14 @@ def test_ctrl_c_in_curation_is_one_line_and_the_next_run_goes_on(
     shutil.copytree(finished_run[0].parent / "run" / "specialists", out / "specialists")
     shutil.copytree(finished_run[0].parent / "given", tmp_path / "given")
     asked = command("curate", tmp_path / "recipe.toml", "--out", out, "--set", f"machine.workers={workers}")
-    running = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        asked,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     deadline = time.monotonic() + 120  # the machine may be busy
     while not any((out / "corpus.partial" / "shards").glob("*")) and time.monotonic() < deadline:
         time.sleep(0.01)
