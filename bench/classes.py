@@ -114,8 +114,8 @@ def measure(data_set: DataSet, embedded: EmbeddedDataSet[NoSettings], folder: Pa
     with timed("results", spent):
         write_summary(folder, results_from_predictions(folder, [], Resampling(REPLICATES, 0.95, 0), ["student"]))
     with timed("report", spent):
-        facts = {"kind": "evaluation", "settings": {}, "inputs": {}, "counts": {}, "digest": ""}
-        write_json(folder / "manifest.json", facts)
+        manifest = {"kind": "evaluation", "settings": {}, "inputs": {}, "counts": {}, "digest": ""}
+        write_json(folder / "manifest.json", manifest)
         write_report(folder, folder / "report", ReportContext(recipe="classes"))
 
 
