@@ -9,8 +9,8 @@ from colour_world import write_pairs, write_squares
 from typer.testing import CliRunner, Result
 
 from mmkd.cli import app
-from mmkd.commands.evaluate import model_spec
 from mmkd.errors import ConfigError
+from mmkd.inference.model import model_spec
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 

@@ -3,15 +3,12 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mmkd.commands.options import DryRun, Force, Out, Set, open_run
 from mmkd.errors import ConfigError
-
-if TYPE_CHECKING:
-    from mmkd.teachers.zoo.settings import TeacherSpec
 
 MODEL_HELP = (
     "A model that mmkd need not have trained, once for each: hf-hub:ORG/REPO, local-dir:FOLDER, open_clip's NAME:TAG, "
@@ -55,6 +52,7 @@ def evaluate(
         raise ConfigError("--dry-run belongs to a recipe; with --model nothing that is there is made again")
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
     from mmkd.evaluation.tasks.settings import EvaluateSettings
+    from mmkd.inference.model import model_spec
     from mmkd.pipeline.run import with_paths
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
@@ -80,15 +78,3 @@ def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force:
     from mmkd.pipeline.work import work_one
 
     work_one(open_run(recipe, out, changes, force), "evaluate", dry_run)
-
-
-def model_spec(text: str) -> "TeacherSpec":
-    """`[NAME=]MODEL` as a model to load. Raises ConfigError that names what is wrong with it."""
-    from mmkd.teachers.zoo.settings import TeacherSpec, model_of
-    from mmkd.validation import parse
-
-    try:
-        data = model_of(text)
-    except ValueError as error:
-        raise ConfigError(f"--model {text!r}: {error}") from error
-    return parse(TeacherSpec, data, f"--model {text!r}", {"base": Path.cwd()})

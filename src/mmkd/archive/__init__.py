@@ -1,0 +1,1 @@
+"""Archives of pictures that are searched by words and by pictures."""

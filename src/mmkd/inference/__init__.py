@@ -1,0 +1,1 @@
+"""Models at work: pictures out of any source, and their vectors, whichever library computes them."""
