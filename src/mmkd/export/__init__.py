@@ -1,1 +1,1 @@
-"""The student in the formats of other tools, one file and one row of a table for each, checked before it is published."""
+"""The student in the formats of other tools, one file and one row of a table for each, and their checks."""
