@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmkd.commands.options import SHIPPED, Force, Out, Set, open_run
+from mmkd.commands.options import Force, Out, Set, open_run
 from mmkd.errors import ConfigError
 from mmkd.settings import URL
 
