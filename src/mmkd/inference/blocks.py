@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,13 @@ class Task:
     model: str | Model
     model_digest: str
     batch: int = BATCH
+    block: int = field(default_factory=lambda: BLOCK)
 
     def blocks(self) -> Iterator[tuple[Block, list[Found]]]:
         """All blocks in the order of the source; nothing is decoded."""
-        facts = [self.model_digest, self.batch, self.options.model_dump(mode="json")]
+        facts = [self.model_digest, self.batch, self.block, self.options.model_dump(mode="json")]
         found, number = pictures(self.source, self.options), 0
-        while chunk := list(islice(found, BLOCK)):
+        while chunk := list(islice(found, self.block)):
             made_of = [_made_of(one) for one in chunk]
             count = sum(isinstance(one, Picture) for one in chunk)
             yield Block(number, json_digest([number, facts, made_of]), count), chunk
@@ -110,7 +111,7 @@ def embed_blocks(
     total = done + sum(block.pictures for block in own)
     made = _in_processes if len(devices) > 1 else _here
     if own:
-        for _ in track(made(task, own, folder, devices, workers), "embed", total, "pictures", done, weight=BLOCK):
+        for _ in track(made(task, own, folder, devices, workers), "embed", total, "pictures", done, weight=task.block):
             pass
     world.wait()
     return done

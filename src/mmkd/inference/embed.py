@@ -34,6 +34,7 @@ from mmkd.inference.blocks import (
 )
 from mmkd.inference.model import Model, open_model
 from mmkd.inference.pictures import DEFAULTS, SourceOptions
+from mmkd.progress import say
 from mmkd.statistics.metrics import Array
 
 SUFFIXES = (".parquet", ".npy")
@@ -87,14 +88,18 @@ def embed(
             embed_blocks(task, world.agree([]), parts, devices, workers, world)
             return Embedded(out, 0, Counter(), Counter(), 0, None)
         with sole_owner(out):
-            plan = world.agree(plan_of(task))
+            plan = plan_of(task)
             facts = {
                 "model": opened.name,
                 "digest": opened.digest,
                 "dim": opened.dim,
                 "made_from": json_digest([block.digest for block in plan]),
             }
-            reused = embed_blocks(task, plan, parts, devices, workers, world)
+            if (finished := _finished(out, facts)) is not None:
+                world.agree([])
+                embed_blocks(task, [], parts, devices, workers, world)
+                return finished
+            reused = embed_blocks(task, world.agree(plan), parts, devices, workers, world)
             found = _written(out, plan, parts, facts)
             remove_blocks(parts)
     return replace(found, reused=reused)
@@ -107,6 +112,27 @@ def check_out(source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES) -> No
         raise ConfigError(f"--out {out}: expected a name that ends in {' or '.join(suffixes)}{archive}")
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"--out {out} lies in {source}, where it would be read the next time; choose another place")
+
+
+def _finished(out: Path, facts: Mapping[str, Any]) -> Embedded | None:
+    """What an earlier run wrote of the same pictures with the same model; None where it did not."""
+    try:
+        if out.suffix.lower() == ".npy":
+            known, count = json.loads(out.with_suffix(".json").read_text()), len(np.load(out, mmap_mode="r"))
+        else:
+            meta = pq.read_metadata(out)
+            known, count = json.loads((meta.metadata or {}).get(MADE_FROM, b"null")), meta.num_rows
+    except (OSError, ValueError):
+        return None
+    if known != dict(facts):
+        return None
+    path = out.with_suffix(".rejected.csv")
+    reasons: Counter[str] = Counter()
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as stream:
+            reasons.update(row["reason"] for row in csv.DictReader(stream))
+    say(f"{out}: is made of these pictures already")
+    return Embedded(out, count, reasons, Counter(), count + reasons.total(), path if reasons else None)
 
 
 def _written(out: Path, plan: Sequence[Block], parts: Path, facts: Mapping[str, Any]) -> Embedded:
@@ -155,11 +181,8 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def write_npy(out: Path, tables: Iterable[pa.Table], facts: Mapping[str, Any]) -> None:
     """float32 (N, D); beside it `.ids.csv`, a row for each of the vectors, and `.json` with the facts."""
     count = 0
-    with (
-        atomic_file(out) as stream,
-        atomic_file(out.with_suffix(".ids.csv")) as ids,
-        io.TextIOWrapper(ids, "utf-8", newline="", write_through=True) as text,
-    ):
+    with atomic_file(out) as stream, atomic_file(out.with_suffix(".ids.csv")) as ids:
+        text = io.TextIOWrapper(ids, "utf-8", newline="", write_through=True)
         _npy_header(stream, count, facts["dim"])
         lines = csv.writer(text)
         names = [name for name in schema_of(facts["dim"]).names if name != "vector"]
