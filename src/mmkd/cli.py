@@ -24,10 +24,12 @@ from mmkd.commands import (
     evidence,
     extract,
     features,
+    index,
     init,
     plan,
     report,
     runs,
+    search,
     stages,
     teachers,
     verify,
@@ -86,6 +88,8 @@ def make_app() -> typer.Typer:
     for name, group in {"features": features, "teachers": teachers, "corpus": corpus, "datasets": datasets}.items():
         app.add_typer(group.app, name=name)
     for command in (init.init, compare.compare, plan.plan, runs.runs, verify.verify, ablate.ablate, doctor):
+        app.command()(command)
+    for command in (index.index, search.search):
         app.command()(command)
     _with_verbosity(app)
     return app

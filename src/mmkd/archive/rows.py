@@ -74,8 +74,8 @@ def completed(table: pa.Table, dim: int) -> pa.Table:
     if wrong_N.any():
         first = int(wrong_N.argmax())
         raise DataError(
-            f"{int(wrong_N.sum()):,} of {len(table):,} vectors are not of length 1, first {table['id'][first].as_py()!r} "
-            f"of length {length_N[first]:.4g}; divide each by its length"
+            f"{int(wrong_N.sum()):,} of {len(table):,} vectors are not of length 1, first "
+            f"{table['id'][first].as_py()!r} of length {length_N[first]:.4g}; divide each by its length"
         )
     wanted = schema(dim)
     empty: dict[str, Any] = {"thumbnail": b"", SLICE: None}
