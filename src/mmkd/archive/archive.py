@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +14,10 @@ from mmkd.archive.rows import SHOWN, Facts, check_model, completed
 from mmkd.archive.store import Store, open_store
 from mmkd.archive.where import Compare, Condition, In, both, parse_where
 from mmkd.errors import ConfigError, DataError
-from mmkd.inference.model import Model, open_model
 from mmkd.statistics.metrics import Array
+
+if TYPE_CHECKING:
+    from mmkd.inference.model import Model
 
 EXACT_ROWS = 1_000_000  # with fewer rows each search looks at all of them
 GROUPS = {"picture": "id", "series": "series", "patient": "patient"}
@@ -85,13 +87,15 @@ class Archive:
     def __len__(self) -> int:
         return self.store.count()
 
-    def check(self, model: Model) -> None:
+    def check(self, model: "Model") -> None:
         """Raises ConfigError where the model is not the archive's."""
         check_model(self.facts, model.name, model.digest, self.store.place)
 
-    def model(self, text: str = "", device: str = "auto") -> Model:
+    def model(self, text: str = "", device: str = "auto") -> "Model":
         """The archive's model, opened. text: where it is now, where it is not where it was. Raises ConfigError for
         another model, or where there is none."""
+        from mmkd.inference.model import open_model  # loads torch, which other searches do without
+
         name = text or self.facts.model
         if not text and Path(name).is_absolute() and not Path(name).is_dir():
             raise ConfigError(

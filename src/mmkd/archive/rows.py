@@ -1,14 +1,16 @@
 """The rows of an archive: one picture each, and which model made their vectors. N rows, D dimensions."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.inference.model import Model
 from mmkd.statistics.metrics import Array
+
+if TYPE_CHECKING:
+    from mmkd.inference.model import Model
 
 TEXTS = ("id", "source", "path", "caption", "modality", "patient", "series")
 SLICE = "slice"
@@ -30,7 +32,7 @@ class Facts:
         return asdict(self)
 
 
-def facts_of(model: Model, text: str) -> Facts:
+def facts_of(model: "Model", text: str) -> Facts:
     """text: what it was opened by."""
     return Facts(text, model.name, model.digest, model.dim)
 
