@@ -209,8 +209,8 @@ def as_filter(condition: Condition) -> Any:
             return models.Filter(must=[models.FieldCondition(key=column, range=limits)])
         case Compare(column) | Like(column):
             raise ConfigError(
-                f"a Qdrant server compares text by =, !=, IN and NOT IN only, but the condition on {column} is another; "
-                "say it with these, or search an archive in a folder"
+                f"a Qdrant server compares text by =, !=, IN and NOT IN only, but the condition on {column} is "
+                "another; say it with these, or search an archive in a folder"
             )
 
 

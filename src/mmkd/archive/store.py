@@ -15,8 +15,8 @@ from mmkd.statistics.metrics import Array
 class Store(Protocol):
     """Rows in one place, found by id, by condition and by vector.
 
-    May be called from several threads. place: for messages. efforts: how thoroughly the approximate index can look, from little to much, in the backend's
-    own unit.
+    May be called from several threads. place: for messages. efforts: how thoroughly the approximate index can look,
+    from little to much, in the backend's own unit.
     """
 
     place: str
