@@ -19,11 +19,10 @@ from mmkd.archive.rows import vectors_column
 from mmkd.archive.where import Compare, In
 from mmkd.curation.records.record import Rejected
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.digests import bytes_digest, json_digest
+from mmkd.folders.digests import json_digest
 from mmkd.inference.model import BATCH, Model
 from mmkd.inference.pictures import Picture, pictures, read
 from mmkd.progress import say, track
-from mmkd.reasons import BadRecordError
 
 READ = 16 * BATCH  # pictures whose states are compared at a time
 COMMITTED_S = 20.0  # what kill -9 can cost
@@ -47,10 +46,11 @@ class Options:
 
 @dataclass
 class Indexed:
-    """gone: ids of rows of this source whose pictures were not met."""
+    """noted: as in `Picture`. gone: ids of rows of this source whose pictures were not met."""
 
     added: Added = field(default_factory=Added)
     rejected: list[Rejected] = field(default_factory=list)
+    noted: Counter[str] = field(default_factory=Counter)
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
 
@@ -88,9 +88,10 @@ class _Work:
     def take(self, chunk: Sequence[Picture | Rejected]) -> None:
         self._found.rejected += [one for one in chunk if isinstance(one, Rejected)]
         told = {self._options.prefix + one.id: one for one in chunk if isinstance(one, Picture)}
+        self._found.noted.update(note for one in told.values() for note in one.noted)
         self._gone.difference_update(told)
         self._check_foreign([name for name in told if name not in self._known])
-        states = dict(zip(told, self._threads.map(self._state, told.values()), strict=True))
+        states = {name: self._state(one) for name, one in told.items()}
         wanted = [(name, one) for name, one in told.items() if self._known.get(name) != states[name]]
         self._found.added += Added(same=len(told) - len(wanted))
         prepared = self._threads.map(self._prepared, [one for _, one in wanted])  # go on while the model computes
@@ -122,18 +123,8 @@ class _Work:
                 )
 
     def _state(self, picture: Picture) -> str:
-        """Digest of what is known of the picture, with its file's size and time, or its pixels where it has no file."""
         known = [str(self._source), picture.path, picture.caption, picture.modality, picture.group, picture.series]
-        file = file_of(self._source, picture.path)
-        if file is not None:
-            found = file.stat()
-            content = f"{found.st_size} {found.st_mtime_ns}"
-        else:
-            try:
-                content = bytes_digest(picture.read().tobytes())
-            except BadRecordError as bad:
-                content = bad.detail
-        return json_digest([*known, picture.slice, content, self._options.thumbnails])[:32]
+        return json_digest([*known, picture.slice, picture.stamp, self._options.thumbnails])[:32]
 
     def _embed(
         self,
@@ -174,14 +165,6 @@ class _Work:
             vectors = vectors_column(np.stack([row.pop("vector") for row in self._rows]))
             self._found.added += self._archive.add(pa.Table.from_pylist(self._rows).append_column("vector", vectors))
         self._rows, self._committed = [], time.perf_counter()
-
-
-def file_of(source: Path, path: str) -> Path | None:
-    """The file that a picture's path names, or the archive or volume that it is in; None where there is none."""
-    if source.is_file():
-        return source
-    place = source / path
-    return next((each for each in (place, *place.parents[: len(Path(path).parts)]) if each.is_file()), None)
 
 
 def one_picture(source: Path) -> tuple[Picture, Image.Image]:

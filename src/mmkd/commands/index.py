@@ -19,6 +19,7 @@ Server = Annotated[
         help="Address of a Qdrant server that keeps the archive as a collection. Its key: QDRANT_API_KEY.",
     ),
 ]
+SHOWN = 5  # pictures that were not read, each with its reason
 ARCHIVE_HELP = "The archive's folder, or with --server the name of a collection."
 DEVICE = typer.Option("--device", help="auto, cpu, cuda or cuda:N.")
 
@@ -99,8 +100,10 @@ def _report(found: "Indexed", out: str, notes: dict[str, Any]) -> None:
     print(f"{out}: {added.new:,} new, {added.changed:,} changed, {added.same:,} as before; {notes['rows']:,} in all")
     for reason, count in found.reasons().items():
         print(f"  {count:,} not read: {reason}")
-    for one in found.rejected[:5]:
+    for one in found.rejected[:SHOWN]:
         print(f"    {one.where}: {one.detail}")
+    for note, count in found.noted.items():
+        print(f"  {count:,} noted: {note}")
     if found.pruned:
         print(f"  {found.pruned:,} deleted that are no longer in the source")
     elif found.gone:
