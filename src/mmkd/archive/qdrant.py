@@ -1,5 +1,6 @@
 """An archive on a Qdrant server, as a collection: for many users. The server orders the writes of several clients."""
 
+import atexit
 import base64
 import os
 import time
@@ -60,7 +61,9 @@ def client_of(server: str) -> Any:
     """One client a server; it may be used by several threads."""
     library = qdrant_library()
     if not server.startswith("http"):
-        return library.QdrantClient(path=server, force_disable_check_same_thread=True)
+        client = library.QdrantClient(path=server, force_disable_check_same_thread=True)
+        atexit.register(client.close)
+        return client
     return library.QdrantClient(url=server, api_key=os.environ.get(KEY), check_compatibility=False)
 
 

@@ -97,12 +97,11 @@ def vectors_column(vector_ND: Array) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, vector_ND.shape[1])
 
 
-def as_array(column: pa.ChunkedArray, dim: int) -> Array:
+def as_array(column: pa.ChunkedArray | pa.Array, dim: int) -> Array:
     """(N, D) float32 of a column of lists. Raises DataError for lists of another length."""
-    lists = column.combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], column.type)
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    if lists.null_count or len(flat) != len(lists) * dim:
-        raise DataError(f"vectors of {len(flat) / max(1, len(lists)):g} numbers on average; the archive's have {dim}")
-    return flat.astype(np.float32).reshape(-1, dim)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False) for chunk in chunks]
+    numbers = sum(map(len, flat))
+    if column.null_count or numbers != len(column) * dim:
+        raise DataError(f"vectors of {numbers / max(1, len(column)):g} numbers on average; the archive's have {dim}")
+    return np.concatenate([*flat, np.empty(0, np.float32)]).reshape(-1, dim)
