@@ -23,7 +23,7 @@ FACTS = "mmkd"  # key in the metadata of the table's schema
 NOTES = "index.json"
 KEPT = timedelta(minutes=10)  # so long old versions stay for the readers that use them
 SCANNED = 8192  # rows at a time
-REFINED = 10  # of so many times k candidates the cosines are computed from the whole vectors
+REFINED = 4  # of so many times k candidates the cosines are computed from the whole vectors
 
 
 def open_store(place: str, server: str, facts: Facts | None) -> "LanceStore":
@@ -56,7 +56,7 @@ def lancedb_library() -> Any:
 class LanceStore:
     """See `store.Store`."""
 
-    efforts = (20, 40, 80, 160, 320, 640)  # partitions looked at
+    efforts = (10, 20, 40, 80, 160, 320, 640)  # partitions looked at
 
     def __init__(self, folder: Path, table: Any) -> None:
         self.place, self._folder, self._table = str(folder), folder, table
@@ -101,7 +101,10 @@ class LanceStore:
         self, vector_D: Array, k: int, columns: Sequence[str], where: Condition | None, effort: int | None
     ) -> pa.Table:
         query = self._table.search(vector_D, vector_column_name="vector").distance_type("cosine").limit(k)
-        query = query.bypass_vector_index() if effort is None else query.minimum_nprobes(effort).refine_factor(REFINED)
+        if effort is None:
+            query = query.bypass_vector_index()
+        else:  # more partitions are looked at where a condition leaves too few rows in these
+            query = query.maximum_nprobes(0).minimum_nprobes(effort).refine_factor(REFINED)
         if where is not None:
             query = query.where(sql(where), prefilter=True)
         table = query.select([*columns, "_distance"]).to_arrow()
@@ -109,9 +112,9 @@ class LanceStore:
         return table.drop_columns("_distance").append_column("score", score)
 
     def build(self) -> None:
-        from lancedb.index import IvfPq
+        from lancedb.index import IvfSq
 
-        self._table.create_index("vector", config=IvfPq(distance_type="cosine"), replace=True)
+        self._table.create_index("vector", config=IvfSq(distance_type="cosine"), replace=True)
 
     def tidy(self) -> None:
         self._table.optimize(cleanup_older_than=KEPT)
