@@ -1,7 +1,7 @@
 """Index pictures again and again, each time killed by kill -9 at a random moment, while a reader looks on.
 
-As a script: `killed.py SOURCE ARCHIVE DEATHS SEED`. Prints how often it was killed and how many rows were there each time.
-Each life is a process of its own, forked from one that has imported all but opened nothing.
+As a script: `killed.py SOURCE ARCHIVE DEATHS SEED`. Prints how often it was killed and how many rows were there
+each time. Each life is a process of its own, forked from one that has imported all but opened nothing.
 """
 
 import json

@@ -103,8 +103,10 @@ class LanceStore:
         query = self._table.search(vector_D, vector_column_name="vector").distance_type("cosine").limit(k)
         if effort is None:
             query = query.bypass_vector_index()
-        else:  # more partitions are looked at where a condition leaves too few rows in these
-            query = query.maximum_nprobes(0).minimum_nprobes(effort).refine_factor(REFINED)
+        else:
+            query = query.nprobes(effort).refine_factor(REFINED)
+            if where is not None:  # few rows of these partitions may meet it
+                query = query.maximum_nprobes(0)
         if where is not None:
             query = query.where(sql(where), prefilter=True)
         table = query.select([*columns, "_distance"]).to_arrow()
