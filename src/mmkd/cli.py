@@ -20,14 +20,17 @@ from mmkd.commands import (
     corpus,
     curate,
     datasets,
+    embed,
     evaluate,
     evidence,
     extract,
     features,
+    index,
     init,
     plan,
     report,
     runs,
+    search,
     stages,
     teachers,
     verify,
@@ -85,7 +88,18 @@ def make_app() -> typer.Typer:
     app.command("import-reference")(import_reference)
     for name, group in {"features": features, "teachers": teachers, "corpus": corpus, "datasets": datasets}.items():
         app.add_typer(group.app, name=name)
-    for command in (init.init, compare.compare, plan.plan, runs.runs, verify.verify, ablate.ablate, doctor):
+    for command in (
+        init.init,
+        compare.compare,
+        plan.plan,
+        runs.runs,
+        verify.verify,
+        ablate.ablate,
+        embed.embed,
+        doctor,
+    ):
+        app.command()(command)
+    for command in (index.index, search.search):
         app.command()(command)
     _with_verbosity(app)
     return app
