@@ -1,4 +1,4 @@
-"""How probabilities are calibrated: from labelled pictures, or as the evaluation of a run did; N pictures, C classes."""
+"""How probabilities are calibrated: from labelled pictures, or as a run did it; N pictures, C classes."""
 
 import json
 from collections import Counter

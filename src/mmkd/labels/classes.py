@@ -9,7 +9,7 @@ from typing import Any
 from mmkd.cards.card import Card
 from mmkd.cards.catalogue import catalogue_cards, read_card
 from mmkd.errors import ConfigError, DataError
-from mmkd.validation import nearest, parse, read_toml
+from mmkd.validation import nearest, read_toml
 
 PLACE = "{}"  # in a prompt: where the name of the class stands
 
@@ -40,7 +40,7 @@ def classes_of(text: str, card: str = "", run: Path | None = None) -> Classes:
     if bool(text) == bool(card):
         raise ConfigError('give either --classes classes.toml (or "a,b,c") or --card ID')
     if card:
-        return of_card(_card(card, run))
+        return _of_card(card, run)
     if text.lower().endswith(".toml"):
         return of_table(read_toml(Path(text)), text)
     return of_names([name.strip() for name in text.split(",")])
@@ -65,32 +65,40 @@ def of_table(table: Mapping[str, Any], where: str = "classes") -> Classes:
 
 def of_card(card: Card) -> Classes:
     """The prompt ensembles of a card. Raises ConfigError where its classes do not exclude each other."""
-    if card.multi_label:
+    return _exclusive(card.id, card.multi_label, [(entry.name, entry.prompts) for entry in card.classes])
+
+
+def _exclusive(card: str, multi_label: bool, entries: Sequence[tuple[str, Sequence[str]]]) -> Classes:
+    if multi_label:
         raise ConfigError(
-            f"card {card.id!r}: a picture may have several of its classes, so shares of all of them say nothing; "
+            f"card {card!r}: a picture may have several of its classes, so shares of all of them say nothing; "
             'ask for one finding at a time: --classes "pleural effusion,no pleural effusion"'
         )
-    return Classes(
-        tuple(entry.name for entry in card.classes), tuple(tuple(entry.prompts) for entry in card.classes), card.id
-    )
+    return Classes(tuple(name for name, _ in entries), tuple(tuple(prompts) for _, prompts in entries), card)
 
 
-def _card(name: str, run: Path | None) -> Card:
+def _of_card(name: str, run: Path | None) -> Classes:
     if name.lower().endswith(".toml"):
-        return read_card(Path(name))
-    known = {**catalogue_cards(), **(_evaluated(run) if run else {})}
+        return of_card(read_card(Path(name)))
+    if run is not None and (found := _evaluated(run, name)) is not None:
+        return found
+    known = catalogue_cards()
     if name not in known:
         raise ConfigError(f"--card {name!r}: no such card; {nearest(name, list(known))}; see `mmkd datasets list`")
-    return known[name]
+    return of_card(known[name])
 
 
-def _evaluated(run: Path) -> dict[str, Card]:
-    """The cards that a run was evaluated on."""
+def _evaluated(run: Path, name: str) -> Classes | None:
+    """Of a card that a run was evaluated on."""
     path = run / "evaluate" / "cards.jsonl"
     try:
-        found = [json.loads(line) for line in path.read_text().splitlines()]
-        return {one["id"]: parse(Card, one, str(path), {"base": run}) for one in found if "id" in one}
+        cards = [json.loads(line) for line in path.read_text().splitlines()]
+        card = next((one for one in cards if one["id"] == name and one.get("classes")), None)
+        if card is None:
+            return None
+        entries = [(one["name"], one.get("prompts", [])) for one in card["classes"]]
+        return _exclusive(name, bool(card.get("multi_label")), entries)
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError) as error:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: not readable ({error}); run `mmkd evaluate` again") from error
