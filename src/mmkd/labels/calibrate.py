@@ -47,8 +47,8 @@ class Calibration:
 def uncalibrated(scale: float) -> Calibration:
     """With the model's own scale."""
     origin = (
-        f"not calibrated: the model's own scale of {scale:.4g} is used, by which probabilities are often too high; "
-        "--calibrate TABLE with labelled pictures calibrates them"
+        f"not calibrated: the model's own scale of {scale:.4g} is used, whose probabilities may be too high or "
+        "too low; --calibrate TABLE with labelled pictures calibrates them"
     )
     return Calibration(1 / scale, origin, False)
 
