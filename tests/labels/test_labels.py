@@ -24,7 +24,7 @@ from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import classify, probabilities
-from mmkd.labels.conformal import fewest_groups, measured_coverage, threshold
+from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
 from mmkd.labels.label import calibration_from, label
 from mmkd.labels.page import write_labels_page
 from mmkd.statistics.calibration import fit_temperature
@@ -113,6 +113,9 @@ def test_sets_are_those_of_mapie(pictures: int, classes: int, coverage: float) -
     _, wanted = mapie.conformalize(here, label_N[:pictures]).predict_set(there)
     least = threshold(here[np.arange(pictures), label_N[:pictures]], np.arange(pictures), coverage)
     np.testing.assert_array_equal(there >= least, wanted[:, :, 0])
+    empty_N = ~wanted[:, :, 0].any(axis=1)
+    np.testing.assert_array_equal(in_sets(there, least)[~empty_N], wanted[~empty_N, :, 0])
+    assert in_sets(there, least)[empty_N].sum() == empty_N.sum()
 
 
 @settings(max_examples=50, deadline=None)
@@ -143,7 +146,7 @@ def test_coverage_is_reached_and_measured() -> None:
         found = of_labelled(score_NC[:300], label_N[:300], [f"p{n // 2}" for n in range(300)], 0.9, seed)
         assert found.temperature == pytest.approx(0.5, abs=0.25)
         share_NC = probabilities(score_NC[300:], found.temperature)
-        covered.append((share_NC[np.arange(700), label_N[300:]] >= found.least).mean())
+        covered.append((in_sets(share_NC, found.least)[np.arange(700), label_N[300:]]).mean())
         told.append(found.coverage)
     assert 0.88 < np.mean(covered) < 0.94
     assert 0.88 < np.mean([one.value for one in told]) < 0.93
@@ -249,13 +252,13 @@ def test_a_table_of_labels(model: Model, source: Path, tmp_path: Path) -> None:
         assert row["abstained"] == str(share_C.max() < least).lower()
         assert row["label"] == ("" if share_C.max() < least else name)
         assert float(row["probability:a mass"]) == pytest.approx(share_C[1], abs=1e-4)
-        assert row["set"] == "; ".join(np.array(CLASSES.names)[share_C >= 0.3])
+        assert row["set"] == "; ".join(np.array(CLASSES.names)[(share_C >= 0.3) | (share_C == share_C.max())])
     assert (found.abstained, found.rejected) == (4, {"unreadable_image": 1})
     assert found.classes.total() == 5
     assert json.loads((tmp_path / "l.json").read_text())["temperature"] == 0.05
     made(source, model, tmp_path / "l.parquet", calibration, least)
     table = pq.read_table(tmp_path / "l.parquet")
-    assert table["set"].to_pylist() == [row["set"].split("; ") if row["set"] else [] for row in rows]
+    assert table["set"].to_pylist() == [row["set"].split("; ") for row in rows]
     assert table["abstained"].to_pylist() == [row["abstained"] == "true" for row in rows]
 
 

@@ -84,7 +84,7 @@ def plan_of(task: Task) -> list[Block]:
     plan = []
     for block, found in task.blocks():
         plan.append(block)
-        rejected += [one for one in found if isinstance(one, Rejected)][: 3 - len(rejected)]
+        rejected += [one for one in found if isinstance(one, Rejected)]
     if not any(block.pictures for block in plan):
         first = "".join(f"; {one.where}: {one.detail}" for one in rejected)
         raise DataError(
