@@ -39,8 +39,8 @@ class Calibration:
             return self.origin
         found = self.coverage
         return (
-            f"{self.origin}; sets that have the true class in at least {self.asked:.0%}: measured on held-out folds {found.value:.1%} "
-            f"(95% interval {found.low:.1%} to {found.high:.1%}), {found.size:.2f} classes a set on average"
+            f"{self.origin}; sets that have the true class in at least {self.asked:.0%}: measured on held-out folds "
+            f"{found.value:.1%} (95% interval {found.low:.1%} to {found.high:.1%}), {found.size:.2f} classes a set"
         )
 
 
