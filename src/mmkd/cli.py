@@ -27,6 +27,7 @@ from mmkd.commands import (
     features,
     index,
     init,
+    label,
     plan,
     report,
     runs,
@@ -96,6 +97,7 @@ def make_app() -> typer.Typer:
         verify.verify,
         ablate.ablate,
         embed.embed,
+        label.label,
         doctor,
     ):
         app.command()(command)
