@@ -43,4 +43,3 @@ def open_run(
         )
     folder = (out or Path("runs") / recipe.stem).resolve()
     return Run(load_recipe(recipe_file(recipe), folder, changes or []), folder, force)
-
