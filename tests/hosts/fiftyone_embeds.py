@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import fiftyone.zoo as zoo
 import numpy as np
@@ -15,4 +16,4 @@ pictures = [np.asarray(Image.open(path)) for path in images]
 labels = [found.label for found in model.predict_all(pictures)]
 model.store_logits = False
 vectors = [model.embed_prompt("a line").tolist()]
-json.dump({"labels": labels, "texts": vectors}, open(out, "w"))
+Path(out).write_text(json.dumps({"labels": labels, "texts": vectors}))

@@ -1,4 +1,4 @@
-"""A real Orthanc keeps the pictures: stored by DICOMweb, read back by DICOMweb, embedded, and the label written to it."""
+"""A real Orthanc keeps the pictures: stored and read back by DICOMweb, embedded, a label written to it."""
 
 import io
 import json

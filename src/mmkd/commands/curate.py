@@ -9,6 +9,7 @@ import typer
 
 from mmkd.commands.options import Force, Out, Set, open_run
 from mmkd.errors import ConfigError
+from mmkd.pipeline.shipped import SHIPPED
 from mmkd.settings import URL
 
 if TYPE_CHECKING:
