@@ -1,26 +1,32 @@
 """The student as a model of transformers, weight by weight: `config.json`, `model.safetensors`, processor, tokenizer.
 
-Which class it is depends on its towers: CLIPModel (open_clip's ViT and CLIP's text transformer), ChineseCLIPModel
-(open_clip's ViT and a BERT whose first token is projected), VisionTextDualEncoderModel (a network of timm, or a BERT with
-its own pooling layer). Where only the image tower has a counterpart, it is written alone.
+Its towers decide the class: CLIPModel (open_clip's ViT and CLIP's text transformer), ChineseCLIPModel (open_clip's ViT
+and a BERT whose first token is projected), VisionTextDualEncoderModel (a network of timm, or a BERT with a pooling
+layer of its own). Where only the image tower has a counterpart, it is written alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from open_clip.hf_model import HFTextEncoder
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
+from PIL import Image
 from torch import Tensor
 
 from mmkd.errors import ModelError
 from mmkd.export.image_towers import ImageTower, of_timm, of_vision_transformer
 from mmkd.export.text_towers import TextTower, of_bert, of_text_transformer
 from mmkd.export.tokenizer import save_tokenizer, tokenizer_of
+from mmkd.statistics.metrics import Array
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
+IMAGE_TOWER = "clip_vision_model"
 CURE = "its ONNX and open_clip forms are whole; leave transformers out of --to"
 
 
@@ -159,12 +165,54 @@ def image_processor(preprocess: dict[str, Any]) -> Any:
     )
 
 
-@torch.inference_mode()
-def image_vectors(network: Any, image_BCHW: Tensor) -> Tensor:
-    """(B, D), as the network gives them: of a whole model, or of an image tower alone."""
-    if hasattr(network, "get_image_features"):
-        found = network.get_image_features(pixel_values=image_BCHW)
-        vector_BD: Tensor = getattr(found, "pooler_output", found)
-        return vector_BD
-    vector_BD = network(pixel_values=image_BCHW).image_embeds
-    return vector_BD
+class TransformersModel:
+    """The folder as transformers opens it. texts: None where only the image tower is there."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
+
+        self._processor = AutoImageProcessor.from_pretrained(folder)
+        self.has_texts = AutoConfig.from_pretrained(folder).model_type != IMAGE_TOWER
+        kind = AutoModel if self.has_texts else CLIPVisionModelWithProjection
+        self._network = kind.from_pretrained(folder).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(folder) if self.has_texts else None
+
+    @torch.inference_mode()
+    def encode_images(self, images: Sequence[Image.Image]) -> Array:
+        pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
+        if self.has_texts:
+            return _unit(self._network.get_image_features(pixel_values=pixels).pooler_output)
+        return _unit(self._network(pixel_values=pixels).image_embeds)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> Array | None:
+        if self._tokenizer is None:
+            return None
+        tokens = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        return _unit(self._network.get_text_features(**tokens).pooler_output)
+
+
+def piped(folder: Path, images: Sequence[Image.Image], texts: Sequence[str]) -> Array:
+    """Probabilities (N, T) of transformers' own pipeline for zero-shot classification."""
+    from transformers import pipeline
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # it does not list VisionTextDualEncoderModel, and runs it
+    try:
+        run = pipeline("zero-shot-image-classification", model=str(folder), device="cpu")
+        found = run(
+            list(images),
+            candidate_labels=list(texts),
+            hypothesis_template="{}",
+            tokenizer_kwargs={"truncation": True},
+        )
+    finally:
+        logging.set_verbosity(before)
+    scores = [{one["label"]: one["score"] for one in row} for row in found]
+    return np.array([[row[text] for text in texts] for row in scores], np.float32)
+
+
+def _unit(vector_BD: Tensor) -> Array:
+    found: Array = F.normalize(vector_BD, dim=1).numpy()
+    return found

@@ -190,7 +190,7 @@ STAGES: dict[str, StageSpec] = {
         ),
         StageSpec(
             "export",
-            "Write the student as an open_clip folder with a model card, checked against the original.",
+            "Write the student for open_clip, transformers and ONNX Runtime, each checked against it, and a model card.",
             folders=("export",),
             inputs=("distill", "reliability", "corpus", "evaluate"),
             body=OneFolder(stages.export_settings, stages.export),
