@@ -22,6 +22,7 @@ from mmkd.commands import (
     datasets,
     evaluate,
     evidence,
+    export,
     extract,
     features,
     init,
@@ -56,6 +57,7 @@ OWN_COMMANDS: dict[str, Callable[..., None]] = {
     "evidence": evidence.evidence,
     "evaluate": evaluate.evaluate,
     "report": report.report,
+    "export": export.export,
 }
 """Stages whose commands have options of their own."""
 

@@ -5,6 +5,7 @@ and a BERT whose first token is projected), VisionTextDualEncoderModel (a networ
 layer of its own). Where only the image tower has a counterpart, it is written alone.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from mmkd.export.tokenizer import save_tokenizer, tokenizer_of
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
+WEIGHTS = "model.safetensors"
 IMAGE_TOWER = "clip_vision_model"
 CURE = "its ONNX and open_clip forms are whole; leave transformers out of --to"
 
@@ -50,6 +52,7 @@ def write(model: OpenClipModel, folder: Path) -> str:
     except ValueError as error:
         raise ModelError(f"not written for transformers: {error}; {CURE}") from error
     found.network.save_pretrained(folder)
+    (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)  # safetensors lets the owner alone read them
     processor.save_pretrained(folder)
     return found.refused
 
@@ -195,10 +198,9 @@ class TransformersModel:
 def piped(folder: Path, images: Sequence[Image.Image], texts: Sequence[str]) -> Array:
     """Probabilities (N, T) of transformers' own pipeline for zero-shot classification."""
     from transformers import pipeline
-    from transformers.utils import logging
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()  # it does not list VisionTextDualEncoderModel, and runs it
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # it says that it does not list VisionTextDualEncoderModel, and runs it
     try:
         run = pipeline("zero-shot-image-classification", model=str(folder), device="cpu")
         found = run(
@@ -208,7 +210,7 @@ def piped(folder: Path, images: Sequence[Image.Image], texts: Sequence[str]) -> 
             tokenizer_kwargs={"truncation": True},
         )
     finally:
-        logging.set_verbosity(before)
+        logging.disable(before)
     scores = [{one["label"]: one["score"] for one in row} for row in found]
     return np.array([[row[text] for text in texts] for row in scores], np.float32)
 
