@@ -152,7 +152,7 @@ def _differing(exported: Exported) -> str:
     """What the programs do that are not the student bit by bit."""
     said = {
         RESIZED: "transformers resizes by torchvision, which rounds otherwise than Pillow, and may cut an odd margin "
-        "one pixel further up; it was compared on pictures of the model's size, and here also with its own resizing. It "
+        "one pixel further up; it was compared on pictures of the model's size, here also with its own resizing. It "
         "does not mend texts (broken encodings, HTML) as open_clip does.",
         INT8: "The files with 8-bit weights are smaller and differ by design.",
     }

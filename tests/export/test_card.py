@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmkd.student.model_card import CardFacts, export, largest_difference, model_card
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
@@ -19,7 +20,6 @@ from mmkd.markdown import escaped, line
 from mmkd.reliability.table import load_reliability
 from mmkd.student import model_card as exporting
 from mmkd.student.build import build_student
-from mmkd.student.model_card import CardFacts, export, largest_difference, model_card
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import load, save
 from tolerance import assert_rounding
