@@ -1,21 +1,15 @@
 """Tiny students of each kind, saved as training saves them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_students import TEXT, VISION, Maker
 from transformers import BertConfig
 
 from mmkd.phantom.write import write_tokenizer
 from mmkd.teachers.files.open_clip_folder import OpenClipModel, build, save
-
-VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}
-TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-TIMM = {"timm_model_name": "test_resnet", "image_size": 32}
-FIRST, POOLED = "cls_last_hidden_state_pooler", "cls_pooler"
-Maker = Callable[..., OpenClipModel]
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,7 @@ from mmkd.phantom.write import write_tokenizer
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
 CAPTIONS = [
-    "",
-    "A chest X-ray.",
-    "naïve &amp; CT",
-    "it's 12mm",
-    "<|endoftext|> [SEP] <start",
-    "x " * 99,
+    *("", "A chest X-ray.", "naïve &amp; CT", "it's 12mm", "<|endoftext|> [SEP] <start", "x " * 99),
     "İ\u0130 e\u0301 ﬁ\x00",
 ]
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(CAPTIONS), max_size=4)
@@ -51,7 +46,7 @@ def wordpiece(tmp_path_factory: pytest.TempPathFactory) -> tuple[Words, HFTokeni
 
 @pytest.mark.parametrize("kind", ["clip", "wordpiece"])
 @given(captions=texts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_ids_are_those_of_the_student(kind: str, captions: list[str], request: pytest.FixtureRequest) -> None:
     ours, own = request.getfixturevalue(kind)
     captions = [*captions, *CAPTIONS]
@@ -63,7 +58,7 @@ def test_ids_are_those_of_the_student(kind: str, captions: list[str], request: p
 
 
 @given(st.text(max_size=80))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_texts_are_cleaned_as_open_clip_does(text: str) -> None:
     for name, clean in CLEAN.items():
         assert clean(text) == get_clean_fn(name)(text)

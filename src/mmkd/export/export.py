@@ -109,9 +109,12 @@ def compare(model: OpenClipModel, folder: Path, formats: Sequence[FormatName], s
 def _check_pipeline(
     folder: Path, images: Sequence[Image.Image], texts: Sequence[str], expected: Vectors, scale: float
 ) -> None:
-    assert expected.text_TD is not None
-    expected_NT: Array = probabilities(expected.image_ND[: len(images)], expected.text_TD, scale)
-    worst = float(abs(expected_NT - to_transformers.piped(folder, images, texts)).max())
+    places = to_transformers.fitting(folder, texts)
+    if not places or not images or expected.text_TD is None:
+        return
+    expected_NT = probabilities(expected.image_ND[: len(images)], expected.text_TD[places], scale)
+    found_NT = to_transformers.piped(folder, images, [texts[place] for place in places])
+    worst = float(abs(expected_NT - found_NT).max())
     if worst > TOLERANCE:
         raise ModelError(
             f"transformers' pipeline differs from the student: probabilities by {worst:.1e} (at most {TOLERANCE:g}); "
