@@ -175,6 +175,7 @@ def test_the_sample_takes_held_out_pictures_first(tiny_corpus: Path) -> None:
     assert len({text.lower() for text in sample.texts}) == len(sample.texts)
 
 
+@pytest.mark.slow
 def test_a_student_agrees_with_itself_on_the_corpus(student: Path, exported: Path, tiny_corpus: Path) -> None:
     sample = of_corpus(Corpus(tiny_corpus), 20)
     found = compare(load(student), exported, ["open_clip", "transformers"], sample)

@@ -44,7 +44,10 @@ STUDENTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+SLOW = ("clip", "own text length", "timm and bert")  # each is near another
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in STUDENTS])
 def test_the_pipeline_of_transformers_gives_the_students_probabilities(name: str, make: Maker, tmp_path: Path) -> None:
     settings, kind = STUDENTS[name]
     model = make(**settings)
