@@ -1,6 +1,7 @@
 """One folder for several programs: compared before it is published, with sums and a signature."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -87,20 +88,21 @@ def test_the_sums_are_those_of_sha256sum(exported: Path) -> None:
     assert done.stdout.count(": OK") == len(named)
 
 
-def test_the_signature_is_verified_and_notices_a_change(exported: Path, key: Path) -> None:
-    check = verifying.Config().use_elliptic_key_verifier(public_key=key.with_suffix(".pub"))
-    (exported / "manifest.json").write_text("{}")  # a run's own, written after the signature
-    check.verify(exported, exported / "model.sig")
-    was = (exported / "README.md").read_text()
-    (exported / "README.md").write_text(f"{was}A word more.")
-    try:
-        with pytest.raises(ValueError, match=r"README\.md"):
-            verifying.Config().use_elliptic_key_verifier(public_key=key.with_suffix(".pub")).verify(
-                exported, exported / "model.sig"
-            )
-    finally:
-        (exported / "README.md").write_text(was)
-        (exported / "manifest.json").unlink()
+def test_the_signature_is_verified_and_notices_a_change(exported: Path, key: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(exported, moved)
+    (moved / "manifest.json").write_text("{}")  # a run's own, written after the signature
+
+    def verify() -> None:
+        check = verifying.Config().use_elliptic_key_verifier(public_key=key.with_suffix(".pub"))
+        check.verify(moved, moved / "model.sig")
+
+    verify()
+    assert str(exported.parent) not in (moved / "model.sig").read_text()
+    with (moved / "README.md").open("a") as stream:
+        stream.write("A word more.")
+    with pytest.raises(ValueError, match=r"README\.md"):
+        verify()
 
 
 def test_what_is_no_key_does_not_sign(student: Path, tmp_path: Path) -> None:
