@@ -26,10 +26,12 @@ from mmkd.commands import (
     export,
     extract,
     features,
+    index,
     init,
     plan,
     report,
     runs,
+    search,
     stages,
     teachers,
     verify,
@@ -98,6 +100,8 @@ def make_app() -> typer.Typer:
         embed.embed,
         doctor,
     ):
+        app.command()(command)
+    for command in (index.index, search.search):
         app.command()(command)
     _with_verbosity(app)
     return app
