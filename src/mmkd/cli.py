@@ -28,6 +28,7 @@ from mmkd.commands import (
     features,
     index,
     init,
+    label,
     plan,
     report,
     runs,
@@ -98,6 +99,7 @@ def make_app() -> typer.Typer:
         verify.verify,
         ablate.ablate,
         embed.embed,
+        label.label,
         doctor,
     ):
         app.command()(command)
