@@ -250,13 +250,13 @@ class Archive:
 
     def _grouped(
         self, vector_D: Array, k: int, where: Condition | None, column: str, effort: int | None
-    ) -> list[dict[str, object]]:
+    ) -> list[dict[str, Any]]:
         """Rows of the best picture of each group. More rows are asked for until there are k groups."""
         asked = k if column == "id" else MORE * k
         while True:
             table = self.store.nearest(vector_D, asked, SHOWN, where, effort)
             rows = sorted(table.to_pylist(), key=lambda row: (-row["score"], row["id"]))
-            best: dict[str, dict[str, object]] = {}
+            best: dict[str, dict[str, Any]] = {}
             for row in rows:
                 best.setdefault(row[column] or f"\0{row['id']}", row)
             if len(best) >= k or len(table) < asked:
