@@ -74,6 +74,7 @@ ORDER = (
     ("pipeline",),
     ("ablate",),
     ("api",),
+    ("serve.engine",),
     ("serve.page",),
     ("serve",),
     ("commands",),

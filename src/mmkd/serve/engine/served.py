@@ -1,0 +1,130 @@
+"""One model at work: its queue, the vectors of texts that it keeps, and how it answers.
+
+T texts, D dimensions, C classes.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mmkd.inference.model import Model
+from mmkd.serve.engine.answers import Answer, ModelFacts, Score
+from mmkd.serve.engine.batcher import Batcher
+from mmkd.serve.engine.limits import INVALID, LATE, Limits, RequestError
+from mmkd.statistics.metrics import Array
+
+UNCALIBRATED = "not calibrated: the softmax of the cosines times the model's own scale"
+
+
+class OwnClassifier(Protocol):
+    """A classifier that was fitted to labelled pictures and lies beside the model (`mmkd adapt`)."""
+
+    classes: Sequence[str]
+
+    def probabilities(self, vector_ND: Array) -> Array:
+        """(N, C)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model beside its weights. temperature: cosines are divided by it where it was fitted. basis:
+    on which data the probabilities rest. card: Markdown.
+    """
+
+    role: str = "student"
+    backend: str = "torch"
+    licence: str = ""
+    card: str = ""
+    temperature: float | None = None
+    basis: str = UNCALIBRATED
+    classifier: OwnClassifier | None = None
+
+
+class Served:
+    """A model that many threads ask."""
+
+    def __init__(self, model: Model, limits: Limits, facts: Facts | None = None) -> None:
+        self.model, self._facts, self._limits = model, facts or Facts(), limits
+        self.batcher = Batcher(model.encode_prepared, limits)
+        self._vectors: OrderedDict[str, Array] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def texts(self, texts: Sequence[str]) -> Array:
+        """(T, D); those that were asked for lately are not computed again."""
+        known = self._known(texts)
+        if missing := [text for text in dict.fromkeys(texts) if text not in known]:
+            future = self.batcher.call(lambda: self.model.encode_texts(missing))
+            try:
+                fresh = dict(zip(missing, future.result(self._limits.timeout_s), strict=True))
+            except TimeoutError:
+                future.cancel()
+                found = f"no vectors of {len(missing)} texts within {self._limits.timeout_s:g} s"
+                raise RequestError(LATE, found, "a faster answer", "send fewer texts, or try again later") from None
+            known |= fresh
+            self._keep(fresh)
+        return np.stack([known[text] for text in texts])
+
+    def answer(self, vector_D: Array, prompts: Mapping[str, Sequence[str]] | None, threshold: float) -> Answer:
+        """Of one picture. prompts: of each class; None asks the model's own classifier."""
+        if not 0.0 <= threshold <= 1.0:
+            raise RequestError(INVALID, f"threshold {threshold}", "0 to 1", "leave it out to have no abstention")
+        scores = self._own_scores(vector_D) if prompts is None else self._zero_shot(vector_D, prompts)
+        scores.sort(key=lambda score: -score.probability)
+        label = scores[0].name if scores[0].probability >= threshold else None
+        is_own = prompts is None
+        calibrated = is_own or self._facts.temperature is not None
+        basis = self._facts.basis if is_own == (self._facts.classifier is not None) else UNCALIBRATED
+        return Answer(self.model.name, self.model.digest, label, threshold, calibrated, basis, scores)
+
+    def facts(self) -> ModelFacts:
+        known = self._facts
+        classes = list(known.classifier.classes) if known.classifier else []
+        model = self.model
+        return ModelFacts(
+            name=model.name,
+            digest=model.digest,
+            role=known.role,
+            dim=model.dim,
+            backend=known.backend,
+            licence=known.licence,
+            classes=classes,
+            basis=known.basis,
+            card=known.card,
+        )
+
+    def _own_scores(self, vector_D: Array) -> list[Score]:
+        if (own := self._facts.classifier) is None:
+            found = f"no classes, and model {self.model.name!r} has no classifier of its own"
+            raise RequestError(INVALID, found, "two classes or more", "name them, or serve what 'mmkd adapt' made")
+        (probability_C,) = own.probabilities(vector_D[None])
+        return [Score(name, float(p), None) for name, p in zip(own.classes, probability_C, strict=True)]
+
+    def _zero_shot(self, vector_D: Array, prompts: Mapping[str, Sequence[str]]) -> list[Score]:
+        """Class = normalised mean of its prompts' unit vectors, as in the evaluation."""
+        vector_TD = self.texts([text for own in prompts.values() for text in own])
+        ends = np.cumsum([len(own) for own in prompts.values()])[:-1]
+        class_CD = np.stack([part_TD.mean(axis=0) for part_TD in np.split(vector_TD, ends)])
+        class_CD /= np.linalg.norm(class_CD, axis=1, keepdims=True)
+        cosine_C = class_CD @ vector_D
+        scale = self.model.scale if self._facts.temperature is None else 1 / self._facts.temperature
+        logit_C = scale * (cosine_C - cosine_C.max()).astype(np.float64)
+        probability_C = np.exp(logit_C) / np.exp(logit_C).sum()
+        return [Score(name, float(p), float(c)) for name, p, c in zip(prompts, probability_C, cosine_C, strict=True)]
+
+    def _known(self, texts: Sequence[str]) -> dict[str, Array]:
+        with self._lock:
+            known = {text: self._vectors[text] for text in texts if text in self._vectors}
+            for text in known:
+                self._vectors.move_to_end(text)
+        return known
+
+    def _keep(self, fresh: dict[str, Array]) -> None:
+        with self._lock:
+            self._vectors.update(fresh)
+            while len(self._vectors) > self._limits.cached_texts:
+                self._vectors.popitem(last=False)
