@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,10 +98,10 @@ class Service:
 
     def about(self) -> About:
         """What is served, and what it must not be used for."""
-        rows = None if self._archive is None else len(self._archive)
-        return About(
-            __version__, PURPOSE, self.models(), "" if self._archive is None else self._archive.store.place, rows
-        )
+        if self._archive is None:
+            return About(__version__, PURPOSE, self.models(), "", None)
+        name = Path(self._archive.store.place).name  # where it lies is the server's business
+        return About(__version__, PURPOSE, self.models(), name, len(self._archive))
 
     def read(self, data: bytes) -> Image.Image:
         """The picture in the bytes of a file, upright and in RGB, within the limits."""
