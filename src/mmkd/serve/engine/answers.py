@@ -35,21 +35,6 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A picture of the archive. score: cosine of its vector and the query's. path: of its file, as it was indexed."""
-
-    id: str
-    score: float
-    path: str
-    caption: str
-    modality: str
-    group: str
-    series: str
-    slice: int | None
-    thumbnail: bytes = b""
-
-
-@dataclass(frozen=True)
 class ModelFacts:
     """role: student or teacher. classes: of its own classifier, empty where it has none. card: its model card, Markdown
     that others may have written."""

@@ -14,14 +14,17 @@ import numpy as np
 from PIL import Image
 
 from mmkd import __version__
+from mmkd.archive.archive import Archive, Hit
+from mmkd.errors import ConfigError
 from mmkd.images.decode import decode
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.serve.engine.answers import About, Answer, Classes, Hit, ModelFacts
+from mmkd.serve.engine.answers import About, Answer, Classes, ModelFacts
 from mmkd.serve.engine.limits import INVALID, LATE, NOT_FOUND, TOO_LARGE, UNREADABLE, Limits, RequestError
 from mmkd.serve.engine.served import Served
 from mmkd.statistics.metrics import Array
 
 PURPOSE = "Research software: not a medical device. Its answers are not for clinical decisions."
+SEE_DOCS = "see /docs"
 KINDS = "a JPEG, PNG, WebP, BMP, TIFF, GIF or DICOM file"
 
 Picture = bytes | Image.Image
@@ -31,7 +34,7 @@ Picture = bytes | Image.Image
 class Service:
     """Models, the student first, and an archive. Ask `close` to finish what was begun."""
 
-    def __init__(self, served: Sequence[Served], archive: Any = None, limits: Limits | None = None) -> None:
+    def __init__(self, served: Sequence[Served], archive: Archive | None = None, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._served = {one.model.name: one for one in served}
         self._student = served[0].model.name
@@ -61,11 +64,18 @@ class Service:
         return [one.answer(vector_ND[0], prompts, threshold) for one, vector_ND in zip(asked, vectors, strict=True)]
 
     def search(
-        self, text: str = "", image: Picture | None = None, k: int = 10, where: str = "", not_same_patient: str = ""
+        self,
+        text: str = "",
+        image: Picture | None = None,
+        k: int = 10,
+        where: str = "",
+        not_same_patient: str = "",
+        by: str = "picture",
     ) -> list[Hit]:
         """The pictures of the archive that are most like the text or the picture, best first.
 
-        where: a condition in SQL. not_same_patient: none of this patient (group) is shown.
+        where: a condition, see `archive.where`. not_same_patient: none of this patient is shown. by: picture, series
+        or patient, of which only the best picture is shown.
         """
         if self._archive is None:
             cure = "start it with --archive ARCHIVE, which 'mmkd index' makes"
@@ -76,7 +86,10 @@ class Service:
         if not 1 <= k <= self.limits.hits:
             raise RequestError(INVALID, f"k = {k}", f"1 to {self.limits.hits}", "ask for fewer or more hits")
         vector_ND = self.embed(() if image is None else (image,), (text,) if text else ())
-        return list(self._archive.search(vector_ND[0], k, where, not_same_patient))
+        try:
+            return self._archive.search(vector_ND[0], k, where, not_same_patient, by)
+        except ConfigError as error:  # of the condition
+            raise RequestError(INVALID, str(error), "a condition on the archive's columns", SEE_DOCS) from None
 
     def models(self) -> list[ModelFacts]:
         """The student first."""
@@ -85,7 +98,9 @@ class Service:
     def about(self) -> About:
         """What is served, and what it must not be used for."""
         rows = None if self._archive is None else len(self._archive)
-        return About(__version__, PURPOSE, self.models(), "" if rows is None else str(self._archive), rows)
+        return About(
+            __version__, PURPOSE, self.models(), "" if self._archive is None else self._archive.store.place, rows
+        )
 
     def read(self, data: bytes) -> Image.Image:
         """The picture in the bytes of a file, upright and in RGB, within the limits."""
