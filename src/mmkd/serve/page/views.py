@@ -8,10 +8,11 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from mmkd.archive.archive import Hit
 from mmkd.markdown import line
 from mmkd.report.plot import COLOURS
 from mmkd.report.render import data_address
-from mmkd.serve.engine.answers import About, Answer, Evidence, Hit, ModelFacts, Score
+from mmkd.serve.engine.answers import About, Answer, Evidence, ModelFacts, Score
 from mmkd.serve.page.heat import marked, place_of
 
 MOST_BARS = 20
