@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from PIL import Image
+
 Classes = Mapping[str, Sequence[str]]
 """Names of classes, each with its prompts."""
 
@@ -32,6 +35,17 @@ class Answer:
     calibrated: bool
     basis: str
     scores: list[Score]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where in a picture a model finds each class. view: what it sees of the picture. maps: of each class (G, G), see
+    `mmkd.inference.where`.
+    """
+
+    model: str
+    view: Image.Image
+    maps: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

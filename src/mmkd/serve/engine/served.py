@@ -7,12 +7,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
+from PIL import Image
 
 from mmkd.inference.model import Model
-from mmkd.serve.engine.answers import Answer, ModelFacts, Score
+from mmkd.inference.where import occlusion
+from mmkd.serve.engine.answers import Answer, Evidence, ModelFacts, Score
 from mmkd.serve.engine.batcher import Batcher
 from mmkd.serve.engine.limits import INVALID, LATE, Limits, RequestError
 from mmkd.statistics.metrics import Array
@@ -81,6 +83,17 @@ class Served:
         basis = self._facts.basis if is_own == (self._facts.classifier is not None) else UNCALIBRATED
         return Answer(self.model.name, self.model.digest, label, threshold, calibrated, basis, scores)
 
+    def evidence(self, pixel_CHW: np.ndarray, prompts: Mapping[str, Sequence[str]]) -> Evidence:
+        """Where in a prepared picture each class is. Pictures of other requests are computed in between."""
+
+        def encode(image_BCHW: np.ndarray) -> Array:
+            future = self.batcher.call(lambda: self.model.encode_prepared(image_BCHW))
+            return cast(Array, future.result(self._limits.timeout_s))
+
+        maps_CGG = occlusion(encode, pixel_CHW, self._class_vectors(prompts))
+        view = Image.fromarray(np.ascontiguousarray(pixel_CHW.transpose(1, 2, 0)))
+        return Evidence(self.model.name, view, dict(zip(prompts, maps_CGG, strict=True)))
+
     def facts(self) -> ModelFacts:
         known = self._facts
         classes = list(known.classifier.classes) if known.classifier else []
@@ -105,16 +118,19 @@ class Served:
         return [Score(name, float(p), None) for name, p in zip(own.classes, probability_C, strict=True)]
 
     def _zero_shot(self, vector_D: Array, prompts: Mapping[str, Sequence[str]]) -> list[Score]:
-        """Class = normalised mean of its prompts' unit vectors, as in the evaluation."""
-        vector_TD = self.texts([text for own in prompts.values() for text in own])
-        ends = np.cumsum([len(own) for own in prompts.values()])[:-1]
-        class_CD = np.stack([part_TD.mean(axis=0) for part_TD in np.split(vector_TD, ends)])
-        class_CD /= np.linalg.norm(class_CD, axis=1, keepdims=True)
+        class_CD = self._class_vectors(prompts)
         cosine_C = class_CD @ vector_D
         scale = self.model.scale if self._facts.temperature is None else 1 / self._facts.temperature
         logit_C = scale * (cosine_C - cosine_C.max()).astype(np.float64)
         probability_C = np.exp(logit_C) / np.exp(logit_C).sum()
         return [Score(name, float(p), float(c)) for name, p, c in zip(prompts, probability_C, cosine_C, strict=True)]
+
+    def _class_vectors(self, prompts: Mapping[str, Sequence[str]]) -> Array:
+        """Class = normalised mean of its prompts' unit vectors, as in the evaluation: (C, D)."""
+        vector_TD = self.texts([text for own in prompts.values() for text in own])
+        ends = np.cumsum([len(own) for own in prompts.values()])[:-1]
+        class_CD = np.stack([part_TD.mean(axis=0) for part_TD in np.split(vector_TD, ends)])
+        return np.asarray(class_CD / np.linalg.norm(class_CD, axis=1, keepdims=True), np.float32)
 
     def _known(self, texts: Sequence[str]) -> dict[str, Array]:
         with self._lock:

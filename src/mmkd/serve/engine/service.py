@@ -19,7 +19,7 @@ from mmkd.archive.archive import Archive, Hit
 from mmkd.errors import ConfigError
 from mmkd.images.decode import decode
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.serve.engine.answers import About, Answer, Classes, ModelFacts
+from mmkd.serve.engine.answers import About, Answer, Classes, Evidence, ModelFacts
 from mmkd.serve.engine.limits import INVALID, LATE, NOT_FOUND, TOO_LARGE, UNREADABLE, Limits, RequestError
 from mmkd.serve.engine.served import Served
 from mmkd.statistics.metrics import Array
@@ -63,6 +63,14 @@ class Service:
         prompts = None if classes is None else self._checked(classes)
         vectors = self._vectors(asked, [image])
         return [one.answer(vector_ND[0], prompts, threshold) for one, vector_ND in zip(asked, vectors, strict=True)]
+
+    def where(self, image: Picture, classes: Classes | Sequence[str], model: str = "") -> Evidence:
+        """Where in the picture a model finds each class: many pictures to compute. model: "" means the student."""
+        served, prompts = self._named(model), self._checked(classes)
+        picture = self.read(image) if isinstance(image, bytes) else image
+        with served.batcher.room_for(1):
+            pixel_CHW = self._prepared(served, picture)
+        return served.evidence(pixel_CHW, prompts)
 
     def search(
         self,
