@@ -33,8 +33,8 @@ def check_exposure(host: str, keys: Sequence[str], no_auth: bool) -> None:
     """Raises ConfigError for a service that others reach and anybody may use, unless it was asked for."""
     if host not in LOOPBACK and not keys and not no_auth:
         raise ConfigError(
-            f"--host {host} can be reached from other machines, and {KEYS} is not set: anybody could use the models and "
-            f"see the archive. Set {KEYS}, or leave --host out; --no-auth serves it to everybody all the same"
+            f"--host {host} can be reached from other machines, and {KEYS} is not set: anybody could use the models "
+            f"and see the archive. Set {KEYS}, or leave --host out; --no-auth serves it to everybody all the same"
         )
 
 

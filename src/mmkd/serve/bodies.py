@@ -38,11 +38,6 @@ class Body:
             raise RequestError(INVALID, str(error), f"a request to {where} as described", SEE_DOCS) from None
 
 
-async def whole(request: Request) -> bytes:
-    """The bytes; the guard counts them."""
-    return await request.body()
-
-
 async def form_of(request: Request, limits: Limits) -> Body:
     """Of a form: files are pictures, everything else is a value; what stands there several times is a list."""
     parser = MultiPartParser(
@@ -81,7 +76,7 @@ def body_of(data: bytes, content_type: str, query: list[tuple[str, str]]) -> Bod
 
 
 def content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return str(request.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 async def _chunks(request: Request) -> AsyncGenerator[bytes, None]:

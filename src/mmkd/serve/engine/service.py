@@ -100,6 +100,10 @@ class Service:
         except ConfigError as error:  # of the condition
             raise RequestError(INVALID, str(error), "a condition on the archive's columns", SEE_DOCS) from None
 
+    def count_tokens(self, texts: Sequence[str], model: str = "") -> int:
+        """Tokens of the texts that a model reads; what it cuts off is not counted."""
+        return self._named(model).count_tokens(texts) if texts else 0
+
     def models(self) -> list[ModelFacts]:
         """The student first."""
         return [one.facts() for one in self._served.values()]

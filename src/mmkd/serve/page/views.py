@@ -133,7 +133,9 @@ def _figure(name: str, evidence: Evidence) -> Figure:
     else:
         place = place_of(loss_GG)
         says = f"Mostly {place}; covered there, its score falls by {found:.3f}."
-    return Figure(name, _address(marked(evidence.view, loss_GG, highest)), f"Where {line(name)!r} is seen: {place}", says)
+    return Figure(
+        name, _address(marked(evidence.view, loss_GG, highest)), f"Where {line(name)!r} is seen: {place}", says
+    )
 
 
 def _address(image: Image.Image) -> str:
