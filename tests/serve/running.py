@@ -40,8 +40,8 @@ class Pixels:
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.NEAREST)).transpose(2, 0, 1)
 
     def encode_prepared(self, image_BCHW: np.ndarray) -> np.ndarray:
-        self.gate.wait(30)
         self.batches.append(len(image_BCHW))
+        self.gate.wait(30)
         return unit(image_BCHW.reshape(len(image_BCHW), -1).astype(np.float32) + 1)
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:

@@ -5,6 +5,7 @@ import io
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -275,8 +276,8 @@ def test_pictures_of_many_clients_go_through_the_model_together() -> None:
         model.gate.clear()
         with ThreadPoolExecutor(17) as pool:
             futures = [pool.submit(client.post, "/v1/embeddings", content=png(seed)) for seed in range(17)]
-            while sum(len(s) for s in model.texts) < 0 or _waiting(client) < 16:
-                pass
+            while sum(model.batches) + _waiting(client) < 17:
+                time.sleep(0.01)
             model.gate.set()
             vectors = [future.result().json()["data"][0]["embedding"] for future in futures]
     np.testing.assert_allclose(vectors, [expected(seed) for seed in range(17)], atol=1e-6)
