@@ -20,6 +20,7 @@ from mmkd.commands import (
     corpus,
     curate,
     datasets,
+    embed,
     evaluate,
     evidence,
     extract,
@@ -94,6 +95,7 @@ def make_app() -> typer.Typer:
         verify.verify,
         ablate.ablate,
         serve.serve,
+        embed.embed,
         doctor,
     ):
         app.command()(command)
