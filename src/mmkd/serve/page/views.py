@@ -1,4 +1,4 @@
-"""What the page shows, as HTML: every piece of data is escaped, every picture lies inside and has an alternative text."""
+"""What the page shows, as HTML: all data is escaped, every picture lies inside and has an alternative text."""
 
 import io
 from collections.abc import Sequence
@@ -59,8 +59,13 @@ def shown(name: str, image: Image.Image, size: int = SHOWN_PX) -> Shown:
     return Shown(name, _address(small), *image.size)
 
 
-def pictures(found: Sequence[Shown]) -> str:
-    return _render("pictures.html", pictures=found)
+def pictures(found: Sequence[Shown], wrong: Sequence[str] = ()) -> str:
+    """wrong: of each file that is no picture, why."""
+    return _render("pictures.html", pictures=found, wrong=wrong)
+
+
+def note(text: str) -> str:
+    return _render("note.html", text=text)
 
 
 def answers(found: Sequence[Answer], models: Sequence[ModelFacts]) -> str:
@@ -133,7 +138,9 @@ def _figure(name: str, evidence: Evidence) -> Figure:
     else:
         place = place_of(loss_GG)
         says = f"Mostly {place}; covered there, its score falls by {found:.3f}."
-    return Figure(name, _address(marked(evidence.view, loss_GG, highest)), f"Where {line(name)!r} is seen: {place}", says)
+    return Figure(
+        name, _address(marked(evidence.view, loss_GG, highest)), f"Where {line(name)!r} is seen: {place}", says
+    )
 
 
 def _address(image: Image.Image) -> str:
