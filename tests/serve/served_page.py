@@ -48,7 +48,12 @@ def _unit(vector_ND: np.ndarray) -> Array:
     return np.asarray(vector_ND / np.linalg.norm(vector_ND, axis=1, keepdims=True), np.float32)
 
 
-CARD = "---\nlicence: other\n---\n# Card of the student\nTrained on colours. ![far](http://192.0.2.1/x.png) <b onclick='x'>bold</b>"
+CARD = """---
+licence: other
+---
+# Card of the student
+Trained on colours. ![far](http://192.0.2.1/x.png) <script>document.title = "taken over"</script>
+"""
 
 
 def colour_service(archive: object = None) -> Service:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkd.errors import ConfigError
+from mmkd.report.plot import COLOURS
 from mmkd.serve.engine.service import Service
 from mmkd.serve.page import views
 from mmkd.serve.page.findings import Sets
@@ -52,7 +53,7 @@ def add_page(app: "FastAPI", service: Service, sets: Sets | None = None, path: s
         enable_monitoring=False,
         show_error=False,
         max_file_size=int(service.limits.body_mb * 1_000_000),
-        theme=gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=MONOSPACED),
+        theme=_theme(),
         css=views.style(),
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
@@ -62,17 +63,47 @@ def add_page(app: "FastAPI", service: Service, sets: Sets | None = None, path: s
 def page(service: Service, sets: Sets, folder: Path) -> "gr.Blocks":
     import gradio as gr
 
-    from mmkd.serve.page.parts import Parts
+    from mmkd.serve.page.parts import Parts, page_of
     from mmkd.serve.page.tabs import about_tab, compare_tab, search_tab, try_tab
 
     parts, about = Parts(service, sets, folder), service.about()
-    with gr.Blocks(title=f"{about.models[0].name} - mmkd", analytics_enabled=False, delete_cache=(15, LEFT_S)) as made:
+
+    def forget(request: gr.Request) -> None:
+        parts.held.drop(page_of(request))
+
+    title = f"{about.models[0].name} - mmkd"
+    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True, delete_cache=(15, LEFT_S)) as made:
         gr.HTML(views.head(about))
         for title, tab in {"Try": try_tab, "Search": search_tab, "Compare": compare_tab, "About": about_tab}.items():
             with gr.Tab(title):
                 tab(parts)
+        made.unload(forget)
     made.queue(max_size=service.limits.queue, default_concurrency_limit=8)
     return made
+
+
+def _theme() -> "gr.themes.Base":
+    """The colours of the reports; white on OURS and OURS on white have a contrast of 5.5."""
+    import gradio as gr
+
+    ours, _ = COLOURS["ours"]
+    theme = gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=MONOSPACED)
+    return theme.set(
+        color_accent=ours,
+        button_primary_background_fill=ours,
+        button_primary_background_fill_hover=COLOURS["heat"][1],
+        button_primary_background_fill_dark=ours,
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="#ffffff",
+        body_text_color_subdued=COLOURS["muted"][0],
+        body_text_color_subdued_dark=COLOURS["muted"][1],
+        block_info_text_color=COLOURS["muted"][0],
+        block_info_text_color_dark=COLOURS["muted"][1],
+        block_label_text_color=COLOURS["ink"][0],
+        block_label_text_color_dark=COLOURS["ink"][1],
+        body_background_fill=COLOURS["paper"][0],
+        body_background_fill_dark=COLOURS["paper"][1],
+    )
 
 
 class _Policy:

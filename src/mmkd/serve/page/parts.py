@@ -4,7 +4,7 @@ import html
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,21 @@ from mmkd.serve.engine.limits import INVALID, RequestError
 from mmkd.serve.engine.service import Service
 from mmkd.serve.page import views
 from mmkd.serve.page.findings import Sets
+from mmkd.serve.page.held import Held
 from mmkd.serve.page.uploads import Upload, readable, taken
 
-KEPT_S = 600  # how long the memory of the server holds a picture of an open page
 NO_SET = "none"
 OPTIONS: Mapping[str, Any] = {"api_visibility": "private"}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Of one page. sets: findings that are suggested. folder: where uploads arrive."""
+    """sets: findings that are suggested. folder: where uploads arrive. held: those of every open page."""
 
     service: Service
     sets: Sets
     folder: Path
+    held: Held = field(default_factory=Held)
 
     def names(self) -> list[str]:
         return [model.name for model in self.service.models()]
@@ -53,14 +54,14 @@ def refused(message: str) -> gr.Error:
     return gr.Error(shown, duration=None, title="Not answered", print_exception=False)
 
 
-def drop_zone(parts: Parts, label: str, several: bool = False) -> gr.State:
-    """Where files are dropped. The state holds the pictures in memory; the files are deleted at once."""
-    zone = gr.File(label=label, file_count="multiple" if several else "single", height=132)
-    held = gr.State(None, time_to_live=KEPT_S)
+def drop_zone(parts: Parts, place: str, label: str, several: bool = False) -> None:
+    """Where files are dropped. `parts.held` has the pictures under this place's name; the files are deleted at once."""
+    zone = gr.File(label=label, file_count="multiple" if several else "single", height=150)
     preview = gr.HTML()
     most = parts.service.limits.pictures
 
-    def read(paths: str | list[str] | None) -> tuple[None, list[Upload] | None, str]:
+    def read(paths: str | list[str] | None, request: gr.Request) -> tuple[None, str]:
+        parts.held.drop(page_of(request), place)
         with told():
             files = taken([paths] if isinstance(paths, str) else paths or [], parts.folder)
             if len(files) > most:
@@ -68,16 +69,22 @@ def drop_zone(parts: Parts, label: str, several: bool = False) -> gr.State:
             uploads, wrong = readable(files, parts.service, views.THUMBNAIL_PX if several else views.SHOWN_PX)
             if wrong and not uploads:
                 raise RequestError(INVALID, wrong[0], "a picture", "choose another file")
-            return None, uploads, views.pictures([one.shown for one in uploads], wrong)
+            parts.held.put(page_of(request), place, uploads)
+            return None, views.pictures([one.shown for one in uploads], wrong)
 
-    def nothing() -> tuple[None, None, str]:
-        return None, None, ""
+    def remove(request: gr.Request) -> tuple[None, str]:
+        parts.held.drop(page_of(request), place)
+        return None, ""
 
-    event = zone.upload(read, zone, [zone, held, preview], show_progress="minimal", **OPTIONS)
-    event.failure(nothing, None, [zone, held, preview], **OPTIONS)
-    remove = gr.Button("Remove the pictures" if several else "Remove the picture", size="sm", variant="secondary")
-    remove.click(nothing, None, [zone, held, preview], **OPTIONS)
-    return held
+    event = zone.upload(read, zone, [zone, preview], show_progress="minimal", **OPTIONS)
+    event.failure(lambda: (None, ""), None, [zone, preview], **OPTIONS)
+    button = gr.Button("Remove the pictures" if several else "Remove the picture", size="sm", variant="secondary")
+    button.click(remove, None, [zone, preview], show_progress="hidden", **OPTIONS)
+
+
+def page_of(request: gr.Request) -> str:
+    """Which open page asks: a name that each browser tab draws for itself."""
+    return str(request.session_hash)
 
 
 def finding_box(parts: Parts) -> tuple[gr.Textbox, gr.Dropdown]:
@@ -106,7 +113,7 @@ def finding_box(parts: Parts) -> tuple[gr.Textbox, gr.Dropdown]:
     return box, chosen
 
 
-def needed(uploads: list[Upload] | None) -> Sequence[Upload]:
+def needed(uploads: list[Upload]) -> list[Upload]:
     if not uploads:
         cure = "choose one above; a page that was left alone for ten minutes forgets its pictures"
         raise RequestError(INVALID, "no picture", "a JPEG, PNG, WebP, BMP, TIFF, GIF or DICOM file", cure)

@@ -9,8 +9,7 @@ from mmkd.serve.engine.limits import INVALID, RequestError
 from mmkd.serve.page import views
 from mmkd.serve.page.comparing import compare
 from mmkd.serve.page.findings import classes_of
-from mmkd.serve.page.parts import Parts, drop_zone, finding_box, needed, on, told
-from mmkd.serve.page.uploads import Upload
+from mmkd.serve.page.parts import Parts, drop_zone, finding_box, needed, on, page_of, told
 
 ANY = "any"
 GROUPS = {"pictures": "picture", "series": "series", "patients": "patient"}
@@ -20,7 +19,7 @@ def try_tab(parts: Parts) -> None:
     names = parts.names()
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            held = drop_zone(parts, "Picture or DICOM file")
+            drop_zone(parts, "try", "Picture or DICOM file")
             text, chosen = finding_box(parts)
             models = gr.CheckboxGroup(names, value=names, label="Models", visible=len(names) > 1)
             threshold = gr.Slider(
@@ -32,10 +31,10 @@ def try_tab(parts: Parts) -> None:
             answers, where = gr.HTML(), gr.HTML()
 
     def answer(
-        uploads: list[Upload] | None, text: str, chosen: str, models: list[str], threshold: float, places: bool
+        text: str, chosen: str, models: list[str], threshold: float, places: bool, request: gr.Request
     ) -> Iterator[tuple[str, str]]:
         with told():
-            (upload,) = needed(uploads)
+            (upload,) = needed(parts.held.get(page_of(request), "try"))
             facts = parts.service.models()
             classes = None if facts[0].classes and not text.strip() else classes_of(text, parts.sets.get(chosen, {}))
             if not models:
@@ -47,7 +46,7 @@ def try_tab(parts: Parts) -> None:
                 order = [score.name for score in found[0].scores]
                 yield views.answers(found, facts), views.where(evidence, order)
 
-    on(ask)(answer, [held, text, chosen, models, threshold, places], [answers, where])
+    on(ask)(answer, [text, chosen, models, threshold, places], [answers, where])
 
 
 def search_tab(parts: Parts) -> None:
@@ -58,7 +57,7 @@ def search_tab(parts: Parts) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             text = gr.Textbox(label="Words", info="Or a picture below.", placeholder="pleural effusion", max_lines=1)
-            held = drop_zone(parts, "Picture or DICOM file")
+            drop_zone(parts, "search", "Picture or DICOM file")
             modality = gr.Dropdown([ANY, *MODALITIES], value=ANY, label="Modality")
             patient = gr.Textbox(label="Leave out this patient", info="As the archive names patients.", max_lines=1)
             by = gr.Radio(list(GROUPS), value="pictures", label="Show", info="Of each series or patient, the best one.")
@@ -67,10 +66,9 @@ def search_tab(parts: Parts) -> None:
         with gr.Column(scale=3, min_width=300):
             hits = gr.HTML()
 
-    def search(
-        text: str, uploads: list[Upload] | None, modality: str, patient: str, by: str, count: float
-    ) -> tuple[str]:
+    def search(text: str, modality: str, patient: str, by: str, count: float, request: gr.Request) -> tuple[str]:
         with told():
+            uploads = parts.held.get(page_of(request), "search")
             image = uploads[0].data if uploads else None
             if text.strip() and image:
                 raise RequestError(INVALID, "words and a picture", "one of both", "remove the picture or the words")
@@ -80,7 +78,7 @@ def search_tab(parts: Parts) -> None:
             found = parts.service.search(text.strip(), image, int(count), where, patient.strip(), GROUPS[by])
             return (views.hits(found, about.models[0].name),)
 
-    on(go, text, patient)(search, [text, held, modality, patient, by, count], [hits])
+    on(go, text, patient)(search, [text, modality, patient, by, count], [hits])
 
 
 def compare_tab(parts: Parts) -> None:
@@ -90,7 +88,7 @@ def compare_tab(parts: Parts) -> None:
         return
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            held = drop_zone(parts, f"Pictures, at most {parts.service.limits.pictures}", several=True)
+            drop_zone(parts, "compare", f"Pictures, at most {parts.service.limits.pictures}", several=True)
             text, chosen = finding_box(parts)
             first = gr.Dropdown(names, value=names[0], label="First model")
             second = gr.Dropdown(names, value=names[1], label="Second model")
@@ -98,16 +96,16 @@ def compare_tab(parts: Parts) -> None:
         with gr.Column(scale=3, min_width=300):
             table = gr.HTML()
 
-    def both(uploads: list[Upload] | None, text: str, chosen: str, first: str, second: str) -> tuple[str]:
+    def both(text: str, chosen: str, first: str, second: str, request: gr.Request) -> tuple[str]:
         with told():
-            found = needed(uploads)
+            found = needed(parts.held.get(page_of(request), "compare"))
             if first == second:
                 raise RequestError(INVALID, f"{first} twice", "two models", "choose another one")
             classes = classes_of(text, parts.sets.get(chosen, {}))
             rows, calibrated = compare(parts.service, found, classes, (first, second))
             return (views.compared(rows, (first, second), calibrated),)
 
-    on(go)(both, [held, text, chosen, first, second], [table])
+    on(go)(both, [text, chosen, first, second], [table])
 
 
 def about_tab(parts: Parts) -> None:
