@@ -99,6 +99,8 @@ def _theme() -> "gr.themes.Base":
         body_text_color_subdued_dark=COLOURS["muted"][1],
         block_info_text_color=COLOURS["muted"][0],
         block_info_text_color_dark=COLOURS["muted"][1],
+        block_title_text_color=COLOURS["ink"][0],
+        block_title_text_color_dark=COLOURS["ink"][1],
         block_label_text_color=COLOURS["ink"][0],
         block_label_text_color_dark=COLOURS["ink"][1],
         body_background_fill=COLOURS["paper"][0],

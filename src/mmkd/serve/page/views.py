@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
@@ -135,6 +136,7 @@ def _figure(name: str, evidence: Evidence) -> Figure:
     highest = max(float(one_GG.max()) for one_GG in evidence.maps.values())
     if (found := float(loss_GG.max())) <= 0 or found < 0.1 * highest:
         place, says = "nowhere in particular", "No place speaks for it."
+        loss_GG = np.zeros_like(loss_GG)
     else:
         place = place_of(loss_GG)
         says = f"Mostly {place}; covered there, its score falls by {found:.3f}."
