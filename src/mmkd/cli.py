@@ -28,6 +28,7 @@ from mmkd.commands import (
     plan,
     report,
     runs,
+    serve,
     stages,
     teachers,
     verify,
@@ -85,7 +86,16 @@ def make_app() -> typer.Typer:
     app.command("import-reference")(import_reference)
     for name, group in {"features": features, "teachers": teachers, "corpus": corpus, "datasets": datasets}.items():
         app.add_typer(group.app, name=name)
-    for command in (init.init, compare.compare, plan.plan, runs.runs, verify.verify, ablate.ablate, doctor):
+    for command in (
+        init.init,
+        compare.compare,
+        plan.plan,
+        runs.runs,
+        verify.verify,
+        ablate.ablate,
+        serve.serve,
+        doctor,
+    ):
         app.command()(command)
     _with_verbosity(app)
     return app

@@ -53,6 +53,10 @@ class Model(Protocol):
         """(T, D)."""
         ...
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Of all texts together, as far as the model reads them."""
+        ...
+
 
 class TorchModel:
     """A model of open_clip, transformers or the zoo, in PyTorch."""
@@ -74,6 +78,9 @@ class TorchModel:
 
     def encode_texts(self, texts: Sequence[str]) -> Array:
         return self._teacher.encode_texts(list(texts)).numpy()
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return int(self._teacher.tokenizer(list(texts)).length_N.sum())
 
 
 def in_batches(model: Model, images: Sequence[Image.Image]) -> Array:

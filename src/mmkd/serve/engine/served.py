@@ -5,9 +5,9 @@ T texts, D dimensions, C classes.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from PIL import Image
@@ -60,16 +60,13 @@ class Served:
         """(T, D); those that were asked for lately are not computed again."""
         known = self._known(texts)
         if missing := [text for text in dict.fromkeys(texts) if text not in known]:
-            future = self.batcher.call(lambda: self.model.encode_texts(missing))
-            try:
-                fresh = dict(zip(missing, future.result(self._limits.timeout_s), strict=True))
-            except TimeoutError:
-                future.cancel()
-                found = f"no vectors of {len(missing)} texts within {self._limits.timeout_s:g} s"
-                raise RequestError(LATE, found, "a faster answer", "send fewer texts, or try again later") from None
+            fresh = dict(zip(missing, self._called(lambda: self.model.encode_texts(missing)), strict=True))
             known |= fresh
             self._keep(fresh)
         return np.stack([known[text] for text in texts])
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return int(self._called(lambda: self.model.count_tokens(texts)))
 
     def answer(self, vector_D: Array, prompts: Mapping[str, Sequence[str]] | None, threshold: float) -> Answer:
         """Of one picture. prompts: of each class; None asks the model's own classifier."""
@@ -87,8 +84,7 @@ class Served:
         """Where in a prepared picture each class is. Pictures of other requests are computed in between."""
 
         def encode(image_BCHW: np.ndarray) -> Array:
-            future = self.batcher.call(lambda: self.model.encode_prepared(image_BCHW))
-            return cast(Array, future.result(self._limits.timeout_s))
+            return cast(Array, self._called(lambda: self.model.encode_prepared(image_BCHW)))
 
         maps_CGG = occlusion(encode, pixel_CHW, self._class_vectors(prompts))
         view = Image.fromarray(np.ascontiguousarray(pixel_CHW.transpose(1, 2, 0)))
@@ -131,6 +127,16 @@ class Served:
         ends = np.cumsum([len(own) for own in prompts.values()])[:-1]
         class_CD = np.stack([part_TD.mean(axis=0) for part_TD in np.split(vector_TD, ends)])
         return np.asarray(class_CD / np.linalg.norm(class_CD, axis=1, keepdims=True), np.float32)
+
+    def _called(self, work: Callable[[], Any]) -> Any:
+        """What is computed in the model's thread. Raises RequestError when it takes too long."""
+        future = self.batcher.call(work)
+        try:
+            return future.result(self._limits.timeout_s)
+        except TimeoutError:
+            future.cancel()
+            found = f"no answer to texts within {self._limits.timeout_s:g} s"
+            raise RequestError(LATE, found, "a faster one", "send fewer texts, or try again later") from None
 
     def _known(self, texts: Sequence[str]) -> dict[str, Array]:
         with self._lock:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,16 +100,20 @@ class Service:
         except ConfigError as error:  # of the condition
             raise RequestError(INVALID, str(error), "a condition on the archive's columns", SEE_DOCS) from None
 
+    def count_tokens(self, texts: Sequence[str], model: str = "") -> int:
+        """Tokens of the texts that a model reads; what it cuts off is not counted."""
+        return self._named(model).count_tokens(texts) if texts else 0
+
     def models(self) -> list[ModelFacts]:
         """The student first."""
         return [one.facts() for one in self._served.values()]
 
     def about(self) -> About:
         """What is served, and what it must not be used for."""
-        rows = None if self._archive is None else len(self._archive)
-        return About(
-            __version__, PURPOSE, self.models(), "" if self._archive is None else self._archive.store.place, rows
-        )
+        if self._archive is None:
+            return About(__version__, PURPOSE, self.models(), "", None)
+        name = Path(self._archive.store.place).name  # where it lies is the server's business
+        return About(__version__, PURPOSE, self.models(), name, len(self._archive))
 
     def read(self, data: bytes) -> Image.Image:
         """The picture in the bytes of a file, upright and in RGB, within the limits."""

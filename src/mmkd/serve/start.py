@@ -1,0 +1,120 @@
+"""From names of models to a service that runs until it is told to stop."""
+
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmkd.archive.archive import Archive
+from mmkd.errors import ConfigError
+from mmkd.inference.model import open_model
+from mmkd.output import is_quiet
+from mmkd.progress import say
+from mmkd.serve.access import check_exposure, keys_of
+from mmkd.serve.engine.limits import Limits
+from mmkd.serve.engine.served import Facts, Served
+from mmkd.serve.engine.service import Service
+
+BACKLOG = 2048
+GRACE_S = 5.0  # beyond the time that a request may take
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the service listens. port 0: any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    no_auth: bool = False
+
+
+def open_service(
+    model: str,
+    teachers: Sequence[str] = (),
+    archive: str = "",
+    limits: Limits | None = None,
+    device: str = "auto",
+) -> Service:
+    """Raises ConfigError, DataError, ModelError for what cannot be opened or does not belong together."""
+    limits = limits or Limits()
+    served = []
+    for text, role in [(model, "student"), *((name, "teacher") for name in teachers)]:
+        say(f"{role}: {text}")
+        served.append(Served(open_model(text, device), limits, _facts(Path(text), role)))
+    names = [one.model.name for one in served]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"two models are called {min(twice)!r}; name one of them anew: --teachers NAME=MODEL")
+    opened = Archive.open(archive) if archive else None
+    if opened is not None:
+        opened.check(served[0].model)
+        say(f"archive: {archive}, {len(opened):,} pictures")
+    return Service(served, opened, limits)
+
+
+def _facts(folder: Path, role: str) -> Facts:
+    card = folder / "README.md"
+    return Facts(role=role, card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "")
+
+
+def run(service: Service, address: Address, page: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C; then what was begun is finished. Raises ConfigError where it may not begin."""
+    import uvicorn
+
+    from mmkd.serve.app import make_app
+    from mmkd.serve.guard import hosts_of
+
+    keys = keys_of()
+    check_exposure(address.host, keys, address.no_auth)
+    app = make_app(service, page, keys, hosts_of(address.host), _log)
+    config = uvicorn.Config(
+        app,
+        address.host,
+        address.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # clients without keys are told apart by their address, which they must not choose
+        timeout_graceful_shutdown=int(service.limits.timeout_s + GRACE_S),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopped)  # uvicorn raises them again at its end; until then it has its own
+    with _listening(address) as listener:
+        host, port = listener.getsockname()[:2]
+        say(f"serving at http://{f'[{host}]' if ':' in host else host}:{port} ({'page, ' if page else ''}/docs, /mcp)")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def run_tools(service: Service) -> None:
+    """Serve an assistant over standard input and output until it closes them."""
+    from mmkd.serve.tools import make_tools
+
+    try:
+        make_tools(service, files=True).run("stdio")
+    finally:
+        service.close()
+
+
+def _listening(address: Address) -> socket.socket:
+    """Connections wait in it from now on."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        where = f"{address.host}:{address.port}"
+        raise ConfigError(f"{where}: {error.strerror}; choose another --port or --host") from None
+    return listener
+
+
+def _stopped(number: int, frame: Any) -> None:
+    """The end is graceful: with exit code 0."""
+
+
+def _log(line: str) -> None:
+    if not is_quiet():
+        print(line, file=sys.stderr, flush=True)
