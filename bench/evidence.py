@@ -15,11 +15,11 @@ from itertools import groupby
 from pathlib import Path
 
 from mmkd.commands.evidence import LISTED, show
-from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.modality.votes import Vote, agree, weigh
 from mmkd.features.evidence.corpus_votes import COLUMNS, votes_of
 from mmkd.features.evidence.stored import IMAGE, StoredEvidence
+from mmkd.modalities.taxonomy import MODALITIES
 
 Votes = Mapping[str, Vote | None]
 JUDGES: dict[str, Callable[[Votes], Vote | None]] = {

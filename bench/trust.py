@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mmkd.corpus.schema import Corpus
-from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.errors import DataError
+from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.reliability.table import load_reliability
 
 

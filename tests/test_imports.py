@@ -21,6 +21,7 @@ ORDER = (
     ("tables",),
     ("statistics",),
     ("statistics.survival",),
+    ("modalities",),
     ("corpus",),
     ("corpus.export",),
     ("cards.catalog",),

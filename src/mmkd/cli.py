@@ -20,6 +20,7 @@ from mmkd.commands import (
     corpus,
     curate,
     datasets,
+    embed,
     evaluate,
     evidence,
     extract,
@@ -93,6 +94,7 @@ def make_app() -> typer.Typer:
         runs.runs,
         verify.verify,
         ablate.ablate,
+        embed.embed,
         serve.serve,
         doctor,
     ):

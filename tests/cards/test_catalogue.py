@@ -12,11 +12,11 @@ from mmkd.cards.catalogue import CATALOG, catalogue, catalogue_cards
 from mmkd.cards.layouts import FoldersLayout
 from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import Sample
-from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.evaluation.data_sets.catalogue_pages import BEGIN, END, markdown
 from mmkd.evaluation.data_sets.checks import EXTERNAL, check_cards
 from mmkd.evaluation.data_sets.inspect import check_data
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.teachers.zoo.entry import zoo
 
 CARDS = catalogue_cards()

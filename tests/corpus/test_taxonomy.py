@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkd.cards.catalogue import catalogue_cards
-from mmkd.corpus.taxonomy import (
+from mmkd.modalities.taxonomy import (
     BY_NAME,
     MODALITIES,
     NONCLINICAL_LABELS,

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from corpus_samples import REALDATA, encoded, needs_realdata, noise, png, run, settings_for, table
 from PIL import Image
 
-from mmkd.corpus.taxonomy import canonical_modality
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.facts.pairs import SourceRecord
 from mmkd.curation.filters.decide import decide
@@ -21,6 +20,7 @@ from mmkd.curation.records.record import Record, Rejected
 from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.images.store import stored_image
+from mmkd.modalities.taxonomy import canonical_modality
 from mmkd.reasons import Reason
 
 

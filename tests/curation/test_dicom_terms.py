@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 from pydicom.sr.codedict import codes
 
-from mmkd.corpus.taxonomy import fine_modality
+from mmkd.modalities.taxonomy import fine_modality
 
 TERMS = tomllib.loads(files("mmkd.curation.sources").joinpath("dicom_terms.toml").read_text())
 

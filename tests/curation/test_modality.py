@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.corpus.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN, all_mentions, openings
 from mmkd.curation.modality.votes import (
     HINTED,
     HINTED_ONCE,
@@ -25,6 +24,7 @@ from mmkd.curation.modality.votes import (
     source_vote,
     weigh,
 )
+from mmkd.modalities.taxonomy import BY_NAME, OTHER, TAXONOMY, UNKNOWN, all_mentions, openings
 
 VOTES = st.builds(Vote, st.sampled_from([*BY_NAME, OTHER]), st.floats(0.4, 0.99))
 

@@ -10,12 +10,12 @@ from corpus_samples import REALDATA, needs_realdata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.corpus.taxonomy import canonical_modality, evaluated_modality
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.modality.votes import NAMED, SOURCE_TRUST, Vote, agree, caption_vote
 from mmkd.features.evidence.agreement import cohen_kappa, pairwise
 from mmkd.features.evidence.corpus_votes import NAMES, CorpusVotes, halves, known_modality, votes_of
 from mmkd.features.evidence.teacher_votes import BINS, above_chance, bin_of, pooled, trusted
+from mmkd.modalities.taxonomy import canonical_modality, evaluated_modality
 
 
 def test_teachers_votes_are_pooled_by_what_they_have_above_chance() -> None:

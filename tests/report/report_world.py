@@ -17,7 +17,6 @@ from report_files import (
     write_lines,
 )
 
-from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.evaluation.format.results import (
     COMPARISONS,
     GAP,
@@ -34,6 +33,7 @@ from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
 from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
 from mmkd.folders.atomic import write_json
 from mmkd.folders.json_lines import write_json_lines
+from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.report.pages import ReportContext
 
 TEACHERS = {

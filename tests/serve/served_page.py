@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import uvicorn
-from fastapi import FastAPI
 from PIL import Image
 
 from mmkd.inference.model import in_batches
+from mmkd.serve.app import make_app
 from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
 from mmkd.serve.engine.service import Service
-from mmkd.serve.page.mount import add_page
 from mmkd.statistics.metrics import Array
 
 COLOURS = {"red": (1.0, 0.1, 0.1), "green": (0.1, 1.0, 0.1), "blue": (0.1, 0.1, 1.0)}
 SIZE = 64
+
+SETS = {"colours": {"red": ["a red picture", "red"], "blue": ["a blue picture"]}}
 
 
 class ColourModel:
@@ -59,17 +60,18 @@ Trained on colours. ![far](http://192.0.2.1/x.png) <script>document.title = "tak
 def colour_service(archive: object = None) -> Service:
     """A calibrated student that sees colours as they are, and a teacher that takes each for the next."""
     limits = Limits(body_mb=2)
-    student = Facts("student", "torch", "Apache-2.0", CARD, 0.2, "temperature fitted on 100 pictures of colours")
+    student = Facts(
+        "student", "torch", "Apache-2.0", CARD, 0.2, "temperature fitted on 100 pictures of colours", sets=SETS
+    )
     teacher = Facts("teacher", "torch", "MIT")
     served = [Served(ColourModel("student"), limits, student), Served(ColourModel("turned", 1), limits, teacher)]
     return Service(served, archive, limits)
 
 
 @contextmanager
-def running(service: Service, sets: dict[str, dict[str, list[str]]] | None = None) -> Iterator[str]:
+def running(service: Service) -> Iterator[str]:
     """The address of the page."""
-    app = FastAPI(openapi_url=None)
-    add_page(app, service, sets)
+    app = make_app(service, page=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))

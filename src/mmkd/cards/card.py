@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, PositiveInt, StringConstraints, mode
 
 from mmkd.cards.layouts import Layout
 from mmkd.cards.samples import Split
-from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.images.slide_tiles import Tiles
+from mmkd.modalities.taxonomy import MODALITIES, OTHER
 from mmkd.settings import Settings
 
 MIXED = "mixed"  # several modalities in one gallery

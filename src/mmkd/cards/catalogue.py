@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from mmkd.cards.card import MIXED, Card
-from mmkd.corpus.taxonomy import MODALITIES, canonical_modality
 from mmkd.errors import ConfigError
 from mmkd.interpolate import expand
+from mmkd.modalities.taxonomy import MODALITIES, canonical_modality
 from mmkd.renamed import warn, with_new_names
 from mmkd.validation import nearest, parse, read_toml
 

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
 JOINED = ". Where scans and reports share a number, see docs/how-to/reports.md"
 ROWS = 50  # that are looked at
-NAMES = {  # our field -> what tables call it, in lower case
-    "image": ("image", "image_path", "img", "file", "filename", "file_name", "filepath", "path", "image_id"),
-    "caption": ("caption", "captions", "text", "report", "findings", "impression", "description"),
-    "group": ("group", "patient", "patient_id", "patientid", "subject_id", "case", "case_id", "article", "pmcid"),
-    "modality": ("modality",),
-    "licence": ("licence", "license"),
-}
-TYPED = ("image", "caption")  # fields of which values tell as well
 EVIDENCE = 'modality.by = "evidence"                        # the table does not state it: captions tell\n'
 TOML = """\
 # Written by `mmkd {command}`. `mmkd curate {file} --dry-run` tries the pairs, `mmkd run {file}` does everything.
@@ -58,7 +50,6 @@ reader = "corpus"
 path = "${{out}}/corpus"
 split = "val"
 """
-Row = Mapping[str, Any]
 NO_TABLE = "folders and tars are named in a recipe, kind = dicom, nifti, folders or webdataset: docs/how-to/curate.md"
 Column = Annotated[str | None, typer.Option(metavar="COLUMN", help="Which it is, where the guess is wrong.")]
 
@@ -125,7 +116,7 @@ def _declared(encoding: str) -> "Declared":
         raise ConfigError(f"--encoding: {error.errors()[0]['ctx']['error']}") from None
 
 
-def _first_rows(table: Path, declared: "Declared") -> list[Row]:
+def _first_rows(table: Path, declared: "Declared") -> list[Mapping[str, Any]]:
     from itertools import islice
 
     from mmkd.reasons import BadRecordError
@@ -144,12 +135,14 @@ def _first_rows(table: Path, declared: "Declared") -> list[Row]:
     raise DataError(f"{table}: no row can be read{''.join(f'; the first: {why}' for why in unread[:1])}")
 
 
-def _columns(table: Path, rows: Sequence[Row], told: Mapping[str, str | None]) -> dict[str, str]:
+def _columns(table: Path, rows: Sequence[Mapping[str, Any]], told: Mapping[str, str | None]) -> dict[str, str]:
     """Our field -> the table's column. Raises ConfigError where images or captions are in none that is known."""
+    from mmkd.tables.guess import NAMES, TYPED, guessed
+
     names = list(dict.fromkeys(name for row in rows for name in row))
     found: dict[str, str] = {}
     for field in NAMES:
-        column = told.get(field) or _guess(field, rows, [name for name in names if name not in found.values()])
+        column = told.get(field) or guessed(field, rows, [name for name in names if name not in found.values()])
         if column is not None and column in names:
             found[field] = column
         elif field in TYPED:
@@ -160,27 +153,7 @@ def _columns(table: Path, rows: Sequence[Row], told: Mapping[str, str | None]) -
     return found
 
 
-def _guess(field: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
-    """The column of a known name, images only where some values can be one; else the one whose values look like it."""
-    called = [name for known in NAMES[field] for name in names if name.lower() == known]
-    if field == "image":
-        pictures = [name for name in names if any(_is_picture(row.get(name)) for row in rows)]
-        called = [*(name for name in called if name in pictures), *pictures, *called]
-    elif field == "caption":
-        words = {name: sum(str(row.get(name)).count(" ") for row in rows) for name in names}
-        called += [name for name in sorted(names, key=lambda name: -words[name]) if words[name] >= 2 * len(rows)]
-    return next(iter(called), None)
-
-
-def _is_picture(value: object) -> bool:
-    from mmkd.folders.paths import IMAGE_SUFFIXES
-
-    if isinstance(value, Mapping):
-        return bool({"bytes", "path"} & value.keys())
-    return isinstance(value, bytes) or str(value).lower().endswith(IMAGE_SUFFIXES)
-
-
-def _source(table: Path, rows: Sequence[Row], columns: Mapping[str, str]) -> list[str]:
+def _source(table: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
     """The other keys of the source, with comments."""
     named = ", ".join(f"{field} = {_toml(column)}" for field, column in columns.items() if field != column)
     lines = [f"columns = {{ {named} }}   # our field = the table's column"] if named else []
@@ -199,15 +172,13 @@ def _source(table: Path, rows: Sequence[Row], columns: Mapping[str, str]) -> lis
 
 def _places(folder: Path, files: Sequence[str]) -> list[str]:
     """Keys that lead from the image column's values to files."""
-    from mmkd.folders.paths import IMAGE_SUFFIXES
+    from mmkd.tables.guess import guessed_template
 
     if not files or (folder / files[0]).is_file():
         outside = [file for file in files if not os.path.realpath(folder / file).startswith(f"{folder.resolve()}/")]
         parents = [os.path.dirname(os.path.realpath(folder / file)) for file in outside]
         return [f"root = {_toml(os.path.commonpath(parents))}   # images lie there"] if outside else []
-    within = ["", *sorted(f"{one.name}/" for one in folder.iterdir() if one.is_dir())]
-    templates = [f"{before}{{}}{after}" for before in within for after in ("", *IMAGE_SUFFIXES)]
-    fits = next((one for one in templates if (folder / one.replace("{}", files[0])).is_file()), None)
+    fits = guessed_template(folder, files[0])
     if fits is None:
         return [f'# images = "images/{{}}.png"   # no file {files[0]} beside the table: say where images lie']
     return [f"images = {_toml(fits)}   # {{}} stands for the image column's value"]

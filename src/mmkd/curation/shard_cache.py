@@ -42,12 +42,12 @@ DECIDED_LATER: Mapping[str, Any] = {
 """Settings that leave a cached shard as it is. When one changes that is not named here, all shards are read anew,
 unless `reading_settings` leaves it open."""
 FACTS = {  # table of facts -> its package; the names stand in manifests
-    "modalities.toml": "mmkd.corpus",
+    "modalities.toml": "mmkd.modalities",
     "captions/drawn.toml": "mmkd.curation",
     "captions/languages.toml": "mmkd.curation",
     "dicom_terms.toml": "mmkd.curation.sources",
 }
-CODE = ("corpus", "curation", "folders", "images", "tables")  # packages that decide what a record becomes
+CODE = ("corpus", "curation", "folders", "images", "modalities", "tables")  # packages that decide what a record becomes
 ROWS = pa.schema([field for field in PAIRS if field.name != "image"] + [("row", pa.int32())])
 
 

@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
@@ -76,6 +76,16 @@ def dicom_frames(data: bytes, step: int = 0) -> Iterator[tuple[int, Image.Image]
     One is decoded at a time. Raises BadRecordError, whose detail quotes no text of the header, for pixels that cannot
     be decoded, DataError when pydicom is not installed.
     """
+    return _frames(data, lambda count: every(range(count), step))
+
+
+def dicom_frame(data: bytes, number: int) -> Image.Image:
+    """One frame, from 1, as `dicom_frames` has it."""
+    return next(_frames(data, lambda count: [number - 1]))[1]
+
+
+def _frames(data: bytes, chosen: Callable[[int], Sequence[int]]) -> Iterator[tuple[int, Image.Image]]:
+    """chosen: places, from 0, out of their number."""
     pydicom = pydicom_library()
     syntax = ""
     try:
@@ -86,7 +96,7 @@ def dicom_frames(data: bytes, step: int = 0) -> Iterator[tuple[int, Image.Image]
         _check_size(header)
         count = max(1, int(header.get("NumberOfFrames") or 1))
         plugin = _plugin(syntax)
-        places = every(range(count), step)
+        places = chosen(count)
         for place, stored in zip(
             places, pydicom.pixels.iter_pixels(header, indices=places, decoding_plugin=plugin), strict=True
         ):

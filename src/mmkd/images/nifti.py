@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,6 +48,17 @@ def nifti_slices(path: str, keys: SliceKeys, step: int, modality: str) -> Iterat
         yield place, slice_picture(volume, axis, place, low, high)
 
 
+def nifti_places(path: str, keys: SliceKeys, step: int) -> Sequence[int]:
+    """The places that `nifti_slices` gives, by the header alone. Raises BadRecordError."""
+    image, _ = _opened(path)
+    try:
+        turn = nibabel_library().io_orientation(image.affine)
+        lengths = {int(turn[axis, 0]): image.shape[axis] for axis in range(3)}
+    except Exception as error:  # as in _opened
+        raise _damaged(path, error) from None
+    return every(range(lengths[AXES.index(keys.axis)]), step)
+
+
 @dataclass(frozen=True)
 class Volume:
     """value_XYZ: float32, its axes lead to the right, the front and the head, NaN where nothing was measured; of
@@ -67,34 +78,51 @@ def nifti_volume(path: str, is_ct: bool = False) -> Volume:
 
     Raises BadRecordError.
     """
+    image, shape = _opened(path)
+    nibabel = nibabel_library()
     try:
-        import nibabel
-        from nibabel.affines import voxel_sizes
-    except ImportError as error:
-        raise DataError("NIfTI volumes are read with nibabel; install mmkd with its extra [nifti]") from error
-    try:
-        check_regular(path)
-        image: Any = nibabel.load(path)
-        shape = image.shape
-        if len(shape) < 3 or min(shape) < 1:
-            raise BadRecordError(Reason.UNREADABLE_IMAGE, f"a volume of shape {shape}; expected at least three axes")
-        if (voxels := math.prod(map(int, shape[:3]))) > MAX_VOXELS:
-            raise BadRecordError(
-                Reason.DECOMPRESSION_BOMB, f"{voxels:,} voxels claimed, at most {MAX_VOXELS:,} are read"
-            )
         first = image.slicer[(..., *(slice(0, 1) for _ in shape[3:]))] if len(shape) > 3 else image
         turn = nibabel.io_orientation(first.affine)
         turned = nibabel.apply_orientation(np.asanyarray(first.dataobj).reshape(shape[:3]), turn)
-        lengths = voxel_sizes(first.affine)[np.argsort(turn[:, 0])].tolist()
+        lengths = nibabel.affines.voxel_sizes(first.affine)[np.argsort(turn[:, 0])].tolist()
+    except Exception as error:  # as in _opened
+        raise _damaged(path, error) from None
+    value_XYZ = _colours(turned) if turned.dtype.names else _measured(turned, is_ct)
+    return Volume(value_XYZ, (lengths[0], lengths[1], lengths[2]))
+
+
+def nibabel_library() -> Any:
+    """nibabel. Raises DataError that says what to install."""
+    try:
+        import nibabel.affines
+    except ImportError as error:
+        raise DataError("NIfTI volumes are read with nibabel; install mmkd with its extra [nifti]") from error
+    return nibabel
+
+
+def _opened(path: str) -> tuple[Any, tuple[int, ...]]:
+    """The image, of which only the header is read, and its shape, whose claim is checked. Raises BadRecordError."""
+    nibabel = nibabel_library()
+    try:
+        check_regular(path)
+        image = nibabel.load(path)
+        shape = tuple(map(int, image.shape))
     except BadRecordError:
         raise
     except FileNotFoundError:
         raise BadRecordError(Reason.MISSING_FILE, f"{os.path.basename(path)}: no such file") from None
     except Exception as error:  # parsers raise whatever a damaged header makes them stumble on
-        detail = f"{type(error).__name__}: {error}".replace(path, os.path.basename(path))
-        raise BadRecordError(Reason.DAMAGED_FILE, detail) from None
-    value_XYZ = _colours(turned) if turned.dtype.names else _measured(turned, is_ct)
-    return Volume(value_XYZ, (lengths[0], lengths[1], lengths[2]))
+        raise _damaged(path, error) from None
+    if len(shape) < 3 or min(shape) < 1:
+        raise BadRecordError(Reason.UNREADABLE_IMAGE, f"a volume of shape {shape}; expected at least three axes")
+    if (voxels := math.prod(shape[:3])) > MAX_VOXELS:
+        raise BadRecordError(Reason.DECOMPRESSION_BOMB, f"{voxels:,} voxels claimed, at most {MAX_VOXELS:,} are read")
+    return image, shape
+
+
+def _damaged(path: str, error: Exception) -> BadRecordError:
+    detail = f"{type(error).__name__}: {error}".replace(path, os.path.basename(path))
+    return BadRecordError(Reason.DAMAGED_FILE, detail)
 
 
 def _colours(turned_XYZ: Array) -> Array:

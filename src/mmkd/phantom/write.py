@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.errors import ConfigError
+from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.phantom.sampling import TRAITS, World, draw_pixels, draw_sample, prompts
 from mmkd.phantom.settings import PhantomSettings
 from mmkd.phantom.table import DEFAULT, Difficulty, Modality, modality_in, modality_named

@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from mmkd.corpus.schema import caption_group
-from mmkd.corpus.taxonomy import evaluated_modality
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
@@ -20,6 +19,7 @@ from mmkd.curation.records.record import Record
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.images.box import Box
 from mmkd.images.store import Picture, open_picture, store
+from mmkd.modalities.taxonomy import evaluated_modality
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.values import as_name, as_text
 

@@ -13,11 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from mmkd.corpus.taxonomy import (
-    NONCLINICAL_LABELS,
-    fine_modality_of_labels,
-    plain_name,
-)
 from mmkd.curation.captions.drawn import drawn_word
 from mmkd.curation.captions.references import has_content
 from mmkd.curation.facts.pairs import Facts, FigureText, Pair, PairText
@@ -27,6 +22,11 @@ from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.selection import FilterSettings
 from mmkd.licences import licence_class
+from mmkd.modalities.taxonomy import (
+    NONCLINICAL_LABELS,
+    fine_modality_of_labels,
+    plain_name,
+)
 from mmkd.reasons import BadRecordError, Reason
 
 F = TypeVar("F")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from mmkd.corpus.taxonomy import (
+from mmkd.modalities.taxonomy import (
     BY_NAME,
     NONCLINICAL_LABELS,
     OTHER,

@@ -111,9 +111,14 @@ class Reader(Protocol):
 
 def group_in(source: Source, *names: str) -> str:
     """What the first group of the source's pattern `group` takes of the first name that matches; "" where none does."""
-    if not source.group:
+    return group_named(source.group, *names)
+
+
+def group_named(pattern: str, *names: str) -> str:
+    """As `group_in`, of a pattern."""
+    if not pattern:
         return ""
-    found = (match[1] for name in names if (match := re.search(source.group, name)) is not None)
+    found = (match[1] for name in names if (match := re.search(pattern, name)) is not None)
     return next((group for group in found if group), "")
 
 

@@ -35,7 +35,7 @@ def _with_place_for_the_name(template: str) -> str:
     return template
 
 
-def _pattern_with_a_group(pattern: str) -> str:
+def pattern_with_a_group(pattern: str) -> str:
     if not pattern:
         return pattern
     try:
@@ -67,7 +67,7 @@ class Source(Settings):
     modality: str = ""
     licence: str = "unknown"
     include: dict[str, list[str]] = {}
-    group: Annotated[str, AfterValidator(_pattern_with_a_group)] = ""
+    group: Annotated[str, AfterValidator(pattern_with_a_group)] = ""
 
 
 def _with_one_place(template: str) -> str:

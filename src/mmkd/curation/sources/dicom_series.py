@@ -214,8 +214,7 @@ def shown_frames(data: bytes, header: Header, keys: DicomKeys) -> Iterator[tuple
 
     Raises BadRecordError, at the first that cannot be had, and for burnt-in text that is to be dropped.
     """
-    if _is_burnt_in(header) and keys.burnt_in == "drop":
-        raise BadRecordError(Reason.BURNT_IN_TEXT, "BurnedInAnnotation is YES")
+    check_burnt_in(header, keys)
     several = keys.frame_step > 0 and header["NumberOfFrames"] not in ("", "1")
     frames = dicom_frames(data, keys.frame_step)
     while True:
@@ -224,6 +223,12 @@ def shown_frames(data: bytes, header: Header, keys: DicomKeys) -> Iterator[tuple
         if found is None:
             return
         yield (found[0] if several else 0), _png(found[1])
+
+
+def check_burnt_in(header: Header, keys: DicomKeys) -> None:
+    """Raises BadRecordError for burnt-in text that is to be dropped."""
+    if _is_burnt_in(header) and keys.burnt_in == "drop":
+        raise BadRecordError(Reason.BURNT_IN_TEXT, "BurnedInAnnotation is YES")
 
 
 def labels_of(header: Header) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class NpzReader:
         path = _existing(self.source)
         try:
             with zipfile.ZipFile(path) as archive, archive.open(f"{split}_images.npy") as member:
-                shape = _image_shape(member)
+                shape = image_shape(member)
             labels_NL = _labels(path, split)
         except KeyError as error:
             raise DataError(f"{path}: {error.args[0]}; expected {split}_images and {split}_labels") from error
@@ -88,7 +88,9 @@ class NpzShard:
         labels_NL = _labels(self.source.path, self.split)
         row = self.begin - 1
         try:
-            for row, image in enumerate(_images(self.source.path, self.split, self.begin, self.end), self.begin):
+            for row, image in enumerate(
+                stored_images(self.source.path, f"{self.split}_images", self.begin, self.end), self.begin
+            ):
                 yield self._record(row, image, labels_NL[row])
         except DAMAGE as error:
             detail = f"images {row + 1} to {self.end - 1} cannot be read: {error}"
@@ -140,9 +142,10 @@ def _labels(path: Path, split: str) -> np.ndarray:
     return np.frombuffer(stored, dtype).reshape(shape, order="F" if fortran_order else "C").reshape(shape[0], -1)
 
 
-def _images(path: Path, split: str, begin: int, end: int) -> Iterator[np.ndarray]:
-    with zipfile.ZipFile(path) as archive, archive.open(f"{split}_images.npy") as member:
-        shape = _image_shape(member)[1:]
+def stored_images(path: Path, array: str, begin: int, end: int) -> Iterator[np.ndarray]:
+    """Some pictures of an array of the archive, (H, W) or (H, W, 3), one at a time. Raises what stands in DAMAGE."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{array}.npy") as member:
+        shape = image_shape(member)[1:]
         size = int(np.prod(shape))
         member.seek(begin * size, io.SEEK_CUR)
         for _ in range(begin, end):
@@ -151,7 +154,7 @@ def _images(path: Path, split: str, begin: int, end: int) -> Iterator[np.ndarray
             yield np.frombuffer(raw, np.uint8).reshape(shape)
 
 
-def _image_shape(member: IO[bytes]) -> tuple[int, ...]:
+def image_shape(member: IO[bytes]) -> tuple[int, ...]:
     """Read the array's header. Raises ValueError when it does not hold grey or RGB images of 8 bits."""
     shape, fortran_order, dtype = npy_header(member)
     is_images = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)

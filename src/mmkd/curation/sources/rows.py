@@ -94,7 +94,7 @@ def records_of_rows(
             if not matches(row, source.include):
                 yield Excluded(source.name)
                 continue
-            field = {name: _first_filled(row, columns_of(source, name)) for name in FIELDS}
+            field = {name: first_filled(row, columns_of(source, name)) for name in FIELDS}
             identity = _told(field, "id") or identity
             if field["caption"] is None:
                 field["caption"] = {name: row[name] for name in source.sections if name in row} or None
@@ -135,7 +135,7 @@ def _told(field: Mapping[str, Any], name: str) -> str:
         raise BadRecordError(bad.reason, f"{name}: {bad.detail}") from None
 
 
-def _first_filled(row: Mapping[str, Any], columns: list[str]) -> Any:
+def first_filled(row: Mapping[str, Any], columns: list[str]) -> Any:
     values = [row.get(column) for column in columns]
     filled = (value for value in values if value is not None and value == value and value != "")  # NaN is unequal
     return next(filled, values[0] if values else None)
@@ -152,7 +152,7 @@ def names_in(rows: Iterable[tuple[int, Row]], source: RowSource) -> Iterator[str
         if isinstance(row, BadRecordError):
             continue
         try:
-            yield from _names({name: _first_filled(row, columns_of(source, name)) for name in ("image", "id")})
+            yield from _names({name: first_filled(row, columns_of(source, name)) for name in ("image", "id")})
         except BadRecordError:  # it is counted where the rows are read
             continue
 

@@ -7,11 +7,11 @@ from mmkd.cards.card import Card
 from mmkd.cards.catalogue import read_card
 from mmkd.cards.readers.read import read_samples
 from mmkd.cards.samples import Sample
-from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.data_sets.choose import check_tasks
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.validation import nearest
 
 EXTERNAL = "external:"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from mmkd.cards.card import MIXED
-from mmkd.corpus.taxonomy import MODALITIES, OTHER
 from mmkd.errors import DataError
 from mmkd.folders.json_lines import read_rows
+from mmkd.modalities.taxonomy import MODALITIES, OTHER
 
 RESULTS = "results.jsonl"
 COMPARISONS = "comparisons.jsonl"

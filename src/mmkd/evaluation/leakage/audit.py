@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from mmkd.cards.samples import SPLITS, CorpusImage, ImageRef, Split, corpus_of
-from mmkd.corpus.taxonomy import MODALITIES
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.leakage.duplicates import (
     BETWEEN,
@@ -34,6 +33,7 @@ from mmkd.evaluation.models.encoders import Encoder, LoadableModel
 from mmkd.folders.digests import json_digest
 from mmkd.images.thresholds import LEAKAGE
 from mmkd.images.thumbnails import small_grey
+from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.statistics.metrics import Array
 
 Describe = Callable[[Sequence[Image.Image]], Array]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd.corpus.taxonomy import BY_NAME, OTHER
 from mmkd.curation.captions.drawn import drawn_word
 from mmkd.curation.ledger.rows import shard_batches, shards_of
 from mmkd.curation.modality.votes import NAMED, Vote, caption_vote, label_vote, source_vote
+from mmkd.modalities.taxonomy import BY_NAME, OTHER
 from mmkd.processes import worker_pool
 
 CORPUS_KINDS = ("source", "label", "caption")  # kinds of evidence in a corpus; the teachers' votes are the fourth

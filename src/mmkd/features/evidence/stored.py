@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmkd.corpus.taxonomy import evaluated_modality
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import most_common
 from mmkd.curation.modality.votes import Estimate, Vote, weigh
@@ -23,6 +22,7 @@ from mmkd.errors import DataError
 from mmkd.features.evidence.corpus_votes import CORPUS_KINDS, CorpusVotes
 from mmkd.folders.atomic import atomic_file
 from mmkd.folders.stage import digest_of, read_manifest
+from mmkd.modalities.taxonomy import evaluated_modality
 
 ROWS_FILE = "evidence.parquet"
 FACTS_FILE = "evidence.json"

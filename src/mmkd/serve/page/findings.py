@@ -1,15 +1,11 @@
 """Findings that a user types, and those that the run of a model knows with their prompts."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from mmkd.evaluation.summary.summary import CARDS
 from mmkd.serve.engine.answers import Classes
 from mmkd.serve.engine.limits import INVALID, RequestError
-
-Sets = Mapping[str, Classes]
-"""Names of data sets, each with its classes."""
 
 
 def known_findings(export: Path) -> dict[str, Classes]:

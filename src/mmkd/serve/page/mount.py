@@ -11,7 +11,6 @@ from mmkd.errors import ConfigError
 from mmkd.report.plot import COLOURS
 from mmkd.serve.engine.service import Service
 from mmkd.serve.page import views
-from mmkd.serve.page.findings import Sets
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -29,8 +28,8 @@ POLICY = (
 LEFT_S = 60  # an upload that no answer took is deleted after so long
 
 
-def add_page(app: "FastAPI", service: Service, sets: Sets | None = None, path: str = PATH) -> None:
-    """Puts the page under `path`. sets: findings that it suggests. Raises ConfigError where Gradio is missing.
+def mount_page(app: "FastAPI", service: Service) -> "FastAPI":
+    """The app with the page under PATH. Raises ConfigError where Gradio is missing.
 
     Sets two environment variables of this process: Gradio takes its folder of uploads from there, and its telemetry.
     """
@@ -43,8 +42,8 @@ def add_page(app: "FastAPI", service: Service, sets: Sets | None = None, path: s
         raise ConfigError("the page needs Gradio; install mmkd with its extra [serve]") from error
     gr.mount_gradio_app(
         app,
-        page(service, sets or {}, folder),
-        path,
+        page(service, folder),
+        PATH,
         footer_links=[],
         run_history=False,
         ssr_mode=False,
@@ -58,15 +57,16 @@ def add_page(app: "FastAPI", service: Service, sets: Sets | None = None, path: s
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
     app.routes[-1].app.add_middleware(_Policy)  # type: ignore[attr-defined]
+    return app
 
 
-def page(service: Service, sets: Sets, folder: Path) -> "gr.Blocks":
+def page(service: Service, folder: Path) -> "gr.Blocks":
     import gradio as gr
 
     from mmkd.serve.page.parts import Parts, page_of
     from mmkd.serve.page.tabs import about_tab, compare_tab, search_tab, try_tab
 
-    parts, about = Parts(service, sets, folder), service.about()
+    parts, about = Parts(service, folder), service.about()
 
     def forget(request: gr.Request) -> None:
         parts.held.drop(page_of(request))

@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from mmkd.errors import MmkdError
+from mmkd.serve.engine.answers import Sets
 from mmkd.serve.engine.limits import INVALID, RequestError
 from mmkd.serve.engine.service import Service
 from mmkd.serve.page import views
-from mmkd.serve.page.findings import Sets
 from mmkd.serve.page.held import Held
 from mmkd.serve.page.uploads import Upload, readable, taken
 
@@ -24,12 +24,16 @@ OPTIONS: Mapping[str, Any] = {"api_visibility": "private"}
 
 @dataclass(frozen=True)
 class Parts:
-    """sets: findings that are suggested. folder: where uploads arrive. held: those of every open page."""
+    """folder: where uploads arrive. held: those of every open page."""
 
     service: Service
-    sets: Sets
     folder: Path
     held: Held = field(default_factory=Held)
+
+    @property
+    def sets(self) -> Sets:
+        """Findings that are suggested: of the data sets that the student was evaluated on."""
+        return self.service.models()[0].sets
 
     def names(self) -> list[str]:
         return [model.name for model in self.service.models()]

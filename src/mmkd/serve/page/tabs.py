@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from mmkd.corpus.taxonomy import MODALITIES
+from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.serve.engine.limits import INVALID, RequestError
 from mmkd.serve.page import views
 from mmkd.serve.page.comparing import compare

@@ -62,7 +62,7 @@ def _read(entry: dict[str, Any]) -> Modality:
     return Modality(**fields)
 
 
-_FACTS = tomllib.loads(files("mmkd.corpus").joinpath("modalities.toml").read_text())
+_FACTS = tomllib.loads(files("mmkd.modalities").joinpath("modalities.toml").read_text())
 TAXONOMY = tuple(_read(entry) for entry in _FACTS["modality"])
 BY_NAME = {modality.name: modality for modality in TAXONOMY}
 MODALITIES = tuple(modality.name for modality in TAXONOMY if modality.evaluated)

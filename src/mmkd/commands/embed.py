@@ -1,0 +1,54 @@
+"""`mmkd embed`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmkd.commands.source_options import (
+    BurntIn,
+    Encoding,
+    Group,
+    Image,
+    Modality,
+    ModelName,
+    Root,
+    Source,
+    Step,
+    source_options,
+)
+
+
+def embed(
+    source: Source,
+    model: ModelName,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ends in .parquet or .npy.")],
+    devices: Annotated[
+        str, typer.Option("--devices", metavar="LIST", help="A process for each: auto, cpu, 0,1 or cpu,cpu.")
+    ] = "auto",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures that the model sees at once.")] = 32,
+    image: Image = "",
+    root: Root = None,
+    group: Group = "",
+    step: Step = None,
+    modality: Modality = "",
+    burnt_in: BurntIn = "drop",
+    encoding: Encoding = "",
+) -> None:
+    """Write the vector of every picture, with its path, caption, patient, series and slice where they are known.
+
+    A run that was killed goes on where it was. What cannot be read is listed beside the file, each with its reason.
+    """
+    options = source_options(
+        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
+    )
+    from mmkd.inference.embed import embed as body
+
+    print(body(source, model, out, options, device_names(devices), workers, batch))
+
+
+def device_names(text: str) -> list[str]:
+    """`0,1` are GPUs by their numbers."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return [f"cuda:{name}" if name.isdecimal() else name for name in names] or ["auto"]

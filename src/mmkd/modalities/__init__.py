@@ -1,0 +1,1 @@
+"""The modalities: their names, and how captions mention them."""
