@@ -32,9 +32,7 @@ def test_each_text_is_found_where_it_is(size: int) -> None:
     assert np.unravel_index(green_GG.argmax(), green_GG.shape) == (7, 7)
     assert (red_GG[:2, :2] > 0.01).all()
     assert (red_GG[6:, 6:] < -0.01).all()
-    np.testing.assert_allclose(
-        red_GG, -green_GG, atol=1e-7
-    )  # of two texts, what speaks for one speaks against the other
+    np.testing.assert_allclose(red_GG, -green_GG, atol=1e-7)  # what speaks for one speaks against the other
 
 
 def test_a_single_text_is_found_without_another_to_compare() -> None:

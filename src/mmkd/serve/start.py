@@ -17,6 +17,7 @@ from mmkd.serve.access import check_exposure, keys_of
 from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
 from mmkd.serve.engine.service import Service
+from mmkd.serve.page.findings import known_findings
 
 BACKLOG = 2048
 GRACE_S = 5.0  # beyond the time that a request may take
@@ -56,7 +57,8 @@ def open_service(
 
 def _facts(folder: Path, role: str) -> Facts:
     card = folder / "README.md"
-    return Facts(role=role, card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "")
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    return Facts(role=role, card=text, sets=known_findings(folder) if folder.is_dir() else {})
 
 
 def run(service: Service, address: Address, page: bool) -> None:

@@ -10,6 +10,10 @@ Classes = Mapping[str, Sequence[str]]
 """Names of classes, each with its prompts."""
 
 
+Sets = Mapping[str, Classes]
+"""Names of data sets, each with its classes."""
+
+
 @dataclass(frozen=True)
 class Score:
     """Of one class. cosine: of the picture and the class; None where a trained classifier decides, which has none."""
@@ -51,7 +55,7 @@ class Evidence:
 @dataclass(frozen=True)
 class ModelFacts:
     """role: student or teacher. classes: of its own classifier, empty where it has none. card: its model card, Markdown
-    that others may have written."""
+    that others may have written. sets: on which its run evaluated it."""
 
     name: str
     digest: str
@@ -62,6 +66,7 @@ class ModelFacts:
     classes: list[str]
     basis: str
     card: str
+    sets: Sets
 
 
 @dataclass(frozen=True)

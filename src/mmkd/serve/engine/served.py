@@ -6,7 +6,7 @@ T texts, D dimensions, C classes.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmkd.inference.model import Model
 from mmkd.inference.where import occlusion
-from mmkd.serve.engine.answers import Answer, Evidence, ModelFacts, Score
+from mmkd.serve.engine.answers import Answer, Evidence, ModelFacts, Score, Sets
 from mmkd.serve.engine.batcher import Batcher
 from mmkd.serve.engine.limits import INVALID, LATE, Limits, RequestError
 from mmkd.statistics.metrics import Array
@@ -36,6 +36,7 @@ class OwnClassifier(Protocol):
 class Facts:
     """What is known of a model beside its weights. temperature: cosines are divided by it where it was fitted. basis:
     on which data the probabilities rest. card: Markdown.
+    sets: on which its run evaluated it.
     """
 
     role: str = "student"
@@ -45,6 +46,7 @@ class Facts:
     temperature: float | None = None
     basis: str = UNCALIBRATED
     classifier: OwnClassifier | None = None
+    sets: Sets = field(default_factory=dict)
 
 
 class Served:
@@ -104,6 +106,7 @@ class Served:
             classes=classes,
             basis=known.basis,
             card=known.card,
+            sets=known.sets,
         )
 
     def _own_scores(self, vector_D: Array) -> list[Score]:

@@ -1,10 +1,11 @@
-"""What the page shows, as HTML: every piece of data is escaped, every picture lies inside and has an alternative text."""
+"""What the page shows, as HTML: all data is escaped, every picture lies inside and has an alternative text."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
@@ -59,8 +60,13 @@ def shown(name: str, image: Image.Image, size: int = SHOWN_PX) -> Shown:
     return Shown(name, _address(small), *image.size)
 
 
-def pictures(found: Sequence[Shown]) -> str:
-    return _render("pictures.html", pictures=found)
+def pictures(found: Sequence[Shown], wrong: Sequence[str] = ()) -> str:
+    """wrong: of each file that is no picture, why."""
+    return _render("pictures.html", pictures=found, wrong=wrong)
+
+
+def note(text: str) -> str:
+    return _render("note.html", text=text)
 
 
 def answers(found: Sequence[Answer], models: Sequence[ModelFacts]) -> str:
@@ -130,6 +136,7 @@ def _figure(name: str, evidence: Evidence) -> Figure:
     highest = max(float(one_GG.max()) for one_GG in evidence.maps.values())
     if (found := float(loss_GG.max())) <= 0 or found < 0.1 * highest:
         place, says = "nowhere in particular", "No place speaks for it."
+        loss_GG = np.zeros_like(loss_GG)
     else:
         place = place_of(loss_GG)
         says = f"Mostly {place}; covered there, its score falls by {found:.3f}."
