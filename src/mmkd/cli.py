@@ -23,6 +23,7 @@ from mmkd.commands import (
     embed,
     evaluate,
     evidence,
+    export,
     extract,
     features,
     init,
@@ -58,6 +59,7 @@ OWN_COMMANDS: dict[str, Callable[..., None]] = {
     "evidence": evidence.evidence,
     "evaluate": evaluate.evaluate,
     "report": report.report,
+    "export": export.export,
 }
 """Stages whose commands have options of their own."""
 
