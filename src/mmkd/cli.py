@@ -27,6 +27,7 @@ from mmkd.commands import (
     extract,
     features,
     init,
+    label,
     plan,
     report,
     runs,
@@ -98,6 +99,7 @@ def make_app() -> typer.Typer:
         ablate.ablate,
         serve.serve,
         embed.embed,
+        label.label,
         doctor,
     ):
         app.command()(command)
