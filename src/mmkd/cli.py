@@ -26,12 +26,14 @@ from mmkd.commands import (
     export,
     extract,
     features,
+    index,
     init,
     label,
     plan,
     report,
     runs,
     serve,
+    search,
     stages,
     teachers,
     verify,
@@ -102,6 +104,8 @@ def make_app() -> typer.Typer:
         label.label,
         doctor,
     ):
+        app.command()(command)
+    for command in (index.index, search.search):
         app.command()(command)
     _with_verbosity(app)
     return app

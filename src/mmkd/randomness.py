@@ -61,6 +61,7 @@ class Purpose(StrEnum):
     # labels
     CALIBRATION_SPLIT = "labels/groups for the temperature and for the sets"
     CONFORMAL_FOLDS = "labels/folds of the conformal sets"
+    ARCHIVE_QUERIES = "archive/queries that measure the recall of its index"
     ABLATION = "ablate/bootstrap over seeds and modalities"
 
 
