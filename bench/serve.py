@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serve_load import form, free_port, load, memory_mb, mmkd_command, pictures, server
+from serve_load import form, free_port, load, memory_mb, mmkd_command, pictures, processor_seconds, server
 
 from mmkd.export.folder import export_folder
 from mmkd.export.settings import ExportSettings
@@ -76,9 +76,13 @@ def measured(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
                 load(port, requests, 2, WARM_UP_S)
             for clients in options.clients:
                 for name, port in ports.items():
-                    found = row(load(port, requests, clients, options.seconds), options.seconds)
-                    memory = round(memory_mb(processes[name].pid))
-                    rows.append({"server": name, "request": kind, "clients": clients, **found, "memory_mb": memory})
+                    process = processes[name].pid
+                    before = processor_seconds(process)
+                    took = load(port, requests, clients, options.seconds)
+                    spent = 1000 * (processor_seconds(process) - before) / len(took)
+                    told = {"processor_ms": round(spent, 1), "memory_mb": round(memory_mb(process))}
+                    found = row(took, options.seconds)
+                    rows.append({"server": name, "request": kind, "clients": clients, **found, **told})
                     say("  ".join(f"{key} {value}" for key, value in rows[-1].items()))
     return rows
 
@@ -108,9 +112,9 @@ def main() -> None:
     for one in rows:
         other = plain[one["request"], one["clients"]]
         if one is not other:
-            times, p50 = one["per_second"] / other["per_second"], one["p50_ms"] / other["p50_ms"]
-            print(f"{one['server']}: {one['request']}, {one['clients']} clients: {times:.2f} times the requests a second, "
-                  f"{p50:.2f} times the p50")  # fmt: skip
+            ratios = {key: one[key] / other[key] for key in ("per_second", "p50_ms", "processor_ms")}
+            told = ", ".join(f"{key} x {value:.2f}" for key, value in ratios.items())
+            print(f"{one['server']} by naive: {one['request']}, {one['clients']} clients: {told}")
 
 
 if __name__ == "__main__":

@@ -122,5 +122,11 @@ def memory_mb(process: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def processor_seconds(process: int) -> float:
+    """Of a process, all threads."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def mmkd_command(folder: Path, port: int, *more: str) -> list[str]:
     return [sys.executable, "-m", "mmkd", "serve", str(folder), "--no-page", "--port", str(port), "-q", *more]

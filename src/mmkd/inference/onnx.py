@@ -126,6 +126,7 @@ def session(path: Path, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors: its warnings are about its own optimisations
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the processors meanwhile
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
