@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mmkd.inference.model import Model
 
 EXACT_ROWS = 1_000_000  # with fewer rows each search looks at all of them
+FEW_ROWS = 100_000  # so many rows that meet a condition are all looked at
 GROUPS = {"picture": "id", "series": "series", "patient": "patient"}
 """What a hit may stand for, and the column whose value its pictures have in common."""
 MORE = 4  # rows asked for a hit of a group, at first
@@ -174,7 +175,10 @@ class Archive:
         condition = parse_where(where) if where else None
         if exclude_patient:
             condition = both(condition, Compare("patient", "!=", exclude_patient))
-        found = self._grouped(self._direction(vector_D), k, condition, GROUPS[by], None if exact else self.effort())
+        effort = None if exact else self.effort()
+        if effort and condition and self.store.count(condition) <= FEW_ROWS:
+            effort = None  # an index has little to leave out among them, and finds less
+        found = self._grouped(self._direction(vector_D), k, condition, GROUPS[by], effort)
         return [Hit(rank, **row) for rank, row in enumerate(found, 1)]
 
     def row(self, name: str) -> tuple[Array, dict[str, Any]]:

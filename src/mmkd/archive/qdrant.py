@@ -90,6 +90,7 @@ class QdrantStore:
 
     def __init__(self, place: str, server: str, client: Any) -> None:
         self.place, self._name, self._server, self._client = f"{place} on {server}", place, server, client
+        self._is_remote = server.startswith("http")
         found = self._metadata().get(FACTS)
         if found is None:
             raise DataError(f"{self.place} is a collection of Qdrant, but not an archive of mmkd; choose another name")
@@ -137,12 +138,14 @@ class QdrantStore:
     def nearest(
         self, vector_D: Array, k: int, columns: Sequence[str], where: Condition | None, effort: int | None
     ) -> pa.Table:
+        models = qdrant_library().models
+        search = models.SearchParams(exact=effort is None, hnsw_ef=effort) if self._is_remote else None
         found = self._call(
             "query_points",
             query=vector_D.tolist(),
             limit=k,
             query_filter=where and as_filter(where),
-            search_params=qdrant_library().models.SearchParams(exact=effort is None, hnsw_ef=effort),
+            search_params=search,
             with_payload=list(columns),
         ).points
         score = pa.array([min(point.score, 1.0) for point in found], pa.float64())

@@ -12,7 +12,7 @@ from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array
 
 TOP = 10
-AIM = 0.99
+AIM = 0.995  # measured, so that other queries have 0.99
 QUERIES = 100  # of each kind
 ROUNDING = 1e-5  # of a cosine: rows as similar as the last exact hit count as found, too
 
