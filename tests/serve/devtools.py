@@ -141,7 +141,8 @@ class Page:
         self.run(f"{script}.click()")
 
     def press(self, title: str) -> None:
-        found = f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() == {title!r} && b.offsetWidth)"
+        inside = "[...document.querySelectorAll('[role=tabpanel] button')]"
+        found = f"{inside}.find(b => b.innerText.trim() == {title!r} && b.offsetWidth)"
         self.wait(f"!!{found}")
         self.run(f"{found}.click()")
 
