@@ -35,8 +35,8 @@ class OwnClassifier(Protocol):
 @dataclass(frozen=True)
 class Facts:
     """What is known of a model beside its weights. temperature: cosines are divided by it where it was fitted. basis:
-    on which data the probabilities rest. card: Markdown.
-    sets: on which its run evaluated it.
+    on which data the probabilities rest. card: Markdown. sets:
+    of data, on which its run evaluated it.
     """
 
     role: str = "student"

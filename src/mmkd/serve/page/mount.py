@@ -54,7 +54,6 @@ def mount_page(app: "FastAPI", service: Service) -> "FastAPI":
         max_file_size=int(service.limits.body_mb * 1_000_000),
         theme=_theme(),
         css=views.style(),
-        head='<link rel="icon" href="data:,">',
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
     app.routes[-1].app.add_middleware(_Policy)  # type: ignore[attr-defined]
