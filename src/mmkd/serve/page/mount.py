@@ -14,7 +14,7 @@ from mmkd.serve.page import views
 
 if TYPE_CHECKING:
     import gradio as gr
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Response
 
 PATH = "/page"
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -57,7 +57,15 @@ def mount_page(app: "FastAPI", service: Service) -> "FastAPI":
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
     app.routes[-1].app.add_middleware(_Policy)  # type: ignore[attr-defined]
+    app.add_api_route("/favicon.ico", _no_icon, include_in_schema=False, response_model=None)
     return app
+
+
+def _no_icon() -> "Response":
+    """Browsers ask for it, and log an error where there is none."""
+    from fastapi import Response
+
+    return Response(status_code=204)
 
 
 def page(service: Service, folder: Path) -> "gr.Blocks":
