@@ -162,7 +162,7 @@ def test_uploads_leave_the_disk_and_wrong_ones_are_counted(service: Service, tmp
         (tmp_path / "up" / name[0]).mkdir(parents=True)
         paths.append(tmp_path / "up" / name[0] / name)
         paths[-1].write_bytes(data)
-    uploads, wrong = readable(taken([str(path) for path in paths], tmp_path / "up"), service)
+    uploads, wrong = readable(taken([{"path": str(path)} for path in paths], tmp_path / "up"), service)
     assert list((tmp_path / "up").iterdir()) == []
     assert [one.name for one in uploads] == ["a.png"]
     assert (uploads[0].shown.width, uploads[0].shown.height) == (256, 256)
@@ -174,7 +174,7 @@ def test_a_path_outside_the_folder_of_uploads_is_not_deleted(tmp_path: Path) -> 
     (tmp_path / "up").mkdir()
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="not in the subpath"):
-        taken([str(tmp_path / "mine.txt")], tmp_path / "up")
+        taken([{"path": str(tmp_path / "mine.txt")}], tmp_path / "up")
     assert (tmp_path / "mine.txt").exists()
 
 

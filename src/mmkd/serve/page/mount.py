@@ -86,8 +86,24 @@ def page(service: Service, folder: Path) -> "gr.Blocks":
             with gr.Tab(title):
                 tab(parts)
         made.unload(forget)
+    for block in made.blocks.values():
+        _without_downloads(block)
     made.queue(max_size=service.limits.queue, default_concurrency_limit=8)
     return made
+
+
+def _without_downloads(block: Any) -> None:
+    """Gradio fetches what a client names by an address instead of sending it; nothing is fetched here."""
+    import gradio as gr
+
+    kept = block.async_move_resource_to_block_cache
+
+    async def moved(place: str | None) -> Any:
+        if place and "://" in place:
+            raise gr.Error("Addresses are not fetched: send the file itself", print_exception=False)
+        return await kept(place)
+
+    block.async_move_resource_to_block_cache = moved
 
 
 def _theme() -> "gr.themes.Base":
