@@ -32,15 +32,10 @@ class Browser:
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
 
-        def as_three_and_four() -> None:
-            os.dup2(read_there, 13)
-            os.dup2(write_there, 14)
-            os.dup2(13, 3)
-            os.dup2(14, 4)
-
         command = [chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        piped = f'exec "$@" 3<&{read_there} 4>&{write_there}'  # where Chromium reads and writes
         self._process = subprocess.Popen(
-            command, preexec_fn=as_three_and_four, pass_fds=(3, 4), stderr=subprocess.DEVNULL
+            ["bash", "-c", piped, "bash", *command], pass_fds=(read_there, write_there), stderr=subprocess.DEVNULL
         )
         os.close(read_there)
         os.close(write_there)
@@ -141,7 +136,8 @@ class Page:
         self.run(f"{script}.click()")
 
     def press(self, title: str) -> None:
-        found = f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() == {title!r} && b.offsetWidth)"
+        inside = "[...document.querySelectorAll('[role=tabpanel] button')]"
+        found = f"{inside}.find(b => b.innerText.trim() == {title!r} && b.offsetWidth)"
         self.wait(f"!!{found}")
         self.run(f"{found}.click()")
 

@@ -1,16 +1,19 @@
 """A service on loopback with its page, whose models see colours: what they must answer is known."""
 
+import io
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import uvicorn
 from PIL import Image
 
+from mmkd.archive.archive import Hit
 from mmkd.inference.model import in_batches
 from mmkd.serve.app import make_app
 from mmkd.serve.engine.limits import Limits
@@ -44,6 +47,8 @@ class ColourModel:
         return in_batches(self, images)
 
     def encode_texts(self, texts: Sequence[str]) -> Array:
+        if "crash" in texts:
+            raise RuntimeError("a secret of the machine")
         words = [next((c for name, c in COLOURS.items() if name in text), (0.5, 0.5, 0.5)) for text in texts]
         return _unit(np.array(words))
 
@@ -89,6 +94,33 @@ def running(service: Service) -> Iterator[str]:
             server.should_exit = True
             thread.join(10)
             service.close()
+
+
+class ColourArchive:
+    """Two pictures, one of which is of a patient."""
+
+    store = SimpleNamespace(place="archive of colours")
+
+    def __len__(self) -> int:
+        return 2
+
+    def search(self, vector_D: Array, k: int, where: str, not_same_patient: str, by: str) -> list[Hit]:
+        hits = [
+            Hit(1, float(vector_D[0]), "1", "s", "red.png", "a red picture", "ct", "P1", "", None, THUMBNAIL),
+            Hit(2, float(vector_D[2]), "2", "s", "blue.png", "a blue picture", "mri", "P2", "", None, b""),
+        ]
+        allowed = [hit for hit in hits if where in ("", f"modality = '{hit.modality}'")]
+        wanted = [hit for hit in allowed if hit.patient != not_same_patient]
+        return sorted(wanted, key=lambda hit: -hit.score)[:k]
+
+
+def _thumbnail() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(stream, "JPEG")
+    return stream.getvalue()
+
+
+THUMBNAIL = _thumbnail()
 
 
 def spot(path: Path, colour: str, place: tuple[int, int] = (16, 16), size: int = 256) -> Path:

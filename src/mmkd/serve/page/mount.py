@@ -14,7 +14,7 @@ from mmkd.serve.page import views
 
 if TYPE_CHECKING:
     import gradio as gr
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Response
 
 PATH = "/page"
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -57,7 +57,15 @@ def mount_page(app: "FastAPI", service: Service) -> "FastAPI":
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
     app.routes[-1].app.add_middleware(_Policy)  # type: ignore[attr-defined]
+    app.add_api_route("/favicon.ico", _no_icon, include_in_schema=False, response_model=None)
     return app
+
+
+def _no_icon() -> "Response":
+    """Browsers ask for it, and log an error where there is none."""
+    from fastapi import Response
+
+    return Response(status_code=204)
 
 
 def page(service: Service, folder: Path) -> "gr.Blocks":
@@ -78,8 +86,24 @@ def page(service: Service, folder: Path) -> "gr.Blocks":
             with gr.Tab(title):
                 tab(parts)
         made.unload(forget)
+    for block in made.blocks.values():
+        _without_downloads(block)
     made.queue(max_size=service.limits.queue, default_concurrency_limit=8)
     return made
+
+
+def _without_downloads(block: Any) -> None:
+    """Gradio fetches what a client names by an address instead of sending it; nothing is fetched here."""
+    import gradio as gr
+
+    kept = block.async_move_resource_to_block_cache
+
+    async def moved(place: str | None) -> Any:
+        if place and "://" in place:
+            raise gr.Error("Addresses are not fetched: send the file itself", print_exception=False)
+        return await kept(place)
+
+    block.async_move_resource_to_block_cache = moved
 
 
 def _theme() -> "gr.themes.Base":

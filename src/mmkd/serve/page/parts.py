@@ -64,10 +64,10 @@ def drop_zone(parts: Parts, place: str, label: str, several: bool = False) -> No
     preview = gr.HTML()
     most = parts.service.limits.pictures
 
-    def read(paths: str | list[str] | None, request: gr.Request) -> tuple[None, str]:
+    def read(sent: Any, request: gr.Request) -> tuple[None, str]:
         parts.held.drop(page_of(request), place)
         with told():
-            files = taken([paths] if isinstance(paths, str) else paths or [], parts.folder)
+            files = taken(sent if isinstance(sent, list) else [sent] if sent else [], parts.folder)
             if len(files) > most:
                 raise RequestError(INVALID, f"{len(files)} pictures", f"at most {most}", "choose fewer")
             uploads, wrong = readable(files, parts.service, views.THUMBNAIL_PX if several else views.SHOWN_PX)
@@ -80,7 +80,8 @@ def drop_zone(parts: Parts, place: str, label: str, several: bool = False) -> No
         parts.held.drop(page_of(request), place)
         return None, ""
 
-    event = zone.upload(read, zone, [zone, preview], show_progress="minimal", **OPTIONS)
+    # without Gradio's own preprocessing, which leaves an empty file behind for every upload
+    event = zone.upload(read, zone, [zone, preview], show_progress="minimal", preprocess=False, **OPTIONS)
     event.failure(lambda: (None, ""), None, [zone, preview], **OPTIONS)
     button = gr.Button("Remove the pictures" if several else "Remove the picture", size="sm", variant="secondary")
     button.click(remove, None, [zone, preview], show_progress="hidden", **OPTIONS)

@@ -1,9 +1,10 @@
 """Files that a browser sent: read into memory and deleted at once; decoded as everywhere in mmkd."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmkd.serve.engine.limits import RequestError
 from mmkd.serve.engine.service import Service
@@ -19,15 +20,17 @@ class Upload:
     shown: Shown
 
 
-def taken(paths: Sequence[str], folder: Path) -> list[tuple[str, bytes]]:
-    """Names and bytes of the files, which are no longer on the disk afterwards. folder: that holds nothing else."""
-    files = [Path(path) for path in paths]
+def taken(sent: Sequence[Mapping[str, Any]], folder: Path) -> list[tuple[str, bytes]]:
+    """Names and bytes of the files, which are no longer on the disk afterwards.
+
+    sent: as Gradio describes them. folder: where it puts them, each in a folder of its own.
+    """
+    files = [Path(one["path"]).resolve() for one in sent]
     try:
-        return [(path.name, path.read_bytes()) for path in files]
+        return [(one.get("orig_name") or path.name, path.read_bytes()) for one, path in zip(sent, files, strict=True)]
     finally:
         for path in files:
-            below = path.resolve().relative_to(folder.resolve()).parts
-            shutil.rmtree(folder / below[0], ignore_errors=True) if len(below) > 1 else path.unlink(missing_ok=True)
+            shutil.rmtree(folder / path.relative_to(folder.resolve()).parts[0], ignore_errors=True)
 
 
 def readable(
