@@ -26,6 +26,7 @@ from mmkd.commands import (
     extract,
     features,
     init,
+    label,
     plan,
     report,
     runs,
@@ -94,6 +95,7 @@ def make_app() -> typer.Typer:
         verify.verify,
         ablate.ablate,
         embed.embed,
+        label.label,
         doctor,
     ):
         app.command()(command)

@@ -58,6 +58,9 @@ class Purpose(StrEnum):
     SHUFFLED_WEIGHTS = "evaluation/weights shuffled"
     BOOTSTRAP = "evaluation/bootstrap of a data set"
     BOOTSTRAP_OF_DATA_SETS = "evaluation/bootstrap over data sets"
+    # labels
+    CALIBRATION_SPLIT = "labels/groups for the temperature and for the sets"
+    CONFORMAL_FOLDS = "labels/folds of the conformal sets"
     ABLATION = "ablate/bootstrap over seeds and modalities"
 
 

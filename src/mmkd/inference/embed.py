@@ -206,7 +206,7 @@ def _npy_header(stream: IO[bytes], count: int, dim: int) -> None:
 def vectors_in(table: pa.Table) -> Array:
     """(N, D) float32."""
     column = table["vector"].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size)
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size))
 
 
 def write_rejects(out: Path, rejected: Sequence[Rejected]) -> Path | None:
