@@ -60,6 +60,9 @@ class Purpose(StrEnum):
     BOOTSTRAP_OF_DATA_SETS = "evaluation/bootstrap over data sets"
     # labels
     CALIBRATION_SPLIT = "labels/groups for the temperature and for the sets"
+    ADAPT_OUTER_FOLDS = "adapt/outer folds"
+    ADAPT_INNER_FOLDS = "adapt/inner folds of the published classifier"
+    ADAPT_SHOTS = "adapt/draws of labels and their inner folds"
     CONFORMAL_FOLDS = "labels/folds of the conformal sets"
     ABLATION = "ablate/bootstrap over seeds and modalities"
 
