@@ -14,14 +14,17 @@ import numpy as np
 
 from mmkd.adapt.card import adapted_card
 from mmkd.adapt.classifier import Classifier, Facts
-from mmkd.adapt.measure import METRICS, Measured, Protocol, measure, outer_folds
+from mmkd.adapt.lora import METHOD, SOURCE, ImageTower, LoraSettings, Tuned
+from mmkd.adapt.lora_measured import measure_lora, tune
+from mmkd.adapt.measure import CONFIDENCE, METRICS, UNTESTED, Measured, Protocol, measure, outer_folds
 from mmkd.adapt.methods import METHODS
-from mmkd.adapt.pictures import Seen, check_groups, embedded, group_of_each, stored, without_conflicts
-from mmkd.adapt.select import Choice, Labelled, choose
+from mmkd.adapt.pictures import Seen, check_copies, check_groups, embedded, group_of_each, stored
+from mmkd.adapt.select import ZERO_SHOT, Choice, Labelled, choose
 from mmkd.adapt.table import Table, read_table
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import file_digest
-from mmkd.folders.stage import BEGUN, LOG, MANIFEST, Stage, complete
+from mmkd.folders.intact import LOG
+from mmkd.folders.stage import BEGUN, MANIFEST, Stage, complete
 from mmkd.inference.embed import write_rejects
 from mmkd.inference.model import Model, open_model
 from mmkd.labels.classes import Classes, classes_of, of_names
@@ -38,6 +41,7 @@ CARD, PAGE = "README.md", "adapt.html"
 @dataclass(frozen=True)
 class Request:
     """What `mmkd adapt` is asked for. classes, prompt: of the prompts; `{}` in prompt stands for the label.
+    lora: tune the image tower, too.
 
     columns: our column -> the table's. vectors: a file of `mmkd embed`, or None.
     """
@@ -52,6 +56,7 @@ class Request:
     device: str = "auto"
     workers: int = 0
     protocol: Protocol = field(default_factory=Protocol)
+    lora: LoraSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +86,13 @@ class Adapted:
 
 def adapt(request: Request, out: Path, force: bool = False) -> Adapted | None:
     """Write the folder; None where it is there already, made of the same. Raises ConfigError, DataError, ModelError."""
+    if request.lora and request.vectors:
+        raise ConfigError("--lora reads the pictures; leave out --vectors")
     model = open_model(request.model, request.device)
+    tower = ImageTower(request.model, request.device, request.lora) if request.lora else None
     settings = {
         **{"classes": request.classes, "prompt": request.prompt, "columns": dict(request.columns)},
-        "protocol": vars(request.protocol),
+        **{"protocol": asdict(request.protocol), "lora": request.lora and asdict(request.lora)},
     }
     inputs = {"model": model.digest, "labels": file_digest(request.table)}
     if request.vectors:
@@ -93,7 +101,7 @@ def adapt(request: Request, out: Path, force: bool = False) -> Adapted | None:
     found: list[Adapted] = []
 
     def body(partial: Path) -> dict[str, int]:
-        found.append(_adapt(request, model, partial))
+        found.append(_adapt(request, model, tower, partial, out))
         return {
             "pictures": sum(found[0].classifier.facts.data["labels"].values()),
             "rejected": found[0].rejected.total(),
@@ -103,15 +111,28 @@ def adapt(request: Request, out: Path, force: bool = False) -> Adapted | None:
     return replace(found[0], folder=out) if found else None
 
 
-def _adapt(request: Request, model: Model, folder: Path) -> Adapted:
+def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Path, home: Path) -> Adapted:
     prepared = prepare(request, model)
     data, protocol = prepared.data, request.protocol
     fold_N, words = outer_folds(data, prepared.test_N, protocol.folds, protocol.seed)
     rows = measure(data, fold_N, protocol)
     learnt = data.only(~prepared.test_N)
     choice = choose(learnt, protocol.inner_folds, generator(protocol.seed, Purpose.ADAPT_INNER_FOLDS))
-    classifier = fitted_classifier(prepared, learnt, choice, rows[-1], words, model, request.model)
-    link_model(Path(request.model), folder)
+    tuned = None
+    if tower is not None and prepared.seen.pixel_NCHW is not None:
+        pixel_NCHW = prepared.seen.pixel_NCHW
+        rows.append(measure_lora(tower, data, pixel_NCHW, fold_N, protocol))
+        tuned = tune(tower, learnt, pixel_NCHW[~prepared.test_N], protocol.seed, UNTESTED)
+        if tuned.epoch == 0:
+            say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
+    if tower is not None and tuned is not None and tuned.epoch > 0:
+        tower.save(folder, home)
+        choice = _of_lora(tuned)
+        classifier = _tuned_classifier(prepared, learnt, tuned, rows[-1], words, open_model(str(folder)))
+    else:
+        used = next(row for row in rows if row.name == "all")
+        classifier = fitted_classifier(prepared, learnt, choice, used, words, model, request.model)
+        link_model(Path(request.model), folder)
     classifier.save(folder)
     write_rejects(folder / "pictures.csv", prepared.seen.rejected)
     rejected = Counter(str(one.reason) for one in prepared.seen.rejected)
@@ -125,11 +146,9 @@ def prepare(request: Request, model: Model) -> Prepared:
     given = classes_of(request.classes) if request.classes else None
     table = read_table(request.table, request.columns, given.names if given else ())
     workers = request.workers or len(os.sched_getaffinity(0))
-    if request.vectors:
-        seen = stored(table, request.vectors, model)
-    else:
-        seen = embedded(table, model, request.root, workers)
-    seen = without_conflicts(table.path, seen)
+    vectors, root = request.vectors, request.root
+    seen = stored(table, vectors, model) if vectors else embedded(table, model, root, workers, request.lora is not None)
+    check_copies(table.path, seen)
     classes = given or _of_labels(table.labels, request.prompt)
     place = {name: number for number, name in enumerate(classes.names)}
     label_N = np.array([place[row.label] for row in seen.rows], np.int64)
@@ -140,7 +159,7 @@ def prepare(request: Request, model: Model) -> Prepared:
     notes = [*table.notes, *([f"{copies:,} pictures are copies of others; copies stay in one fold"] if copies else [])]
     kept_N, more = _without_leaks(table.path, data, test_N)
     if len(kept_N) < len(test_N):
-        seen = replace(seen, rows=[seen.rows[n] for n in kept_N], vector_ND=seen.vector_ND[kept_N])
+        seen = seen.only(kept_N)
     return Prepared(table, seen, classes, data.only(kept_N), test_N[kept_N], [*notes, *more])
 
 
@@ -167,12 +186,57 @@ def fitted_classifier(
 ) -> Classifier:
     """The chosen method on all pictures that may be learnt from."""
     method, (_, setting) = METHODS[choice.candidate[0]], choice.candidate
-    temperature, note = 1.0, "too few groups to fit a temperature: probabilities are not calibrated"
-    if choice.logit_NC is not None:
-        fitted = fit_temperature(choice.logit_NC, learnt.label_N)
-        note = "no temperature fits best: probabilities are not calibrated" if fitted.at_bound else ""
-        temperature = 1.0 if fitted.at_bound else fitted.value
-    gain = row.gain[METRICS[0]]
+    facts = Facts(
+        method=method.name,
+        setting=method.settings[setting],
+        source=method.source,
+        model=model.name if Path(name).is_dir() else name,
+        model_digest=model.digest,
+        dim=model.dim,
+        **_temperature(choice.logit_NC, learnt.label_N),
+        **_on_the_labels(prepared, learnt, row, folds),
+    )
+    return Classifier(facts, learnt.fitted(choice.candidate).astype(np.float32))
+
+
+def _tuned_classifier(
+    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, model: Model
+) -> Classifier:
+    """The prompts, on the vectors of the image tower that was tuned to them."""
+    facts = Facts(
+        method=METHOD,
+        setting=f"epoch {tuned.epoch}",
+        source=SOURCE,
+        model=model.name,
+        model_digest=model.digest,
+        dim=model.dim,
+        **_temperature(tuned.val_NC, tuned.val_label_N),
+        **_on_the_labels(prepared, learnt, row, folds),
+    )
+    return Classifier(facts, (learnt.scale * learnt.text_CD).astype(np.float32))
+
+
+def _of_lora(tuned: Tuned) -> Choice:
+    gain = f"{100 * tuned.gain:+.1f} points on the held-out pictures, standard error {100 * tuned.error:.1f}"
+    return Choice(ZERO_SHOT, tuned.gain, tuned.error, gain, tuned.val_NC)
+
+
+def _temperature(logit_NC: Array | None, label_N: Array) -> dict[str, Any]:
+    """logit_NC: of pictures by fits that had not seen them."""
+    if logit_NC is None:
+        note = "too few groups to fit a temperature: probabilities are not calibrated"
+        return {"temperature": 1.0, "temperature_note": note}
+    fitted = fit_temperature(logit_NC, label_N)
+    if fitted.at_bound:
+        return {
+            "temperature": 1.0,
+            "temperature_note": "no temperature fits best: probabilities are not calibrated",
+        }
+    return {"temperature": fitted.value}
+
+
+def _on_the_labels(prepared: Prepared, learnt: Labelled, row: Measured, folds: str) -> dict[str, Any]:
+    """What a classifier rests on, and what it was measured to be worth."""
     count_C = np.bincount(learnt.label_N, minlength=len(learnt.text_CD)).tolist()
     data = {
         "table": file_digest(prepared.table.path),
@@ -181,21 +245,13 @@ def fitted_classifier(
         "rejected": len(prepared.seen.rejected),
         "notes": list(prepared.notes),
     }
-    facts = Facts(
-        classes=list(prepared.classes.names),
-        prompts=[list(own) for own in prepared.classes.prompts],
-        method=method.name,
-        setting=method.settings[setting],
-        source=method.source,
-        temperature=temperature,
-        temperature_note=note,
-        model=name if not Path(name).is_dir() else model.name,
-        model_digest=model.digest,
-        dim=model.dim,
-        gain={"metric": METRICS[0], **vars(gain), "confidence": 0.95, "tested": row.tested, "folds": folds},
-        data=data,
-    )
-    return Classifier(facts, learnt.fitted(choice.candidate).astype(np.float32))
+    gain = asdict(row.gain[METRICS[0]])
+    return {
+        "classes": list(prepared.classes.names),
+        "prompts": [list(own) for own in prepared.classes.prompts],
+        "gain": {"metric": METRICS[0], **gain, "confidence": CONFIDENCE, "tested": row.tested, "folds": folds},
+        "data": data,
+    }
 
 
 def link_model(model: Path, folder: Path) -> None:

@@ -22,8 +22,8 @@ def adapted_card(base: str, facts: Facts, rows: Sequence[Measured]) -> str:
         HEADING,
         "",
         f"`classifier.safetensors` and `classifier.json`: {len(facts.classes)} classes, {facts.method} "
-        f"({escaped(facts.setting or 'prompts alone')}; {escaped(facts.source)}). {verdict(rows[-1])} Logits are divided "
-        f"by the temperature {facts.temperature:.4g}.{note}",
+        f"({escaped(facts.setting or 'prompts alone')}; {escaped(facts.source)}). {verdict(rows[-1])} Logits are "
+        f"divided by the temperature {facts.temperature:.4g}.{note}",
         "",
         f"It rests on {sum(facts.data['labels'].values()):,} labelled pictures of {facts.data['groups']:,} groups "
         f"(patients); {facts.data['rejected']:,} pictures could not be read. It is valid for pictures like these.",

@@ -103,7 +103,7 @@ def _of_shots(data: Labelled, fold_N: Array, shots: int | None, protocol: Protoc
             correct_SN[seed, held_N] = logit_MC.argmax(axis=1) == data.label_N[held_N]
     tested_N = fold_N != UNTESTED
     tested = data.only(tested_N)
-    compared = compare(correct_SN[:, tested_N], _zero_shot_correct(tested), tested, protocol.seed)
+    compared = compare(correct_SN[:, tested_N], zero_shot_correct(tested), tested, protocol.seed)
     name = "all" if shots is None else str(shots)
     return Measured(
         name, float(np.mean(labels)), int(tested_N.sum()), *compared, dict(methods), time.perf_counter() - start
@@ -153,5 +153,6 @@ def _metric(metric: str, correct_M: Array, label_M: Array, weight_BM: Array) -> 
     return balanced_accuracy(correct_M, label_M, weight_BM)
 
 
-def _zero_shot_correct(tested: Labelled) -> Array:
+def zero_shot_correct(tested: Labelled) -> Array:
+    """Whether each picture's best prompt is that of its class; (M,)."""
     return np.asarray((tested.vector_ND @ tested.text_CD.T).argmax(axis=1) == tested.label_N)

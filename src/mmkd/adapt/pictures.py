@@ -33,13 +33,19 @@ ROOT_CURE = "; to read files from there, name a folder above them: --root FOLDER
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """rows: those whose picture could be read, with its vector and the digest of its bytes. pixels: uint8, if wanted."""
+    """rows: those whose picture could be read, with its vector and the digest of its bytes. pixels: if wanted."""
 
     rows: Sequence[Row]
     vector_ND: Array
     digests: Sequence[str]
     rejected: Sequence[Rejected]
     pixel_NCHW: Array | None = None
+
+    def only(self, places: Array) -> "Seen":
+        """Without the other rows."""
+        pixels = None if self.pixel_NCHW is None else self.pixel_NCHW[places]
+        rows, digests = [self.rows[n] for n in places], [self.digests[n] for n in places]
+        return Seen(rows, self.vector_ND[places], digests, self.rejected, pixels)
 
 
 def embedded(table: Table, model: Model, root: Path | None, workers: int, keep_pixels: bool = False) -> Seen:
@@ -105,7 +111,7 @@ def stored(table: Table, path: Path, model: Model) -> Seen:
     rows = [row for row in table.rows if row.image in place]
     if not rows:
         raise DataError(
-            f"{path}: none of the pictures of {table.path} is in it: the table has {table.rows[0].image!r}, "
+            f"{path}: no picture of {table.path} in it: the table has {table.rows[0].image!r}, "
             f"the vectors {names['path'][:1]}; embed the table itself, or write paths below the folder that was embedded"
         )
     vector_ND = vector_MD[[place[row.image] for row in rows]]
@@ -119,8 +125,8 @@ def _first(rejected: Sequence[Rejected]) -> str:
     return f"the first: {rejected[0].where}: {rejected[0].reason}: {rejected[0].detail}"
 
 
-def without_conflicts(table: Path, seen: Seen) -> Seen:
-    """The same. Raises DataError where pictures of equal bytes have several labels."""
+def check_copies(table: Path, seen: Seen) -> None:
+    """Raises DataError where pictures of equal bytes have several labels."""
     first: dict[str, Row] = {}
     wrong = []
     for row, digest in zip(seen.rows, seen.digests, strict=True):
@@ -132,7 +138,6 @@ def without_conflicts(table: Path, seen: Seen) -> Seen:
             f"{table}: {len(wrong):,} pictures are equal to another one with another label ({'; '.join(wrong[:3])}); "
             "correct their labels, or leave them out"
         )
-    return seen
 
 
 def group_of_each(rows: Sequence[Row], digests: Sequence[str]) -> tuple[Array, int]:

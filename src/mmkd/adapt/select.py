@@ -52,7 +52,7 @@ class Choice:
 
 
 def choose(data: Labelled, most_folds: int, rng: np.random.Generator) -> Choice:
-    """The candidate of the best balanced accuracy on inner folds, if its gain exceeds its standard error; else zero-shot.
+    """The candidate of best balanced accuracy on inner folds if its gain exceeds its standard error, else zero-shot.
 
     Where a class has one group only, nothing can be held out: the training-free method is taken.
     """

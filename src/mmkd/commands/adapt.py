@@ -42,6 +42,10 @@ def adapt(
     folds: Annotated[int, typer.Option("--folds", min=2, help="Outer ones, without a split test in the table.")] = 5,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draws of 1, 4 and 16 labels a class.")] = 3,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, draws and intervals.")] = 0,
+    lora: Annotated[bool, typer.Option("--lora", help="Also tune the image tower by LoRA; wants a GPU.")] = False,
+    lora_epochs: Annotated[int, typer.Option("--lora-epochs", min=1, help="At most.")] = 30,
+    lora_rank: Annotated[int, typer.Option("--lora-rank", min=1, help="Of the changes.")] = 4,
+    lora_lr: Annotated[float, typer.Option("--lora-lr", min=1e-8, help="Learning rate.")] = 1e-3,
     device: Device = "auto",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
     force: Force = False,
@@ -55,12 +59,13 @@ def adapt(
     from mmkd.adapt.adapt import Request
     from mmkd.adapt.adapt import adapt as body
     from mmkd.adapt.adapt import as_json as plain
+    from mmkd.adapt.lora import LoraSettings
     from mmkd.adapt.measure import Protocol
 
     protocol = Protocol(folds=folds, seeds=seeds, seed=seed)
-    request = Request(
-        model, labels, classes, prompt, _columns(column or []), vectors, root, device, workers, protocol=protocol
-    )
+    settings = LoraSettings(rank=lora_rank, epochs=lora_epochs, lr=lora_lr) if lora else None
+    named = _columns(column or [])
+    request = Request(model, labels, classes, prompt, named, vectors, root, device, workers, protocol, settings)
     if not labels.is_file():
         raise ConfigError(f"--labels {labels}: no such file; give a table with a column of pictures and one of labels")
     found = body(request, out, force)
@@ -69,7 +74,7 @@ def adapt(
 
 
 def _columns(given: list[str]) -> dict[str, str]:
-    found = dict(one.split("=", 1) if "=" in one else (one, "") for one in given)
+    found = {ours: name for ours, _, name in (one.partition("=") for one in given)}
     wrong = [f"{ours}={name}" for ours, name in found.items() if ours not in COLUMNS or not name]
     if wrong:
         raise ConfigError(f"--column {wrong[0]}: expected one of {', '.join(COLUMNS)}, =, and the table's column")
