@@ -16,6 +16,7 @@ import typer
 from mmkd import __version__
 from mmkd.commands import (
     ablate,
+    adapt,
     compare,
     corpus,
     curate,
@@ -102,6 +103,7 @@ def make_app() -> typer.Typer:
         serve.serve,
         embed.embed,
         label.label,
+        adapt.adapt,
         doctor,
     ):
         app.command()(command)
