@@ -152,8 +152,8 @@ def _differing(exported: Exported) -> str:
     """What the programs do that are not the student bit by bit."""
     said = {
         RESIZED: "transformers resizes by torchvision, which rounds otherwise than Pillow, and may cut an odd margin "
-        "one pixel further up; it was compared on pictures of the model's size, and here also with its own resizing. It "
-        "does not mend texts (broken encodings, HTML) as open_clip does.",
+        "one pixel further up; it was compared on pictures of the model's size, here also with its own resizing. It "
+        "does not mend texts (broken encodings, HTML) as open_clip does, and its pipeline does not cut long ones.",
         INT8: "The files with 8-bit weights are smaller and differ by design.",
     }
     return " ".join(text for name, text in said.items() if name in exported.agreements)

@@ -24,7 +24,7 @@ def sign(folder: Path, key: Path) -> None:
         from model_signing import hashing, signing
     except ImportError as error:
         raise ConfigError(f"signatures are made by model-signing ({error}): pip install 'mmkd[sign]'") from error
-    own = [folder / name for name in (SIGNATURE, *OWN_FILES)]
+    own = [Path(name) for name in (SIGNATURE, *OWN_FILES)]  # relative: the folder will be moved
     try:
         config = signing.Config().use_elliptic_key_signer(private_key=key)
         config.set_hashing_config(hashing.Config().set_ignored_paths(paths=own))

@@ -195,6 +195,15 @@ class TransformersModel:
         return _unit(self._network.get_text_features(**tokens).pooler_output)
 
 
+def fitting(folder: Path, texts: Sequence[str]) -> list[int]:
+    """The places of the texts that are no longer than the context: the pipeline cuts none."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lengths = [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
+    return [place for place, length in enumerate(lengths) if length <= tokenizer.model_max_length]
+
+
 def piped(folder: Path, images: Sequence[Image.Image], texts: Sequence[str]) -> Array:
     """Probabilities (N, T) of transformers' own pipeline for zero-shot classification."""
     from transformers import pipeline
@@ -203,12 +212,7 @@ def piped(folder: Path, images: Sequence[Image.Image], texts: Sequence[str]) -> 
     logging.disable(logging.ERROR)  # it says that it does not list VisionTextDualEncoderModel, and runs it
     try:
         run = pipeline("zero-shot-image-classification", model=str(folder), device="cpu")
-        found = run(
-            list(images),
-            candidate_labels=list(texts),
-            hypothesis_template="{}",
-            tokenizer_kwargs={"truncation": True},
-        )
+        found = run(list(images), candidate_labels=list(texts), hypothesis_template="{}")
     finally:
         logging.disable(before)
     scores = [{one["label"]: one["score"] for one in row} for row in found]
