@@ -16,6 +16,7 @@ import typer
 from mmkd import __version__
 from mmkd.commands import (
     ablate,
+    adapt,
     compare,
     corpus,
     curate,
@@ -33,6 +34,7 @@ from mmkd.commands import (
     report,
     runs,
     search,
+    serve,
     stages,
     teachers,
     verify,
@@ -98,8 +100,10 @@ def make_app() -> typer.Typer:
         runs.runs,
         verify.verify,
         ablate.ablate,
+        serve.serve,
         embed.embed,
         label.label,
+        adapt.adapt,
         doctor,
     ):
         app.command()(command)
