@@ -25,11 +25,13 @@ from mmkd.commands import (
     evidence,
     extract,
     features,
+    index,
     init,
     plan,
     report,
     runs,
     serve,
+    search,
     stages,
     teachers,
     verify,
@@ -98,6 +100,8 @@ def make_app() -> typer.Typer:
         serve.serve,
         doctor,
     ):
+        app.command()(command)
+    for command in (index.index, search.search):
         app.command()(command)
     _with_verbosity(app)
     return app

@@ -58,6 +58,7 @@ class Purpose(StrEnum):
     SHUFFLED_WEIGHTS = "evaluation/weights shuffled"
     BOOTSTRAP = "evaluation/bootstrap of a data set"
     BOOTSTRAP_OF_DATA_SETS = "evaluation/bootstrap over data sets"
+    ARCHIVE_QUERIES = "archive/queries that measure the recall of its index"
     ABLATION = "ablate/bootstrap over seeds and modalities"
 
 

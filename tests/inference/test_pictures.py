@@ -236,7 +236,7 @@ def test_patients_in_names_are_found(tmp_path: Path) -> None:
     assert told(tmp_path, group="^(pat-[0-9]+)")[0][0].group == "pat-7"
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.from_regex(r"[a-c0-9]{1,3}(/[a-c0-9]{1,2})?", fullmatch=True), min_size=1, max_size=8, unique=True),
     st.binary(max_size=200),

@@ -1,21 +1,26 @@
 """An archive of pictures: add, delete, search. N rows, D dimensions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from mmkd.archive.recall import captions, picture_queries, tuned
 from mmkd.archive.rows import SHOWN, Facts, check_model, completed
 from mmkd.archive.store import Store, open_store
 from mmkd.archive.where import Compare, Condition, In, both, parse_where
 from mmkd.errors import ConfigError, DataError
-from mmkd.inference.model import Model
 from mmkd.statistics.metrics import Array
 
+if TYPE_CHECKING:
+    from mmkd.inference.model import Model
+
 EXACT_ROWS = 1_000_000  # with fewer rows each search looks at all of them
+FEW_ROWS = 100_000  # so many rows that meet a condition are all looked at
 GROUPS = {"picture": "id", "series": "series", "patient": "patient"}
 """What a hit may stand for, and the column whose value its pictures have in common."""
 MORE = 4  # rows asked for a hit of a group, at first
@@ -63,6 +68,7 @@ class Archive:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.facts = store.facts
+        self.exact_rows = EXACT_ROWS
 
     @classmethod
     def open(cls, place: str | Path, server: str = "") -> "Archive":
@@ -82,9 +88,24 @@ class Archive:
     def __len__(self) -> int:
         return self.store.count()
 
-    def check(self, model: Model) -> None:
+    def check(self, model: "Model") -> None:
         """Raises ConfigError where the model is not the archive's."""
         check_model(self.facts, model.name, model.digest, self.store.place)
+
+    def model(self, text: str = "", device: str = "auto") -> "Model":
+        """The archive's model, opened. text: where it is now, where it is not where it was. Raises ConfigError for
+        another model, or where there is none."""
+        from mmkd.inference.model import open_model  # loads torch, which other searches do without
+
+        name = text or self.facts.model
+        if not text and Path(name).is_absolute() and not Path(name).is_dir():
+            raise ConfigError(
+                f"{self.store.place}: its model {self.facts.name} is no longer at {name}; give "
+                "--model with its place now"
+            )
+        model = open_model(name, device)
+        self.check(model)
+        return model
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -154,8 +175,57 @@ class Archive:
         condition = parse_where(where) if where else None
         if exclude_patient:
             condition = both(condition, Compare("patient", "!=", exclude_patient))
-        found = self._grouped(self._direction(vector_D), k, condition, GROUPS[by], None if exact else self.effort())
+        effort = None if exact else self.effort()
+        if effort and condition and self.store.count(condition) <= FEW_ROWS:
+            effort = None  # an index has little to leave out among them, and finds less
+        found = self._grouped(self._direction(vector_D), k, condition, GROUPS[by], effort)
         return [Hit(rank, **row) for rank, row in enumerate(found, 1)]
+
+    def row(self, name: str) -> tuple[Array, dict[str, Any]]:
+        """The vector and the facts of a picture. Raises DataError where there is none of this id."""
+        for batch in self.store.scan((*SHOWN, "vector"), Compare("id", "=", name)):
+            for row in batch.to_pylist():
+                return np.asarray(row.pop("vector"), np.float32), row
+        raise DataError(f"no picture {name!r} in {self.store.place}; `mmkd search` shows the ids")
+
+    def about(self, where: str, excluded: str, by: str) -> str:
+        """What a search looked at, in words: which data its hits rest on."""
+        effort, notes = self.effort(), self.store.noted()
+        how = (
+            "exact"
+            if effort is None
+            else f"approximate, recall@10 {min(notes['recall'].values()):.3f} when it was made"
+        )
+        parts = [f"{len(self):,} pictures in {self.store.place}, model {self.facts.name}, {how}"]
+        if where:
+            condition = parse_where(where)
+            parts.append(f"{self.store.count(condition):,} meet {where}")
+        if excluded:
+            own = self.store.count(Compare("patient", "=", excluded))
+            unknown = self.store.count(Compare("patient", "=", ""))
+            parts.append(f"{own:,} of the same patient left out; of {unknown:,} the patient is not known")
+        if by != "picture":
+            parts.append(f"one hit a {by}: its best picture")
+        return "; ".join(parts)
+
+    def finish(self, encode_texts: Callable[[Sequence[str]], Array] | None = None) -> dict[str, Any]:
+        """After writing: join small files, and with EXACT_ROWS rows or more make the index, as thorough as the measured
+        recall needs. encode_texts: of the archive's model, so that captions are among the queries that measure it.
+        Returns what is kept about it: rows, and with an index effort, recall by kind of query, and p50_ms.
+        """
+        with self.writing():
+            self.store.tidy()
+            rows = len(self)
+            if rows < self.exact_rows:
+                notes: dict[str, Any] = {"rows": rows, "effort": None}
+            else:
+                self.store.build()
+                queries = {"picture": picture_queries(self.store)}
+                if encode_texts and (texts := captions(self.store)):
+                    queries["text"] = encode_texts(texts)
+                notes = {"rows": rows, **asdict(tuned(self.store, queries)[-1])}
+            self.store.note(notes)
+        return notes
 
     def effort(self) -> int | None:
         """How thoroughly the index is searched; None where every row is looked at."""
@@ -186,3 +256,11 @@ class Archive:
             if len(best) >= k or len(table) < asked:
                 return list(best.values())[:k]
             asked *= MORE
+
+
+def add_vectors(place: str | Path, table: pa.Table, facts: Facts, server: str = "") -> Added:
+    """Vectors that were made elsewhere, with the columns id and vector and whatever else of `rows.schema` is known;
+    `group` is the patient. As `Archive.add`."""
+    if "group" in table.column_names:
+        table = table.rename_columns({"group": "patient"})
+    return Archive.create(place, facts, server).add(table)

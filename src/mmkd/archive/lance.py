@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmkd.archive.cached import ExactSearch
 from mmkd.archive.rows import Facts, schema
 from mmkd.archive.where import Condition, In, sql
 from mmkd.errors import DataError
@@ -23,7 +24,8 @@ FACTS = "mmkd"  # key in the metadata of the table's schema
 NOTES = "index.json"
 KEPT = timedelta(minutes=10)  # so long old versions stay for the readers that use them
 SCANNED = 8192  # rows at a time
-REFINED = 10  # of so many times k candidates the cosines are computed from the whole vectors
+CACHED_BYTES = 2**31 + 2**28  # of vectors that exact search keeps in memory: a million of 512 numbers
+REFINED = 4  # of so many times k candidates the cosines are computed from the whole vectors
 
 
 def open_store(place: str, server: str, facts: Facts | None) -> "LanceStore":
@@ -56,7 +58,7 @@ def lancedb_library() -> Any:
 class LanceStore:
     """See `store.Store`."""
 
-    efforts = (20, 40, 80, 160, 320, 640)  # partitions looked at
+    efforts = (10, 20, 40, 80, 160, 320, 640)  # partitions looked at
 
     def __init__(self, folder: Path, table: Any) -> None:
         self.place, self._folder, self._table = str(folder), folder, table
@@ -64,6 +66,7 @@ class LanceStore:
         if found is None:
             raise DataError(f"{folder}: a table of LanceDB, but not an archive of mmkd; choose another folder")
         self.facts = Facts(**json.loads(found))
+        self._exact = ExactSearch(table, self.facts.dim)
         self._writers, self._lock = 0, RLock()
 
     @contextmanager
@@ -100,18 +103,26 @@ class LanceStore:
     def nearest(
         self, vector_D: Array, k: int, columns: Sequence[str], where: Condition | None, effort: int | None
     ) -> pa.Table:
+        condition = "" if where is None else sql(where)
+        if effort is None and self.count() * self.facts.dim * 4 <= CACHED_BYTES:
+            return self._exact.nearest(vector_D, k, list(columns), condition)
         query = self._table.search(vector_D, vector_column_name="vector").distance_type("cosine").limit(k)
-        query = query.bypass_vector_index() if effort is None else query.minimum_nprobes(effort).refine_factor(REFINED)
-        if where is not None:
-            query = query.where(sql(where), prefilter=True)
+        if effort is None:
+            query = query.bypass_vector_index()
+        else:
+            query = query.nprobes(effort).refine_factor(REFINED)
+            if condition:  # few rows of these partitions may meet it
+                query = query.maximum_nprobes(0)
+        if condition:
+            query = query.where(condition, prefilter=True)
         table = query.select([*columns, "_distance"]).to_arrow()
         score = pc.min_element_wise(pc.subtract(1.0, table["_distance"].cast(pa.float64())), 1.0)  # rounding
         return table.drop_columns("_distance").append_column("score", score)
 
     def build(self) -> None:
-        from lancedb.index import IvfPq
+        from lancedb.index import IvfSq
 
-        self._table.create_index("vector", config=IvfPq(distance_type="cosine"), replace=True)
+        self._table.create_index("vector", config=IvfSq(distance_type="cosine"), replace=True)
 
     def tidy(self) -> None:
         self._table.optimize(cleanup_older_than=KEPT)

@@ -1,14 +1,16 @@
 """The rows of an archive: one picture each, and which model made their vectors. N rows, D dimensions."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.inference.model import Model
 from mmkd.statistics.metrics import Array
+
+if TYPE_CHECKING:
+    from mmkd.inference.model import Model
 
 TEXTS = ("id", "source", "path", "caption", "modality", "patient", "series")
 SLICE = "slice"
@@ -30,7 +32,7 @@ class Facts:
         return asdict(self)
 
 
-def facts_of(model: Model, text: str) -> Facts:
+def facts_of(model: "Model", text: str) -> Facts:
     """text: what it was opened by."""
     return Facts(text, model.name, model.digest, model.dim)
 
@@ -74,8 +76,8 @@ def completed(table: pa.Table, dim: int) -> pa.Table:
     if wrong_N.any():
         first = int(wrong_N.argmax())
         raise DataError(
-            f"{int(wrong_N.sum()):,} of {len(table):,} vectors are not of length 1, first {table['id'][first].as_py()!r} "
-            f"of length {length_N[first]:.4g}; divide each by its length"
+            f"{int(wrong_N.sum()):,} of {len(table):,} vectors are not of length 1, first "
+            f"{table['id'][first].as_py()!r} of length {length_N[first]:.4g}; divide each by its length"
         )
     wanted = schema(dim)
     empty: dict[str, Any] = {"thumbnail": b"", SLICE: None}
@@ -95,12 +97,11 @@ def vectors_column(vector_ND: Array) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, vector_ND.shape[1])
 
 
-def as_array(column: pa.ChunkedArray, dim: int) -> Array:
+def as_array(column: pa.ChunkedArray | pa.Array, dim: int) -> Array:
     """(N, D) float32 of a column of lists. Raises DataError for lists of another length."""
-    lists = column.combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], column.type)
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    if lists.null_count or len(flat) != len(lists) * dim:
-        raise DataError(f"vectors of {len(flat) / max(1, len(lists)):g} numbers on average; the archive's have {dim}")
-    return flat.astype(np.float32).reshape(-1, dim)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False) for chunk in chunks]
+    numbers = sum(map(len, flat))
+    if column.null_count or numbers != len(column) * dim:
+        raise DataError(f"vectors of {numbers / max(1, len(column)):g} numbers on average; the archive's have {dim}")
+    return np.concatenate([*flat, np.empty(0, np.float32)]).reshape(-1, dim)

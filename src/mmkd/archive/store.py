@@ -15,8 +15,8 @@ from mmkd.statistics.metrics import Array
 class Store(Protocol):
     """Rows in one place, found by id, by condition and by vector.
 
-    place: for messages. efforts: how thoroughly the approximate index can look, from little to much, in the backend's
-    own unit.
+    May be called from several threads. place: for messages. efforts: how thoroughly the approximate index can look,
+    from little to much, in the backend's own unit.
     """
 
     place: str
@@ -34,7 +34,7 @@ class Store(Protocol):
         ...
 
     def put(self, rows: pa.Table, new: bool) -> None:
-        """Add rows, or replace those of the same id; all of them or none. new: no id of them is there already."""
+        """Add rows, or replace those of the same id, each whole or not at all. new: no id of them is there already."""
         ...
 
     def delete(self, ids: Sequence[str]) -> None: ...

@@ -78,8 +78,14 @@ def parse_where(text: str) -> Condition:
 
 
 def sql(condition: Condition) -> str:
-    """As SQL with every name quoted by backticks, which Lance reads."""
+    """As SQL with every name quoted by backticks, which Lance reads. That a slice is known is said where its absence is
+    asked for: `slice NOT IN (0) OR slice NOT IN (1)` is simplified to TRUE by DataFusion, for a missing one as well.
+    """
     match condition:
+        case Compare("slice", "!=", value):
+            return f"(`slice` IS NOT NULL AND `slice` != {_literal(value)})"
+        case In("slice", values, True):
+            return f"(`slice` IS NOT NULL AND `slice` NOT IN ({', '.join(map(_literal, values))}))"
         case Compare(column, sign, value):
             return f"`{column}` {sign} {_literal(value)}"
         case In(column, values, negated):
