@@ -16,6 +16,7 @@ import typer
 from mmkd import __version__
 from mmkd.commands import (
     ablate,
+    adapt,
     compare,
     corpus,
     curate,
@@ -23,15 +24,17 @@ from mmkd.commands import (
     embed,
     evaluate,
     evidence,
+    export,
     extract,
     features,
     index,
     init,
+    label,
     plan,
     report,
     runs,
-    serve,
     search,
+    serve,
     stages,
     teachers,
     verify,
@@ -60,6 +63,7 @@ OWN_COMMANDS: dict[str, Callable[..., None]] = {
     "evidence": evidence.evidence,
     "evaluate": evaluate.evaluate,
     "report": report.report,
+    "export": export.export,
 }
 """Stages whose commands have options of their own."""
 
@@ -96,8 +100,10 @@ def make_app() -> typer.Typer:
         runs.runs,
         verify.verify,
         ablate.ablate,
-        embed.embed,
         serve.serve,
+        embed.embed,
+        label.label,
+        adapt.adapt,
         doctor,
     ):
         app.command()(command)

@@ -40,6 +40,9 @@ class ColourModel:
     def encode_prepared(self, image_BCHW: np.ndarray) -> Array:
         return _unit(np.roll(image_BCHW.mean(axis=(2, 3)) + 1.0, self._turn, axis=1))
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return len(texts)
+
     def encode_images(self, images: Sequence[Image.Image]) -> Array:
         return in_batches(self, images)
 

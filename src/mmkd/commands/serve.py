@@ -2,12 +2,13 @@
 
 import sys
 from contextlib import redirect_stdout
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 MODEL_HELP = "A folder (a run's export), or what 'mmkd evaluate --model' takes."
 TEACHERS_HELP = "A model to answer beside it, once for each; NAME=... before it gives it a name."
+BACKEND_HELP = "auto: ONNX Runtime on CPUs where the export has its files, else PyTorch."
 RATE_HELP = "Requests a second and client; 0: any number. [default: 50; on this machine only, 0]"
 
 
@@ -20,6 +21,10 @@ def serve(
     page: Annotated[bool, typer.Option("--page/--no-page", help="With the web page.")] = True,
     mcp: Annotated[bool, typer.Option("--mcp", help="Standard input and output instead: for an assistant.")] = False,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let anybody ask who reaches the host.")] = False,
+    backend: Annotated[Literal["auto", "torch", "onnx"], typer.Option("--backend", help=BACKEND_HELP)] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Of the student: fp32, int8 (ONNX), bf16 (GPU).")
+    ] = "fp32",
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     body_mb: Annotated[float, typer.Option("--body-mb", min=0.001, help="Of one request.")] = 32.0,
     rate: Annotated[float | None, typer.Option("--rate", min=0, help=RATE_HELP)] = None,
@@ -34,7 +39,7 @@ def serve(
     """
     from mmkd.serve.access import LOOPBACK, check_exposure, keys_of
     from mmkd.serve.engine.limits import Limits
-    from mmkd.serve.start import Address, open_service, run, run_tools
+    from mmkd.serve.start import Address, Computing, open_service, run, run_tools
 
     address = Address(host, port, no_auth)
     check_exposure(host, keys_of(), no_auth)
@@ -46,9 +51,10 @@ def serve(
         batch=batch,
         timeout_s=timeout_s,
     )
+    computing = Computing(device, backend, precision)
     if mcp:
         with redirect_stdout(sys.stderr):  # standard output is the assistant's
-            service = open_service(model, teachers or (), archive, limits, device)
+            service = open_service(model, teachers or (), archive, limits, computing)
         run_tools(service)
     else:
-        run(open_service(model, teachers or (), archive, limits, device), address, page)
+        run(open_service(model, teachers or (), archive, limits, computing), address, page)

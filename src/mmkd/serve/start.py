@@ -4,13 +4,15 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmkd.archive.archive import Archive
 from mmkd.errors import ConfigError
-from mmkd.inference.model import open_model
+from mmkd.inference.model import Backend, Model, open_model
+from mmkd.inference.onnx import OnnxModel
+from mmkd.labels.calibrate import of_run, run_of
 from mmkd.output import is_quiet
 from mmkd.progress import say
 from mmkd.serve.access import check_exposure, keys_of
@@ -18,6 +20,7 @@ from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
 from mmkd.serve.engine.service import Service
 from mmkd.serve.page.findings import known_findings
+from mmkd.teachers.zoo.settings import LOCAL
 
 BACKLOG = 2048
 GRACE_S = 5.0  # beyond the time that a request may take
@@ -32,33 +35,67 @@ class Address:
     no_auth: bool = False
 
 
+@dataclass(frozen=True)
+class Computing:
+    """How models compute, as `open_model` takes it."""
+
+    device: str = "auto"
+    backend: Backend = "auto"
+    precision: str = "fp32"
+
+
 def open_service(
     model: str,
     teachers: Sequence[str] = (),
     archive: str = "",
     limits: Limits | None = None,
-    device: str = "auto",
+    computing: Computing | None = None,
 ) -> Service:
     """Raises ConfigError, DataError, ModelError for what cannot be opened or does not belong together."""
-    limits = limits or Limits()
-    served = []
-    for text, role in [(model, "student"), *((name, "teacher") for name in teachers)]:
-        say(f"{role}: {text}")
-        served.append(Served(open_model(text, device), limits, _facts(Path(text), role)))
-    names = [one.model.name for one in served]
+    limits, computing = limits or Limits(), computing or Computing()
+    opened = Archive.open(archive) if archive else None
+    student = _opened(model, computing)
+    if opened is not None and student.digest != opened.facts.digest and computing.backend == "auto":
+        student = _opened(model, replace(computing, backend="torch"))  # the archive may have been made so
+    if opened is not None:
+        opened.check(student)
+        say(f"archive: {archive}, {len(opened):,} pictures")
+    models = [(student, model, "student")]
+    models += [(_opened(text, replace(computing, precision="fp32")), text, "teacher") for text in teachers]
+    names = [one.name for one, _, _ in models]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"two models are called {min(twice)!r}; name one of them anew: --teachers NAME=MODEL")
-    opened = Archive.open(archive) if archive else None
-    if opened is not None:
-        opened.check(served[0].model)
-        say(f"archive: {archive}, {len(opened):,} pictures")
-    return Service(served, opened, limits)
+    return Service([Served(one, limits, _facts(one, text, role)) for one, text, role in models], opened, limits)
 
 
-def _facts(folder: Path, role: str) -> Facts:
+def _opened(text: str, computing: Computing) -> Model:
+    """`NAME=FOLDER` gives a folder another name."""
+    name, has_name, folder = text.partition("=")
+    if has_name and Path(folder).is_dir():
+        text = f"{name}={LOCAL}{folder}"
+    made = open_model(text, computing.device, computing.precision, computing.backend)
+    say(f"{made.name}: {text}, {_backend(made)}")
+    return made
+
+
+def _facts(model: Model, text: str, role: str) -> Facts:
+    folder = Path(text.rpartition("=")[2].removeprefix(LOCAL))
+    if not folder.is_dir():
+        return Facts(role=role, backend=_backend(model))
     card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    return Facts(role=role, card=text, sets=known_findings(folder) if folder.is_dir() else {})
+    sets = known_findings(folder)
+    fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
+    return Facts(
+        role=role,
+        backend=_backend(model),
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        sets=sets,
+        fitted={name: one for name, one in fitted.items() if one is not None},
+    )
+
+
+def _backend(model: Model) -> str:
+    return "ONNX Runtime" if isinstance(model, OnnxModel) else "PyTorch"
 
 
 def run(service: Service, address: Address, page: bool) -> None:

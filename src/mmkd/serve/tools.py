@@ -17,8 +17,8 @@ from mmkd.serve.engine.service import PURPOSE, Service
 
 INSTRUCTIONS = (
     f"{PURPOSE} Tools: classify a picture among named findings, search an archive of pictures by words or by a "
-    "picture, embed texts and pictures as vectors, and say which models and data the answers rest on. Repeat to the user what "
-    "`basis` and `calibrated` say of the probabilities."
+    "picture, embed texts and pictures as vectors, and say which models and data the answers rest on. Repeat to the "
+    "user what `basis` and `calibrated` say of the probabilities."
 )
 
 

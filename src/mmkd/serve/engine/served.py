@@ -14,6 +14,8 @@ from PIL import Image
 
 from mmkd.inference.model import Model
 from mmkd.inference.where import occlusion
+from mmkd.labels.calibrate import Calibration
+from mmkd.labels.classify import probabilities
 from mmkd.serve.engine.answers import Answer, Evidence, ModelFacts, Score, Sets
 from mmkd.serve.engine.batcher import Batcher
 from mmkd.serve.engine.limits import INVALID, LATE, Limits, RequestError
@@ -34,19 +36,19 @@ class OwnClassifier(Protocol):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a model beside its weights. temperature: cosines are divided by it where it was fitted. basis:
-    on which data the probabilities rest. card: Markdown. sets:
-    of data, on which its run evaluated it.
+    """What is known of a model beside its weights. card: Markdown. sets: data sets on which its run evaluated it, with
+    their classes. fitted: how the run calibrated the probabilities of such a set. classifier: its own; basis: on which
+    data that rests.
     """
 
     role: str = "student"
     backend: str = "torch"
     licence: str = ""
     card: str = ""
-    temperature: float | None = None
-    basis: str = UNCALIBRATED
-    classifier: OwnClassifier | None = None
     sets: Sets = field(default_factory=dict)
+    fitted: Mapping[str, Calibration] = field(default_factory=dict)
+    classifier: OwnClassifier | None = None
+    basis: str = ""
 
 
 class Served:
@@ -74,12 +76,13 @@ class Served:
         """Of one picture. prompts: of each class; None asks the model's own classifier."""
         if not 0.0 <= threshold <= 1.0:
             raise RequestError(INVALID, f"threshold {threshold}", "0 to 1", "leave it out to have no abstention")
-        scores = self._own_scores(vector_D) if prompts is None else self._zero_shot(vector_D, prompts)
+        if prompts is None:
+            scores, calibrated, basis = self._own_scores(vector_D), True, self._facts.basis
+        else:
+            found = self._calibration(prompts)
+            scores, calibrated, basis = self._zero_shot(vector_D, prompts, found), found.calibrated, found.origin
         scores.sort(key=lambda score: -score.probability)
         label = scores[0].name if scores[0].probability >= threshold else None
-        is_own = prompts is None
-        calibrated = is_own or self._facts.temperature is not None
-        basis = self._facts.basis if is_own == (self._facts.classifier is not None) else UNCALIBRATED
         return Answer(self.model.name, self.model.digest, label, threshold, calibrated, basis, scores)
 
     def evidence(self, pixel_CHW: np.ndarray, prompts: Mapping[str, Sequence[str]]) -> Evidence:
@@ -104,7 +107,7 @@ class Served:
             backend=known.backend,
             licence=known.licence,
             classes=classes,
-            basis=known.basis,
+            basis=known.basis or UNCALIBRATED,
             card=known.card,
             sets=known.sets,
         )
@@ -116,12 +119,17 @@ class Served:
         (probability_C,) = own.probabilities(vector_D[None])
         return [Score(name, float(p), None) for name, p in zip(own.classes, probability_C, strict=True)]
 
-    def _zero_shot(self, vector_D: Array, prompts: Mapping[str, Sequence[str]]) -> list[Score]:
-        class_CD = self._class_vectors(prompts)
-        cosine_C = class_CD @ vector_D
-        scale = self.model.scale if self._facts.temperature is None else 1 / self._facts.temperature
-        logit_C = scale * (cosine_C - cosine_C.max()).astype(np.float64)
-        probability_C = np.exp(logit_C) / np.exp(logit_C).sum()
+    def _calibration(self, prompts: Mapping[str, Sequence[str]]) -> Calibration:
+        """The run's for the very classes and prompts that it was fitted on; of others it says nothing."""
+        asked = {name: list(own) for name, own in prompts.items()}
+        for name, found in self._facts.fitted.items():
+            if asked == {one: list(own) for one, own in self._facts.sets[name].items()}:
+                return found
+        return Calibration(1 / self.model.scale, UNCALIBRATED, False)
+
+    def _zero_shot(self, vector_D: Array, prompts: Mapping[str, Sequence[str]], found: Calibration) -> list[Score]:
+        cosine_C = self._class_vectors(prompts) @ vector_D
+        (probability_C,) = probabilities(cosine_C[None], found.temperature)
         return [Score(name, float(p), float(c)) for name, p, c in zip(prompts, probability_C, cosine_C, strict=True)]
 
     def _class_vectors(self, prompts: Mapping[str, Sequence[str]]) -> Array:
