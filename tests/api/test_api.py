@@ -112,7 +112,7 @@ def test_the_stages_are_those_of_the_table() -> None:
 
 def test_a_stage_runs_with_changes(tiny_world: Path, tmp_path: Path) -> None:
     teacher = '[[teachers]]\nname = "a"\nmodel = "local-dir:nowhere"\nlicence = "MIT"\n'
-    config = f'{teacher}[student]\nmodel = "ViT-B-16"\n[evaluate]\n'
+    config = f'{teacher}[student]\nmodel = "ViT-B-16"\n[evaluate]\ncards = ["set.toml"]\n'
     recipe = tmp_path / "my.toml"
     recipe.write_text(recipe_of(config, str(tiny_world / "pairs" / "pairs.csv")))
     found = mmkd.stages.curate(recipe, tmp_path / "run", curate={"val": 0.25})
