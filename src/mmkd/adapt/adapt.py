@@ -73,12 +73,14 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """What was written. rows: for each number of labels. folds: how they were tested, in words."""
+    """What was written. rows: for each number of labels; row: the one that the classifier was measured by. folds: how
+    they were tested, in words."""
 
     folder: Path
     classifier: Classifier
     choice: Choice
     rows: Sequence[Measured]
+    row: Measured
     folds: str
     notes: Sequence[str]
     rejected: Counter[str]
@@ -118,25 +120,24 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     rows = measure(data, fold_N, protocol)
     learnt = data.only(~prepared.test_N)
     choice = choose(learnt, protocol.inner_folds, generator(protocol.seed, Purpose.ADAPT_INNER_FOLDS))
-    tuned = None
+    row, tuned = rows[-1], None
     if tower is not None and prepared.seen.pixel_NCHW is not None:
         pixel_NCHW = prepared.seen.pixel_NCHW
         rows.append(measure_lora(tower, data, pixel_NCHW, fold_N, protocol))
         tuned = tune(tower, learnt, pixel_NCHW[~prepared.test_N], protocol.seed, UNTESTED)
-        if tuned.epoch == 0:
-            say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
     if tower is not None and tuned is not None and tuned.epoch > 0:
+        row, choice = rows[-1], _of_lora(tuned)
         tower.save(folder, home)
-        choice = _of_lora(tuned)
-        classifier = _tuned_classifier(prepared, learnt, tuned, rows[-1], words, open_model(str(folder)))
+        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, open_model(str(folder)))
     else:
-        used = next(row for row in rows if row.name == "all")
-        classifier = fitted_classifier(prepared, learnt, choice, used, words, model, request.model)
+        if tuned is not None:
+            say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
+        classifier = fitted_classifier(prepared, learnt, choice, row, words, model, request.model)
         link_model(Path(request.model), folder)
     classifier.save(folder)
     write_rejects(folder / "pictures.csv", prepared.seen.rejected)
     rejected = Counter(str(one.reason) for one in prepared.seen.rejected)
-    found = Adapted(folder, classifier, choice, rows, words, prepared.notes, rejected)
+    found = Adapted(folder, classifier, choice, rows, row, words, prepared.notes, rejected)
     write_outcome(found, Path(request.model))
     return found
 
@@ -280,7 +281,9 @@ def write_outcome(found: Adapted, model: Path) -> None:
 
     base = model / CARD
     text = base.read_text(encoding="utf-8") if base.is_file() else ""
-    (found.folder / CARD).write_text(adapted_card(text, found.classifier.facts, found.rows), encoding="utf-8")
+    (found.folder / CARD).write_text(
+        adapted_card(text, found.classifier.facts, found.rows, found.row), encoding="utf-8"
+    )
     write_adapt_page(found.folder / PAGE, found)
 
 
