@@ -33,6 +33,7 @@ from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
+from mmkd.teachers.files.identity import folder_weights_digest
 
 OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", "SHA256SUMS")
 CARD, PAGE = "README.md", "adapt.html"
@@ -128,7 +129,8 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     if tower is not None and tuned is not None and tuned.epoch > 0:
         row, choice = rows[-1], _of_lora(tuned)
         tower.save(folder, home)
-        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, open_model(str(folder)))
+        weights = folder_weights_digest(folder)
+        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, weights)
     else:
         if tuned is not None:
             say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
@@ -192,7 +194,7 @@ def fitted_classifier(
         setting=method.settings[setting],
         source=method.source,
         model=model.name if Path(name).is_dir() else name,
-        model_digest=model.digest,
+        model_digest=folder_weights_digest(Path(name)) if Path(name).is_dir() else model.digest,
         dim=model.dim,
         **_temperature(choice.logit_NC, learnt.label_N),
         **_on_the_labels(prepared, learnt, row, folds),
@@ -201,16 +203,16 @@ def fitted_classifier(
 
 
 def _tuned_classifier(
-    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, model: Model
+    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, name: str, weights: str
 ) -> Classifier:
     """The prompts, on the vectors of the image tower that was tuned to them."""
     facts = Facts(
         method=METHOD,
         setting=f"epoch {tuned.epoch}",
         source=SOURCE,
-        model=model.name,
-        model_digest=model.digest,
-        dim=model.dim,
+        model=name,
+        model_digest=weights,
+        dim=prepared.seen.vector_ND.shape[1],
         **_temperature(tuned.val_NC, tuned.val_label_N),
         **_on_the_labels(prepared, learnt, row, folds),
     )
