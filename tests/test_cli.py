@@ -68,6 +68,8 @@ cards = [
     "${out}/world/retrieval/card.toml",
 ]
 bootstrap = 50
+[export]
+to = ["open_clip"]
 """
 CONFIG = """{ embed_dim = 16, \
 vision_cfg = { image_size = 32, layers = 1, width = 32, head_width = 16, patch_size = 16 }, \

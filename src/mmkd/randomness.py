@@ -67,6 +67,7 @@ class Purpose(StrEnum):
     LORA_HELD_OUT = "adapt/pictures that end LoRA's training"
     ADAPT_SHOTS = "adapt/draws of labels and their inner folds"
     CONFORMAL_FOLDS = "labels/folds of the conformal sets"
+    ARCHIVE_QUERIES = "archive/queries that measure the recall of its index"
     ABLATION = "ablate/bootstrap over seeds and modalities"
 
 

@@ -51,6 +51,9 @@ weighting = "everyone"
 [evaluate]
 cards = ["my_set.toml"]
 bootstrap = 20
+[export]
+to = ["open_clip", "transformers"]
+pictures = 20
 """
 RUN = [block for block in blocks("sh", "console") if not block.reason]
 PYTHON = [block for block in blocks("python") if "open_clip.create" in block.text]

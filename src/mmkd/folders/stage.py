@@ -32,6 +32,7 @@ SCHEMA = 1
 DIGEST, LONGEST = 64, 300  # characters of a digest, and of a value that a message shows whole
 MANIFEST = "manifest.json"
 BEGUN = "begun.json"
+OWN_FILES = (MANIFEST, BEGUN, FILES, LOG)  # what a stage keeps of itself beside its output
 ANEW = "delete its folder and run again, which makes it anew"
 NEEDED = {"kind": str, "settings": dict, "inputs": dict, "counts": dict, "digest": str}
 """What a manifest holds at least."""
@@ -195,8 +196,7 @@ def content_digest(folder: Path, patterns: tuple[str, ...], remember: bool = Fal
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> set[Path]:
-    own = (MANIFEST, BEGUN, FILES, LOG)
-    return {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in own}
+    return {p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and p.name not in OWN_FILES}
 
 
 def versions() -> dict[str, str]:

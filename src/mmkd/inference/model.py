@@ -1,28 +1,24 @@
 """A model that embeds pictures and texts: a student's export, a teacher, or any other model, by name.
 
-N pictures, T texts, B pictures of a batch, D dimensions, C x H x W pixels.
+N pictures, T texts, B pictures of a batch, D dimensions, C x H x W pixels. PyTorch is imported with the models that
+need it: one in ONNX Runtime starts without.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from PIL import Image
 
-from mmkd.device import prepare
 from mmkd.errors import ConfigError
-from mmkd.evaluation.models.encoders import loadable_model
-from mmkd.settings import Machine
 from mmkd.statistics.metrics import Array
-from mmkd.teachers.encoders.teacher import Teacher
-from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec, model_of
 from mmkd.validation import parse
 
-CLIP_SCALE = 100.0  # of a model that has no scale of its own: what CLIP's training is limited to
 BATCH = 32
+GPU = Path("/dev/nvidiactl")  # there where a driver of NVIDIA is: asking PyTorch takes seconds
+Backend = Literal["auto", "torch", "onnx"]
 
 
 class Model(Protocol):
@@ -53,27 +49,9 @@ class Model(Protocol):
         """(T, D)."""
         ...
 
-
-class TorchModel:
-    """A model of open_clip, transformers or the zoo, in PyTorch."""
-
-    def __init__(self, teacher: Teacher, digest: str) -> None:
-        self.name, self.digest, self.dim = teacher.name, digest, teacher.dim
-        self._teacher = teacher
-        scale = getattr(teacher.towers.network, "logit_scale", None)
-        self.scale = CLIP_SCALE if scale is None else float(torch.as_tensor(scale).detach().float().exp().max())
-
-    def prepare(self, image: Image.Image) -> np.ndarray:
-        return self._teacher.transform.pixels(image).numpy()
-
-    def encode_prepared(self, image_BCHW: np.ndarray) -> Array:
-        return self._teacher.encode_images(torch.from_numpy(image_BCHW)).numpy()
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Array:
-        return in_batches(self, images)
-
-    def encode_texts(self, texts: Sequence[str]) -> Array:
-        return self._teacher.encode_texts(list(texts)).numpy()
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Of all texts together, as far as the model reads them."""
+        ...
 
 
 def in_batches(model: Model, images: Sequence[Image.Image]) -> Array:
@@ -85,14 +63,37 @@ def in_batches(model: Model, images: Sequence[Image.Image]) -> Array:
     return np.concatenate(parts) if parts else np.empty((0, model.dim), np.float32)
 
 
-def open_model(text: str, device: str = "auto", precision: str = "fp32") -> Model:
+def open_model(
+    text: str, device: str = "auto", precision: str = "fp32", backend: Backend = "torch", threads: int = 0
+) -> Model:
     """The model that the text names: a folder (a student's export), or what `mmkd evaluate --model` takes.
+
+    backend: `torch`; `onnx`, for the folder of an export; `auto`, ONNX Runtime where the folder has its files, the
+    library is there and no GPU is asked for or found. precision: `fp32`, `fp16` or `bf16` in PyTorch, `fp32` or `int8`
+    in ONNX Runtime. threads: of ONNX Runtime, 0 for all processors.
 
     Raises ConfigError for a text that names no model, ModelError for one that does not load.
     """
-    spec = model_spec(f"{LOCAL}{text}" if Path(text).is_dir() else text)
-    teacher = load_teacher(spec, prepare(Machine(device=device)), precision)
-    return TorchModel(teacher, loadable_model(spec).digest)
+    from mmkd.inference.onnx import OnnxModel
+
+    folder = Path(text.rpartition("=")[2].removeprefix(LOCAL))
+    if backend == "onnx" or (backend == "auto" and _suits_onnx(folder, device)):
+        if not folder.is_dir():
+            raise ConfigError(f"{text!r} is no folder; ONNX Runtime takes one that 'mmkd export --to onnx' wrote")
+        name, has_name, _ = text.partition("=")
+        return OnnxModel(folder, threads, precision, name if has_name else "")
+    from mmkd.inference.torch_model import open_torch
+
+    return open_torch(model_spec(f"{LOCAL}{text}" if Path(text).is_dir() else text), device, precision)
+
+
+def _suits_onnx(folder: Path, device: str) -> bool:
+    from importlib.util import find_spec
+
+    from mmkd.inference.onnx import has_onnx
+
+    on_cpu = device == "cpu" or (device == "auto" and not GPU.exists())
+    return on_cpu and folder.is_dir() and has_onnx(folder) and find_spec("onnxruntime") is not None
 
 
 def model_spec(text: str, setting: str = "--model") -> TeacherSpec:

@@ -39,16 +39,16 @@ class Calibration:
             return self.origin
         found = self.coverage
         return (
-            f"{self.origin}; sets for {self.asked:.0%} coverage: measured on held-out folds {found.value:.1%} "
-            f"(95 % interval {found.low:.1%} to {found.high:.1%}), {found.size:.2f} classes a set on average"
+            f"{self.origin}; sets that have the true class in at least {self.asked:.0%}: measured on held-out folds "
+            f"{found.value:.1%} (95% interval {found.low:.1%} to {found.high:.1%}), {found.size:.2f} classes a set"
         )
 
 
 def uncalibrated(scale: float) -> Calibration:
     """With the model's own scale."""
     origin = (
-        f"not calibrated: the model's own scale of {scale:.4g} is used, by which probabilities are often too high; "
-        "--calibrate TABLE with labelled pictures calibrates them"
+        f"not calibrated: the model's own scale of {scale:.4g} is used, whose probabilities may be too high or "
+        "too low; --calibrate TABLE with labelled pictures calibrates them"
     )
     return Calibration(1 / scale, origin, False)
 

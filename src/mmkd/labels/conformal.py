@@ -42,6 +42,14 @@ def threshold(true_N: Array, group_N: Array, coverage: float) -> float:
     return float(1 - score_N[order_N[first]]) if first < len(order_N) else 0.0
 
 
+def in_sets(probability_NC: Array, least: Array | float) -> Array:
+    """Which classes are in the set of each picture, booleans (N, C): the likeliest always, which covers no less.
+
+    least: probability that a class needs, of all pictures or (N, 1).
+    """
+    return np.asarray((probability_NC >= least) | (probability_NC >= probability_NC.max(axis=1, keepdims=True)))
+
+
 def fewest_groups(coverage: float) -> int:
     """Below this many groups the coverage itself would be too uncertain: its deviation would be above 0.04 at 90 %."""
     return int(np.ceil(5 / (1 - coverage) - ROUNDING))
@@ -54,7 +62,8 @@ def measured_coverage(probability_NC: Array, label_N: Array, group_N: Array, cov
     fold_N = (rng.permutation(len(names)) % FOLDS)[group_N]
     true_N = probability_NC[np.arange(len(label_N)), label_N]
     limit_F = np.array([threshold(true_N[fold_N != f], group_N[fold_N != f], coverage) for f in range(FOLDS)])
-    within_N, size_N = true_N >= limit_F[fold_N], (probability_NC >= limit_F[fold_N][:, None]).sum(axis=1)
+    in_NC = in_sets(probability_NC, limit_F[fold_N][:, None])
+    within_N, size_N = in_NC[np.arange(len(label_N)), label_N], in_NC.sum(axis=1)
     count_G = np.bincount(group_N)
     covered_G = np.bincount(group_N, within_N) / count_G
     drawn = rng.integers(0, len(names), (REPLICATES, len(names)))

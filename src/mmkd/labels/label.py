@@ -23,6 +23,7 @@ from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, places_of
 from mmkd.labels.classes import Classes
 from mmkd.labels.classify import class_vectors, classify
+from mmkd.labels.conformal import in_sets
 from mmkd.statistics.metrics import Array
 
 SUFFIXES = (".csv", ".parquet")
@@ -87,8 +88,8 @@ def _labelled(
     made = made.add_column(2, "abstained", pa.array(unsure_N, pa.bool_()))
     if calibration.least is not None:
         sets = [
-            [name for name, one in zip(classes.names, row, strict=True) if one >= calibration.least]
-            for row in found.probability_NC.tolist()
+            [name for name, is_in in zip(classes.names, row, strict=True) if is_in]
+            for row in in_sets(found.probability_NC, calibration.least)
         ]
         made = made.add_column(3, SET, pa.array(sets, pa.list_(pa.string())))
     for name in reversed([name for name in table.column_names if name != "vector"]):

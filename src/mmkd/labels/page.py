@@ -88,9 +88,10 @@ def _lines(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ((value, name.partition(":")[2]) for name, value in row.items() if name.startswith("probability:")),
         reverse=True,
     )[:3]
-    lines = [(f"{name}: {value:.2f}", "") for value, name in likeliest]
+    lines = [] if row["label"] else [("no label", "")]
+    lines += [(f"{name}: {value:.2f}", "") for value, name in likeliest]
     if SET in row:
-        lines.append((f"set: {', '.join(row[SET]) or 'none fits'}", ""))
+        lines.append((f"set: {', '.join(row[SET])}", ""))
     return tuple(lines)
 
 

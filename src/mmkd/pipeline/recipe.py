@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import ConfigError
 from mmkd.evaluation.tasks.settings import EvaluateSettings
+from mmkd.export.settings import ExportSettings
 from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.interpolate import expand
 from mmkd.phantom.settings import PhantomSettings
@@ -36,16 +37,6 @@ class SpecialistSettings(Settings):
     curate: CurateSettings
     student: StudentSettings
     pretrain: PretrainSettings
-
-
-class ExportSettings(Settings):
-    """The recipe section `[export]`: what the model card says beyond what was measured.
-
-    name: of the model on its card. note: a sentence for the card.
-    """
-
-    name: str = "mmkd-student"
-    note: str = ""
 
 
 class Recipe(Settings):

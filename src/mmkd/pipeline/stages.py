@@ -243,24 +243,35 @@ def export_settings(run: "Run") -> Settings:
 
 
 def export(run: "Run", stage: Stage) -> Counts:
-    """The student as an open_clip folder with a model card."""
+    """The student in the formats of other tools, with a model card."""
     from mmkd.corpus.schema import Corpus
     from mmkd.evaluation.format.results import read_results
+    from mmkd.export.card import CardFacts, model_card
+    from mmkd.export.eight_bits import results
+    from mmkd.export.export import export as body
+    from mmkd.export.sample import of_corpus
     from mmkd.reliability.table import load_reliability
-    from mmkd.student.model_card import CardFacts
-    from mmkd.student.model_card import export as body
 
-    recipe, out = run.recipe, run.out
+    recipe, out, corpus = run.recipe, run.out, Corpus(run.out / "corpus")
     facts = CardFacts(
         recipe.export.name,
         recipe.export.note,
         recipe.name,
         load_reliability(out / "reliability"),
-        Corpus(out / "corpus"),
+        corpus,
         [vars(row) for row in read_results(out / "evaluate") if _on_the_card(row)],
         recipe.distill.of_untrusted,
     )
-    return body(out / "distill", facts, stage.partial, stage.folder)
+    sample = of_corpus(corpus, recipe.export.pictures)
+    return body(
+        out / "distill",
+        stage.partial,
+        stage.folder,
+        recipe.export,
+        sample,
+        partial(model_card, facts),
+        partial(results, recipe.evaluate, recipe.machine, recipe.seed),
+    )
 
 
 def _on_the_card(row: "Result") -> bool:

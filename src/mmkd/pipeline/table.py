@@ -190,7 +190,8 @@ STAGES: dict[str, StageSpec] = {
         ),
         StageSpec(
             "export",
-            "Write the student as an open_clip folder with a model card, checked against the original.",
+            "Write the student for open_clip, transformers and ONNX Runtime, checked against it, with a model card.\n\n"
+            "RECIPE writes runs/<name>/export; MODEL is any open_clip folder, and needs --out.",
             folders=("export",),
             inputs=("distill", "reliability", "corpus", "evaluate"),
             body=OneFolder(stages.export_settings, stages.export),

@@ -38,6 +38,7 @@ from mmkd.teachers.files.layouts import load_strictly, plain
 
 CANNOT_BUILD = "open_clip cannot build a model from this config"
 CONFIG = "open_clip_config.json"
+BERT = "bert"  # where an export, whose `config.json` is another, keeps the description of its BERT
 WEIGHTS = "open_clip_model.safetensors"
 PREFERRED = ("open_clip_*.safetensors", "open_clip_*.bin")
 Tokenizer = Callable[[Sequence[str]], torch.Tensor]  # captions -> token ids (B, L)
@@ -253,9 +254,10 @@ def _converted(network: Any, tensors: StateDict) -> StateDict:
 
 def wherever_it_lies(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Keyword arguments with which open_clip opens a folder whose BERT config names another place; {} for others."""
-    if "hf_model_name" not in config["text_cfg"] or not (folder / "config.json").is_file():
+    found = next((one for one in (folder / BERT, folder) if (one / "config.json").is_file()), None)
+    if "hf_model_name" not in config["text_cfg"] or found is None:
         return {}
-    return {"text_cfg": {**config["text_cfg"], "hf_model_name": str(folder), "hf_model_pretrained": False}}
+    return {"text_cfg": {**config["text_cfg"], "hf_model_name": str(found), "hf_model_pretrained": False}}
 
 
 def save(

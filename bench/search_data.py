@@ -1,0 +1,46 @@
+"""Vectors as those of images and texts are, for the benchmark of search: made by a seed, in clusters. N rows, D dim."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mmkd.statistics.metrics import Array
+
+PER_CLUSTER = 100  # rows, on average; sizes are those of a Zipf law
+DECAY = 0.5  # the d-th direction has a standard deviation of d**-DECAY
+CONE, SPREAD = 0.8, 0.7  # length of the mean of all, and of what is a row's own, where a cluster's centre has 1
+GAP = 0.8  # between the mean of the texts and that of the images
+CHUNK = 50_000
+
+
+def world(count: int, dim: int) -> tuple[Array, Array, Array]:
+    """Centres of clusters, the probability of each, and the means of images and texts (2, D)."""
+    rng = np.random.default_rng(1)
+    clusters = max(10, count // PER_CLUSTER)
+    weight = 1.0 / np.arange(1, clusters + 1) ** 0.5
+    mean_2D = _unit(rng.standard_normal((2, dim)).astype(np.float32))
+    mean_2D[1] = mean_2D[0] * CONE + mean_2D[1] * GAP
+    mean_2D[0] *= CONE
+    return _own(rng, clusters, dim), weight / weight.sum(), mean_2D
+
+
+def _own(rng: np.random.Generator, count: int, dim: int) -> Array:
+    scaled: Array = (
+        rng.standard_normal((count, dim), dtype=np.float32) * np.arange(1, dim + 1, dtype=np.float32) ** -DECAY
+    )
+    return _unit(scaled)
+
+
+def _unit(vector_ND: Array) -> Array:
+    unit: Array = vector_ND / np.linalg.norm(vector_ND, axis=1, keepdims=True)
+    return unit
+
+
+def rows(count: int, dim: int, seed: int, is_text: bool = False, of: int = 0) -> Iterator[Array]:
+    """Unit vectors, CHUNK at a time. of: the size of the archive whose clusters they are from."""
+    centre_CD, weight_C, mean_2D = world(of or count, dim)
+    rng = np.random.default_rng(seed)
+    for first in range(0, count, CHUNK):
+        size = min(CHUNK, count - first)
+        cluster_N = rng.choice(len(centre_CD), size, p=weight_C)
+        yield _unit(centre_CD[cluster_N] + SPREAD * _own(rng, size, dim) + mean_2D[int(is_text)])

@@ -1,0 +1,88 @@
+"""How much of what an exact search finds the approximate index finds. Q queries, N rows, D dimensions."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmkd.archive.rows import as_array
+from mmkd.archive.store import Store
+from mmkd.randomness import Purpose, generator
+from mmkd.statistics.metrics import Array
+
+TOP = 10
+AIM = 0.995  # measured, so that other queries have 0.99
+QUERIES = 100  # of each kind
+ROUNDING = 1e-5  # of a cosine: rows as similar as the last exact hit count as found, too
+
+
+@dataclass(frozen=True)
+class Recall:
+    """effort: of `Store.nearest`. recall: mean share of the TOP exact hits, by the kind of the queries. p50_ms: median
+    time of a query."""
+
+    effort: int
+    recall: dict[str, float]
+    p50_ms: float
+
+
+def tuned(store: Store, queries: dict[str, Array], aim: float = AIM) -> list[Recall]:
+    """The index at growing efforts, up to the first that reaches the aim for every kind of query, which is the last."""
+    exact = {kind: exact_scores(store, query_QD) for kind, query_QD in queries.items() if len(query_QD)}
+    steps = []
+    for effort in store.efforts:
+        steps.append(_measured(store, queries, exact, effort))
+        if min(steps[-1].recall.values(), default=1.0) >= aim:
+            break
+    return steps
+
+
+def _measured(store: Store, queries: dict[str, Array], exact: dict[str, Array], effort: int) -> Recall:
+    recall, seconds = {}, []
+    for kind, score_QK in exact.items():
+        shares = []
+        for query_D, score_K in zip(queries[kind], score_QK, strict=True):
+            start = time.perf_counter()
+            found = store.nearest(query_D, TOP, ("id",), None, effort)["score"].to_numpy()
+            seconds.append(time.perf_counter() - start)
+            shares.append(np.count_nonzero(found >= score_K[-1] - ROUNDING) / len(score_K))
+        recall[kind] = float(np.minimum(shares, 1).mean())
+    return Recall(effort, recall, float(np.median(seconds)) * 1e3 if seconds else 0.0)
+
+
+def exact_scores(store: Store, query_QD: Array, k: int = TOP) -> Array:
+    """The k largest cosines of each query among all rows, largest first: (Q, k). One pass over the rows."""
+    best_QK = np.full((len(query_QD), 0), -np.inf, np.float32)
+    for batch in store.scan(("vector",)):
+        score_QB = query_QD @ as_array(batch["vector"], store.facts.dim).T
+        both_Q = np.concatenate([best_QK, score_QB], axis=1)
+        best_QK = -np.sort(-both_Q, axis=1)[:, :k] if both_Q.shape[1] <= k else -np.partition(-both_Q, k - 1)[:, :k]
+    return -np.sort(-best_QK, axis=1)
+
+
+def picture_queries(store: Store, count: int = QUERIES, seed: int = 0) -> Array:
+    """Vectors between two pictures of the archive each, so that no query is a row, which any index would find."""
+    rng = generator(seed, Purpose.ARCHIVE_QUERIES, "pictures")
+    rows = store.count()
+    drawn = np.sort(rng.choice(rows, min(rows, 2 * count), replace=False))
+    parts: list[Array] = []
+    start = 0
+    for batch in store.scan(("vector",)):
+        here = drawn[(drawn >= start) & (drawn < start + len(batch))] - start
+        parts.append(as_array(batch["vector"].take(here), store.facts.dim))
+        start += len(batch)
+    vector_ND = np.concatenate(parts) if parts else np.empty((0, store.facts.dim), np.float32)
+    vector_ND = vector_ND[rng.permutation(len(vector_ND))]
+    half = len(vector_ND) // 2
+    mixed_QD = 2 * vector_ND[:half] + vector_ND[half : 2 * half]
+    unit_QD: Array = mixed_QD / np.linalg.norm(mixed_QD, axis=1, keepdims=True)
+    return unit_QD
+
+
+def captions(store: Store, count: int = QUERIES, seed: int = 0) -> Sequence[str]:
+    """Different captions of the archive, drawn at random."""
+    found = {text: None for batch in store.scan(("caption",)) for text in batch["caption"].to_pylist() if text}
+    texts = list(found)
+    rng = generator(seed, Purpose.ARCHIVE_QUERIES, "captions")
+    return [texts[place] for place in np.sort(rng.choice(len(texts), min(count, len(texts)), replace=False))]

@@ -1,0 +1,115 @@
+"""A model in ONNX Runtime, against the same arithmetic in numpy."""
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_onnx import COLOUR_3D, CONTEXT, DIM, SIDE, WORD_VD, WORDS, write_tiny_onnx
+
+from mmkd.errors import ConfigError, ModelError
+from mmkd.inference.model import open_model
+from mmkd.inference.onnx import OnnxModel, has_onnx
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_onnx(tmp_path_factory.mktemp("onnx") / "tiny")
+
+
+def unit(value_ND: np.ndarray) -> np.ndarray:
+    return value_ND / np.linalg.norm(value_ND, axis=1, keepdims=True)
+
+
+def colours(count: int) -> list[Image.Image]:
+    shades = np.random.default_rng(3).integers(0, 256, (count, 3))
+    return [Image.new("RGB", (SIDE + n % 5, SIDE), tuple(map(int, shade))) for n, shade in enumerate(shades)]
+
+
+def test_pictures_in_batches_and_one_by_one(folder: Path) -> None:
+    model, images = OnnxModel(folder), colours(70)
+    shade_N3 = np.array([image.getpixel((0, 0)) for image in images]) / 255
+    expected = unit((shade_N3 - 0.5) / 0.25 @ COLOUR_3D)
+    np.testing.assert_allclose(model.encode_images(images), expected, atol=1e-5)
+    alone = model.encode_prepared(model.prepare(images[5])[None])
+    np.testing.assert_allclose(alone, expected[5:6], atol=1e-5)
+    assert model.encode_images([]).shape == (0, DIM)
+
+
+def test_texts_of_all_lengths_keep_their_order(folder: Path) -> None:
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice(["Lung", "heart", "EYE"], rng.integers(1, 9))) for _ in range(150)]
+    expected = [
+        sum(WORD_VD[WORDS[word]] for word in text.lower().split()[:CONTEXT]) for text in texts
+    ]  # longer texts are cut
+    found = OnnxModel(folder).encode_texts(texts)
+    np.testing.assert_allclose(found, unit(np.array(expected)), atol=1e-5)
+    assert OnnxModel(folder).encode_texts([]).shape == (0, DIM)
+
+
+def test_several_threads_share_one_model(folder: Path) -> None:
+    model, images = OnnxModel(folder, threads=1), colours(40)
+    expected = model.encode_images(images)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda image: model.encode_images([image])[0], images))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_digest_follows_the_files(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "moved")
+    assert OnnxModel(tmp_path / "moved").digest == OnnxModel(folder).digest
+    facts = json.loads((folder / "onnx.json").read_text())
+    (tmp_path / "moved/onnx.json").write_text(json.dumps({**facts, "scale": 11.0}))
+    assert OnnxModel(tmp_path / "moved").digest != OnnxModel(folder).digest
+
+
+def test_the_backend_is_chosen(folder: Path, tmp_path: Path) -> None:
+    assert has_onnx(folder)
+    assert not has_onnx(tmp_path)
+    assert isinstance(open_model(str(folder), "cpu", backend="auto"), OnnxModel)
+    named = open_model(f"mine={folder}", backend="onnx")
+    assert (named.name, named.dim, named.scale) == ("mine", DIM, 10.0)
+    with pytest.raises(ModelError, match=r"open_clip_config\.json"):
+        open_model(str(folder), "cpu")  # PyTorch, whose files are not there
+    with pytest.raises(ConfigError, match="is no folder"):
+        open_model("plip", backend="onnx")
+
+
+def test_it_starts_without_pytorch(folder: Path) -> None:
+    code = (
+        "import sys; from mmkd.inference.model import open_model\n"
+        f"model = open_model({str(folder)!r}, backend='onnx'); model.encode_texts(['lung'])\n"
+        "print([name for name in ('torch', 'transformers', 'open_clip') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "onnx.json").unlink(), "no onnx.json found"),
+        (lambda folder: (folder / "onnx.json").write_text("{}"), "not what 'mmkd export' writes"),
+        (lambda folder: (folder / "onnx.json").write_text("no JSON"), "not what 'mmkd export' writes"),
+        (lambda folder: (folder / "visual/model.onnx").unlink(), "export it again"),
+        (lambda folder: (folder / "visual/model.onnx").write_bytes(b"none"), "does not load"),
+        (lambda folder: (folder / "textual/tokenizer.json").write_text("[]"), "does not load"),
+    ],
+)
+def test_a_damaged_folder_says_what_is_wrong(folder: Path, tmp_path: Path, change: object, message: str) -> None:
+    shutil.copytree(folder, tmp_path / "damaged")
+    change(tmp_path / "damaged")  # type: ignore[operator]
+    with pytest.raises(ModelError, match=message):
+        OnnxModel(tmp_path / "damaged")
+
+
+def test_other_precisions_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="fp32 or int8"):
+        OnnxModel(folder, precision="fp16")
+    with pytest.raises(ModelError, match=r"model\.int8\.onnx"):
+        OnnxModel(folder, precision="int8")
