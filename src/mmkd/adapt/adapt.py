@@ -22,7 +22,7 @@ from mmkd.adapt.pictures import Seen, check_copies, check_groups, embedded, grou
 from mmkd.adapt.select import ZERO_SHOT, Choice, Labelled, choose
 from mmkd.adapt.table import Table, read_table
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.digests import file_digest
+from mmkd.folders.digests import file_digest, remembered_digest
 from mmkd.folders.intact import LOG
 from mmkd.folders.stage import BEGUN, MANIFEST, Stage, complete
 from mmkd.inference.embed import write_rejects
@@ -33,7 +33,7 @@ from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
-from mmkd.teachers.files.identity import folder_weights_digest
+from mmkd.teachers.files.open_clip_folder import weights_file
 
 OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", "SHA256SUMS")
 CARD, PAGE = "README.md", "adapt.html"
@@ -129,7 +129,7 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     if tower is not None and tuned is not None and tuned.epoch > 0:
         row, choice = rows[-1], _of_lora(tuned)
         tower.save(folder, home)
-        weights = folder_weights_digest(folder)
+        weights = remembered_digest(weights_file(folder))
         classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, weights)
     else:
         if tuned is not None:
@@ -194,7 +194,7 @@ def fitted_classifier(
         setting=method.settings[setting],
         source=method.source,
         model=model.name if Path(name).is_dir() else name,
-        model_digest=folder_weights_digest(Path(name)) if Path(name).is_dir() else model.digest,
+        model_digest=remembered_digest(weights_file(Path(name))) if Path(name).is_dir() else model.digest,
         dim=model.dim,
         **_temperature(choice.logit_NC, learnt.label_N),
         **_on_the_labels(prepared, learnt, row, folds),
