@@ -76,6 +76,8 @@ batch_size = 16
 objective = "contrastive"
 [evaluate]
 cards = ["${{out}}/world/classify/ct/card.toml", "${{out}}/world/classify/oct/card.toml"]
+[export]
+to = ["open_clip"]
 """
 ABLATION = """
 about = "Two ways."

@@ -160,11 +160,17 @@ class Page:
         path.write_bytes(base64.b64decode(shot))
 
     def requested(self) -> list[str]:
-        """Addresses that this page has asked for, those too that were refused."""
+        """Addresses that this page has asked for; not those that its own policy kept the browser from asking."""
+        mine = [event for event in self._browser.events if event.get("sessionId") == self._session]
+        refused = {
+            event["params"]["requestId"]
+            for event in mine
+            if event["method"] == "Network.loadingFailed" and event["params"].get("blockedReason") == "csp"
+        }
         return [
             event["params"]["request"]["url"]
-            for event in self._browser.events
-            if event["method"] == "Network.requestWillBeSent" and event["sessionId"] == self._session
+            for event in mine
+            if event["method"] == "Network.requestWillBeSent" and event["params"]["requestId"] not in refused
         ]
 
     def errors(self) -> list[str]:

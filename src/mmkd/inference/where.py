@@ -24,7 +24,7 @@ def occlusion(
     cosine is taken relative to the mean of all: what a softmax among them sees. Windows are 2 x 2 cells large, one
     cell apart; a cell has the mean of the windows that cover it.
     """
-    windows = list(product(range(grid - 1), repeat=2))
+    windows = list(product(range(grid - 1), range(grid - 1)))
     score_VT = _scores(np.concatenate(list(_encoded(encode, pixel_CHW, windows, grid))), text_TD)
     loss_WT = score_VT[0] - score_VT[1:]
     total_TGG, count_GG = np.zeros((len(text_TD), grid, grid)), np.zeros((grid, grid))

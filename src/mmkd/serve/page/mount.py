@@ -56,7 +56,7 @@ def mount_page(app: "FastAPI", service: Service) -> "FastAPI":
         css=views.style(),
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
-    app.routes[-1].app.add_middleware(_Policy)  # type: ignore[attr-defined]
+    app.routes[-1].app.add_middleware(_Policy)
     app.add_api_route("/favicon.ico", _no_icon, include_in_schema=False, response_model=None)
     return app
 
