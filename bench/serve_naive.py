@@ -23,7 +23,8 @@ def make_app(folder: str) -> FastAPI:
 
     def image_vector(data: bytes) -> torch.Tensor:
         image = preprocess(Image.open(io.BytesIO(data)).convert("RGB")).unsqueeze(0)
-        return model.encode_image(image, normalize=True)
+        vector: torch.Tensor = model.encode_image(image, normalize=True)
+        return vector
 
     def embed(image: UploadFile) -> dict[str, list[float]]:
         with torch.inference_mode():

@@ -3,13 +3,14 @@
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mmkd.adapt.classifier import ANEW, Classifier
 from mmkd.archive.archive import Archive
-from mmkd.errors import ConfigError
+from mmkd.errors import ConfigError, DataError
 from mmkd.inference.model import Backend, Model, open_model
 from mmkd.inference.onnx import OnnxModel
 from mmkd.labels.calibrate import of_run, run_of
@@ -85,13 +86,25 @@ def _facts(model: Model, text: str, role: str) -> Facts:
     card = folder / "README.md"
     sets = known_findings(folder)
     fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
+    own = Classifier.load(folder) if Classifier.is_in(folder) else None
+    if own is not None and own.facts.dim != model.dim:
+        raise DataError(f"{folder}: a classifier of {own.facts.dim} numbers, the model has {model.dim}; {ANEW}")
     return Facts(
         role=role,
         backend=_backend(model),
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         sets=sets,
         fitted={name: one for name, one in fitted.items() if one is not None},
+        classifier=own,
+        basis="" if own is None else _basis(own),
     )
+
+
+def _basis(own: Classifier) -> str:
+    """On which data a classifier rests, in words."""
+    labels: Mapping[str, int] = own.facts.data.get("labels", {})
+    pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
+    return f"{own.facts.method}, fitted and calibrated on {pictures} (mmkd adapt)"
 
 
 def _backend(model: Model) -> str:

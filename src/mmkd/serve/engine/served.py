@@ -27,7 +27,8 @@ UNCALIBRATED = "not calibrated: the softmax of the cosines times the model's own
 class OwnClassifier(Protocol):
     """A classifier that was fitted to labelled pictures and lies beside the model (`mmkd adapt`)."""
 
-    classes: Sequence[str]
+    @property
+    def classes(self) -> Sequence[str]: ...
 
     def probabilities(self, vector_ND: Array) -> Array:
         """(N, C)."""
