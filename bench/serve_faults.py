@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def killed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "pictures": options.pictures,
         "rows after each kill": rows,
-        "rows lost by a kill": sum(later < earlier for earlier, later in zip(rows, rows[1:], strict=False)),
+        "rows lost by a kill": sum(later < earlier for earlier, later in pairwise(rows)),
         "rows at the end": len(Archive.open(archive)),
         "different ids": len(set(ids)),
     }

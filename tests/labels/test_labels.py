@@ -25,7 +25,7 @@ from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, r
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import classify, probabilities
 from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
-from mmkd.labels.label import calibration_from, label
+from mmkd.labels.label import Labelled, calibration_from, label
 from mmkd.labels.page import write_labels_page
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.teachers.zoo.settings import TeacherSpec
@@ -81,7 +81,7 @@ def test_probabilities_are_those_of_open_clip(model: Model, folder: str, source:
         classify(model, images, CLASSES, temperature=0)
 
 
-class Known(ClassifierMixin, BaseEstimator):
+class Known(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier whose features are its probabilities."""
 
     def __init__(self, classes: int) -> None:
@@ -235,7 +235,7 @@ def test_any_table_is_classes_or_is_refused(table: dict[str, object]) -> None:
     assert all(own and all(own) for own in found.prompts)
 
 
-def made(source: Path, model: Model, out: Path, calibration: Calibration, least: float = 0.0) -> object:
+def made(source: Path, model: Model, out: Path, calibration: Calibration, least: float = 0.0) -> Labelled:
     return label(source, model, CLASSES, out, calibration, least, RAW, 1)
 
 

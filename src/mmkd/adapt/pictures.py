@@ -112,7 +112,7 @@ def stored(table: Table, path: Path, model: Model) -> Seen:
     if not rows:
         raise DataError(
             f"{path}: no picture of {table.path} in it: the table has {table.rows[0].image!r}, "
-            f"the vectors {names['path'][:1]}; embed the table itself, or write paths below the folder that was embedded"
+            f"the vectors {names['path'][:1]}; embed the table itself, or write paths below the embedded folder"
         )
     vector_ND = vector_MD[[place[row.image] for row in rows]]
     detail = f"not among the vectors of {path.name}"

@@ -31,7 +31,7 @@ from mmkd.processes import worker_pool
 from mmkd.progress import say, track
 from mmkd.reasons import BadRecordError, Reason
 
-BLOCK = 256
+BLOCK = 64
 BATCH = 32  # part of what decides the last bits of a vector
 FACTS = ("id", "path", "caption", "modality", "group", "series")
 LOOK_EVERY_S = 0.2
