@@ -118,6 +118,11 @@ def finding_box(parts: Parts) -> tuple[gr.Textbox, gr.Dropdown]:
     return box, chosen
 
 
+def typed(text: str | None) -> str:
+    """A box that nobody touched sends None."""
+    return (text or "").strip()
+
+
 def needed(uploads: list[Upload]) -> list[Upload]:
     if not uploads:
         cure = "choose one above; a page that was left alone for ten minutes forgets its pictures"
