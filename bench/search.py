@@ -82,7 +82,7 @@ def build_faiss(kind: str) -> Callable[[Path], None]:
         vector_ND = np.load(folder / "vectors.npy")
         count, dim = vector_ND.shape
         name = {"flat": "Flat", "hnsw": "HNSW32", "ivf": f"IVF{int(4 * count**0.5)},SQ8"}[kind]
-        index = faiss.index_factory(dim, name, faiss.METRIC_INNER_PRODUCT)
+        index: Any = faiss.index_factory(dim, name, faiss.METRIC_INNER_PRODUCT)
         if kind == "hnsw":
             index.hnsw.efConstruction = 80
         index.train(vector_ND)
@@ -96,7 +96,7 @@ def open_faiss(kind: str) -> Callable[[Path], Find]:
     def opened(folder: Path) -> Find:
         import faiss
 
-        index = faiss.read_index(str(folder / f"faiss_{kind}"))
+        index: Any = faiss.read_index(str(folder / f"faiss_{kind}"))
         if kind == "hnsw":
             index.hnsw.efSearch = 128
         if kind == "ivf":
@@ -117,8 +117,10 @@ ENGINES: dict[str, tuple[Callable[[Path], None], Callable[[Path], Find]]] = {
 
 
 def resources() -> dict[str, float]:
+    """Peak memory as of this program: `getrusage` counts what the process had before it, too."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return {"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}
+    [peak] = [text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM")]
+    return {"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": int(peak.split()[1]) / 1024}
 
 
 def build_one(engine: str, folder: Path) -> dict[str, Any]:

@@ -75,6 +75,7 @@ ORDER = (
     ("pipeline",),
     ("ablate",),
     ("api",),
+    ("serve.engine",),
     ("serve.page",),
     ("serve",),
     ("commands",),

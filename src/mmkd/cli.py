@@ -16,6 +16,7 @@ import typer
 from mmkd import __version__
 from mmkd.commands import (
     ablate,
+    adapt,
     compare,
     corpus,
     curate,
@@ -28,10 +29,12 @@ from mmkd.commands import (
     features,
     index,
     init,
+    label,
     plan,
     report,
     runs,
     search,
+    serve,
     stages,
     teachers,
     verify,
@@ -42,11 +45,12 @@ from mmkd.output import VERBOSITY, UntilClosed, calm_libraries, is_verbose
 from mmkd.pipeline.table import STAGES
 
 HELP = (
-    "Turn many biomedical CLIP teachers into one student that is better than each of them, and prove it.\n\n"
+    "Distil many biomedical CLIP teachers into one student, evaluate it, and put it to work.\n\n"
     "A recipe (TOML) names image-caption pairs, teachers and the student. `mmkd run RECIPE` does everything: it "
     "curates the pairs, extracts every teacher's features once, measures each teacher's reliability, pretrains the "
     "student (stage 1), distils the teachers into it (stage 2), evaluates all of them, writes a report and exports the "
-    "student for open_clip. Each stage is also a command of its own.\n\n"
+    "student for open_clip, transformers and ONNX. Each stage is also a command of its own.\n\n"
+    "With a model, a student's or any other: `mmkd embed`, `label`, `index`, `search`, `adapt` and `serve`.\n\n"
     "A finished stage is skipped, one that was cut off goes on, and one whose recipe or inputs changed is refused "
     "unless --force. Start with `mmkd run demo`, or with `mmkd init` for data of your own.\n\n"
     "Exit codes: 0 done, 2 something you can mend (the message says what), 130 stopped by Ctrl-C, 1 a defect of mmkd."
@@ -63,6 +67,21 @@ OWN_COMMANDS: dict[str, Callable[..., None]] = {
     "export": export.export,
 }
 """Stages whose commands have options of their own."""
+COMMANDS: tuple[Callable[..., None], ...] = (
+    init.init,
+    compare.compare,
+    plan.plan,
+    runs.runs,
+    verify.verify,
+    ablate.ablate,
+    embed.embed,
+    label.label,
+    index.index,
+    search.search,
+    adapt.adapt,
+    serve.serve,
+)
+"""Those that are no stages."""
 
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Also all warnings of libraries, and the traceback of an error.")
@@ -90,18 +109,7 @@ def make_app() -> typer.Typer:
     app.command("import-reference")(import_reference)
     for name, group in {"features": features, "teachers": teachers, "corpus": corpus, "datasets": datasets}.items():
         app.add_typer(group.app, name=name)
-    for command in (
-        init.init,
-        compare.compare,
-        plan.plan,
-        runs.runs,
-        verify.verify,
-        ablate.ablate,
-        embed.embed,
-        doctor,
-    ):
-        app.command()(command)
-    for command in (index.index, search.search):
+    for command in (*COMMANDS, doctor):
         app.command()(command)
     _with_verbosity(app)
     return app

@@ -58,6 +58,15 @@ class Purpose(StrEnum):
     SHUFFLED_WEIGHTS = "evaluation/weights shuffled"
     BOOTSTRAP = "evaluation/bootstrap of a data set"
     BOOTSTRAP_OF_DATA_SETS = "evaluation/bootstrap over data sets"
+    # labels
+    CALIBRATION_SPLIT = "labels/groups for the temperature and for the sets"
+    ADAPT_OUTER_FOLDS = "adapt/outer folds"
+    ADAPT_INNER_FOLDS = "adapt/inner folds of the published classifier"
+    LORA_WEIGHTS = "adapt/first weights of LoRA"
+    LORA_ORDER = "adapt/order of LoRA's pictures"
+    LORA_HELD_OUT = "adapt/pictures that end LoRA's training"
+    ADAPT_SHOTS = "adapt/draws of labels and their inner folds"
+    CONFORMAL_FOLDS = "labels/folds of the conformal sets"
     ARCHIVE_QUERIES = "archive/queries that measure the recall of its index"
     ABLATION = "ablate/bootstrap over seeds and modalities"
 

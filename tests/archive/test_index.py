@@ -59,14 +59,14 @@ def test_two_sources_with_the_same_ids_are_told_apart(tmp_path: Path) -> None:
     write_pictures(tmp_path / "one", 3)
     write_pictures(tmp_path / "two", 3)
     index(tmp_path / "one", model, archive, Options())
-    with pytest.raises(ConfigError, match=r"has a picture '0000.png' already, of the source '.*/one'; give --prefix"):
+    with pytest.raises(ConfigError, match=r"has a picture '0000.png' already, of the source '.*/one/'; give --prefix"):
         index(tmp_path / "two", model, archive, Options())
     assert index(tmp_path / "two", model, archive, Options(prefix="two/")).added == Added(new=3)
     assert len(archive) == 6
     (tmp_path / "one").rename(tmp_path / "three")
     assert index(tmp_path / "three", model, archive, Options(moved=True)).added == Added(changed=3)
     assert {hit.source for hit in archive.search(model.encode_texts(["red"])[0], 9, "id NOT LIKE 'two/%'")} == {
-        str(tmp_path / "three")
+        f"{tmp_path / 'three'}/"
     }
 
 

@@ -18,7 +18,7 @@ PICTURES, DEATHS = 1500, 25
 
 
 def vectors(archive: Archive) -> dict[str, np.ndarray]:
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for batch in archive.store.scan(("id", "vector")):
         found.update(zip(batch["id"].to_pylist(), as_array(batch["vector"], DIM), strict=True))
     return found

@@ -133,5 +133,5 @@ def test_a_place_that_does_not_do_is_refused(source: Path, model: str, tmp_path:
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "x.pdf").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"no picture in it; x\.pdf"):
+    with pytest.raises(DataError, match=r"no picture in it; 1 rejected, the first x\.pdf"):
         embed(empty, model, tmp_path / "v.parquet", devices=["cpu"])

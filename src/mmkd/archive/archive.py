@@ -28,7 +28,7 @@ MORE = 4  # rows asked for a hit of a group, at first
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture found. score: cosine. file: the one it rests on. thumbnail: JPEG, or empty where none was kept."""
+    """A picture found. score: cosine. source: as `index.source_name`. thumbnail: JPEG, or empty where none was kept."""
 
     rank: int
     score: float
@@ -43,8 +43,14 @@ class Hit:
     thumbnail: bytes
 
     @property
+    def folder(self) -> str:
+        """Where `path` begins."""
+        return self.source if self.source.endswith("/") else str(Path(self.source).parent)
+
+    @property
     def file(self) -> str:
-        return str(Path(self.source, self.path)) if self.source else self.path
+        """The file that the hit rests on."""
+        return str(Path(self.folder, self.path)) if self.source else self.path
 
 
 @dataclass(frozen=True)
@@ -244,13 +250,13 @@ class Archive:
 
     def _grouped(
         self, vector_D: Array, k: int, where: Condition | None, column: str, effort: int | None
-    ) -> list[dict[str, object]]:
+    ) -> list[dict[str, Any]]:
         """Rows of the best picture of each group. More rows are asked for until there are k groups."""
         asked = k if column == "id" else MORE * k
         while True:
             table = self.store.nearest(vector_D, asked, SHOWN, where, effort)
             rows = sorted(table.to_pylist(), key=lambda row: (-row["score"], row["id"]))
-            best: dict[str, dict[str, object]] = {}
+            best: dict[str, dict[str, Any]] = {}
             for row in rows:
                 best.setdefault(row[column] or f"\0{row['id']}", row)
             if len(best) >= k or len(table) < asked:

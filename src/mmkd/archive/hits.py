@@ -34,8 +34,8 @@ def print_hits(hits: Sequence[Hit]) -> None:
         for hit in hits
     ]
     print_table(("rank", "score", "file", *shown), rows, texts=("file", *OPTIONAL))
-    for source in sorted({hit.source for hit in hits if hit.source}):
-        print(f"files are below {source}")
+    for folder in sorted({hit.folder for hit in hits if hit.source}):
+        print(f"files are below {folder}")
 
 
 def _cell(value: object) -> str:

@@ -22,6 +22,7 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import json_digest
 from mmkd.inference.model import BATCH, Model
 from mmkd.inference.pictures import Picture, pictures, read
+from mmkd.inference.table_pictures import SAVED
 from mmkd.progress import say, track
 
 READ = 16 * BATCH  # pictures whose states are compared at a time
@@ -64,8 +65,9 @@ def index(source: Path, model: Model, archive: Archive, options: Options) -> Ind
     """
     archive.check(model)
     with archive.writing():
-        known = archive.states(Compare("source", "=", str(source.resolve())))
-        work = _Work(source.resolve(), model, archive, options, known)
+        name = source_name(source)
+        known = archive.states(Compare("source", "=", name))
+        work = _Work(name, model, archive, options, known)
         total = sum(1 for _ in pictures(source))
         met = track(pictures(source), f"index {source.name}", total, "pictures")
         while chunk := list(islice(met, READ)):
@@ -76,9 +78,7 @@ def index(source: Path, model: Model, archive: Archive, options: Options) -> Ind
 class _Work:
     """One source on its way into the archive."""
 
-    def __init__(
-        self, source: Path, model: Model, archive: Archive, options: Options, known: Mapping[str, str]
-    ) -> None:
+    def __init__(self, source: str, model: Model, archive: Archive, options: Options, known: Mapping[str, str]) -> None:
         self._source, self._model, self._archive, self._options = source, model, archive, options
         self._found, self._known, self._gone = Indexed(), known, set(known)
         self._rows: list[dict[str, Any]] = []
@@ -123,7 +123,7 @@ class _Work:
                 )
 
     def _state(self, picture: Picture) -> str:
-        known = [str(self._source), picture.path, picture.caption, picture.modality, picture.group, picture.series]
+        known = [self._source, picture.path, picture.caption, picture.modality, picture.group, picture.series]
         return json_digest([*known, picture.slice, picture.stamp, self._options.thumbnails])[:32]
 
     def _embed(
@@ -141,7 +141,7 @@ class _Work:
             self._rows.append(
                 {
                     "id": name,
-                    "source": str(self._source),
+                    "source": self._source,
                     "path": one.path,
                     "caption": one.caption,
                     "modality": one.modality,
@@ -165,6 +165,19 @@ class _Work:
             vectors = vectors_column(np.stack([row.pop("vector") for row in self._rows]))
             self._found.added += self._archive.add(pa.Table.from_pylist(self._rows).append_column("vector", vectors))
         self._rows, self._committed = [], time.perf_counter()
+
+
+def source_name(source: Path) -> str:
+    """Where the source is, as rows have it: paths of its pictures begin there, where it ends in "/", else beside it."""
+    place = source.resolve()
+    corpus = place / "corpus"  # of a run, which is what is read of it
+    if not has_saved(place) and has_saved(corpus):
+        place = corpus
+    return f"{place}/" if place.is_dir() else str(place)
+
+
+def has_saved(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in SAVED)
 
 
 def one_picture(source: Path) -> tuple[Picture, Image.Image]:

@@ -76,7 +76,8 @@ def picture_queries(store: Store, count: int = QUERIES, seed: int = 0) -> Array:
     vector_ND = vector_ND[rng.permutation(len(vector_ND))]
     half = len(vector_ND) // 2
     mixed_QD = 2 * vector_ND[:half] + vector_ND[half : 2 * half]
-    return mixed_QD / np.linalg.norm(mixed_QD, axis=1, keepdims=True)
+    unit_QD: Array = mixed_QD / np.linalg.norm(mixed_QD, axis=1, keepdims=True)
+    return unit_QD
 
 
 def captions(store: Store, count: int = QUERIES, seed: int = 0) -> Sequence[str]:

@@ -45,7 +45,9 @@ def embed(
     )
     from mmkd.inference.embed import embed as body
 
-    print(body(source, model, out, options, device_names(devices), workers, batch))
+    found = body(source, model, out, options, device_names(devices), workers, batch)
+    if found.embedded or found.rejected:  # under torchrun the first process speaks
+        print(found)
 
 
 def device_names(text: str) -> list[str]:

@@ -31,7 +31,7 @@ from mmkd.processes import worker_pool
 from mmkd.progress import say, track
 from mmkd.reasons import BadRecordError, Reason
 
-BLOCK = 256
+BLOCK = 64
 BATCH = 32  # part of what decides the last bits of a vector
 FACTS = ("id", "path", "caption", "modality", "group", "series")
 LOOK_EVERY_S = 0.2
@@ -84,12 +84,11 @@ def plan_of(task: Task) -> list[Block]:
     plan = []
     for block, found in task.blocks():
         plan.append(block)
-        rejected += [one for one in found if isinstance(one, Rejected)][: 3 - len(rejected)]
+        rejected += [one for one in found if isinstance(one, Rejected)]
     if not any(block.pictures for block in plan):
-        first = "".join(f"; {one.where}: {one.detail}" for one in rejected)
-        raise DataError(
-            f"{task.source}: no picture in it{first}; give a folder of pictures, a table, a tar or a volume"
-        )
+        told = [one.detail if one.where in one.detail else f"{one.where}: {one.detail}" for one in rejected[:1]]
+        first = "".join(f"; {len(rejected):,} rejected, the first {one}" for one in told)
+        raise DataError(f"{task.source}: no picture in it{first}")
     return plan
 
 

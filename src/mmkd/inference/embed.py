@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmkd.curation.records.record import Rejected
-from mmkd.distributed import join_world
+from mmkd.distributed import World, join_world
 from mmkd.errors import ConfigError
 from mmkd.folders.atomic import atomic_file, write_json
 from mmkd.folders.digests import json_digest
@@ -79,11 +79,14 @@ def embed(
     own. workers: threads of a process that decode, 0 for all processors. Raises ConfigError, DataError, ModelError.
     """
     check_out(source, out)
+    if len(devices) > 1 and not isinstance(model, str):
+        raise ConfigError("several devices need the name or folder of a model, which every process opens itself")
     workers = workers or len(os.sched_getaffinity(0))
-    opened = open_model(model, devices[0]) if isinstance(model, str) else model
-    task = Task(source, options, opened if len(devices) == 1 else model, opened.digest, batch)
     parts = out.with_name(f".{out.name}.parts")
     with join_world() as world:
+        devices = devices_of(devices, world)
+        opened = open_model(model, devices[0]) if isinstance(model, str) else model
+        task = Task(source, options, opened if len(devices) == 1 else model, opened.digest, batch)
         if not world.first:
             embed_blocks(task, world.agree([]), parts, devices, workers, world)
             return Embedded(out, 0, Counter(), Counter(), 0, None)
@@ -103,6 +106,23 @@ def embed(
             found = _written(out, plan, parts, facts)
             remove_blocks(parts)
     return replace(found, reused=reused)
+
+
+def devices_of(devices: Sequence[str], world: World) -> list[str]:
+    """Of this process: under torchrun its own GPU where GPUs are meant. Raises ConfigError for several of each."""
+    if world.size == 1:
+        return list(devices)
+    if len(devices) > 1:
+        raise ConfigError(f"torchrun has started {world.size} processes; leave out --devices {','.join(devices)}")
+    if devices[0] in ("auto", "cuda") and _has_gpu():
+        return [f"cuda:{world.local_rank}"]
+    return list(devices)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def check_out(source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
@@ -206,7 +226,7 @@ def _npy_header(stream: IO[bytes], count: int, dim: int) -> None:
 def vectors_in(table: pa.Table) -> Array:
     """(N, D) float32."""
     column = table["vector"].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size)
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size))
 
 
 def write_rejects(out: Path, rejected: Sequence[Rejected]) -> Path | None:

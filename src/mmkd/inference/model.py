@@ -49,6 +49,10 @@ class Model(Protocol):
         """(T, D)."""
         ...
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Of all texts together, as far as the model reads them."""
+        ...
+
 
 def in_batches(model: Model, images: Sequence[Image.Image]) -> Array:
     """Vectors of pictures, BATCH at a time: (N, D)."""

@@ -84,6 +84,9 @@ class OnnxModel:
         """Ids (T, L) as the student's own tokenizer gives them, and their number (T,)."""
         return self._words(texts)
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return int(self._words(texts)[1].sum())
+
     def encode_texts(self, texts: Sequence[str]) -> Array:
         ids_TL, length_T = self._words(texts)
         vector_TD = np.empty((len(texts), self.dim), np.float32)
@@ -123,6 +126,7 @@ def session(path: Path, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors: its warnings are about its own optimisations
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the processors meanwhile
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

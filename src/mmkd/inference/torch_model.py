@@ -39,6 +39,9 @@ class TorchModel:
     def encode_texts(self, texts: Sequence[str]) -> Array:
         return self._teacher.encode_texts(list(texts)).numpy()
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return int(self._teacher.tokenizer(list(texts)).length_N.sum())
+
 
 def open_torch(spec: TeacherSpec, device: str, precision: str) -> TorchModel:
     """Raises ModelError for a model that does not load."""

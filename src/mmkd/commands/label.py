@@ -1,0 +1,105 @@
+"""`mmkd label`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmkd.commands.source_options import (
+    BurntIn,
+    Device,
+    Encoding,
+    Group,
+    Image,
+    Modality,
+    ModelName,
+    Root,
+    Source,
+    Step,
+    source_options,
+)
+from mmkd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmkd.labels.label import Labelled
+
+
+def label(
+    source: Source,
+    model: ModelName,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="Ends in .csv or .parquet; a page to look through lies beside it."),
+    ] = Path("labels.csv"),
+    classes: Annotated[
+        str,
+        typer.Option(
+            "--classes", metavar="LIST", help='"a,b,c", or a TOML file: name = ["prompt", "a photo of {}"] a class.'
+        ),
+    ] = "",
+    card: Annotated[
+        str, typer.Option("--card", metavar="ID", help="Classes and prompts of a card of `mmkd datasets list`.")
+    ] = "",
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0, max=1, help="Below this probability the label is left empty.")
+    ] = 0,
+    calibrate: Annotated[
+        Path | None, typer.Option("--calibrate", metavar="TABLE", help="Labelled pictures: for probabilities and sets.")
+    ] = None,
+    label_column: Annotated[str, typer.Option("--label", metavar="COLUMN", help="Of the labels in TABLE.")] = "label",
+    coverage: Annotated[
+        float, typer.Option("--coverage", help="How often the set has the true class; 0 for no sets.")
+    ] = 0.9,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
+    image: Image = "",
+    root: Root = None,
+    group: Group = "",
+    step: Step = None,
+    modality: Modality = "",
+    burnt_in: BurntIn = "drop",
+    encoding: Encoding = "",
+) -> None:
+    """Label every picture with the likeliest of some classes, each a text: no training, no labels needed.
+
+    With labelled pictures (--calibrate) the probabilities are calibrated, and each picture gets the set of classes that
+    has the true one in 90 % of cases. Without, they are the model's own, and the output says so.
+    """
+    options = source_options(
+        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
+    )
+    from mmkd.inference.embed import check_out
+    from mmkd.inference.model import open_model
+    from mmkd.labels import calibrate as origins
+    from mmkd.labels.classes import classes_of
+    from mmkd.labels.label import SUFFIXES, calibration_from
+    from mmkd.labels.label import label as body
+    from mmkd.labels.page import write_labels_page
+
+    check_out(source, out, SUFFIXES)
+    run = origins.run_of(model)
+    wanted = classes_of(classes, card, run)
+    opened = open_model(model, device)
+    workers = workers or len(os.sched_getaffinity(0))
+    calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
+    if calibrate is not None:
+        if calibrate.is_dir() or not calibrate.exists():
+            raise ConfigError(f"--calibrate {calibrate}: expected a table with a column of pictures and one of labels")
+        work = out.with_name(f".{out.name}.calibration")
+        calibration = calibration_from(calibrate, label_column, opened, wanted, coverage, options, work, workers)
+    found = body(source, opened, wanted, out, calibration, threshold, options, workers)
+    page = out.with_suffix(".html")
+    write_labels_page(page, source, found, options, threshold, opened.name)
+    _report(found, page)
+
+
+def _report(found: "Labelled", page: Path) -> None:
+    for name, count in found.classes.most_common():
+        print(f"{count:10,}  {name}")
+    if found.abstained:
+        print(f"{found.abstained:10,}  abstained")
+    for reason, count in found.rejected.most_common():
+        print(f"{count:10,}  not read: {reason}")
+    listed = f", what was rejected in {found.rejects}" if found.rejects else ""
+    print(f"{found.calibration}\nwritten: {found.out}, {page}{listed}")

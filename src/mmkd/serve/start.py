@@ -1,0 +1,172 @@
+"""From names of models to a service that runs until it is told to stop."""
+
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mmkd.adapt.classifier import ANEW, Classifier
+from mmkd.archive.archive import Archive
+from mmkd.errors import ConfigError, DataError
+from mmkd.inference.model import Backend, Model, open_model
+from mmkd.inference.onnx import OnnxModel
+from mmkd.labels.calibrate import of_run, run_of
+from mmkd.output import is_quiet
+from mmkd.progress import say
+from mmkd.serve.access import check_exposure, keys_of
+from mmkd.serve.engine.limits import Limits
+from mmkd.serve.engine.served import Facts, Served
+from mmkd.serve.engine.service import Service
+from mmkd.serve.page.findings import known_findings
+from mmkd.teachers.zoo.settings import LOCAL
+
+BACKLOG = 2048
+GRACE_S = 5.0  # beyond the time that a request may take
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the service listens. port 0: any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    no_auth: bool = False
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How models compute, as `open_model` takes it."""
+
+    device: str = "auto"
+    backend: Backend = "auto"
+    precision: str = "fp32"
+
+
+def open_service(
+    model: str,
+    teachers: Sequence[str] = (),
+    archive: str = "",
+    limits: Limits | None = None,
+    computing: Computing | None = None,
+) -> Service:
+    """Raises ConfigError, DataError, ModelError for what cannot be opened or does not belong together."""
+    limits, computing = limits or Limits(), computing or Computing()
+    opened = Archive.open(archive) if archive else None
+    student = _opened(model, computing)
+    if opened is not None and student.digest != opened.facts.digest and computing.backend == "auto":
+        student = _opened(model, replace(computing, backend="torch"))  # the archive may have been made so
+    if opened is not None:
+        opened.check(student)
+        say(f"archive: {archive}, {len(opened):,} pictures")
+    models = [(student, model, "student")]
+    models += [(_opened(text, replace(computing, precision="fp32")), text, "teacher") for text in teachers]
+    names = [one.name for one, _, _ in models]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"two models are called {min(twice)!r}; name one of them anew: --teachers NAME=MODEL")
+    return Service([Served(one, limits, _facts(one, text, role)) for one, text, role in models], opened, limits)
+
+
+def _opened(text: str, computing: Computing) -> Model:
+    """`NAME=FOLDER` gives a folder another name."""
+    name, has_name, folder = text.partition("=")
+    if has_name and Path(folder).is_dir():
+        text = f"{name}={LOCAL}{folder}"
+    made = open_model(text, computing.device, computing.precision, computing.backend)
+    say(f"{made.name}: {text}, {_backend(made)}")
+    return made
+
+
+def _facts(model: Model, text: str, role: str) -> Facts:
+    folder = Path(text.rpartition("=")[2].removeprefix(LOCAL))
+    if not folder.is_dir():
+        return Facts(role=role, backend=_backend(model))
+    card = folder / "README.md"
+    sets = known_findings(folder)
+    fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
+    own = Classifier.load(folder) if Classifier.is_in(folder) else None
+    if own is not None and own.facts.dim != model.dim:
+        raise DataError(f"{folder}: a classifier of {own.facts.dim} numbers, the model has {model.dim}; {ANEW}")
+    return Facts(
+        role=role,
+        backend=_backend(model),
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        sets=sets,
+        fitted={name: one for name, one in fitted.items() if one is not None},
+        classifier=own,
+        basis="" if own is None else _basis(own),
+    )
+
+
+def _basis(own: Classifier) -> str:
+    """On which data a classifier rests, in words."""
+    labels: Mapping[str, int] = own.facts.data.get("labels", {})
+    pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
+    return f"{own.facts.method}, fitted and calibrated on {pictures} (mmkd adapt)"
+
+
+def _backend(model: Model) -> str:
+    return "ONNX Runtime" if isinstance(model, OnnxModel) else "PyTorch"
+
+
+def run(service: Service, address: Address, page: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C; then what was begun is finished. Raises ConfigError where it may not begin."""
+    import uvicorn
+
+    from mmkd.serve.app import make_app
+    from mmkd.serve.guard import hosts_of
+
+    keys = keys_of()
+    check_exposure(address.host, keys, address.no_auth)
+    app = make_app(service, page, keys, hosts_of(address.host), _log)
+    config = uvicorn.Config(
+        app,
+        address.host,
+        address.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # clients without keys are told apart by their address, which they must not choose
+        timeout_graceful_shutdown=int(service.limits.timeout_s + GRACE_S),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopped)  # uvicorn raises them again at its end; until then it has its own
+    with _listening(address) as listener:
+        host, port = listener.getsockname()[:2]
+        say(f"serving at http://{f'[{host}]' if ':' in host else host}:{port} ({'page, ' if page else ''}/docs, /mcp)")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def run_tools(service: Service) -> None:
+    """Serve an assistant over standard input and output until it closes them."""
+    from mmkd.serve.tools import make_tools
+
+    try:
+        make_tools(service, files=True).run("stdio")
+    finally:
+        service.close()
+
+
+def _listening(address: Address) -> socket.socket:
+    """Connections wait in it from now on."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        where = f"{address.host}:{address.port}"
+        raise ConfigError(f"{where}: {error.strerror}; choose another --port or --host") from None
+    return listener
+
+
+def _stopped(number: int, frame: Any) -> None:
+    """The end is graceful: with exit code 0."""
+
+
+def _log(line: str) -> None:
+    if not is_quiet():
+        print(line, file=sys.stderr, flush=True)

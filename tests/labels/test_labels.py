@@ -1,0 +1,327 @@
+"""Labels: right probabilities, calibration, conformal sets against MAPIE, abstention, and the page."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pyarrow.parquet as pq
+import pytest
+import torch
+from corpus_samples import png
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mapie.classification import SplitConformalClassifier
+from PIL import Image
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from mmkd.cards.catalogue import catalogue_cards
+from mmkd.errors import ConfigError, DataError
+from mmkd.inference.model import Model, open_model
+from mmkd.inference.pictures import SourceOptions
+from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
+from mmkd.labels.classes import Classes, classes_of, of_names, of_table
+from mmkd.labels.classify import classify, probabilities
+from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
+from mmkd.labels.label import Labelled, calibration_from, label
+from mmkd.labels.page import write_labels_page
+from mmkd.statistics.calibration import fit_temperature
+from mmkd.teachers.zoo.settings import TeacherSpec
+
+RAW = SourceOptions()
+CLASSES = of_table({"clear lungs": ["normal lungs", "an x-ray of {}"], "a mass": "{}", "an effusion": []})
+
+
+@pytest.fixture(scope="session")
+def folder(tiny_teachers: list[TeacherSpec]) -> str:
+    return tiny_teachers[0].model.removeprefix("local-dir:")
+
+
+@pytest.fixture(scope="session")
+def model(folder: str) -> Model:
+    return open_model(folder, "cpu")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    for number in range(9):
+        (tmp_path / f"pictures/{number}.png").write_bytes(png(number))
+    (tmp_path / "pictures/bad.jpg").write_bytes(b"no picture")
+    return tmp_path / "pictures"
+
+
+def drawn(pictures: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and labels drawn from softmax(score / 0.5): 0.5 is the temperature."""
+    rng = np.random.default_rng(seed)
+    score_NC = rng.normal(size=(pictures, classes)).astype(np.float32)
+    share_NC = probabilities(score_NC, 0.5)
+    return score_NC, (share_NC.cumsum(axis=1) < rng.random((pictures, 1))).sum(axis=1)
+
+
+def test_probabilities_are_those_of_open_clip(model: Model, folder: str, source: Path) -> None:
+    network, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    network.eval()
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")
+    images = [Image.open(source / f"{number}.png").convert("RGB") for number in range(4)]
+    with torch.no_grad():
+        image_ND = network.encode_image(torch.stack([transform(image) for image in images]), normalize=True)
+        text = [network.encode_text(tokens(list(own)), normalize=True).mean(0) for own in CLASSES.prompts]
+        class_CD = torch.nn.functional.normalize(torch.stack(text), dim=-1)
+        wanted = (network.logit_scale.exp() * image_ND @ class_CD.T).softmax(dim=-1).numpy()
+    found = classify(model, images, CLASSES)
+    np.testing.assert_allclose(found.probability_NC, wanted, atol=1e-4)
+    assert found.labels() == [CLASSES.names[place] for place in wanted.argmax(axis=1)]
+    hot = classify(model, model.encode_images(images), CLASSES, temperature=1e3)
+    np.testing.assert_allclose(hot.probability_NC, 1 / 3, atol=1e-3)
+    assert found.table().column_names[:3] == ["label", "probability", "probability:clear lungs"]
+    with pytest.raises(ConfigError, match="temperature 0, expected a positive"):
+        classify(model, images, CLASSES, temperature=0)
+
+
+class Known(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier whose features are its probabilities."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return np.arange(self.classes)
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "Known":
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return X
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return X.argmax(axis=1)
+
+
+@pytest.mark.parametrize(("pictures", "classes", "coverage"), [(100, 4, 0.9), (57, 3, 0.8), (203, 6, 0.95)])
+def test_sets_are_those_of_mapie(pictures: int, classes: int, coverage: float) -> None:
+    score_NC, label_N = drawn(2 * pictures, classes, seed=pictures)
+    share_NC = probabilities(score_NC, 0.5)
+    here, there = share_NC[:pictures], share_NC[pictures:]
+    mapie = SplitConformalClassifier(Known(classes), confidence_level=coverage, conformity_score="lac")
+    _, wanted = mapie.conformalize(here, label_N[:pictures]).predict_set(there)
+    least = threshold(here[np.arange(pictures), label_N[:pictures]], np.arange(pictures), coverage)
+    np.testing.assert_array_equal(there >= least, wanted[:, :, 0])
+    empty_N = ~wanted[:, :, 0].any(axis=1)
+    np.testing.assert_array_equal(in_sets(there, least)[~empty_N], wanted[~empty_N, :, 0])
+    assert in_sets(there, least)[empty_N].sum() == empty_N.sum()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 6)), min_size=1, max_size=40), st.floats(0.05, 0.95))
+def test_the_threshold_by_brute_force(drawn_N: list[tuple[float, int]], coverage: float) -> None:
+    true_N, group_N = np.array([one for one, _ in drawn_N]), np.array([group for _, group in drawn_N])
+    groups = np.unique(group_N)
+    least = threshold(true_N, group_N, coverage)
+
+    def mass(limit: float) -> float:
+        return float(sum((true_N[group_N == g] >= limit).mean() for g in groups) / (len(groups) + 1))
+
+    reached = [limit for limit in true_N.tolist() if mass(limit) >= coverage - 1e-7]
+    assert least == pytest.approx(max(reached, default=0.0))
+
+
+def test_a_patient_with_many_pictures_weighs_as_one() -> None:
+    true_N, group_N = np.linspace(0.1, 0.9, 60), np.arange(60)
+    many_N, of_one_N = np.append(true_N, [0.01] * 500), np.append(group_N, [60] * 500)
+    assert threshold(many_N, of_one_N, 0.9) == pytest.approx(np.sort(true_N)[5], abs=0.03)
+    assert threshold(many_N, np.arange(560), 0.9) == pytest.approx(0.01)
+
+
+def test_coverage_is_reached_and_measured() -> None:
+    covered, told = [], []
+    for seed in range(20):
+        score_NC, label_N = drawn(1000, 4, seed)
+        found = of_labelled(score_NC[:300], label_N[:300], [f"p{n // 2}" for n in range(300)], 0.9, seed)
+        assert found.temperature == pytest.approx(0.5, abs=0.25)
+        share_NC = probabilities(score_NC[300:], found.temperature)
+        covered.append((in_sets(share_NC, found.least)[np.arange(700), label_N[300:]]).mean())
+        told.append(found.coverage)
+    assert 0.88 < np.mean(covered) < 0.94
+    assert 0.88 < np.mean([one.value for one in told]) < 0.93
+    assert all(one.low <= one.value <= one.high for one in told)
+    assert np.mean([one.low <= 0.905 <= one.high for one in told]) >= 0.7
+
+
+def test_no_group_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmkd.labels import calibrate
+
+    score_NC, label_N = drawn(400, 3, 0)
+    groups = [f"p{n % 130}" for n in range(400)]
+    taken = []
+    monkeypatch.setattr(calibrate, "fit_temperature", lambda s, y: taken.append(len(s)) or fit_temperature(s, y))
+    seen = []
+    monkeypatch.setattr(calibrate, "threshold", lambda t, g, c: seen.append(np.unique(g)) or threshold(t, g, c))
+    found = of_labelled(score_NC, label_N, groups, 0.9, 0)
+    names = np.unique(groups)
+    others = {names[number] for number in seen[0]}
+    assert taken[0] == sum(group not in others for group in groups)
+    assert f"sets from {400 - taken[0]} others (130 groups" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "groups", "coverage", "message"),
+    [
+        (
+            60,
+            60,
+            0.9,
+            "60 labelled pictures found, sets with 90% coverage need 75; label more of them; or --coverage 0",
+        ),
+        (300, 40, 0.9, r"of 40 groups \(patients\) found"),
+        (10, 10, 0.0, "a temperature needs 20"),
+    ],
+)
+def test_too_few_labels_are_refused(pictures: int, groups: int, coverage: float, message: str) -> None:
+    score_NC, label_N = drawn(pictures, 3, 0)
+    with pytest.raises(DataError, match=message):
+        of_labelled(score_NC, label_N, [str(n % groups) for n in range(pictures)], coverage, 0)
+    assert fewest_groups(0.9) == 50
+
+
+def test_labels_of_no_class_are_named() -> None:
+    assert places_of(["A mass", "", "clear lungs"], CLASSES).tolist() == [1, -1, 0]
+    with pytest.raises(DataError, match=r"labels that are no class: 'mass' \(2\); the classes are clear lungs"):
+        places_of(["mass", "mass", "a mass"], CLASSES)
+
+
+def test_classes_from_everywhere(tmp_path: Path) -> None:
+    assert classes_of("x-ray, ct ,mri") == of_names(["x-ray", "ct", "mri"])
+    path = tmp_path / "classes.toml"
+    path.write_text('benign = ["a {} lesion", "harmless"]\nmalignant = "melanoma"\n')
+    found = classes_of(str(path))
+    assert found.prompts == (("a benign lesion", "harmless"), ("melanoma",))
+    card = next(card for card in catalogue_cards().values() if not card.multi_label and len(card.classes) > 1)
+    assert classes_of("", card.id).prompts == tuple(tuple(one.prompts) for one in card.classes)
+    many = next(card for card in catalogue_cards().values() if card.multi_label)
+    with pytest.raises(ConfigError, match="several of its classes"):
+        classes_of("", many.id)
+
+
+@pytest.mark.parametrize(
+    ("classes", "card", "message"),
+    [
+        ("one", "", "1 class found"),
+        ("a,a", "", "stands twice"),
+        ("a,,b", "", "no prompt, or an empty one"),
+        ("", "", "give either"),
+        ("a,b", "lc25000", "give either"),
+        ("", "lc25000_lun", "no such card"),
+    ],
+)
+def test_classes_that_do_not_do(classes: str, card: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        classes_of(classes, card)
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.lists(st.text()), st.integers(), st.none())))
+def test_any_table_is_classes_or_is_refused(table: dict[str, object]) -> None:
+    try:
+        found = of_table(table)
+    except ConfigError:
+        return
+    assert isinstance(found, Classes)
+    assert all(own and all(own) for own in found.prompts)
+
+
+def made(source: Path, model: Model, out: Path, calibration: Calibration, least: float = 0.0) -> Labelled:
+    return label(source, model, CLASSES, out, calibration, least, RAW, 1)
+
+
+def test_a_table_of_labels(model: Model, source: Path, tmp_path: Path) -> None:
+    calibration = Calibration(0.05, "by hand", True, least=0.3)
+    vector_ND = model.encode_images([Image.open(source / f"{n}.png").convert("RGB") for n in range(9)])
+    wanted = classify(model, vector_ND, CLASSES, 0.05)
+    least = float(np.median(wanted.probability_NC.max(axis=1)))
+    found = made(source, model, tmp_path / "l.csv", calibration, least)
+    with (tmp_path / "l.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows] == [f"{n}.png" for n in range(9)]
+    for row, name, share_C in zip(rows, wanted.labels(), wanted.probability_NC, strict=True):
+        assert row["abstained"] == str(share_C.max() < least).lower()
+        assert row["label"] == ("" if share_C.max() < least else name)
+        assert float(row["probability:a mass"]) == pytest.approx(share_C[1], abs=1e-4)
+        assert row["set"] == "; ".join(np.array(CLASSES.names)[(share_C >= 0.3) | (share_C == share_C.max())])
+    assert (found.abstained, found.rejected) == (4, {"unreadable_image": 1})
+    assert found.classes.total() == 5
+    assert json.loads((tmp_path / "l.json").read_text())["temperature"] == 0.05
+    made(source, model, tmp_path / "l.parquet", calibration, least)
+    table = pq.read_table(tmp_path / "l.parquet")
+    assert table["set"].to_pylist() == [row["set"].split("; ") for row in rows]
+    assert table["abstained"].to_pylist() == [row["abstained"] == "true" for row in rows]
+
+
+def test_calibration_from_a_table(model: Model, tmp_path: Path) -> None:
+    images = [Image.fromarray(np.random.default_rng(n).integers(0, 256, (32, 32, 3), np.uint8)) for n in range(90)]
+    for number, image in enumerate(images):
+        image.save(tmp_path / f"{number}.png")
+    score_NC = model.encode_images(images) @ np.stack([model.encode_texts(own).mean(0) for own in CLASSES.prompts]).T
+    label_N = (score_NC + np.random.default_rng(0).gumbel(size=score_NC.shape) * 0.02).argmax(axis=1)
+    lines = [f"{n}.png,{CLASSES.names[place]},p{n}" for n, place in enumerate(label_N)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["file,truth,patient", *lines]))
+    found = calibration_from(table, "truth", model, CLASSES, 0.8, RAW, tmp_path / "work", 1)
+    assert found.least is not None
+    assert 0.003 < found.temperature < 0.2
+    assert not (tmp_path / "work").exists()
+    with pytest.raises(ConfigError, match="no such column among file, truth, patient"):
+        calibration_from(table, "label", model, CLASSES, 0.8, RAW, tmp_path / "work", 1)
+    table.write_text("\n".join(["file,truth,patient", *lines, "gone.png,a mass,p"]))
+    with pytest.raises(DataError, match=r"1 labelled pictures cannot be read, the first gone\.png"):
+        calibration_from(table, "truth", model, CLASSES, 0.8, RAW, tmp_path / "work", 1)
+
+
+def test_the_temperature_of_a_run_is_recovered(tmp_path: Path) -> None:
+    score_NC, _ = drawn(50, 3, 0)
+    share_NC = probabilities(score_NC, 0.07).astype(np.float32)
+    import pyarrow as pa
+
+    columns = {f"score:{c}": score_NC[:, c] for c in range(3)} | {f"probability:{c}": share_NC[:, c] for c in range(3)}
+    path = tmp_path / "evaluate/predictions/zero_shot/ct/student.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table(columns), path)
+    found = of_run(tmp_path, "ct")
+    assert found is not None
+    assert found.temperature == pytest.approx(0.07, rel=1e-4)
+    assert of_run(tmp_path, "mri") is None
+    for name, content in {"export": {"inputs": {"evaluate": "x"}}, "evaluate": {"digest": "x"}}.items():
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "manifest.json").write_text(json.dumps(content))
+    assert run_of(str(tmp_path / "export")) == tmp_path
+    (tmp_path / "evaluate/manifest.json").write_text('{"digest": "y"}')
+    assert run_of(str(tmp_path / "export")) is None
+    assert "not calibrated" in str(uncalibrated(100.0))
+
+
+def test_the_page_holds_no_script_and_says_what_it_leaves_out(
+    model: Model, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmkd.labels import page
+
+    monkeypatch.setattr(page, "SHOWN", 5)
+    found = made(source, model, tmp_path / "l.csv", uncalibrated(model.scale), 0.4)
+    write_labels_page(tmp_path / "l.html", source, found, RAW, 0.4, "<b>model</b>")
+    shown = (tmp_path / "l.html").read_text()
+    assert "<script" not in shown
+    assert "<b>model" not in shown
+    assert "5 of 9 pictures are shown" in shown
+    assert len(re.findall(r"data:image/jpeg", shown)) == 5
+    assert "These probabilities are not calibrated" in shown
+
+
+def test_measured_coverage_by_hand() -> None:
+    """Where every true class is certain, the sets are exact, however the folds fall."""
+    label_N = np.arange(60) % 3
+    found = measured_coverage(np.eye(3)[label_N], label_N, np.arange(60) // 2, 0.8, 0)
+    assert (found.value, found.low, found.high, found.size) == (1.0, 1.0, 1.0, 1.0)
