@@ -40,6 +40,7 @@ TINY: dict[str, Any] = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
+SEARCH = Request("/search", json.dumps({"text": "a caption"}).encode(), JSON)
 HARMLESS = ("a caption", "pleural effusion", "normal", "a mass in the left lobe")
 
 
@@ -102,62 +103,60 @@ def asked(port: int, process: int, options: argparse.Namespace) -> dict[str, Any
 
 
 def killed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Rows of an archive whose writer and whose readers are killed."""
+    """Rows of an archive whose writer and whose reader are killed at once, while more and more pictures come."""
     source, archive = folder / "pictures", folder / "archive"
     source.mkdir()
-    for number, data in enumerate(pictures(options.pictures, 48)):
-        (source / f"{number:05d}.jpg").write_bytes(data)
-    index = [
-        sys.executable,
-        "-m",
-        "mmkd",
-        "index",
-        str(source),
-        "--model",
-        str(folder / "student"),
-        "--out",
-        str(archive),
-        "-q",
-    ]
-    rng, rows = random.Random(0), []
-    for _ in range(options.kills):
-        with subprocess.Popen(index, stdout=subprocess.DEVNULL) as writer:
-            while writer.poll() is None and not _rows(archive):
-                time.sleep(0.2)
-            _search_until_killed(folder, archive, rng.uniform(0.1, 3.0))
-            writer.send_signal(signal.SIGKILL)
-        rows.append(_rows(archive))
-        say(f"killed with {rows[-1]:,} rows")
+    files = pictures(options.pictures, 48)
+    index = [sys.executable, "-m", "mmkd", "index", str(source), "--out", str(archive), "-q"]
+    index += ["--model", str(folder / "student")]
+    rng, rows, cut_off = random.Random(0), [], 0
+    share = len(files) // (options.kills + 1)
+    for round_ in range(options.kills + 1):
+        for number in range(round_ * share, (round_ + 1) * share):
+            (source / f"{number:05d}.jpg").write_bytes(files[number])
+        if round_:
+            cut_off += _killed_while_writing(folder, archive, index, rng)
+            rows.append(_rows(archive))
+            say(f"killed with {rows[-1]:,} rows of {(round_ + 1) * share:,}")
+        else:
+            subprocess.run(index, check=True, stdout=subprocess.DEVNULL)
     subprocess.run(index, check=True, stdout=subprocess.DEVNULL)
     ids = list(Archive.open(archive).states())
     return {
-        "pictures": options.pictures,
+        "pictures": share * (options.kills + 1),
         "rows after each kill": rows,
+        "writers killed before their end": cut_off,
         "rows lost by a kill": sum(later < earlier for earlier, later in pairwise(rows)),
         "rows at the end": len(Archive.open(archive)),
         "different ids": len(set(ids)),
     }
 
 
-def _search_until_killed(folder: Path, archive: Path, seconds: float) -> None:
-    port = free_port()
+def _killed_while_writing(folder: Path, archive: Path, index: list[str], rng: random.Random) -> bool:
+    """Whether the writer was still at work when it was killed, with the service that searches its archive."""
+    port, before = free_port(), _rows(archive)
     command = mmkd_command(folder / "student", port, "--archive", str(archive))
-    request = Request("/search", json.dumps({"text": "a caption"}).encode(), JSON)
     with server(command, port, folder / "search.log") as process:
-        assert ask(http.client.HTTPConnection("127.0.0.1", port), request) == 200
-
-        def client() -> None:
-            try:
-                while True:
-                    ask(http.client.HTTPConnection("127.0.0.1", port), request)
-            except (OSError, http.client.HTTPException):  # it was killed
-                return
-
-        thread = threading.Thread(target=client)
+        assert ask(http.client.HTTPConnection("127.0.0.1", port), SEARCH) == 200
+        thread = threading.Thread(target=_search_until_gone, args=(port,))
         thread.start()
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
+        with subprocess.Popen(index, stdout=subprocess.DEVNULL) as writer:
+            while writer.poll() is None and _rows(archive) == before:
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0.0, 0.3))
+            process.send_signal(signal.SIGKILL)
+            was_at_work = writer.poll() is None
+            writer.send_signal(signal.SIGKILL)
         thread.join()
+    return was_at_work
+
+
+def _search_until_gone(port: int) -> None:
+    try:
+        while True:
+            ask(http.client.HTTPConnection("127.0.0.1", port), SEARCH)
+    except (OSError, http.client.HTTPException):  # it was killed
+        return
 
 
 def _rows(archive: Path) -> int:

@@ -19,7 +19,7 @@ REPORT = """
 import sys, mmkd
 from pathlib import Path
 from mmkd.pipeline.recipe import load_recipe
-from mmkd.commands.options import recipe_file
+from mmkd.pipeline.shipped import recipe_file
 from mmkd.report.curation import sample_page
 print(Path(mmkd.__file__).parent)
 print(load_recipe(recipe_file(Path("demo")), Path("out")).name)

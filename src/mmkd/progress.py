@@ -120,4 +120,9 @@ def _lines(items: Iterable[T], label: str, total: int, unit: str, done: int, wei
             shown = now
             rate = count / (now - start)
             left = (total - done - count) / rate
-            say(f"  {label}: {done + count:,} of {total:,} {unit}, {rate:,.0f}/s, {left:,.0f} s left")
+            say(f"  {label}: {done + count:,} of {total:,} {unit}, {_rate(rate)}/s, {left:,.0f} s left")
+
+
+def _rate(value: float) -> str:
+    """Two digits of what is slow: a rate of 0 would say that nothing happens."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -99,6 +99,7 @@ def test_seeds_are_averaged_and_their_spread_is_told() -> None:
     assert spread == (0.5, 1.0)
 
 
+@pytest.mark.slow
 def test_more_labels_help_where_prompts_are_wrong() -> None:
     data = labelled(np.tile(np.arange(3), 40), prompts=1.0)
     fold_N, words = outer_folds(data, np.zeros(120, bool), FAST.folds, 0)

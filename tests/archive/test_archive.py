@@ -110,6 +110,9 @@ def test_an_archive_knows_its_model(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no archive"):
         Archive.open(tmp_path / "empty")
+    (tmp_path / "empty/scan.dcm").write_bytes(b"")
+    with pytest.raises(DataError, match="holds other files and no archive; choose a new folder"):
+        Archive.create(tmp_path / "empty", FACTS)
 
 
 def test_tables_that_are_no_rows_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmkd.archive.archive import Hit
 from mmkd.inference.model import in_batches
+from mmkd.labels.calibrate import Calibration
 from mmkd.serve.app import make_app
 from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
@@ -24,7 +25,7 @@ from mmkd.statistics.metrics import Array
 COLOURS = {"red": (1.0, 0.1, 0.1), "green": (0.1, 1.0, 0.1), "blue": (0.1, 0.1, 1.0)}
 SIZE = 64
 
-SETS = {"colours": {"red": ["a red picture", "red"], "blue": ["a blue picture"]}}
+SETS = {"colours": {name: [name] for name in COLOURS}}
 
 
 class ColourModel:
@@ -68,9 +69,8 @@ Trained on colours. ![far](http://192.0.2.1/x.png) <script>document.title = "tak
 def colour_service(archive: object = None) -> Service:
     """A calibrated student that sees colours as they are, and a teacher that takes each for the next."""
     limits = Limits(body_mb=2)
-    student = Facts(
-        "student", "torch", "Apache-2.0", CARD, 0.2, "temperature fitted on 100 pictures of colours", sets=SETS
-    )
+    fitted = {"colours": Calibration(0.2, "temperature fitted on 100 pictures of colours", True)}
+    student = Facts("student", "torch", "Apache-2.0", CARD, SETS, fitted)
     teacher = Facts("teacher", "torch", "MIT")
     served = [Served(ColourModel("student"), limits, student), Served(ColourModel("turned", 1), limits, teacher)]
     return Service(served, archive, limits)

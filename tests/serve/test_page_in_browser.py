@@ -11,7 +11,7 @@ import pytest
 from devtools import Browser, Page
 from served_page import ColourArchive, colour_service, running, spot
 
-from mmkd.serve.page import mount
+from mmkd.serve.page import mount, views
 
 pytestmark = pytest.mark.slow
 TABS = ("Try", "Search", "Compare", "About")
@@ -113,14 +113,20 @@ def test_every_tab_is_whole_and_asks_no_other_host(
 def test_the_answer_is_that_of_the_service(browser: Browser, address: str, tmp_path: Path) -> None:
     page = opened(browser, address)
     evil = "<img src=x onerror=\"document.title='taken over'\"> ${7 * 7} {{ 7 * 7 }}"
-    asked(page, spot(tmp_path / "a.png", "blue"), f"red\nblue\n{evil}")
+    asked(page, spot(tmp_path / "a.png", "blue"), "red\ngreen\nblue")
     student, turned = cards(page)
-    expected = colour_service().classify((tmp_path / "a.png").read_bytes(), ["red", "blue", evil], ["student"])[0]
-    for score in expected.scores:
-        assert f"{score.name}\n{100 * score.probability:.1f} %" in student.replace("\t", "\n").replace("\n\n", "\n")
     assert "Calibrated: temperature fitted on 100 pictures of colours." in student
     assert "Not calibrated" in turned
     page.wait_for("Mostly at the upper left")
+    page.type("Findings", f"red\nblue\n{evil}")
+    page.press("Ask")
+    page.wait("document.querySelector('.mm.cards').innerText.includes('${7 * 7}')")
+    data, findings = (tmp_path / "a.png").read_bytes(), ["red", "blue", evil]
+    (expected,) = colour_service().classify(data, findings, ["student"])
+    student = cards(page)[0].replace("\t", "\n").replace("\n\n", "\n")
+    for score in expected.scores:
+        assert f"{score.name}\n{views.percent(score.probability)}" in student
+    assert "Not calibrated" in student  # for these findings
     assert page.run("document.title") == "student - mmkd"
     assert files_left() == []
 

@@ -22,7 +22,7 @@ from mmkd.adapt.pictures import Seen, check_copies, check_groups, embedded, grou
 from mmkd.adapt.select import ZERO_SHOT, Choice, Labelled, choose
 from mmkd.adapt.table import Table, read_table
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.digests import file_digest
+from mmkd.folders.digests import file_digest, remembered_digest
 from mmkd.folders.intact import LOG
 from mmkd.folders.stage import BEGUN, MANIFEST, Stage, complete
 from mmkd.inference.embed import write_rejects
@@ -33,6 +33,7 @@ from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
+from mmkd.teachers.files.open_clip_folder import weights_file
 
 OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", "SHA256SUMS")
 CARD, PAGE = "README.md", "adapt.html"
@@ -73,12 +74,14 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """What was written. rows: for each number of labels. folds: how they were tested, in words."""
+    """What was written. rows: for each number of labels; row: the one that the classifier was measured by. folds: how
+    they were tested, in words."""
 
     folder: Path
     classifier: Classifier
     choice: Choice
     rows: Sequence[Measured]
+    row: Measured
     folds: str
     notes: Sequence[str]
     rejected: Counter[str]
@@ -118,25 +121,25 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     rows = measure(data, fold_N, protocol)
     learnt = data.only(~prepared.test_N)
     choice = choose(learnt, protocol.inner_folds, generator(protocol.seed, Purpose.ADAPT_INNER_FOLDS))
-    tuned = None
+    row, tuned = rows[-1], None
     if tower is not None and prepared.seen.pixel_NCHW is not None:
         pixel_NCHW = prepared.seen.pixel_NCHW
         rows.append(measure_lora(tower, data, pixel_NCHW, fold_N, protocol))
         tuned = tune(tower, learnt, pixel_NCHW[~prepared.test_N], protocol.seed, UNTESTED)
-        if tuned.epoch == 0:
-            say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
     if tower is not None and tuned is not None and tuned.epoch > 0:
+        row, choice = rows[-1], _of_lora(tuned)
         tower.save(folder, home)
-        choice = _of_lora(tuned)
-        classifier = _tuned_classifier(prepared, learnt, tuned, rows[-1], words, open_model(str(folder)))
+        weights = remembered_digest(weights_file(folder))
+        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, weights)
     else:
-        used = next(row for row in rows if row.name == "all")
-        classifier = fitted_classifier(prepared, learnt, choice, used, words, model, request.model)
+        if tuned is not None:
+            say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
+        classifier = fitted_classifier(prepared, learnt, choice, row, words, model, request.model)
         link_model(Path(request.model), folder)
     classifier.save(folder)
     write_rejects(folder / "pictures.csv", prepared.seen.rejected)
     rejected = Counter(str(one.reason) for one in prepared.seen.rejected)
-    found = Adapted(folder, classifier, choice, rows, words, prepared.notes, rejected)
+    found = Adapted(folder, classifier, choice, rows, row, words, prepared.notes, rejected)
     write_outcome(found, Path(request.model))
     return found
 
@@ -191,7 +194,7 @@ def fitted_classifier(
         setting=method.settings[setting],
         source=method.source,
         model=model.name if Path(name).is_dir() else name,
-        model_digest=model.digest,
+        model_digest=remembered_digest(weights_file(Path(name))) if Path(name).is_dir() else model.digest,
         dim=model.dim,
         **_temperature(choice.logit_NC, learnt.label_N),
         **_on_the_labels(prepared, learnt, row, folds),
@@ -200,16 +203,16 @@ def fitted_classifier(
 
 
 def _tuned_classifier(
-    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, model: Model
+    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, name: str, weights: str
 ) -> Classifier:
     """The prompts, on the vectors of the image tower that was tuned to them."""
     facts = Facts(
         method=METHOD,
         setting=f"epoch {tuned.epoch}",
         source=SOURCE,
-        model=model.name,
-        model_digest=model.digest,
-        dim=model.dim,
+        model=name,
+        model_digest=weights,
+        dim=prepared.seen.vector_ND.shape[1],
         **_temperature(tuned.val_NC, tuned.val_label_N),
         **_on_the_labels(prepared, learnt, row, folds),
     )
@@ -280,7 +283,9 @@ def write_outcome(found: Adapted, model: Path) -> None:
 
     base = model / CARD
     text = base.read_text(encoding="utf-8") if base.is_file() else ""
-    (found.folder / CARD).write_text(adapted_card(text, found.classifier.facts, found.rows), encoding="utf-8")
+    (found.folder / CARD).write_text(
+        adapted_card(text, found.classifier.facts, found.rows, found.row), encoding="utf-8"
+    )
     write_adapt_page(found.folder / PAGE, found)
 
 

@@ -10,7 +10,7 @@ from mmkd.markdown import escaped
 HEADING = "## Classifier"
 
 
-def adapted_card(base: str, facts: Facts, rows: Sequence[Measured]) -> str:
+def adapted_card(base: str, facts: Facts, rows: Sequence[Measured], row: Measured) -> str:
     """The model's own card with the classifier's part behind it, in place of one that was there."""
     text = base.partition(f"\n{HEADING}\n")[0].rstrip()
     own = text or f"# {escaped(facts.model)} with a classifier"
@@ -22,7 +22,7 @@ def adapted_card(base: str, facts: Facts, rows: Sequence[Measured]) -> str:
         HEADING,
         "",
         f"`classifier.safetensors` and `classifier.json`: {len(facts.classes)} classes, {facts.method} "
-        f"({escaped(facts.setting or 'prompts alone')}; {escaped(facts.source)}). {verdict(rows[-1])} Logits are "
+        f"({escaped(facts.setting or 'prompts alone')}; {escaped(facts.source)}). {verdict(row)} Logits are "
         f"divided by the temperature {facts.temperature:.4g}.{note}",
         "",
         f"It rests on {sum(facts.data['labels'].values()):,} labelled pictures of {facts.data['groups']:,} groups "

@@ -6,19 +6,20 @@ import numpy as np
 
 from mmkd.adapt.lora import METHOD, ImageTower, Tuned
 from mmkd.adapt.measure import UNTESTED, Measured, Protocol, compare, zero_shot_correct
-from mmkd.adapt.select import Labelled
+from mmkd.adapt.select import Labelled, fewest_groups
 from mmkd.evaluation.heads.folds import stratified_group_folds
 from mmkd.progress import track
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array, one_vs_rest
 
-HELD_OUT = 5  # one of so many parts of the groups ends the training
+HELD_OUT = 5  # one of at most so many parts of the groups ends the training
 
 
 def tune(tower: ImageTower, data: Labelled, pixel_NCHW: Array, seed: int, fold: int) -> Tuned:
     """A part of the groups ends the training, the others are trained on. fold: tells the runs of a seed apart."""
     rng = generator(seed, Purpose.LORA_HELD_OUT, fold + 1)  # UNTESTED, of the published tower, is -1
-    part_N = stratified_group_folds(one_vs_rest(data.label_N, len(data.text_CD)), data.group_N, HELD_OUT, rng)
+    parts = max(2, min(HELD_OUT, fewest_groups(data)))  # so that each class is held out, too
+    part_N = stratified_group_folds(one_vs_rest(data.label_N, len(data.text_CD)), data.group_N, parts, rng)
     return tower.tune(data, pixel_NCHW, part_N == 0, seed)
 
 

@@ -56,7 +56,7 @@ def choose(data: Labelled, most_folds: int, rng: np.random.Generator) -> Choice:
 
     Where a class has one group only, nothing can be held out: the training-free method is taken.
     """
-    folds = min(most_folds, _fewest_groups(data))
+    folds = min(most_folds, fewest_groups(data))
     if folds < 2:
         return Choice(UNCHOSEN, 0.0, 0.0, "one group a class: nothing to choose by", None)
     logits = inner_logits(data, folds, rng)
@@ -111,6 +111,7 @@ def draw_shots(data: Labelled, rows: Array, shots: int | None, rng: np.random.Ge
     return np.array(sorted(taken), np.int64)
 
 
-def _fewest_groups(data: Labelled) -> int:
+def fewest_groups(data: Labelled) -> int:
+    """Of any class that there are pictures of: in so many folds each class can lie."""
     present = np.unique(data.label_N)
     return min(len(np.unique(data.group_N[data.label_N == label])) for label in present)

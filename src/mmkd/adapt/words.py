@@ -13,9 +13,9 @@ HEADS = (
     "gain [95 % interval]",
     "gain in accuracy",
     "seeds",
+    "verdict",
     "chosen",
 )
-NAMES = dict(zip(METRICS, ("balanced accuracy", "accuracy"), strict=True))
 
 
 def percent(value: Value, sign: str = "") -> str:
@@ -40,6 +40,7 @@ def lines(rows: Sequence[Measured]) -> list[list[str]]:
             percent(row.gain[METRICS[0]], "+"),
             percent(row.gain[METRICS[1]], "+"),
             "" if row.spread[0] == row.spread[1] else f"{100 * row.spread[0]:+.1f} to {100 * row.spread[1]:+.1f}",
+            row.verdict,
             ", ".join(f"{name} {count}x" for name, count in row.methods.items()),
         ]
         for row in rows

@@ -40,6 +40,8 @@ def open_store(place: str, server: str, facts: Facts | None) -> "LanceStore":
     if TABLE not in base.list_tables().tables:
         if facts is None:
             raise DataError(f"{place} holds no archive; make one with `mmkd index SOURCE --model MODEL --out {place}`")
+        if folder.is_dir() and any(one.name != f"{TABLE}.lance" for one in folder.iterdir()):
+            raise DataError(f"{place} holds other files and no archive; choose a new folder as --out")
         with sole_owner(folder):
             described = schema(facts.dim).with_metadata({FACTS: json.dumps(facts.as_dict())})
             base.create_table(TABLE, schema=described, exist_ok=True)

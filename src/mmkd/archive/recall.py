@@ -63,7 +63,7 @@ def exact_scores(store: Store, query_QD: Array, k: int = TOP) -> Array:
 
 def picture_queries(store: Store, count: int = QUERIES, seed: int = 0) -> Array:
     """Vectors between two pictures of the archive each, so that no query is a row, which any index would find."""
-    rng = generator(seed, Purpose.ARCHIVE_QUERIES, "pictures")
+    rng = _rng(seed, "pictures")
     rows = store.count()
     drawn = np.sort(rng.choice(rows, min(rows, 2 * count), replace=False))
     parts: list[Array] = []
@@ -84,5 +84,9 @@ def captions(store: Store, count: int = QUERIES, seed: int = 0) -> Sequence[str]
     """Different captions of the archive, drawn at random."""
     found = {text: None for batch in store.scan(("caption",)) for text in batch["caption"].to_pylist() if text}
     texts = list(found)
-    rng = generator(seed, Purpose.ARCHIVE_QUERIES, "captions")
+    rng = _rng(seed, "captions")
     return [texts[place] for place in np.sort(rng.choice(len(texts), min(count, len(texts)), replace=False))]
+
+
+def _rng(seed: int, kind: str) -> np.random.Generator:
+    return generator(seed, Purpose.ARCHIVE_QUERIES, kind)

@@ -86,13 +86,13 @@ def _report(found: "Adapted") -> None:
     from mmkd.progress import print_table
 
     print(f"balanced accuracy in percent on {found.rows[-1].tested:,} pictures, {found.folds}")
-    print_table(HEADS, lines(found.rows), texts=(HEADS[-1],))
+    print_table(HEADS, lines(found.rows), texts=HEADS[-2:])
     for note in found.notes:
         print(f"note: {note}")
     for reason, count in found.rejected.most_common():
         print(f"{count:10,}  not read: {reason}")
     facts = found.classifier.facts
-    print(verdict(found.rows[-1]))
+    print(verdict(found.row))
     print(chosen(facts, found.choice.why))
     if facts.temperature_note:
         print(facts.temperature_note)

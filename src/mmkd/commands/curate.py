@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmkd.commands.options import SHIPPED, Force, Out, Set, open_run
+from mmkd.commands.options import Force, Out, Set, open_run
 from mmkd.errors import ConfigError
+from mmkd.pipeline.shipped import SHIPPED
 from mmkd.settings import URL
 
 if TYPE_CHECKING:

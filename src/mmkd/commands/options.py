@@ -7,12 +7,10 @@ import typer
 
 from mmkd.distributed import processes
 from mmkd.errors import ConfigError
+from mmkd.pipeline.shipped import SHIPPED, recipe_file
 
 if TYPE_CHECKING:
     from mmkd.pipeline.run import Run
-
-RECIPES = Path(__file__).parents[1] / "recipes"
-SHIPPED = tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
 
 RecipeFile = Annotated[
     Path, typer.Argument(metavar="RECIPE", help=f"A TOML file, or a recipe of mmkd's own: {', '.join(SHIPPED)}.")
@@ -45,12 +43,3 @@ def open_run(
         )
     folder = (out or Path("runs") / recipe.stem).resolve()
     return Run(load_recipe(recipe_file(recipe), folder, changes or []), folder, force)
-
-
-def recipe_file(recipe: Path) -> Path:
-    """The file, or for a name without a file (`demo`) the recipe of that name that comes with mmkd."""
-    if recipe.is_file():
-        return recipe
-    if str(recipe) in SHIPPED:
-        return RECIPES / f"{recipe}.toml"
-    raise ConfigError(f"{recipe}: no such file; give a recipe's file, or one of mmkd's own: {', '.join(SHIPPED)}")

@@ -107,7 +107,7 @@ def finding_box(parts: Parts) -> tuple[gr.Textbox, gr.Dropdown]:
         [NO_SET, *parts.sets],
         value=NO_SET,
         label="Take the findings of a data set",
-        info="With the prompts that the model was evaluated with.",
+        info="With its prompts. Only for these very findings can probabilities be calibrated.",
         visible=bool(parts.sets),
     )
 
@@ -116,6 +116,11 @@ def finding_box(parts: Parts) -> tuple[gr.Textbox, gr.Dropdown]:
 
     chosen.input(fill, chosen, box, show_progress="hidden", **OPTIONS)
     return box, chosen
+
+
+def typed(text: str | None) -> str:
+    """A box that nobody touched sends None."""
+    return (text or "").strip()
 
 
 def needed(uploads: list[Upload]) -> list[Upload]:

@@ -9,7 +9,7 @@ from mmkd.serve.engine.limits import INVALID, RequestError
 from mmkd.serve.page import views
 from mmkd.serve.page.comparing import compare
 from mmkd.serve.page.findings import classes_of
-from mmkd.serve.page.parts import Parts, drop_zone, finding_box, needed, on, page_of, told
+from mmkd.serve.page.parts import Parts, drop_zone, finding_box, needed, on, page_of, told, typed
 
 ANY = "any"
 GROUPS = {"pictures": "picture", "series": "series", "patients": "patient"}
@@ -31,12 +31,13 @@ def try_tab(parts: Parts) -> None:
             answers, where = gr.HTML(), gr.HTML()
 
     def answer(
-        text: str, chosen: str, models: list[str], threshold: float, places: bool, request: gr.Request
+        text: str | None, chosen: str, models: list[str], threshold: float, places: bool, request: gr.Request
     ) -> Iterator[tuple[str, str]]:
         with told():
             (upload,) = needed(parts.held.get(page_of(request), "try"))
             facts = parts.service.models()
-            classes = None if facts[0].classes and not text.strip() else classes_of(text, parts.sets.get(chosen, {}))
+            known = parts.sets.get(chosen, {})
+            classes = None if facts[0].classes and not typed(text) else classes_of(typed(text), known)
             if not models:
                 raise RequestError(INVALID, "no model", "at least one", "tick one")
             found = parts.service.classify(upload.data, classes, models, threshold)
@@ -66,16 +67,18 @@ def search_tab(parts: Parts) -> None:
         with gr.Column(scale=3, min_width=300):
             hits = gr.HTML()
 
-    def search(text: str, modality: str, patient: str, by: str, count: float, request: gr.Request) -> tuple[str]:
+    def search(
+        text: str | None, modality: str, patient: str | None, by: str, count: float, request: gr.Request
+    ) -> tuple[str]:
         with told():
             uploads = parts.held.get(page_of(request), "search")
-            image = uploads[0].data if uploads else None
-            if text.strip() and image:
+            image, words = uploads[0].data if uploads else None, typed(text)
+            if words and image:
                 raise RequestError(INVALID, "words and a picture", "one of both", "remove the picture or the words")
-            if not text.strip() and not image:
+            if not words and not image:
                 raise RequestError(INVALID, "neither words nor a picture", "one of both", "type words or choose one")
             where = "" if modality == ANY else f"modality = '{modality}'"
-            found = parts.service.search(text.strip(), image, int(count), where, patient.strip(), GROUPS[by])
+            found = parts.service.search(words, image, int(count), where, typed(patient), GROUPS[by])
             return (views.hits(found, about.models[0].name),)
 
     on(go, text, patient)(search, [text, modality, patient, by, count], [hits])
@@ -96,12 +99,12 @@ def compare_tab(parts: Parts) -> None:
         with gr.Column(scale=3, min_width=300):
             table = gr.HTML()
 
-    def both(text: str, chosen: str, first: str, second: str, request: gr.Request) -> tuple[str]:
+    def both(text: str | None, chosen: str, first: str, second: str, request: gr.Request) -> tuple[str]:
         with told():
             found = needed(parts.held.get(page_of(request), "compare"))
             if first == second:
                 raise RequestError(INVALID, f"{first} twice", "two models", "choose another one")
-            classes = classes_of(text, parts.sets.get(chosen, {}))
+            classes = classes_of(typed(text), parts.sets.get(chosen, {}))
             rows, calibrated = compare(parts.service, found, classes, (first, second))
             return (views.compared(rows, (first, second), calibrated),)
 

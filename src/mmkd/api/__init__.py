@@ -1,0 +1,1 @@
+"""mmkd from Python: a loaded model, runs and their stages, results as tables and plots."""
