@@ -18,7 +18,9 @@ CAPTIONS = [
     *("", "A chest X-ray.", "naïve &amp; CT", "it's 12mm", "<|endoftext|> [SEP] <start", "x " * 99),
     "İ\u0130 e\u0301 ﬁ\x00",
 ]
-texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(CAPTIONS), max_size=4)
+# tokenizers knows letters of a newer Unicode than Python does, and two old ones otherwise
+LETTERS = st.characters(exclude_categories=["Cs", "Cn", "Co"], exclude_characters="\u0345\u017f")
+texts = st.lists(st.text(LETTERS, max_size=60) | st.sampled_from(CAPTIONS), max_size=4)
 
 
 def words(tokenizer: Tokenizer, context: int, folder: Path) -> Words:
