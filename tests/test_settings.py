@@ -53,7 +53,9 @@ def sections(*roots: type[Settings]) -> list[type[Settings]]:
         if section not in found:
             found[section] = None
             kinds = (kind for field in section.model_fields.values() for kind in _kinds(field.annotation))
-            waiting += [kind for kind in kinds if issubclass(kind, Settings)]
+            waiting += sorted(
+                (kind for kind in kinds if issubclass(kind, Settings)), key=lambda kind: kind.__qualname__
+            )
     return list(found)
 
 
