@@ -34,16 +34,16 @@ def adapted(host_export: Path, host_model: Model, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def pixel_NHW3(adapted: Path, host_model: Model) -> Array:
-    height, width = 32, 32
-    return np.random.default_rng(1).integers(0, 256, (5, height, width, 3), np.uint8)
+def pictures() -> Array:
+    """RGB, of the model's size."""
+    return np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def wanted_NC(adapted: Path, host_model: Model, pixel_NHW3: Array) -> Array:
-    """Of the vectors by hand; the pictures have the model's size."""
+def wanted(adapted: Path, host_model: Model, pictures: Array) -> Array:
+    """By hand from the vectors."""
     classifier = Classifier.load(adapted)
-    logit_NC = host_model.encode_prepared(pixel_NHW3.transpose(0, 3, 1, 2)) @ classifier.weight_CD.T / 1.7
+    logit_NC = host_model.encode_prepared(pictures.transpose(0, 3, 1, 2)) @ classifier.weight_CD.T / 1.7
     found = torch.softmax(torch.from_numpy(logit_NC), dim=1).numpy()
     assert found.max(axis=1).mean() > 0.5  # so a probe that ignores its input or the temperature fails
     return found
@@ -57,37 +57,37 @@ def onnx_file(adapted: Path) -> Path:
     return out
 
 
-def test_onnx_runtime_answers_as_mmkd_does(onnx_file: Path, pixel_NHW3: Array, wanted_NC: Array) -> None:
+def test_onnx_runtime_answers_as_mmkd_does(onnx_file: Path, pictures: Array, wanted: Array) -> None:
     session = onnxruntime.InferenceSession(onnx_file)
-    image_NCHW = pixel_NHW3.transpose(0, 3, 1, 2).astype(np.float32)
+    image_NCHW = pictures.transpose(0, 3, 1, 2).astype(np.float32)
     found = [session.run(["probability"], {"image": one[None]})[0][0] for one in image_NCHW]
-    np.testing.assert_allclose(found, wanted_NC, atol=1e-5)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
     facts = json.loads(onnx_file.with_suffix(".json").read_text())
     assert (facts["classes"], facts["width"], facts["height"]) == (CLASSES, 32, 32)
 
 
-def test_torch_script_answers_as_mmkd_does(adapted: Path, pixel_NHW3: Array, wanted_NC: Array) -> None:
+def test_torch_script_answers_as_mmkd_does(adapted: Path, pictures: Array, wanted: Array) -> None:
     out = adapted.parent / "probe.pt"
     assert write_probe(adapted, out) < 1e-5
     with pytest.warns(FutureWarning, match="torch.jit"):
         probe = torch.jit.load(out)  # type: ignore[no-untyped-call]
-    images = torch.from_numpy(pixel_NHW3.transpose(0, 3, 1, 2).astype(np.float32))
+    images = torch.from_numpy(pictures.transpose(0, 3, 1, 2).astype(np.float32))
     with torch.inference_mode():
         found = torch.cat([probe(one[None]) for one in images])
-    np.testing.assert_allclose(found, wanted_NC, atol=1e-5)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 @needs_hosts
-def test_open_cv_answers_as_mmkd_does(onnx_file: Path, pixel_NHW3: Array, wanted_NC: Array, tmp_path: Path) -> None:
-    np.save(tmp_path / "pictures.npy", pixel_NHW3)
+def test_open_cv_answers_as_mmkd_does(onnx_file: Path, pictures: Array, wanted: Array, tmp_path: Path) -> None:
+    np.save(tmp_path / "pictures.npy", pictures)
     run_in_hosts(tmp_path, "opencv_answers.py", onnx_file, tmp_path / "pictures.npy", tmp_path / "found.npy")
-    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), wanted_NC, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), wanted, atol=1e-5)
 
 
 def test_what_is_no_probe_is_refused(adapted: Path, host_export: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="ends in .onnx or .pt"):
+    with pytest.raises(ConfigError, match=r"ends in \.onnx or \.pt"):
         write_probe(adapted, tmp_path / "probe.txt")
-    with pytest.raises(DataError, match="no classifier.json found"):
+    with pytest.raises(DataError, match=r"no classifier\.json found"):
         write_probe(host_export, tmp_path / "probe.onnx")
     done = CliRunner().invoke(make_app(), ["export", str(adapted), "--probe", "p.onnx", "--to", "onnx"])
     assert done.exit_code != 0

@@ -44,7 +44,7 @@ def test_tasks_and_interface(source: Path, tiny_teachers: list[TeacherSpec]) -> 
         address = urllib.parse.urlparse(task["data"][str(image.get("value")).removeprefix("$")])
         assert address.path == "/data/local-files/"
         [name] = urllib.parse.parse_qs(address.query)["d"]
-        assert (source / name).read_bytes() == png(number)
+        assert (source.parent / name).read_bytes() == png(number)
         [prediction] = task["predictions"]
         [result] = prediction["result"]
         assert (result["from_name"], result["to_name"]) == (choices.get("name"), image.get("name"))

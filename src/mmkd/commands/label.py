@@ -106,12 +106,12 @@ def label(
 
 
 def _pre_annotations(path: Path, source: Path, found: "Labelled", classes: Sequence[str], version: str) -> None:
-    from mmkd.labels.label_studio import document_root, write_label_studio
+    from mmkd.labels.label_studio import folder_of, write_label_studio
 
     left_out = write_label_studio(path, source, found, classes, version)
     if left_out:
-        print(f"{left_out:10,}  left out of {path}: no JPEG, PNG, WebP, GIF or BMP file in {document_root(source)}")
-    print(f"written: {path}, {path.with_suffix('.xml')}; their document root: {document_root(source)}")
+        print(f"{left_out:10,}  left out of {path}: no JPEG, PNG, WebP, GIF or BMP file in {folder_of(source)}")
+    print(f"written: {path}, {path.with_suffix('.xml')}; document root of Label Studio: {folder_of(source).parent}")
 
 
 def _report(found: "Labelled", page: Path) -> None:

@@ -19,18 +19,18 @@ def write_label_studio(path: Path, source: Path, found: Labelled, classes: Seque
     """Tasks in `path`, the interface beside it as XML; a picture without a label has a prediction without result.
 
     version: of the model, as Label Studio shows it. Returns the number of pictures that are left out: those that no
-    browser shows, or that are not a file of their own below the document root.
+    browser shows, or that are not a file of their own below the folder.
     """
-    root = document_root(source)
-    tasks = [_task(row, version) for row in _rows(found) if _is_shown(root, row["path"])]
+    folder = folder_of(source)
+    tasks = [_task(row, folder.name, version) for row in _rows(found) if _is_shown(folder, row["path"])]
     write_json(path, tasks)
     with atomic_file(path.with_suffix(".xml")) as stream:
         stream.write(interface(classes))
     return sum(table.num_rows for table in found.tables) - len(tasks)
 
 
-def document_root(source: Path) -> Path:
-    """What the paths of the tasks are relative to."""
+def folder_of(source: Path) -> Path:
+    """Of the pictures. Label Studio's document root is the folder above: it takes only what lies below its root."""
     return (source if source.is_dir() else source.parent).resolve()
 
 
@@ -48,16 +48,16 @@ def _rows(found: Labelled) -> Iterator[Mapping[str, Any]]:
         yield from table.select(["id", "path", "label", "probability"]).to_pylist()
 
 
-def _is_shown(root: Path, name: str) -> bool:
-    file = os.path.normpath(root / name)
-    return name.lower().endswith(SHOWN) and Path(file).is_relative_to(root) and os.path.isfile(file)
+def _is_shown(folder: Path, name: str) -> bool:
+    file = os.path.normpath(folder / name)
+    return name.lower().endswith(SHOWN) and Path(file).is_relative_to(folder) and os.path.isfile(file)
 
 
-def _task(row: Mapping[str, Any], version: str) -> Mapping[str, Any]:
+def _task(row: Mapping[str, Any], folder: str, version: str) -> Mapping[str, Any]:
     score = float(row["probability"])
     choice = {"type": "choices", "from_name": CHOICES, "to_name": IMAGE, "score": score}
     result = [{**choice, "value": {"choices": [row["label"]]}}] if row["label"] else []
     return {
-        "data": {IMAGE: ADDRESS + quote(row["path"]), "id": row["id"]},
+        "data": {IMAGE: ADDRESS + quote(f"{folder}/{row['path']}"), "id": row["id"]},
         "predictions": [{"model_version": version, "score": score, "result": result}],
     }
