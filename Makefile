@@ -56,9 +56,11 @@ $(HOSTS)/.ready: $(READY)
 	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 	>"$$($(HOSTS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/base.pth"
 	@grep -viE '^(starlette|sse-starlette|pyopenssl)==' constraints.txt >$(HOSTS)/constraints.txt
-	@start=$$(date +%s); install="$(BIN)/python -m pip --python $(HOSTS)/bin/python install --quiet --disable-pip-version-check"; \
-	$$install --constraint $(HOSTS)/constraints.txt fiftyone==1.22.1 lazyslide==0.13.0 appdirs jsf lxml xmljson \
-	&& $$install --no-deps label-studio-sdk==2.1.2 && echo "==> installed in $$(( $$(date +%s) - start )) s"
+	@start=$$(date +%s); \
+	install() { $(BIN)/python -m pip --python $(HOSTS)/bin/python install --no-compile --disable-pip-version-check "$$@"; }; \
+	{ install --constraint $(HOSTS)/constraints.txt fiftyone==1.22.1 lazyslide==0.13.0 appdirs jsf lxml xmljson \
+	&& install --no-deps label-studio-sdk==2.1.2; } >$(HOSTS)/install.log 2>&1 || { tail -n 5 $(HOSTS)/install.log; exit 1; }; \
+	echo "==> installed in $$(( $$(date +%s) - start )) s"
 	@touch $@
 
 hosts: $(HOSTS)/.ready

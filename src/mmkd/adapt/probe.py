@@ -28,6 +28,10 @@ CHECKED = 8  # random pictures
 
 
 class _Probe(nn.Module):
+    mean: Tensor
+    std: Tensor
+    weight_DC: Tensor
+
     def __init__(self, model: OpenClipModel, geometry: Geometry, classifier: Classifier) -> None:
         super().__init__()
         network: Any = model.network
@@ -37,7 +41,7 @@ class _Probe(nn.Module):
         self.register_buffer("weight_DC", torch.from_numpy(classifier.weight_CD.T / classifier.facts.temperature))
 
     def forward(self, image: Tensor) -> Tensor:
-        vector_BD = F.normalize(self.visual((image - self.mean) / self.std), dim=-1)
+        vector_BD: Tensor = F.normalize(self.visual((image - self.mean) / self.std), dim=-1)
         return torch.softmax(vector_BD @ self.weight_DC, dim=-1)
 
 

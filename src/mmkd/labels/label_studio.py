@@ -26,7 +26,7 @@ def write_label_studio(path: Path, source: Path, found: Labelled, classes: Seque
     write_json(path, tasks)
     with atomic_file(path.with_suffix(".xml")) as stream:
         stream.write(interface(classes))
-    return sum(table.num_rows for table in found.tables) - len(tasks)
+    return sum(int(table.num_rows) for table in found.tables) - len(tasks)
 
 
 def folder_of(source: Path) -> Path:
