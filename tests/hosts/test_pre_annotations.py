@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from mmkd.cli import make_app
 
 pytestmark = [pytest.mark.slow, needs_hosts]
+CHOICE = {"type": "choices", "from_name": "label", "to_name": "image"}
 
 
 def errors(tasks: Path, home: Path) -> Any:
@@ -25,6 +26,8 @@ def test_tasks_are_valid(threshold: int, host_export: Path, host_images: list[Pa
     done = CliRunner().invoke(make_app(), ["label", str(host_images[0].parent), *map(str, options)])
     assert done.exit_code == 0, done.output
     assert errors(tasks, tmp_path) == {"predictions": 4, "errors": []}
-    if not threshold:
-        tasks.write_text(tasks.read_text().replace('"choices": ["c"]', '"choices": ["d"]').replace("a & ", "e & "))
-        assert len(errors(tasks, tmp_path)["errors"]) == 4
+    changed = json.loads(tasks.read_text())
+    for task in changed:
+        task["predictions"][0]["result"] = [{**CHOICE, "value": {"choices": ["no class"]}}]
+    tasks.write_text(json.dumps(changed))
+    assert len(errors(tasks, tmp_path)["errors"]) == 4
