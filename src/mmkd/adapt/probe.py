@@ -53,7 +53,7 @@ def write_probe(folder: Path, out: Path) -> float:
     """
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--probe {out}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    classifier = Classifier.load(folder)
+    classifier = Classifier.of_model(folder) or Classifier.load(folder)  # which says that there is none
     model = load(folder)
     check_room(model.network)
     geometry = Geometry(model.preprocess)
