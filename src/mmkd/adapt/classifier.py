@@ -13,8 +13,9 @@ from pydantic import Field, PositiveFloat
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.digests import file_digest, remembered_digest
 from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
 from mmkd.validation import parse
@@ -58,6 +59,23 @@ class Classifier:
     def classes(self) -> list[str]:
         return self.facts.classes
 
+    @property
+    def prompts(self) -> tuple[tuple[str, ...], ...]:
+        """Of each class."""
+        return tuple(map(tuple, self.facts.prompts))
+
+    @property
+    def basis(self) -> str:
+        """On which data it rests, and how its probabilities are calibrated, in words."""
+        labels = self.facts.data.get("labels", {})
+        pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
+        scaled = self.facts.temperature_note or f"temperature {self.facts.temperature:.4g} fitted on them"
+        return f"{self.facts.method} on {pictures} (mmkd adapt); {scaled}"
+
+    @property
+    def is_calibrated(self) -> bool:
+        return not self.facts.temperature_note
+
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether the folder of a model has a classifier."""
@@ -81,6 +99,25 @@ class Classifier:
         if not np.isfinite(weight_CD).all():
             raise DataError(f"{folder / WEIGHTS}: weights that are not finite; {ANEW}")
         return cls(found, weight_CD)
+
+    def check(self, dim: int, folder: Path) -> None:
+        """Raises DataError where it is not of the model that lies in the folder with it."""
+        if self.facts.dim != dim:
+            raise DataError(f"{folder}: a classifier of {self.facts.dim} numbers, the model has {dim}; {ANEW}")
+        weights = folder / "open_clip_model.safetensors"
+        if weights.is_file() and (found := remembered_digest(weights)) != self.facts.model_digest:
+            raise DataError(
+                f"{folder}: the classifier is for weights {self.facts.model_digest[:12]}, those in the folder are "
+                f"{found[:12]}; {ANEW}"
+            )
+
+    def check_not_learnt(self, table: Path) -> None:
+        """Raises ConfigError for the table that it was fitted to."""
+        if file_digest(table) == self.facts.data.get("table"):
+            raise ConfigError(
+                f"{table}: the classifier was fitted to this table, so it says nothing of its errors on others; give "
+                "other labelled pictures, or leave the calibration out"
+            )
 
     def save(self, folder: Path) -> None:
         """Both files, the JSON last."""

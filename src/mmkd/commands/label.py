@@ -22,6 +22,7 @@ from mmkd.commands.source_options import (
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mmkd.adapt.classifier import Classifier
     from mmkd.labels.label import Labelled
 
 
@@ -64,7 +65,8 @@ def label(
     """Label every picture with the likeliest of some classes, each a text: no training, no labels needed.
 
     With labelled pictures (--calibrate) the probabilities are calibrated, and each picture gets the set of classes that
-    has the true one in 90 % of cases. Without, they are the model's own, and the output says so.
+    has the true one in 90 % of cases. Without, they are the model's own, and the output says so. A model that `mmkd
+    adapt` made has classes and a calibrated classifier of its own, which is asked without --classes.
     """
     options = source_options(
         image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
@@ -72,26 +74,43 @@ def label(
     from mmkd.inference.embed import check_out
     from mmkd.inference.model import open_model
     from mmkd.labels import calibrate as origins
-    from mmkd.labels.classes import classes_of
+    from mmkd.labels.classes import Classes, classes_of
     from mmkd.labels.label import SUFFIXES, calibration_from
     from mmkd.labels.label import label as body
     from mmkd.labels.page import write_labels_page
 
     check_out(source, out, SUFFIXES)
     run = origins.run_of(model)
-    wanted = classes_of(classes, card, run)
+    own = None if classes or card else _own_classifier(Path(model))
+    wanted = Classes(tuple(own.classes), own.prompts) if own else classes_of(classes, card, run)
     opened = open_model(model, device)
     workers = workers or len(os.sched_getaffinity(0))
     calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
+    weight_CD = None
+    if own is not None:
+        own.check(opened.dim, Path(model))
+        weight_CD = own.weight_CD
+        calibration = origins.Calibration(own.facts.temperature, own.basis, own.is_calibrated)
     if calibrate is not None:
         if calibrate.is_dir() or not calibrate.exists():
             raise ConfigError(f"--calibrate {calibrate}: expected a table with a column of pictures and one of labels")
+        if own is not None:
+            own.check_not_learnt(calibrate)
         work = out.with_name(f".{out.name}.calibration")
-        calibration = calibration_from(calibrate, label_column, opened, wanted, coverage, options, work, workers)
-    found = body(source, opened, wanted, out, calibration, threshold, options, workers)
+        calibration = calibration_from(
+            calibrate, label_column, opened, wanted, coverage, options, work, workers, class_CD=weight_CD
+        )
+    found = body(source, opened, wanted, out, calibration, threshold, options, workers, weight_CD)
     page = out.with_suffix(".html")
     write_labels_page(page, source, found, options, threshold, opened.name)
     _report(found, page)
+
+
+def _own_classifier(folder: Path) -> "Classifier | None":
+    """Of what `mmkd adapt` made."""
+    from mmkd.adapt.classifier import Classifier
+
+    return Classifier.load(folder) if Classifier.is_in(folder) else None
 
 
 def _report(found: "Labelled", page: Path) -> None:

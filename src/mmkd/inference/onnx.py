@@ -15,6 +15,7 @@ from mmkd.errors import ConfigError, ModelError
 from mmkd.folders.stage import content_digest
 from mmkd.inference.geometry import Geometry
 from mmkd.inference.model import in_batches
+from mmkd.inference.own_files import own_digest
 from mmkd.inference.words import CLEAN, Words
 from mmkd.statistics.metrics import Array
 
@@ -59,7 +60,8 @@ class OnnxModel:
         if missing := [str(path) for path in (image, text, folder / TOKENIZER) if not path.is_file()]:
             raise ModelError(f"{folder}: no {', '.join(missing)}; export it again: mmkd export --to onnx")
         own = (image.relative_to(folder).as_posix(), text.relative_to(folder).as_posix(), TOKENIZER, FACTS)
-        self.digest = content_digest(folder, own, remember=True)
+        exact = own_digest(folder) if precision == "fp32" else ""
+        self.digest = exact or content_digest(folder, own, remember=True)
         try:
             self._geometry = Geometry(facts.preprocess)
             self._words = Words(folder / TOKENIZER, facts.context_length, facts.clean, facts.padding, facts.literal)

@@ -1,6 +1,7 @@
 """A model in PyTorch: a student's folder, a teacher, or any other that mmkd loads."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,12 +9,14 @@ from PIL import Image
 
 from mmkd.device import prepare
 from mmkd.evaluation.models.encoders import loadable_model
+from mmkd.folders.digests import json_digest
 from mmkd.inference.model import in_batches
+from mmkd.inference.own_files import own_digest
 from mmkd.settings import Machine
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.load import load_teacher
-from mmkd.teachers.zoo.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 CLIP_SCALE = 100.0  # of a model that has no scale of its own: what CLIP's training is limited to
 
@@ -45,4 +48,11 @@ class TorchModel:
 
 def open_torch(spec: TeacherSpec, device: str, precision: str) -> TorchModel:
     """Raises ModelError for a model that does not load."""
-    return TorchModel(load_teacher(spec, prepare(Machine(device=device)), precision), loadable_model(spec).digest)
+    return TorchModel(load_teacher(spec, prepare(Machine(device=device)), precision), _digest(spec, precision))
+
+
+def _digest(spec: TeacherSpec, precision: str) -> str:
+    is_folder = spec.library == "open_clip" and spec.model.startswith(LOCAL)
+    exact = own_digest(Path(spec.model.removeprefix(LOCAL))) if is_folder else ""
+    digest = exact or loadable_model(spec).digest
+    return digest if precision == "fp32" else json_digest([digest, precision])

@@ -52,10 +52,12 @@ def label(
     least: float,
     options: SourceOptions,
     workers: int,
+    class_CD: Array | None = None,
 ) -> Labelled:
     """Write a row for each picture of the source: label, probabilities, and the set where the calibration has one.
 
-    least: below this probability the label is left empty, and `abstained` is true. A run that was killed goes on with
+    least: below this probability the label is left empty, and `abstained` is true. class_CD: weights of a classifier on
+    the model's vectors, in place of the vectors of the prompts. A run that was killed goes on with
     the same call. Raises ConfigError and DataError.
     """
     check_out(source, out, SUFFIXES)
@@ -64,7 +66,8 @@ def label(
         task = Task(source, options, model, model.digest)
         plan = plan_of(task)
         embed_blocks(task, plan, parts, [""], workers)
-        class_CD, rejected, tables = class_vectors(model, classes), list[Rejected](), list[pa.Table]()
+        class_CD = class_vectors(model, classes) if class_CD is None else class_CD
+        rejected, tables = list[Rejected](), list[pa.Table]()
         for table in tables_of(plan, parts):
             rejected += rejected_in(table)
             tables.append(_labelled(table, model, classes, class_CD, calibration, least))
@@ -137,9 +140,10 @@ def _facts(model: Model, classes: Classes, calibration: Calibration, least: floa
 
 def calibration_from(
     table: Path, column: str, model: Model, classes: Classes, coverage: float, options: SourceOptions, work: Path,
-    workers: int, seed: int = 0,
+    workers: int, seed: int = 0, class_CD: Array | None = None,
 ) -> Calibration:  # fmt: skip
     """From a table of labelled pictures; column: of the labels. work: a folder for the vectors while they are made.
+    class_CD: as for `label`.
 
     Pictures without a label are left out. Raises DataError, also for those that cannot be read.
     """
@@ -156,7 +160,8 @@ def calibration_from(
         )
     merged = pa.concat_tables(part.replace_schema_metadata(None) for part in parts)
     label_N = places_of(merged["caption"].to_pylist(), classes)
-    score_NC = (vectors_in(merged) @ class_vectors(model, classes).T).astype(np.float32)
+    class_CD = class_vectors(model, classes) if class_CD is None else class_CD
+    score_NC = (vectors_in(merged) @ class_CD.T).astype(np.float32)
     known = label_N >= 0
     names = zip(merged["group"].to_pylist(), merged["path"].to_pylist(), strict=True)
     group_N = [group or path for group, path in names]

@@ -1,17 +1,18 @@
 """From names of models to a service that runs until it is told to stop."""
 
+import re
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmkd.adapt.classifier import ANEW, Classifier
+from mmkd.adapt.classifier import Classifier
 from mmkd.archive.archive import Archive
-from mmkd.errors import ConfigError, DataError
-from mmkd.inference.model import Backend, Model, open_model
+from mmkd.errors import ConfigError
+from mmkd.inference.model import Backend, Model, model_spec, open_model
 from mmkd.inference.onnx import OnnxModel
 from mmkd.labels.calibrate import of_run, run_of
 from mmkd.output import is_quiet
@@ -82,29 +83,31 @@ def _opened(text: str, computing: Computing) -> Model:
 def _facts(model: Model, text: str, role: str) -> Facts:
     folder = Path(text.rpartition("=")[2].removeprefix(LOCAL))
     if not folder.is_dir():
-        return Facts(role=role, backend=_backend(model))
-    card = folder / "README.md"
+        return Facts(role=role, backend=_backend(model), licence=model_spec(text).licence)
+    readme = folder / "README.md"
+    card = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     sets = known_findings(folder)
     fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
     own = Classifier.load(folder) if Classifier.is_in(folder) else None
-    if own is not None and own.facts.dim != model.dim:
-        raise DataError(f"{folder}: a classifier of {own.facts.dim} numbers, the model has {model.dim}; {ANEW}")
+    if own is not None:
+        own.check(model.dim, folder)
     return Facts(
         role=role,
         backend=_backend(model),
-        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        licence=licence_in(card),
+        card=card,
         sets=sets,
         fitted={name: one for name, one in fitted.items() if one is not None},
         classifier=own,
-        basis="" if own is None else _basis(own),
+        basis="" if own is None else own.basis,
     )
 
 
-def _basis(own: Classifier) -> str:
-    """On which data a classifier rests, in words."""
-    labels: Mapping[str, int] = own.facts.data.get("labels", {})
-    pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
-    return f"{own.facts.method}, fitted and calibrated on {pictures} (mmkd adapt)"
+def licence_in(card: str) -> str:
+    """Of the front matter of a model card, by its own name where it is none that the hub knows; "" without one."""
+    found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    told = dict(re.findall(r"^(license(?:_name)?): *[\"']?(.*?)[\"']? *$", found[1] if found else "", re.MULTILINE))
+    return str(told.get("license_name") or told.get("license", ""))
 
 
 def _backend(model: Model) -> str:
