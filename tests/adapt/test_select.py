@@ -5,7 +5,7 @@ import pytest
 from test_methods import unit
 
 from mmkd.adapt.measure import METRICS, Protocol, compare, measure, outer_folds
-from mmkd.adapt.select import ZERO_SHOT, Labelled, choose, draw_shots, gain_error
+from mmkd.adapt.select import ZERO_SHOT, Labelled, choose, draw_shots, gain_error, lower_end
 from mmkd.adapt.words import verdict
 from mmkd.statistics.metrics import Array
 
@@ -32,6 +32,12 @@ def test_standard_error_of_a_gain_by_hand() -> None:
     assert gain_error(first, second, data) == pytest.approx(expected)
 
 
+def test_the_lower_end_is_students_with_bonferroni() -> None:
+    """Of tables: t at 0.95 with 10 degrees of freedom is 1.812; for the best of five at 0.99 it is 2.764."""
+    assert lower_end(0.2, 0.1, 11, 1) == pytest.approx(0.2 - 0.1812, abs=1e-4)
+    assert lower_end(0.2, 0.1, 11, 5) == pytest.approx(0.2 - 0.2764, abs=1e-4)
+
+
 def test_shots_come_from_as_many_groups_as_there_are() -> None:
     label_N = np.repeat([0, 1], 12)
     group_N = np.concatenate([np.repeat([0, 1, 2], 4), np.arange(3, 15)])
@@ -49,6 +55,7 @@ def test_wrong_prompts_are_adapted_and_right_ones_are_kept() -> None:
     right = choose(labelled(label_N, prompts=0.0), 3, np.random.default_rng(0))
     assert wrong.candidate != ZERO_SHOT
     assert wrong.gain > 3 * wrong.error
+    assert "at the lower end of the one-sided 95% interval" in wrong.why
     assert right.candidate == ZERO_SHOT
     assert "no clear gain" in right.why
 

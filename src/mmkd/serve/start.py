@@ -124,6 +124,15 @@ def run(service: Service, address: Address, page: bool) -> None:
     keys = keys_of()
     check_exposure(address.host, keys, address.no_auth)
     app = make_app(service, page, keys, hosts_of(address.host), _log)
+
+    class Server(uvicorn.Server):
+        """Open pages hold a connection that would otherwise be waited for."""
+
+        def handle_exit(self, number: int, frame: Any) -> None:
+            super().handle_exit(number, frame)
+            if page:
+                app.state.end_page()
+
     config = uvicorn.Config(
         app,
         address.host,
@@ -139,7 +148,7 @@ def run(service: Service, address: Address, page: bool) -> None:
     with _listening(address) as listener:
         host, port = listener.getsockname()[:2]
         say(f"serving at http://{f'[{host}]' if ':' in host else host}:{port} ({'page, ' if page else ''}/docs, /mcp)")
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def run_tools(service: Service) -> None:
