@@ -1,4 +1,4 @@
-"""What `mmkd adapt` writes, taken by `mmkd label`, by the service and by an archive of the model that it was made of."""
+"""What `mmkd adapt` writes, taken by `mmkd label`, the service, and an archive of the model that it was made of."""
 
 import csv
 import json
