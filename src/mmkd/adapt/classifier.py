@@ -4,6 +4,7 @@ N pictures, C classes, D dimensions.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,23 +60,6 @@ class Classifier:
     def classes(self) -> list[str]:
         return self.facts.classes
 
-    @property
-    def prompts(self) -> tuple[tuple[str, ...], ...]:
-        """Of each class."""
-        return tuple(map(tuple, self.facts.prompts))
-
-    @property
-    def basis(self) -> str:
-        """On which data it rests, and how its probabilities are calibrated, in words."""
-        labels = self.facts.data.get("labels", {})
-        pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
-        scaled = self.facts.temperature_note or f"temperature {self.facts.temperature:.4g} fitted on them"
-        return f"{self.facts.method} on {pictures} (mmkd adapt); {scaled}"
-
-    @property
-    def is_calibrated(self) -> bool:
-        return not self.facts.temperature_note
-
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether the folder of a model has a classifier."""
@@ -100,16 +84,30 @@ class Classifier:
             raise DataError(f"{folder / WEIGHTS}: weights that are not finite; {ANEW}")
         return cls(found, weight_CD)
 
-    def check(self, dim: int, folder: Path) -> None:
-        """Raises DataError where it is not of the model that lies in the folder with it."""
-        if self.facts.dim != dim:
-            raise DataError(f"{folder}: a classifier of {self.facts.dim} numbers, the model has {dim}; {ANEW}")
-        weights = folder / "open_clip_model.safetensors"
-        if weights.is_file() and (found := remembered_digest(weights)) != self.facts.model_digest:
-            raise DataError(
-                f"{folder}: the classifier is for weights {self.facts.model_digest[:12]}, those in the folder are "
-                f"{found[:12]}; {ANEW}"
-            )
+    @classmethod
+    def of_model(cls, folder: Path) -> "Classifier | None":
+        """The classifier beside the model in a folder, None where there is none. Raises DataError as `load` does, and
+        where the weights beside it are not those that it was made with."""
+        if not cls.is_in(folder):
+            return None
+        from mmkd.teachers.files.open_clip_folder import weights_file  # here: it imports PyTorch
+
+        found = cls.load(folder)
+        if remembered_digest(weights_file(folder)) != found.facts.model_digest:
+            raise DataError(f"{folder}: the classifier was made with other weights than those beside it; {ANEW}")
+        return found
+
+    def basis(self) -> str:
+        """On which data it rests, in words."""
+        labels: Mapping[str, int] = self.facts.data.get("labels", {})
+        pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
+        done = "fitted and calibrated" if self.is_calibrated else "fitted"
+        note = f"; {self.facts.temperature_note}" if self.facts.temperature_note else ""
+        return f"{self.facts.method}, {done} on {pictures} (mmkd adapt){note}"
+
+    @property
+    def is_calibrated(self) -> bool:
+        return not self.facts.temperature_note
 
     def check_not_learnt(self, table: Path) -> None:
         """Raises ConfigError for the table that it was fitted to."""

@@ -1,6 +1,7 @@
 """`mmkd label`."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,10 @@ def label(
     coverage: Annotated[
         float, typer.Option("--coverage", help="How often the set has the true class; 0 for no sets.")
     ] = 0.9,
+    label_studio: Annotated[
+        Path | None,
+        typer.Option("--label-studio", metavar="FILE", help="Also write pre-annotations for Label Studio (.json)."),
+    ] = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
     image: Image = "",
@@ -64,9 +69,10 @@ def label(
 ) -> None:
     """Label every picture with the likeliest of some classes, each a text: no training, no labels needed.
 
+    A model of `mmkd adapt` has classes of its own: without --classes and --card its classifier answers.
+
     With labelled pictures (--calibrate) the probabilities are calibrated, and each picture gets the set of classes that
-    has the true one in 90 % of cases. Without, they are the model's own, and the output says so. A model that `mmkd
-    adapt` made has classes and a calibrated classifier of its own, which is asked without --classes.
+    has the true one in 90 % of cases. Without, they are the model's own, and the output says so.
     """
     options = source_options(
         image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
@@ -75,42 +81,57 @@ def label(
     from mmkd.inference.model import open_model
     from mmkd.labels import calibrate as origins
     from mmkd.labels.classes import Classes, classes_of
+    from mmkd.labels.classify import zero_shot
     from mmkd.labels.label import SUFFIXES, calibration_from
     from mmkd.labels.label import label as body
     from mmkd.labels.page import write_labels_page
 
     check_out(source, out, SUFFIXES)
+    if label_studio is not None:
+        check_out(source, label_studio, (".json",), "--label-studio")
+        if label_studio.resolve() == out.with_suffix(".json").resolve():
+            raise ConfigError(f"--label-studio {label_studio}: the facts of {out} go there; choose another name")
     run = origins.run_of(model)
-    own = None if classes or card else _own_classifier(Path(model))
-    wanted = Classes(tuple(own.classes), own.prompts) if own else classes_of(classes, card, run)
+    own = None if classes or card else _own_classifier(model)
+    if own is None:
+        wanted = classes_of(classes, card, run)
+    else:
+        wanted = Classes(tuple(own.classes), tuple(map(tuple, own.facts.prompts)))
     opened = open_model(model, device)
     workers = workers or len(os.sched_getaffinity(0))
-    calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
-    weight_CD = None
-    if own is not None:
-        own.check(opened.dim, Path(model))
-        weight_CD = own.weight_CD
-        calibration = origins.Calibration(own.facts.temperature, own.basis, own.is_calibrated)
+    score = zero_shot(opened, wanted) if own is None else own.logits
+    if own is None:
+        calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
+    else:
+        calibration = origins.Calibration(own.facts.temperature, own.basis(), own.is_calibrated)
     if calibrate is not None:
         if calibrate.is_dir() or not calibrate.exists():
             raise ConfigError(f"--calibrate {calibrate}: expected a table with a column of pictures and one of labels")
         if own is not None:
             own.check_not_learnt(calibrate)
         work = out.with_name(f".{out.name}.calibration")
-        calibration = calibration_from(
-            calibrate, label_column, opened, wanted, coverage, options, work, workers, class_CD=weight_CD
-        )
-    found = body(source, opened, wanted, out, calibration, threshold, options, workers, weight_CD)
+        calibration = calibration_from(calibrate, label_column, opened, wanted, score, coverage, options, work, workers)
+    found = body(source, opened, wanted, score, out, calibration, threshold, options, workers)
     page = out.with_suffix(".html")
     write_labels_page(page, source, found, options, threshold, opened.name)
     _report(found, page)
+    if label_studio is not None:
+        _pre_annotations(label_studio, source, found, wanted.names, f"{opened.name} {opened.digest[:12]}")
 
 
-def _own_classifier(folder: Path) -> "Classifier | None":
-    """Of what `mmkd adapt` made."""
+def _pre_annotations(path: Path, source: Path, found: "Labelled", classes: Sequence[str], version: str) -> None:
+    from mmkd.labels.label_studio import folder_of, write_label_studio
+
+    left_out = write_label_studio(path, source, found, classes, version)
+    if left_out:
+        print(f"{left_out:10,}  left out of {path}: no JPEG, PNG, WebP, GIF or BMP file in {folder_of(source)}")
+    print(f"written: {path}, {path.with_suffix('.xml')}; document root of Label Studio: {folder_of(source).parent}")
+
+
+def _own_classifier(model: str) -> "Classifier | None":
     from mmkd.adapt.classifier import Classifier
 
-    return Classifier.load(folder) if Classifier.is_in(folder) else None
+    return Classifier.of_model(Path(model.rpartition("=")[2].removeprefix("local-dir:")))
 
 
 def _report(found: "Labelled", page: Path) -> None:

@@ -9,12 +9,11 @@ from PIL import Image
 
 from mmkd.device import prepare
 from mmkd.evaluation.models.encoders import loadable_model
-from mmkd.folders.digests import json_digest
 from mmkd.inference.model import in_batches
-from mmkd.inference.own_files import own_digest
 from mmkd.settings import Machine
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.encoders.teacher import Teacher
+from mmkd.teachers.files.identity import model_digest
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
@@ -48,11 +47,8 @@ class TorchModel:
 
 def open_torch(spec: TeacherSpec, device: str, precision: str) -> TorchModel:
     """Raises ModelError for a model that does not load."""
-    return TorchModel(load_teacher(spec, prepare(Machine(device=device)), precision), _digest(spec, precision))
-
-
-def _digest(spec: TeacherSpec, precision: str) -> str:
-    is_folder = spec.library == "open_clip" and spec.model.startswith(LOCAL)
-    exact = own_digest(Path(spec.model.removeprefix(LOCAL))) if is_folder else ""
-    digest = exact or loadable_model(spec).digest
-    return digest if precision == "fp32" else json_digest([digest, precision])
+    teacher = load_teacher(spec, prepare(Machine(device=device)), precision)
+    local = spec.model.startswith(LOCAL)
+    return TorchModel(
+        teacher, model_digest(Path(spec.model.removeprefix(LOCAL))) if local else loadable_model(spec).digest
+    )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmkd.adapt.classifier import Classifier
+from mmkd.adapt.classifier import ANEW, Classifier
 from mmkd.archive.archive import Archive
-from mmkd.errors import ConfigError
+from mmkd.errors import ConfigError, DataError
 from mmkd.inference.model import Backend, Model, model_spec, open_model
 from mmkd.inference.onnx import OnnxModel
 from mmkd.labels.calibrate import of_run, run_of
@@ -88,9 +88,9 @@ def _facts(model: Model, text: str, role: str) -> Facts:
     card = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     sets = known_findings(folder)
     fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
-    own = Classifier.load(folder) if Classifier.is_in(folder) else None
-    if own is not None:
-        own.check(model.dim, folder)
+    own = Classifier.of_model(folder)
+    if own is not None and own.facts.dim != model.dim:
+        raise DataError(f"{folder}: a classifier of {own.facts.dim} numbers, the model has {model.dim}; {ANEW}")
     return Facts(
         role=role,
         backend=_backend(model),
@@ -99,7 +99,7 @@ def _facts(model: Model, text: str, role: str) -> Facts:
         sets=sets,
         fitted={name: one for name, one in fitted.items() if one is not None},
         classifier=own,
-        basis="" if own is None else own.basis,
+        basis="" if own is None else own.basis(),
     )
 
 
