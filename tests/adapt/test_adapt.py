@@ -125,6 +125,7 @@ def test_stored_vectors_give_the_same_classifier(request_: Request, world: tuple
     np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bad_pictures_and_copies_are_counted_and_contradictions_refused(
     request_: Request, world: tuple[Path, Rows], tmp_path: Path
 ) -> None:
@@ -209,6 +210,7 @@ def test_lora_needs_pictures_and_an_open_clip_folder(request_: Request, tmp_path
         ImageTower("biomedclip", "cpu", LoraSettings())
 
 
+@pytest.mark.slow
 def test_the_command_warns_where_nothing_is_won(model: str, world: tuple[Path, Rows], tmp_path: Path) -> None:
     """Labels that were shuffled, nine of ten of one class."""
     folder, rows = world

@@ -112,7 +112,9 @@ def test_onnx_runtime_in_mmkd(folder: Path, expected: tuple[np.ndarray, np.ndarr
     np.testing.assert_allclose(model.encode_images(pictures()), expected[0], atol=1e-5)
     np.testing.assert_allclose(model.encode_texts(TEXTS), expected[1], atol=1e-5)
     assert model.scale == pytest.approx(student.scale)
+    assert model.digest == student.digest  # an archive made with one is searched with the other
     small = open_model(str(folder), backend="onnx", precision="int8")
+    assert small.digest != model.digest
     for found, whole in ((small.encode_images(pictures()), expected[0]), (small.encode_texts(TEXTS), expected[1])):
         cosine = (found * whole).sum(axis=1)
         assert 0.98 < cosine.min() < 1 - 1e-7

@@ -119,7 +119,7 @@ def test_the_runs_temperature_is_for_its_own_classes_and_prompts_only() -> None:
 
 def test_a_models_own_classifier_answers_where_no_classes_are_named() -> None:
     class Own:
-        classes = ("x", "y", "z")
+        classes, is_calibrated = ("x", "y", "z"), True
 
         def probabilities(self, vector_ND: np.ndarray) -> np.ndarray:
             return np.tile([0.2, 0.7, 0.1], (len(vector_ND), 1))

@@ -86,6 +86,22 @@ def test_the_service_gives_open_clips_vectors_and_ends_gracefully(student: Path,
 
 
 @slow
+def test_an_open_page_does_not_hold_the_end_up(student: Path) -> None:
+    with served(student, "--page", "--timeout", "60") as (process, port):
+        page = f"http://127.0.0.1:{port}/page"
+        assert httpx.get(f"{page}/", timeout=60).status_code == 200
+        with httpx.stream("GET", f"{page}/gradio_api/heartbeat/session", timeout=60) as kept:  # as every open page does
+            parts = kept.iter_text()
+            assert "ALIVE" in next(parts)
+            process.send_signal(signal.SIGTERM)
+            assert "".join(parts) == ""  # ended as it should, not broken off
+        assert process.wait(30) == 0
+        told = process.stderr.read()
+        assert "Traceback" not in told
+        assert "error" not in told
+
+
+@slow
 def test_keys_come_from_the_environment(student: Path) -> None:
     with served(student, MMKD_API_KEYS="k" * 32) as (_, port):
         url = f"http://127.0.0.1:{port}"

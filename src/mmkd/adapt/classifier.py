@@ -14,9 +14,9 @@ from pydantic import Field, PositiveFloat
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import atomic_file, write_json
-from mmkd.folders.digests import remembered_digest
+from mmkd.folders.digests import file_digest, remembered_digest
 from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
 from mmkd.validation import parse
@@ -101,7 +101,21 @@ class Classifier:
         """On which data it rests, in words."""
         labels: Mapping[str, int] = self.facts.data.get("labels", {})
         pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
-        return f"{self.facts.method}, fitted and calibrated on {pictures} (mmkd adapt)"
+        done = "fitted and calibrated" if self.is_calibrated else "fitted"
+        note = f"; {self.facts.temperature_note}" if self.facts.temperature_note else ""
+        return f"{self.facts.method}, {done} on {pictures} (mmkd adapt){note}"
+
+    @property
+    def is_calibrated(self) -> bool:
+        return not self.facts.temperature_note
+
+    def check_not_learnt(self, table: Path) -> None:
+        """Raises ConfigError for the table that it was fitted to."""
+        if file_digest(table) == self.facts.data.get("table"):
+            raise ConfigError(
+                f"{table}: the classifier was fitted to this table, so it says nothing of its errors on others; give "
+                "other labelled pictures, or leave the calibration out"
+            )
 
     def save(self, folder: Path) -> None:
         """Both files, the JSON last."""

@@ -12,6 +12,7 @@ from mmkd.statistics.metrics import Array, balanced_accuracy, one_vs_rest
 Candidate = tuple[int, int]
 """Places of the method and of its setting."""
 ZERO_SHOT: Candidate = (0, 0)
+CONFIDENCE = 0.95  # that a published gain is one
 CANDIDATES: tuple[Candidate, ...] = tuple((m, s) for m, one in enumerate(METHODS) for s in range(len(one.settings)))
 
 
@@ -52,9 +53,10 @@ class Choice:
 
 
 def choose(data: Labelled, most_folds: int, rng: np.random.Generator) -> Choice:
-    """The candidate of best balanced accuracy on inner folds if its gain exceeds its standard error, else zero-shot.
+    """The candidate of best balanced accuracy on inner folds if its gain is above zero, else zero-shot.
 
-    Where a class has one group only, nothing can be held out: the training-free method is taken.
+    Above zero: the lower end of the gain's one-sided interval, for as many candidates as it is the best of. Where a
+    class has one group only, nothing can be held out: the training-free method is taken.
     """
     folds = min(most_folds, fewest_groups(data))
     if folds < 2:
@@ -65,8 +67,12 @@ def choose(data: Labelled, most_folds: int, rng: np.random.Generator) -> Choice:
     score = {one: float(balanced_accuracy(found_N, data.label_N, once_1N)[0]) for one, found_N in correct.items()}
     best = max(CANDIDATES, key=lambda one: score[one])  # of equal ones the first, which is the simplest
     gain, error = score[best] - score[ZERO_SHOT], gain_error(correct[best], correct[ZERO_SHOT], data)
-    told = f"{100 * gain:+.1f} points on {folds} inner folds, standard error {100 * error:.1f}"
-    if best == ZERO_SHOT or gain <= error:
+    low = lower_end(gain, error, len(np.unique(data.group_N)), len(CANDIDATES) - 1)
+    told = (
+        f"{100 * gain:+.1f} points on {folds} inner folds, {100 * low:+.1f} at the lower end of the one-sided "
+        f"{CONFIDENCE:.0%} interval for the best of {len(CANDIDATES) - 1}"
+    )
+    if best == ZERO_SHOT or low <= 0:
         return Choice(ZERO_SHOT, gain, error, f"no clear gain of any method: {told}", logits[ZERO_SHOT])
     return Choice(best, gain, error, told, logits[best])
 
@@ -93,6 +99,13 @@ def gain_error(first_N: Array, second_N: Array, data: Labelled) -> float:
     _, number_N = np.unique(data.group_N, return_inverse=True)
     part_G = np.bincount(number_N, share_N * (first_N.astype(float) - second_N.astype(float)))
     return float(np.sqrt(((part_G - part_G.mean()) ** 2).sum() * len(part_G) / max(1, len(part_G) - 1)))
+
+
+def lower_end(gain: float, error: float, groups: int, candidates: int) -> float:
+    """Of the one-sided interval of a gain that is the best of some candidates: Student's t, as Bonferroni widens it."""
+    from scipy.special import stdtrit
+
+    return gain - error * float(stdtrit(max(1, groups - 1), 1 - (1 - CONFIDENCE) / candidates))
 
 
 def draw_shots(data: Labelled, rows: Array, shots: int | None, rng: np.random.Generator) -> Array:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mmkd.archive.archive import Added, Archive
 from mmkd.archive.rows import vectors_column
-from mmkd.archive.where import Compare, In
+from mmkd.archive.where import Compare, In, both
 from mmkd.curation.records.record import Rejected
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import json_digest
@@ -90,7 +90,9 @@ class _Work:
         told = {self._options.prefix + one.id: one for one in chunk if isinstance(one, Picture)}
         self._found.noted.update(note for one in told.values() for note in one.noted)
         self._gone.difference_update(told)
-        self._check_foreign([name for name in told if name not in self._known])
+        if not self._options.moved:
+            cure = f"give --prefix NAME/ to keep both, or --moved where {self._source} is that source in another place"
+            check_foreign(self._archive, self._source, [name for name in told if name not in self._known], cure)
         states = {name: self._state(one) for name, one in told.items()}
         wanted = [(name, one) for name, one in told.items() if self._known.get(name) != states[name]]
         self._found.added += Added(same=len(told) - len(wanted))
@@ -108,19 +110,6 @@ class _Work:
         if self._options.prune and self._gone:
             self._found.pruned = self._archive.delete(self._found.gone)
         return self._found
-
-    def _check_foreign(self, new: Sequence[str]) -> None:
-        """Raises ConfigError where rows of another source have these ids."""
-        if self._options.moved or not new:
-            return
-        store = self._archive.store
-        for batch in store.scan(("id", "source"), In("id", tuple(new))):
-            if len(batch):
-                name, other = batch["id"][0].as_py(), batch["source"][0].as_py()
-                raise ConfigError(
-                    f"{store.place} has a picture {name!r} already, of the source {other!r}; give --prefix NAME/ to "
-                    f"keep both, or --moved where {self._source} is that source in another place"
-                )
 
     def _state(self, picture: Picture) -> str:
         known = [self._source, picture.path, picture.caption, picture.modality, picture.group, picture.series]
@@ -165,6 +154,17 @@ class _Work:
             vectors = vectors_column(np.stack([row.pop("vector") for row in self._rows]))
             self._found.added += self._archive.add(pa.Table.from_pylist(self._rows).append_column("vector", vectors))
         self._rows, self._committed = [], time.perf_counter()
+
+
+def check_foreign(archive: Archive, source: str, ids: Sequence[str], cure: str) -> None:
+    """Raises ConfigError where rows of another source have these ids."""
+    if not ids:
+        return
+    of_another = both(In("id", tuple(ids)), Compare("source", "!=", source))
+    for batch in archive.store.scan(("id", "source"), of_another):
+        if len(batch):
+            name, other = batch["id"][0].as_py(), batch["source"][0].as_py()
+            raise ConfigError(f"{archive.store.place} has a picture {name!r} already, of the source {other!r}; {cure}")
 
 
 def source_name(source: Path) -> str:

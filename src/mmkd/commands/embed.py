@@ -22,7 +22,10 @@ from mmkd.commands.source_options import (
 def embed(
     source: Source,
     model: ModelName,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ends in .parquet or .npy.")],
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="FILE|ARCHIVE", help="Ends in .parquet or .npy; else the folder of an archive."),
+    ],
     devices: Annotated[
         str, typer.Option("--devices", metavar="LIST", help="A process for each: auto, cpu, 0,1 or cpu,cpu.")
     ] = "auto",
@@ -38,16 +41,30 @@ def embed(
 ) -> None:
     """Write the vector of every picture, with its path, caption, patient, series and slice where they are known.
 
-    A run that was killed goes on where it was. What cannot be read is listed beside the file, each with its reason.
+    Into a file, or into an archive for `mmkd search`, without thumbnails. A run that was killed goes on where it was.
+    What cannot be read is listed beside the file, each with its reason.
     """
     options = source_options(
         image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
     )
+    if is_archive(out):
+        from mmkd.archive.embed import embed_into
+
+        stored = embed_into(source, model, Path(out), options, device_names(devices), workers, batch)
+        print(f"{stored.embedded.told}{stored.embedded.listed}")
+        added = f"{stored.added.new:,} new, {stored.added.changed:,} changed, {stored.added.same:,} as before"
+        print(f"{out}: {added}; {stored.rows:,} in all")
+        return
     from mmkd.inference.embed import embed as body
 
-    found = body(source, model, out, options, device_names(devices), workers, batch)
+    found = body(source, model, Path(out), options, device_names(devices), workers, batch)
     if found.embedded or found.rejected:  # under torchrun the first process speaks
         print(found)
+
+
+def is_archive(out: str) -> bool:
+    """A folder that is there, or a name that ends in `/` or has no suffix."""
+    return out.endswith("/") or Path(out).is_dir() or not Path(out).suffix
 
 
 def device_names(text: str) -> list[str]:

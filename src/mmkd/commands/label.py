@@ -103,10 +103,12 @@ def label(
     if own is None:
         calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
     else:
-        calibration = origins.Calibration(own.facts.temperature, own.basis(), True)
+        calibration = origins.Calibration(own.facts.temperature, own.basis(), own.is_calibrated)
     if calibrate is not None:
         if calibrate.is_dir() or not calibrate.exists():
             raise ConfigError(f"--calibrate {calibrate}: expected a table with a column of pictures and one of labels")
+        if own is not None:
+            own.check_not_learnt(calibrate)
         work = out.with_name(f".{out.name}.calibration")
         calibration = calibration_from(calibrate, label_column, opened, wanted, score, coverage, options, work, workers)
     found = body(source, opened, wanted, score, out, calibration, threshold, options, workers)

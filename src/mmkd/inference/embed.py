@@ -56,12 +56,19 @@ class Embedded:
     rejects: Path | None
 
     def __str__(self) -> str:
+        return f"{self.out}: {self.told}{self.listed}"
+
+    @property
+    def told(self) -> str:
         read = self.embedded + self.rejected.total()
         told = [f"{read:,} read", f"{self.embedded:,} embedded", f"{self.rejected.total():,} rejected"]
         told += [f"{count:,} of them {reason}" for reason, count in self.rejected.most_common()]
         told += [f"{count:,} with {what}" for what, count in sorted(self.noted.items())]
-        listed = f"; what was rejected stands in {self.rejects}" if self.rejects else ""
-        return f"{self.out}: {', '.join(told)}{listed}"
+        return ", ".join(told)
+
+    @property
+    def listed(self) -> str:
+        return f"; what was rejected stands in {self.rejects}" if self.rejects else ""
 
 
 def embed(

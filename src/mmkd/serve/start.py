@@ -1,5 +1,6 @@
 """From names of models to a service that runs until it is told to stop."""
 
+import re
 import signal
 import socket
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 from mmkd.adapt.classifier import ANEW, Classifier
 from mmkd.archive.archive import Archive
 from mmkd.errors import ConfigError, DataError
-from mmkd.inference.model import Backend, Model, open_model
+from mmkd.inference.model import Backend, Model, model_spec, open_model
 from mmkd.inference.onnx import OnnxModel
 from mmkd.labels.calibrate import of_run, run_of
 from mmkd.output import is_quiet
@@ -82,8 +83,9 @@ def _opened(text: str, computing: Computing) -> Model:
 def _facts(model: Model, text: str, role: str) -> Facts:
     folder = Path(text.rpartition("=")[2].removeprefix(LOCAL))
     if not folder.is_dir():
-        return Facts(role=role, backend=_backend(model))
-    card = folder / "README.md"
+        return Facts(role=role, backend=_backend(model), licence=model_spec(text).licence)
+    readme = folder / "README.md"
+    card = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     sets = known_findings(folder)
     fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
     own = Classifier.of_model(folder)
@@ -92,12 +94,20 @@ def _facts(model: Model, text: str, role: str) -> Facts:
     return Facts(
         role=role,
         backend=_backend(model),
-        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        licence=licence_in(card),
+        card=card,
         sets=sets,
         fitted={name: one for name, one in fitted.items() if one is not None},
         classifier=own,
         basis="" if own is None else own.basis(),
     )
+
+
+def licence_in(card: str) -> str:
+    """Of the front matter of a model card, by its own name where it is none that the hub knows; "" without one."""
+    found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    told = dict(re.findall(r"^(license(?:_name)?): *[\"']?(.*?)[\"']? *$", found[1] if found else "", re.MULTILINE))
+    return str(told.get("license_name") or told.get("license", ""))
 
 
 def _backend(model: Model) -> str:
@@ -114,6 +124,15 @@ def run(service: Service, address: Address, page: bool) -> None:
     keys = keys_of()
     check_exposure(address.host, keys, address.no_auth)
     app = make_app(service, page, keys, hosts_of(address.host), _log)
+
+    class Server(uvicorn.Server):
+        """Open pages hold a connection that would otherwise be waited for."""
+
+        def handle_exit(self, number: int, frame: Any) -> None:
+            super().handle_exit(number, frame)
+            if page:
+                app.state.end_page()
+
     config = uvicorn.Config(
         app,
         address.host,
@@ -129,7 +148,7 @@ def run(service: Service, address: Address, page: bool) -> None:
     with _listening(address) as listener:
         host, port = listener.getsockname()[:2]
         say(f"serving at http://{f'[{host}]' if ':' in host else host}:{port} ({'page, ' if page else ''}/docs, /mcp)")
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def run_tools(service: Service) -> None:

@@ -30,6 +30,9 @@ class OwnClassifier(Protocol):
     @property
     def classes(self) -> Sequence[str]: ...
 
+    @property
+    def is_calibrated(self) -> bool: ...
+
     def probabilities(self, vector_ND: Array) -> Array:
         """(N, C)."""
         ...
@@ -78,7 +81,8 @@ class Served:
         if not 0.0 <= threshold <= 1.0:
             raise RequestError(INVALID, f"threshold {threshold}", "0 to 1", "leave it out to have no abstention")
         if prompts is None:
-            scores, calibrated, basis = self._own_scores(vector_D), True, self._facts.basis
+            own = self._own()
+            scores, calibrated, basis = _own_scores(own, vector_D), own.is_calibrated, self._facts.basis
         else:
             found = self._calibration(prompts)
             scores, calibrated, basis = self._zero_shot(vector_D, prompts, found), found.calibrated, found.origin
@@ -108,17 +112,21 @@ class Served:
             backend=known.backend,
             licence=known.licence,
             classes=classes,
-            basis=known.basis or UNCALIBRATED,
+            basis=known.basis or self._basis(),
             card=known.card,
             sets=known.sets,
         )
 
-    def _own_scores(self, vector_D: Array) -> list[Score]:
+    def _basis(self) -> str:
+        """What calibrates the probabilities of which classes."""
+        fitted = [f"classes of {name}: {found.origin}" for name, found in self._facts.fitted.items()]
+        return "; ".join([*fitted, f"other classes: {UNCALIBRATED}"]) if fitted else UNCALIBRATED
+
+    def _own(self) -> OwnClassifier:
         if (own := self._facts.classifier) is None:
             found = f"no classes, and model {self.model.name!r} has no classifier of its own"
             raise RequestError(INVALID, found, "two classes or more", "name them, or serve what 'mmkd adapt' made")
-        (probability_C,) = own.probabilities(vector_D[None])
-        return [Score(name, float(p), None) for name, p in zip(own.classes, probability_C, strict=True)]
+        return own
 
     def _calibration(self, prompts: Mapping[str, Sequence[str]]) -> Calibration:
         """The run's for the very classes and prompts that it was fitted on; of others it says nothing."""
@@ -162,3 +170,8 @@ class Served:
             self._vectors.update(fresh)
             while len(self._vectors) > self._limits.cached_texts:
                 self._vectors.popitem(last=False)
+
+
+def _own_scores(own: OwnClassifier, vector_D: Array) -> list[Score]:
+    (probability_C,) = own.probabilities(vector_D[None])
+    return [Score(name, float(p), None) for name, p in zip(own.classes, probability_C, strict=True)]

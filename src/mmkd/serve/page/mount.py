@@ -29,7 +29,8 @@ LEFT_S = 60  # an upload that no answer took is deleted after so long
 
 
 def mount_page(app: "FastAPI", service: Service) -> "FastAPI":
-    """The app with the page under PATH. Raises ConfigError where Gradio is missing.
+    """The app with the page under PATH; `state.end_page` ends what every open page keeps connected. Raises ConfigError
+    where Gradio is missing.
 
     Sets two environment variables of this process: Gradio takes its folder of uploads from there, and its telemetry.
     """
@@ -56,7 +57,9 @@ def mount_page(app: "FastAPI", service: Service) -> "FastAPI":
         css=views.style(),
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
-    app.routes[-1].app.add_middleware(_Policy)
+    mounted = app.routes[-1].app
+    mounted.add_middleware(_Policy)
+    app.state.end_page = mounted.stop_event.set
     app.add_api_route("/favicon.ico", _no_icon, include_in_schema=False, response_model=None)
     return app
 
