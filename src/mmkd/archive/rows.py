@@ -42,8 +42,8 @@ def check_model(facts: Facts, name: str, digest: str, archive: str) -> None:
     if digest != facts.digest:
         raise ConfigError(
             f"{archive} holds vectors of model {facts.name} (digest {facts.digest[:12]}), but this is model {name} "
-            f"(digest {digest[:12]}), whose vectors cannot be compared with them; give --model {facts.model} as it "
-            "was then, or make another archive with this model"
+            f"(digest {digest[:12]}), whose vectors cannot be compared with them; give --model {facts.model}, or make "
+            "another archive with this model"
         )
 
 
