@@ -14,6 +14,7 @@ from corpus_samples import noise, png, write_tar
 from dicom_samples import PATIENT, dicom
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mmkd.curation.records.record import Rejected
 from mmkd.errors import ConfigError, DataError
@@ -80,7 +81,7 @@ def test_dicom_and_nifti_have_patient_series_and_slice(tmp_path: Path) -> None:
     assert [one.slice for one in found] == [1, 2, 7]
     assert found[0].series == found[1].series != found[2].series
     assert len({one.group for one in found}) == 1  # one patient
-    assert found[0].modality == "CT"
+    assert found[0].modality == "ct"
     assert not any(text in str(found) for text in PATIENT)  # digests alone
     np.testing.assert_array_equal(pixels(found[0]), np.asarray(dicom_picture((tmp_path / "p/1.dcm").read_bytes())))
     assert [one.slice for one in told(tmp_path, step=0)[0]] == [2, 7]
@@ -251,3 +252,18 @@ def test_every_file_is_told_once(tmp_path_factory: pytest.TempPathFactory, names
     assert sorted(one.where for one in rejected) == sorted(f"d{name}/{n}.any" for n, name in enumerate(names))
     again, _ = told(folder)
     assert [one.id for one in again] == [one.id for one in found]
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [("CR", "x-ray"), ("DX", "x-ray"), ("MR", "mri"), ("OCT", "oct"), ("ct", "ct"), ("XC", "XC"), ("", "")],
+)
+def test_modalities_have_one_name_in_all_sources(stated: str, expected: str) -> None:
+    assert Picture("a", "a", lambda: Image.new("RGB", (1, 1)), modality=stated).modality == expected
+
+
+def test_the_patient_s_column_is_found_whatever_parts_its_words(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", png(1))
+    for name in ("Patient-ID", "patient id", "PATIENT_ID"):
+        (tmp_path / "rows.csv").write_text(f"image,{name}\na.png,P1\n")
+        assert [one.group for one in told(tmp_path / "rows.csv")[0]] == ["P1"]

@@ -10,6 +10,7 @@ from typing import Any
 from mmkd.cards.readers.tables import table_rows
 from mmkd.errors import ConfigError, DataError
 from mmkd.reasons import BadRecordError
+from mmkd.tables.guess import plain
 from mmkd.tables.values import as_name, as_text, is_container
 
 COLUMNS = {
@@ -76,7 +77,7 @@ def read_table(path: Path, named: Mapping[str, str], classes: Sequence[str] = ()
 
 
 def _columns(path: Path, there: Sequence[str], named: Mapping[str, str]) -> dict[str, str]:
-    lower = {name.lower(): name for name in reversed(there)}
+    lower = {plain(name): name for name in reversed(there)}
     columns = {}
     for ours, usual in COLUMNS.items():
         if wanted := named.get(ours):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, NonNegativeInt
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import DicomKeys, pattern_with_a_group
 from mmkd.images.nifti import SliceKeys
+from mmkd.modalities.taxonomy import BY_NAME, fine_modality
 from mmkd.settings import RecipePath
 from mmkd.tables.dialect import TextTable
 
@@ -22,6 +23,9 @@ class Picture:
     of an archive also the place in it. caption, modality, group (patient), series: "" where unknown. slice: its number
     in the series, of DICOM from 1, of NIfTI from 0. stamp: differs where the picture was changed. noted: what is
     counted of its file besides, as `curation.sources.dicom_series.noted_of` has it.
+
+    A modality that mmkd knows gets mmkd's name for it (CR is x-ray), so that one condition finds pictures of all
+    sources; any other stays as it is.
     """
 
     id: str
@@ -34,6 +38,10 @@ class Picture:
     slice: int | None = None
     stamp: str = ""
     noted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (known := fine_modality(self.modality)) in BY_NAME:
+            object.__setattr__(self, "modality", known)
 
 
 Found = Picture | Rejected

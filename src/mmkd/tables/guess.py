@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 def guessed(field: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
     """The column of a known name, images only where some values can be one; else the one whose values look like it."""
-    called = [name for known in NAMES[field] for name in names if name.lower() == known]
+    called = [name for known in NAMES[field] for name in names if plain(name) == known]
     if field == "image":
         pictures = [name for name in names if any(_is_picture(row.get(name)) for row in rows)]
         called = [*(name for name in called if name in pictures), *pictures, *called]
@@ -28,6 +28,11 @@ def guessed(field: str, rows: Sequence[Row], names: Sequence[str]) -> str | None
         words = {name: sum(str(row.get(name)).count(" ") for row in rows) for name in names}
         called += [name for name in sorted(names, key=lambda name: -words[name]) if words[name] >= 2 * len(rows)]
     return next(iter(called), None)
+
+
+def plain(name: str) -> str:
+    """`Patient-ID ` is `patient_id`."""
+    return "_".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
 def _is_picture(value: object) -> bool:
