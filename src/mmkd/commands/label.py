@@ -81,7 +81,7 @@ def label(
     from mmkd.labels.label import label as body
     from mmkd.labels.page import write_labels_page
 
-    check_out(source, out, SUFFIXES)
+    check_out(source, out, SUFFIXES, calibrate)
     run = origins.run_of(model)
     own = None if classes or card else _own_classifier(model)
     if own is None:
