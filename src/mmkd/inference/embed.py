@@ -126,18 +126,22 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def check_out(source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES, table: Path | None = None) -> None:
+def check_out(
+    source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES, table: Path | None = None, option: str = "--out"
+) -> None:
     """Raises ConfigError for a file that cannot be written, that would be read as a picture the next time, or that
     would replace the source, or a table that is read besides."""
     if out.suffix.lower() not in suffixes:
         archive = "; for an archive to search in: mmkd index SOURCE --out ARCHIVE" if suffixes == SUFFIXES else ""
-        raise ConfigError(f"--out {out}: expected a name that ends in {' or '.join(suffixes)}{archive}")
+        raise ConfigError(f"{option} {out}: expected a name that ends in {' or '.join(suffixes)}{archive}")
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(f"--out {out} lies in {source}, where it would be read the next time; choose another place")
+        raise ConfigError(
+            f"{option} {out} lies in {source}, where it would be read the next time; choose another place"
+        )
     beside = BESIDE[:1] if suffixes == SUFFIXES and out.suffix.lower() == ".parquet" else BESIDE
-    written = [path.resolve() for path in (out, *map(out.with_suffix, beside))]
+    written = [path.resolve() for path in (out, *map(out.with_suffix, beside if option == "--out" else ()))]
     if lost := [path for path in (source, table) if path is not None and path.resolve() in written]:
-        raise ConfigError(f"--out {out} would replace {lost[0]}, which is read here; choose another name")
+        raise ConfigError(f"{option} {out} would replace {lost[0]}, which is read here; choose another name")
 
 
 def _finished(out: Path, facts: Mapping[str, Any]) -> Embedded | None:
