@@ -61,7 +61,7 @@ def _printable(found: Found) -> Found:
     texts = {field.name: getattr(found, field.name) for field in fields(found)}
     odd = {name: text for name, text in texts.items() if isinstance(text, str) and not text.isascii()}
     told = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in odd.items()}
-    return found if told == odd else replace(found, **told)
+    return found if told == odd else type(found)(**{**texts, **told})
 
 
 def read(picture: Picture) -> Image.Image | Rejected:

@@ -90,9 +90,9 @@ def _exclusive(card: str, multi_label: bool, entries: Sequence[tuple[str, Sequen
 
 def _of_card(name: str, run: Path | None) -> Classes:
     if name.lower().endswith(".toml"):
-        found = of_card(read_card(Path(name)))
-        same = run is not None and _evaluated(run, found.card) == found
-        return found if same else replace(found, card="")  # a run's calibration is of the run's own prompts
+        own = of_card(read_card(Path(name)))
+        same = run is not None and _evaluated(run, own.card) == own
+        return own if same else replace(own, card="")  # a run's calibration is of the run's own prompts
     if run is not None and (found := _evaluated(run, name)) is not None:
         return found
     known = catalogue_cards()
