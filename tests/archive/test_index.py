@@ -1,5 +1,6 @@
 """Pictures of a source become rows: new ones, changed ones, and what cannot be read is counted."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,3 +84,13 @@ def test_a_query_picture_that_is_none_is_refused(tmp_path: Path) -> None:
         one_picture(tmp_path / "broken.png")
     with pytest.raises(DataError, match="no such file"):
         one_picture(tmp_path / "none.png")
+
+
+def test_names_that_are_no_utf8_are_indexed(tmp_path: Path) -> None:
+    model, archive, source = ColourModel(), archive_of(tmp_path), tmp_path / "pictures"
+    source.mkdir()
+    Image.new("RGB", (8, 8), "blue").save(source / "plain.png")
+    (source / "plain.png").rename(os.fsdecode(os.fsencode(source) + b"/odd\xff.png"))
+    assert index(source, model, archive, Options()).added == Added(new=1)
+    assert index(source, model, archive, Options()).added == Added(same=1)
+    assert list(archive.states()) == ["odd\\udcff.png"]

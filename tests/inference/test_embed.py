@@ -135,3 +135,22 @@ def test_a_place_that_does_not_do_is_refused(source: Path, model: str, tmp_path:
     (empty / "x.pdf").write_bytes(b"x")
     with pytest.raises(DataError, match=r"no picture in it; 1 rejected, the first x\.pdf"):
         embed(empty, model, tmp_path / "v.parquet", devices=["cpu"])
+
+
+def test_facts_of_another_model_do_not_outlast_a_kill(
+    source: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(source, model, tmp_path / "v.npy", devices=["cpu"])
+    (source / "0.png").unlink()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmkd.inference.embed.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            embed(source, model, tmp_path / "v.npy", devices=["cpu"])
+    assert len(np.load(tmp_path / "v.npy")) == PICTURES - 1
+    (source / "0.png").write_bytes(png(0))
+    assert embed(source, model, tmp_path / "v.npy", devices=["cpu"]).embedded == PICTURES
+    assert len(np.load(tmp_path / "v.npy")) == PICTURES

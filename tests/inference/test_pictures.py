@@ -267,3 +267,25 @@ def test_the_patient_s_column_is_found_whatever_parts_its_words(tmp_path: Path) 
     for name in ("Patient-ID", "patient id", "PATIENT_ID"):
         (tmp_path / "rows.csv").write_text(f"image,{name}\na.png,P1\n")
         assert [one.group for one in told(tmp_path / "rows.csv")[0]] == ["P1"]
+
+
+def test_ids_differ_also_where_a_numbered_one_is_there_already(tmp_path: Path) -> None:
+    put(tmp_path / "x.png", png(1))
+    ids = ["a", "a#2", "a", "a", "a#2", "a#2#2", "a"]
+    lines = "".join(f"{one},x.png\n" for one in ids)
+    put(tmp_path / "t.csv", f"id,image\n{lines}".encode())
+    found = [one.id for one in told(tmp_path / "t.csv")[0]]
+    assert len(set(found)) == len(ids)
+    assert found[:3] == ["a", "a#2", "a#3"]
+
+
+def test_names_that_are_no_utf8_are_told_in_characters(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path)
+    for name in (b"bad\xff.png", "\u00fc \u4e2d.png".encode(), b"broken\xfe.png"):
+        with open(os.path.join(folder, name), "wb") as stream:
+            stream.write(b"no picture" if name.startswith(b"broken") else png(1))
+    found, _ = told(tmp_path)
+    assert {one.id for one in found} == {"bad\\udcff.png", "\u00fc \u4e2d.png", "broken\\udcfe.png"}
+    assert all(pixels(one).size for one in found if not one.id.startswith("broken"))
+    [rejected] = [shown for one in found if isinstance(shown := read(one), Rejected)]
+    assert f"{rejected.where}{rejected.detail}{rejected.id}".encode()

@@ -19,13 +19,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from mmkd.cards.catalogue import catalogue_cards
 from mmkd.errors import ConfigError, DataError
+from mmkd.inference.embed import check_out
 from mmkd.inference.model import Model, open_model
 from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import classify, probabilities, zero_shot
 from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
-from mmkd.labels.label import Labelled, calibration_from, label
+from mmkd.labels.label import SUFFIXES, Labelled, calibration_from, label
 from mmkd.labels.page import write_labels_page
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.teachers.zoo.settings import TeacherSpec
@@ -214,6 +215,7 @@ def test_classes_from_everywhere(tmp_path: Path) -> None:
     [
         ("one", "", "1 class found"),
         ("a,a", "", "stands twice"),
+        ("A mass,a mass", "", "'A mass' stands twice, once as 'a mass'"),
         ("a,,b", "", "no prompt, or an empty one"),
         ("", "", "give either"),
         ("a,b", "lc25000", "give either"),
@@ -223,6 +225,41 @@ def test_classes_from_everywhere(tmp_path: Path) -> None:
 def test_classes_that_do_not_do(classes: str, card: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         classes_of(classes, card)
+
+
+def test_a_class_without_a_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="empty name"):
+        of_table({" ": ["a lesion"], "b": []})
+
+
+def test_a_runs_calibration_is_not_used_for_other_prompts(tmp_path: Path) -> None:
+    card = next(card for card in catalogue_cards().values() if not card.multi_label and len(card.classes) > 1)
+    (tmp_path / "evaluate").mkdir()
+    (tmp_path / "mine.toml").touch()
+    for prompts, expected in ((None, card.id), (["something else"], "")):
+        classes = [{"name": one.name, "prompts": prompts or list(one.prompts)} for one in card.classes]
+        (tmp_path / "evaluate/cards.jsonl").write_text(json.dumps({"id": card.id, "classes": classes}))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mmkd.labels.classes.read_card", lambda path: card)
+            assert classes_of("", str(tmp_path / "mine.toml"), tmp_path).card == expected
+
+
+@pytest.mark.parametrize("least", [float("nan"), -0.1, 1.1])
+def test_a_threshold_that_is_no_probability_is_refused(
+    model: Model, source: Path, tmp_path: Path, least: float
+) -> None:
+    with pytest.raises(ConfigError, match="--threshold"):
+        made(source, model, tmp_path / "l.csv", uncalibrated(model.scale), least)
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.parquet"])
+def test_what_is_read_is_not_replaced(tmp_path: Path, name: str) -> None:
+    for read in (name, "l.json"):
+        with pytest.raises(ConfigError, match=f"would replace .*{read}"):
+            check_out(tmp_path / read, tmp_path / name, SUFFIXES)
+        with pytest.raises(ConfigError, match=f"would replace .*{read}"):
+            check_out(tmp_path / "other.csv", tmp_path / name, SUFFIXES, tmp_path / "x" / ".." / read)
+    check_out(tmp_path / "m.csv", tmp_path / name, SUFFIXES, tmp_path / "n.csv")
 
 
 @given(st.dictionaries(st.text(), st.one_of(st.text(), st.lists(st.text()), st.integers(), st.none())))
@@ -295,6 +332,9 @@ def test_the_temperature_of_a_run_is_recovered(tmp_path: Path) -> None:
     assert found is not None
     assert found.temperature == pytest.approx(0.07, rel=1e-4)
     assert of_run(tmp_path, "mri") is None
+    sure = columns | {f"probability:{c}": np.eye(3, dtype=np.float32)[score_NC.argmax(1), c] for c in range(3)}
+    pq.write_table(pa.table(sure), path)
+    assert of_run(tmp_path, "ct") is None  # probabilities of 0 and 1 do not tell it
     for name, content in {"export": {"inputs": {"evaluate": "x"}}, "evaluate": {"digest": "x"}}.items():
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "manifest.json").write_text(json.dumps(content))

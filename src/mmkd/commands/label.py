@@ -86,9 +86,9 @@ def label(
     from mmkd.labels.label import label as body
     from mmkd.labels.page import write_labels_page
 
-    check_out(source, out, SUFFIXES)
+    check_out(source, out, SUFFIXES, calibrate)
     if label_studio is not None:
-        check_out(source, label_studio, (".json",), "--label-studio")
+        check_out(source, label_studio, (".json",), calibrate, "--label-studio")
         if label_studio.resolve() == out.with_suffix(".json").resolve():
             raise ConfigError(f"--label-studio {label_studio}: the facts of {out} go there; choose another name")
     run = origins.run_of(model)

@@ -212,16 +212,11 @@ def _write(
         NOTED: json.dumps(Counter(what for one in rows for what in one.noted)),
     }
     schema = schema_of(model.dim).with_metadata(told)
-    columns = {name: pa.array([_printable(getattr(one, name)) for one in rows], pa.string()) for name in FACTS}
+    columns = {name: pa.array([getattr(one, name) for one in rows], pa.string()) for name in FACTS}
     columns["slice"] = pa.array([one.slice for one in rows], pa.int32())
     flat = pa.array(np.ascontiguousarray(vector_ND, np.float32).reshape(-1))
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, model.dim)
     write_shard(block.file(folder), schema, [pa.table([columns[name] for name in schema.names], schema=schema)])
-
-
-def _printable(text: str) -> str:
-    """Names of files may be no UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_finite(vector_ND: np.ndarray, rows: Sequence[Picture], model: Model) -> None:

@@ -41,6 +41,7 @@ SUFFIXES = (".parquet", ".npy")
 GROUP_ROWS = 8192  # of a row group of Parquet
 MADE_FROM = b"mmkd"  # key in the metadata of the Parquet file: model, digest, dim, made_from as JSON
 COLUMNS = ("where", "id", "reason", "detail")
+BESIDE = (".rejected.csv", ".json", ".html", ".ids.csv")  # endings of what is written beside the file of `--out`
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,11 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def check_out(source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES, option: str = "--out") -> None:
-    """Raises ConfigError for a file that cannot be written, or that would be read as a picture the next time."""
+def check_out(
+    source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES, table: Path | None = None, option: str = "--out"
+) -> None:
+    """Raises ConfigError for a file that cannot be written, that would be read as a picture the next time, or that
+    would replace the source, or a table that is read besides."""
     if out.suffix.lower() not in suffixes:
         archive = "; for an archive to search in: mmkd index SOURCE --out ARCHIVE" if suffixes == SUFFIXES else ""
         raise ConfigError(f"{option} {out}: expected a name that ends in {' or '.join(suffixes)}{archive}")
@@ -141,6 +145,10 @@ def check_out(source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES, optio
         raise ConfigError(
             f"{option} {out} lies in {source}, where it would be read the next time; choose another place"
         )
+    beside = BESIDE[:1] if suffixes == SUFFIXES and out.suffix.lower() == ".parquet" else BESIDE
+    written = [path.resolve() for path in (out, *map(out.with_suffix, beside if option == "--out" else ()))]
+    if lost := [path for path in (source, table) if path is not None and path.resolve() in written]:
+        raise ConfigError(f"{option} {out} would replace {lost[0]}, which is read here; choose another name")
 
 
 def _finished(out: Path, facts: Mapping[str, Any]) -> Embedded | None:
@@ -210,6 +218,7 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def write_npy(out: Path, tables: Iterable[pa.Table], facts: Mapping[str, Any]) -> None:
     """float32 (N, D); beside it `.ids.csv`, a row for each of the vectors, and `.json` with the facts."""
     count = 0
+    out.with_suffix(".json").unlink(missing_ok=True)  # a kill between the files leaves no facts of another model
     with atomic_file(out) as stream, atomic_file(out.with_suffix(".ids.csv")) as ids:
         text = io.TextIOWrapper(ids, "utf-8", newline="", write_through=True)
         _npy_header(stream, count, facts["dim"])

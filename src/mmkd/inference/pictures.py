@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -41,15 +41,27 @@ def pictures(source: Path, options: SourceOptions = DEFAULTS) -> Iterator[Found]
 
     source: a folder with pictures, DICOM files, NIfTI volumes, tars and npz, or with tables and nothing of these; an
     mmkd run, its corpus, or a data set that `datasets` saved; or a single file of these kinds, or a table. Ids that
-    stand twice get a number. Raises DataError where there is nothing, ConfigError where options do not fit.
+    stand twice get a number. Bytes in names that are no UTF-8 are written as `\\udcff`: tables and archives hold UTF-8
+    only. Raises DataError where there is nothing, ConfigError where options do not fit.
     """
-    count: dict[str, int] = defaultdict(int)
-    for found in _found(source, options):
+    last: dict[str, int] = {}
+    for found in map(_printable, _found(source, options)):
         if isinstance(found, Picture):
-            count[found.id] += 1
-            if (number := count[found.id]) > 1:
-                found = replace(found, id=f"{found.id}#{number}")
+            name, number = found.id, last.get(found.id, 0) + 1
+            while number > 1 and f"{name}#{number}" in last:  # an id that the source itself has
+                number += 1
+            last[name] = number
+            if number > 1:
+                found = replace(found, id=f"{name}#{number}")
+                last[found.id] = 1
         yield found
+
+
+def _printable(found: Found) -> Found:
+    texts = {field.name: getattr(found, field.name) for field in fields(found)}
+    odd = {name: text for name, text in texts.items() if isinstance(text, str) and not text.isascii()}
+    told = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in odd.items()}
+    return found if told == odd else type(found)(**{**texts, **told})
 
 
 def read(picture: Picture) -> Image.Image | Rejected:

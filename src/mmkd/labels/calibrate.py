@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mmkd.errors import DataError
-from mmkd.labels.classes import Classes
+from mmkd.labels.classes import Classes, key_of
 from mmkd.labels.classify import PROBABILITY, probabilities
 from mmkd.labels.conformal import Coverage, fewest_groups, measured_coverage, threshold
 from mmkd.randomness import Purpose, generator
@@ -98,12 +98,12 @@ def _check_enough(pictures: int, groups: int, coverage: float) -> None:
 
 def places_of(labels: Sequence[str], classes: Classes) -> Array:
     """The class of each label, -1 for empty ones; by its name, upper and lower case alike. Raises DataError."""
-    known = {name.casefold(): place for place, name in enumerate(classes.names)}
-    unknown = Counter(label for label in labels if label and label.strip().casefold() not in known)
+    known = {key_of(name): place for place, name in enumerate(classes.names)}
+    unknown = Counter(label for label in labels if label.strip() and key_of(label) not in known)
     if unknown:
         found = ", ".join(f"{label!r} ({count:,})" for label, count in unknown.most_common(5))
         raise DataError(f"labels that are no class: {found}; the classes are {', '.join(classes.names)}")
-    return np.array([known.get(label.strip().casefold(), -1) for label in labels], np.int64)
+    return np.array([known.get(key_of(label), -1) for label in labels], np.int64)
 
 
 def of_run(run: Path | None, card: str) -> Calibration | None:
@@ -119,19 +119,25 @@ def of_run(run: Path | None, card: str) -> Calibration | None:
         for prefix in (SCORE, PROBABILITY)
     )
     temperature = _recovered(score_NC.astype(np.float64), share_NC.astype(np.float64))
+    if temperature is None:
+        return None
     return Calibration(
         temperature, f"temperature {temperature:.4g}, fitted by the run on the val split of {card}", True
     )
 
 
-def _recovered(score_NC: Array, share_NC: Array) -> float:
-    """The temperature in softmax(score / temperature), by least squares over pairs with the likeliest class."""
+def _recovered(score_NC: Array, share_NC: Array) -> float | None:
+    """The temperature in softmax(score / temperature), by least squares over pairs with the likeliest class; None where
+    all probabilities are too close to 0 and 1 to tell."""
     top_N1 = share_NC.argmax(axis=1)[:, None]
     score_NC = score_NC - np.take_along_axis(score_NC, top_N1, axis=1)
     with np.errstate(divide="ignore"):
         log_NC = np.log(share_NC) - np.log(np.take_along_axis(share_NC, top_N1, axis=1))
     known = (share_NC > LEAST) & (log_NC < 0)
-    return float((score_NC[known] * log_NC[known]).sum() / (log_NC[known] ** 2).sum())
+    if not known.any():
+        return None
+    found = float((score_NC[known] * log_NC[known]).sum() / (log_NC[known] ** 2).sum())
+    return found if 0 < found < np.inf else None
 
 
 def run_of(model: str) -> Path | None:

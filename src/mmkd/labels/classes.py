@@ -1,8 +1,9 @@
 """The classes that pictures are labelled with, and their prompts: from a list, a TOML file, or a card."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,20 @@ class Classes:
         """Raises ConfigError for classes that cannot be told apart."""
         if len(self.names) < 2:
             raise ConfigError(f"{len(self.names)} class found, expected two or more: probabilities are shares of all")
-        if repeated := sorted({name for name in self.names if self.names.count(name) > 1}):
-            raise ConfigError(f"the class {repeated[0]!r} stands twice; give each class once")
-        if silent := [name for name, own in zip(self.names, self.prompts, strict=True) if not all(own) or not own]:
+        count = Counter(map(key_of, self.names))
+        if repeated := [name for name in self.names if count[key_of(name)] > 1]:
+            how = "" if self.names.count(repeated[0]) > 1 else f", once as {repeated[1]!r}"
+            raise ConfigError(f"the class {repeated[0]!r} stands twice{how}; give each class once")
+        pairs = list(zip(self.names, self.prompts, strict=True))
+        if silent := [name for name, own in pairs if not own or not all(prompt.strip() for prompt in own)]:
             raise ConfigError(f"the class {silent[0]!r} has no prompt, or an empty one")
+        if not all(name.strip() for name in self.names):
+            raise ConfigError("a class has an empty name, which stands for pictures without a label; name it")
+
+
+def key_of(name: str) -> str:
+    """What tells classes and labels apart: not upper and lower case, nor spaces around them."""
+    return name.strip().casefold()
 
 
 def classes_of(text: str, card: str = "", run: Path | None = None) -> Classes:
@@ -79,7 +90,9 @@ def _exclusive(card: str, multi_label: bool, entries: Sequence[tuple[str, Sequen
 
 def _of_card(name: str, run: Path | None) -> Classes:
     if name.lower().endswith(".toml"):
-        return of_card(read_card(Path(name)))
+        own = of_card(read_card(Path(name)))
+        same = run is not None and _evaluated(run, own.card) == own
+        return own if same else replace(own, card="")  # a run's calibration is of the run's own prompts
     if run is not None and (found := _evaluated(run, name)) is not None:
         return found
     known = catalogue_cards()

@@ -58,6 +58,8 @@ def label(
     score: of the classes, by their prompts or by a classifier. least: below this probability the label is left empty,
     and `abstained` is true. A run that was killed goes on with the same call. Raises ConfigError and DataError.
     """
+    if not 0 <= least <= 1:  # NaN, too
+        raise ConfigError(f"--threshold {least}: expected a probability, 0 to 1")
     check_out(source, out, SUFFIXES)
     parts = out.with_name(f".{out.name}.parts")
     with sole_owner(out):
