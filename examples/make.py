@@ -1,0 +1,70 @@
+"""Execute the examples and write them as notebooks: `python examples/make.py [NAME ...]`.
+
+The sources are the scripts beside this file, in cells of the percent format that Jupytext and editors know: `# %%` opens
+a cell of code, `# %% [markdown]` one of text, and a line `# !command` is run by the shell. They are executed in the
+order of NAMES in one folder, since the later ones use the run of the first.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+NAMES = ("demo", "own_csv", "archive_search", "few_shot", "tcga_slide")
+CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
+TIMEOUT_S = 600  # of a cell, on a busy machine
+
+
+def notebook(name: str) -> Any:
+    """The script as a notebook without outputs."""
+    _, *parts = CELL.split((HERE / f"{name}.py").read_text())
+    cells = [_cell(kind.strip(), text.strip()) for kind, text in zip(parts[::2], parts[1::2], strict=True)]
+    for place, cell in enumerate(cells):
+        cell["id"] = f"{name}-{place}"  # else random
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+
+
+def _cell(kind: str, text: str) -> Any:
+    if kind == "[markdown]":
+        return nbformat.v4.new_markdown_cell(re.sub(r"^# ?", "", text, flags=re.MULTILINE))
+    return nbformat.v4.new_code_cell(re.sub(r"^# !", "!", text, flags=re.MULTILINE))
+
+
+def execute(name: str, folder: Path) -> Any:
+    """The notebook with its outputs, executed in the folder. Raises CellExecutionError for a cell that fails."""
+    made = notebook(name)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # for `mmkd`
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    NotebookClient(made, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if is_result(output)]
+            cell.metadata.pop("execution", None)  # when it ran
+    return made
+
+
+def is_result(output: Any) -> bool:
+    """Not progress: that has timings, which are others each time."""
+    if output.output_type == "stream":
+        return output.name == "stdout" and not re.search(r"\btook \d|\d/s\b|^\[ *\d+ s\]", output.text, re.MULTILINE)
+    return not output.get("data", {}).get("text/html", "").startswith("<progress")
+
+
+def main(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NAMES:
+            print(f"{name} ...", flush=True)
+            made = execute(name, Path(folder))
+            if not names or name in names:
+                nbformat.write(made, HERE / f"{name}.ipynb")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
