@@ -1,8 +1,8 @@
 # %% [markdown]
 # # What a few labels are worth
 #
-# `adapt` makes a classifier of labelled pictures, in seconds on a CPU, and measures it beside zero-shot on pictures that
-# it has not learnt from. The model is the student of `demo.ipynb` (run that first).
+# `adapt` makes a classifier of labelled pictures, in seconds on a CPU, and measures it beside zero-shot on pictures
+# that it has not learnt from. The model is the student of `demo.ipynb` (run that first).
 
 # %%
 from pathlib import Path
@@ -12,9 +12,7 @@ import pandas as pd
 import mmkd
 
 files = sorted(Path("runs/demo/world/classify/fundus/test").glob("*/*.png"))
-labels = pd.DataFrame(
-    {"image": [str(path.resolve()) for path in files], "label": [path.parent.name for path in files]}
-)
+labels = pd.DataFrame({"image": [str(path.resolve()) for path in files], "label": [path.parent.name for path in files]})
 labels.to_csv("runs/labels.csv", index=False)
 labels["label"].value_counts()
 

@@ -1,14 +1,15 @@
 """Execute the examples and write them as notebooks: `python examples/make.py [NAME ...]`.
 
-The sources are the scripts beside this file, in cells of the percent format that Jupytext and editors know: `# %%` opens
-a cell of code, `# %% [markdown]` one of text, and a line `# !command` is run by the shell. They are executed in the
-order of NAMES in one folder, since the later ones use the run of the first.
+The sources are the scripts beside this file, in cells of the percent format that Jupytext and editors know: `# %%`
+opens a cell of code, `# %% [markdown]` one of text, and a line `# !command` is run by the shell. They are executed in
+the order of NAMES in one folder, since the later ones use the run of the first.
 """
 
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +38,24 @@ def _cell(kind: str, text: str) -> Any:
     return nbformat.v4.new_code_cell(re.sub(r"^# !", "!", text, flags=re.MULTILINE))
 
 
-def execute(name: str, folder: Path) -> Any:
-    """The notebook with its outputs, executed in the folder. Raises CellExecutionError for a cell that fails."""
+def execute(name: str, folder: Path, variables: Mapping[str, str] | None = None) -> Any:
+    """The notebook with its outputs, executed in the folder. variables: of the environment, besides those of this
+    process. Raises CellExecutionError for a cell that fails."""
     made = notebook(name)
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # for `mmkd`
-    os.environ["PYTHONWARNINGS"] = "ignore"
-    NotebookClient(made, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # for `!mmkd`
+    client = NotebookClient(made, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": folder}})
+    client.execute(env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore", **(variables or {})})
     for cell in made.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if is_result(output)]
+            cell.outputs = [output for output in cell.outputs if is_result(output, cell.source)]
             cell.metadata.pop("execution", None)  # when it ran
     return made
 
 
-def is_result(output: Any) -> bool:
-    """Not progress: that has timings, which are others each time."""
+def is_result(output: Any, source: str) -> bool:
+    """Not progress, which has times and this machine's paths: bars, and what is printed unless a command is asked."""
     if output.output_type == "stream":
-        return output.name == "stdout" and not re.search(r"\btook \d|\d/s\b|^\[ *\d+ s\]", output.text, re.MULTILINE)
+        return source.startswith("!")
     return not output.get("data", {}).get("text/html", "").startswith("<progress")
 
 

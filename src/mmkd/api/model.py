@@ -106,7 +106,8 @@ class LoadedModel:
     ) -> "Adaptation":
         """A classifier of a table of labelled pictures, as `mmkd adapt` makes it; `out` gets the model with it.
 
-        classes and prompt: as in `mmkd adapt`. Raises ConfigError, DataError, ModelError.
+        labels: a table with columns image and label, and group and split where they are known. classes: as for
+        `mmkd label`; without, the labels are the classes, and prompt is the text of a class, `{}` its label. Raises ConfigError, DataError, ModelError.
         """
         adapt(Request(self.text, Path(labels), classes, prompt, protocol=Protocol(seed=seed)), Path(out), force)
         return Adaptation(Path(out))
@@ -141,7 +142,8 @@ class LoadedModel:
     ) -> "pd.DataFrame":
         """The k best hits for a text or a picture, a row for each, best first; the score is the cosine.
 
-        where, exclude_patient and by: as in `Archive.search`. Raises ConfigError where the archive is another model's.
+        where: a condition in SQL on the archive's columns, such as `modality = 'ct'`. exclude_patient: whose pictures
+        are left out. by: picture or series. Raises ConfigError where the archive is another model's.
         """
         import pandas as pd
 
