@@ -24,7 +24,7 @@ def api_page() -> str:
     """The functions, the classes that they return with their methods, and the stages."""
     trees = {path.name: ast.parse(path.read_text()) for path in sorted(API.glob("*.py"))}
     functions = {node.name: node for tree in trees.values() for node in tree.body if isinstance(node, ast.FunctionDef)}
-    exported = [name for name in mmkd._PLACES if name in functions]
+    exported = [name for name in mmkd.__all__ if name in functions]
     lines = [HEAD]
     for name in exported:
         lines += [f"## mmkd.{name}", "", *_described(functions[name])]

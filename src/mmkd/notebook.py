@@ -25,7 +25,7 @@ class CellBar:
         self.handle.update(self._bundle(number, more), raw=True)
 
     def _bundle(self, number: int, more: str) -> dict[str, Any]:
-        known = f'value="{min(number, self.total)}" max="{self.total}"' if self.total else ""
+        known = f' value="{min(number, self.total)}" max="{self.total}"' if self.total else ""
         of_all = f" of {self.total:,}" if self.total else ""
         line = f"{self.label}: {number:,}{of_all} {self.unit}{more}"
-        return {"text/plain": line, "text/html": f"<progress {known}></progress> {html.escape(line)}"}
+        return {"text/plain": line, "text/html": f"<progress{known}></progress> {html.escape(line)}"}

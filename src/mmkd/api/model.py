@@ -107,7 +107,8 @@ class LoadedModel:
         """A classifier of a table of labelled pictures, as `mmkd adapt` makes it; `out` gets the model with it.
 
         labels: a table with columns image and label, and group and split where they are known. classes: as for
-        `mmkd label`; without, the labels are the classes, and prompt is the text of a class, `{}` its label. Raises ConfigError, DataError, ModelError.
+        `mmkd label`; without, the labels are the classes, and prompt is the text of a class, `{}` its label.
+        Raises ConfigError, DataError, ModelError.
         """
         adapt(Request(self.text, Path(labels), classes, prompt, protocol=Protocol(seed=seed)), Path(out), force)
         return Adaptation(Path(out))
