@@ -2,7 +2,7 @@
 # # The whole pipeline on a synthetic world
 #
 # `mmkd run demo` distils six small teachers into one student, on drawn pictures of nine modalities, in minutes. Here it
-# is made smaller still: two teachers and five modalities, so that it takes about a minute on two cores. **Its numbers
+# is made smaller still: two teachers and five modalities, so that it takes two or three minutes on two cores. **Its numbers
 # say nothing about medicine, and little about the method; [the results](../docs/results.md) are of the whole demo.**
 #
 # A recipe is one TOML file. Half of the student's captions name a wrong finding; each teacher knows some modalities.
@@ -115,7 +115,7 @@ axes = run.plot_results("zero_shot")
 
 # %%
 found = run.comparisons().query(means)
-found[["rival", "difference", "low", "high", "p", "n"]].sort_values("difference").round(3)
+found[["rival", "difference", "low", "high", "n"]].sort_values("difference").round(3)
 
 # %% [markdown]
 # How reliable each teacher is on each modality (percentile of the rank test):

@@ -22,9 +22,14 @@ CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
 TIMEOUT_S = 600  # of a cell, on a busy machine
 
 
-def notebook(name: str) -> Any:
-    """The script as a notebook without outputs."""
-    _, *parts = CELL.split((HERE / f"{name}.py").read_text())
+def notebook(name: str, swaps: Mapping[str, str] | None = None) -> Any:
+    """The script as a notebook without outputs. swaps: texts of it that others replace."""
+    text = (HERE / f"{name}.py").read_text()
+    for old, new in (swaps or {}).items():
+        if old not in text:
+            raise ValueError(f"{name}.py: {old!r} is not in it; expected a text to replace")
+        text = text.replace(old, new)
+    _, *parts = CELL.split(text)
     cells = [_cell(kind.strip(), text.strip()) for kind, text in zip(parts[::2], parts[1::2], strict=True)]
     for place, cell in enumerate(cells):
         cell["id"] = f"{name}-{place}"  # else random
@@ -38,13 +43,12 @@ def _cell(kind: str, text: str) -> Any:
     return nbformat.v4.new_code_cell(re.sub(r"^# !", "!", text, flags=re.MULTILINE))
 
 
-def execute(name: str, folder: Path, variables: Mapping[str, str] | None = None) -> Any:
-    """The notebook with its outputs, executed in the folder. variables: of the environment, besides those of this
-    process. Raises CellExecutionError for a cell that fails."""
-    made = notebook(name)
+def execute(name: str, folder: Path, swaps: Mapping[str, str] | None = None) -> Any:
+    """The notebook with its outputs, executed in the folder. Raises CellExecutionError for a cell that fails."""
+    made = notebook(name, swaps)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # for `!mmkd`
     client = NotebookClient(made, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": folder}})
-    client.execute(env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore", **(variables or {})})
+    client.execute(env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"})
     for cell in made.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if is_result(output, cell.source)]
@@ -53,10 +57,10 @@ def execute(name: str, folder: Path, variables: Mapping[str, str] | None = None)
 
 
 def is_result(output: Any, source: str) -> bool:
-    """Not progress, which has times and this machine's paths: bars, and what is printed unless a command is asked."""
+    """Not progress, which has times and this machine's paths: bars, and what is printed but for a command's answer."""
     if output.output_type == "stream":
         return source.startswith("!")
-    return not output.get("data", {}).get("text/html", "").startswith("<progress")
+    return not output.get("data", {}).get("text/html", "").startswith(("<progress", "<pre"))
 
 
 def main(names: list[str]) -> None:
