@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from labelled_world import Rows, write_pictures, write_table
+from PIL import Image
 from typer.testing import CliRunner
 
 from mmkd.adapt.adapt import Request, adapt
@@ -19,6 +20,7 @@ from mmkd.cli import make_app
 from mmkd.errors import ConfigError, DataError, StaleError
 from mmkd.inference.embed import embed
 from mmkd.inference.model import open_model
+from mmkd.serve.start import Computing, open_service
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import save
@@ -55,6 +57,7 @@ def test_the_folder_is_the_model_with_a_classifier(request_: Request, model: str
     assert classifier.facts.prompts == [["blue"], ["green"], ["red"]]
     assert classifier.facts.data["labels"] == {"blue": 12, "green": 12, "red": 12}
     opened, before = open_model(str(tmp_path / "out"), "cpu"), open_model(model, "cpu")
+    assert opened.digest == before.digest  # so that archives of the one take the other
     pixels = np.random.default_rng(0).integers(0, 255, (2, 3, 32, 32), np.uint8)
     vector_ND = opened.encode_prepared(pixels)
     np.testing.assert_array_equal(vector_ND, before.encode_prepared(pixels))
@@ -69,6 +72,36 @@ def test_the_folder_is_the_model_with_a_classifier(request_: Request, model: str
     assert "<script" not in page
     assert found.row.verdict == "better"
     assert "Adaptation is better than zero-shot" in page
+
+
+def test_label_and_serve_take_the_folder(request_: Request, world: tuple[Path, Rows], tmp_path: Path) -> None:
+    adapt(request_, tmp_path / "out")
+    classifier, model = Classifier.load(tmp_path / "out"), open_model(str(tmp_path / "out"), "cpu")
+    given = ["label", str(world[0] / "pictures"), "--model", str(tmp_path / "out"), "--device", "cpu"]
+    done = CliRunner().invoke(make_app(), [*given, "--out", str(tmp_path / "labels.csv")])
+    assert done.exit_code == 0, done.output
+    assert "fitted and calibrated on 36 labelled pictures of 3 classes (mmkd adapt)" in done.output
+    rows = list(csv.DictReader((tmp_path / "labels.csv").open()))
+    first = world[0] / "pictures" / rows[0]["path"]
+    (expected_C,) = classifier.probabilities(model.encode_images([Image.open(first).convert("RGB")]))
+    found_C = [float(rows[0][f"probability:{name}"]) for name in classifier.classes]
+    np.testing.assert_allclose(found_C, expected_C, rtol=1e-5)
+    service = open_service(str(tmp_path / "out"), computing=Computing("cpu", "torch"))
+    (answer,) = service.classify(first.read_bytes())
+    assert answer.calibrated
+    assert {score.name: score.probability for score in answer.scores} == pytest.approx(
+        dict(zip(classifier.classes, expected_C, strict=True)), rel=1e-5
+    )
+    service.close()
+
+
+def test_a_classifier_beside_other_weights_is_refused(request_: Request, tmp_path: Path) -> None:
+    adapt(request_, tmp_path / "out")
+    other = build_student(StudentSettings(config=tiny_config()), 4)
+    (tmp_path / "out/open_clip_model.safetensors").unlink()
+    save(other, tmp_path / "out")
+    with pytest.raises(DataError, match="made with other weights than those beside it"):
+        Classifier.of_model(tmp_path / "out")
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def test_a_score_that_is_no_number_is_refused_with_its_place(tmp_path: Path) -> 
     table = parquet.read_table(path)
     column = table.column_names.index("score:a")
     parquet.write_table(table.set_column(column, "score:a", [[1.0, float("nan"), 1.0, 0.0]]), path)
-    with pytest.raises(DataError, match="set, zero_shot, alone: score: 1 of 4 are not finite, expected numbers"):
+    with pytest.raises(DataError, match="set, zero_shot, alone: score: 1 of 8 are not finite, expected numbers"):
         results_from_predictions(tmp_path, [], QUICK)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_onnx import COLOUR_3D, CONTEXT, DIM, SIDE, WORD_VD, WORDS, write_tiny_onnx
 
 from mmkd.errors import ConfigError, ModelError
+from mmkd.folders.digests import file_digest
 from mmkd.inference.model import open_model
 from mmkd.inference.onnx import OnnxModel, has_onnx
 
@@ -66,6 +67,20 @@ def test_the_digest_follows_the_files(folder: Path, tmp_path: Path) -> None:
     facts = json.loads((folder / "onnx.json").read_text())
     (tmp_path / "moved/onnx.json").write_text(json.dumps({**facts, "scale": 11.0}))
     assert OnnxModel(tmp_path / "moved").digest != OnnxModel(folder).digest
+
+
+def test_a_model_file_that_was_exchanged_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "other")
+    digests = {name: file_digest(folder / name) for name in ("visual/model.onnx", "textual/model.onnx")}
+    facts = json.loads((folder / "onnx.json").read_text()) | {"source": "s", "files": digests}
+    (tmp_path / "other/onnx.json").write_text(json.dumps(facts))
+    assert OnnxModel(tmp_path / "other").digest == "s"  # that of the model whose vectors it gives
+    shutil.copyfile(folder / "textual/model.onnx", tmp_path / "other/visual/model.onnx")
+    with pytest.raises(ModelError, match=r"visual/model\.onnx: not the file that was exported"):
+        OnnxModel(tmp_path / "other")
+    (tmp_path / "other/onnx.json").write_text(json.dumps(facts | {"files": {"../secret": "0"}}))
+    with pytest.raises(ModelError, match=r"no model file is called '\.\./secret'"):
+        OnnxModel(tmp_path / "other")
 
 
 def test_the_backend_is_chosen(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ N pictures, C classes, D dimensions.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.numpy import load, save
 
 from mmkd.errors import DataError
 from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.digests import remembered_digest
 from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
 from mmkd.validation import parse
@@ -81,6 +83,25 @@ class Classifier:
         if not np.isfinite(weight_CD).all():
             raise DataError(f"{folder / WEIGHTS}: weights that are not finite; {ANEW}")
         return cls(found, weight_CD)
+
+    @classmethod
+    def of_model(cls, folder: Path) -> "Classifier | None":
+        """The classifier beside the model in a folder, None where there is none. Raises DataError as `load` does, and
+        where the weights beside it are not those that it was made with."""
+        if not cls.is_in(folder):
+            return None
+        from mmkd.teachers.files.open_clip_folder import weights_file  # here: it imports PyTorch
+
+        found = cls.load(folder)
+        if remembered_digest(weights_file(folder)) != found.facts.model_digest:
+            raise DataError(f"{folder}: the classifier was made with other weights than those beside it; {ANEW}")
+        return found
+
+    def basis(self) -> str:
+        """On which data it rests, in words."""
+        labels: Mapping[str, int] = self.facts.data.get("labels", {})
+        pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
+        return f"{self.facts.method}, fitted and calibrated on {pictures} (mmkd adapt)"
 
     def save(self, folder: Path) -> None:
         """Both files, the JSON last."""

@@ -22,6 +22,7 @@ from mmkd.commands.source_options import (
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mmkd.adapt.classifier import Classifier
     from mmkd.labels.label import Labelled
 
 
@@ -63,6 +64,8 @@ def label(
 ) -> None:
     """Label every picture with the likeliest of some classes, each a text: no training, no labels needed.
 
+    A model of `mmkd adapt` has classes of its own: without --classes and --card its classifier answers.
+
     With labelled pictures (--calibrate) the probabilities are calibrated, and each picture gets the set of classes that
     has the true one in 90 % of cases. Without, they are the model's own, and the output says so.
     """
@@ -72,26 +75,41 @@ def label(
     from mmkd.inference.embed import check_out
     from mmkd.inference.model import open_model
     from mmkd.labels import calibrate as origins
-    from mmkd.labels.classes import classes_of
+    from mmkd.labels.classes import Classes, classes_of
+    from mmkd.labels.classify import zero_shot
     from mmkd.labels.label import SUFFIXES, calibration_from
     from mmkd.labels.label import label as body
     from mmkd.labels.page import write_labels_page
 
     check_out(source, out, SUFFIXES)
     run = origins.run_of(model)
-    wanted = classes_of(classes, card, run)
+    own = None if classes or card else _own_classifier(model)
+    if own is None:
+        wanted = classes_of(classes, card, run)
+    else:
+        wanted = Classes(tuple(own.classes), tuple(map(tuple, own.facts.prompts)))
     opened = open_model(model, device)
     workers = workers or len(os.sched_getaffinity(0))
-    calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
+    score = zero_shot(opened, wanted) if own is None else own.logits
+    if own is None:
+        calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
+    else:
+        calibration = origins.Calibration(own.facts.temperature, own.basis(), True)
     if calibrate is not None:
         if calibrate.is_dir() or not calibrate.exists():
             raise ConfigError(f"--calibrate {calibrate}: expected a table with a column of pictures and one of labels")
         work = out.with_name(f".{out.name}.calibration")
-        calibration = calibration_from(calibrate, label_column, opened, wanted, coverage, options, work, workers)
-    found = body(source, opened, wanted, out, calibration, threshold, options, workers)
+        calibration = calibration_from(calibrate, label_column, opened, wanted, score, coverage, options, work, workers)
+    found = body(source, opened, wanted, score, out, calibration, threshold, options, workers)
     page = out.with_suffix(".html")
     write_labels_page(page, source, found, options, threshold, opened.name)
     _report(found, page)
+
+
+def _own_classifier(model: str) -> "Classifier | None":
+    from mmkd.adapt.classifier import Classifier
+
+    return Classifier.of_model(Path(model.rpartition("=")[2].removeprefix("local-dir:")))
 
 
 def _report(found: "Labelled", page: Path) -> None:

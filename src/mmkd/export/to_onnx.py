@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from mmkd.errors import ModelError
 from mmkd.export.tokenizer import Tokenizer, save_tokenizer, tokenizer_of
 from mmkd.folders.atomic import write_json
-from mmkd.inference.onnx import FACTS, IMAGE, INSTALL, TEXT, OnnxFacts
+from mmkd.inference.onnx import FACTS, IMAGE, INSTALL, SUFFIX, TEXT, OnnxFacts
 from mmkd.teachers.adapters.open_clip import padding_of
-from mmkd.teachers.files.open_clip_folder import OpenClipModel
+from mmkd.teachers.files.identity import file_digest, model_digest
+from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel
 
 OPSET = 20  # the highest that PyTorch's exporter writes unasked; every ONNX Runtime since 1.17 reads it
 LARGEST = 2_000_000_000  # bytes of one file: the format has 31 bits for them
+MODEL_FILES = [part.format(suffix) for part in (IMAGE, TEXT) for suffix in SUFFIX.values()]
 QUANTISED = ["MatMul", "Gemm", "Gather"]  # convolutions lose more than they win without calibration
 
 
@@ -79,7 +81,6 @@ def write(model: OpenClipModel, folder: Path) -> None:
         raise ModelError(f"no ONNX files: {error}; take onnx out of --to") from error
     _check_room(model.network)
     full = padding_of(model.network) == "full"
-    write_facts(model, tokenizer, full, folder)
     save_tokenizer(tokenizer, folder / "textual")
     write_json(folder / "visual" / "preprocess_cfg.json", model.preprocess)
     size = model.preprocess["size"]
@@ -92,6 +93,7 @@ def write(model: OpenClipModel, folder: Path) -> None:
     _export(texts, text_BL, "text", folder / TEXT.format(""), (0,) if full else (0, 1))
     for name in (IMAGE, TEXT):
         _quantise(folder / name.format(""), folder / name.format(".int8"))
+    write_facts(model, tokenizer, full, folder)
 
 
 def write_facts(model: OpenClipModel, tokenizer: Tokenizer, full: bool, folder: Path) -> None:
@@ -105,6 +107,8 @@ def write_facts(model: OpenClipModel, tokenizer: Tokenizer, full: bool, folder: 
         literal=tokenizer.literal,
         full=full,
         preprocess=model.preprocess,
+        source=model_digest(folder) if (folder / CONFIG).is_file() else "",
+        files={name: file_digest(folder / name) for name in MODEL_FILES if (folder / name).is_file()},
     )
     write_json(folder / FACTS, facts.model_dump())
 

@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmkd.errors import ConfigError, ModelError
+from mmkd.folders.digests import remembered_digest
 from mmkd.folders.stage import content_digest
 from mmkd.inference.geometry import Geometry
 from mmkd.inference.model import in_batches
@@ -30,7 +31,8 @@ class OnnxFacts(BaseModel):
     """`onnx.json`: what the model files do not say. scale: what cosines are multiplied with before a softmax.
 
     full: captions are padded to the context length; otherwise to the longest of a batch. preprocess: open_clip's
-    `preprocess_cfg`. clean, padding, literal: see `Words`.
+    `preprocess_cfg`. clean, padding, literal: see `Words`. source: digest of the open_clip model in the same folder,
+    whose vectors the fp32 files give as well; "" where there is none. files: SHA-256 of the model files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +44,8 @@ class OnnxFacts(BaseModel):
     literal: bool
     full: bool
     preprocess: dict[str, Any]
+    source: str = ""
+    files: dict[str, str] = {}
 
 
 class OnnxModel:
@@ -58,8 +62,10 @@ class OnnxModel:
         image, text = (folder / part.format(SUFFIX[precision]) for part in (IMAGE, TEXT))
         if missing := [str(path) for path in (image, text, folder / TOKENIZER) if not path.is_file()]:
             raise ModelError(f"{folder}: no {', '.join(missing)}; export it again: mmkd export --to onnx")
-        own = (image.relative_to(folder).as_posix(), text.relative_to(folder).as_posix(), TOKENIZER, FACTS)
-        self.digest = content_digest(folder, own, remember=True)
+        own = (*(path.relative_to(folder).as_posix() for path in (image, text)), TOKENIZER, FACTS)
+        check_files(folder, facts)
+        whole = content_digest(folder, own, remember=True)
+        self.digest = facts.source if facts.source and precision == "fp32" else whole
         try:
             self._geometry = Geometry(facts.preprocess)
             self._words = Words(folder / TOKENIZER, facts.context_length, facts.clean, facts.padding, facts.literal)
@@ -110,6 +116,21 @@ def read_facts(folder: Path) -> OnnxFacts:
     except (ValidationError, ValueError) as error:
         raise ModelError(f"{path}: not what 'mmkd export' writes ({error}); export the model again") from error
     return facts
+
+
+def check_files(folder: Path, facts: OnnxFacts) -> None:
+    """Raise ModelError for a model file that is not the one that was exported."""
+    for name, digest in facts.files.items():
+        path = path_below(folder, name)
+        if path.is_file() and remembered_digest(path) != digest:
+            raise ModelError(f"{path}: not the file that was exported; export the model again: mmkd export --to onnx")
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """One of the model files. Raises ModelError for any other name."""
+    if name not in {part.format(suffix) for part in (IMAGE, TEXT) for suffix in SUFFIX.values()}:
+        raise ModelError(f"{folder / FACTS}: no model file is called {name!r}; export the model again")
+    return folder / name
 
 
 def has_onnx(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """A model in PyTorch: a student's folder, a teacher, or any other that mmkd loads."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from mmkd.inference.model import in_batches
 from mmkd.settings import Machine
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.encoders.teacher import Teacher
+from mmkd.teachers.files.identity import model_digest
 from mmkd.teachers.load import load_teacher
-from mmkd.teachers.zoo.settings import TeacherSpec
+from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 CLIP_SCALE = 100.0  # of a model that has no scale of its own: what CLIP's training is limited to
 
@@ -45,4 +47,8 @@ class TorchModel:
 
 def open_torch(spec: TeacherSpec, device: str, precision: str) -> TorchModel:
     """Raises ModelError for a model that does not load."""
-    return TorchModel(load_teacher(spec, prepare(Machine(device=device)), precision), loadable_model(spec).digest)
+    teacher = load_teacher(spec, prepare(Machine(device=device)), precision)
+    local = spec.model.startswith(LOCAL)
+    return TorchModel(
+        teacher, model_digest(Path(spec.model.removeprefix(LOCAL))) if local else loadable_model(spec).digest
+    )

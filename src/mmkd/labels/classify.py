@@ -1,6 +1,6 @@
 """Zero-shot classification of pictures with one model; N pictures, C classes, D dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,22 +41,31 @@ def class_vectors(model: Model, classes: Classes) -> Array:
     return class_embeddings(model.encode_texts(texts), [len(own) for own in classes.prompts])
 
 
+Scores = Callable[[Array], Array]
+"""Vectors (N, D) -> scores (N, C), of which probabilities are the softmax after division by a temperature."""
+
+
+def zero_shot(model: Model, classes: Classes) -> Scores:
+    """Cosines with the classes' prompts."""
+    class_CD = class_vectors(model, classes)
+    return lambda vector_ND: cosines(vector_ND, class_CD)
+
+
 def classify(
     model: Model,
     images: Sequence[Image.Image] | Array,
     classes: Classes,
     temperature: float | None = None,
-    class_CD: Array | None = None,
 ) -> Classified:
     """softmax(cosine / temperature). images: pictures, or their vectors (N, D).
 
     temperature: from `fit_temperature` on labelled pictures; None takes the model's own scale, whose probabilities are
-    not calibrated. class_CD: from `class_vectors`, where they are known. Raises ConfigError.
+    not calibrated. Raises ConfigError.
     """
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"temperature {temperature}, expected a positive number")
     image_ND = images if isinstance(images, np.ndarray) else model.encode_images(images)
-    score_NC = cosines(image_ND, class_vectors(model, classes) if class_CD is None else class_CD)
+    score_NC = zero_shot(model, classes)(image_ND)
     return Classified(classes, probabilities(score_NC, 1 / model.scale if temperature is None else temperature))
 
 

@@ -22,9 +22,8 @@ from mmkd.inference.model import Model
 from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, places_of
 from mmkd.labels.classes import Classes
-from mmkd.labels.classify import class_vectors, classify
+from mmkd.labels.classify import Classified, Scores, probabilities
 from mmkd.labels.conformal import in_sets
-from mmkd.statistics.metrics import Array
 
 SUFFIXES = (".csv", ".parquet")
 SET = "set"
@@ -47,6 +46,7 @@ def label(
     source: Path,
     model: Model,
     classes: Classes,
+    score: Scores,
     out: Path,
     calibration: Calibration,
     least: float,
@@ -55,8 +55,8 @@ def label(
 ) -> Labelled:
     """Write a row for each picture of the source: label, probabilities, and the set where the calibration has one.
 
-    least: below this probability the label is left empty, and `abstained` is true. A run that was killed goes on with
-    the same call. Raises ConfigError and DataError.
+    score: of the classes, by their prompts or by a classifier. least: below this probability the label is left empty,
+    and `abstained` is true. A run that was killed goes on with the same call. Raises ConfigError and DataError.
     """
     check_out(source, out, SUFFIXES)
     parts = out.with_name(f".{out.name}.parts")
@@ -64,10 +64,10 @@ def label(
         task = Task(source, options, model, model.digest)
         plan = plan_of(task)
         embed_blocks(task, plan, parts, [""], workers)
-        class_CD, rejected, tables = class_vectors(model, classes), list[Rejected](), list[pa.Table]()
+        rejected, tables = list[Rejected](), list[pa.Table]()
         for table in tables_of(plan, parts):
             rejected += rejected_in(table)
-            tables.append(_labelled(table, model, classes, class_CD, calibration, least))
+            tables.append(_labelled(table, classes, score, calibration, least))
         _write(out, tables)
         write_json(out.with_suffix(".json"), _facts(model, classes, calibration, least))
         rejects = write_rejects(out, rejected)
@@ -78,10 +78,8 @@ def label(
     return Labelled(out, calibration, given, abstained, Counter(str(one.reason) for one in rejected), rejects, tables)
 
 
-def _labelled(
-    table: pa.Table, model: Model, classes: Classes, class_CD: Array, calibration: Calibration, least: float
-) -> pa.Table:
-    found = classify(model, vectors_in(table), classes, calibration.temperature, class_CD)
+def _labelled(table: pa.Table, classes: Classes, score: Scores, calibration: Calibration, least: float) -> pa.Table:
+    found = Classified(classes, probabilities(score(vectors_in(table)), calibration.temperature))
     unsure_N = found.probability_NC.max(axis=1, initial=0) < least
     labels = ["" if unsure else name for name, unsure in zip(found.labels(), unsure_N, strict=True)]
     made = found.table().set_column(0, "label", pa.array(labels, pa.string()))
@@ -136,8 +134,8 @@ def _facts(model: Model, classes: Classes, calibration: Calibration, least: floa
 
 
 def calibration_from(
-    table: Path, column: str, model: Model, classes: Classes, coverage: float, options: SourceOptions, work: Path,
-    workers: int, seed: int = 0,
+    table: Path, column: str, model: Model, classes: Classes, score: Scores, coverage: float, options: SourceOptions,
+    work: Path, workers: int, seed: int = 0,
 ) -> Calibration:  # fmt: skip
     """From a table of labelled pictures; column: of the labels. work: a folder for the vectors while they are made.
 
@@ -156,7 +154,7 @@ def calibration_from(
         )
     merged = pa.concat_tables(part.replace_schema_metadata(None) for part in parts)
     label_N = places_of(merged["caption"].to_pylist(), classes)
-    score_NC = (vectors_in(merged) @ class_vectors(model, classes).T).astype(np.float32)
+    score_NC = score(vectors_in(merged)).astype(np.float32)
     known = label_N >= 0
     names = zip(merged["group"].to_pylist(), merged["path"].to_pylist(), strict=True)
     group_N = [group or path for group, path in names]

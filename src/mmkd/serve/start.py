@@ -3,7 +3,7 @@
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def _facts(model: Model, text: str, role: str) -> Facts:
     card = folder / "README.md"
     sets = known_findings(folder)
     fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
-    own = Classifier.load(folder) if Classifier.is_in(folder) else None
+    own = Classifier.of_model(folder)
     if own is not None and own.facts.dim != model.dim:
         raise DataError(f"{folder}: a classifier of {own.facts.dim} numbers, the model has {model.dim}; {ANEW}")
     return Facts(
@@ -96,15 +96,8 @@ def _facts(model: Model, text: str, role: str) -> Facts:
         sets=sets,
         fitted={name: one for name, one in fitted.items() if one is not None},
         classifier=own,
-        basis="" if own is None else _basis(own),
+        basis="" if own is None else own.basis(),
     )
-
-
-def _basis(own: Classifier) -> str:
-    """On which data a classifier rests, in words."""
-    labels: Mapping[str, int] = own.facts.data.get("labels", {})
-    pictures = f"{sum(labels.values()):,} labelled pictures of {len(labels)} classes"
-    return f"{own.facts.method}, fitted and calibrated on {pictures} (mmkd adapt)"
 
 
 def _backend(model: Model) -> str:

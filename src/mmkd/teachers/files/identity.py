@@ -10,6 +10,8 @@ from mmkd.teachers.zoo.entry import zoo_entry
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 WEIGHTS_PATTERNS = ("*.safetensors", "*.bin", "*.pth")
+OPEN_CLIP = ("open_clip_config.json", "open_clip_*.safetensors", "open_clip_*.bin")
+TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "bert/*.json")
 
 
 def identity(spec: TeacherSpec, download: bool = True) -> str:
@@ -37,6 +39,13 @@ def files_digest(files: Files) -> str:
 def folder_weights_digest(folder: Path) -> str:
     """SHA-256 of the weights in a folder; its config may name its place, and moves with it."""
     return content_digest(folder, WEIGHTS_PATTERNS, remember=True)
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 of the files that decide the vectors of a model's folder: what lies beside them (forms for other tools, a
+    classifier, a card) changes nothing."""
+    own = (*OPEN_CLIP, *TOKENIZER) if (folder / OPEN_CLIP[0]).is_file() else ("*.json", *WEIGHTS_PATTERNS)
+    return content_digest(folder, own, remember=True)
 
 
 def file_digest(path: Path) -> str:
