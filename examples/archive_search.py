@@ -25,7 +25,7 @@ model.search("runs/archive", "enlarged heart", k=3, where="modality = 'x-ray'")[
 # By picture. The first hit is the picture itself; `exclude_patient` leaves out all pictures of a patient.
 
 # %%
-picture = "runs/demo/world/retrieval/images/00000.png"
+picture = model.search("runs/archive", "enlarged heart", k=1)["file"][0]
 first = model.search("runs/archive", image=picture, k=3)
 first[shown]
 

@@ -11,14 +11,14 @@ import pandas as pd
 
 import mmkd
 
-files = sorted(Path("runs/demo/world/classify/fundus/test").glob("*/*.png"))
+files = sorted(Path("runs/demo/world/classify/mri/test").glob("*/*.png"))
 labels = pd.DataFrame({"image": [str(path.resolve()) for path in files], "label": [path.parent.name for path in files]})
 labels.to_csv("runs/labels.csv", index=False)
 labels["label"].value_counts()
 
 # %%
 model = mmkd.load("runs/demo/export")
-adapted = model.adapt("runs/labels.csv", "runs/adapted", prompt="fundus photograph with {}")
+adapted = model.adapt("runs/labels.csv", "runs/adapted", prompt="brain MRI showing {}")
 adapted.gains().round(3)
 
 # %% [markdown]

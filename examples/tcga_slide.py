@@ -3,7 +3,7 @@
 #
 # A slide is cut into tiles, each tile gets a vector, and a text is compared with all of them. It needs a slide:
 # `MMKD_REALDATA` is a folder with `wsi/svs/*.svs`, such as the open slides of TCGA. `MMKD_MODEL` is the model; without
-# it the demo's student is taken, **which has never seen tissue: its map shows how this works, and nothing else.**
+# it the demo's student is taken, **which has seen drawn pictures only: its map shows how this works, nothing else.**
 
 # %%
 import os
@@ -15,7 +15,8 @@ if not slides:
 slides[0].name
 
 # %% [markdown]
-# Tiles of 224 pixels at 1 micrometre a pixel that show tissue, at most 300 of them, evenly spread.
+# Tiles of 224 pixels at 0.5 micrometres a pixel that show tissue, at most 300 of them, evenly spread. Headers of many
+# TCGA files do not say their resolution; `slide_mpp` does. Leave it out where they do.
 
 # %%
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 import mmkd
 from mmkd.images.slide_tiles import Tiles, tile_slide
 
-tiles = tile_slide(slides[0], Tiles(side=224, mpp=1.0, most=300))
+tiles = tile_slide(slides[0], Tiles(side=224, mpp=0.5, most=300, slide_mpp=0.5))
 model = mmkd.load(os.environ.get("MMKD_MODEL", "runs/demo/export"))
 vectors = model.embed_images([tile.read() for tile in tiles])
 len(tiles), vectors.shape
@@ -34,7 +35,7 @@ len(tiles), vectors.shape
 # %%
 from matplotlib.pyplot import subplots
 
-text = "gland-forming carcinoma in lung tissue, H&E"
+text = "histopathology slide with squamous cell carcinoma"
 scores = vectors @ model.embed_texts(text)[0]
 _, axes = subplots(layout="constrained")
 drawn = axes.scatter([tile.x for tile in tiles], [tile.y for tile in tiles], c=scores - scores.mean(), marker="s")
