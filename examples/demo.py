@@ -100,7 +100,8 @@ run.finished()[["folder", "kind", "counts"]]
 # %% [markdown]
 # ## Results
 #
-# Every number has a 95 % interval. The mean over the nine zero-shot test sets, for each model:
+# Every number has a 95 % interval. The mean over the five zero-shot test sets, for each model.
+# `best_teacher` is on each set the teacher that is best there, which nobody can know beforehand.
 
 # %%
 columns = ["model", "value", "low", "high", "n"]

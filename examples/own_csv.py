@@ -61,6 +61,7 @@ config = {
     "vision_cfg": {"timm_model_name": "test_efficientnet_gn", "image_size": 32},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
+other = {**config, "embed_dim": 48, "vision_cfg": {"timm_model_name": "test_resnet", "image_size": 32}}
 source = {
     "kind": "table",
     "path": str(Path("own/pairs.csv").resolve()),
@@ -78,7 +79,7 @@ teacher = {
 changes = {
     "machine": {"device": "cpu", "workers": 0},
     "teachers": [],
-    "specialists": [{"name": "first", **teacher}, {"name": "second", **teacher}],
+    "specialists": [{"name": "first", **teacher}, {"name": "second", **teacher, "student": {"config": other}}],
     "student": {"config": config, "model": None},
     "pretrain": {**training, "epochs": 4},
     "distill": training,
