@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -174,7 +175,8 @@ def test_results_are_those_of_the_file(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert list(folder.results()["value"]) == [0.75, 0.5]
     axes = folder.plot_results()
-    [line] = axes.containers[0].lines[:1]
+    drawn: Any = axes.containers[0]
+    [line] = drawn.lines[:1]
     assert list(line.get_xdata()) == [0.5, 0.75]
     with pytest.raises(DataError, match="no results of retrieval"):
         folder.plot_results("retrieval")
