@@ -1,4 +1,4 @@
-# Every target makes the virtual environment first, on the first call. make demo, make test, make test-all, make check, make bench-demo
+# Every target makes the virtual environment first, on the first call. make demo, make test, make test-all, make check, make bench-demo, make hosts
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist workstea
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test test-all check format bench-demo docs docs-pages clean
+.PHONY: demo test test-all check format bench-demo hosts docs docs-pages clean
 
 $(READY): pyproject.toml constraints.txt
 	@echo "==> making $(VENV) and installing the pinned dependencies (about 5.5 GB, a few minutes)"
@@ -47,6 +47,23 @@ format: $(READY)
 
 bench-demo: $(READY)
 	@$(BIN)/python bench/demo.py
+
+# hosts that cannot be in .venv, on top of it: FiftyOne needs an older starlette, Label Studio's SDK an older OpenCV
+HOSTS := .venv-hosts
+$(HOSTS)/.ready: $(READY)
+	@echo "==> making $(HOSTS) with FiftyOne, LazySlide and Label Studio's SDK (about 0.8 GB, two minutes)"
+	@test -x $(HOSTS)/bin/python || $(BIN)/python -m venv --without-pip $(HOSTS)
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	>"$$($(HOSTS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/base.pth"
+	@grep -viE '^(starlette|sse-starlette|pyopenssl)==' constraints.txt >$(HOSTS)/constraints.txt
+	@start=$$(date +%s); \
+	install() { $(BIN)/python -m pip --python $(HOSTS)/bin/python install --no-compile --disable-pip-version-check "$$@"; }; \
+	{ install --constraint $(HOSTS)/constraints.txt fiftyone==1.22.1 lazyslide==0.13.0 appdirs jsf lxml xmljson \
+	&& install --no-deps label-studio-sdk==2.1.2; } >$(HOSTS)/install.log 2>&1 || { tail -n 5 $(HOSTS)/install.log; exit 1; }; \
+	echo "==> installed in $$(( $$(date +%s) - start )) s"
+	@touch $@
+
+hosts: $(HOSTS)/.ready
 
 $(VENV)/.docs: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'

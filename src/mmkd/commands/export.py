@@ -21,11 +21,20 @@ def export(
     sign: Annotated[
         Path | None, typer.Option("--sign", metavar="KEY", help="Sign the folder with this private key (PEM).")
     ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option(
+            "--probe", metavar="FILE", help="Of a folder of `mmkd adapt`: tower and classifier as one .onnx or .pt."
+        ),
+    ] = None,
     changes: Set = None,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
     """Write the student for open_clip, transformers and ONNX Runtime in one folder, each checked against it."""
+    if probe is not None:
+        _probe(what, probe, bool(out or to or sign or changes or dry_run))
+        return
     formats = [name.strip() for name in to.split(",") if name.strip()]
     if what.is_dir():
         if changes or dry_run:
@@ -37,6 +46,15 @@ def export(
     own = [f"export.to={formats!r}"] * bool(formats)
     own += [f"export.sign={str(sign.resolve())!r}"] if sign else []
     work_one(open_run(what, out, [*(changes or []), *own], force), "export", dry_run)
+
+
+def _probe(model: Path, file: Path, others: bool) -> None:
+    from mmkd.adapt.probe import write_probe
+
+    if others:
+        raise ConfigError("--probe writes that file alone; leave out --out, --to, --sign, --set and --dry-run")
+    worst = write_probe(model, file)
+    print(f"written: {file}, {file.with_suffix('.json')}; probabilities within {worst:.1g} of mmkd's")
 
 
 def _of_folder(model: Path, out: Path | None, formats: list[str], key: Path | None, force: bool) -> None:

@@ -1,6 +1,7 @@
 """`mmkd label`."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,10 @@ def label(
     coverage: Annotated[
         float, typer.Option("--coverage", help="How often the set has the true class; 0 for no sets.")
     ] = 0.9,
+    label_studio: Annotated[
+        Path | None,
+        typer.Option("--label-studio", metavar="FILE", help="Also write pre-annotations for Label Studio (.json)."),
+    ] = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
     image: Image = "",
@@ -82,6 +87,10 @@ def label(
     from mmkd.labels.page import write_labels_page
 
     check_out(source, out, SUFFIXES)
+    if label_studio is not None:
+        check_out(source, label_studio, (".json",), "--label-studio")
+        if label_studio.resolve() == out.with_suffix(".json").resolve():
+            raise ConfigError(f"--label-studio {label_studio}: the facts of {out} go there; choose another name")
     run = origins.run_of(model)
     own = None if classes or card else _own_classifier(model)
     if own is None:
@@ -104,6 +113,17 @@ def label(
     page = out.with_suffix(".html")
     write_labels_page(page, source, found, options, threshold, opened.name)
     _report(found, page)
+    if label_studio is not None:
+        _pre_annotations(label_studio, source, found, wanted.names, f"{opened.name} {opened.digest[:12]}")
+
+
+def _pre_annotations(path: Path, source: Path, found: "Labelled", classes: Sequence[str], version: str) -> None:
+    from mmkd.labels.label_studio import folder_of, write_label_studio
+
+    left_out = write_label_studio(path, source, found, classes, version)
+    if left_out:
+        print(f"{left_out:10,}  left out of {path}: no JPEG, PNG, WebP, GIF or BMP file in {folder_of(source)}")
+    print(f"written: {path}, {path.with_suffix('.xml')}; document root of Label Studio: {folder_of(source).parent}")
 
 
 def _own_classifier(model: str) -> "Classifier | None":

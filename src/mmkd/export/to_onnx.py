@@ -79,18 +79,18 @@ def write(model: OpenClipModel, folder: Path) -> None:
         tokenizer = tokenizer_of(model)
     except ValueError as error:
         raise ModelError(f"no ONNX files: {error}; take onnx out of --to") from error
-    _check_room(model.network)
+    check_room(model.network)
     full = padding_of(model.network) == "full"
     save_tokenizer(tokenizer, folder / "textual")
     write_json(folder / "visual" / "preprocess_cfg.json", model.preprocess)
     size = model.preprocess["size"]
     height, width = (size, size) if isinstance(size, int) else size
-    _export(_Images(model.network), torch.zeros(2, 3, height, width), "image", folder / IMAGE.format(""), (0,))
+    write_module(_Images(model.network), torch.zeros(2, 3, height, width), "image", folder / IMAGE.format(""), (0,))
     context = model.config["text_cfg"].get("context_length", 77)
     hugging = hasattr(getattr(model.network, "text", None), "pooler")
     text_BL = torch.full((2, context if full else context - 1), tokenizer.end or 1, dtype=torch.int32)
     texts = _Texts(model.network, cuts=not full and not hugging)
-    _export(texts, text_BL, "text", folder / TEXT.format(""), (0,) if full else (0, 1))
+    write_module(texts, text_BL, "text", folder / TEXT.format(""), (0,) if full else (0, 1))
     for name in (IMAGE, TEXT):
         _quantise(folder / name.format(""), folder / name.format(".int8"))
     write_facts(model, tokenizer, full, folder)
@@ -113,20 +113,24 @@ def write_facts(model: OpenClipModel, tokenizer: Tokenizer, full: bool, folder: 
     write_json(folder / FACTS, facts.model_dump())
 
 
-def _check_room(network: nn.Module) -> None:
+def check_room(network: nn.Module) -> None:
+    """Raises ModelError for a network that one file cannot hold."""
     size = sum(p.numel() * 4 for p in network.parameters())
     if size > LARGEST:
         raise ModelError(f"no ONNX files: {size:,} bytes of weights, one file holds {LARGEST:,}; take onnx out of --to")
 
 
-def _export(module: nn.Module, example: Tensor, name: str, path: Path, dynamic: tuple[int, ...]) -> None:
+def write_module(
+    module: nn.Module, example: Tensor, name: str, path: Path, dynamic: tuple[int, ...], output: str = ""
+) -> None:
+    """As an ONNX file. name: of its input. dynamic: axes of any size. output: its name. Raises ModelError."""
     try:
         import onnx
         import onnxscript  # noqa: F401  # what PyTorch's exporter is written in
     except ImportError as error:
         raise ModelError(f"ONNX files need onnx and onnxscript ({error}); {INSTALL}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone():
+    with alone():
         program = torch.onnx.export(
             module.eval(),
             (example,),
@@ -134,7 +138,7 @@ def _export(module: nn.Module, example: Tensor, name: str, path: Path, dynamic: 
             verbose=False,
             opset_version=OPSET,
             input_names=[name],
-            output_names=[f"unit_{name}_vector"],
+            output_names=[output or f"unit_{name}_vector"],
             dynamic_shapes={name: {axis: torch.export.Dim.DYNAMIC for axis in dynamic}},
         )
     assert program is not None
@@ -163,14 +167,14 @@ def _quantise(path: Path, out: Path) -> None:
     """8-bit weights of matrix products and tables. Seven bits of them are used: older processors add up in 16."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _alone():
+    with alone():
         quantize_dynamic(
             path, out, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True, op_types_to_quantize=QUANTISED
         )
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """The exporters print their progress and warn of what they handle themselves; attention goes its ordinary way."""
     fast, before = torch.backends.mha.get_fastpath_enabled(), logging.root.manager.disable
     torch.backends.mha.set_fastpath_enabled(False)

@@ -125,13 +125,15 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def check_out(source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
+def check_out(source: Path, out: Path, suffixes: Sequence[str] = SUFFIXES, option: str = "--out") -> None:
     """Raises ConfigError for a file that cannot be written, or that would be read as a picture the next time."""
     if out.suffix.lower() not in suffixes:
         archive = "; for an archive to search in: mmkd index SOURCE --out ARCHIVE" if suffixes == SUFFIXES else ""
-        raise ConfigError(f"--out {out}: expected a name that ends in {' or '.join(suffixes)}{archive}")
+        raise ConfigError(f"{option} {out}: expected a name that ends in {' or '.join(suffixes)}{archive}")
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(f"--out {out} lies in {source}, where it would be read the next time; choose another place")
+        raise ConfigError(
+            f"{option} {out} lies in {source}, where it would be read the next time; choose another place"
+        )
 
 
 def _finished(out: Path, facts: Mapping[str, Any]) -> Embedded | None:
