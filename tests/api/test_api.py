@@ -100,6 +100,9 @@ def test_search_finds_the_picture_itself(model: LoadedModel, images: list[Path],
     cosine_N = model.embed_images(images) @ model.embed_texts("a line")[0]
     best = model.search(tmp_path / "archive", "a line", k=5)
     np.testing.assert_allclose(best["score"], np.sort(cosine_N)[::-1], atol=1e-5)
+    none = model.search(tmp_path / "archive", "a line", where="modality = 'mri'")
+    assert len(none) == 0
+    assert list(none.columns) == list(best.columns)
     with pytest.raises(ConfigError, match="either a text or image"):
         model.search(tmp_path / "archive")
 

@@ -43,7 +43,7 @@ def test_the_source_says_the_same_as_a_script() -> None:
 
 SMALLER = {
     "demo": {"count = 1500": "count = 200", "count = 2000": "count = 200", "per_class = 40": "per_class = 8"}
-    | {"retrieval = 400": "retrieval = 40", "epochs = {epochs}": "epochs = 1", "epochs = 10": "epochs = 1"}
+    | {"retrieval = 400": "retrieval = 150", "epochs = {epochs}": "epochs = 1", "epochs = 10": "epochs = 1"}
     | {"epochs = 4": "epochs = 1", "cards = {CARDS}": "bootstrap = 50\ncards = {CARDS}"},
     "own_csv": {"range(600)": "range(160)", '"epochs": 8,': '"epochs": 1,', '"epochs": 4}': '"epochs": 1}'},
     "tcga_slide": {"most=300": "most=20"},

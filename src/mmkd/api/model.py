@@ -13,7 +13,7 @@ from mmkd.adapt.classifier import Classifier
 from mmkd.adapt.measure import METRICS, Protocol
 from mmkd.api.images import ImageLike, as_list, opened
 from mmkd.archive.archive import Archive, Hit
-from mmkd.archive.hits import plain
+from mmkd.archive.hits import COLUMNS, OPTIONAL, plain
 from mmkd.archive.index import Indexed, Options, index
 from mmkd.archive.rows import facts_of
 from mmkd.errors import ConfigError, DataError
@@ -154,7 +154,7 @@ class LoadedModel:
         within.check(self.model)
         vector_1D = self.embed_texts(text) if image is None else self.embed_images([image])
         hits: list[Hit] = within.search(vector_1D[0], k, where, exclude_patient, by)
-        return pd.DataFrame([plain(hit) for hit in hits])
+        return pd.DataFrame([plain(hit) for hit in hits], columns=[*COLUMNS, *OPTIONAL])
 
 
 @dataclass(frozen=True)
