@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "mmkd"
 # A file may import from its own folder and from the lines above. Files directly below mmkd stand for themselves.
 ORDER = (
     ("__init__", "errors", "output"),
+    ("notebook",),
     ("progress", "reasons", "licences", "markdown", "distributed", "renamed", "randomness"),
     ("settings", "interpolate", "validation", "processes"),
     ("device",),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from api_page import api_page
 from catalogue_page import data_set_page, teacher_page
 from command_page import command_page
 from package_page import package_page
@@ -17,6 +18,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/recipe.md": recipe_page,
     "reference/cards.md": card_page,
     "reference/commands.md": command_page,
+    "reference/api.md": api_page,
     "reference/run-folders.md": run_page,
     "reference/data-sets.md": data_set_page,
     "reference/teachers.md": teacher_page,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 _PLACES = {"load": "mmkd.api.model", **dict.fromkeys(("open_run", "run", "stages"), "mmkd.api.runs")}
+__all__ = ("load", "open_run", "run", "stages")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,12 +1,14 @@
-"""Progress of a run: bars on a terminal, plain lines every 15 s elsewhere."""
+"""Progress of a run: bars on a terminal and in a notebook, plain lines every 15 s elsewhere."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
+from mmkd.notebook import CellBar, in_notebook
 from mmkd.output import is_quiet
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PLAIN_EVERY_S = 15.0
+CELL_EVERY_S = 0.2
 
 
 def say(line: str) -> None:
@@ -55,26 +58,36 @@ def counted(
     """
     start, before, number = time.perf_counter(), seen(), done
 
-    def how_far() -> str:
+    def rest() -> str:
         took, things = time.perf_counter() - start, seen() - before
         left = f", {(total - number) * took / (number - done):,.0f} s left" if number > done else ""
-        return f"  {label}: {number:,} of {total:,} {unit}, {things:,} {inner}, {things / took:,.0f}/s{left}"
+        return f", {things:,} {inner}, {things / took:,.0f}/s{left}"
 
-    with _saying(how_far):
+    bar = CellBar(label, done, total, unit) if in_notebook() and not is_quiet() else None
+
+    def show() -> None:
+        if bar:
+            bar.show(number, rest())
+        else:
+            say(f"  {label}: {number:,} of {total:,} {unit}{rest()}")
+
+    with _repeated(show, CELL_EVERY_S if bar else PLAIN_EVERY_S):
         for _ in made:
             number += 1
+    if bar:
+        bar.show(number, f", {seen() - before:,} {inner}")
 
 
 @contextmanager
-def _saying(line: Callable[[], str]) -> Iterator[None]:
-    """Say it at the calm pace while the block runs."""
+def _repeated(action: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Do it at this pace while the block runs, in a thread that a notebook takes for the cell's own."""
     over = threading.Event()
 
     def repeat() -> None:
-        while not over.wait(PLAIN_EVERY_S):
-            say(line())
+        while not over.wait(every_s):
+            action()
 
-    thread = threading.Thread(target=repeat, daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(repeat,), daemon=True)
     thread.start()
     try:
         yield
@@ -88,7 +101,9 @@ def track(items: Iterable[T], label: str, total: int, unit: str, done: int = 0, 
 
     total and done count units; each item stands for `weight` of them (the last one may stand for fewer).
     """
-    follow = _bar if sys.stdout.isatty() and not is_quiet() else _lines
+    follow = _lines
+    if not is_quiet():
+        follow = _bar_in_cell if in_notebook() else _bar if sys.stdout.isatty() else _lines
     yield from follow(items, label, total, unit, done, weight)
 
 
@@ -107,6 +122,22 @@ def _bar(items: Iterable[T], label: str, total: int, unit: str, done: int, weigh
         for item in items:
             yield item
             progress.advance(task, weight)
+
+
+def _bar_in_cell(items: Iterable[T], label: str, total: int, unit: str, done: int, weight: int) -> Iterator[T]:
+    start = shown = time.perf_counter()
+    bar, number = CellBar(label, done, total, unit), done
+    try:
+        for item in items:
+            yield item
+            number += weight
+            now = time.perf_counter()
+            if now - shown >= CELL_EVERY_S and (number < total or not total):
+                shown, rate = now, (number - done) / (now - start)
+                left = f", {(total - number) / rate:,.0f} s left" if total else ""
+                bar.show(number, f", {_rate(rate)}/s{left}")
+    finally:  # also where the cell is interrupted: the line says how far it came
+        bar.show(min(number, total or number))
 
 
 def _lines(items: Iterable[T], label: str, total: int, unit: str, done: int, weight: int) -> Iterator[T]:

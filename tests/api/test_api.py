@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,6 +13,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
 
 import mmkd
 from mmkd.api.model import LoadedModel
@@ -98,8 +100,47 @@ def test_search_finds_the_picture_itself(model: LoadedModel, images: list[Path],
     cosine_N = model.embed_images(images) @ model.embed_texts("a line")[0]
     best = model.search(tmp_path / "archive", "a line", k=5)
     np.testing.assert_allclose(best["score"], np.sort(cosine_N)[::-1], atol=1e-5)
+    none = model.search(tmp_path / "archive", "a line", where="modality = 'mri'")
+    assert len(none) == 0
+    assert list(none.columns) == list(best.columns)
     with pytest.raises(ConfigError, match="either a text or image"):
         model.search(tmp_path / "archive")
+
+
+@pytest.mark.slow
+def test_an_adapted_model_classifies_by_its_own_classifier(
+    model: LoadedModel, images: list[Path], tmp_path: Path
+) -> None:
+    draw, rows = np.random.default_rng(1), ["image,label"]
+    for place in range(16):
+        pixels = draw.integers(0, 100, (32, 32, 3), dtype=np.uint8) + np.uint8(100 * (place % 2))
+        Image.fromarray(pixels).save(tmp_path / f"{place:02d}.png")
+        rows.append(f"{place:02d}.png,{'bright' if place % 2 else 'dark'}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    adapted = model.adapt(tmp_path / "labels.csv", tmp_path / "adapted", prompt="a {} picture")
+    gains = adapted.gains()
+    assert list(gains["labels a class"]) == ["1", "4", "16", "all"]
+    np.testing.assert_allclose(gains["gain"], gains["adapted"] - gains["zero-shot"], atol=1e-9)
+    assert (gains["low"] <= gains["gain"]).all()
+    assert (gains["gain"] <= gains["high"]).all()
+    assert "verdict" in adapted._repr_html_()
+    again = model.adapt(tmp_path / "labels.csv", tmp_path / "adapted", prompt="a {} picture")  # finished: is skipped
+    assert again.gains().equals(gains)
+    weights = load_file(tmp_path / "adapted/classifier.safetensors")["weight"]
+    temperature = json.loads((tmp_path / "adapted/classifier.json").read_text())["temperature"]
+    logit_NC = model.embed_images(images) @ weights.T / temperature
+    share_NC = np.exp(logit_NC) / np.exp(logit_NC).sum(axis=1, keepdims=True)
+    table = adapted.model("cpu").classify(images)
+    np.testing.assert_allclose(table[["probability:bright", "probability:dark"]], share_NC, atol=1e-5)
+    with pytest.raises(ConfigError, match="no classifier in it"):
+        model.classify(images)
+
+
+def test_an_export_is_the_model(model: LoadedModel, images: list[Path], tmp_path: Path) -> None:
+    found = mmkd.load(model.export(tmp_path / "out", to=["open_clip"]), device="cpu")
+    np.testing.assert_allclose(found.embed_images(images), model.embed_images(images), atol=1e-6)
+    with pytest.raises(ConfigError, match="open_clip"):
+        model.export(tmp_path / "other", to=["openclip"])
 
 
 def test_the_stages_are_those_of_the_table() -> None:
@@ -137,7 +178,8 @@ def test_results_are_those_of_the_file(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert list(folder.results()["value"]) == [0.75, 0.5]
     axes = folder.plot_results()
-    [line] = axes.containers[0].lines[:1]
+    drawn: Any = axes.containers[0]
+    [line] = drawn.lines[:1]
     assert list(line.get_xdata()) == [0.5, 0.75]
     with pytest.raises(DataError, match="no results of retrieval"):
         folder.plot_results("retrieval")

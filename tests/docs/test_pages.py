@@ -10,6 +10,7 @@ from doc_pages import PAGES, ROOT, arguments_of, blocks, complaint, inline_comma
 from generated import stale
 from keys import nested, unexplained
 
+import mmkd
 from mmkd.cards.card import Card
 from mmkd.pipeline.recipe import Recipe
 from mmkd.renamed import RENAMED
@@ -38,6 +39,14 @@ def name_of(page: Path) -> str:
 def test_generated_pages_are_what_the_code_says_today() -> None:
     """When this fails: `make docs-pages`."""
     assert not stale()
+
+
+def test_all_that_python_offers_is_explained() -> None:
+    text = (ROOT / "docs/reference/api.md").read_text()
+    offered = set(re.findall(r"^## mmkd\.(\w+)", text, re.MULTILINE))
+    assert offered == set(mmkd.__all__)
+    sections = re.split(r"^#{2,3} ", text, flags=re.MULTILINE)[1:]
+    assert not [section.splitlines()[0] for section in sections if len(re.sub(r"```.*?```", "", section).split()) < 5]
 
 
 @pytest.mark.parametrize("kind", [Recipe, Card], ids=["recipe", "card"])

@@ -22,6 +22,7 @@ from mmkd.adapt.pictures import Seen, check_copies, check_groups, embedded, grou
 from mmkd.adapt.select import ZERO_SHOT, Choice, Labelled, choose
 from mmkd.adapt.table import Table, read_table
 from mmkd.errors import ConfigError, DataError
+from mmkd.folders.atomic import write_json
 from mmkd.folders.digests import file_digest, remembered_digest
 from mmkd.folders.intact import LOG
 from mmkd.folders.stage import BEGUN, MANIFEST, Stage, complete
@@ -35,8 +36,8 @@ from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.files.open_clip_folder import weights_file
 
-OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", "SHA256SUMS")
-CARD, PAGE = "README.md", "adapt.html"
+OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", "SHA256SUMS", "adapt.json")
+CARD, PAGE, ROWS = "README.md", "adapt.html", "adapt.json"
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ def link_model(model: Path, folder: Path) -> None:
 
 
 def write_outcome(found: Adapted, model: Path) -> None:
-    """The page, and the model card with its part on the labels."""
+    """The page, its numbers as JSON, and the model card with its part on the labels."""
     from mmkd.adapt.page import write_adapt_page
 
     base = model / CARD
@@ -287,9 +288,10 @@ def write_outcome(found: Adapted, model: Path) -> None:
         adapted_card(text, found.classifier.facts, found.rows, found.row), encoding="utf-8"
     )
     write_adapt_page(found.folder / PAGE, found)
+    write_json(found.folder / ROWS, as_json(found))
 
 
 def as_json(found: Adapted) -> dict[str, Any]:
-    """For `--json`."""
+    """For `--json`, and for `adapt.json`."""
     rows = [{**asdict(row), "verdict": row.verdict} for row in found.rows]
     return {"classifier": found.classifier.facts.model_dump(mode="json"), "rows": rows, "notes": list(found.notes)}

@@ -12,6 +12,7 @@ from mmkd.progress import print_table
 from mmkd.report.render import cut, render, write_page
 from mmkd.report.table_files import csv_text
 
+COLUMNS = ("rank", "score", "file", "id", "source", "path")
 OPTIONAL = ("caption", "modality", "patient", "series", "slice")  # columns that are left out where no hit has them
 LONGEST = 60  # characters of a caption on the terminal
 
@@ -44,7 +45,7 @@ def _cell(value: object) -> str:
 
 def write_csv(path: Path, hits: Sequence[Hit]) -> None:
     rows = [list(plain(hit).values()) for hit in hits]
-    heads = ["rank", "score", "file", "id", "source", "path", *OPTIONAL]
+    heads = [*COLUMNS, *OPTIONAL]
     with atomic_file(path) as stream:
         stream.write(csv_text([heads, *rows]).encode())
 
