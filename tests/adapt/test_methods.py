@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from mmkd.adapt.methods import METHODS, STEPS, lp_path, lp_plus_plus, ss_text
+from mmkd.adapt.methods import METHODS, STEPS, Method, lp_path, lp_plus_plus, ss_text
 from mmkd.statistics.metrics import Array
 
 SCALE = 20.0
@@ -30,7 +30,7 @@ def loss(vector_ND: Array, label_N: Array, weight_CD: Array) -> float:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_without_labels_every_method_is_zero_shot(method) -> None:
+def test_without_labels_every_method_is_zero_shot(method: Method) -> None:
     _, _, text_CD = world()
     found = method.fit(np.empty((0, 6)), np.empty(0, np.int64), text_CD, SCALE)
     assert len(found) == len(method.settings)

@@ -1,4 +1,4 @@
-"""Index pictures again and again, each time killed by kill -9 at a random moment, while a reader looks on.
+"""Index pictures again and again, killed by kill -9 at a random moment after some writes, while a reader looks on.
 
 As a script: `killed.py SOURCE ARCHIVE DEATHS SEED`. Prints how often it was killed and how many rows were there
 each time. Each life is a process of its own, forked from one that has imported all but opened nothing.
@@ -35,6 +35,11 @@ def life(source: Path, place: Path) -> int:
         os._exit(1)
 
 
+def writes(place: Path) -> int:
+    """How many there have been: each leaves a version of the table, until old ones are cleared."""
+    return sum(1 for _ in place.glob("pictures.lance/_versions/*"))
+
+
 def rows(place: Path) -> int:
     """How many rows a new process reads, all of whose vectors are whole; -1 where there is no archive yet."""
     read, write = os.pipe()
@@ -63,8 +68,12 @@ def main() -> None:
     source, place, deaths, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     drawn, counts, killed = random.Random(seed), [], 0
     for _ in range(deaths):
+        before = writes(place)
         child = life(source, place)
-        time.sleep(drawn.uniform(0.05, 0.6))
+        wanted, latest = before + drawn.randrange(3), time.monotonic() + 20
+        while writes(place) < wanted and time.monotonic() < latest:
+            time.sleep(0.001)
+        time.sleep(drawn.uniform(0, 0.1))
         os.kill(child, signal.SIGKILL)
         killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
         counts.append(rows(place))

@@ -125,7 +125,7 @@ def run(service: Service, address: Address, page: bool) -> None:
     check_exposure(address.host, keys, address.no_auth)
     app = make_app(service, page, keys, hosts_of(address.host), _log)
 
-    class Server(uvicorn.Server):
+    class Server(uvicorn.Server):  # type: ignore[misc]  # its types are not looked at
         """Open pages hold a connection that would otherwise be waited for."""
 
         def handle_exit(self, number: int, frame: Any) -> None:
