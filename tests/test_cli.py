@@ -189,6 +189,7 @@ def test_dry_run_writes_nothing_and_names_every_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_teacher_stops_the_run_before_any_work(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
     recipe.write_text(recipe.read_text() + '\n[[teachers]]\nname = "gone"\nmodel = "local-dir:nowhere"\n')

@@ -32,6 +32,7 @@ class Purpose(StrEnum):
     AUTOENCODER_ORDER = "training/order of the auto-encoder's pairs"
     LINEAR_PROJECTION = "training/random projections"
     EXPORT_CHECK = "student/images of the export's check"
+    PROBE_CHECK = "adapt/images of the check of a probe"
     # teacher reliability
     RELIABILITY_ROWS = "reliability/rows of a group"
     RELIABILITY_TEST = "reliability/rank test"

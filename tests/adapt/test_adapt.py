@@ -80,7 +80,8 @@ def test_label_and_serve_take_the_folder(request_: Request, world: tuple[Path, R
     given = ["label", str(world[0] / "pictures"), "--model", str(tmp_path / "out"), "--device", "cpu"]
     done = CliRunner().invoke(make_app(), [*given, "--out", str(tmp_path / "labels.csv")])
     assert done.exit_code == 0, done.output
-    assert "fitted and calibrated on 36 labelled pictures of 3 classes (mmkd adapt)" in done.output
+    assert f"{classifier.facts.method}, fitted on 36 labelled pictures of 3 classes (mmkd adapt)" in done.output
+    assert classifier.facts.temperature_note in done.output  # all pictures are right: no temperature fits best
     rows = list(csv.DictReader((tmp_path / "labels.csv").open()))
     first = world[0] / "pictures" / rows[0]["path"]
     (expected_C,) = classifier.probabilities(model.encode_images([Image.open(first).convert("RGB")]))
@@ -88,7 +89,7 @@ def test_label_and_serve_take_the_folder(request_: Request, world: tuple[Path, R
     np.testing.assert_allclose(found_C, expected_C, rtol=1e-5)
     service = open_service(str(tmp_path / "out"), computing=Computing("cpu", "torch"))
     (answer,) = service.classify(first.read_bytes())
-    assert answer.calibrated
+    assert not answer.calibrated
     assert {score.name: score.probability for score in answer.scores} == pytest.approx(
         dict(zip(classifier.classes, expected_C, strict=True)), rel=1e-5
     )

@@ -151,6 +151,7 @@ def test_threads_of_one_process_write_in_turn(tmp_path: Path) -> None:
     assert sorted(archive.states()) == rows(80)["id"].to_pylist()
 
 
+@pytest.mark.slow
 def test_the_index_is_as_thorough_as_its_measured_recall(tmp_path: Path) -> None:
     archive = Archive.create(tmp_path / "a", FACTS)
     archive.add(rows(2000))

@@ -146,6 +146,7 @@ def test_a_caption_of_200_mb_is_never_in_memory(tmp_path: Path) -> None:
     assert (long["where"], long["reason"]) == ("a.tar:long", "long_caption")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "good", "begin", "end"),
     [

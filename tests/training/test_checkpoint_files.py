@@ -67,6 +67,7 @@ def test_a_full_disk_makes_room_or_stops_with_what_stays(
     assert same(train("stop", checkpoint_every=2), train("whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "told"),
     [

@@ -19,6 +19,7 @@ from mmkd.folders.atomic import atomic_file, write_json
 from mmkd.inference.geometry import Geometry
 from mmkd.inference.model import open_model
 from mmkd.inference.onnx import session
+from mmkd.randomness import Purpose, generator
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.files.open_clip_folder import OpenClipModel, load
 
@@ -80,7 +81,7 @@ def _write(probe: nn.Module, example: Tensor, path: Path) -> None:
 
 
 def _difference(folder: Path, classifier: Classifier, geometry: Geometry, path: Path) -> float:
-    pixel_NCHW = np.random.default_rng(0).integers(0, 256, (CHECKED, 3, *geometry.size), np.uint8)
+    pixel_NCHW = generator(0, Purpose.PROBE_CHECK).integers(0, 256, (CHECKED, 3, *geometry.size), np.uint8)
     wanted_NC = classifier.probabilities(open_model(str(folder), "cpu").encode_prepared(pixel_NCHW))
     found_NC = np.concatenate([_answer(path, one[None].astype(np.float32)) for one in pixel_NCHW])
     return float(np.abs(found_NC - wanted_NC).max())
