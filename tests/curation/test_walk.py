@@ -15,7 +15,7 @@ from mmkd.curation.settings.curate import CurateSettings
 
 SOURCE = f"{Path(mmkd.__file__).parent}/"
 STEPS = ("filter_shards", "select", "write_corpus")
-COUNTING = {"progress.py", "notebook.py", "output.py", "processes.py"}  # they see how many records there are, and none of them
+COUNTING = {"progress.py", "notebook.py", "output.py", "processes.py"}  # they see how many records there are
 MOST = 25
 
 
