@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from scipy.fft import dct
 
+from mmkd.images.decode import decode
 from mmkd.images.store import StoredImage, stored_image
 from mmkd.images.thumbnails import perceptual_hash
 from mmkd.reasons import BadRecordError, Reason
@@ -71,6 +72,12 @@ def test_float_pixels_that_are_not_finite_become_black() -> None:
     values = np.full((32, 32), 2.0, np.float32)
     values[0, :3] = 1.0, np.nan, np.inf
     np.testing.assert_array_equal(pixels(stored(encoded(values, "TIFF")).data)[0, :4], [0, 0, 0, 255])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_picture_without_any_number_is_refused(value: float) -> None:
+    with pytest.raises(BadRecordError, match="none of its values is a finite number"):
+        decode(encoded(np.full((32, 32), value, np.float32), "TIFF"))
 
 
 def test_alpha_is_flattened_on_black() -> None:

@@ -4,14 +4,21 @@ import numpy as np
 from PIL import Image
 
 from mmkd.images.hamming import Array
+from mmkd.reasons import BadRecordError, Reason
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """8-bit grey ("L") or RGB. Wider greys are scaled by their own range to 0..255, alpha is flattened on black."""
+    """8-bit grey ("L") or RGB. Wider greys are scaled by their own range to 0..255, alpha is flattened on black.
+
+    Raises BadRecordError for greys of which none is a number.
+    """
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
-        return scaled_by_range(np.asarray(image, np.float64))
+        value_HW = np.asarray(image, np.float64)
+        if not np.isfinite(value_HW).any():
+            raise BadRecordError(Reason.UNREADABLE_IMAGE, "none of its values is a finite number")
+        return scaled_by_range(value_HW)
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
         black = Image.new("RGB", image.size)
