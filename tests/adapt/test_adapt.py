@@ -24,7 +24,7 @@ from mmkd.serve.start import Computing, open_service
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import save
-from tiny import tiny_config
+from tiny import save_tiny, tiny_config
 
 FAST = Protocol(shots=(1, None), seeds=1, folds=2, inner_folds=2)
 
@@ -32,7 +32,7 @@ FAST = Protocol(shots=(1, None), seeds=1, folds=2, inner_folds=2)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    save(build_student(StudentSettings(config=tiny_config()), 3), folder)
+    save_tiny(folder, 3)
     (folder / "README.md").write_text("# tiny\n\nIts card.\n")
     return str(folder)
 

@@ -20,10 +20,7 @@ from mmkd.api.model import LoadedModel
 from mmkd.api.runs import RunFolder
 from mmkd.errors import ConfigError, DataError
 from mmkd.pipeline.table import STAGES
-from mmkd.student.build import build_student
-from mmkd.student.settings import StudentSettings
-from mmkd.teachers.files.open_clip_folder import save
-from tiny import recipe_of, tiny_config
+from tiny import recipe_of, save_tiny, write_noise
 
 matplotlib.use("agg")
 NAMES = ["a round shadow", "a bright line"]
@@ -32,8 +29,7 @@ NAMES = ["a round shadow", "a bright line"]
 @pytest.fixture(scope="module")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("student") / "export"
-    save(build_student(StudentSettings(config=tiny_config()), 0), folder)
-    return folder
+    return save_tiny(folder)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +39,7 @@ def model(export: Path) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder, draw = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    paths = [folder / f"{place}.png" for place in range(5)]
-    for path in paths:
-        Image.fromarray(draw.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
-    return paths
+    return write_noise(tmp_path_factory.mktemp("images"), 5, 0)
 
 
 def test_vectors_are_open_clips(model: LoadedModel, export: Path, images: list[Path]) -> None:

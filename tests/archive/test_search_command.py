@@ -14,10 +14,7 @@ from typer.testing import CliRunner
 from mmkd.archive.archive import Archive
 from mmkd.cli import app
 from mmkd.errors import ConfigError, DataError
-from mmkd.student.build import build_student
-from mmkd.student.settings import StudentSettings
-from mmkd.teachers.files.open_clip_folder import save
-from tiny import tiny_config
+from tiny import save_tiny
 
 COUNT = 12
 
@@ -36,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"{place:04d}.png,<b>caption</b> {place},p{place // 3}" for place in range(COUNT)]
     (folder / "pictures/pairs.csv").write_text("\n".join(["image,caption,patient_id", *lines]))
     for seed, name in enumerate(("student", "other")):
-        save(build_student(StudentSettings(config=tiny_config()), seed), folder / name)
+        save_tiny(folder / name, seed)
     out = call("index", f"{folder}/pictures/pairs.csv", "--model", f"{folder}/student", "--out", f"{folder}/archive")
     assert f"{COUNT} new, 0 changed, 0 as before; {COUNT} in all" in out
     assert "every search looks at all pictures (exact)" in out

@@ -14,7 +14,7 @@ from tiny_onnx import COLOUR_3D, CONTEXT, DIM, SIDE, WORD_VD, WORDS, write_tiny_
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.folders.digests import file_digest
-from mmkd.inference.model import open_model
+from mmkd.inference.model import named_folder, open_model
 from mmkd.inference.onnx import OnnxModel, has_onnx
 
 
@@ -95,9 +95,18 @@ def test_the_backend_is_chosen(folder: Path, tmp_path: Path) -> None:
         open_model("plip", backend="onnx")
 
 
+def test_a_folder_is_found_whatever_signs_its_path_has(folder: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "size=96"
+    shutil.copytree(folder, odd)
+    assert named_folder(str(odd)) == named_folder(f"local-dir:{odd}") == ("", odd)
+    assert named_folder(f"mine={odd}") == named_folder(f"mine=local-dir:{odd}") == ("mine", odd)
+    assert named_folder("plip") == ("", None)
+    assert isinstance(open_model(str(odd), "cpu", backend="auto"), OnnxModel)
+
+
 def test_it_starts_without_pytorch(folder: Path) -> None:
     code = (
-        "import sys; from mmkd.inference.model import open_model\n"
+        "import sys; from mmkd.inference.model import named_folder, open_model\n"
         f"model = open_model({str(folder)!r}, backend='onnx'); model.encode_texts(['lung'])\n"
         "print([name for name in ('torch', 'transformers', 'open_clip') if name in sys.modules])"
     )

@@ -26,6 +26,7 @@ from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, r
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import classify, probabilities, zero_shot
 from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
+from mmkd.labels.head import Head, by_prompts
 from mmkd.labels.label import SUFFIXES, Labelled, calibration_from, label
 from mmkd.labels.page import write_labels_page
 from mmkd.statistics.calibration import fit_temperature
@@ -273,7 +274,7 @@ def test_any_table_is_classes_or_is_refused(table: dict[str, object]) -> None:
 
 
 def made(source: Path, model: Model, out: Path, calibration: Calibration, least: float = 0.0) -> Labelled:
-    return label(source, model, CLASSES, zero_shot(model, CLASSES), out, calibration, least, RAW, 1)
+    return label(source, model, Head(CLASSES, zero_shot(model, CLASSES), calibration), out, least, RAW, 1)
 
 
 def test_a_table_of_labels(model: Model, source: Path, tmp_path: Path) -> None:
@@ -308,15 +309,15 @@ def test_calibration_from_a_table(model: Model, tmp_path: Path) -> None:
     lines = [f"{n}.png,{CLASSES.names[place]},p{n}" for n, place in enumerate(label_N)]
     table = tmp_path / "t.csv"
     table.write_text("\n".join(["file,truth,patient", *lines]))
-    found = calibration_from(table, "truth", model, CLASSES, zero_shot(model, CLASSES), 0.8, RAW, tmp_path / "work", 1)
+    found = calibration_from(table, "truth", model, by_prompts(model, CLASSES, None), 0.8, RAW, tmp_path / "work", 1)
     assert found.least is not None
     assert 0.003 < found.temperature < 0.2
     assert not (tmp_path / "work").exists()
     with pytest.raises(ConfigError, match="no such column among file, truth, patient"):
-        calibration_from(table, "label", model, CLASSES, zero_shot(model, CLASSES), 0.8, RAW, tmp_path / "work", 1)
+        calibration_from(table, "label", model, by_prompts(model, CLASSES, None), 0.8, RAW, tmp_path / "work", 1)
     table.write_text("\n".join(["file,truth,patient", *lines, "gone.png,a mass,p"]))
     with pytest.raises(DataError, match=r"1 labelled pictures cannot be read, the first gone\.png"):
-        calibration_from(table, "truth", model, CLASSES, zero_shot(model, CLASSES), 0.8, RAW, tmp_path / "work", 1)
+        calibration_from(table, "truth", model, by_prompts(model, CLASSES, None), 0.8, RAW, tmp_path / "work", 1)
 
 
 def test_the_temperature_of_a_run_is_recovered(tmp_path: Path) -> None:

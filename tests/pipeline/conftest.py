@@ -9,11 +9,9 @@ from ablation_files import write_files
 from mmkd.commands.options import open_run
 from mmkd.folders import digests
 from mmkd.pipeline.work import work_all
-from mmkd.student.build import build_student
-from mmkd.student.settings import StudentSettings
 from mmkd.teachers import load
-from mmkd.teachers.files.open_clip_folder import WEIGHTS, save
-from tiny import tiny_config
+from mmkd.teachers.files.open_clip_folder import WEIGHTS
+from tiny import save_tiny
 
 
 class Counts:
@@ -28,7 +26,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Counts
     """A finished run of a recipe with a teacher that it does not train, and what its weights have been through."""
     folder = tmp_path_factory.mktemp("finished")
     write_files(folder)
-    save(build_student(StudentSettings(config=tiny_config()), 0), folder / "given")
+    save_tiny(folder / "given")
     recipe = folder / "recipe.toml"
     recipe.write_text(recipe.read_text() + '[[teachers]]\nname = "given"\nmodel = "local-dir:given"\n')
     counts = Counts()

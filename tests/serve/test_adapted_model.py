@@ -20,10 +20,7 @@ from mmkd.cli import app
 from mmkd.errors import ConfigError, DataError
 from mmkd.inference.model import open_model
 from mmkd.serve.start import Computing, licence_in, open_service
-from mmkd.student.build import build_student
-from mmkd.student.settings import StudentSettings
-from mmkd.teachers.files.open_clip_folder import save
-from tiny import tiny_config
+from tiny import save_tiny
 
 NAMES = ["blue", "green", "red"]
 
@@ -32,7 +29,7 @@ NAMES = ["blue", "green", "red"]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tiny/, pictures/, labels.csv, and adapted/ made of them."""
     folder = tmp_path_factory.mktemp("adapted")
-    save(build_student(StudentSettings(config=tiny_config()), 3), folder / "tiny")
+    save_tiny(folder / "tiny", 3)
     (folder / "tiny/README.md").write_text('---\nlicense: "other"\nlicense_name: "non-commercial"\n---\n# tiny\n')
     rows = write_pictures(folder / "pictures")
     for number in (5, 13, 21, 29):  # wrong labels: where every picture is right, no temperature is best
@@ -90,7 +87,7 @@ def test_the_table_that_was_learnt_from_calibrates_nothing(place: Path, tmp_path
 
 
 def test_a_classifier_of_other_weights_is_refused(place: Path, tmp_path: Path) -> None:
-    save(build_student(StudentSettings(config=tiny_config()), 4), tmp_path / "other")
+    save_tiny(tmp_path / "other", 4)
     for name in ("classifier.json", "classifier.safetensors"):
         (tmp_path / "other" / name).write_bytes((place / "adapted" / name).read_bytes())
     with pytest.raises(DataError, match="made with other weights"):

@@ -25,10 +25,7 @@ from typer.testing import CliRunner
 
 from mmkd.cli import app
 from mmkd.errors import ConfigError
-from mmkd.student.build import build_student
-from mmkd.student.settings import StudentSettings
-from mmkd.teachers.files.open_clip_folder import save
-from tiny import tiny_config
+from tiny import save_tiny
 
 MMKD = [sys.executable, "-m", "mmkd", "serve"]
 slow = pytest.mark.slow
@@ -37,7 +34,7 @@ slow = pytest.mark.slow
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served") / "student"
-    save(build_student(StudentSettings(config=tiny_config()), 0), folder)
+    save_tiny(folder)
     return folder
 
 

@@ -17,6 +17,10 @@ from safetensors.numpy import load, save
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import atomic_file, write_json
 from mmkd.folders.digests import file_digest, remembered_digest
+from mmkd.labels.calibrate import Calibration
+from mmkd.labels.classes import Classes
+from mmkd.labels.classify import probabilities
+from mmkd.labels.head import Head
 from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
 from mmkd.validation import parse
@@ -105,6 +109,11 @@ class Classifier:
         note = f"; {self.facts.temperature_note}" if self.facts.temperature_note else ""
         return f"{self.facts.method}, {done} on {pictures} (mmkd adapt){note}"
 
+    def head(self) -> Head:
+        """Its classes, logits and temperature, as `mmkd label` takes them."""
+        classes = Classes(tuple(self.classes), tuple(map(tuple, self.facts.prompts)))
+        return Head(classes, self.logits, Calibration(self.facts.temperature, self.basis(), self.is_calibrated))
+
     @property
     def is_calibrated(self) -> bool:
         return not self.facts.temperature_note
@@ -136,6 +145,4 @@ class Classifier:
 
     def probabilities(self, vector_ND: Array) -> Array:
         """Of unit vectors of the model; float64 (N, C), rows sum to one."""
-        logit_NC = self.logits(vector_ND).astype(np.float64) / self.facts.temperature
-        share_NC = np.exp(logit_NC - logit_NC.max(axis=1, keepdims=True, initial=-np.inf))
-        return np.asarray(share_NC / share_NC.sum(axis=1, keepdims=True))
+        return probabilities(self.logits(vector_ND), self.facts.temperature)

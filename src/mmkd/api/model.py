@@ -20,9 +20,9 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.export.folder import export_folder
 from mmkd.export.settings import ExportSettings
 from mmkd.inference.embed import Embedded, embed
-from mmkd.inference.model import BATCH, Model, open_model
+from mmkd.inference.model import BATCH, Model, named_folder, open_model
 from mmkd.labels.classes import of_names, of_table
-from mmkd.labels.classify import Classified, classify
+from mmkd.labels.classify import classify
 from mmkd.progress import track
 from mmkd.statistics.metrics import Array
 from mmkd.validation import parse
@@ -85,14 +85,13 @@ class LoadedModel:
         return table
 
     def _by_own_classifier(self, images: ImageLike | Sequence[ImageLike], temperature: float | None) -> "pd.DataFrame":
-        folder = Path(self.text)
-        if not Classifier.is_in(folder):
+        _, folder = named_folder(self.text)
+        own = None if folder is None else Classifier.of_model(folder)
+        if own is None:
             raise ConfigError(f"{self.text}: no classifier in it; give classes, or make one with adapt")
         if temperature is not None:
             raise ConfigError("temperature: the classifier has its own; leave it out")
-        own = Classifier.load(folder)
-        shares_NC = own.probabilities(self.embed_images(images))
-        table: pd.DataFrame = Classified(of_names(own.classes), shares_NC).table().to_pandas()
+        table: pd.DataFrame = own.head().classified(self.embed_images(images)).table().to_pandas()
         return table
 
     def adapt(
@@ -119,8 +118,8 @@ class LoadedModel:
         to: of open_clip, transformers and onnx; without it all that fit. Raises ConfigError for a model that is no
         folder, ModelError where a format does not agree with the model.
         """
-        folder = Path(self.text)
-        if not folder.is_dir():
+        _, folder = named_folder(self.text)
+        if folder is None:
             raise ConfigError(f"{self.text}: not a folder; export takes a model's folder, such as runs/NAME/export")
         settings = parse(ExportSettings, {"name": folder.resolve().name, "to": list(to) or None}, "export")
         export_folder(folder, Path(out).resolve(), settings, force)

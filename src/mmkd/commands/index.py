@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmkd.commands.source_options import Device
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ Server = Annotated[
 ]
 SHOWN = 5  # pictures that were not read, each with its reason
 ARCHIVE_HELP = "The archive's folder, or with --server the name of a collection."
-DEVICE = typer.Option("--device", help="auto, cpu, cuda or cuda:N.")
 
 
 def index(
@@ -48,7 +48,7 @@ def index(
     thumbnails: Annotated[
         bool, typer.Option("--thumbnails/--no-thumbnails", help="Keep a small copy of each picture for the hits.")
     ] = True,
-    device: Annotated[str, DEVICE] = "auto",
+    device: Device = "auto",
     server: Server = "",
 ) -> None:
     """Embed pictures and keep them in an archive that `mmkd search` searches by words and by pictures.

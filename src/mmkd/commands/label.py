@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,6 @@ from mmkd.commands.source_options import (
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.adapt.classifier import Classifier
     from mmkd.labels.label import Labelled
 
 
@@ -77,11 +77,12 @@ def label(
     options = source_options(
         image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
     )
+    from mmkd.adapt.classifier import Classifier
     from mmkd.inference.embed import check_out
-    from mmkd.inference.model import open_model
-    from mmkd.labels import calibrate as origins
-    from mmkd.labels.classes import Classes, classes_of
-    from mmkd.labels.classify import zero_shot
+    from mmkd.inference.model import named_folder, open_model
+    from mmkd.labels.calibrate import run_of
+    from mmkd.labels.classes import classes_of
+    from mmkd.labels.head import by_prompts
     from mmkd.labels.label import SUFFIXES, calibration_from
     from mmkd.labels.label import label as body
     from mmkd.labels.page import write_labels_page
@@ -91,27 +92,22 @@ def label(
         check_out(source, label_studio, (".json",), calibrate, "--label-studio")
         if label_studio.resolve() == out.with_suffix(".json").resolve():
             raise ConfigError(f"--label-studio {label_studio}: the facts of {out} go there; choose another name")
-    run = origins.run_of(model)
-    own = None if classes or card else _own_classifier(model)
-    if own is None:
-        wanted = classes_of(classes, card, run)
-    else:
-        wanted = Classes(tuple(own.classes), tuple(map(tuple, own.facts.prompts)))
+    _, folder = named_folder(model)
+    run = None if folder is None else run_of(str(folder))
+    own = None if classes or card or folder is None else Classifier.of_model(folder)
+    wanted = classes_of(classes, card, run) if own is None else own.head().classes
     opened = open_model(model, device)
     workers = workers or len(os.sched_getaffinity(0))
-    score = zero_shot(opened, wanted) if own is None else own.logits
-    if own is None:
-        calibration = origins.of_run(run, wanted.card) or origins.uncalibrated(opened.scale)
-    else:
-        calibration = origins.Calibration(own.facts.temperature, own.basis(), own.is_calibrated)
+    head = by_prompts(opened, wanted, run) if own is None else own.head()
     if calibrate is not None:
         if calibrate.is_dir() or not calibrate.exists():
             raise ConfigError(f"--calibrate {calibrate}: expected a table with a column of pictures and one of labels")
         if own is not None:
             own.check_not_learnt(calibrate)
         work = out.with_name(f".{out.name}.calibration")
-        calibration = calibration_from(calibrate, label_column, opened, wanted, score, coverage, options, work, workers)
-    found = body(source, opened, wanted, score, out, calibration, threshold, options, workers)
+        fitted = calibration_from(calibrate, label_column, opened, head, coverage, options, work, workers)
+        head = replace(head, calibration=fitted)
+    found = body(source, opened, head, out, threshold, options, workers)
     page = out.with_suffix(".html")
     write_labels_page(page, source, found, options, threshold, opened.name)
     _report(found, page)
@@ -126,12 +122,6 @@ def _pre_annotations(path: Path, source: Path, found: "Labelled", classes: Seque
     if left_out:
         print(f"{left_out:10,}  left out of {path}: no JPEG, PNG, WebP, GIF or BMP file in {folder_of(source)}")
     print(f"written: {path}, {path.with_suffix('.xml')}; document root of Label Studio: {folder_of(source).parent}")
-
-
-def _own_classifier(model: str) -> "Classifier | None":
-    from mmkd.adapt.classifier import Classifier
-
-    return Classifier.of_model(Path(model.rpartition("=")[2].removeprefix("local-dir:")))
 
 
 def _report(found: "Labelled", page: Path) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmkd.commands.index import ARCHIVE_HELP, DEVICE, Server
+from mmkd.commands.index import ARCHIVE_HELP, Server
 from mmkd.commands.options import Json
+from mmkd.commands.source_options import Device
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def search(
     page: Annotated[
         Path | None, typer.Option("--html", help="Write a page with the hits' thumbnails to this file, too.")
     ] = None,
-    device: Annotated[str, DEVICE] = "auto",
+    device: Device = "auto",
     server: Server = "",
 ) -> None:
     """Search an archive by words or by a picture. The score of a hit is the cosine."""

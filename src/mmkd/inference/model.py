@@ -76,15 +76,25 @@ def open_model(
     """
     from mmkd.inference.onnx import OnnxModel
 
-    folder = Path(text.rpartition("=")[2].removeprefix(LOCAL))
-    if backend == "onnx" or (backend == "auto" and _suits_onnx(folder, device)):
-        if not folder.is_dir():
+    name, folder = named_folder(text)
+    if backend == "onnx" or (backend == "auto" and folder is not None and _suits_onnx(folder, device)):
+        if folder is None:
             raise ConfigError(f"{text!r} is no folder; ONNX Runtime takes one that 'mmkd export --to onnx' wrote")
-        name, has_name, _ = text.partition("=")
-        return OnnxModel(folder, threads, precision, name if has_name else "")
+        return OnnxModel(folder, threads, precision, name)
     from mmkd.inference.torch_model import open_torch
 
-    return open_torch(model_spec(f"{LOCAL}{text}" if Path(text).is_dir() else text), device, precision)
+    if folder is not None:
+        text = f"{name}={LOCAL}{folder}" if name else f"{LOCAL}{folder}"
+    return open_torch(model_spec(text), device, precision)
+
+
+def named_folder(text: str) -> tuple[str, Path | None]:
+    """The name and the folder in `[NAME=][local-dir:]FOLDER`; "" and None where it has none."""
+    if (whole := Path(text.removeprefix(LOCAL))).is_dir():  # its path may have the sign as well
+        return "", whole
+    name, has_name, rest = text.partition("=")
+    folder = Path(rest.removeprefix(LOCAL))
+    return (name, folder) if has_name and folder.is_dir() else ("", None)
 
 
 def _suits_onnx(folder: Path, device: str) -> bool:

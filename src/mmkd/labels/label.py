@@ -21,9 +21,8 @@ from mmkd.inference.embed import check_out, vectors_in, write_rejects
 from mmkd.inference.model import Model
 from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, places_of
-from mmkd.labels.classes import Classes
-from mmkd.labels.classify import Classified, Scores, probabilities
 from mmkd.labels.conformal import in_sets
+from mmkd.labels.head import Head
 
 SUFFIXES = (".csv", ".parquet")
 SET = "set"
@@ -45,18 +44,16 @@ class Labelled:
 def label(
     source: Path,
     model: Model,
-    classes: Classes,
-    score: Scores,
+    head: Head,
     out: Path,
-    calibration: Calibration,
     least: float,
     options: SourceOptions,
     workers: int,
 ) -> Labelled:
     """Write a row for each picture of the source: label, probabilities, and the set where the calibration has one.
 
-    score: of the classes, by their prompts or by a classifier. least: below this probability the label is left empty,
-    and `abstained` is true. A run that was killed goes on with the same call. Raises ConfigError and DataError.
+    least: below this probability the label is left empty, and `abstained` is true. A run that was killed goes on with
+    the same call. Raises ConfigError and DataError.
     """
     if not 0 <= least <= 1:  # NaN, too
         raise ConfigError(f"--threshold {least}: expected a probability, 0 to 1")
@@ -69,19 +66,22 @@ def label(
         rejected, tables = list[Rejected](), list[pa.Table]()
         for table in tables_of(plan, parts):
             rejected += rejected_in(table)
-            tables.append(_labelled(table, classes, score, calibration, least))
+            tables.append(_labelled(table, head, least))
         _write(out, tables)
-        write_json(out.with_suffix(".json"), _facts(model, classes, calibration, least))
+        write_json(out.with_suffix(".json"), _facts(model, head, least))
         rejects = write_rejects(out, rejected)
         remove_blocks(parts)
     given = Counter(name for table in tables for name in table["label"].to_pylist())
     abstained = sum(sum(table["abstained"].to_pylist()) for table in tables)
     given.pop("", None)
-    return Labelled(out, calibration, given, abstained, Counter(str(one.reason) for one in rejected), rejects, tables)
+    return Labelled(
+        out, head.calibration, given, abstained, Counter(str(one.reason) for one in rejected), rejects, tables
+    )
 
 
-def _labelled(table: pa.Table, classes: Classes, score: Scores, calibration: Calibration, least: float) -> pa.Table:
-    found = Classified(classes, probabilities(score(vectors_in(table)), calibration.temperature))
+def _labelled(table: pa.Table, head: Head, least: float) -> pa.Table:
+    classes, calibration = head.classes, head.calibration
+    found = head.classified(vectors_in(table))
     unsure_N = found.probability_NC.max(axis=1, initial=0) < least
     labels = ["" if unsure else name for name, unsure in zip(found.labels(), unsure_N, strict=True)]
     made = found.table().set_column(0, "label", pa.array(labels, pa.string()))
@@ -121,7 +121,8 @@ def _cells(row: Sequence[Any]) -> Iterator[Any]:
             yield f"{value:.6g}" if isinstance(value, float) else value
 
 
-def _facts(model: Model, classes: Classes, calibration: Calibration, least: float) -> Mapping[str, Any]:
+def _facts(model: Model, head: Head, least: float) -> Mapping[str, Any]:
+    classes, calibration = head.classes, head.calibration
     return {
         "model": model.name,
         "digest": model.digest,
@@ -136,8 +137,8 @@ def _facts(model: Model, classes: Classes, calibration: Calibration, least: floa
 
 
 def calibration_from(
-    table: Path, column: str, model: Model, classes: Classes, score: Scores, coverage: float, options: SourceOptions,
-    work: Path, workers: int, seed: int = 0,
+    table: Path, column: str, model: Model, head: Head, coverage: float, options: SourceOptions, work: Path,
+    workers: int, seed: int = 0,
 ) -> Calibration:  # fmt: skip
     """From a table of labelled pictures; column: of the labels. work: a folder for the vectors while they are made.
 
@@ -155,8 +156,8 @@ def calibration_from(
             f"{unread[0].detail}; mend or remove these rows"
         )
     merged = pa.concat_tables(part.replace_schema_metadata(None) for part in parts)
-    label_N = places_of(merged["caption"].to_pylist(), classes)
-    score_NC = score(vectors_in(merged)).astype(np.float32)
+    label_N = places_of(merged["caption"].to_pylist(), head.classes)
+    score_NC = head.score(vectors_in(merged)).astype(np.float32)
     known = label_N >= 0
     names = zip(merged["group"].to_pylist(), merged["path"].to_pylist(), strict=True)
     group_N = [group or path for group, path in names]

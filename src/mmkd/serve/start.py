@@ -6,13 +6,12 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from mmkd.adapt.classifier import ANEW, Classifier
+from mmkd.adapt.classifier import Classifier
 from mmkd.archive.archive import Archive
-from mmkd.errors import ConfigError, DataError
-from mmkd.inference.model import Backend, Model, model_spec, open_model
+from mmkd.errors import ConfigError
+from mmkd.inference.model import Backend, Model, model_spec, named_folder, open_model
 from mmkd.inference.onnx import OnnxModel
 from mmkd.labels.calibrate import of_run, run_of
 from mmkd.output import is_quiet
@@ -22,7 +21,6 @@ from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
 from mmkd.serve.engine.service import Service
 from mmkd.serve.page.findings import known_findings
-from mmkd.teachers.zoo.settings import LOCAL
 
 BACKLOG = 2048
 GRACE_S = 5.0  # beyond the time that a request may take
@@ -71,26 +69,21 @@ def open_service(
 
 
 def _opened(text: str, computing: Computing) -> Model:
-    """`NAME=FOLDER` gives a folder another name."""
-    name, has_name, folder = text.partition("=")
-    if has_name and Path(folder).is_dir():
-        text = f"{name}={LOCAL}{folder}"
     made = open_model(text, computing.device, computing.precision, computing.backend)
     say(f"{made.name}: {text}, {_backend(made)}")
     return made
 
 
 def _facts(model: Model, text: str, role: str) -> Facts:
-    folder = Path(text.rpartition("=")[2].removeprefix(LOCAL))
-    if not folder.is_dir():
+    _, folder = named_folder(text)
+    if folder is None:
         return Facts(role=role, backend=_backend(model), licence=model_spec(text).licence)
     readme = folder / "README.md"
     card = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     sets = known_findings(folder)
-    fitted = {name: of_run(run_of(str(folder)), name) for name in sets}
+    run = run_of(str(folder))
+    fitted = {name: of_run(run, name) for name in sets}
     own = Classifier.of_model(folder)
-    if own is not None and own.facts.dim != model.dim:
-        raise DataError(f"{folder}: a classifier of {own.facts.dim} numbers, the model has {model.dim}; {ANEW}")
     return Facts(
         role=role,
         backend=_backend(model),
