@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from mmkd.archive.recall import captions, picture_queries, tuned
 from mmkd.archive.rows import SHOWN, Facts, check_model, completed
-from mmkd.archive.settled import settled
+from mmkd.archive.plan import Plan, nearest, planned
 from mmkd.archive.store import Store, open_store
-from mmkd.archive.where import Compare, Condition, In, both, parse_where
+from mmkd.archive.where import Compare, Condition, In, parse_where
 from mmkd.errors import ConfigError, DataError
 from mmkd.statistics.metrics import Array
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mmkd.inference.model import Model
 
 EXACT_ROWS = 1_000_000  # with fewer rows each search looks at all of them
-FEW_ROWS = 100_000  # so many rows that meet a condition are all looked at
 GROUPS = {"picture": "id", "series": "series", "patient": "patient"}
 """What a hit may stand for, and the column whose value its pictures have in common."""
 MORE = 4  # rows asked for a hit of a group, at first
@@ -75,7 +74,7 @@ class Archive:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.facts = store.facts
-        self.exact_rows, self.few_rows = EXACT_ROWS, FEW_ROWS
+        self.exact_rows = EXACT_ROWS
 
     @classmethod
     def open(cls, place: str | Path, server: str = "") -> "Archive":
@@ -180,16 +179,8 @@ class Archive:
         if by not in GROUPS:
             raise ConfigError(f"by {by!r}: it may be {', '.join(GROUPS)}")
         condition = parse_where(where) if where else None
-        if exclude_patient:
-            condition = both(condition, Compare("patient", "!=", exclude_patient))
-        effort, share = None if exact else self.effort(), 1.0
-        if effort and condition:
-            met = self.store.count(condition)
-            if met <= self.few_rows:
-                effort = None  # an index has little to leave out among them, and finds less
-            else:
-                share = met / len(self)
-        found = self._grouped(self._direction(vector_D), k, condition, GROUPS[by], effort, share)
+        direction_D, effort = self._direction(vector_D), None if exact else self.effort()
+        found = self._grouped(direction_D, k, GROUPS[by], planned(self.store, effort, condition, exclude_patient))
         return [Hit(rank, **row) for rank, row in enumerate(found, 1)]
 
     def row(self, name: str) -> tuple[Array, dict[str, Any]]:
@@ -259,16 +250,11 @@ class Archive:
             )
         return vector_D / length
 
-    def _grouped(
-        self, vector_D: Array, k: int, where: Condition | None, column: str, effort: int | None, share: float
-    ) -> list[dict[str, Any]]:
+    def _grouped(self, vector_D: Array, k: int, column: str, plan: Plan) -> list[dict[str, Any]]:
         """Rows of the best picture of each group. More rows are asked for until there are k groups."""
         asked = k if column == "id" else MORE * k
         while True:
-            if effort is None:
-                table = self.store.nearest(vector_D, asked, SHOWN, where, None)
-            else:
-                table = settled(self.store, vector_D, asked, SHOWN, where, effort, share)
+            table = nearest(self.store, vector_D, asked, SHOWN, plan)
             rows = sorted(table.to_pylist(), key=lambda row: (-row["score"], row["id"]))
             best: dict[str, dict[str, Any]] = {}
             for row in rows:

@@ -27,7 +27,7 @@ KEPT = timedelta(minutes=10)  # so long old versions stay for the readers that u
 SCANNED = 8192  # rows at a time
 CACHED_BYTES = 2**31 + 2**28  # of vectors that exact search keeps in memory: a million of 512 numbers
 GROWN = 1.25  # the index is made anew where rows are so many times more or fewer than those it was made of
-PARTITION = 2048  # rows, on average, of a partition of the index
+PARTITION = 4096  # rows, on average, of a partition of the index
 REFINED = 4  # of so many times k candidates the cosines are computed from the whole vectors
 
 
@@ -63,7 +63,7 @@ def lancedb_library() -> Any:
 class LanceStore:
     """See `store.Store`."""
 
-    unit = "partitions"
+    unit, few_rows = "partitions", 0
 
     def __init__(self, folder: Path, table: Any) -> None:
         self.place, self._folder, self._table = str(folder), folder, table

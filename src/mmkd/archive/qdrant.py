@@ -87,7 +87,7 @@ class QdrantStore:
     """See `store.Store`. A point's id is made of the row's; the columns are its payload."""
 
     efforts = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-    unit = "candidates on the walk through the graph (hnsw_ef)"
+    unit, few_rows = "candidates on the walk through the graph (hnsw_ef)", 100_000
 
     def __init__(self, place: str, server: str, client: Any) -> None:
         self.place, self._name, self._server, self._client = f"{place} on {server}", place, server, client

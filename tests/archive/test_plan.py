@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from archive_world import FACTS, unit
 
-from mmkd.archive import lance
+from mmkd.archive import lance, plan
 from mmkd.archive.archive import Archive
 from mmkd.archive.lance import LanceStore
+from mmkd.archive.plan import nearest, planned
 from mmkd.archive.rows import vectors_column
-from mmkd.archive.settled import settled
 from mmkd.archive.where import Compare, Condition
 
 CLUSTERS, EACH = 40, 60
@@ -42,7 +42,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
         patch.setattr(lance, "PARTITION", 50)
         made.exact_rows = 0
         made.finish()
-        made.few_rows = 0  # no condition is met by so few rows that all are looked at
         yield made
 
 
@@ -73,9 +72,10 @@ def test_the_measured_effort_alone_misses_hits_of_a_condition(archive: Archive) 
     shares = []
     for cluster, query_D in enumerate(queries()):
         far = Compare("modality", "=", f"m{(cluster + 1) % 4}")
-        found, true = (set(archive.store.nearest(query_D, 10, ("id",), far, e)["id"].to_pylist()) for e in (effort, None))
+        found, true = (
+            set(archive.store.nearest(query_D, 10, ("id",), far, e)["id"].to_pylist()) for e in (effort, None)
+        )
         shares.append(len(found & true) / 10)
-    print(effort, np.mean(shares))
     assert np.mean(shares) < 0.98
     assert recall(archive) >= 0.98
 
@@ -92,13 +92,27 @@ def test_conditions_that_few_rows_meet_find_all_of_them(archive: Archive, where:
 def test_the_same_patient_is_left_out_and_others_are_found(archive: Archive) -> None:
     assert recall(archive, own=False) >= 0.99
     for cluster, query_D in enumerate(queries()):
-        assert f"p{cluster}" not in {hit.patient for hit in archive.search(query_D, 10, exclude_patient=f"p{cluster}")}
+        hits = archive.search(query_D, 10, exclude_patient=f"p{cluster}")
+        assert len(hits) == 10
+        assert f"p{cluster}" not in {hit.patient for hit in hits}
+
+
+def test_a_patient_of_many_rows_is_left_out_by_the_condition(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = planned(archive.store, 3, None, "p4")
+    assert (few.where, few.patient, few.spare) == (None, "p4", EACH)
+    monkeypatch.setattr(plan, "SPARE", EACH - 1)
+    many = planned(archive.store, 3, None, "p4")
+    assert (many.where, many.spare) == (Compare("patient", "!=", "p4"), 0)
+    assert recall(archive, own=False) >= 0.99
+    assert planned(archive.store, None, None, "p4").effort is None
 
 
 def test_long_lists_and_groups_are_whole(archive: Archive) -> None:
     assert recall(archive, k=100) >= 0.99
     for query_D in queries()[:5]:
-        found, true = ([hit.patient for hit in archive.search(query_D, 8, by="patient", exact=e)] for e in (False, True))
+        found, true = (
+            [hit.patient for hit in archive.search(query_D, 8, by="patient", exact=e)] for e in (False, True)
+        )
         assert found == true
 
 
@@ -115,10 +129,11 @@ def test_the_last_effort_is_exact_up_to_the_rounding_of_the_index(archive: Archi
 
 
 class Counted:
-    """A store that counts how often it is asked, and at which efforts."""
+    """A store that notes at which efforts it is asked."""
 
     def __init__(self, store: LanceStore) -> None:
-        self.store, self.asked, self.efforts = store, list[int | None](), store.efforts
+        self.store, self.asked = store, list[int | None]()
+        self.efforts, self.few_rows, self.count = store.efforts, store.few_rows, store.count
 
     def nearest(
         self, vector_D: np.ndarray, k: int, columns: tuple[str, ...], where: Condition | None, effort: int | None
@@ -127,10 +142,26 @@ class Counted:
         return self.store.nearest(vector_D, k, columns, where, effort)
 
 
-def test_few_hits_among_all_rows_cost_one_search(archive: Archive) -> None:
+@pytest.mark.parametrize(
+    ("where", "first", "most_searches"),
+    [
+        (None, 3, 1),  # TOP hits among all rows, as it was measured
+        (Compare("modality", "=", "m0"), 12, 4),  # a fourth of the rows
+        (Compare("slice", "=", 7), 60, 1),  # one in 60: all there are
+    ],
+)
+def test_effort_follows_the_share_of_the_rows(
+    archive: Archive, where: Condition | None, first: int, most_searches: int
+) -> None:
     counted = Counted(archive.store)  # type: ignore[arg-type]
-    settled(counted, queries()[0], 10, ("id",), None, 3)  # type: ignore[arg-type]
-    assert counted.asked == [3]
-    counted.asked.clear()
-    settled(counted, queries()[0], 10, ("id",), Compare("modality", "=", "m0"), 3, share=0.25)  # type: ignore[arg-type]
-    assert counted.asked[:2] == [12, 24]
+    asked = planned(counted, 3, where, "")  # type: ignore[arg-type]
+    nearest(counted, queries()[0], 10, ("id",), asked)  # type: ignore[arg-type]
+    assert counted.asked[0] == first
+    assert len(counted.asked) <= most_searches
+
+
+def test_a_backend_that_is_faster_without_its_index_for_few_rows_does_without(archive: Archive) -> None:
+    counted = Counted(archive.store)  # type: ignore[arg-type]
+    counted.few_rows = 100
+    assert planned(counted, 3, Compare("slice", "=", 7), "").effort is None  # type: ignore[arg-type]
+    assert planned(counted, 3, Compare("modality", "=", "m0"), "").effort == 12  # type: ignore[arg-type]
