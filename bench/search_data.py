@@ -53,8 +53,8 @@ def rows(count: int, dim: int, seed: int, is_text: bool = False, of: int = 0) ->
 
 
 def make(folder: Path, count: int, dim: int, queries: int) -> None:
-    """vectors.npy, and for each kind of query, and for `tune_` with it, the queries and the cosines of their TOP nearest
-    rows, with conditions and without the patient of the best row as well."""
+    """vectors.npy; and of each kind, with `tune_` before it as well, queries and the cosines of their TOP nearest rows,
+    without `tune_` also those with conditions and without the patient of the best row."""
     vector_ND = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, (count, dim))
     for first, part_ND in zip(range(0, count, CHUNK), rows(count, dim, 0), strict=True):
         vector_ND[first : first + len(part_ND)] = part_ND

@@ -1,7 +1,5 @@
 """With an index that looks at few rows, conditions and long lists find what an exact search finds."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest

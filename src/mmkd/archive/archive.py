@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from mmkd.archive.plan import Plan, nearest, planned
 from mmkd.archive.recall import captions, picture_queries, tuned
 from mmkd.archive.rows import SHOWN, Facts, check_model, completed
-from mmkd.archive.plan import Plan, nearest, planned
 from mmkd.archive.store import Store, open_store
 from mmkd.archive.where import Compare, Condition, In, parse_where
 from mmkd.errors import ConfigError, DataError

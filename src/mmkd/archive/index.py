@@ -56,6 +56,11 @@ class Indexed:
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether a row was added, replaced or deleted."""
+        return bool(self.added.new or self.added.changed or self.pruned)
+
     def reasons(self) -> dict[str, int]:
         return dict(Counter(str(one.reason) for one in self.rejected).most_common())
 

@@ -113,8 +113,7 @@ def _index(source: Path, out: str, model: str, device: str, server: str, options
     opened = open_model(name, device)
     archive = Archive.create(out, facts_of(opened, name), server)
     found = body(source, opened, archive, options)
-    is_changed = bool(found.added.new or found.added.changed or found.pruned)
-    notes = archive.finish(opened.encode_texts, is_changed)
+    notes = archive.finish(opened.encode_texts, found.is_changed)
     _report(found, out, notes, archive.store.unit)
 
 
