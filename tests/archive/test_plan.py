@@ -1,5 +1,7 @@
 """With an index that looks at few rows, conditions and long lists find what an exact search finds."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,7 +19,7 @@ QUERIES = 20
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """Rows in clusters: a patient each, and modalities of ten clusters each, so that no cluster has rows of two.
     It has an index with a partition for each 50 rows."""
     place = tmp_path_factory.mktemp("settled")
