@@ -35,7 +35,7 @@ def planned(store: Store, effort: int | None, where: Condition | None, exclude_p
     """effort: of the archive, at which TOP hits among all rows are found; None where every row is looked at."""
     plan = Plan(effort, where)
     if exclude_patient:
-        own = SPARE + 1 if effort is None else store.count(Compare("patient", "=", exclude_patient))
+        own = store.count(Compare("patient", "=", exclude_patient))
         plan = (
             Plan(effort, where, exclude_patient, own)
             if own <= SPARE
