@@ -27,7 +27,7 @@ class Vectors:
 
 
 def _scores(vector_ND: Array, place_M: Array, vector_D: Array) -> Array:
-    """Of the rows at these places. Where those are many, of all rows first: copying vectors costs more than using them."""
+    """Of the rows at these places. Of all first, where they are many: copying vectors takes longer than using them."""
     if len(place_M) > COPIED * len(vector_ND):
         score_N = np.asarray(vector_ND @ vector_D)
         return score_N if len(place_M) == len(score_N) else score_N[place_M]
