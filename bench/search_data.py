@@ -1,5 +1,11 @@
-"""Vectors as those of images and texts are, for the benchmark of search: made by a seed, in clusters. N rows, D dim."""
+"""Vectors as those of images and texts are, for the benchmark of search: made by a seed, in clusters. N rows, D dim.
 
+    python bench/search_data.py [VECTORS.npy ...]
+
+Says how the vectors lie: 5,000 of a million made ones, and of each file the first 5,000.
+"""
+
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +18,7 @@ DECAY = 0.5  # the d-th direction has a standard deviation of d**-DECAY
 CONE, SPREAD = 0.8, 0.7  # length of the mean of all, and of what is a row's own, where a cluster's centre has 1
 GAP = 0.8  # between the mean of the texts and that of the images
 CHUNK = 50_000
+SAMPLE = 5000
 TOP = 10
 KINDS = ("picture", "text")
 PATIENT, MODALITIES, SLICES = 20, 5, 200  # rows of a patient one after another; the others go round
@@ -78,3 +85,28 @@ def _best(score_QN: Array) -> Array:
     """The TOP largest of each row, largest first."""
     best_QK: Array = -np.sort(np.partition(-score_QN, TOP - 1, axis=1)[:, :TOP], axis=1)
     return best_QK
+
+
+def described(vector_ND: Array, neighbours: int = 20) -> str:
+    """Cosines, how many directions hold 90 % of the variance, and the intrinsic dimension by maximum likelihood from the
+    distances to the neighbours (Levina and Bickel 2004)."""
+    cosine_NN = vector_ND @ vector_ND.T
+    np.fill_diagonal(cosine_NN, -1)
+    near_NK = -np.sort(-cosine_NN, axis=1)[:, :neighbours]
+    distance_NK = np.sqrt(np.maximum(2 - 2 * near_NK, 1e-12))
+    dimension = 1 / np.mean(np.log(distance_NK[:, -1:] / distance_NK[:, :-1]))
+    variance_D = np.linalg.svd(vector_ND - vector_ND.mean(axis=0), compute_uv=False) ** 2
+    directions = int((variance_D.cumsum() < 0.9 * variance_D.sum()).sum()) + 1
+    others = (cosine_NN.sum() + len(vector_ND)) / (len(vector_ND) * (len(vector_ND) - 1))
+    return (
+        f"{len(vector_ND):,} x {vector_ND.shape[1]}: cosine to another {others:.3f}, to the nearest "
+        f"{near_NK[:, 0].mean():.3f}; {directions} directions hold 90 % of the variance; "
+        f"intrinsic dimension {dimension:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    sample_ND = np.concatenate(list(rows(SAMPLE, 512, 0, of=1_000_000)))
+    print(f"made: {described(sample_ND)}")
+    for name in sys.argv[1:]:
+        print(f"{name}: {described(_unit(np.load(name)[:SAMPLE].astype(np.float32)))}")
