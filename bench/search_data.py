@@ -88,8 +88,8 @@ def _best(score_QN: Array) -> Array:
 
 
 def described(vector_ND: Array, neighbours: int = 20) -> str:
-    """Cosines, how many directions hold 90 % of the variance, and the intrinsic dimension by maximum likelihood from the
-    distances to the neighbours (Levina and Bickel 2004)."""
+    """Cosines, how many directions hold 90 % of the variance, and the intrinsic dimension by maximum likelihood from
+    the distances to the neighbours (Levina and Bickel 2004)."""
     cosine_NN = vector_ND @ vector_ND.T
     np.fill_diagonal(cosine_NN, -1)
     near_NK = -np.sort(-cosine_NN, axis=1)[:, :neighbours]
@@ -105,8 +105,11 @@ def described(vector_ND: Array, neighbours: int = 20) -> str:
     )
 
 
-if __name__ == "__main__":
-    sample_ND = np.concatenate(list(rows(SAMPLE, 512, 0, of=1_000_000)))
-    print(f"made: {described(sample_ND)}")
+def main() -> None:
+    print(f"made: {described(np.concatenate(list(rows(SAMPLE, 512, 0, of=1_000_000))))}")
     for name in sys.argv[1:]:
         print(f"{name}: {described(_unit(np.load(name)[:SAMPLE].astype(np.float32)))}")
+
+
+if __name__ == "__main__":
+    main()
