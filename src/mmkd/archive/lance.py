@@ -76,10 +76,10 @@ class LanceStore:
 
     @property
     def efforts(self) -> Sequence[int]:
-        """Partitions looked at: steps of at most a half more."""
+        """Partitions looked at: from four on, in steps of at most a fourth more."""
         most = ceil(GROWN * self._partitions())  # it may have been made of so many more rows
-        steps = (size * 2**power for power in range(most.bit_length()) for size in (2, 3))
-        return (1, *(step for step in steps if step < most), most) if most > 1 else (1,)
+        steps = (1, 2, 3, *(size * 2**power for power in range(most.bit_length()) for size in (4, 5, 6, 7)))
+        return (*(step for step in steps if step < most), most)
 
     def _partitions(self) -> int:
         return max(1, self.count() // PARTITION)
