@@ -110,6 +110,7 @@ def run(service: Service, address: Address, page: bool) -> None:
 
     from mmkd.serve.app import make_app
     from mmkd.serve.guard import hosts_of
+    from mmkd.serve.patience import patient_protocol
 
     keys = keys_of()
     check_exposure(address.host, keys, address.no_auth)
@@ -130,6 +131,8 @@ def run(service: Service, address: Address, page: bool) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=patient_protocol(service.limits),
+        ws="none",
         proxy_headers=False,  # clients without keys are told apart by their address, which they must not choose
         timeout_graceful_shutdown=int(service.limits.timeout_s + GRACE_S),
     )
