@@ -84,10 +84,10 @@ def measured(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
                 for name, port in ports.items():
                     process = processes[name].pid
                     before = processor_seconds(process)
-                    took = load(port, requests, clients, options.seconds)
+                    took, lasted = load(port, requests, clients, options.seconds)
                     spent = 1000 * (processor_seconds(process) - before) / len(took)
                     told = {"processor_ms": round(spent, 1), "memory_mb": round(memory_mb(process))}
-                    found = row(took, options.seconds)
+                    found = row(took, lasted)
                     rows.append({"server": name, "request": kind, "clients": clients, **found, **told})
                     say("  ".join(f"{key} {value}" for key, value in rows[-1].items()))
     return rows

@@ -96,10 +96,12 @@ def ask(connection: http.client.HTTPConnection, request: Request) -> int:
     return response.status
 
 
-def load(port: int, requests: Sequence[Request], clients: int, seconds: float) -> list[float]:
-    """Seconds of each request of so many clients, each of which asks as soon as it is answered."""
+def load(port: int, requests: Sequence[Request], clients: int, seconds: float) -> tuple[list[float], float]:
+    """Seconds of each request of so many clients, each of which asks as soon as it is answered, and of them all: until
+    the last one that was begun within `seconds` is answered."""
     took: list[float] = []
-    end = time.perf_counter() + seconds
+    start = time.perf_counter()
+    end = start + seconds
 
     def client(first: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
@@ -112,7 +114,7 @@ def load(port: int, requests: Sequence[Request], clients: int, seconds: float) -
         connection.close()
 
     in_threads(client, clients)
-    return took
+    return took, time.perf_counter() - start
 
 
 def in_threads(work: Callable[[int], None], count: int) -> None:
