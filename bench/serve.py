@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serve_load import form, free_port, load, memory_mb, mmkd_command, pictures, processor_seconds, server
+from serve_load import (
+    end_servers_at_sigterm,
+    form,
+    free_port,
+    load,
+    memory_mb,
+    mmkd_command,
+    pictures,
+    processor_seconds,
+    server,
+)
 
 from mmkd.export.folder import export_folder
 from mmkd.export.settings import ExportSettings
@@ -101,6 +111,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["fp32", "int8"])
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
+    end_servers_at_sigterm()
     with tempfile.TemporaryDirectory() as scratch:
         folder = (options.folder or Path(scratch)) / options.model
         folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from serve_load import Request, ask, form, free_port, in_threads, memory_mb, mmkd_command, pictures, server
+from serve_load import (
+    Request,
+    ask,
+    end_servers_at_sigterm,
+    form,
+    free_port,
+    in_threads,
+    memory_mb,
+    mmkd_command,
+    pictures,
+    server,
+)
 
 from mmkd.archive.archive import Archive
 from mmkd.folders.atomic import write_json
@@ -207,6 +218,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=8)
     parser.add_argument("--pictures", type=int, default=4_000)
     options = parser.parse_args()
+    end_servers_at_sigterm()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save(build_student(StudentSettings(config=TINY), seed=0), folder / "student")

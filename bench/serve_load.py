@@ -3,6 +3,7 @@
 import http.client
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +55,11 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+def end_servers_at_sigterm() -> None:
+    """They are in sessions of their own: what ends the benchmark, as `timeout` does, does not reach them."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 @contextmanager
