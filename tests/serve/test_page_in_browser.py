@@ -170,9 +170,7 @@ def test_a_wrong_file_gets_a_clear_message_and_the_next_one_an_answer(
     assert "red" in cards(page)[0]
 
 
-def test_a_dicom_file_is_shown_and_answered_without_its_patient(
-    browser: Browser, address: str, tmp_path: Path
-) -> None:
+def test_a_dicom_file_is_shown_and_answered_without_its_patient(browser: Browser, address: str, tmp_path: Path) -> None:
     picture_HWC = np.asarray(Image.open(spot(tmp_path / "a.png", "blue")))
     colour = {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 0}
     bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "Rows": 256, "Columns": 256}

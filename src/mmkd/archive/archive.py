@@ -101,12 +101,13 @@ class Archive:
     def model(self, text: str = "", device: str = "auto") -> "Model":
         """The archive's model, opened. text: where it is now, where it is not where it was. Raises ConfigError for
         another model, or where there is none."""
-        from mmkd.inference.model import open_model  # loads torch, which other searches do without
+        from mmkd.inference.model import open_model, split_form
 
         name = text or self.facts.model
-        if not text and Path(name).is_absolute() and not Path(name).is_dir():
+        place = Path(split_form(name)[0])
+        if not text and place.is_absolute() and not place.is_dir():
             raise ConfigError(
-                f"{self.store.place}: its model {self.facts.name} is no longer at {name}; give "
+                f"{self.store.place}: its model {self.facts.name} is no longer at {place}; give "
                 "--model with its place now"
             )
         model = open_model(name, device)

@@ -41,7 +41,11 @@ def index(
     out: Annotated[str, typer.Option("--out", metavar="ARCHIVE", help=ARCHIVE_HELP)] = "archive",
     model: Annotated[
         str,
-        typer.Option("--model", help="A student's export, or any other model by name. [default: the archive's]"),
+        typer.Option(
+            "--model",
+            help="A student's export, or any other model by name; int8:FOLDER takes the export's 8-bit ONNX files, "
+            "faster on CPUs. [default: the archive's]",
+        ),
     ] = "",
     delete: Annotated[
         list[str] | None, typer.Option("--delete", metavar="ID", help="Delete this picture, and index nothing.")
@@ -105,11 +109,9 @@ def _index(source: Path, out: str, model: str, device: str, server: str, options
     from mmkd.archive.archive import Archive
     from mmkd.archive.index import index as body
     from mmkd.archive.rows import facts_of
-    from mmkd.inference.model import open_model
+    from mmkd.inference.model import absolute, open_model
 
-    name = model or Archive.open(out, server).facts.model
-    if Path(name).is_dir():
-        name = str(Path(name).resolve())
+    name = absolute(model or Archive.open(out, server).facts.model)
     opened = open_model(name, device)
     archive = Archive.create(out, facts_of(opened, name), server)
     found = body(source, opened, archive, options)

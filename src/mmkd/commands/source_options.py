@@ -19,7 +19,13 @@ Source = Annotated[
     ),
 ]
 ModelName = Annotated[
-    str, typer.Option("--model", metavar="M", help="A student's export, or any other model by folder or name.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="M",
+        help="A student's export, or any other model by folder or name. int8:FOLDER takes the export's 8-bit ONNX "
+        "files, faster on CPUs.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Image = Annotated[str, typer.Option("--image", metavar="COLUMN", help="Of a table: the pictures. [default: guessed]")]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mmkd.errors import DataError
+from mmkd.inference.model import named_folder
 from mmkd.labels.classes import Classes, key_of
 from mmkd.labels.classify import PROBABILITY, probabilities
 from mmkd.labels.conformal import Coverage, fewest_groups, measured_coverage, threshold
@@ -142,7 +143,9 @@ def _recovered(score_NC: Array, share_NC: Array) -> float | None:
 
 def run_of(model: str) -> Path | None:
     """The run whose export this is, where its evaluation is the one that the export was made with."""
-    folder = Path(model)
+    _, folder = named_folder(model)
+    if folder is None:
+        return None
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         evaluated = json.loads((folder.parent / "evaluate" / "manifest.json").read_text())
