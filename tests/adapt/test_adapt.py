@@ -101,7 +101,24 @@ def test_a_classifier_beside_other_weights_is_refused(request_: Request, tmp_pat
     other = build_student(StudentSettings(config=tiny_config()), 4)
     (tmp_path / "out/open_clip_model.safetensors").unlink()
     save(other, tmp_path / "out")
-    with pytest.raises(DataError, match="made with other weights than those beside it"):
+    with pytest.raises(DataError, match="made with another model than the one beside it"):
+        Classifier.of_model(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", "tokenizer_config.json", "onnx.json"])
+def test_a_classifier_beside_another_preprocessing_or_tokenizer_is_refused(
+    request_: Request, tmp_path: Path, name: str
+) -> None:
+    """Also where the list of sums is gone, or was written anew."""
+    adapt(request_, tmp_path / "out")
+    assert Classifier.of_model(tmp_path / "out") is not None
+    described = {"preprocess_cfg": {"mean": [0, 0, 0]}, "model_max_length": 3}
+    path = tmp_path / "out" / name
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    path.unlink(missing_ok=True)  # a hard link to the model's own file
+    path.write_text(json.dumps({**before, **described}))
+    (tmp_path / "out" / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match="its weights, its preprocessing or its tokenizer have changed"):
         Classifier.of_model(tmp_path / "out")
 
 
@@ -185,7 +202,8 @@ def test_lora_is_merged_into_a_plain_model(request_: Request, model: str, tmp_pa
     assert found.row.adapted["balanced_accuracy"].value > found.row.zero_shot["balanced_accuracy"].value
     opened = open_model(str(tmp_path / "out"), "cpu")
     weights = (tmp_path / "out" / "open_clip_model.safetensors").read_bytes()
-    assert hashlib.sha256(weights).hexdigest() == found.classifier.facts.model_digest
+    assert opened.digest == found.classifier.facts.model_digest != open_model(model, "cpu").digest
+    assert f"{hashlib.sha256(weights).hexdigest()}  open_clip_model" in (tmp_path / "out" / "SHA256SUMS").read_text()
     text_CD = opened.encode_texts(["blue", "green", "red"])
     np.testing.assert_allclose(found.classifier.weight_CD, opened.scale * text_CD, rtol=1e-4, atol=1e-4)
     assert (Path(model) / "open_clip_model.safetensors").read_bytes() == before

@@ -22,21 +22,24 @@ from mmkd.adapt.pictures import Seen, check_copies, check_groups, embedded, grou
 from mmkd.adapt.select import ZERO_SHOT, Choice, Labelled, choose
 from mmkd.adapt.table import Table, read_table
 from mmkd.errors import ConfigError, DataError
+from mmkd.export.checksums import SIGNATURE, write_sums
 from mmkd.folders.atomic import write_json
-from mmkd.folders.digests import file_digest, remembered_digest
+from mmkd.folders.digests import file_digest
 from mmkd.folders.intact import LOG
 from mmkd.folders.stage import BEGUN, MANIFEST, Stage, complete
+from mmkd.folders.sums import SUMS
 from mmkd.inference.embed import write_rejects
-from mmkd.inference.model import Model, open_model
+from mmkd.inference.model import Model, named_folder, open_model
+from mmkd.inference.onnx import onnx_digest
 from mmkd.labels.classes import Classes, classes_of, of_names
 from mmkd.labels.classify import class_vectors
 from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
-from mmkd.teachers.files.open_clip_folder import weights_file
+from mmkd.teachers.files.identity import model_digest
 
-OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", "SHA256SUMS", "adapt.json")
+OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", SUMS, SIGNATURE, "adapt.json")
 CARD, PAGE, ROWS = "README.md", "adapt.html", "adapt.json"
 
 
@@ -93,6 +96,8 @@ def adapt(request: Request, out: Path, force: bool = False) -> Adapted | None:
     if request.lora and request.vectors:
         raise ConfigError("--lora reads the pictures; leave out --vectors")
     model = open_model(request.model, request.device)
+    if (folder := named_folder(request.model)[1]) is not None:
+        request = replace(request, model=str(folder))
     tower = ImageTower(request.model, request.device, request.lora) if request.lora else None
     settings = {
         **{"classes": request.classes, "prompt": request.prompt, "columns": dict(request.columns)},
@@ -130,8 +135,7 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     if tower is not None and tuned is not None and tuned.epoch > 0:
         row, choice = rows[-1], _of_lora(tuned)
         tower.save(folder, home)
-        weights = remembered_digest(weights_file(folder))
-        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, weights)
+        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, model_digest(folder))
     else:
         if tuned is not None:
             say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
@@ -142,6 +146,7 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     rejected = Counter(str(one.reason) for one in prepared.seen.rejected)
     found = Adapted(folder, classifier, choice, rows, row, words, prepared.notes, rejected)
     write_outcome(found, Path(request.model))
+    write_sums(folder)
     return found
 
 
@@ -195,7 +200,8 @@ def fitted_classifier(
         setting=method.settings[setting],
         source=method.source,
         model=model.name if Path(name).is_dir() else name,
-        model_digest=remembered_digest(weights_file(Path(name))) if Path(name).is_dir() else model.digest,
+        model_digest=model.digest,
+        onnx_digest=onnx_digest(Path(name)),
         dim=model.dim,
         **_temperature(choice.logit_NC, learnt.label_N),
         **_on_the_labels(prepared, learnt, row, folds),
@@ -204,7 +210,7 @@ def fitted_classifier(
 
 
 def _tuned_classifier(
-    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, name: str, weights: str
+    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, name: str, digest: str
 ) -> Classifier:
     """The prompts, on the vectors of the image tower that was tuned to them."""
     facts = Facts(
@@ -212,7 +218,7 @@ def _tuned_classifier(
         setting=f"epoch {tuned.epoch}",
         source=SOURCE,
         model=name,
-        model_digest=weights,
+        model_digest=digest,
         dim=prepared.seen.vector_ND.shape[1],
         **_temperature(tuned.val_NC, tuned.val_label_N),
         **_on_the_labels(prepared, learnt, row, folds),
