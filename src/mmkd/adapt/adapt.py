@@ -138,7 +138,7 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
         classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, model_digest(folder))
     else:
         if tuned is not None:
-            say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
+            say(f"{METHOD}: no clear gain ({tuned.gain}: epochs); the image tower stays as it was")
         classifier = fitted_classifier(prepared, learnt, choice, row, words, model, request.model)
         link_model(Path(request.model), folder)
     classifier.save(folder)
@@ -227,8 +227,7 @@ def _tuned_classifier(
 
 
 def _of_lora(tuned: Tuned) -> Choice:
-    gain = f"{100 * tuned.gain:+.1f} points on the held-out pictures, standard error {100 * tuned.error:.1f}"
-    return Choice(ZERO_SHOT, tuned.gain, tuned.error, gain, tuned.val_NC)
+    return Choice(ZERO_SHOT, tuned.gain, f"{tuned.gain}, on the held-out pictures", tuned.val_NC)
 
 
 def _temperature(logit_NC: Array | None, label_N: Array) -> dict[str, Any]:
