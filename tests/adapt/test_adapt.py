@@ -81,7 +81,8 @@ def test_label_and_serve_take_the_folder(request_: Request, world: tuple[Path, R
     done = CliRunner().invoke(make_app(), [*given, "--out", str(tmp_path / "labels.csv")])
     assert done.exit_code == 0, done.output
     assert f"{classifier.facts.method}, fitted on 36 labelled pictures of 3 classes (mmkd adapt)" in done.output
-    assert classifier.facts.temperature_note in done.output  # all pictures are right: no temperature fits best
+    assert classifier.facts.temperature_note in done.output  # all pictures are right
+    assert "of which all are right, so that no temperature fits best" in classifier.facts.temperature_note
     rows = list(csv.DictReader((tmp_path / "labels.csv").open()))
     first = world[0] / "pictures" / rows[0]["path"]
     (expected_C,) = classifier.probabilities(model.encode_images([Image.open(first).convert("RGB")]))

@@ -156,6 +156,25 @@ def test_coverage_is_reached_and_measured() -> None:
     assert np.mean([one.low <= 0.905 <= one.high for one in told]) >= 0.7
 
 
+@pytest.mark.parametrize("coverage", [0.0, 0.9])
+def test_labelled_pictures_that_are_all_right_give_a_bounded_temperature(coverage: float) -> None:
+    label_N = np.arange(120) % 3
+    found = of_labelled(np.eye(3)[label_N], label_N, [f"p{n}" for n in range(120)], coverage, 0)
+    groups = 40 if coverage else 120
+    (share_C,) = probabilities(np.eye(3)[:1], found.temperature)
+    assert share_C[0] == pytest.approx((groups + 1) / (groups + 2))
+    assert not found.calibrated
+    assert f"of which all are right, so that no temperature fits best: this one fits if the next of {groups + 2}" in str(
+        found
+    )
+    assert (found.least is not None) == bool(coverage)
+
+
+def test_scores_that_say_nothing_are_refused() -> None:
+    with pytest.raises(DataError, match="scores say nothing of the labels"):
+        of_labelled(np.zeros((120, 3)), np.arange(120) % 3, [f"p{n}" for n in range(120)], 0.0, 0)
+
+
 def test_no_group_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     from mmkd.labels import calibrate
 

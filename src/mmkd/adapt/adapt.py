@@ -31,11 +31,12 @@ from mmkd.folders.sums import SUMS
 from mmkd.inference.embed import write_rejects
 from mmkd.inference.model import Model, named_folder, open_model
 from mmkd.inference.onnx import onnx_digest
+from mmkd.labels.calibrate import all_right
 from mmkd.labels.classes import Classes, classes_of, of_names
 from mmkd.labels.classify import class_vectors
 from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
-from mmkd.statistics.calibration import fit_temperature
+from mmkd.statistics.calibration import bounded_temperature, fit_temperature
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.files.identity import model_digest
 
@@ -203,7 +204,7 @@ def fitted_classifier(
         model_digest=model.digest,
         onnx_digest=onnx_digest(Path(name)),
         dim=model.dim,
-        **_temperature(choice.logit_NC, learnt.label_N),
+        **_temperature(choice.logit_NC, learnt.label_N, learnt.group_N),
         **_on_the_labels(prepared, learnt, row, folds),
     )
     return Classifier(facts, learnt.fitted(choice.candidate).astype(np.float32))
@@ -220,7 +221,7 @@ def _tuned_classifier(
         model=name,
         model_digest=digest,
         dim=prepared.seen.vector_ND.shape[1],
-        **_temperature(tuned.val_NC, tuned.val_label_N),
+        **_temperature(tuned.val_NC, tuned.val_label_N, tuned.val_group_N),
         **_on_the_labels(prepared, learnt, row, folds),
     )
     return Classifier(facts, (learnt.scale * learnt.text_CD).astype(np.float32))
@@ -230,12 +231,16 @@ def _of_lora(tuned: Tuned) -> Choice:
     return Choice(ZERO_SHOT, tuned.gain, f"{tuned.gain}, on the held-out pictures", tuned.val_NC)
 
 
-def _temperature(logit_NC: Array | None, label_N: Array) -> dict[str, Any]:
+def _temperature(logit_NC: Array | None, label_N: Array, group_N: Array) -> dict[str, Any]:
     """logit_NC: of pictures by fits that had not seen them."""
     if logit_NC is None:
         note = "too few groups to fit a temperature: probabilities are not calibrated"
         return {"temperature": 1.0, "temperature_note": note}
     fitted = fit_temperature(logit_NC, label_N)
+    if fitted.at_bound and fitted.value < 1:
+        groups = len(np.unique(group_N))
+        found = bounded_temperature(logit_NC, label_N, groups).value
+        return {"temperature": found, "temperature_note": f"temperature from held-out pictures, {all_right(groups)}"}
     if fitted.at_bound:
         return {
             "temperature": 1.0,

@@ -5,7 +5,7 @@ arXiv 2405.18541 has it for few labels (there of both towers).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,12 +47,13 @@ class LoraSettings:
 @dataclass(frozen=True, eq=False)
 class Tuned:
     """epoch: the best one, 0 where none was clearly better than the model as it was. gain: of the best one on the
-    held-out pictures, as the best of all epochs. val_NC, val_label_N: their logits and labels."""
+    held-out pictures, as the best of all epochs. val_NC, val_label_N, val_group_N: their logits, labels and groups."""
 
     epoch: int
     gain: Gain
     val_NC: Array
     val_label_N: Array
+    val_group_N: Array
 
 
 class ImageTower:
@@ -106,7 +107,7 @@ class ImageTower:
             elif epoch - found.epoch >= self.settings.patience:
                 break
         if not found.gain.is_clear:
-            found = Tuned(0, found.gain, first_val_NC, found.val_label_N)
+            found = replace(found, epoch=0, val_NC=first_val_NC)
             best = [torch.zeros_like(weight) for weight in best]
         with torch.no_grad():
             for weight, value in zip(weights, best, strict=True):
@@ -151,7 +152,7 @@ class ImageTower:
         before_NC = val_NC if first_NC is None else first_NC
         now_N, before_N = (logit_NC.argmax(axis=1) == val.label_N for logit_NC in (val_NC, before_NC))
         gain = gain_of(now_N, before_N, val.label_N, val.group_N, self.settings.epochs)
-        return Tuned(epoch, gain, val_NC, val.label_N)
+        return Tuned(epoch, gain, val_NC, val.label_N, val.group_N)
 
     def save(self, folder: Path, home: Path) -> None:
         """The model with the weights as they are now, as an open_clip folder; home: its final place."""
