@@ -255,3 +255,21 @@ def test_the_command_warns_where_nothing_is_won(model: str, world: tuple[Path, R
     assert "Warning: " in shown.output
     page = (tmp_path / "out" / "adapt.html").read_text()
     assert '<p class="behind"><strong>Warning: ' in page
+
+
+@pytest.mark.slow
+def test_the_command_reads_a_table_of_another_program(model: str, world: tuple[Path, Rows], tmp_path: Path) -> None:
+    """As Excel of a German desk saves it; labels and ids are those of the table in UTF-8."""
+    folder, rows = world
+    names = {"red": "Ödem", "green": "gesund", "blue": "Größe"}
+    lines = [f"{row['path']};{names[str(row['class'])]};{row['patient']}" for row in rows]
+    (folder / "desk.csv").write_bytes("\r\n".join(["path;class;patient", *lines]).encode("cp1252"))
+    given = ["adapt", "--model", model, "--labels", str(folder / "desk.csv"), "--out", str(tmp_path / "out")]
+    fast = ["--folds", "2", "--seeds", "1", "--device", "cpu"]
+    done = CliRunner().invoke(make_app(), [*given, *fast])
+    assert "--encoding cp1252" in str(done.exception)
+    done = CliRunner().invoke(make_app(), [*given, *fast, "--encoding", "cp1252", "--delimiter", ";"])
+    assert done.exit_code == 0, done.output
+    assert Classifier.load(tmp_path / "out").classes == sorted(names.values())
+    done = CliRunner().invoke(make_app(), [*given, "--encoding", "nonsense"])
+    assert "--encoding 'nonsense'" in str(done.exception)

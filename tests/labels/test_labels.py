@@ -19,9 +19,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from mmkd.cards.catalogue import catalogue_cards
 from mmkd.errors import ConfigError, DataError
-from mmkd.inference.embed import check_out
+from mmkd.cards.readers.tables import table_rows
+from mmkd.inference.embed import check_out, embed
 from mmkd.inference.model import Model, open_model
-from mmkd.inference.pictures import SourceOptions
+from mmkd.inference.pictures import Picture, SourceOptions, pictures
 from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import classify, probabilities, zero_shot
@@ -385,3 +386,30 @@ def test_measured_coverage_by_hand() -> None:
     label_N = np.arange(60) % 3
     found = measured_coverage(np.eye(3)[label_N], label_N, np.arange(60) // 2, 0.8, 0)
     assert (found.value, found.low, found.high, found.size) == (1.0, 1.0, 1.0, 1.0)
+
+
+NAMES = ["=1+1.png", "+a.png", "-b.png", "@c.png", "'=d.png", "x;=e.png", "\tf.png", "-5", "plain.png"]
+
+
+def test_names_that_a_spreadsheet_would_run_are_harmless_and_read_back(model: Model, tmp_path: Path) -> None:
+    """Of labels, of the list beside `.npy` and of what could not be read."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for place, name in enumerate(NAMES):
+        path = folder / (name if name.endswith(".png") else f"{name}.png")
+        path.write_bytes(png(place))
+    (folder / "=bad.png").write_bytes(b"no picture")
+    classes = of_names(["=SUM(A1)", "-a mass"])
+    label(folder, model, by_prompts(model, classes, None), tmp_path / "l.csv", 0.0, RAW, 1)
+    embed(folder, model, tmp_path / "v.npy", workers=1)
+    expected = {one.id for one in pictures(folder) if isinstance(one, Picture)} - {"=bad.png"}
+    for name in ("l.csv", "v.ids.csv"):
+        with (tmp_path / name).open(newline="", encoding="utf-8") as stream:
+            written = [cell for row in csv.reader(stream) for cell in row]
+        assert not [cell for cell in written if re.match(r"[=+\-@\t\r]", cell) and not re.fullmatch(r"-?[\d.e-]+", cell)]
+        rows = [row for _, row in table_rows(tmp_path / name)]
+        assert {row["id"] for row in rows} == {row["path"] for row in rows} == expected
+    assert {row["label"] for _, row in table_rows(tmp_path / "l.csv")} <= set(classes.names)
+    assert next(row for _, row in table_rows(tmp_path / "l.rejected.csv"))["id"] == "=bad.png"
+    (folder / "l.csv").write_bytes((tmp_path / "l.csv").read_bytes())  # beside the pictures: a source of its own
+    assert {one.id for one in pictures(folder / "l.csv") if isinstance(one, Picture)} == expected

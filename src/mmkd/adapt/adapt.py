@@ -21,6 +21,7 @@ from mmkd.adapt.methods import METHODS
 from mmkd.adapt.pictures import Seen, check_copies, check_groups, embedded, group_of_each, stored
 from mmkd.adapt.select import ZERO_SHOT, Choice, Labelled, choose
 from mmkd.adapt.table import Table, read_table
+from mmkd.cards.readers.tables import UNDECLARED
 from mmkd.errors import ConfigError, DataError
 from mmkd.export.checksums import SIGNATURE, write_sums
 from mmkd.folders.atomic import write_json
@@ -38,6 +39,7 @@ from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.calibration import bounded_temperature, fit_temperature
 from mmkd.statistics.metrics import Array
+from mmkd.tables.dialect import Declared
 from mmkd.teachers.files.identity import model_digest
 
 OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", SUMS, SIGNATURE, "adapt.json")
@@ -49,7 +51,7 @@ class Request:
     """What `mmkd adapt` is asked for. classes, prompt: of the prompts; `{}` in prompt stands for the label.
     lora: tune the image tower, too.
 
-    columns: our column -> the table's. vectors: a file of `mmkd embed`, or None.
+    columns: our column -> the table's. vectors: a file of `mmkd embed`, or None. declared: how a text table is written.
     """
 
     model: str
@@ -63,6 +65,7 @@ class Request:
     workers: int = 0
     protocol: Protocol = field(default_factory=Protocol)
     lora: LoraSettings | None = None
+    declared: Declared = UNDECLARED
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,7 @@ def adapt(request: Request, out: Path, force: bool = False) -> Adapted | None:
     settings = {
         **{"classes": request.classes, "prompt": request.prompt, "columns": dict(request.columns)},
         **{"protocol": asdict(request.protocol), "lora": request.lora and asdict(request.lora)},
+        **({"declared": asdict(request.declared)} if request.declared else {}),
     }
     inputs = {"model": model.digest, "labels": file_digest(request.table)}
     if request.vectors:
@@ -154,7 +158,7 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
 def prepare(request: Request, model: Model) -> Prepared:
     """Everything read and checked; nothing is fitted."""
     given = classes_of(request.classes) if request.classes else None
-    table = read_table(request.table, request.columns, given.names if given else ())
+    table = read_table(request.table, request.columns, given.names if given else (), request.declared)
     workers = request.workers or len(os.sched_getaffinity(0))
     vectors, root = request.vectors, request.root
     seen = stored(table, vectors, model) if vectors else embedded(table, model, root, workers, request.lora is not None)

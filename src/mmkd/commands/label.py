@@ -10,12 +10,14 @@ import typer
 
 from mmkd.commands.source_options import (
     BurntIn,
+    Delimiter,
     Device,
     Encoding,
     Group,
     Image,
     Modality,
     ModelName,
+    Quoting,
     Root,
     Source,
     Step,
@@ -66,6 +68,8 @@ def label(
     modality: Modality = "",
     burnt_in: BurntIn = "drop",
     encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    quoting: Quoting = "",
 ) -> None:
     """Label every picture with the likeliest of some classes, each a text: no training, no labels needed.
 
@@ -75,8 +79,9 @@ def label(
     has the true one in 90 % of cases. Without, they are the model's own, and the output says so.
     """
     options = source_options(
-        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
-    )
+        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding,
+        delimiter=delimiter, quoting=quoting,
+    )  # fmt: skip
     from mmkd.adapt.classifier import Classifier
     from mmkd.inference.embed import check_out
     from mmkd.inference.model import named_folder, open_model

@@ -125,6 +125,8 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
             return found
         if stage.keyed and not stage.partial.exists():
             _reopen(stage)
+    if (stage.partial / BEGUN).is_file() and not _has_begun(stage):
+        shutil.rmtree(stage.partial)
     if (stage.partial / BEGUN).is_file():
         begun = _read_json(stage.partial / BEGUN)
         if not _same(stage, begun, stage.partial, force) and not stage.keyed:
@@ -136,6 +138,11 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
         draft.unlink()
     write_json(stage.partial / BEGUN, stage.made_from)
     return None
+
+
+def _has_begun(stage: Stage) -> bool:
+    """Whether a run that was cut off has left anything: one that failed at its inputs has not."""
+    return any(path.name != BEGUN for path in stage.partial.iterdir())
 
 
 def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
@@ -252,7 +259,7 @@ def compared(stage: Stage) -> tuple[str, list[Change]]:
         ("complete", stage.folder, MANIFEST),
         ("partial", stage.partial, BEGUN),
     ):
-        if (place / name).is_file():
+        if (place / name).is_file() and (name == MANIFEST or _has_begun(stage)):
             return state, _changes(stage, _read_json(place / name))
     return "to do", []
 

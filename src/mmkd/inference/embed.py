@@ -36,6 +36,7 @@ from mmkd.inference.model import Model, open_model
 from mmkd.inference.pictures import DEFAULTS, SourceOptions
 from mmkd.progress import say
 from mmkd.statistics.metrics import Array
+from mmkd.tables.spreadsheet import harmless
 
 SUFFIXES = (".parquet", ".npy")
 GROUP_ROWS = 8192  # of a row group of Parquet
@@ -227,7 +228,7 @@ def write_npy(out: Path, tables: Iterable[pa.Table], facts: Mapping[str, Any]) -
         lines.writerow(names)
         for table in tables:
             stream.write(vectors_in(table).tobytes())
-            lines.writerows(zip(*(table[name].to_pylist() for name in names), strict=True))
+            lines.writerows(map(harmless, row) for row in zip(*(table[name].to_pylist() for name in names), strict=True))
             count += len(table)
         stream.seek(0)
         _npy_header(stream, count, facts["dim"])
@@ -257,6 +258,6 @@ def write_rejects(out: Path, rejected: Sequence[Rejected]) -> Path | None:
         text = io.StringIO(newline="")
         lines = csv.writer(text)
         lines.writerow(COLUMNS)
-        lines.writerows([one.where, one.id, one.reason, one.detail] for one in rejected)
+        lines.writerows(map(harmless, (one.where, one.id, one.reason, one.detail)) for one in rejected)
         stream.write(text.getvalue().encode("utf-8", "backslashreplace"))
     return path

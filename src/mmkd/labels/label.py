@@ -23,6 +23,7 @@ from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, places_of
 from mmkd.labels.conformal import in_sets
 from mmkd.labels.head import Head
+from mmkd.tables.spreadsheet import harmless
 
 SUFFIXES = (".csv", ".parquet")
 SET = "set"
@@ -105,7 +106,7 @@ def _write(out: Path, tables: Sequence[pa.Table]) -> None:
     with atomic_file(out) as stream:
         text = io.TextIOWrapper(stream, "utf-8", newline="", write_through=True)
         lines = csv.writer(text)
-        lines.writerow(tables[0].column_names)
+        lines.writerow(map(harmless, tables[0].column_names))
         for table in tables:
             lines.writerows(map(_cells, zip(*(column.to_pylist() for column in table.columns), strict=True)))
         text.detach()
@@ -114,11 +115,11 @@ def _write(out: Path, tables: Sequence[pa.Table]) -> None:
 def _cells(row: Sequence[Any]) -> Iterator[Any]:
     for value in row:
         if isinstance(value, list):
-            yield "; ".join(value)
+            yield harmless("; ".join(value))
         elif isinstance(value, bool):
             yield str(value).lower()
         else:
-            yield f"{value:.6g}" if isinstance(value, float) else value
+            yield f"{value:.6g}" if isinstance(value, float) else harmless(value)
 
 
 def _facts(model: Model, head: Head, least: float) -> Mapping[str, Any]:
