@@ -3,10 +3,13 @@
 import csv
 import json
 import re
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import open_clip
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -25,7 +28,7 @@ from mmkd.inference.model import Model, open_model
 from mmkd.inference.pictures import Picture, SourceOptions, pictures
 from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
-from mmkd.labels.classify import classify, probabilities, zero_shot
+from mmkd.labels.classify import Classified, classify, probabilities, zero_shot
 from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
 from mmkd.labels.head import Head, by_prompts
 from mmkd.labels.label import SUFFIXES, Labelled, calibration_from, label
@@ -34,6 +37,7 @@ from mmkd.statistics.calibration import fit_temperature
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 RAW = SourceOptions()
+SMALL = png(0)
 CLASSES = of_table({"clear lungs": ["normal lungs", "an x-ray of {}"], "a mass": "{}", "an effusion": []})
 
 
@@ -413,3 +417,42 @@ def test_names_that_a_spreadsheet_would_run_are_harmless_and_read_back(model: Mo
     assert next(row for _, row in table_rows(tmp_path / "l.rejected.csv"))["id"] == "=bad.png"
     (folder / "l.csv").write_bytes((tmp_path / "l.csv").read_bytes())  # beside the pictures: a source of its own
     assert {one.id for one in pictures(folder / "l.csv") if isinstance(one, Picture)} == expected
+
+
+def test_a_thousand_classes(model: Model, tmp_path: Path) -> None:
+    """600 pictures of 1,000 classes: the page is small, each of its filters shows a picture, and little memory is used."""
+    names = [f"finding {place}" for place in range(1000)]
+    share_NC = np.full((600, 1000), 1e-4)
+    share_NC[np.arange(600), np.arange(600) % 550] = 0.9
+    (tmp_path / "p").mkdir()
+    table = Classified(of_names(names), share_NC).table()
+    for name in ("path", "id"):
+        table = table.add_column(0, name, pa.array([f"{place:03}.png" for place in range(600)]))
+    table = table.append_column("set", pa.array([names[:900]] * 600)).append_column("abstained", pa.array([False] * 600))
+    for place in range(600):
+        (tmp_path / f"p/{place:03}.png").write_bytes(SMALL)
+    count = Counter(table["label"].to_pylist())
+    found = Labelled(tmp_path / "l.csv", uncalibrated(100.0), count, 0, Counter(), None, [table])
+    tracemalloc.start()
+    write_labels_page(tmp_path / "l.html", tmp_path / "p", found, RAW, 0.0, "model")
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    page = (tmp_path / "l.html").read_text()
+    assert len(page) < 2e6
+    assert "480 of 600 pictures are shown" in " ".join(page.split())
+    assert "of 480 of 550 labels" in " ".join(page.split())
+    assert "456 rarer labels" in page
+    shown = {int(place) for place in re.findall(r'class="card l([0-9]+)"', page)}
+    assert shown == {int(place) for place in re.findall(r'id="f([0-9]+)"', page)} == set(range(480))
+    assert "finding 9 and 890 more" in page
+
+
+def test_many_texts_are_encoded_in_parts(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, sizes = open_model(folder, "cpu"), []
+    encode = opened._teacher.encode_texts
+    monkeypatch.setattr(opened._teacher, "encode_texts", lambda texts: sizes.append(len(texts)) or encode(texts))
+    texts = [f"finding {place}" for place in range(600)]
+    vector_TD = opened.encode_texts(texts)
+    assert sizes == [256, 256, 88]
+    np.testing.assert_allclose(vector_TD, encode(texts).numpy(), atol=1e-6)
+    assert opened.encode_texts([]).shape == (0, opened.dim)

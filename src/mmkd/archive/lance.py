@@ -15,7 +15,7 @@ from mmkd.archive.cached import ExactSearch
 from mmkd.archive.rows import Facts, schema
 from mmkd.archive.where import Condition, In, sql
 from mmkd.errors import DataError
-from mmkd.folders.atomic import write_json
+from mmkd.folders.atomic import remove_drafts, write_json
 from mmkd.folders.locks import sole_owner
 from mmkd.statistics.metrics import Array
 
@@ -137,4 +137,5 @@ class LanceStore:
         return found if isinstance(found, dict) else {}
 
     def note(self, values: dict[str, Any]) -> None:
+        remove_drafts(self._folder / NOTES)
         write_json(self._folder / NOTES, values)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from mmkd.labels.label import Labelled
 
 
+SHOWN = 30  # labels that are counted on the terminal, the commonest first
+
+
 def label(
     source: Source,
     model: ModelName,
@@ -130,8 +133,10 @@ def _pre_annotations(path: Path, source: Path, found: "Labelled", classes: Seque
 
 
 def _report(found: "Labelled", page: Path) -> None:
-    for name, count in found.classes.most_common():
+    for name, count in found.classes.most_common(SHOWN):
         print(f"{count:10,}  {name}")
+    if (rest := len(found.classes) - SHOWN) > 0:
+        print(f"{found.classes.total() - sum(n for _, n in found.classes.most_common(SHOWN)):10,}  {rest:,} other classes")
     if found.abstained:
         print(f"{found.abstained:10,}  abstained")
     for reason, count in found.rejected.most_common():

@@ -54,6 +54,7 @@ def search(
     """Search an archive by words or by a picture. The score of a hit is the cosine."""
     from mmkd.archive.archive import Archive
     from mmkd.archive.hits import plain, print_hits, write_csv, write_html
+    from mmkd.folders.atomic import remove_drafts
 
     opened = Archive.open(archive, server)
     query = _query(opened, text, image, like, (model, device))
@@ -63,6 +64,7 @@ def search(
     about = opened.about(where, excluded, by)
     if not as_json:
         print(about)
+    remove_drafts(*filter(None, (out, page)))
     if out:
         write_csv(out, hits)
     if page:

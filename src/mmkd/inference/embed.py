@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from mmkd.curation.records.record import Rejected
 from mmkd.distributed import World, join_world
 from mmkd.errors import ConfigError
-from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.atomic import atomic_file, remove_drafts, write_json
 from mmkd.folders.digests import json_digest
 from mmkd.folders.locks import sole_owner
 from mmkd.inference.blocks import (
@@ -100,6 +100,7 @@ def embed(
             embed_blocks(task, world.agree([]), parts, devices, workers, world)
             return Embedded(out, 0, Counter(), Counter(), 0, None)
         with sole_owner(out):
+            remove_drafts(out, *map(out.with_suffix, BESIDE))
             plan = plan_of(task)
             facts = {
                 "model": opened.name,

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from mmkd.curation.records.record import Rejected
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.atomic import atomic_file, remove_drafts, write_json
 from mmkd.folders.locks import sole_owner
 from mmkd.inference.blocks import Task, embed_blocks, plan_of, rejected_in, remove_blocks, tables_of
-from mmkd.inference.embed import check_out, vectors_in, write_rejects
+from mmkd.inference.embed import BESIDE, check_out, vectors_in, write_rejects
 from mmkd.inference.model import Model
 from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, places_of
@@ -61,6 +61,7 @@ def label(
     check_out(source, out, SUFFIXES)
     parts = out.with_name(f".{out.name}.parts")
     with sole_owner(out):
+        remove_drafts(out, *map(out.with_suffix, BESIDE))
         task = Task(source, options, model, model.digest)
         plan = plan_of(task)
         embed_blocks(task, plan, parts, [""], workers)
