@@ -88,7 +88,7 @@ def test_a_class_of_one_patient_is_refused() -> None:
 
 def test_a_table_of_another_encoding_and_delimiter_is_read_as_declared(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_bytes("file;label\nä.png;Ödem\nb.png;\"gesund\"\n".encode("cp1252"))
+    path.write_bytes('file;label\nä.png;Ödem\nb.png;"gesund"\n'.encode("cp1252"))
     with pytest.raises(DataError, match="--encoding cp1252"):
         read_table(path, {})
     table = read_table(path, {}, declared=Declared(delimiter=";", quoting="none", encoding="cp1252"))

@@ -158,9 +158,7 @@ def test_nothing_of_an_export_is_executed_by_any_command(
         assert not ran.exists(), name
 
 
-def test_an_export_without_sums_is_loaded_and_it_is_said(
-    export: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_export_without_sums_is_loaded_and_it_is_said(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     open_model(str(export), "cpu")
     assert "not checked" not in capsys.readouterr().err
     (export / SUMS).unlink()

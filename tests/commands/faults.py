@@ -16,7 +16,6 @@ import os
 import resource
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -75,9 +74,10 @@ FAULTS: dict[str, Callable[[str, str], None]] = {
 
 def life(arguments: list[str], fault: list[str]) -> tuple[int, list[str]]:
     """Exit code and standard error."""
-    with tempfile.TemporaryFile() as told, open(os.devnull, "w") as nowhere:
+    read, write = os.pipe()  # no file: those have the limit of the fault
+    with os.fdopen(read, "rb") as told, open(os.devnull, "w") as nowhere:
         if not (process := os.fork()):
-            os.dup2(told.fileno(), 2)
+            os.dup2(write, 2)
             os.dup2(nowhere.fileno(), 1)
             sys.argv = ["mmkd", *arguments]
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -95,9 +95,9 @@ def life(arguments: list[str], fault: list[str]) -> tuple[int, list[str]]:
                 traceback.print_exc()
             sys.stderr.flush()
             os._exit(code if isinstance(code, int) else 1)
-        ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        told.seek(0)
-        return ended, told.read().decode(errors="replace").splitlines()
+        os.close(write)
+        lines = told.read().decode(errors="replace").splitlines()
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), lines
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ PLACES: dict[str, Sequence[str]] = {
     "export": ("open_clip_model.safetensors", "SHA256SUMS", "manifest.json"),
     "search": ("hits.csv", "hits.html"),
 }
-LIMITS: dict[str, Sequence[int]] = {"embed": (1000, 2000), "label": (2000,), "index": (1500,), "adapt": (3000,),
-                                    "export": (3000, 100_000), "search": (100,)}  # fmt: skip
+LIMITS: dict[str, Sequence[int]] = {"embed": (1000, 2000), "label": (2000,), "index": (2500,), "adapt": (6000,),
+              "export": (100_000,)}  # fmt: skip
 RESULTS = {"embed": "v.parquet", "embed-npy": "v.npy", "label": "l.csv", "adapt": "adapted", "export": "export",
            "search": "hits.csv"}  # fmt: skip
 

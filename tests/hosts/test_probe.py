@@ -29,7 +29,13 @@ def adapted(host_export: Path, host_model: Model, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("probe") / "adapted"
     shutil.copytree(host_export, folder)
     known = {"prompts": [[name] for name in CLASSES], "method": "LP++", "setting": "", "source": "", "model": "m"}
-    rest = {"model_digest": model_digest(folder), "onnx_digest": onnx_digest(folder), "dim": host_model.dim, "gain": {}, "data": {}}
+    rest = {
+        "model_digest": model_digest(folder),
+        "onnx_digest": onnx_digest(folder),
+        "dim": host_model.dim,
+        "gain": {},
+        "data": {},
+    }
     weight_CD = 30 * np.random.default_rng(0).normal(size=(3, host_model.dim)).astype(np.float32)
     Classifier(Facts(classes=CLASSES, temperature=1.7, **known, **rest), weight_CD).save(folder)
     return folder

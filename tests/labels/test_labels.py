@@ -169,8 +169,9 @@ def test_labelled_pictures_that_are_all_right_give_a_bounded_temperature(coverag
     (share_C,) = probabilities(np.eye(3)[:1], found.temperature)
     assert share_C[0] == pytest.approx((groups + 1) / (groups + 2))
     assert not found.calibrated
-    assert f"of which all are right, so that no temperature fits best: this one fits if the next of {groups + 2}" in str(
-        found
+    assert (
+        f"of which all are right, so that no temperature fits best: this one fits if the next of {groups + 2}"
+        in str(found)
     )
     assert (found.least is not None) == bool(coverage)
 
@@ -410,7 +411,9 @@ def test_names_that_a_spreadsheet_would_run_are_harmless_and_read_back(model: Mo
     for name in ("l.csv", "v.ids.csv"):
         with (tmp_path / name).open(newline="", encoding="utf-8") as stream:
             written = [cell for row in csv.reader(stream) for cell in row]
-        assert not [cell for cell in written if re.match(r"[=+\-@\t\r]", cell) and not re.fullmatch(r"-?[\d.e-]+", cell)]
+        assert not [
+            cell for cell in written if re.match(r"[=+\-@\t\r]", cell) and not re.fullmatch(r"-?[\d.e-]+", cell)
+        ]
         rows = [row for _, row in table_rows(tmp_path / name)]
         assert {row["id"] for row in rows} == {row["path"] for row in rows} == expected
     assert {row["label"] for _, row in table_rows(tmp_path / "l.csv")} <= set(classes.names)
@@ -428,7 +431,9 @@ def test_a_thousand_classes(model: Model, tmp_path: Path) -> None:
     table = Classified(of_names(names), share_NC).table()
     for name in ("path", "id"):
         table = table.add_column(0, name, pa.array([f"{place:03}.png" for place in range(600)]))
-    table = table.append_column("set", pa.array([names[:900]] * 600)).append_column("abstained", pa.array([False] * 600))
+    table = table.append_column("set", pa.array([names[:900]] * 600)).append_column(
+        "abstained", pa.array([False] * 600)
+    )
     for place in range(600):
         (tmp_path / f"p/{place:03}.png").write_bytes(SMALL)
     count = Counter(table["label"].to_pylist())

@@ -1,6 +1,8 @@
 """An archive in a folder: one table of LanceDB, in this process. Commits are atomic, and readers never wait."""
 
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -44,7 +46,8 @@ def open_store(place: str, server: str, facts: Facts | None) -> "LanceStore":
             raise DataError(f"{place} holds other files and no archive; choose a new folder as --out")
         with sole_owner(folder):
             described = schema(facts.dim).with_metadata({FACTS: json.dumps(facts.as_dict())})
-            base.create_table(TABLE, schema=described, exist_ok=True)
+            with system_errors(folder):
+                base.create_table(TABLE, schema=described, exist_ok=True)
     return LanceStore(folder, base.open_table(TABLE))
 
 
@@ -55,6 +58,17 @@ def lancedb_library() -> Any:
     except ImportError as error:
         raise DataError("archives are kept by LanceDB; install mmkd with its extra [archive]") from error
     return lancedb
+
+
+@contextmanager
+def system_errors(folder: Path) -> Iterator[None]:
+    """What the system refuses while LanceDB writes, such as room on the disk, as the OSError that it is."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # LanceDB's own, which tell the number in their text only
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(folder)) from error
+        raise
 
 
 class LanceStore:
@@ -80,7 +94,8 @@ class LanceStore:
             with sole_owner(self._folder):
                 self._writers = 1
                 try:
-                    yield
+                    with system_errors(self._folder):
+                        yield
                 finally:
                     self._writers = 0
 
@@ -124,10 +139,12 @@ class LanceStore:
     def build(self) -> None:
         from lancedb.index import IvfSq
 
-        self._table.create_index("vector", config=IvfSq(distance_type="cosine"), replace=True)
+        with system_errors(self._folder):
+            self._table.create_index("vector", config=IvfSq(distance_type="cosine"), replace=True)
 
     def tidy(self) -> None:
-        self._table.optimize(cleanup_older_than=KEPT)
+        with system_errors(self._folder):
+            self._table.optimize(cleanup_older_than=KEPT)
 
     def noted(self) -> dict[str, Any]:
         try:

@@ -136,7 +136,9 @@ def _report(found: "Labelled", page: Path) -> None:
     for name, count in found.classes.most_common(SHOWN):
         print(f"{count:10,}  {name}")
     if (rest := len(found.classes) - SHOWN) > 0:
-        print(f"{found.classes.total() - sum(n for _, n in found.classes.most_common(SHOWN)):10,}  {rest:,} other classes")
+        print(
+            f"{found.classes.total() - sum(n for _, n in found.classes.most_common(SHOWN)):10,}  {rest:,} other classes"
+        )
     if found.abstained:
         print(f"{found.abstained:10,}  abstained")
     for reason, count in found.rejected.most_common():

@@ -229,7 +229,9 @@ def write_npy(out: Path, tables: Iterable[pa.Table], facts: Mapping[str, Any]) -
         lines.writerow(names)
         for table in tables:
             stream.write(vectors_in(table).tobytes())
-            lines.writerows(map(harmless, row) for row in zip(*(table[name].to_pylist() for name in names), strict=True))
+            lines.writerows(
+                map(harmless, row) for row in zip(*(table[name].to_pylist() for name in names), strict=True)
+            )
             count += len(table)
         stream.seek(0)
         _npy_header(stream, count, facts["dim"])

@@ -9,7 +9,9 @@ import io
 import re
 from collections.abc import Sequence
 
-STARTS = "=+\\-@\uff1d\uff0b\uff0d\uff20"  # the last four are the same signs in full width, which some editions take, too
+STARTS = (
+    "=+\\-@\uff1d\uff0b\uff0d\uff20"  # the last four are the same signs in full width, which some editions take, too
+)
 PLACES = re.compile(rf"(^|[;\t\r\n])(?='*[{STARTS}\t\r\n])")
 WRITTEN = re.compile(rf"(^|[;\t\r\n])'(?='*[{STARTS}\t\r\n])")
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
