@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_onnx import write_tiny_onnx
 from typer.testing import CliRunner
 
 import mmkd
@@ -20,7 +21,6 @@ from mmkd.inference.model import open_model
 from mmkd.inference.onnx import OnnxModel
 from mmkd.serve.start import Computing, open_service
 from tiny import save_tiny, write_noise
-from tiny_onnx import write_tiny_onnx
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 

@@ -1,7 +1,7 @@
 """Commands of mmkd, each a process of its own, that meet a full disk, Ctrl-C or kill -9 at a chosen place.
 
-As a script: `faults.py JOBS.json`, a list of jobs `{"arguments": [...], "fault": [kind, place]}`; prints how each ended:
-its exit code (minus a signal) and the lines it left on standard error. Processes are forked from one that has imported
+As a script: `faults.py JOBS.json`, a list of jobs `{"arguments": [...], "fault": [kind, place]}`; prints how each
+ended: its exit code (minus a signal) and the lines it left on standard error. Processes are forked from one that has imported
 all libraries and opened nothing.
 
 kinds: `full`, `interrupt`, `kill` at a file of a pattern, when all of it is written and it has no name yet, half of it
@@ -109,7 +109,7 @@ if __name__ == "__main__":
     import mmkd.adapt.adapt
     import mmkd.archive.hits
     import mmkd.export.export
-    import mmkd.labels.page  # noqa: F401
+    import mmkd.labels.page
     import mmkd.teachers.load  # noqa: F401
 
     torch.set_num_threads(1)

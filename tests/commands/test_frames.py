@@ -1,4 +1,4 @@
-"""Multi-frame DICOM and NIfTI through `embed`, `label` and `index`: each frame and slice is a picture with its own id."""
+"""Multi-frame DICOM and NIfTI through `embed`, `label` and `index`: each frame and slice has an id of its own."""
 
 import csv
 from pathlib import Path

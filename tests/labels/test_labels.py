@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from mmkd.cards.catalogue import catalogue_cards
-from mmkd.errors import ConfigError, DataError
 from mmkd.cards.readers.tables import table_rows
+from mmkd.errors import ConfigError, DataError
 from mmkd.inference.embed import check_out, embed
 from mmkd.inference.model import Model, open_model
 from mmkd.inference.pictures import Picture, SourceOptions, pictures
@@ -423,7 +423,7 @@ def test_names_that_a_spreadsheet_would_run_are_harmless_and_read_back(model: Mo
 
 
 def test_a_thousand_classes(model: Model, tmp_path: Path) -> None:
-    """600 pictures of 1,000 classes: the page is small, each of its filters shows a picture, and little memory is used."""
+    """600 pictures of 1,000 classes: the page is small, each of its filters shows a picture, little memory is used."""
     names = [f"finding {place}" for place in range(1000)]
     share_NC = np.full((600, 1000), 1e-4)
     share_NC[np.arange(600), np.arange(600) % 550] = 0.9

@@ -37,8 +37,8 @@ class Facts(Settings):
     prompts: of each class. method, setting: how it was fitted; "zero-shot" where adaptation was abstained from.
     temperature: what logits are divided by, fitted on pictures that each fit had not seen; temperature_note: "" unless
     no temperature fits best. model, model_digest: whose vectors it is for; of a folder SHA-256 of its weights, config
-    (with the preprocessing) and tokenizer. onnx_digest: the same of its files for ONNX Runtime, "" without any. gain: of
-    balanced accuracy over zero-shot, with its interval. data: what it rests on.
+    (with the preprocessing) and tokenizer. onnx_digest: the same of its files for ONNX Runtime, "" without any. gain:
+    of balanced accuracy over zero-shot, with its interval. data: what it rests on.
     """
 
     format: int = 1

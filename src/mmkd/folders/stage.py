@@ -125,19 +125,20 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
             return found
         if stage.keyed and not stage.partial.exists():
             _reopen(stage)
-    if (stage.partial / BEGUN).is_file() and not _has_begun(stage):
-        shutil.rmtree(stage.partial)
-    if (stage.partial / BEGUN).is_file():
-        begun = _read_json(stage.partial / BEGUN)
-        if not _same(stage, begun, stage.partial, force) and not stage.keyed:
-            shutil.rmtree(stage.partial)
-    elif stage.partial.exists():  # killed before it had begun
+    if stage.partial.exists() and not _goes_on(stage, force):
         shutil.rmtree(stage.partial)
     stage.partial.mkdir(parents=True, exist_ok=True)
     for draft in stage.partial.rglob(".*.tmp"):  # of a run that was killed; ours is the only one, by sole_owner
         draft.unlink()
     write_json(stage.partial / BEGUN, stage.made_from)
     return None
+
+
+def _goes_on(stage: Stage, force: bool) -> bool:
+    """Whether the partial folder is of use; not where the run was killed before it had begun, or had made nothing."""
+    if not (stage.partial / BEGUN).is_file() or not _has_begun(stage):
+        return False
+    return _same(stage, _read_json(stage.partial / BEGUN), stage.partial, force) or stage.keyed
 
 
 def _has_begun(stage: Stage) -> bool:

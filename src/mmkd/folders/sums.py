@@ -1,4 +1,4 @@
-"""`SHA256SUMS` of a model's folder, as `sha256sum` writes and checks it: a changed file is refused before it is read."""
+"""`SHA256SUMS` of a model's folder, as `sha256sum` writes it: a changed file is refused before the model is loaded."""
 
 import re
 import sys

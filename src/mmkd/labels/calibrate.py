@@ -89,7 +89,8 @@ def _temperature(score_NC: Array, label_N: Array, groups: int) -> tuple[float, s
         return fitted.value, f"temperature {fitted.value:.4g} {origin}", True
     if fitted.value > 1:
         raise DataError(
-            "no temperature fits best: scores say nothing of the labels; label more pictures, or check labels and prompts"
+            "no temperature fits best: scores say nothing of the labels; label more pictures, or check labels and "
+            "prompts"
         )
     found = bounded_temperature(score_NC, label_N, groups).value
     return found, f"temperature {found:.4g} {origin}, {all_right(groups)}", False

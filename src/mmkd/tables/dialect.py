@@ -11,7 +11,7 @@ from mmkd.settings import Settings
 Quoting = Literal["csv", "none"]
 UTF8 = "utf-8"
 CURE = (
-    'say how the table is written: delimiter = ";", quoting = "csv" or "none", encoding = "cp1252" (options of commands: '
+    'say how the table is written: delimiter = ";", quoting = "csv" or "none", encoding = "cp1252" (in commands '
     "--delimiter, --quoting, --encoding)"
 )
 NOT_UTF8 = (

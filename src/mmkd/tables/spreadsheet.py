@@ -1,4 +1,4 @@
-"""Text in CSV files that a spreadsheet would take for a formula: written so that it runs nothing, and read back as it was.
+"""Text in CSV files that a spreadsheet would take for a formula: it is written harmless, and read back as it was.
 
 An apostrophe goes before what begins with one of STARTS, at the beginning of a cell and behind what a program with
 other settings takes for the end of one. The reader takes one away there, in files of mmkd only: HEADS tells them.
