@@ -1,8 +1,8 @@
 """Commands of mmkd, each a process of its own, that meet a full disk, Ctrl-C or kill -9 at a chosen place.
 
 As a script: `faults.py JOBS.json`, a list of jobs `{"arguments": [...], "fault": [kind, place]}`; prints how each
-ended: its exit code (minus a signal) and the lines it left on standard error. Processes are forked from one that has imported
-all libraries and opened nothing.
+ended: its exit code (minus a signal) and the lines it left on standard error. Processes are forked from one that has
+imported all libraries and opened nothing.
 
 kinds: `full`, `interrupt`, `kill` at a file of a pattern, when all of it is written and it has no name yet, half of it
 gone for `kill`; the second of such files where the pattern ends in `:2`. `limit`: no file may be larger than so many
