@@ -210,7 +210,7 @@ def test_two_models_are_compared_on_the_folder_given_at_start(
     with running(colour_service(folder=folder)) as place:
         page = opened(browser, place, width, theme)
         page.tab("Compare")
-        page.wait_for("Take the pictures of scans instead")
+        page.wait_for("Take the pictures of the folder scans instead")
         page.type("Findings", "red\ngreen\nblue")
         page.press("Compare")
         page.wait_for("same top finding in 0 of 3 pictures")

@@ -93,7 +93,7 @@ def compare_tab(parts: Parts) -> None:
         with gr.Column(scale=2, min_width=300):
             folder = parts.service.folder
             drop_zone(parts, "compare", f"Pictures, at most {parts.service.limits.pictures}", several=True)
-            label = f"Take the pictures of {'' if folder is None else folder.name} instead"
+            label = f"Take the pictures of the folder {'' if folder is None else folder.name} instead"
             whole = gr.Checkbox(folder is not None, label=label, visible=folder is not None)
             text, chosen = finding_box(parts)
             first = gr.Dropdown(names, value=names[0], label="First model")
