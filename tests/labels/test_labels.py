@@ -422,6 +422,7 @@ def test_names_that_a_spreadsheet_would_run_are_harmless_and_read_back(model: Mo
     assert {one.id for one in pictures(folder / "l.csv") if isinstance(one, Picture)} == expected
 
 
+@pytest.mark.slow
 def test_a_thousand_classes(model: Model, tmp_path: Path) -> None:
     """600 pictures of 1,000 classes: the page is small, each of its filters shows a picture, little memory is used."""
     names = [f"finding {place}" for place in range(1000)]

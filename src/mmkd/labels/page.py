@@ -69,8 +69,10 @@ def chosen(found: Labelled) -> dict[str, Mapping[str, Any]]:
             turn = count[label] = count.get(label, 0) + 1
             if turn <= SHOWN:
                 kept.append((turn, number, place))
-    places = sorted((number, place) for _, number, place in sorted(kept)[:SHOWN])
-    rows = [found.tables[number].slice(place, 1).to_pylist()[0] for number, place in places]
+    places: dict[int, list[int]] = {}
+    for number, place in sorted((number, place) for _, number, place in sorted(kept)[:SHOWN]):
+        places.setdefault(number, []).append(place)
+    rows = (row for number, own in places.items() for row in found.tables[number].take(own).to_pylist())
     return {row["id"]: row for row in rows}
 
 
