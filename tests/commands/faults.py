@@ -47,7 +47,7 @@ def at_draft(kind: str, place: str) -> None:
             strike(kind)
         SYNC(handle)
 
-    os.fsync = dying
+    os.fsync = dying  # type: ignore[assignment]
 
 
 def at_rows(kind: str, place: str) -> None:
@@ -58,7 +58,7 @@ def at_rows(kind: str, place: str) -> None:
             strike(kind)
         put(self, *given)
 
-    LanceStore.put = dying  # type: ignore[method-assign]
+    LanceStore.put = dying  # type: ignore[method-assign, assignment]
 
 
 def at_size(kind: str, place: str) -> None:
