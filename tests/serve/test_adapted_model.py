@@ -91,7 +91,7 @@ def test_a_classifier_of_other_weights_is_refused(place: Path, tmp_path: Path) -
     save_tiny(tmp_path / "other", 4)
     for name in ("classifier.json", "classifier.safetensors"):
         (tmp_path / "other" / name).write_bytes((place / "adapted" / name).read_bytes())
-    with pytest.raises(DataError, match="made with other weights"):
+    with pytest.raises(DataError, match="made with another model"):
         open_service(str(tmp_path / "other"), computing=Computing("cpu", "torch"))
 
 

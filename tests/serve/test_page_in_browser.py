@@ -212,3 +212,28 @@ def test_two_users_at_once_see_each_their_own(browser: Browser, address: str, tm
         page.wait(f"{top} == '{colour}'")
         other = "green" if colour == "red" else "red"
         assert f"{other}.png" not in page.run("document.body.innerText")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_two_models_are_compared_on_the_folder_given_at_start(
+    browser: Browser, tmp_path: Path, width: int, theme: str
+) -> None:
+    """Its pictures in place of uploads, with their names below the folder, and what cannot be read is counted."""
+    folder = tmp_path / "secret place" / "scans"
+    (folder / "in").mkdir(parents=True)
+    for number, colour in enumerate(("red", "blue", "green")):
+        spot(folder / f"in/{number}.png", colour)
+    (folder / "bad.png").write_bytes(b"no picture")
+    with running(colour_service(folder=folder)) as place:
+        page = opened(browser, place, width, theme)
+        page.tab("Compare")
+        page.wait_for("Take the pictures of the folder scans instead")
+        page.type("Findings", "red\ngreen\nblue")
+        page.press("Compare")
+        page.wait_for("same top finding in 0 of 3 pictures")
+        page.wait_for("4 of 4 pictures of scans; 1 could not be read.")
+        assert "in/0.png" in page.run("document.body.innerText")
+        assert "secret place" not in page.run("document.documentElement.outerHTML")
+        assert page.run(FAULTS) == WHOLE
+        if shots := os.environ.get("MMKD_SCREENSHOTS"):
+            page.screenshot(Path(shots) / f"compare-{width}-{theme}.png")

@@ -1,6 +1,8 @@
 """An archive in a folder: one table of LanceDB, in this process. Commits are atomic, and readers never wait."""
 
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +18,7 @@ from mmkd.archive.cached import ExactSearch
 from mmkd.archive.rows import Facts, schema
 from mmkd.archive.where import Condition, In, sql
 from mmkd.errors import DataError
-from mmkd.folders.atomic import write_json
+from mmkd.folders.atomic import remove_drafts, write_json
 from mmkd.folders.locks import sole_owner
 from mmkd.statistics.metrics import Array
 
@@ -47,7 +49,8 @@ def open_store(place: str, server: str, facts: Facts | None) -> "LanceStore":
             raise DataError(f"{place} holds other files and no archive; choose a new folder as --out")
         with sole_owner(folder):
             described = schema(facts.dim).with_metadata({FACTS: json.dumps(facts.as_dict())})
-            base.create_table(TABLE, schema=described, exist_ok=True)
+            with system_errors(folder):
+                base.create_table(TABLE, schema=described, exist_ok=True)
     return LanceStore(folder, base.open_table(TABLE))
 
 
@@ -58,6 +61,17 @@ def lancedb_library() -> Any:
     except ImportError as error:
         raise DataError("archives are kept by LanceDB; install mmkd with its extra [archive]") from error
     return lancedb
+
+
+@contextmanager
+def system_errors(folder: Path) -> Iterator[None]:
+    """What the system refuses while LanceDB writes, such as room on the disk, as the OSError that it is."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # LanceDB's own, which tell the number in their text only
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(folder)) from error
+        raise
 
 
 class LanceStore:
@@ -93,7 +107,8 @@ class LanceStore:
             with sole_owner(self._folder):
                 self._writers = 1
                 try:
-                    yield
+                    with system_errors(self._folder):
+                        yield
                 finally:
                     self._writers = 0
 
@@ -141,11 +156,13 @@ class LanceStore:
         if built and built / GROWN <= rows <= built * GROWN:
             return built  # `tidy` has taken new rows into it
         config = IvfSq(distance_type="cosine", num_partitions=self._partitions())
-        self._table.create_index("vector", config=config, replace=True)
+        with system_errors(self._folder):
+            self._table.create_index("vector", config=config, replace=True)
         return rows
 
     def tidy(self) -> None:
-        self._table.optimize(cleanup_older_than=KEPT)
+        with system_errors(self._folder):
+            self._table.optimize(cleanup_older_than=KEPT)
 
     def noted(self) -> dict[str, Any]:
         try:
@@ -155,4 +172,5 @@ class LanceStore:
         return found if isinstance(found, dict) else {}
 
     def note(self, values: dict[str, Any]) -> None:
+        remove_drafts(self._folder / NOTES)
         write_json(self._folder / NOTES, values)

@@ -61,6 +61,7 @@ def search(
     """
     from mmkd.archive.archive import Archive
     from mmkd.archive.hits import plain, print_hits, write_csv, write_html
+    from mmkd.folders.atomic import remove_drafts
 
     opened = Archive.open(archive, server)
     read = source_options(group=group, modality=modality, burnt_in=burnt_in)
@@ -71,6 +72,7 @@ def search(
     about = opened.about(where, excluded, by)
     if not as_json:
         print(about)
+    remove_drafts(*filter(None, (out, page)))
     if out:
         write_csv(out, hits)
     if page:

@@ -2,12 +2,14 @@
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 MODEL_HELP = "A folder (a run's export), or what 'mmkd evaluate --model' takes."
 TEACHERS_HELP = "A model to answer beside it, once for each; NAME=... before it gives it a name."
+COMPARE_HELP = "Pictures on which the page compares two models; whoever opens the page sees them. Needs --teachers."
 BACKEND_HELP = "auto: ONNX Runtime on CPUs where the export has its files, else PyTorch."
 PRECISION_HELP = (
     "Of the student. auto: int8 (ONNX) where its export measured that it answers alike, else fp32. bf16: GPU."
@@ -19,6 +21,7 @@ def serve(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     archive: Annotated[str, typer.Option("--archive", help="Made by 'mmkd index', with the same model.")] = "",
     teachers: Annotated[list[str] | None, typer.Option("--teachers", metavar="MODEL", help=TEACHERS_HELP)] = None,
+    compare: Annotated[Path | None, typer.Option("--compare", metavar="FOLDER", help=COMPARE_HELP)] = None,
     host: Annotated[str, typer.Option("--host", help="Others than loopback need MMKD_API_KEYS.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 8000,
     page: Annotated[bool, typer.Option("--page/--no-page", help="With the web page.")] = True,
@@ -56,7 +59,7 @@ def serve(
     computing = Computing(device, backend, precision)
     if mcp:
         with redirect_stdout(sys.stderr):  # standard output is the assistant's
-            service = open_service(model, teachers or (), archive, limits, computing)
+            service = open_service(model, teachers or (), archive, limits, computing, compare)
         run_tools(service)
     else:
-        run(open_service(model, teachers or (), archive, limits, computing), address, page)
+        run(open_service(model, teachers or (), archive, limits, computing, compare), address, page)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.errors import ConfigError
+from mmkd.folders.sums import SUMS, say_unchecked
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec, model_of
 from mmkd.validation import parse
@@ -80,6 +81,8 @@ def open_model(
 
     text, backend, precision = split_form(text, backend, precision)
     name, folder = named_folder(text)
+    if folder is not None and not (folder / SUMS).is_file():
+        say_unchecked(folder)
     if backend == "onnx" or (backend == "auto" and folder is not None and suits_onnx(folder, device)):
         if folder is None:
             raise ConfigError(f"{text!r} is no folder; ONNX Runtime takes one that 'mmkd export --to onnx' wrote")

@@ -1,7 +1,5 @@
 """The tables of the report as files for other programs: CSV of all rows, LaTeX (booktabs) of those that are printed."""
 
-import csv
-import io
 from collections.abc import Container, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,6 +10,7 @@ from mmkd.folders.atomic import atomic_file
 from mmkd.report.source import Evaluated, primary_metric, task_title
 from mmkd.report.summary import primary_comparisons
 from mmkd.report.task_section import MARK, data_set_table
+from mmkd.tables.spreadsheet import csv_text
 
 TABLES = "tables"
 SPECIAL = {
@@ -29,7 +28,6 @@ SPECIAL = {
     "–": "--",
     "\n": " ",
 }
-FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would run text that begins so
 
 
 def write_tables(evaluated: Evaluated, folder: Path) -> int:
@@ -62,14 +60,6 @@ def csv_of(row_class: type[Result | Comparison], rows: Sequence[Result | Compari
     return csv_text([[one.name for one in fields(row_class)], *(list(asdict(row).values()) for row in rows)])
 
 
-def csv_text(rows: Sequence[Sequence[object]]) -> str:
-    """Text cells that a spreadsheet would take for a formula begin with an apostrophe."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    return stream.getvalue()
-
-
 def latex_table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str, best: Container[tuple[str, str]] = ()
 ) -> str:
@@ -96,18 +86,3 @@ def latex_table(
 def latex(text: str) -> str:
     """Text in which no character is a command."""
     return "".join(SPECIAL.get(character, character) for character in text)
-
-
-def _harmless(cell: object) -> object:
-    if not isinstance(cell, str):
-        return "" if cell is None else cell
-    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # a lone carriage return is not quoted, and ends a row
-    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
