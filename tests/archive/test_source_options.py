@@ -77,7 +77,7 @@ def test_every_step_th_slice_is_a_row(tmp_path: Path) -> None:
 def test_index_has_every_option_of_embed_that_says_how_a_source_is_read() -> None:
     of_embed, of_index = (inspect.signature(command).parameters for command in (embed, index))
     read = set(SourceOptions.model_fields) & set(of_embed)
-    assert read >= {"image", "root", "group", "step", "modality", "burnt_in", "encoding"}
+    assert read >= {"image", "root", "group", "step", "modality", "burnt_in", "encoding", "delimiter", "quoting"}
     for name in read:
         assert of_index[name].annotation == of_embed[name].annotation
         assert of_index[name].default == of_embed[name].default

@@ -8,11 +8,13 @@ import typer
 
 from mmkd.commands.source_options import (
     BurntIn,
+    Delimiter,
     Device,
     Encoding,
     Group,
     Image,
     Modality,
+    Quoting,
     Root,
     Step,
     source_options,
@@ -72,6 +74,8 @@ def index(
     modality: Modality = "",
     burnt_in: BurntIn = "drop",
     encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    quoting: Quoting = "",
 ) -> None:
     """Embed pictures and keep them in an archive that `mmkd search` searches by words and by pictures.
 
@@ -86,8 +90,9 @@ def index(
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
     read = source_options(
-        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
-    )
+        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding,
+        delimiter=delimiter, quoting=quoting,
+    )  # fmt: skip
     from mmkd.archive.index import Options
 
     workers = workers or len(os.sched_getaffinity(0))
