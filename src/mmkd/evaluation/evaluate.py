@@ -76,7 +76,7 @@ def evaluate(
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
     summary = results_from_predictions(folder, teachers, resampling, names, partial(leaked_samples, folder))
     write_summary(folder, summary)
-    print(printed(summary.results, summary.comparisons, teachers, summary.rankings))
+    print(printed(summary.results, summary.comparisons, teachers, summary.rankings, summary.overall))
     for one in missing:
         print(f"not evaluated: {one}")
     return {

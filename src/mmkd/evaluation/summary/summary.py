@@ -8,10 +8,12 @@ from typing import Any
 from mmkd.evaluation.format.predictions import Predictions, predictions_of
 from mmkd.evaluation.format.results import (
     COMPARISONS,
+    OVERALL,
     RANKINGS,
     RESULTS,
     STUDENT,
     Comparison,
+    Overall,
     Ranking,
     Result,
     focus_model,
@@ -19,6 +21,7 @@ from mmkd.evaluation.format.results import (
 )
 from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
 from mmkd.evaluation.summary.means import families, in_general, means, rankings
+from mmkd.evaluation.summary.overall import Setting, overall, settings_of
 from mmkd.evaluation.summary.scores import (
     Resampling,
     Scores,
@@ -41,11 +44,12 @@ LeakedSamples = Callable[[str], Collection[str]]
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of `results.jsonl`, `comparisons.jsonl` and `rankings.jsonl`."""
+    """The rows of `results.jsonl`, `comparisons.jsonl`, `rankings.jsonl` and `overall.jsonl`."""
 
     results: list[Result] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
+    overall: list[Overall] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_json_lines(folder / RESULTS, summary.results)
     write_json_lines(folder / COMPARISONS, summary.comparisons)
     write_json_lines(folder / RANKINGS, summary.rankings)
+    write_json_lines(folder / OVERALL, summary.overall)
 
 
 def results_from_predictions(
@@ -80,10 +85,11 @@ def results_from_predictions(
     DataError for damaged or unaligned predictions and for metrics that are not defined.
     """
     plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked)
-    summary = Summary()
+    summary, settings = Summary(), list[Setting]()
     for name, task in TASKS.items():
         if by_data_set := list(predictions_of(folder, name)):
-            _summarise(task, by_data_set, plan, summary)
+            settings += settings_of(_summarise(task, by_data_set, plan, summary), task)
+    summary.overall.extend(overall(settings, models, plan.family_of, resampling.seed, resampling.confidence))
     return summary
 
 
@@ -119,7 +125,10 @@ def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan)
     )
 
 
-def _summarise(task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary) -> None:
+def _summarise(
+    task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary
+) -> list[Scores]:
+    """Adds the task's rows; returns the scores of its data sets."""
     confidence = plan.resampling.confidence
     scored = [_scored(task, predictions, plan) for predictions in by_data_set]
     whole = [one.whole for one in scored]
@@ -133,6 +142,7 @@ def _summarise(task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]]
         summary.results.extend(_results(scores, plan, task.protocol))
     summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
     summary.rankings.extend(rankings(whole, task, confidence))
+    return whole
 
 
 def _comparisons(
