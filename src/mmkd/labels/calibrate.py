@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from mmkd.errors import DataError
 from mmkd.labels.classes import Classes, key_of
 from mmkd.labels.classify import PROBABILITY, probabilities
-from mmkd.labels.conformal import Coverage, fewest_groups, measured_coverage, threshold
+from mmkd.labels.conformal import Coverage, measured_coverage
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.calibration import fit_temperature
+from mmkd.statistics.conformal import fewest_groups, threshold
 from mmkd.statistics.metrics import Array
 
 SCORE = "score:"

@@ -6,8 +6,8 @@ from pathlib import Path
 from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, TEACHERS_CONCAT
 from mmkd.report import curves, maps
 from mmkd.report.data_section import cards_section, leakage_section, map_section, subsets_section
-from mmkd.report.pictures import pictures_section
 from mmkd.report.overall import overall_view
+from mmkd.report.pictures import pictures_section
 from mmkd.report.plot import Figure
 from mmkd.report.render import sectioned, write_page
 from mmkd.report.run_folder import PAGE

@@ -55,8 +55,9 @@ class ReportContext:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation folder. results: of all samples; subsets: of parts of them. in_general:
-    means whose intervals draw data sets too. overall: ranks over all tasks. main: the model the report is about. missing: what was not evaluated."""
+    """An evaluation folder. results: of all samples; subsets: of parts of them. in_general: means whose intervals draw
+    data sets too. overall: ranks over all tasks. main: the model the report is about. missing: what was not evaluated.
+    """
 
     folder: Path
     main: str

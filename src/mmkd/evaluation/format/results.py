@@ -1,4 +1,4 @@
-"""The rows of `results.jsonl`, `comparisons.jsonl`, `rankings.jsonl` and `overall.jsonl`, which the report, the model card and benchmarks read."""
+"""The rows of the `.jsonl` files of an evaluation, which the report, the model card and benchmarks read."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,8 +106,8 @@ class Overall:
     """One model over all settings, a setting being one task on one data set: as GPFM and other benchmarks report it.
 
     task: of the settings, `ALL` for those of all tasks. settings, data_sets: how many. models: how many were ranked.
-    mean_rank: 1 is best, equal models share a place. firsts: settings in which it is best; k equal ones have 1 / k each,
-    so the models' numbers sum to the settings. The bounds are percentile intervals. draws: what their replicates draw.
+    mean_rank: 1 is best, equal models share a place. firsts: settings in which it is best; k equal ones have 1 / k
+    each, so they sum to the settings. The bounds are percentile intervals. draws: what their replicates draw.
     """
 
     model: str

@@ -20,6 +20,7 @@ Columns = Mapping[str, Array]
 Detail = Literal[
     "prompt_sensitivity",
     "reliability_diagram",
+    "conformal_sets",
     "confusion_matrix",
     "label_efficiency",
     "input_controls",

@@ -10,7 +10,7 @@ from mmkd.cards.samples import Sample
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.examples import wrong_classes
 from mmkd.evaluation.models.embeddings import EmbeddedDataSet, normalised
-from mmkd.evaluation.tasks import classes
+from mmkd.evaluation.tasks import classes, conformal_sets
 from mmkd.evaluation.tasks.task import Columns, NoSettings, Task
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
@@ -87,7 +87,7 @@ def _scores(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Seq
 
 
 def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array], str]:
-    """softmax(cosine / temperature), fitted on the val split, and a note on the temperature.
+    """softmax(cosine / temperature), fitted on the val split, and conformal sets; and a note on them.
 
     Nothing without a val split or with several classes a sample.
     """
@@ -97,10 +97,14 @@ def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array
     if not val or card.multi_label:
         return {}, ""
     val_NC = _scores(embedded, val, [entry.prompts for entry in card.classes])
-    fitted = fit_temperature(val_NC, classes.truth_of(card, val))
+    val_label_N, label_N = classes.truth_of(card, val), classes.truth_of(card, embedded.split("test"))
+    fitted = fit_temperature(val_NC, val_label_N)
     note = f"no best temperature on the val split, {fitted.value:g} is taken" if fitted.at_bound else ""
     probability_NC = softmax(score_NC.astype(np.float64) / fitted.value, axis=1).astype(np.float32)
-    return classes.score_columns(card, probability_NC, PROBABILITY), note
+    groups = [sample.group for sample in val]
+    sets, lacking = conformal_sets.set_columns(val_NC, val_label_N, groups, score_NC, label_N, card.id, embedded.seed)
+    columns = classes.score_columns(card, probability_NC, PROBABILITY) | sets
+    return columns, "; ".join(filter(None, [note, lacking]))
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
@@ -108,6 +112,7 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
     measured = classes.class_metrics(classes.side_by_side(columns, classes.SCORE), truth, weight_BN)
     if any(name.startswith(PROBABILITY) for name in columns):
         measured |= classes.calibration_metrics(classes.side_by_side(columns, PROBABILITY), truth, weight_BN)
+    measured |= conformal_sets.set_metrics(columns, weight_BN)
     prompts = [correct_N for name, correct_N in columns.items() if name.startswith(PROMPT)]
     if prompts:
         accuracy_PB = np.stack([classes.top_class_accuracy(correct_N, truth, weight_BN) for correct_N in prompts])
@@ -126,13 +131,15 @@ TASK = Task(
     class_scores=classes.class_scores,
     class_probabilities=lambda columns: classes.class_scores(columns, PROBABILITY),
     gallery=wrong_classes,
-    details=("prompt_sensitivity", "reliability_diagram", "confusion_matrix"),
+    details=("prompt_sensitivity", "reliability_diagram", "conformal_sets", "confusion_matrix"),
+    detailed=lambda metric: metric in conformal_sets.METRICS,
     catalogue_complaints=_catalogue_complaints,
     predict=_predict,
     measure=_measure,
     primary="accuracy",
-    lower_is_better=classes.CALIBRATION_METRICS,
+    lower_is_better=(*classes.CALIBRATION_METRICS, *conformal_sets.LOWER_IS_BETTER),
     protocol="class = normalised mean of normalised prompt embeddings; score = raw cosine, in AUC too, ties half; "
     f"{classes.PROTOCOL}; probability = softmax(cosine / temperature fitted on val); {classes.CALIBRATION}; "
+    f"{conformal_sets.PROTOCOL}; "
     "prompt_median/best/worst = over the p-th prompt of every class alone, chosen on the test data",
 )
