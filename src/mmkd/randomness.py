@@ -60,6 +60,7 @@ class Purpose(StrEnum):
     BOOTSTRAP = "evaluation/bootstrap of a data set"
     BOOTSTRAP_OF_DATA_SETS = "evaluation/bootstrap over data sets"
     BOOTSTRAP_OF_RANKS = "evaluation/bootstrap of ranks over settings"
+    CORRUPTION = "evaluation/corruption of a picture"
     CONFORMAL_VAL = "evaluation/groups of val for the temperature and for the sets"
     # labels
     CALIBRATION_SPLIT = "labels/groups for the temperature and for the sets"

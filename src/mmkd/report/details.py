@@ -14,7 +14,7 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Detail as DetailKind
 from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
 from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
-from mmkd.report import curves, maps
+from mmkd.report import curves, maps, robustness
 from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated
 from mmkd.report.view import Cell, Row, Table
@@ -95,6 +95,15 @@ def conformal(evaluated: Evaluated, task: str) -> Detail:
     return Detail("Conformal sets", says, table=Table(heads, lines) if lines else None, notes=notes)
 
 
+def corruptions(evaluated: Evaluated, task: str) -> Detail:
+    says = (
+        "Test pictures made worse in the ways of their modality, five severities each; all models see the same ones. "
+        "Severities are not those of published benchmarks."
+    )
+    table, figure = robustness.by_family(evaluated, task), robustness.by_severity(evaluated, task)
+    return Detail("Corruptions", says, [figure], table)
+
+
 def prompts(evaluated: Evaluated, task: str) -> Detail:
     shown = (*PROMPT_METRICS, "accuracy")
     rows = [row for row in evaluated.of_task(task) if row.metric in shown and row.dataset != MEAN]
@@ -169,6 +178,7 @@ DETAILS: dict[DetailKind, Maker] = {
     "prompt_sensitivity": prompts,
     "reliability_diagram": reliability,
     "conformal_sets": conformal,
+    "corruptions": corruptions,
     "confusion_matrix": confusion,
     "label_efficiency": label_shares,
     "input_controls": controls,

@@ -46,6 +46,7 @@ PLAIN = {
     "nll": Scale(1, 3, " nats"),
     "median_rank": Scale(1, 1),
     "set_size": Scale(1, 2),
+    "corruption_error": INDEX,
 }
 """Ending of a metric's name -> its scale; all others are shares."""
 

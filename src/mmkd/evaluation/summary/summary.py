@@ -20,6 +20,7 @@ from mmkd.evaluation.format.results import (
     in_order,
 )
 from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
+from mmkd.evaluation.summary.corruption_errors import with_baseline
 from mmkd.evaluation.summary.means import families, in_general, means, rankings
 from mmkd.evaluation.summary.overall import Setting, overall, settings_of
 from mmkd.evaluation.summary.scores import (
@@ -61,6 +62,7 @@ class Plan:
     resampling: Resampling
     family_of: Mapping[str, str]
     leaked: LeakedSamples
+    corruption_baseline: str
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
@@ -76,15 +78,17 @@ def results_from_predictions(
     resampling: Resampling,
     models: Sequence[str] = (),
     leaked: LeakedSamples = lambda dataset: (),
+    corruption_baseline: str = "",
 ) -> Summary:
     """Everything that follows from `folder/predictions`.
 
     teachers: the models among which `best_teacher` is chosen, in the order of the tables. The focus model is
     compared with every other one. models: as they were asked for, see `focus_model`. leaked: what a leakage
-    audit found. What `cards.jsonl` of the folder says of overlapping data sets is used, if it is there. Raises
-    DataError for damaged or unaligned predictions and for metrics that are not defined.
+    audit found. corruption_baseline: see `EvaluateSettings`. What `cards.jsonl` of the folder says of overlapping data
+    sets is used, if it is there. Raises DataError for damaged or unaligned predictions and for metrics that are not
+    defined.
     """
-    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked)
+    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked, corruption_baseline)
     summary, settings = Summary(), list[Setting]()
     for name, task in TASKS.items():
         if by_data_set := list(predictions_of(folder, name)):
@@ -109,7 +113,8 @@ class Scored:
 
 
 def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
-    whole = with_best_teacher(score(task, predictions, plan.resampling), plan.teachers, task)
+    measured = with_baseline(score(task, predictions, plan.resampling), plan.corruption_baseline)
+    whole = with_best_teacher(measured, plan.teachers, task)
     leaked = plan.leaked(whole.facts.dataset)
     parts = subgroups(task, predictions, plan.resampling)
     cleaned = clean(task, predictions, whole, leaked, plan.resampling)

@@ -21,6 +21,7 @@ Detail = Literal[
     "prompt_sensitivity",
     "reliability_diagram",
     "conformal_sets",
+    "corruptions",
     "confusion_matrix",
     "label_efficiency",
     "input_controls",

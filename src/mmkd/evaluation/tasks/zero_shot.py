@@ -65,19 +65,22 @@ def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
 def _predict(embedded: Embedded) -> Predicted:
     card, samples = embedded.card, embedded.split("test")
     prompts = [entry.prompts for entry in card.classes]
-    score_NC, truth = _scores(embedded, samples, prompts), classes.truth_of(card, samples)
+    score_NC, truth = scores_of(embedded, samples, prompts), classes.truth_of(card, samples)
     probabilities, note = _probabilities(embedded, score_NC)
     columns = classes.truth_columns(card, samples) | classes.score_columns(card, score_NC) | probabilities
     # the p-th prompt of every class alone, where all classes have the same number of them and more than one
     if len({len(own) for own in prompts}) == 1 and len(prompts[0]) > 1:
         for p, each in enumerate(zip(*prompts, strict=True)):
-            score_NC = _scores(embedded, samples, [[prompt] for prompt in each])
+            score_NC = scores_of(embedded, samples, [[prompt] for prompt in each])
             columns[f"{PROMPT}{p}"] = classes.top_class_correct(score_NC, truth)
     return Predicted.of(samples, columns, note=note)
 
 
-def _scores(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
-    """The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean."""
+def scores_of(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
+    """Cosines with the classes, whose prompts are given; (N, C).
+
+    The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean.
+    """
     texts, count_C = [prompt for own in prompts for prompt in own], [len(own) for own in prompts]
     scores = [
         cosines(member.of_images(samples), class_embeddings(member.of_texts(texts), count_C))
@@ -96,7 +99,7 @@ def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array
     card, val = embedded.card, embedded.split("val")
     if not val or card.multi_label:
         return {}, ""
-    val_NC = _scores(embedded, val, [entry.prompts for entry in card.classes])
+    val_NC = scores_of(embedded, val, [entry.prompts for entry in card.classes])
     val_label_N, label_N = classes.truth_of(card, val), classes.truth_of(card, embedded.split("test"))
     fitted = fit_temperature(val_NC, val_label_N)
     note = f"no best temperature on the val split, {fitted.value:g} is taken" if fitted.at_bound else ""
