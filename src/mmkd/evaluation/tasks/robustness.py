@@ -102,11 +102,9 @@ TASK = Task(
     derived_from=OF,
     detailed=is_detailed,
     details=("corruptions",),
-    protocol="zero-shot classification of the test pictures at five severities of each family of corruptions that "
-    "MedMNIST-C (arXiv 2406.17536) names for the modality, in our own implementation with one scale of severities for "
-    "all modalities: not comparable with published MedMNIST-C figures; all models see the same pictures; "
-    "corrupted_accuracy = mean over families and severities; accuracy_drop = clean minus corrupted; relative_drop = "
-    "accuracy_drop as a share of the clean accuracy; balanced_error = 1 - balanced accuracy, mean over the severities; "
-    "mean_corruption_error = mean over families of its ratio to the baseline's, relative_corruption_error = mean ratio "
-    "of what is above the clean error (MedMNIST-C's BE and rBE)",
+    protocol="zero-shot classification of the test pictures, alike for all models, at five severities of each family "
+    "that MedMNIST-C names for the modality; own implementation and severities, not comparable with published figures; "
+    "corrupted_accuracy = mean over families and severities; relative_drop = lost share of the clean accuracy; "
+    "balanced_error = 1 - balanced accuracy; with a baseline mean_ and relative_corruption_error = BE and rBE of "
+    "MedMNIST-C",
 )
