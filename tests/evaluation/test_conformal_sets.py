@@ -14,6 +14,7 @@ from mmkd.evaluation.format.predictions import PredictionFacts, write_prediction
 from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
 from mmkd.evaluation.tasks.conformal_sets import METRICS, groups_needed, set_columns
+from mmkd.evaluation.tasks.task import NoSettings
 from mmkd.evaluation.tasks.zero_shot import TASK
 from mmkd.folders.atomic import write_json
 from mmkd.report.details import conformal
@@ -24,10 +25,12 @@ from predicted_world import QUICK
 CLASSES = {"a": ["a"], "b": ["b"], "c": ["c"]}
 
 
-def world(val: int, group: Sequence[str] = (), seed: int = 0, shift: float = 1.0) -> EmbeddedDataSet:
+def world(val: int, group: Sequence[str] = (), seed: int = 0, shift: float = 1.0) -> EmbeddedDataSet[NoSettings]:
     """val samples and 300 of test around their class's direction, test with its own noise."""
     rng, centre = np.random.default_rng(seed), np.eye(3, 8)
-    splits: list[Split] = ["val"] * val + ["test"] * 300
+    val_split: list[Split] = ["val"]
+    test_split: list[Split] = ["test"]
+    splits = val_split * val + test_split * 300
     groups = [*(group or [""] * val), *[""] * 300]
     chosen = [
         Sample(f"{number}", (Named(f"{number}"),), split, (number % 3,), group=groups[number])
@@ -39,7 +42,7 @@ def world(val: int, group: Sequence[str] = (), seed: int = 0, shift: float = 1.0
     return embedded(card("zero_shot", CLASSES), chosen, [images], [dict(zip("abc", centre, strict=True))])
 
 
-def measured(one: EmbeddedDataSet) -> dict[str, float]:
+def measured(one: EmbeddedDataSet[NoSettings]) -> dict[str, float]:
     columns = TASK.predict(one).columns
     return {name: float(value[0]) for name, value in TASK.measure(columns, np.ones((1, 300), np.uint16)).items()}
 

@@ -66,7 +66,7 @@ class EvaluationUnit:
 
     def embedded(self, folder: Path) -> EmbeddedDataSet[Any]:
         """The data set as the model embeds it, from the folder's files."""
-        variants = {family: partial(self._of_variant, one, folder) for family, one in self.corrupted.items()}
+        variants = {str(family): partial(self._of_variant, one, folder) for family, one in self.corrupted.items()}
         return self._of(self.data_set, self._stored(self.data_set, folder), variants)
 
     def _of_variant(self, variant: DataSet, folder: Path) -> EmbeddedDataSet[Any]:
@@ -82,7 +82,7 @@ class EvaluationUnit:
         self,
         data_set: DataSet,
         stored: Sequence[Embeddings],
-        variants: Mapping[Family, Callable[[], EmbeddedDataSet[Any]]],
+        variants: Mapping[str, Callable[[], EmbeddedDataSet[Any]]],
     ) -> EmbeddedDataSet[Any]:
         card, samples, images = data_set.card, data_set.samples, data_set.images
         return EmbeddedDataSet(self.model, card, samples, images, stored, self.settings, self.seed, variants)

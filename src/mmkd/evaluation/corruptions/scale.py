@@ -32,7 +32,7 @@ def to_image(image_HWC: Picture) -> Image.Image:
 
 def lengths(image_HWC: Picture) -> float:
     """Pixels of this picture for one of a picture with a short side of `REFERENCE`."""
-    return min(image_HWC.shape[:2]) / REFERENCE
+    return float(min(image_HWC.shape[:2]) / REFERENCE)
 
 
 def at_reference_size(image_HWC: Picture, change: Callable[[Picture], Picture]) -> Picture:

@@ -41,9 +41,11 @@ def _estimate(
     families: list[str],
     measure: Callable[[Errors, Errors, list[str]], Array],
 ) -> Estimate:
-    points = [{name: np.array([own[name].value]) for name in (CLEAN_ERROR, *families)} for own in (mine, theirs)]
-    drawn = [{name: own[name].replicate_B for name in (CLEAN_ERROR, *families)} for own in (mine, theirs)]
-    return Estimate(float(measure(*points, families)[0]), measure(*drawn, families), mine[CLEAN_ERROR].n)
+    names = [CLEAN_ERROR, *families]
+    of_points = [{name: np.array([own[name].value]) for name in names} for own in (mine, theirs)]
+    of_draws = [{name: own[name].replicate_B for name in names} for own in (mine, theirs)]
+    value_1 = measure(of_points[0], of_points[1], families)
+    return Estimate(float(value_1[0]), measure(of_draws[0], of_draws[1], families), mine[CLEAN_ERROR].n)
 
 
 def _mean_error(mine: Errors, theirs: Errors, families: list[str]) -> Array:
