@@ -275,10 +275,8 @@ def export(run: "Run", stage: Stage) -> Counts:
 
 
 def _on_the_card(row: "Result") -> bool:
-    """The model card has one number for each data set and each of its tasks, of all its samples."""
+    """The model card has one number for each data set and task, of all its samples."""
     from mmkd.evaluation.format.results import ALL, BEST_TEACHER, STUDENT
     from mmkd.evaluation.tasks.table import TASKS
 
-    task = TASKS[row.task]
-    is_primary = row.metric == task.primary and not task.derived_from
-    return row.model in (STUDENT, BEST_TEACHER) and row.subset == ALL and is_primary
+    return row.model in (STUDENT, BEST_TEACHER) and row.subset == ALL and row.metric == TASKS[row.task].primary
