@@ -15,6 +15,7 @@ from mmkd.evaluation.evaluate import evaluate, open_data_sets
 from mmkd.evaluation.format.predictions import PredictionFacts, predictions_of
 from mmkd.evaluation.format.results import NULLS, read_comparisons, read_overall, read_results
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
+from mmkd.evaluation.summary.compare_runs import compare
 from mmkd.evaluation.summary.summary import results_from_predictions
 from mmkd.evaluation.tasks.robustness import TASK
 from mmkd.evaluation.tasks.settings import EvaluateSettings
@@ -127,6 +128,18 @@ def test_a_baseline_without_errors_gives_no_ratios(tmp_path: Path) -> None:
     rows = results_from_predictions(tmp_path, [], QUICK, corruption_baseline="base").results
     assert rows
     assert not any("corruption_error" in row.metric for row in rows)
+
+
+def test_runs_with_other_families_are_compared_on_those_that_both_have(tmp_path: Path) -> None:
+    for model, families in (("one", ["bubble", "saturate"]), ("two", ["bubble", "pixelate"])):
+        flags = {"clean": [True] * 8, **{family: [family == "bubble"] * 8 for family in families}}
+        about = PredictionFacts(model, "set", "ct", "robustness")
+        written(tmp_path / model, about, columns(flags, [0, 1] * 4))
+    lines = compare(str(tmp_path / "one"), str(tmp_path / "two"), QUICK).lines
+    found = {line.comparison.metric: (line.first, line.second) for line in lines}
+    assert found["corrupted_accuracy"] == (0.8, 0.8)  # of bubble alone, which is wrong at severity 5
+    assert "accuracy@bubble:5" in found
+    assert "accuracy@saturate" not in found
 
 
 @pytest.fixture
