@@ -183,7 +183,7 @@ def ranking(rows: Sequence[Result]) -> Ranking:
 
 def overall() -> list[Overall]:
     """Two models in 18 settings of one task and 4 of another."""
-    draws = "data sets, and of their samples"
+    draws = "data sets and their samples"
     sized = {"all": 22, "zero_shot": 18, "linear_probe": 4}
     return [
         Overall(model, task, count, 18, 2, rank, rank - 0.1, rank + 0.1, share * count, 0.0, float(count), draws)

@@ -21,7 +21,7 @@ def test_by_hand() -> None:
     found = overall_ranks(HAND, fixed(HAND), ["a", "a", "b", "c"], (0,))
     np.testing.assert_allclose(found.mean_rank_Q, [6.5 / 4, 7.5 / 4, 10 / 4])
     np.testing.assert_allclose(found.first_Q, [2.5, 1.0, 0.5])
-    assert found.draws == "data sets, and of their samples"
+    assert found.draws == "data sets and their samples"
 
 
 @settings(max_examples=50, deadline=None)

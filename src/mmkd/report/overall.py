@@ -36,7 +36,7 @@ def _by_task(evaluated: Evaluated) -> Table | None:
         Row(model, [_cell(of_model.get(task)) for task in tasks], evaluated.row_kind(model))
         for model, of_model in found.items()
     ]
-    return Table(["", *map(task_title, tasks)], lines, "mean rank, and firsts of all settings below it")
+    return Table(["", *map(task_title, tasks)], lines, "mean rank; below it firsts of all settings")
 
 
 def _cell(row: Overall | None) -> Cell:

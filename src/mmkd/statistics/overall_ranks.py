@@ -79,7 +79,7 @@ def overall_ranks(
             rank_sum_BQ += counts_B1 * ranked_BQ[taken_B]
             first_sum_BQ += counts_B1 * firsts_BQ[taken_B]
     total_B1 = count_BS.sum(axis=1)[:, None]
-    words = "families of data sets, and of their samples" if any(family_S) else "data sets, and of their samples"
+    words = "families of data sets and their samples" if any(family_S) else "data sets and their samples"
     return OverallRanks(
         mean_rank_Q=rank_SQ.mean(axis=0),
         first_Q=first_SQ.sum(axis=0),
