@@ -19,7 +19,8 @@ from mmkd.adapt.measure import Protocol
 from mmkd.cli import app
 from mmkd.errors import ConfigError, DataError
 from mmkd.inference.model import open_model
-from mmkd.serve.start import Computing, licence_in, open_service
+from mmkd.serve.computing import Computing
+from mmkd.serve.start import licence_in, open_service
 from tiny import save_tiny
 
 NAMES = ["blue", "green", "red"]

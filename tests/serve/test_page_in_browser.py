@@ -7,8 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import gradio as gr
+import numpy as np
 import pytest
 from devtools import Browser, Page
+from dicom_samples import PATIENT, dicom
+from PIL import Image
 from served_page import ColourArchive, colour_service, running, spot
 
 from mmkd.serve.page import mount, views
@@ -165,6 +168,22 @@ def test_a_wrong_file_gets_a_clear_message_and_the_next_one_an_answer(
     assert files_left() == []
     asked(page, spot(tmp_path / "a.png", "red"), "red\nblue")
     assert "red" in cards(page)[0]
+
+
+def test_a_dicom_file_is_shown_and_answered_without_its_patient(
+    browser: Browser, address: str, tmp_path: Path
+) -> None:
+    picture_HWC = np.asarray(Image.open(spot(tmp_path / "a.png", "blue")))
+    colour = {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "Rows": 256, "Columns": 256}
+    dicom(tmp_path / "x.dcm", "1.2.3", 0, **colour, **bits, PixelData=picture_HWC.tobytes())
+    page = opened(browser, address)
+    asked(page, tmp_path / "x.dcm", "red\ngreen\nblue")
+    cards(page)
+    assert page.wait("document.querySelector('.card.student .top th')?.innerText") == "blue"
+    shown = page.run("document.documentElement.outerHTML")
+    assert not [fact for fact in PATIENT if fact in shown]
+    assert files_left() == []
 
 
 def test_a_fault_of_ours_is_said_without_its_details(browser: Browser, address: str, tmp_path: Path) -> None:

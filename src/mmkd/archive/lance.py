@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -25,6 +26,8 @@ NOTES = "index.json"
 KEPT = timedelta(minutes=10)  # so long old versions stay for the readers that use them
 SCANNED = 8192  # rows at a time
 CACHED_BYTES = 2**31 + 2**28  # of vectors that exact search keeps in memory: a million of 512 numbers
+GROWN = 1.25  # the index is made anew where rows are so many times more or fewer than those it was made of
+PARTITION = 4096  # rows, on average, of a partition of the index
 REFINED = 4  # of so many times k candidates the cosines are computed from the whole vectors
 
 
@@ -60,7 +63,7 @@ def lancedb_library() -> Any:
 class LanceStore:
     """See `store.Store`."""
 
-    efforts = (10, 20, 40, 80, 160, 320, 640)  # partitions looked at
+    unit, few_rows = "partitions", 0
 
     def __init__(self, folder: Path, table: Any) -> None:
         self.place, self._folder, self._table = str(folder), folder, table
@@ -70,6 +73,16 @@ class LanceStore:
         self.facts = Facts(**json.loads(found))
         self._exact = ExactSearch(table, self.facts.dim)
         self._writers, self._lock = 0, RLock()
+
+    @property
+    def efforts(self) -> Sequence[int]:
+        """Partitions looked at: from four on, in steps of at most a fourth more."""
+        most = ceil(GROWN * self._partitions())  # it may have been made of so many more rows
+        steps = (1, 2, 3, *(size * 2**power for power in range(most.bit_length()) for size in (4, 5, 6, 7)))
+        return (*(step for step in steps if step < most), most)
+
+    def _partitions(self) -> int:
+        return max(1, self.count() // PARTITION)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -121,10 +134,15 @@ class LanceStore:
         score = pc.min_element_wise(pc.subtract(1.0, table["_distance"].cast(pa.float64())), 1.0)  # rounding
         return table.drop_columns("_distance").append_column("score", score)
 
-    def build(self) -> None:
+    def build(self, built: int) -> int:
         from lancedb.index import IvfSq
 
-        self._table.create_index("vector", config=IvfSq(distance_type="cosine"), replace=True)
+        rows = self.count()
+        if built and built / GROWN <= rows <= built * GROWN:
+            return built  # `tidy` has taken new rows into it
+        config = IvfSq(distance_type="cosine", num_partitions=self._partitions())
+        self._table.create_index("vector", config=config, replace=True)
+        return rows
 
     def tidy(self) -> None:
         self._table.optimize(cleanup_older_than=KEPT)

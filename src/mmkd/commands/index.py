@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmkd.commands.source_options import Device
+from mmkd.commands.source_options import (
+    BurntIn,
+    Device,
+    Encoding,
+    Group,
+    Image,
+    Modality,
+    Root,
+    Step,
+    source_options,
+)
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmkd.archive.index import Indexed
+    from mmkd.archive.index import Indexed, Options
 
 Server = Annotated[
     str,
@@ -50,6 +60,14 @@ def index(
     ] = True,
     device: Device = "auto",
     server: Server = "",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
+    image: Image = "",
+    root: Root = None,
+    group: Group = "",
+    step: Step = None,
+    modality: Modality = "",
+    burnt_in: BurntIn = "drop",
+    encoding: Encoding = "",
 ) -> None:
     """Embed pictures and keep them in an archive that `mmkd search` searches by words and by pictures.
 
@@ -63,7 +81,13 @@ def index(
         raise ConfigError("name the SOURCE of the pictures, or --delete ID")
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
-    _index(source, out, model, device, server, (prefix, moved, prune, thumbnails))
+    read = source_options(
+        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
+    )
+    from mmkd.archive.index import Options
+
+    workers = workers or len(os.sched_getaffinity(0))
+    _index(source, out, model, device, server, Options(prefix, moved, prune, thumbnails, workers, read))
 
 
 def _delete(out: str, server: str, ids: list[str], source: Path | None) -> None:
@@ -77,9 +101,8 @@ def _delete(out: str, server: str, ids: list[str], source: Path | None) -> None:
     print(f"deleted {gone:,}; {len(archive):,} pictures are left in {out}")
 
 
-def _index(source: Path, out: str, model: str, device: str, server: str, chosen: tuple[str, bool, bool, bool]) -> None:
+def _index(source: Path, out: str, model: str, device: str, server: str, options: "Options") -> None:
     from mmkd.archive.archive import Archive
-    from mmkd.archive.index import Options
     from mmkd.archive.index import index as body
     from mmkd.archive.rows import facts_of
     from mmkd.inference.model import open_model
@@ -89,13 +112,12 @@ def _index(source: Path, out: str, model: str, device: str, server: str, chosen:
         name = str(Path(name).resolve())
     opened = open_model(name, device)
     archive = Archive.create(out, facts_of(opened, name), server)
-    workers = len(os.sched_getaffinity(0))
-    found = body(source, opened, archive, Options(*chosen, workers=workers))
-    notes = archive.finish(opened.encode_texts)
-    _report(found, out, notes)
+    found = body(source, opened, archive, options)
+    notes = archive.finish(opened.encode_texts, found.is_changed)
+    _report(found, out, notes, archive.store.unit)
 
 
-def _report(found: "Indexed", out: str, notes: dict[str, Any]) -> None:
+def _report(found: "Indexed", out: str, notes: dict[str, Any], unit: str) -> None:
     added = found.added
     print(f"{out}: {added.new:,} new, {added.changed:,} changed, {added.same:,} as before; {notes['rows']:,} in all")
     for reason, count in found.reasons().items():
@@ -112,4 +134,7 @@ def _report(found: "Indexed", out: str, notes: dict[str, Any]) -> None:
         print("  every search looks at all pictures (exact)")
     else:
         kinds = ", ".join(f"{value:.3f} for {kind} queries" for kind, value in notes["recall"].items())
-        print(f"  approximate index: recall@10 against exact search {kinds}; {notes['p50_ms']:.0f} ms a query")
+        print(
+            f"  approximate index: recall@10 against exact search {kinds}, with {notes['effort']:,} {unit}; "
+            f"{notes['p50_ms']:.0f} ms a query"
+        )

@@ -77,7 +77,7 @@ def open_model(
     from mmkd.inference.onnx import OnnxModel
 
     name, folder = named_folder(text)
-    if backend == "onnx" or (backend == "auto" and folder is not None and _suits_onnx(folder, device)):
+    if backend == "onnx" or (backend == "auto" and folder is not None and suits_onnx(folder, device)):
         if folder is None:
             raise ConfigError(f"{text!r} is no folder; ONNX Runtime takes one that 'mmkd export --to onnx' wrote")
         return OnnxModel(folder, threads, precision, name)
@@ -97,7 +97,8 @@ def named_folder(text: str) -> tuple[str, Path | None]:
     return (name, folder) if has_name and folder.is_dir() else ("", None)
 
 
-def _suits_onnx(folder: Path, device: str) -> bool:
+def suits_onnx(folder: Path, device: str) -> bool:
+    """Whether the backend `auto` computes the model of the folder in ONNX Runtime."""
     from importlib.util import find_spec
 
     from mmkd.inference.onnx import has_onnx

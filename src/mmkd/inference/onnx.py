@@ -133,9 +133,10 @@ def path_below(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def has_onnx(folder: Path) -> bool:
+def has_onnx(folder: Path, precision: str = "fp32") -> bool:
     """Whether a folder has a whole model for ONNX Runtime."""
-    return all((folder / name).is_file() for name in (FACTS, IMAGE.format(""), TEXT.format(""), TOKENIZER))
+    own = [part.format(SUFFIX[precision]) for part in (IMAGE, TEXT)]
+    return all((folder / name).is_file() for name in (FACTS, *own, TOKENIZER))
 
 
 def session(path: Path, threads: int = 0) -> Any:

@@ -11,12 +11,13 @@ from typing import Any
 from mmkd.adapt.classifier import Classifier
 from mmkd.archive.archive import Archive
 from mmkd.errors import ConfigError
-from mmkd.inference.model import Backend, Model, model_spec, named_folder, open_model
+from mmkd.inference.model import Model, model_spec, named_folder, open_model
 from mmkd.inference.onnx import OnnxModel
 from mmkd.labels.calibrate import of_run, run_of
 from mmkd.output import is_quiet
 from mmkd.progress import say
 from mmkd.serve.access import check_exposure, keys_of
+from mmkd.serve.computing import Computing, chosen_precision
 from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
 from mmkd.serve.engine.service import Service
@@ -35,15 +36,6 @@ class Address:
     no_auth: bool = False
 
 
-@dataclass(frozen=True)
-class Computing:
-    """How models compute, as `open_model` takes it."""
-
-    device: str = "auto"
-    backend: Backend = "auto"
-    precision: str = "fp32"
-
-
 def open_service(
     model: str,
     teachers: Sequence[str] = (),
@@ -54,6 +46,11 @@ def open_service(
     """Raises ConfigError, DataError, ModelError for what cannot be opened or does not belong together."""
     limits, computing = limits or Limits(), computing or Computing()
     opened = Archive.open(archive) if archive else None
+    if computing.precision == "auto":
+        precision, why = chosen_precision(model, computing, opened is not None)
+        computing = replace(computing, precision=precision)
+        if why:
+            say(why)
     student = _opened(model, computing)
     if opened is not None and student.digest != opened.facts.digest and computing.backend == "auto":
         student = _opened(model, replace(computing, backend="torch"))  # the archive may have been made so
@@ -113,6 +110,7 @@ def run(service: Service, address: Address, page: bool) -> None:
 
     from mmkd.serve.app import make_app
     from mmkd.serve.guard import hosts_of
+    from mmkd.serve.patience import patient_protocol
 
     keys = keys_of()
     check_exposure(address.host, keys, address.no_auth)
@@ -133,6 +131,8 @@ def run(service: Service, address: Address, page: bool) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=patient_protocol(service.limits),
+        ws="none",
         proxy_headers=False,  # clients without keys are told apart by their address, which they must not choose
         timeout_graceful_shutdown=int(service.limits.timeout_s + GRACE_S),
     )

@@ -122,7 +122,7 @@ class Service:
                 image = decode(data, self.limits.pixels)
             except BadRecordError as bad:
                 raise _unreadable(bad, self.limits) from None
-        if (found := image.width * image.height) > self.limits.pixels:  # DICOM has a limit of its own
+        if (found := image.width * image.height) > self.limits.pixels:  # of DICOM, whose pixels need not be square
             raise _too_many_pixels(f"{found:,} pixels", self.limits)
         return image
 
