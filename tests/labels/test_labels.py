@@ -29,11 +29,12 @@ from mmkd.inference.pictures import Picture, SourceOptions, pictures
 from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import Classified, classify, probabilities, zero_shot
-from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
+from mmkd.labels.conformal import measured_coverage
 from mmkd.labels.head import Head, by_prompts
 from mmkd.labels.label import SUFFIXES, Labelled, calibration_from, label
 from mmkd.labels.page import write_labels_page
 from mmkd.statistics.calibration import fit_temperature
+from mmkd.statistics.conformal import fewest_groups, in_sets, threshold
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 RAW = SourceOptions()

@@ -13,9 +13,10 @@ from mmkd.errors import DataError
 from mmkd.inference.model import named_folder
 from mmkd.labels.classes import Classes, key_of
 from mmkd.labels.classify import PROBABILITY, probabilities
-from mmkd.labels.conformal import Coverage, fewest_groups, measured_coverage, threshold
+from mmkd.labels.conformal import Coverage, measured_coverage
 from mmkd.randomness import Purpose, generator
 from mmkd.statistics.calibration import bounded_temperature, fit_temperature
+from mmkd.statistics.conformal import fewest_groups, threshold
 from mmkd.statistics.metrics import Array
 
 SCORE = "score:"

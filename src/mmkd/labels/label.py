@@ -21,8 +21,8 @@ from mmkd.inference.embed import BESIDE, check_out, vectors_in, write_rejects
 from mmkd.inference.model import Model
 from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, places_of
-from mmkd.labels.conformal import in_sets
 from mmkd.labels.head import Head
+from mmkd.statistics.conformal import in_sets
 from mmkd.tables.spreadsheet import harmless
 
 SUFFIXES = (".csv", ".parquet")

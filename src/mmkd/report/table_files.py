@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from mmkd.evaluation.format.numbers import gain, metric_label, p_text
-from mmkd.evaluation.format.results import MEAN, Comparison, Result
+from mmkd.evaluation.format.results import MEAN, Comparison, Overall, Result
 from mmkd.folders.atomic import atomic_file
 from mmkd.report.source import Evaluated, primary_metric, task_title
 from mmkd.report.summary import primary_comparisons
@@ -35,6 +35,7 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
     files = {
         "results.csv": csv_of(Result, [*evaluated.results, *evaluated.subsets]),
         "comparisons.csv": csv_of(Comparison, evaluated.comparisons),
+        **({"overall.csv": csv_of(Overall, evaluated.overall)} if evaluated.overall else {}),
     }
     for task in evaluated.tasks:
         table = data_set_table(evaluated, task, mean_of_one=True)
@@ -55,7 +56,7 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
     return len(files)
 
 
-def csv_of(row_class: type[Result | Comparison], rows: Sequence[Result | Comparison]) -> str:
+def csv_of(row_class: type[Result | Comparison | Overall], rows: Sequence[Result | Comparison | Overall]) -> str:
     """All fields of all rows, full precision."""
     return csv_text([[one.name for one in fields(row_class)], *(list(asdict(row).values()) for row in rows)])
 
