@@ -68,7 +68,7 @@ def teacher_targets(
     valid_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
     available_NT = valid_NT
     if settings.is_reference or weighting.gated:
-        available_NT = _gated(settings, rows, features, available_NT, seed)
+        available_NT = gated(settings, rows, features, available_NT, seed)
     if settings.is_reference and not available_NT.any(axis=1).all():
         raise DataError(
             f"{np.count_nonzero(~available_NT.any(axis=1))} of {len(rows)} pairs have features of no teacher; "
@@ -110,7 +110,7 @@ def soft(soft_NT: np.ndarray, available_NT: np.ndarray) -> np.ndarray:
     return soft_NT
 
 
-def _gated(
+def gated(
     settings: DistillSettings, rows: np.ndarray, features: Sequence[TeacherFeatures], valid_NT: np.ndarray, seed: int
 ) -> np.ndarray:
     """Which teachers rank a pair's own caption high; a pair that no teacher passes has all with features for it."""
