@@ -103,7 +103,9 @@ def write_world(folder: Path, rows: int, teachers: int) -> None:
 def _pairs(rows: range, schema: pa.Schema) -> pa.Table:
     told = {
         "id": [f"pair {row}" for row in rows],
-        "caption": [f"finding {row % (1 + len(rows) * 9 // 10)}, seen in the patient's left lower lobe" for row in rows],
+        "caption": [
+            f"finding {row % (1 + len(rows) * 9 // 10)}, seen in the patient's left lower lobe" for row in rows
+        ],
         "modality": [f"modality {row % MODALITIES}" for row in rows],
         "split": ["train" for _ in rows],
         "image": [{"bytes": b"", "path": None} for _ in rows],
