@@ -28,7 +28,7 @@ def rng() -> np.random.Generator:
 
 
 def among_all(query_ND: np.ndarray, own_ND: np.ndarray, own_N: np.ndarray, key_ND: np.ndarray) -> np.ndarray:
-    """The share of all keys but the own one (-1: not among them) that the own key beats: products of float16, exact in float64."""
+    """The share of all keys but the own one (-1: not among them) that the own key beats, in float64."""
     query_ND, own_ND, key_ND = (one.astype(np.float64) for one in (query_ND, own_ND, key_ND))
     shares = []
     for query_D, own_D, own in zip(query_ND, own_ND, own_N, strict=True):

@@ -113,13 +113,14 @@ class _Walk:
 
     def _walk_together(self, place_R: Array) -> None:
         start_R1, earlier_P = self._near_earlier(place_R)
-        for row, record in enumerate(place_R.tolist()):
+        spans = zip(place_R.tolist(), start_R1[:-1].tolist(), start_R1[1:].tolist(), strict=True)
+        for record, start, stop in spans:
             partners = [int(holder[group_N[record]]) for holder, group_N in zip(self.holders, self.groups, strict=True)]
             reason = next((place for place, partner in enumerate(partners) if partner != NONE), None)
             if reason is not None:
                 self.partner_N[record], self.reason_N[record] = partners[reason], reason
                 continue
-            if self.repeats_N[record] or self.kept_N[earlier_P[start_R1[row] : start_R1[row + 1]]].any():
+            if self.repeats_N[record] or (stop > start and self.kept_N[earlier_P[start:stop]].any()):
                 self.repeats_N[record] = True
                 continue
             self.kept_N[record] = True

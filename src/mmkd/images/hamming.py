@@ -22,7 +22,8 @@ DENSE = 2**12  # candidates of a run from which on a table of all of them is qui
 TABLE_SIDE = 2**10  # queries, and keys, of a table
 SORTING = 6  # what a key costs to be sorted and looked up, in comparisons of two hashes (measured)
 MAX_MASKS = 200
-SAMPLE = 2**12  # hashes whose agreement says how crowded they are
+AGREED = 2**12  # pairs that are compared with all earlier masks at once
+SAMPLE = 2**10  # hashes whose agreement says how crowded they are
 MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: keeps codes apart when they are mixed with hashes
 
 Possible = Callable[[Array, Array], Array]
@@ -37,6 +38,10 @@ class Pairs:
     query_P: Array
     key_P: Array
     distance_P: Array
+
+    def at(self, place_P: Array) -> "Pairs":
+        """Some of them."""
+        return Pairs(self.query_P[place_P], self.key_P[place_P], self.distance_P[place_P])
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,19 @@ def near(query: Hashes, key: Hashes, radius: int, possible: Possible | None = No
             new_P = bits_P <= radius
             if query.code_N is not None and key.code_N is not None:
                 new_P &= query.code_N[query_P] == key.code_N[key_P]
-            for earlier in chosen[:place]:  # a pair is reported once, by the first mask in which it agrees
-                new_P[new_P] = (differing_P[new_P] & earlier) != 0
-            yield Pairs(query_P[new_P], key_P[new_P], bits_P[new_P])
+            found = np.flatnonzero(new_P)
+            # a pair is reported once, by the first mask in which it agrees
+            found = found[_agree_in_none(differing_P[found], chosen[:place])]
+            yield Pairs(query_P[found], key_P[found], bits_P[found])
+
+
+def _agree_in_none(differing_P: Array, earlier: list[np.uint64]) -> Array:
+    masks_M = np.array(earlier, np.uint64)
+    none_P = np.ones(len(differing_P), bool)
+    for first in range(0, len(differing_P), AGREED):
+        part = slice(first, first + AGREED)
+        none_P[part] = (differing_P[part, None] & masks_M).all(axis=1)
+    return none_P
 
 
 def crowding(query: Hashes, key: Hashes) -> Callable[[np.uint64], float]:
@@ -170,7 +185,8 @@ def _possible_of(query_q: Array, key_k: Array, possible: Possible) -> Iterator[t
     for first in range(0, len(query_q), TABLE_SIDE):
         for start in range(0, len(key_k), TABLE_SIDE):
             some_q, some_k = query_q[first : first + TABLE_SIDE], key_k[start : start + TABLE_SIDE]
-            one_P, other_P = np.nonzero(possible(some_q, some_k))
+            found = np.flatnonzero(possible(some_q, some_k))  # quicker than for two dimensions
+            one_P, other_P = np.divmod(found, len(some_k))
             yield some_q[one_P], some_k[other_P]
 
 

@@ -5,7 +5,7 @@ some of the records, P pairs of them, C of those at once, q and k candidates of 
 thumbnail, Y numbers of its sketch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,10 @@ from mmkd.images.thumbnails import THUMBNAIL_SIDE, ReadThumbnails, correlation
 CHUNK = 2**14  # thumbnails in memory at once
 SQUARE = 4  # pixels: a sketch has the means of squares of this side
 SLACK = 1e-4  # of a bound on sketches, which are float32: far above its rounding
+
+
+Columns = tuple[Array, Array, Array]
+"""Pairs of candidates: places of one and of the other (P,), bits between their hashes (P,)."""
 
 
 class Near(NamedTuple):
@@ -55,13 +59,15 @@ class NearPictures:
         """
         query_S, key_S = np.searchsorted(self._record_S, query_Q), np.searchsorted(self._record_S, key_K)
         possible = self._possible(query_S, key_S) if self.min_correlation else None
-        for found in near(self._hashes.at(query_S), self._hashes.at(key_S), self.radius, possible):
-            one_P, other_P, distance_P = query_S[found.query_P], key_S[found.key_P], found.distance_P
-            different_P = one_P != other_P
-            pairs = one_P[different_P], other_P[different_P], distance_P[different_P]
-            yield from (
-                self._confirmed(*pairs) if self.min_correlation else [self._named(*pairs, np.zeros(len(pairs[0])))]
-            )
+        apart = (
+            found.at(np.flatnonzero(query_S[found.query_P] != key_S[found.key_P]))
+            for found in near(self._hashes.at(query_S), self._hashes.at(key_S), self.radius, possible)
+        )
+        named = ((query_S[found.query_P], key_S[found.key_P], found.distance_P) for found in apart)
+        if self.min_correlation:
+            yield from map(self._confirmed, _together(map(self._likely, named)))
+        else:
+            yield from (self._named(*pairs, np.zeros(len(pairs[0]))) for pairs in named)
 
     def _named(self, one_P: Array, other_P: Array, distance_P: Array, correlation_P: Array) -> Near:
         return Near(self._record_S[one_P], self._record_S[other_P], distance_P, correlation_P)
@@ -81,17 +87,43 @@ class NearPictures:
 
         return allowed
 
-    def _confirmed(self, one_P: Array, other_P: Array, distance_P: Array) -> Iterator[Near]:
-        apart_P = ((self._sketch_SY[one_P] - self._sketch_SY[other_P]) ** 2).sum(axis=1)
+    def _likely(self, pairs: Columns) -> Columns:
+        """Those whose sketches allow the correlation."""
+        one_P, other_P, distance_P = pairs
+        differing_PY = self._sketch_SY[one_P] - self._sketch_SY[other_P]
+        apart_P = np.einsum("py,py->p", differing_PY, differing_PY)
         left = np.flatnonzero(apart_P <= 2 * (1 - self.min_correlation + SLACK))
-        for first in range(0, len(left), CHUNK):
-            chunk_C = left[first : first + CHUNK]
-            a_C, b_C, distance_C = one_P[chunk_C], other_P[chunk_C], distance_P[chunk_C]
-            one_CX, other_CX = self._thumbnail_SX[a_C], self._thumbnail_SX[b_C]
-            same_C = (distance_C == 0) & (one_CX == other_CX).all(axis=1)
-            correlation_C = np.where(same_C, 1.0, correlation(one_CX, other_CX))
-            enough_C = correlation_C >= self.min_correlation
-            yield self._named(a_C[enough_C], b_C[enough_C], distance_C[enough_C], correlation_C[enough_C])
+        return one_P[left], other_P[left], distance_P[left]
+
+    def _confirmed(self, pairs: Columns) -> Near:
+        one_C, other_C, distance_C = pairs
+        one_CX, other_CX = self._thumbnail_SX[one_C], self._thumbnail_SX[other_C]
+        correlation_C = correlation(one_CX, other_CX)
+        doubtful = np.flatnonzero((distance_C == 0) & (correlation_C > 1 - SLACK))  # rounding hides that they are equal
+        same = doubtful[(one_CX[doubtful] == other_CX[doubtful]).all(axis=1)]
+        correlation_C[same] = 1.0
+        enough = np.flatnonzero(correlation_C >= self.min_correlation)
+        return self._named(one_C[enough], other_C[enough], distance_C[enough], correlation_C[enough])
+
+
+def _together(found: Iterable[Columns]) -> Iterator[Columns]:
+    """The same pairs, CHUNK at a time."""
+    held, count = list[Columns](), 0
+    for pairs in found:
+        held.append(pairs)
+        count += len(pairs[0])
+        if count >= CHUNK:
+            *whole, rest = _cut(held)
+            yield from whole
+            held, count = [rest], len(rest[0])
+    yield from _cut(held) if held else ()
+
+
+def _cut(held: list[Columns]) -> list[Columns]:
+    """In pieces of CHUNK pairs; the last is shorter, it may be empty."""
+    one_P, other_P, distance_P = (np.concatenate(column) for column in zip(*held, strict=True))
+    starts = range(0, len(one_P) + 1, CHUNK)
+    return [(one_P[s : s + CHUNK], other_P[s : s + CHUNK], distance_P[s : s + CHUNK]) for s in starts]
 
 
 def sketches(thumbnail_SX: Array) -> Array:
