@@ -98,7 +98,8 @@ class World:
 
     def count(self) -> None:
         """Counts what the search looks at from now on."""
-        near, correlation = near_duplicates.near, near_duplicates.correlation
+        search = vars(near_duplicates)
+        near, correlation = search["near"], search["correlation"]
 
         def counted_near(*given: Any) -> Iterator[Any]:
             for pairs in near(*given):
@@ -107,9 +108,10 @@ class World:
 
         def counted_correlation(one_BK: Array, other_BK: Array) -> Array:
             self.compared += len(one_BK)
-            return correlation(one_BK, other_BK)
+            found: Array = correlation(one_BK, other_BK)
+            return found
 
-        near_duplicates.near, near_duplicates.correlation = counted_near, counted_correlation
+        search |= {"near": counted_near, "correlation": counted_correlation}
 
 
 def measure(kind: str, settings: DuplicateSettings, records: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
     python bench/scaled_decoding.py FOLDER [--most 400]
 
-Reads the JPEGs of at least 256 pixels below FOLDER, evenly among all. For the small grey picture (32 x 32, of which
+Reads the JPEGs of at least 200 pixels below FOLDER, evenly among all. For the small grey picture (32 x 32, of which
 hash and thumbnail are made) and for a picture stored at a long side of 512 pixels (those that are larger), each way is
 compared with the one that curation takes: decoded in full, resized by Lanczos in one step. draft k: libjpeg-turbo
 decodes at 1/2, 1/4 or 1/8, with at least k times the size that is asked for; gap g: Pillow's reducing_gap. Processor
@@ -21,7 +21,7 @@ from PIL import Image
 
 from mmkd.images.thumbnails import HASH_SIDE, perceptual_hash
 
-LEAST, STORED = 256, 512  # pixels of a side
+LEAST, STORED = 200, 512  # pixels of a side
 Way = Callable[[bytes, int], Image.Image]
 """A file and the long side that is asked for -> the picture."""
 
@@ -38,7 +38,8 @@ def main() -> None:
     print(f"{len(files)} JPEGs, {len(large)} of them larger than {STORED} pixels\n")
     print("| picture | way | s | median | largest | within 1 | hash bits changed, mean |")
     print("|---|---|---:|---:|---:|---:|---:|")
-    for what, some, side in ((f"grey {HASH_SIDE} x {HASH_SIDE}", files, HASH_SIDE), (f"{STORED}", large, STORED)):
+    sizes = [(f"grey {HASH_SIDE} x {HASH_SIDE}", files, HASH_SIDE), (f"{STORED}", large, STORED)]
+    for what, some, side in sizes[: 1 + bool(large)]:
         grey = side == HASH_SIDE
         wanted, took = _all(some, side, resized(None, None, grey))
         print(f"| {what} | full | {took:.2f} | – | – | – | – |")
@@ -51,13 +52,13 @@ def resized(draft: int | None, gap: float | None, grey: bool) -> Way:
     """grey: to a square of grey pixels; else in its own proportion."""
 
     def way(data: bytes, side: int) -> Image.Image:
-        image = Image.open(io.BytesIO(data))
-        width, height = image.size
+        opened = Image.open(io.BytesIO(data))
+        width, height = opened.size
         scale = side / max(width, height)
         size = (side, side) if grey else (max(1, round(width * scale)), max(1, round(height * scale)))
         if draft is not None:
-            image.draft(None, (size[0] * draft, size[1] * draft))
-        image = image.convert("L") if grey else image.convert("RGB")
+            opened.draft(None, (size[0] * draft, size[1] * draft))
+        image = opened.convert("L" if grey else "RGB")
         return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=gap)
 
     return way

@@ -146,7 +146,8 @@ def masks(
         if agreeing_pairs is not None:
             probed = [chosen[0], chosen[len(chosen) // 2], chosen[-1]]
             let_through = max(let_through, sum(map(agreeing_pairs, probed)) / len(probed))
-        return len(chosen) * (SORTING * (queries + keys) + let_through)
+        costs: float = len(chosen) * (SORTING * (queries + keys) + let_through)
+        return costs
 
     choices = [c for c in range(1, BITS) if comb(radius + c, c) <= MAX_MASKS and radius + c <= BITS]
     sets = {c: _masks_of(radius, c) for c in choices}

@@ -85,8 +85,8 @@ def teacher_targets(
         return stored(folder, name, {**digests, "rows": rows_digest, "seed": seed, **asked}, make, world)
 
     if settings.is_reference or weighting.gated:
-        asked = {"rivals": settings.mmkd.gate_rivals, "top": settings.mmkd.gate_top}
-        available_NT = keep("gate", asked, lambda: gated(settings, rows, features, valid_NT, seed))
+        rule: dict[str, Any] = {"rivals": settings.mmkd.gate_rivals, "top": settings.mmkd.gate_top}
+        available_NT = keep("gate", rule, lambda: gated(settings, rows, features, valid_NT, seed))
     if settings.is_reference and not available_NT.any(axis=1).all():
         raise DataError(
             f"{np.count_nonzero(~available_NT.any(axis=1))} of {len(rows)} pairs have features of no teacher; "
@@ -95,8 +95,8 @@ def teacher_targets(
     caption_weight_N = np.ones(len(rows), dtype=np.float32)
     if settings.caption_posterior:
         strong_NT = np.where(soft_NT < settings.min_weight, 0.0, soft_NT)
-        asked = {"reliability": reliability.digest, "least": settings.min_weight}
-        posterior_N = keep("posterior", asked, lambda: caption_posteriors(strong_NT, group_N, rows, features, seed))
+        trust: dict[str, Any] = {"reliability": reliability.digest, "least": settings.min_weight}
+        posterior_N = keep("posterior", trust, lambda: caption_posteriors(strong_NT, group_N, rows, features, seed))
         caption_weight_N = posterior_N ** np.float32(settings.caption_posterior)
     weight_NT = weighting.load()(soft_NT, available_NT)
     without_N = ~((weight_NT > settings.min_weight) & valid_NT).any(axis=1)
