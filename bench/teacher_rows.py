@@ -2,7 +2,7 @@
 
     python bench/teacher_rows.py [--rows 20000 200000] [--teachers 2] [--folder FOLDER]
 
-Writes a corpus without pictures (five modalities, every tenth caption is another's) and random features of 512
+Writes a corpus without pictures (two modalities, every tenth caption is another's) and random features of 512
 dimensions, in FOLDER or a temporary one, then does each step in a fresh process of one thread:
 
 take: all vectors of one teacher at once; the data itself are rows x 2 KiB.
@@ -46,7 +46,7 @@ from mmkd.training.data.tokens import coded
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.targets.teacher_targets import caption_posteriors, gated
 
-DIM, SHARD, MODALITIES = 512, 20_000, 5
+DIM, SHARD, MODALITIES = 512, 20_000, 2
 STEPS = ("take", "reliability", "gate", "posterior", "codes")
 ROWS, TEACHERS = 2_900_000, 9  # projected
 

@@ -97,7 +97,7 @@ def teacher_targets(
         strong_NT = np.where(soft_NT < settings.min_weight, 0.0, soft_NT)
         trust: dict[str, Any] = {"reliability": reliability.digest, "least": settings.min_weight}
         posterior_N = keep("posterior", trust, lambda: caption_posteriors(strong_NT, group_N, rows, features, seed))
-        caption_weight_N = posterior_N ** np.float32(settings.caption_posterior)
+        caption_weight_N = np.asarray(posterior_N) ** np.float32(settings.caption_posterior)
     weight_NT = weighting.load()(soft_NT, available_NT)
     without_N = ~((weight_NT > settings.min_weight) & valid_NT).any(axis=1)
     alone = bool(without_N.any()) and learns_alone(settings)
