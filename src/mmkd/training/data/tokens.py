@@ -82,11 +82,9 @@ def captions_done(folder: Path) -> None:
 def coded(corpus: Corpus, column: str, rows: np.ndarray) -> tuple[np.ndarray, pa.Array]:
     """A text column of some rows as numbers, equal ones for equal texts (int64), and the texts that they stand for."""
     texts = corpus.table.data.column(column).cast(pa.large_string())  # 64-bit offsets: a column may pass 2 GiB
-    found = texts.dictionary_encode().unify_dictionaries()  # chunk by chunk: the texts are not copied
-    index_N = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in found.chunks)])
-    used_U, code_N = np.unique(index_N[rows], return_inverse=True)
-    known = found.chunk(0).dictionary if found.num_chunks else pa.array([], pa.large_string())
-    return code_N, known.take(used_U)
+    found = texts.combine_chunks().dictionary_encode()  # chunk by chunk each would hold the dictionary up to it
+    used_U, code_N = np.unique(found.indices.to_numpy()[rows], return_inverse=True)
+    return code_N, found.dictionary.take(used_U)
 
 
 def _write(home: Path, corpus: Corpus, rows: np.ndarray, encode: CaptionTokenizer, made_from: dict[str, str]) -> None:
