@@ -15,11 +15,12 @@ from mmkd.corpus.schema import caption_group, split_of
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
+from mmkd.curation.duplicates import find_duplicates
 from mmkd.curation.facts.pairs import FigureText, known
 from mmkd.curation.filters.decide import FIGURE_FILTERS, PAIR_FILTERS, check
 from mmkd.curation.modality.votes import Vote, caption_vote, label_vote, weigh
 from mmkd.curation.records.record import Record
-from mmkd.curation.selection import COLUMNS, find_duplicates, keys_of
+from mmkd.curation.selection import COLUMNS, keys_of
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS
 from mmkd.curation.sources.kinds import open_source

@@ -36,17 +36,23 @@ from mmkd.statistics.metrics import Array
 
 CORPUS, RECORDS, PICTURES, HASHED = 100_000, 1_000_000, 10_000, 300
 RADII = (0, 2, 4, 6, 8, 10)  # distances are even: half of the bits of a hash are set
+DRAWN = 2**16  # hashes made at once
 CORRELATION = CurateSettings.model_fields["decontaminate_correlation"].default
 REPEATED = DuplicateSettings()  # radius and correlation from which a picture repeats one of the same corpus
 MODALITIES = ("CT", "Dermatology", "Endoscopy", "Fundus", "MRI", "OCT", "Pathology", "Ultrasound", "X-ray")
 
 
-def balanced(count: int, rng: np.random.Generator) -> Array:
-    """Hashes with 32 bits set, as medians make them; one in four among few patterns, as pictures of one kind have."""
+def balanced(count: int, rng: np.random.Generator, similar: float = 0.25) -> Array:
+    """Hashes with 32 bits set, as medians make them; a share among few patterns, as pictures of one kind have."""
+    base_64 = rng.random((50, 64))
+    parts = [_balanced(min(DRAWN, count - first), base_64, similar, rng) for first in range(0, count, DRAWN)]
+    return np.concatenate(parts)
+
+
+def _balanced(count: int, base_64: Array, similar: float, rng: np.random.Generator) -> Array:
     bit_N64 = np.zeros((count, 64), np.uint8)
     order_N64 = rng.random((count, 64))
-    base_64 = rng.random((50, 64))
-    similar_N = rng.random(count) < 0.25
+    similar_N = rng.random(count) < similar
     order_N64[similar_N] = base_64[rng.integers(50, size=similar_N.sum())] + 0.3 * order_N64[similar_N]
     np.put_along_axis(bit_N64, np.argsort(order_N64, axis=1)[:, :32], 1, axis=1)
     return np.packbits(bit_N64, axis=1).view(">u8")[:, 0].astype(np.uint64)

@@ -38,7 +38,6 @@ class Purpose(StrEnum):
     RELIABILITY_TEST = "reliability/rank test"
     CLUSTERS = "reliability/clusters"
     # images and features
-    BLOCK_HASH = "images/multipliers of the hash of blocks"
     EVIDENCE_PROJECTIONS = "features/projections for similar images of the evidence"
     NEAR_DUPLICATES = "features/projections for near duplicates"
     CORPUS_SAMPLE = "corpus/rows that are shown"

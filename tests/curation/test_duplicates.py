@@ -10,11 +10,13 @@ from corpus_samples import REALDATA, encoded, many, needs_realdata, noise, run, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.curation.selection import REASONS, Keys, find_duplicates
+from mmkd.curation import duplicates as duplicate_records
+from mmkd.curation.duplicates import NONE, REASONS, Keys, find_duplicates
 from mmkd.curation.settings.curate import DuplicateSettings
+from mmkd.images import hamming
 from mmkd.images import near_duplicates as near_pictures
-from mmkd.images.near_duplicates import NONE
-from mmkd.images.thumbnails import THUMBNAIL_PIXELS
+from mmkd.images.hamming import Array
+from mmkd.images.thumbnails import THUMBNAIL_PIXELS, correlation
 from mmkd.reasons import Reason
 
 FEW = st.integers(0, 5)
@@ -30,8 +32,22 @@ def keys(rows: list[Row]) -> Keys:
     return Keys(*(np.array([row[column] for row in rows], np.uint64) for column in range(4)))
 
 
-def slowly(rows: list[Row], settings: DuplicateSettings) -> list[tuple[int, str]]:
+def walked(rows: list[Row], near: str, radius: int, least: float, thumbnail_TX: Array) -> list[tuple[int, str]]:
+    """What `find_duplicates` says: (partner, reason) of each record."""
+    settings = DuplicateSettings.model_validate({"near": near, "radius": radius, "correlation": least})
+    thumbnail_N = np.array([row[5] for row in rows], int)
+    refused_N = np.array([row[4] for row in rows], bool)
+    found = find_duplicates(keys(rows), settings, refused_N, lambda place_S: thumbnail_TX[thumbnail_N[place_S]])
+    return [
+        (partner, "" if partner == NONE else REASONS[reason])
+        for partner, reason in zip(found.partner_N.tolist(), found.reason_N.tolist(), strict=True)
+    ]
+
+
+def slowly(rows: list[Row], near: str, radius: int, least: float, thumbnail_TX: Array) -> list[tuple[int, str]]:
     """(partner, reason) of each record, all compared with all that are kept."""
+    correlation_TT = np.clip(np.corrcoef(thumbnail_TX), 0.0, None).round(9)
+
     found: list[tuple[int, str]] = []
     for identity, pair, bits, caption, refused, thumbnail in rows:
         kept = [
@@ -42,11 +58,11 @@ def slowly(rows: list[Row], settings: DuplicateSettings) -> list[tuple[int, str]
         same_id = [place for place, row in kept if row[0] == identity]
         same_pair = [place for place, row in kept if row[1] == pair]
         alike = sorted(
-            (-correlation_of(thumbnail, row[5]) if settings.correlation else 0, (bits ^ row[2]).bit_count(), place)
+            (-correlation_TT[thumbnail, row[5]] if least else 0, (bits ^ row[2]).bit_count(), place)
             for place, row in kept
-            if (settings.near == "drop" or (settings.near == "pair" and row[3] == caption))
-            and (bits ^ row[2]).bit_count() <= settings.radius
-            and correlation_of(thumbnail, row[5]) >= settings.correlation
+            if (near == "drop" or (near == "pair" and row[3] == caption))
+            and (bits ^ row[2]).bit_count() <= radius
+            and correlation_TT[thumbnail, row[5]] >= least
         )
         if same_id:
             found.append((same_id[0], Reason.DUPLICATE_ID))
@@ -59,31 +75,85 @@ def slowly(rows: list[Row], settings: DuplicateSettings) -> list[tuple[int, str]
     return found
 
 
-def correlation_of(one: int, other: int) -> float:
-    return float(max(0.0, np.corrcoef(THUMBNAILS[one], THUMBNAILS[other])[0, 1].round(9)))
-
-
 @given(
     st.lists(RECORD, max_size=12),
     st.sampled_from(["keep", "pair", "drop"]),
     st.integers(0, 6),
-    st.sampled_from([0.0, 0.5, 0.96]),
+    st.sampled_from([0.0, 0.5, 0.96, 1.0]),
     st.sampled_from([1, 5, near_pictures.CHUNK]),
+    st.sampled_from([1, 3, duplicate_records.TOGETHER]),
+    st.sampled_from([1, hamming.DENSE]),
 )
-def test_sorted_keys_find_what_a_walk_over_all_earlier_records_finds(
-    rows: list[Row], near: str, radius: int, least: float, chunk: int
+def test_halves_of_halves_find_what_a_walk_over_all_earlier_records_finds(
+    rows: list[Row], near: str, radius: int, least: float, chunk: int, together: int, dense: int
 ) -> None:
-    settings = DuplicateSettings.model_validate({"near": near, "radius": radius, "correlation": least})
-    thumbnail_N = np.array([row[5] for row in rows], int)
-    refused_N = np.array([row[4] for row in rows], bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_pictures, "CHUNK", chunk)
-        found = find_duplicates(keys(rows), settings, refused_N, lambda place_S: THUMBNAILS[thumbnail_N[place_S]])
-    told = [
-        (partner, "" if partner == NONE else REASONS[reason])
-        for partner, reason in zip(found.partner_N.tolist(), found.reason_N.tolist(), strict=True)
+        patch.setattr(duplicate_records, "TOGETHER", together)
+        patch.setattr(hamming, "DENSE", dense)
+        told = walked(rows, near, radius, least, THUMBNAILS)
+    assert told == slowly(rows, near, radius, least, THUMBNAILS)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.9, 0.98])
+@pytest.mark.parametrize("seed", range(4))
+def test_crowded_records_are_found_as_by_a_slow_walk(seed: int, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few kinds of hashes, thumbnails that differ a little or much, some records that are refused or repeated."""
+    rng = np.random.default_rng(seed)
+    base_KX = rng.integers(0, 256, (6, THUMBNAIL_PIXELS))
+    thumbnail_TX = base_KX[rng.integers(6, size=40)] + rng.integers(0, 2 ** rng.integers(1, 8, (40, 1)) - 1, (40, 1))
+    thumbnail_TX = np.clip(thumbnail_TX + rng.normal(0, 12, thumbnail_TX.shape), 0, 255).astype(np.uint8)
+    kind_3 = rng.integers(0, 2**63, 3)
+    rows = [
+        (
+            int(rng.integers(280)),
+            int(rng.integers(280)),
+            int(kind_3[rng.integers(3)]) ^ sum(1 << int(bit) for bit in rng.choice(63, rng.integers(4), replace=False)),
+            int(rng.integers(2)),
+            bool(rng.random() < 0.05),
+            int(rng.integers(40)),
+        )
+        for _ in range(300)
     ]
-    assert told == slowly(rows, settings)
+    monkeypatch.setattr(duplicate_records, "TOGETHER", 16)
+    monkeypatch.setattr(hamming, "DENSE", 64)
+    for near in ("pair", "drop"):
+        told = walked(rows, near, 4, least, thumbnail_TX)
+        assert told == slowly(rows, near, 4, least, thumbnail_TX)
+        assert 0 < sum(reason == Reason.NEAR_DUPLICATE for _, reason in told) < 300
+
+
+def test_many_frames_of_one_film_are_compared_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs of 4,000 frames would be 8 million."""
+    frame_NX = np.repeat(THUMBNAILS[:1], 4_000, axis=0)
+    frame_NX[np.arange(4_000), np.arange(4_000) % THUMBNAIL_PIXELS] ^= 1
+    compared = 0
+
+    def counted(one_BX: Array, other_BX: Array) -> Array:
+        nonlocal compared
+        compared += len(one_BX)
+        return correlation(one_BX, other_BX)
+
+    monkeypatch.setattr(near_pictures, "correlation", counted)
+    monkeypatch.setattr(duplicate_records, "TOGETHER", 64)
+    number_N = np.arange(4_000, dtype=np.uint64)
+    film = Keys(number_N, number_N, np.full(4_000, 7, np.uint64), number_N)
+    found = find_duplicates(
+        film, DuplicateSettings(near="drop"), np.zeros(4_000, bool), lambda place_S: frame_NX[place_S]
+    )
+    assert found.partner_N.tolist() == [NONE] + [0] * 3_999
+    assert compared < 4 * 4_000
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_sketches_are_no_further_apart_than_thumbnails(seed: int, mixed: float) -> None:
+    rng = np.random.default_rng(seed)
+    one_X, other_X = rng.integers(0, 256, (2, THUMBNAIL_PIXELS))
+    pair_2X = np.stack([one_X, mixed * one_X + (1 - mixed) * other_X]).astype(np.uint8)
+    sketch_2Y = near_pictures.sketches(pair_2X)
+    apart = float(((sketch_2Y[0] - sketch_2Y[1]) ** 2).sum())
+    assert apart <= 2 - 2 * float(np.corrcoef(pair_2X)[0, 1]) + near_pictures.SLACK
+    assert (near_pictures.sketches(np.full((1, THUMBNAIL_PIXELS), 9, np.uint8)) == 0).all()
 
 
 def test_pictures_of_one_hash_that_show_different_things_are_all_kept() -> None:

@@ -9,7 +9,8 @@ from PIL import Image
 from mmkd.evaluation.leakage.duplicates import nearest_views
 from mmkd.evaluation.leakage.hashes import VIEWS, hashes_and_thumbnails, turned, view_hashes, view_pixels
 from mmkd.images import hamming
-from mmkd.images.hamming import BITS, bands, masks, within
+from mmkd.images.hamming import BITS, Hashes, bands, crowding, masks, near, within
+from mmkd.images.having_near import having_near
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS, perceptual_hash, small_grey, thumbnail_of, thumbnails_from
 from mmkd.statistics.metrics import Array
 
@@ -66,6 +67,71 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found(hash_N, hash_N, 2)
     monkeypatch.setattr(hamming, "CHUNK_PAIRS", 7)
     assert found(hash_N, hash_N, 2) == whole == all_with_all(hash_N, hash_N, 2)
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1) | NARROW, max_size=20),
+    st.lists(st.integers(0, 2**64 - 1) | NARROW, max_size=20),
+    st.integers(0, 8),
+    st.sampled_from([1, 2, 5]),
+)
+def test_tables_of_dense_runs_change_nothing(queries: list[int], keys: list[int], radius: int, side: int) -> None:
+    query_Q, key_K = np.array(queries, np.uint64), np.array(keys, np.uint64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hamming, "DENSE", 1)
+        patch.setattr(hamming, "TABLE_SIDE", side)
+        assert found(query_Q, key_K, radius) == all_with_all(query_Q, key_K, radius)
+
+
+CODED = st.lists(st.tuples(st.integers(0, 2**64 - 1) | NARROW, st.integers(0, 2)), max_size=20)
+
+
+def hashes(rows: list[tuple[int, int]]) -> Hashes:
+    return Hashes(*(np.array([row[column] for row in rows], np.uint64) for column in (0, 1)))
+
+
+@given(CODED, CODED, st.integers(0, 8), st.sampled_from([1, hamming.DENSE]))
+def test_only_hashes_of_one_code_are_near(
+    queries: list[tuple[int, int]], keys: list[tuple[int, int]], radius: int, dense: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hamming, "DENSE", dense)
+        listed = [
+            pair
+            for pairs in near(hashes(queries), hashes(keys), radius)
+            for pair in zip(pairs.query_P.tolist(), pairs.key_P.tolist(), strict=True)
+        ]
+        has_N = having_near(hashes(queries), radius)
+    assert sorted(listed) == [
+        (q, k)
+        for q, (one, code) in enumerate(queries)
+        for k, (other, other_code) in enumerate(keys)
+        if code == other_code and (one ^ other).bit_count() <= radius
+    ]
+    assert has_N.tolist() == [
+        any(
+            code == other_code and (one ^ other).bit_count() <= radius
+            for other, other_code in queries[:q] + queries[q + 1 :]
+        )
+        for q, (one, code) in enumerate(queries)
+    ]
+
+
+def test_crowded_hashes_are_looked_up_by_more_bands() -> None:
+    """Of ten kinds, each hash with every seventh bit changed: a short band agrees in many pairs."""
+    rng = np.random.default_rng(0)
+    changed_N64 = np.packbits(rng.random((100_000, 64)) < 0.15, axis=1).view(">u8")[:, 0].astype(np.uint64)
+    crowded = Hashes(rng.integers(0, 2**64, 10, np.uint64)[rng.integers(10, size=100_000)] ^ changed_N64)
+    spread = Hashes(rng.integers(0, 2**64, 100_000, dtype=np.uint64))
+    few, many = (len(masks(4, 100_000, 100_000, crowding(one, one))) for one in (spread, crowded))
+    assert few < many <= hamming.MAX_MASKS
+
+
+def test_a_sample_says_how_many_hashes_agree() -> None:
+    half = Hashes(np.random.default_rng(0).integers(0, 2**32, 100_000, dtype=np.uint64))
+    agreeing = crowding(half, half)
+    assert agreeing(np.uint64(0xFFFF << 48)) == pytest.approx(1e10 - 1e10 / hamming.SAMPLE)  # all but with itself
+    assert agreeing(np.uint64(2**32 - 1)) < 1e6
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 16])

@@ -18,8 +18,8 @@ from mmkd.evaluation.survival.cohort import Cohort, cohort_of
 from mmkd.evaluation.tasks.survival import TASK
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.statistics.metrics import Array
+from mmkd.statistics.survival.concordance import harrell_c
 from mmkd.statistics.survival.cox import fit_cox
-from mmkd.statistics.survival.scores import harrell_c
 
 CARDS = Path(__file__).parents[2] / "recipes" / "real-mini"
 COHORTS = {  # patients with a known age, events, C-index of age

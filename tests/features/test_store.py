@@ -9,6 +9,7 @@ import pytest
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
+from mmkd.features import store
 from mmkd.features.store import TeacherFeatures, feature_table, open_features, to_numpy
 from mmkd.folders.stage import read_manifest
 
@@ -52,3 +53,16 @@ def test_vectors_survive_as_float16_with_the_ranking_they_had(tiny_corpus: Path,
     exact = image_ND.astype(np.float64) @ text_ND.astype(np.float64).T
     half = (image_ND @ text_ND.T).astype(np.float64)
     assert np.abs(exact - half).max() < 2e-3
+
+
+def test_rows_are_taken_in_pieces_as_at_once(
+    tiny_corpus: Path, tiny_features: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (features,) = open_features(tiny_features, Corpus(tiny_corpus), ["narrow"])
+    rows = np.array([5, 0, 3, 3, 9, 1, 2])
+    whole = features.take(rows)
+    monkeypatch.setattr(store, "TAKEN_AT_ONCE", 3)
+    for at_once, in_pieces in zip(whole, features.take(rows), strict=True):
+        assert at_once.dtype == in_pieces.dtype
+        assert np.array_equal(at_once, in_pieces)
+    assert [len(part) for part in features.take(np.array([], int))] == [0, 0, 0]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from mmkd.reliability import rank_test as rank_tests
 from mmkd.reliability.rank_test import RankTest, own_percentile, passes, rank_gate, rank_test, shrunk, soft_weights
 
 
@@ -55,6 +56,34 @@ def test_blocks_change_nothing() -> None:
     whole = own_percentile(image, text, 2000, rng())
     blocked = own_percentile(image, text, 2000, rng(), block=7)
     assert np.abs(whole - blocked).max() < 0.06  # other rivals, the same law
+
+
+def one_by_one(query_ND: np.ndarray, key_ND: np.ndarray, rivals: int, block: int) -> np.ndarray:
+    """The same draws, and a sum for each query and rival."""
+    count, draws = len(query_ND), rng()
+    shares = []
+    for first in range(0, count, block):
+        rows = range(first, min(first + block, count))
+        for row, shift_R in zip(rows, draws.integers(1, count, size=(len(rows), rivals)), strict=True):
+            query_1D, key_RD = query_ND[[row]].astype(np.float32), key_ND[(row + shift_R) % count].astype(np.float32)
+            own = np.einsum("nd,nd->n", query_1D, key_ND[[row]].astype(np.float32))[0]
+            other_R = np.einsum("nd,nrd->nr", query_1D, key_RD[None])[0]
+            shares.append(((other_R < own) + 0.5 * (other_R == own)).mean())
+    return np.array(shares)
+
+
+@pytest.mark.parametrize("widened", [rank_tests.WIDENED, 2000])
+@pytest.mark.parametrize("together", [1, 5, rank_tests.TOGETHER])
+def test_products_of_matrices_give_the_numbers_of_single_sums(
+    together: int, widened: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, captions that stand there many times included."""
+    monkeypatch.setattr(rank_tests, "TOGETHER", together)
+    monkeypatch.setattr(rank_tests, "WIDENED", widened)
+    image, text = unit(150, 67, 7).astype(np.float16), unit(150, 67, 8).astype(np.float16)
+    text[40:120] = text[np.arange(80) % 3]
+    image[::2] = text[::2]
+    assert own_percentile(image, text, 31, rng(), block=64).tolist() == one_by_one(image, text, 31, 64).tolist()
 
 
 def test_too_few_rows_say_nothing() -> None:

@@ -11,10 +11,11 @@ from survival_world import counts, drawn, once, patients, risks, structured
 
 from mmkd.errors import DataError
 from mmkd.statistics.metrics import Array
-from mmkd.statistics.survival import scores
+from mmkd.statistics.survival import concordance
+from mmkd.statistics.survival.concordance import by_pairs, by_ranks, harrell_c, uno_c
+from mmkd.statistics.survival.dominance import sums_before
 from mmkd.statistics.survival.kaplan_meier import censoring
 from mmkd.statistics.survival.outcomes import Outcomes
-from mmkd.statistics.survival.scores import harrell_c, uno_c
 from tolerance import assert_rounding
 
 
@@ -99,12 +100,64 @@ def test_harrell_counts_pairs_within_strata(rows: list[Row]) -> None:
     assert found == pytest.approx(won / pairs) if pairs else math.isnan(found)
 
 
+POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 5)), max_size=20)
+
+
+@given(POINTS, st.lists(st.tuples(st.integers(0, 20), st.integers(0, 12)), max_size=6))
+def test_sums_over_earlier_points_of_lower_rank(
+    points: list[tuple[int, int, int]], asked: list[tuple[int, int]]
+) -> None:
+    rank_N, *weight_BN = np.array(points, int).reshape(-1, 3).T
+    queries = [(min(end, len(points)), rank) for end, rank in asked]
+    end_E, rank_E = np.array(queries, int).reshape(-1, 2).T
+    lower_BE, equal_BE = sums_before(rank_N, np.array(weight_BN), end_E, rank_E)
+    for b, weight_N in enumerate(weight_BN):
+        for e, (end, rank) in enumerate(queries):
+            assert lower_BE[b, e] == weight_N[:end][rank_N[:end] < rank].sum()
+            assert equal_BE[b, e] == weight_N[:end][rank_N[:end] == rank].sum()
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 5), st.integers(0, 3), st.integers(0, 2)),
+        min_size=1,
+        max_size=40,
+    ),
+    st.booleans(),
+)
+def test_ranks_count_what_pairs_count(rows: list[Row], weighted: bool) -> None:
+    event_N, time_N, risk_N, count_N, stratum_N = (np.array(column) for column in zip(*rows, strict=True))
+    outcomes = Outcomes.of(event_N, time_N)
+    anchor_N = outcomes.event_N * (1.0 + weighted * time_N / 3)
+    weight_BN = np.stack([count_N, np.ones(len(rows)), count_N * 0.3]).astype(float)
+    given_rows = risk_N.astype(float), outcomes, anchor_N, weight_BN, stratum_N
+    of_pairs, of_ranks = by_pairs(*given_rows), by_ranks(*given_rows)
+    assert of_pairs[2] == of_ranks[2]
+    np.testing.assert_allclose(of_ranks[0], of_pairs[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(of_ranks[1], of_pairs[1], rtol=1e-12, atol=1e-12)
+    if not weighted:
+        np.testing.assert_array_equal(np.stack(of_ranks[:2])[:, :2], np.stack(of_pairs[:2])[:, :2])
+
+
+def test_many_patients_are_ranked_and_equal_scikit_survival(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = patients(2_000)
+    risk_N = risks(outcomes).round(1)
+    monkeypatch.setattr(concordance, "by_pairs", None)  # would fail if it were called
+    expected = concordance_index_censored(outcomes.event_N, outcomes.time_N, risk_N, tied_tol=0)[0]
+    assert harrell_c(risk_N, outcomes, once(outcomes))[0] == pytest.approx(expected, abs=1e-12)
+
+
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = patients()
     risk_N, count_BN = risks(outcomes), counts(outcomes)
     whole = harrell_c(risk_N, outcomes, count_BN)
-    monkeypatch.setattr(scores, "BLOCK_CELLS", 200)
+    monkeypatch.setattr(concordance, "BLOCK_CELLS", 200)
+    monkeypatch.setattr(concordance, "SORTED_CELLS", 2 * len(outcomes))
     assert_rounding(harrell_c(risk_N, outcomes, count_BN), whole)
+    given = risk_N, outcomes, outcomes.event_N.astype(float), count_BN, np.zeros(len(outcomes), int)
+    for method in (by_pairs, by_ranks):
+        won_B, pairs_B, _ = method(*given)
+        assert_rounding(won_B / pairs_B, whole)
 
 
 def test_only_the_order_of_risks_counts_and_its_reverse_is_the_complement() -> None:

@@ -7,8 +7,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from feature_world import FeatureWorld, make_feature_world
+from mmkd.distributed import World
 from mmkd.errors import DataError
 from mmkd.folders.stage import Stage, complete
+from mmkd.reliability import streamed_ranks
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stage import measure_reliability
 from mmkd.reliability.table import ReliabilityTable, load_reliability
@@ -139,6 +141,34 @@ def test_targets_are_a_function_of_the_seed(world: FeatureWorld, tmp_path: Path)
     assert np.array_equal(once.caption_weight_N, again.caption_weight_N)
     batch = once.at(np.array([3, 1]), world.corpus.rows("train")[[3, 1]])
     assert batch.weight_BT.tolist() == once.weight_NT[[3, 1]].tolist()
+
+
+def test_what_pairs_are_ranked_for_is_stored_once_and_read_by_all(
+    world: FeatureWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets(world, "modality", tmp_path)
+    reliability, corpus = load_reliability(tmp_path / "reliability-modality"), world.corpus
+    settings = DistillSettings(objective="mmkd", weighting="per_sample", caption_posterior=1.0)
+    given = settings, corpus, corpus.rows("train"), world.features, reliability, 0
+    here, first = teacher_targets(*given), teacher_targets(*given, tmp_path)
+    monkeypatch.setattr("mmkd.training.targets.teacher_targets.gated", None)  # would fail if they were called
+    monkeypatch.setattr("mmkd.training.targets.teacher_targets.caption_posteriors", None)
+    for found in (first, teacher_targets(*given, tmp_path), teacher_targets(*given, tmp_path, World(rank=1))):
+        assert np.array_equal(found.available_NT, here.available_NT)
+        assert np.array_equal(found.caption_weight_N, here.caption_weight_N)
+    assert 0 < here.caption_weight_N.mean() < 1
+    with pytest.raises(TypeError):  # another seed has other rivals
+        teacher_targets(*given[:5], 1, tmp_path)
+
+
+def test_many_pairs_are_judged_in_blocks(world: FeatureWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = targets(world, "modality", tmp_path, contrastive=0.5, caption_posterior=1.0)
+    monkeypatch.setattr(streamed_ranks, "MANY", 100)
+    monkeypatch.setattr(streamed_ranks, "KEYS", 300)
+    reliability = load_reliability(tmp_path / "reliability-modality")
+    blocks = of(world, reliability, contrastive=0.5, caption_posterior=1.0)
+    assert np.corrcoef(whole.caption_weight_N, blocks.caption_weight_N)[0, 1] > 0.97
+    assert abs(whole.caption_weight_N.mean() - blocks.caption_weight_N.mean()) < 0.03
 
 
 def test_the_reference_recipe_needs_a_teacher_for_each_pair(world: FeatureWorld, tmp_path: Path) -> None:

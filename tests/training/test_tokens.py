@@ -105,6 +105,7 @@ def test_a_kill_while_tokens_are_written_leaves_none_that_count(
         "captions.npy",
         "facts.json",
         "ids.npy",
+        "images.npy",
         "lengths.npy",
     ]
 

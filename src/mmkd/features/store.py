@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SIDES = ("image", "text")
 REASON = "reason"
 FACTS = "teacher.json"
+TAKEN_AT_ONCE = 4096  # rows, a few megabytes
 
 
 def feature_columns(dim: int) -> "Features":
@@ -119,7 +120,19 @@ class TeacherFeatures:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image (N, D) and text (N, D) vectors as float16 and which rows have both (N,)."""
-        table = self.table[np.asarray(rows)]
+        rows = np.asarray(rows)
+        if len(rows) <= TAKEN_AT_ONCE:
+            return self._take(rows)
+        # Arrow copies what it gathers, and again to join its chunks: pieces keep that small
+        image_ND, text_ND = (np.empty((len(rows), self.dim), np.float16) for _ in SIDES)
+        both_N = np.empty(len(rows), bool)
+        for first in range(0, len(rows), TAKEN_AT_ONCE):
+            part = slice(first, first + TAKEN_AT_ONCE)
+            image_ND[part], text_ND[part], both_N[part] = self._take(rows[part])
+        return image_ND, text_ND, both_N
+
+    def _take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        table = self.table[rows]
         image_ND, has_image_N = to_numpy(table.column("image"), self.dim)
         text_ND, has_text_N = to_numpy(table.column("text"), self.dim)
         return image_ND, text_ND, has_image_N & has_text_N

@@ -1,175 +1,144 @@
 """Near-duplicate search: pairs of pictures with near hashes, confirmed by the correlation of their thumbnails.
 
-N records, H buckets of records with an equal hash (and caption, where that counts), S candidates, which are the records
-with another in their bucket or in a near one, G groups of candidates with an equal thumbnail in one bucket, P pairs of
-buckets or of groups, C of those at once, K pixels of a thumbnail, W words of 64 bits in it.
+N records, S candidates, which are the records with another hash near (of equal caption, where that counts), Q and K
+some of the records, P pairs of them, C of those at once, q and k candidates of a dense run of hashes; X pixels of a
+thumbnail, Y numbers of its sketch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from mmkd.images.hamming import Array, near
-from mmkd.images.thumbnails import ReadThumbnails, correlation
-from mmkd.randomness import Purpose, generator
+from mmkd.images.hamming import Array, Hashes, Possible, near
+from mmkd.images.having_near import having_near
+from mmkd.images.thumbnails import THUMBNAIL_SIDE, ReadThumbnails, correlation
 
-NONE = -1  # no group, or no record
-SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: keeps captions apart when they are mixed with hashes
 CHUNK = 2**14  # thumbnails in memory at once
+SQUARE = 4  # pixels: a sketch has the means of squares of this side
+SLACK = 1e-4  # of a bound on sketches, which are float32: far above its rounding
 
 
-class Pairs(NamedTuple):
-    """Two buckets or groups each (P,), in order; bits between their hashes; their correlation, 0 if not computed."""
+Columns = tuple[Array, Array, Array]
+"""Pairs of candidates: places of one and of the other (P,), bits between their hashes (P,)."""
 
-    one_P: Array
-    other_P: Array
+
+class Near(NamedTuple):
+    """Pairs of records (P,). distance_P: bits between their hashes. correlation_P: 0..1, all 0 where it is not
+    computed."""
+
+    query_P: Array
+    key_P: Array
     distance_P: Array
     correlation_P: Array
 
 
-class Original(NamedTuple):
-    """The record that a picture repeats. distance: bits of the hash. correlation: 0..1, 0 where it is not computed."""
+class NearPictures:
+    """Looks up which pictures are near each other. has_near_N: whether a record's hash has another near, bool (N,)."""
 
-    record: int
-    distance: int
-    correlation: float
-
-
-class Neighbours(NamedTuple):
-    """Groups of records and their neighbours, each group its own too. group_N: NONE for a record without neighbour.
-
-    start_G1: where a group's neighbours begin among other_P.
-    """
-
-    group_N: Array
-    start_G1: Array
-    other_P: Array
-    distance_P: Array
-    correlation_P: Array
-
-    @property
-    def groups(self) -> int:
-        """How many there are."""
-        return len(self.start_G1) - 1
-
-    def has_neighbour(self) -> Array:
-        """Which records have another record near, bool (N,)."""
-        own_N = self.group_N[self.group_N != NONE]
-        single_G = (np.diff(self.start_G1) == 1) & (np.bincount(own_N, minlength=self.groups) == 1)
-        found_N = np.zeros(len(self.group_N), bool)
-        found_N[self.group_N != NONE] = ~single_G[own_N]
-        return found_N
-
-    def original(self, record: int, kept_G: Array) -> Original | None:
-        """The kept record near this one that correlates best with it, of those the nearest, the first.
-
-        record: one that has a neighbour. kept_G: the kept record of each group, NONE where none is kept yet.
+    def __init__(
+        self, hash_N: Array, caption_N: Array | None, radius: int, min_correlation: float, thumbnails: ReadThumbnails
+    ) -> None:
+        """caption_N: only records of equal numbers are near; None compares all. thumbnails: called once, for the
+        candidates, if min_correlation is not 0. Raises ValueError as `near` does.
         """
-        group = self.group_N[record]
-        span = slice(self.start_G1[group], self.start_G1[group + 1])
-        kept_P = kept_G[self.other_P[span]]
-        found = [
-            (-correlated, distance, place)
-            for correlated, distance, place in zip(self.correlation_P[span], self.distance_P[span], kept_P, strict=True)
-            if place != NONE
-        ]
-        if not found:
-            return None
-        negative, distance, place = min(found)
-        return Original(int(place), int(distance), float(-negative))
+        hashes = Hashes(hash_N, caption_N)
+        self.radius, self.min_correlation = radius, min_correlation
+        self.has_near_N = having_near(hashes, radius)
+        self._record_S = np.flatnonzero(self.has_near_N)
+        self._hashes = hashes.at(self._record_S)
+        if min_correlation:
+            self._thumbnail_SX = thumbnails(self._record_S)
+            self._sketch_SY = sketches(self._thumbnail_SX)
+
+    def pairs(self, query_Q: Array, key_K: Array) -> Iterator[Near]:
+        """The near pairs of two lists of records that have another near, each once, a bounded number at a time.
+
+        Memory grows with the lists, not with the number of pairs. Time grows with the pairs of near hashes, which are
+        compared by their sketches first.
+        """
+        query_S, key_S = np.searchsorted(self._record_S, query_Q), np.searchsorted(self._record_S, key_K)
+        possible = self._possible(query_S, key_S) if self.min_correlation else None
+        apart = (
+            found.at(np.flatnonzero(query_S[found.query_P] != key_S[found.key_P]))
+            for found in near(self._hashes.at(query_S), self._hashes.at(key_S), self.radius, possible)
+        )
+        named = ((query_S[found.query_P], key_S[found.key_P], found.distance_P) for found in apart)
+        if self.min_correlation:
+            yield from map(self._confirmed, _together(map(self._likely, named)))
+        else:
+            yield from (self._named(*pairs, np.zeros(len(pairs[0]))) for pairs in named)
+
+    def _named(self, one_P: Array, other_P: Array, distance_P: Array, correlation_P: Array) -> Near:
+        return Near(self._record_S[one_P], self._record_S[other_P], distance_P, correlation_P)
+
+    def _possible(self, query_S: Array, key_S: Array) -> Possible:
+        """A table of which pairs of a dense run have sketches that allow the correlation: one product of matrices."""
+        query_QY, key_KY = self._sketch_SY[query_S], self._sketch_SY[key_S]
+        query_Q1, key_K1 = ((one_RY**2).sum(axis=1, keepdims=True) / 2 for one_RY in (query_QY, key_KY))
+        # their product with the transposed others: the dot product less half of both squared norms
+        query_QY = np.concatenate([query_QY, -query_Q1, -np.ones_like(query_Q1)], axis=1)
+        key_KY = np.concatenate([key_KY, np.ones_like(key_K1), key_K1], axis=1)
+        least = np.float32(self.min_correlation - 1 - SLACK)
+
+        def allowed(query_q: Array, key_k: Array) -> Array:
+            allowed_qk: Array = query_QY[query_q] @ key_KY[key_k].T >= least
+            return allowed_qk
+
+        return allowed
+
+    def _likely(self, pairs: Columns) -> Columns:
+        """Those whose sketches allow the correlation."""
+        one_P, other_P, distance_P = pairs
+        differing_PY = self._sketch_SY[one_P] - self._sketch_SY[other_P]
+        apart_P = np.einsum("py,py->p", differing_PY, differing_PY)
+        left = np.flatnonzero(apart_P <= 2 * (1 - self.min_correlation + SLACK))
+        return one_P[left], other_P[left], distance_P[left]
+
+    def _confirmed(self, pairs: Columns) -> Near:
+        one_C, other_C, distance_C = pairs
+        one_CX, other_CX = self._thumbnail_SX[one_C], self._thumbnail_SX[other_C]
+        correlation_C = correlation(one_CX, other_CX)
+        doubtful = np.flatnonzero((distance_C == 0) & (correlation_C > 1 - SLACK))  # rounding hides that they are equal
+        same = doubtful[(one_CX[doubtful] == other_CX[doubtful]).all(axis=1)]
+        correlation_C[same] = 1.0
+        enough = np.flatnonzero(correlation_C >= self.min_correlation)
+        return self._named(one_C[enough], other_C[enough], distance_C[enough], correlation_C[enough])
 
 
-def neighbours(
-    hash_N: Array, caption_N: Array, radius: int, min_correlation: float, thumbnails: ReadThumbnails
-) -> Neighbours:
-    """Records near each other, among those of equal caption_N. thumbnails: called once, for the candidates, if
-    min_correlation is not 0.
+def _together(found: Iterable[Columns]) -> Iterator[Columns]:
+    """The same pairs, CHUNK at a time."""
+    held, count = list[Columns](), 0
+    for pairs in found:
+        held.append(pairs)
+        count += len(pairs[0])
+        if count >= CHUNK:
+            *whole, rest = _cut(held)
+            yield from whole
+            held, count = [rest], len(rest[0])
+    yield from _cut(held) if held else ()
 
-    Hashes are looked up by buckets and thumbnails compared by groups, so equal pictures are not compared pairwise. Time
-    grows with the number of near pairs of different thumbnails. Raises ValueError as `near` does.
+
+def _cut(held: list[Columns]) -> list[Columns]:
+    """In pieces of CHUNK pairs; the last is shorter, it may be empty."""
+    one_P, other_P, distance_P = (np.concatenate(column) for column in zip(*held, strict=True))
+    starts = range(0, len(one_P) + 1, CHUNK)
+    return [(one_P[s : s + CHUNK], other_P[s : s + CHUNK], distance_P[s : s + CHUNK]) for s in starts]
+
+
+def sketches(thumbnail_SX: Array) -> Array:
+    """Means of squares of each thumbnail, of mean 0 and norm 1 before, float32 (S, Y); 0 for a flat one.
+
+    The squared distance of two unit vectors with correlation c is 2 - 2 c, and this projection, which is orthogonal,
+    makes no distance longer: where sketches are further apart than that, the correlation is below c.
     """
-    _, first_H, bucket_N = np.unique(hash_N ^ caption_N * SPREAD, return_index=True, return_inverse=True)
-    pairs = _near_buckets(hash_N[first_H], caption_N[first_H], radius)
-    if min_correlation == 0:
-        return _both_ways(bucket_N, len(first_H), pairs, 0.0)
-    single_H = np.bincount(bucket_N, minlength=len(first_H)) == 1
-    single_H[pairs.one_P] = single_H[pairs.other_P] = False
-    record_S = np.flatnonzero(~single_H[bucket_N])
-    thumbnail_SK = thumbnails(record_S)
-    group_S, first_G = _equal_in(bucket_N[record_S], thumbnail_SK)
-    start_H1 = np.searchsorted(bucket_N[record_S][first_G], np.arange(len(first_H) + 1))
-    confirmed = list(_confirmed(pairs, start_H1, lambda group_P: thumbnail_SK[first_G[group_P]], min_correlation))
-    group_N = np.full(len(hash_N), NONE)
-    group_N[record_S] = group_S
-    return _both_ways(group_N, len(first_G), _joined(confirmed), 1.0)
-
-
-def _near_buckets(hash_H: Array, caption_H: Array, radius: int) -> Pairs:
-    _, caption_H, times_H = np.unique(caption_H, return_inverse=True, return_counts=True)
-    # a caption that only one bucket has makes no pair: most captions of articles are such
-    shared_C = np.flatnonzero(times_H[caption_H] > 1)
-    found = []
-    for pairs in near(hash_H[shared_C], hash_H[shared_C], radius):
-        one_P, other_P = shared_C[pairs.query_P], shared_C[pairs.key_P]
-        wanted_P = (one_P < other_P) & (caption_H[one_P] == caption_H[other_P])
-        distance_P = pairs.distance_P[wanted_P].astype(np.int8)
-        columns = one_P[wanted_P].astype(np.int32), other_P[wanted_P].astype(np.int32), distance_P
-        found.append(Pairs(*columns, np.zeros(len(distance_P), np.float32)))
-    return _joined(found)
-
-
-def _joined(found: list[Pairs]) -> Pairs:
-    none = Pairs(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int8), np.empty(0, np.float32))
-    return Pairs(*(np.concatenate(column) for column in zip(none, *found, strict=True)))
-
-
-def _equal_in(bucket_S: Array, thumbnail_SK: Array) -> tuple[Array, Array]:
-    """Group of each candidate (S,), and the first candidate of each (G,); the groups of a bucket stand together."""
-    rng = generator(0, Purpose.BLOCK_HASH)
-    weight_W = rng.integers(0, 2**64, thumbnail_SK.shape[1] // 8, np.uint64) | np.uint64(1)
-    key_S = np.zeros(len(bucket_S), np.uint64)  # equal for equal thumbnails, and by chance once in 2**60
-    for first in range(0, len(bucket_S), CHUNK):
+    side = THUMBNAIL_SIDE // SQUARE
+    sketch_SY = np.empty((len(thumbnail_SX), side * side), np.float32)
+    for first in range(0, len(thumbnail_SX), CHUNK):
         chunk = slice(first, first + CHUNK)
-        word_CW = np.ascontiguousarray(thumbnail_SK[chunk]).view(np.uint64)
-        key_S[chunk] = (word_CW * weight_W).sum(axis=1, dtype=np.uint64)
-    order_S = np.lexsort((key_S, bucket_S))
-    sorted_S2 = np.stack([bucket_S[order_S].astype(np.uint64), key_S[order_S]], axis=1)
-    begins_S = np.ones(len(bucket_S), bool)
-    begins_S[1:] = (sorted_S2[1:] != sorted_S2[:-1]).any(axis=1)
-    group_S = np.empty(len(bucket_S), np.int64)
-    group_S[order_S] = np.cumsum(begins_S) - 1
-    return group_S, order_S[begins_S]
-
-
-def _confirmed(pairs: Pairs, start_H1: Array, thumbnails: ReadThumbnails, min_correlation: float) -> Iterator[Pairs]:
-    """Pairs of groups that correlate enough, between near buckets and within each bucket."""
-    own_H = np.arange(len(start_H1) - 1)
-    one_P, other_P = np.concatenate([pairs.one_P, own_H]), np.concatenate([pairs.other_P, own_H])
-    distance_P = np.concatenate([pairs.distance_P, np.zeros(len(own_H), np.int8)])
-    groups_H = np.diff(start_H1)
-    ends_P = np.cumsum(groups_H[one_P] * groups_H[other_P])
-    for first in range(0, int(ends_P[-1]) if len(ends_P) else 0, CHUNK):
-        number_C = np.arange(first, min(first + CHUNK, int(ends_P[-1])))
-        pair_C = np.searchsorted(ends_P, number_C, side="right")
-        across_C = groups_H[other_P[pair_C]]
-        within_C = number_C - (ends_P[pair_C] - groups_H[one_P[pair_C]] * across_C)
-        a_C, b_C = start_H1[one_P[pair_C]] + within_C // across_C, start_H1[other_P[pair_C]] + within_C % across_C
-        twice_C = (one_P[pair_C] == other_P[pair_C]) & (a_C >= b_C)
-        a_C, b_C, pair_C = a_C[~twice_C], b_C[~twice_C], pair_C[~twice_C]
-        correlation_C = correlation(thumbnails(a_C), thumbnails(b_C))
-        enough_C = correlation_C >= min_correlation
-        found = a_C[enough_C], b_C[enough_C], distance_P[pair_C[enough_C]], correlation_C[enough_C]
-        yield Pairs(*found)
-
-
-def _both_ways(group_N: Array, groups: int, pairs: Pairs, own: float) -> Neighbours:
-    """own: the correlation of a group to itself."""
-    own_G = np.arange(groups)
-    one_P = np.concatenate([pairs.one_P, pairs.other_P, own_G])
-    other_P = np.concatenate([pairs.other_P, pairs.one_P, own_G])
-    distance_P = np.concatenate([pairs.distance_P, pairs.distance_P, np.zeros(groups, np.int8)])
-    correlation_P = np.concatenate([pairs.correlation_P, pairs.correlation_P, np.full(groups, own)])
-    order_P = np.argsort(one_P, kind="stable")
-    start_G1 = np.searchsorted(one_P[order_P], np.arange(groups + 1))
-    return Neighbours(group_N, start_G1, other_P[order_P], distance_P[order_P], correlation_P[order_P])
+        centred_CX = thumbnail_SX[chunk].astype(np.float32)
+        centred_CX -= centred_CX.mean(axis=1, keepdims=True)
+        norm_C1 = np.sqrt(np.einsum("cx,cx->c", centred_CX, centred_CX))[:, None]
+        summed_CY = centred_CX.reshape(-1, side, SQUARE, side, SQUARE).sum(axis=(2, 4)).reshape(len(norm_C1), -1)
+        sketch_SY[chunk] = summed_CY / SQUARE / np.where(norm_C1 > SLACK, norm_C1, 1.0)
+    return sketch_SY

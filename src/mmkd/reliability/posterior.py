@@ -25,13 +25,24 @@ def null_ranks(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator
     count = len(image_ND)
     if count < 3:
         return np.full(count, 0.5)
+    other_N = other_captions(count, generator)
+    own_N = both_ways(image_ND, text_ND, rivals, generator)
+    return ranks_among(own_N, both_ways(image_ND, text_ND[other_N], rivals, generator))
+
+
+def other_captions(count: int, generator: np.random.Generator) -> np.ndarray:
+    """For each pair another pair, whose caption it is given (N,); each is given once."""
     order_N = generator.permutation(count)
     other_N = np.empty(count, dtype=np.int64)
     other_N[order_N] = np.roll(order_N, 1)  # a pair never keeps its own caption
-    own_N = both_ways(image_ND, text_ND, rivals, generator)
-    drawn_N = np.sort(both_ways(image_ND, text_ND[other_N], rivals, generator))
-    below_N, at_most_N = (np.searchsorted(drawn_N, own_N, side) for side in ("left", "right"))
-    return np.asarray((below_N + at_most_N) / (2 * count))
+    return other_N
+
+
+def ranks_among(own_N: np.ndarray, drawn_N: np.ndarray) -> np.ndarray:
+    """The share of drawn pairs that each pair beats (N,), ties half, from their mean percentiles."""
+    sorted_N = np.sort(drawn_N)
+    below_N, at_most_N = (np.searchsorted(sorted_N, own_N, side) for side in ("left", "right"))
+    return np.asarray((below_N + at_most_N) / (2 * len(drawn_N)))
 
 
 def rank_density(rank_N: np.ndarray) -> np.ndarray:

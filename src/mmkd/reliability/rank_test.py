@@ -3,7 +3,8 @@
 The rank test: how high does a teacher place a pair's own caption among captions of the *same group* (modality or
 cluster), and a caption's own image among such images? Against the whole corpus it would only ask whether the teacher
 knows the modality. The mean over a group averages out captions that are wrong, which ruin the test sample by sample.
-Letters: N rows of the group, R rivals a row, D the teacher's dimension, M groups, K teachers.
+Letters: N rows of the group, B of them at once, R rivals a row, P pairs of a row and a rival, D the teacher's
+dimension, M groups, K teachers.
 """
 
 import math
@@ -15,6 +16,9 @@ import numpy as np
 from mmkd.statistics.across_sets import holm
 
 Correction = Literal["holm", "none"]
+WIDENED = 2**27  # bytes of keys, and of rivals, that are held as float32
+TOGETHER = 16  # queries whose rivals are multiplied at once: more do not stay in a core's cache
+ROUNDING = 1e-5  # of a product of float32 vectors, for its lengths: far above what it is
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,47 @@ class RankTest:
 def own_percentile(
     query_ND: np.ndarray, key_ND: np.ndarray, rivals: int, generator: np.random.Generator, block: int = 2048
 ) -> np.ndarray:
-    """For each query, the share of `rivals` random other keys that its own key beats (N,); ties count half."""
-    count = len(query_ND)
+    """For each query, the share of `rivals` random other keys that its own key beats (N,); ties count half.
+
+    block: queries whose rivals are drawn at once; another gives other rivals. Memory beside the arguments: WIDENED
+    bytes for the keys and WIDENED for rivals.
+    """
+    count, dim = key_ND.shape
     percentile_N = np.empty(count)
+    wide_ND = key_ND.astype(np.float32) if count * dim * 4 <= WIDENED else key_ND
+    together = max(1, min(TOGETHER, WIDENED // (4 * dim * rivals)))
+    longest = max(_longest(key_ND[first : first + block]) for first in range(0, count, block)) if count else 0.0
     for first in range(0, count, block):
         row_N = np.arange(first, min(first + block, count))
         shift_NR = generator.integers(1, count, size=(len(row_N), rivals))  # 1..N-1: never the own key
-        rival_NR = (row_N[:, None] + shift_NR) % count
-        query = query_ND[row_N].astype(np.float32)
-        own_N = np.einsum("nd,nd->n", query, key_ND[row_N].astype(np.float32))
-        other_NR = np.einsum("nd,nrd->nr", query, key_ND[rival_NR].astype(np.float32))
-        beaten = (other_NR < own_N[:, None]) + 0.5 * (other_NR == own_N[:, None])
-        percentile_N[row_N] = beaten.mean(axis=1)
+        for start in range(0, len(row_N), together):
+            row_B, shift_BR = (part[start : start + together] for part in (row_N, shift_NR))
+            rival_BR = (row_B[:, None] + shift_BR) % count
+            query_BD = query_ND[row_B].astype(np.float32)
+            percentile_N[row_B] = _beaten(query_BD, wide_ND, row_B, rival_BR, longest).mean(axis=1)
     return percentile_N
+
+
+def _beaten(
+    query_BD: np.ndarray, key_ND: np.ndarray, own_B: np.ndarray, rival_BR: np.ndarray, longest: float
+) -> np.ndarray:
+    """Which rivals have a smaller product with the query than the own key (B, R): 1, 0, and 0.5 for an equal one.
+
+    longest: the length of the longest key.
+    A product of matrices is quick, and its rounding depends on a key's place; so where it is near the own product, the
+    sum is taken again in the order of the own one: equal keys are equal, and no blocks change the result.
+    """
+    own_B1 = np.einsum("bd,bd->b", query_BD, key_ND[own_B].astype(np.float32))[:, None]
+    rival_BRD = key_ND[rival_BR].astype(np.float32, copy=False)
+    other_BR = np.matmul(rival_BRD, query_BD[:, :, None])[:, :, 0]
+    length_B1 = longest * np.linalg.norm(query_BD, axis=1)[:, None]
+    b_P, r_P = np.nonzero(np.abs(other_BR - own_B1) <= ROUNDING * length_B1)
+    other_BR[b_P, r_P] = np.einsum("pd,pd->p", query_BD[b_P], rival_BRD[b_P, r_P])
+    return np.asarray((other_BR < own_B1) + 0.5 * (other_BR == own_B1))
+
+
+def _longest(key_ND: np.ndarray) -> float:
+    return float(np.linalg.norm(key_ND.astype(np.float32), axis=1).max())
 
 
 def both_ways(image_ND: np.ndarray, text_ND: np.ndarray, rivals: int, generator: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,7 @@ from mmkd.reasons import BadRecordError
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.data.order import Order
-from mmkd.training.data.tokens import Captions, coded
+from mmkd.training.data.tokens import Captions
 from mmkd.training.data.view import TeacherBatch
 from mmkd.training.targets.teacher_targets import TeacherTargets
 
@@ -117,7 +117,6 @@ class StepBatches(Dataset[PairBatch]):
         self.rows, self.images, self.captions, self.teachers, self.order = rows, images, captions, teachers, order
         share = order.batch_size // world.size
         self._own = slice(world.rank * share, (world.rank + 1) * share)
-        self._image_code_N, _ = coded(images.corpus, "sha256", rows)
 
     def __getitem__(self, step: int) -> PairBatch:
         position_B = self.order.at(step)[self._own]
@@ -130,7 +129,7 @@ class StepBatches(Dataset[PairBatch]):
             token_BL,
             length_B,
             torch.from_numpy(caption_B),
-            torch.from_numpy(self._image_code_N[position_B]),
+            torch.from_numpy(np.asarray(self.captions.image_code_N[position_B])),
             torch.from_numpy(caption_weight_B).float(),
             self.teachers.at(position_B, row_B) if self.teachers else None,
         )

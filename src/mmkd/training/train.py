@@ -31,6 +31,7 @@ from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES
 from mmkd.training.settings.train import PretrainSettings, TrainSettings
 from mmkd.training.targets.frozen_targets import frozen_targets
+from mmkd.training.targets.stored import stored_done
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.validate import Validation
 
@@ -72,6 +73,7 @@ def train(
     if world.first:
         rmtree(folder / CHECKPOINTS, ignore_errors=True)
         captions_done(folder)
+        stored_done(folder)
         rmtree(folder / VALIDATION, ignore_errors=True)
     steps, skipped = settings.epochs * order.steps_per_epoch, count_skipped(folder)
     return {"steps": steps, "pairs": len(rows)} | ({"skipped_steps": skipped} if skipped else {})
@@ -134,7 +136,7 @@ def _teachers(
     features = open_features(inputs.features, corpus, inputs.teachers)
     _check_teachers(inputs, reliability)
     rows = corpus.rows("train")
-    teachers = teacher_targets(settings, corpus, rows, features, reliability, place.seed)
+    teachers = teacher_targets(settings, corpus, rows, features, reliability, place.seed, place.folder, place.world)
     targets = frozen_targets(settings, dim, rows, teachers, place.folder, place.seed, place.world)
     scales = [teacher.scale for teacher in reliability.teachers]
     return teachers, [TeacherShape(scale, target) for scale, target in zip(scales, targets, strict=True)]

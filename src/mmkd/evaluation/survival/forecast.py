@@ -11,15 +11,14 @@ import numpy as np
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import Predictions
 from mmkd.statistics.metrics import Array, ratio
+from mmkd.statistics.survival.concordance import harrell_c, uno_c
 from mmkd.statistics.survival.kaplan_meier import Censoring, KaplanMeier, LogRank, kaplan_meier, log_rank
 from mmkd.statistics.survival.outcomes import Outcomes
 from mmkd.statistics.survival.scores import (
     brier_score,
     dynamic_auc,
-    harrell_c,
     integrated_brier_score,
     mean_dynamic_auc,
-    uno_c,
 )
 
 SURVIVAL = "survival:"  # prefix of columns: the model's probability of living beyond the time that follows

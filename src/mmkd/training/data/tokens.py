@@ -1,4 +1,6 @@
-"""Every distinct caption of the training pairs, tokenised once and read from a memory-mapped file from then on.
+"""Captions of the training pairs, each distinct one tokenised once, and which pairs have equal captions and pictures.
+
+The first process writes them into files, which every process maps into memory from then on.
 
 Letters: N training pairs, U distinct captions among them, L tokens of the longest one, B of a batch, C the context.
 """
@@ -25,12 +27,13 @@ from mmkd.teachers.files.open_clip_folder import Tokenizer
 
 TOKENS = "tokens"  # a folder beside the checkpoints
 AT_ONCE = 4096
-IDS, LENGTHS, CODES, FACTS = "ids.npy", "lengths.npy", "captions.npy", "facts.json"
+IDS, LENGTHS, CODES, IMAGES, FACTS = "ids.npy", "lengths.npy", "captions.npy", "images.npy", "facts.json"
 
 
 @dataclass(frozen=True)
 class Captions:
     """token_UL: int32, padded to the longest. length_U: tokens of each, int32. code_N: which one each pair has, int64.
+    image_code_N: equal numbers for equal pictures, int64.
 
     context: tokens that the text tower takes at most. pad: the id that fills the rest.
     """
@@ -38,6 +41,7 @@ class Captions:
     token_UL: np.ndarray
     length_U: np.ndarray
     code_N: np.ndarray
+    image_code_N: np.ndarray
     context: int
     pad: int
 
@@ -59,13 +63,15 @@ def tokenise(corpus: Corpus, rows: np.ndarray, tokenizer: Tokenizer, folder: Pat
         "tokenizer": encode.key,
         "corpus": corpus.digest,
         "rows": bytes_digest(np.ascontiguousarray(rows, dtype=np.int64).tobytes()),
+        "columns": "caption, sha256",
     }
     if world.first and _facts(home).get("made_from") != made_from:
         _write(home, corpus, rows, encode, made_from)
     world.wait()
     facts = _facts(home)
     token_UL, length_U, code_N = (np.load(home / name, mmap_mode="r") for name in (IDS, LENGTHS, CODES))
-    return Captions(token_UL, length_U, code_N, facts["context"], facts["pad"])
+    image_code_N = np.load(home / IMAGES, mmap_mode="r")
+    return Captions(token_UL, length_U, code_N, image_code_N, facts["context"], facts["pad"])
 
 
 def captions_done(folder: Path) -> None:
@@ -76,7 +82,7 @@ def captions_done(folder: Path) -> None:
 def coded(corpus: Corpus, column: str, rows: np.ndarray) -> tuple[np.ndarray, pa.Array]:
     """A text column of some rows as numbers, equal ones for equal texts (int64), and the texts that they stand for."""
     texts = corpus.table.data.column(column).cast(pa.large_string())  # 64-bit offsets: a column may pass 2 GiB
-    found = texts.combine_chunks().dictionary_encode()
+    found = texts.combine_chunks().dictionary_encode()  # chunk by chunk each would hold the dictionary up to it
     used_U, code_N = np.unique(found.indices.to_numpy()[rows], return_inverse=True)
     return code_N, found.dictionary.take(used_U)
 
@@ -98,7 +104,8 @@ def _write(home: Path, corpus: Corpus, rows: np.ndarray, encode: CaptionTokenize
     _save(home / IDS, wide_UC[:, : int(length_U.max())])
     del wide_UC
     wide.unlink()
-    for name, values in ((LENGTHS, length_U), (CODES, code_N)):
+    image_code_N, _ = coded(corpus, "sha256", rows)
+    for name, values in ((LENGTHS, length_U), (CODES, code_N), (IMAGES, image_code_N)):
         _save(home / name, values)
     # written last: with it the folder is whole
     write_json(home / FACTS, {"made_from": made_from, "context": context, "pad": int(empty_1C[0, -1])})

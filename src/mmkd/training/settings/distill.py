@@ -38,7 +38,7 @@ class MmkdSettings(Settings):
     epoch (the public stage 2 reads them in file order). gather_gradient: with several processes the other processes'
     embeddings carry gradients. fd, icl: weights of the feature distance (two MSE terms) and of the interactive term.
     projection: how a teacher's features reach the student's dimension. gate_rivals, gate_top: which teachers a sample
-    has (`rank_gate`); top 1 admits every teacher.
+    has (`rank_gate`; of more than 65,536 pairs each is ranked among the same 1,024); top 1 admits every teacher.
 
     autoencoder_epochs: epochs in which a teacher's auto-encoder is fitted.
     """

@@ -3,25 +3,30 @@
 Letters: N training pairs, T teachers, B pairs of a batch, D a teacher's dimension.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from mmkd.corpus.schema import Corpus
+from mmkd.distributed import ALONE, World
 from mmkd.errors import DataError
 from mmkd.features.store import TeacherFeatures
+from mmkd.folders.digests import bytes_digest
 from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
-from mmkd.reliability.posterior import null_ranks, posteriors_by_group
-from mmkd.reliability.rank_test import rank_gate
+from mmkd.reliability.posterior import posteriors_by_group
+from mmkd.reliability.streamed_ranks import Take, gate_of, null_ranks_of
 from mmkd.reliability.table import ReliabilityTable, counted
 from mmkd.training.data.view import TeacherBatch
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import WEIGHTINGS
+from mmkd.training.targets.stored import stored
 
-RIVALS = 128  # captions that each pair's own is ranked among
+RIVALS = 128  # captions that each pair's own is ranked among, up to `MANY` pairs
 
 
 @dataclass(frozen=True)
@@ -58,17 +63,30 @@ def teacher_targets(
     features: list[TeacherFeatures],
     reliability: ReliabilityTable,
     seed: int,
+    folder: Path | None = None,
+    world: World = ALONE,
 ) -> TeacherTargets:
     """What the recipe asks of each teacher on each of the corpus rows (N,).
 
+    folder: where the first process leaves what all pairs are ranked for, see `stored`; without one it is worked out
+    here.
     Raises DataError when the reference recipe meets a pair that has features of no teacher.
     """
     group_N = reliability.groups(corpus)[rows]
     soft_NT, weighting = reliability.weights(group_N), WEIGHTINGS[settings.weighting]
     valid_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
     available_NT = valid_NT
+
+    def keep(name: str, asked: dict[str, Any], make: Callable[[], np.ndarray]) -> np.ndarray:
+        if folder is None:
+            return make()
+        digests = {"corpus": corpus.digest, "features": [teacher.digest for teacher in features]}
+        rows_digest = bytes_digest(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
+        return stored(folder, name, {**digests, "rows": rows_digest, "seed": seed, **asked}, make, world)
+
     if settings.is_reference or weighting.gated:
-        available_NT = _gated(settings, rows, features, available_NT, seed)
+        rule: dict[str, Any] = {"rivals": settings.mmkd.gate_rivals, "top": settings.mmkd.gate_top}
+        available_NT = keep("gate", rule, lambda: gated(settings, rows, features, valid_NT, seed))
     if settings.is_reference and not available_NT.any(axis=1).all():
         raise DataError(
             f"{np.count_nonzero(~available_NT.any(axis=1))} of {len(rows)} pairs have features of no teacher; "
@@ -77,8 +95,9 @@ def teacher_targets(
     caption_weight_N = np.ones(len(rows), dtype=np.float32)
     if settings.caption_posterior:
         strong_NT = np.where(soft_NT < settings.min_weight, 0.0, soft_NT)
-        posterior_N = caption_posteriors(strong_NT, group_N, rows, features, seed)
-        caption_weight_N = posterior_N ** np.float32(settings.caption_posterior)
+        trust: dict[str, Any] = {"reliability": reliability.digest, "least": settings.min_weight}
+        posterior_N = keep("posterior", trust, lambda: caption_posteriors(strong_NT, group_N, rows, features, seed))
+        caption_weight_N = np.asarray(posterior_N) ** np.float32(settings.caption_posterior)
     weight_NT = weighting.load()(soft_NT, available_NT)
     without_N = ~((weight_NT > settings.min_weight) & valid_NT).any(axis=1)
     alone = bool(without_N.any()) and learns_alone(settings)
@@ -110,7 +129,7 @@ def soft(soft_NT: np.ndarray, available_NT: np.ndarray) -> np.ndarray:
     return soft_NT
 
 
-def _gated(
+def gated(
     settings: DistillSettings, rows: np.ndarray, features: Sequence[TeacherFeatures], valid_NT: np.ndarray, seed: int
 ) -> np.ndarray:
     """Which teachers rank a pair's own caption high; a pair that no teacher passes has all with features for it."""
@@ -118,8 +137,7 @@ def _gated(
     gate = settings.mmkd
     passed = []
     for teacher in features:
-        image_ND, text_ND, _ = teacher.take(rows)
-        passed.append(rank_gate(image_ND, text_ND, gate.gate_rivals, gate.gate_top, rng))
+        passed.append(gate_of(_taking(teacher, rows), len(rows), gate.gate_rivals, gate.gate_top, rng))
     passed_NT = np.stack(passed, axis=1) & valid_NT
     return np.asarray(np.where(passed_NT.any(axis=1, keepdims=True), passed_NT, valid_NT))
 
@@ -136,8 +154,12 @@ def caption_posteriors(
     for t, teacher in enumerate(features):
         judged_N = (weight_NT[:, t] > 0) & teacher.valid()[rows]
         places = [np.flatnonzero(judged_N & (group_N == name)) for name in np.unique(group_N[judged_N])]
-        ranks = [null_ranks(*teacher.take(rows[place])[:2], RIVALS, rng) for place in places]
+        ranks = [null_ranks_of(_taking(teacher, rows[place]), len(place), RIVALS, rng) for place in places]
         for place, posterior_G in zip(places, posteriors_by_group(ranks), strict=True):
             total_N[place] += weight_NT[place, t] * posterior_G
             weight_N[place] += weight_NT[place, t]
     return np.divide(total_N, weight_N, out=np.ones(len(rows)), where=weight_N > 0).astype(np.float32)
+
+
+def _taking(teacher: TeacherFeatures, rows: np.ndarray) -> Take:
+    return lambda place_B: teacher.take(rows[place_B])[:2]
