@@ -24,7 +24,7 @@ COUNT = 5
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ColourModel()
     for module in (embed_module, model_module):
-        monkeypatch.setattr(module, "open_model", lambda name, device: found)
+        monkeypatch.setattr(module, "open_model", lambda name, device, backend="torch": found)
 
 
 @pytest.fixture

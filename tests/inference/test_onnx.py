@@ -130,6 +130,9 @@ def test_a_prefix_names_the_files_with_8_bit_weights_at_every_door(
     monkeypatch.chdir(tmp_path)
     archive = Archive.open(tmp_path / "archive")
     assert archive.model().digest == bits.digest
+    index(Path("made/red.png"), out=str(tmp_path / "exact"), model="onnx:made/student")
+    unprefixed = Archive.open(tmp_path / "exact").model(str(student))  # there is no PyTorch model in the folder
+    assert isinstance(unprefixed, OnnxModel)
     with pytest.raises(ConfigError, match="another archive"):
         archive.model(f"onnx:{student}")
     shutil.move(student, tmp_path / "moved")

@@ -110,7 +110,9 @@ class Archive:
                 f"{self.store.place}: its model {self.facts.name} is no longer at {place}; give "
                 "--model with its place now"
             )
-        model = open_model(name, device)
+        model = open_model(name, device, backend="auto")  # ONNX Runtime starts in less time than PyTorch
+        if model.digest != self.facts.digest:
+            model = open_model(name, device)
         self.check(model)
         return model
 
