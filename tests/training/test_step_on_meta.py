@@ -48,7 +48,7 @@ def meta_batch() -> PairBatch:
         caption_B=code_B,
         image_code_B=code_B,
         caption_weight_B=torch.empty(PAIRS, device=META),
-        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0),
+        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0, weight_BT, code_B),
     )
 
 
