@@ -55,7 +55,8 @@ def naive(of: Batch, sharpness: float = 1.0) -> Tensor:
         for side in ("image", "text"):
             query, key = (known.image, known.text) if side == "image" else (known.text, known.image)
             mine, theirs = (of.image_KD, of.text_KD) if side == "image" else (of.text_KD, of.image_KD)
-            stack = torch.stack([sum(known.slope_BT[b, t] * (query[t][b] * key[t][k]).sum() for t in asked) for k in keys])  # type: ignore[misc]
+            products = [[known.slope_BT[b, t] * (query[t][b] * key[t][k]).sum() for t in asked] for k in keys]
+            stack = torch.stack([torch.stack(one).sum() for one in products])
             student = torch.stack([of.log_scale.exp() * (mine[b] * theirs[k]).sum() for k in keys])
             target = (sharpness * stack).softmax(dim=0)
             values.append((target * (target.log() - student.log_softmax(dim=0))).sum())
@@ -123,8 +124,9 @@ def test_what_a_teacher_adds_to_all_cosines_of_a_query_changes_nothing() -> None
     """An axis of its own that all captions of a teacher share shifts its cosines with every picture."""
     of = batch()
     known = of.teachers
-    shifted = [torch.cat([side, torch.full((PAIRS, 1), height)], 1) for side, height in ((known.image[2], 0.3), (known.text[2], 5.0))]
-    moved = replace(of, teachers=replace(known, image=[*known.image[:2], shifted[0]], text=[*known.text[:2], shifted[1]]))
+    sides = ((known.image[2], 0.3), (known.text[2], 5.0))
+    image, text = (torch.cat([side, torch.full((PAIRS, 1), height)], dim=1) for side, height in sides)
+    moved = replace(of, teachers=replace(known, image=[*known.image[:2], image], text=[*known.text[:2], text]))
     assert_rounding(value(moved), value(of))
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mmkd.evaluation.format.predictions import (
     read_predictions,
     write_predictions,
 )
+from mmkd.evaluation.format.results import TEACHERS_STACK
 from mmkd.evaluation.gallery.examples import GalleryExample, GallerySource, gallery_path, write_examples
 from mmkd.evaluation.models.embeddings import EmbeddedDataSet, embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import LoadableModel
@@ -25,6 +26,7 @@ from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
 from mmkd.folders.json_lines import write_json_lines
+from mmkd.reliability.teacher_stack import TeacherStack
 from mmkd.settings import Settings
 
 
@@ -32,7 +34,8 @@ from mmkd.settings import Settings
 class EvaluationUnit:
     """A task, a data set, and a model, an ensemble, or a predictor of the card's own (no members).
 
-    settings: of the task. seed: of its draws.
+    settings: of the task. seed: of its draws. shares: of the members of an ensemble in which they do not count alike.
+    note: what readers of its results must know.
     """
 
     task_name: str
@@ -41,6 +44,8 @@ class EvaluationUnit:
     members: Sequence[LoadableModel]
     settings: Settings
     seed: int
+    shares: Sequence[float] = ()
+    note: str = ""
 
     @property
     def task(self) -> Task[Any]:
@@ -52,7 +57,8 @@ class EvaluationUnit:
         card = self.data_set.card
         members = [made_from_digest(member, self.data_set) for member in self.members] or [self.data_set.digest]
         settings = self.settings.model_dump(mode="json")
-        made_from = json.dumps([self.model, members, self.task_name, self.task.protocol, settings, self.seed])
+        facts = [self.model, members, self.task_name, self.task.protocol, settings, self.seed]
+        made_from = json.dumps([*facts, list(self.shares), self.note] if self.shares else facts)
         digest = hashlib.sha256(made_from.encode()).hexdigest()
         return PredictionFacts(self.model, card.id, card.modality, self.task_name, card.warning, digest)
 
@@ -61,19 +67,43 @@ class EvaluationUnit:
         data_set = self.data_set
         stored = [read_embeddings(embeddings_path(folder, data_set.card.id, one.name)) for one in self.members]
         return EmbeddedDataSet(
-            self.model, data_set.card, data_set.samples, data_set.images, stored, self.settings, self.seed
+            self.model, data_set.card, data_set.samples, data_set.images, stored, self.settings, self.seed, self.shares
         )
 
 
 def units_of(
-    data_set: DataSet, models: Mapping[str, Sequence[LoadableModel]], settings: EvaluateSettings, seed: int
+    data_set: DataSet,
+    models: Mapping[str, Sequence[LoadableModel]],
+    settings: EvaluateSettings,
+    seed: int,
+    stack: TeacherStack | None = None,
 ) -> Iterator[EvaluationUnit]:
-    """Everything to be predicted on one data set. models: name of a model, or of an ensemble -> its members."""
+    """Everything to be predicted on one data set. models: name of a model, or of an ensemble -> its members.
+
+    stack: of teachers that are all among the models; with it there is `teachers_stack`, as the data set's modality has
+    it.
+    """
     for name in data_set.card.tasks:
         task = TASKS[name]
         own = dict.fromkeys(task.own_models(data_set.card, data_set.samples), ())
         for model, members in {**own, **(models if data_set.images else {})}.items():
             yield EvaluationUnit(name, data_set, model, members, settings.of_task(task), seed)
+        if stack is not None and data_set.images:
+            unit = EvaluationUnit(name, data_set, TEACHERS_STACK, (), settings.of_task(task), seed)
+            yield _stacked(unit, stack, models)
+
+
+def _stacked(
+    unit: EvaluationUnit, stack: TeacherStack, models: Mapping[str, Sequence[LoadableModel]]
+) -> EvaluationUnit:
+    """Shares are the slopes over their sum: vectors keep the length 1 that heads are tuned for, and products are the
+    stack's logits up to one factor."""
+    modality = unit.data_set.card.modality
+    slopes = stack.slopes(modality)
+    members = [model for name in slopes for model in models[name]]
+    shares = [slope / sum(slopes.values()) for slope in slopes.values()]
+    pooled = f"slopes of all modalities together, as none was fitted on {modality}"
+    return replace(unit, members=members, shares=shares, note="" if stack.of_modality.get(modality) else pooled)
 
 
 def predict(unit: EvaluationUnit, folder: Path) -> bool:
@@ -86,7 +116,10 @@ def predict(unit: EvaluationUnit, folder: Path) -> bool:
     if unit.task.needs_texts and any(len(member.texts) < len(unit.data_set.texts) for member in embedded.members):
         path.unlink(missing_ok=True)
         return False
-    write_predictions(folder, facts, unit.task.predict(embedded))
+    predicted = unit.task.predict(embedded)
+    if unit.note:
+        predicted = replace(predicted, note="; ".join(filter(None, [predicted.note, unit.note])))
+    write_predictions(folder, facts, predicted)
     return True
 
 

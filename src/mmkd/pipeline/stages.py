@@ -217,6 +217,7 @@ def _evaluation(run: "Run") -> "Evaluation":
         if t.model.startswith(LOCAL) and t.name not in trained
     }
     digests |= {t.name: run.digest(f"features/{t.name}") for t in runnable if t.library == ZOO}
+    digests |= {name: run.digest(name) for name in run.names["reliability"]}
     return Evaluation(
         name=recipe.name,
         settings=recipe.evaluate,
@@ -227,6 +228,7 @@ def _evaluation(run: "Run") -> "Evaluation":
         corpus=out / "corpus",
         digests=digests,
         kept=run.kept,
+        reliability=out / "reliability",
     )
 
 

@@ -32,9 +32,10 @@ def stacked_term(view: View, settings: DistillSettings) -> tuple[Tensor, Tensor]
         query_BD: Tensor, key_KD: Tensor, teacher_query: Sequence[Tensor], teacher_key: Sequence[Tensor]
     ) -> Tensor:
         def loss(query_BD: Tensor, slope_BT: Tensor, group_B: Tensor, *teacher_query: Tensor) -> Tensor:
-            target_BK, logits_BK = stack_logits(teacher_query, slope_BT, teacher_key), view.own.scale * query_BD @ key_KD.T
-            key_BK = comparable_keys(slope_BT, has_KT) & (group_B[:, None] == group_K)
-            return kl_rows(target_BK.masked_fill(~key_BK, MASKED), logits_BK.masked_fill(~key_BK, MASKED))
+            target_BK = stack_logits(teacher_query, slope_BT, teacher_key)
+            logits_BK = view.own.scale * query_BD @ key_KD.T
+            left_out_BK = ~comparable_keys(slope_BT, has_KT) | (group_B[:, None] != group_K)
+            return kl_rows(target_BK.masked_fill(left_out_BK, MASKED), logits_BK.masked_fill(left_out_BK, MASKED))
 
         return in_chunks(loss, (query_BD, slope_BT, own.group_B, *teacher_query), len(key_KD))
 

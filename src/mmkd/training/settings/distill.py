@@ -66,13 +66,13 @@ DEFECTS = ("exp_scale", "train_scale", "normalise", "one_space", "shuffle", "gat
 class DistillSettings(TrainSettings):
     """The recipe section `[distill]`: stage 2.
 
-    objective: the main term. `affinity` (the teachers' image-text softmax, both ways), `stacked` (one image-text softmax
-    of all teachers together, their cosines weighted and summed as `[reliability] method = "stacking"` fits it), `heads` (a light head per
-    teacher and side towards its vectors), `interactive` (student against teacher captions and images, through those
-    heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1 continued), `mmkd` (the
-    reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive: share of the contrastive
-    term, the main term has the rest. terms: weights of other terms beside the main one, by their names.
-    `contrastive`, `mmkd` and `mmkd-fixed` have no terms beside them, and shares of their own.
+    objective: the main term. `affinity` (the teachers' image-text softmax, both ways), `stacked` (one image-text
+    softmax of all teachers together, their cosines weighted and summed as `[reliability] method = "stacking"` fits it),
+    `heads` (a light head per teacher and side towards its vectors), `interactive` (student against teacher captions and
+    images, through those heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1
+    continued), `mmkd` (the reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive:
+    share of the contrastive term, the main term has the rest. terms: weights of other terms beside the main one, by
+    their names. `contrastive`, `mmkd` and `mmkd-fixed` have no terms beside them, and shares of their own.
     joint_positives is false under `mmkd` unless it is given: the public code takes a caption's repeats for negatives.
 
     head_loss: of the heads. targets: what is done to a teacher's vectors before heads see them

@@ -56,9 +56,7 @@ class TeacherTargets:
         if self.slope_NT is None or self.group_N is None:
             return TeacherBatch(image, text, weight_BT, available_BT)
         slope_BT = torch.from_numpy(self.slope_NT[position_B]) * valid_BT
-        return TeacherBatch(
-            image, text, weight_BT, available_BT, slope_BT, torch.from_numpy(self.group_N[position_B])
-        )
+        return TeacherBatch(image, text, weight_BT, available_BT, slope_BT, torch.from_numpy(self.group_N[position_B]))
 
 
 def teacher_targets(
@@ -105,7 +103,7 @@ def _slopes(reliability: ReliabilityTable, group_N: np.ndarray) -> np.ndarray:
     if not reliability.stacks:
         raise ConfigError(
             'the term "stacked" follows the stack of teachers, and this reliability has none; set [reliability] '
-            'method = "stacking" and run \'mmkd reliability\' again, or choose another objective'
+            "method = \"stacking\" and run 'mmkd reliability' again, or choose another objective"
         )
     return reliability.slopes(group_N)
 
