@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 pictures of four classes and 60 patients, the pictures of a patient in all classes; `items.csv` beside."""
     folder = tmp_path_factory.mktemp("parts")
     names = [f"train/{CLASSES[i % 4]}/{i:04d}.png" for i in range(PICTURES)]
-    write_files(folder, {name: png(i) for i, name in enumerate(names)})
+    write_files(folder, {name: png(i, 16, 16) for i, name in enumerate(names)})
     rows = [f"{name},p{i % PATIENTS:02d}" for i, name in enumerate(names)]
     (folder / "items.csv").write_text("\n".join(["path,group", *rows, "test/ant/none.png,q"]) + "\n")
     return folder

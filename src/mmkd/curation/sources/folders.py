@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard, check_group, group_in
 from mmkd.curation.settings.curate import FoldersSource, NpzSource, Source
-from mmkd.curation.sources.groups import check_all_grouped, group_of
+from mmkd.curation.sources.groups import check_all_grouped, table_group
 from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.curation.sources.wrong_captions import DRAWN, drawn_class
 from mmkd.errors import ConfigError, DataError
@@ -30,8 +30,7 @@ class FoldersReader:
     def shards(self) -> list[Shard]:
         check_include(self.source, COLUMNS)
         check_group(self.source, self._files())
-        if self.source.groups:
-            check_all_grouped(self.source.groups, self.source.path, self._files())
+        check_all_grouped(self.source, self._files())
         names, shards, first = self._files(), list[FoldersShard](), 0
         classes = self._classes() if self.source.wrong_captions else ()
         while chunk := list(islice(names, ROWS_PER_SHARD)):
@@ -94,9 +93,7 @@ class FoldersShard:
 
     def _group(self, name: str) -> str:
         """ "" for a picture that is its own group."""
-        if self.source.groups:
-            return group_of(self.source.groups, self.source.path, name)
-        return group_in(self.source, name, f"{self.source.name}/{name}")
+        return table_group(self.source, name) or group_in(self.source, name, f"{self.source.name}/{name}")
 
     def _is_in_part(self, group: str) -> bool:
         return self.source.part is None or self.source.part.has(group)
