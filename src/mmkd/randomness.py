@@ -38,6 +38,7 @@ class Purpose(StrEnum):
     RELIABILITY_TEST = "reliability/rank test"
     CLUSTERS = "reliability/clusters"
     # images and features
+    WRONG_CAPTIONS = "curation/captions that are wrong on purpose"
     BLOCK_HASH = "images/multipliers of the hash of blocks"
     EVIDENCE_PROJECTIONS = "features/projections for similar images of the evidence"
     NEAR_DUPLICATES = "features/projections for near duplicates"
