@@ -1,15 +1,20 @@
 """The likelihood of a group's own captions under a stack of teachers, with its derivatives.
 
-A pair's own caption is right with probability 1 - e, and is then one of the captions at hand with the softmax of the
+A pair's own caption is right with probability 1 - e. It then is one of the captions at hand with the softmax of the
 weighted sum of the teachers' cosines; otherwise it is any of them at random:
 
-    p(own) = (1 - e) * sum over captions with the own text of softmax(sum_t w_t z_t) + e * share of such captions
+    p(own) = (1 - e) * softmax(sum_t w_t z_t)[own] + e / B
 
 and the same for a caption's own image. z are cosines divided by their spread, so that weights of teachers can be
-compared. Rivals are the other pairs of a block of at most BLOCK pairs. Where captions are draws of the group, the
-best weights do not depend on the number of rivals (as in InfoNCE, arXiv 1807.03748, 2.3), so blocks keep memory and
-time linear in the pairs. Letters: N pairs of a group, B pairs of a block, T teachers, P = T + 1 parameters: the weights
-w and the share e of wrong captions, in this order. All float64.
+compared. Rivals are the other pairs of a block of at most BLOCK pairs. Where they are random pairs of the group, the
+best weights do not depend on their number (as in InfoNCE, arXiv 1807.03748, 2.3), so blocks keep memory and time linear
+in the pairs. A rival with an equal caption stays a rival, in both directions. Among captions, counting equal ones
+together multiplies every p(own) by their number, which changes no fit. Among images it would make the images of all
+pairs with that caption right ones, so that wrong pairs pass as right: the share of wrong captions came out as .20
+where it was .42.
+
+Letters: N pairs of a group, B pairs of a block, T teachers, P = T + 1 parameters: the weights w and the share e of
+wrong captions, in this order. All float64.
 """
 
 from collections.abc import Sequence
@@ -25,14 +30,13 @@ LOWEST = 1e-300  # of a probability, whose logarithm is taken
 @dataclass(frozen=True)
 class Block:
     """Pairs that are each other's rivals. row_B: their places among the group's N pairs. z_BBT: image by caption by
-    teacher. same_BB: whether two pairs have the same caption."""
+    teacher."""
 
     row_B: np.ndarray
     z_BBT: np.ndarray
-    same_BB: np.ndarray
 
     def of_teacher(self, teacher: int) -> "Block":
-        return Block(self.row_B, np.ascontiguousarray(self.z_BBT[..., teacher : teacher + 1]), self.same_BB)
+        return Block(self.row_B, np.ascontiguousarray(self.z_BBT[..., teacher : teacher + 1]))
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,12 @@ class PerPair:
         return float(weight_N @ self.value_N), weight_N @ self.gradient_NP, np.tensordot(weight_N, self.hessian_NPP, 1)
 
 
-def blocks_of(
-    sides: Sequence[tuple[np.ndarray, np.ndarray]], caption_N: np.ndarray, order_N: np.ndarray
-) -> tuple[list[Block], np.ndarray]:
+def blocks_of(sides: Sequence[tuple[np.ndarray, np.ndarray]], order_N: np.ndarray) -> tuple[list[Block], np.ndarray]:
     """The blocks of a group, and each teacher's spread (T,): the standard deviation of its cosines along a row.
 
-    sides: of each teacher, unit vectors of images and captions (N, D). caption_N: equal for equal captions. order_N:
-    a random order of the pairs, of which blocks are cut. spread: root of the mean variance within rows and columns.
-    Cosines of a teacher whose spread is below NO_SPREAD are 0 here, and its spread 0.
+    sides: of each teacher, unit vectors of images and captions (N, D). order_N: a random order of the pairs, of which
+    blocks are cut. spread: root of the mean variance within rows and columns. Cosines of a teacher whose spread is
+    below NO_SPREAD are 0 here, and its spread 0.
     """
     rows = np.array_split(order_N, max(1, -(-len(order_N) // BLOCK)))
     cosines = [
@@ -66,80 +68,73 @@ def blocks_of(
     spread_T = np.sqrt(sum(variances) / len(order_N))
     spread_T = np.where(spread_T < NO_SPREAD, 0.0, spread_T)
     scale_T = np.divide(1.0, spread_T, out=np.zeros_like(spread_T), where=spread_T > 0)
-    found = [
-        Block(row_B, (c - c.mean(axis=(0, 1))) * scale_T, caption_N[row_B][:, None] == caption_N[row_B])
-        for row_B, c in zip(rows, cosines, strict=True)
-    ]
+    found = [Block(row_B, (c - c.mean(axis=(0, 1))) * scale_T) for row_B, c in zip(rows, cosines, strict=True)]
     return found, spread_T
 
 
 @dataclass(frozen=True)
 class _Direction:
-    """One direction of a block, B queries by B keys, at some parameters.
+    """One direction of a block, B queries by B keys, at some parameters; the own key of query b is b.
 
-    chosen_BB: the softmax; own_BB: the softmax among the keys with the own caption. right_B: the stack's probability of
-    these keys; base_B: their share.
+    chosen_BB: the softmax. wrong: e.
     """
 
     z_BBT: np.ndarray
-    same_BB: np.ndarray
     chosen_BB: np.ndarray
-    own_BB: np.ndarray
-    right_B: np.ndarray
-    base_B: np.ndarray
     wrong: float
 
+    def right(self) -> np.ndarray:
+        """The stack's probability of the own key (B,)."""
+        return np.maximum(np.diagonal(self.chosen_BB), LOWEST)
+
     def likelihood(self) -> np.ndarray:
-        """Of each query's own caption (B,)."""
-        return (1.0 - self.wrong) * self.right_B + self.wrong * self.base_B
+        """Of each query's own key (B,)."""
+        return np.asarray((1.0 - self.wrong) * self.right() + self.wrong / len(self.chosen_BB))
+
+    def trust(self) -> np.ndarray:
+        """The posterior of the own key being right (B,), 0..1."""
+        return (1.0 - self.wrong) * self.right() / self.likelihood()
+
+    def more(self) -> tuple[np.ndarray, np.ndarray]:
+        """z of the own key less the mean of all, and that mean; (B, T) both."""
+        mean_BT = (self.chosen_BB[:, None, :] @ self.z_BBT)[:, 0]
+        return np.diagonal(self.z_BBT).T - mean_BT, mean_BT
 
     def derivatives(self) -> tuple[np.ndarray, np.ndarray]:
         """Gradient (B, P) and Hessian (B, P, P) of log(likelihood).
 
-        With r the posterior of the own caption being right and d the mean z of the own captions less that of all, the
-        gradient is r d by the weights; the Hessian there r (1 - r) d d' + r (covariance of z among the own captions
-        less that among all).
+        With r the posterior of the own key being right and d the z of the own key less the mean of all, the gradient is
+        r d by the weights; the Hessian there is r (1 - r) d d' - r covariance of z.
         """
-        likelihood_B = self.likelihood()
-        trust_B = (1.0 - self.wrong) * self.right_B / likelihood_B
-        own_BT, all_BT = _mean(self.own_BB, self.z_BBT), _mean(self.chosen_BB, self.z_BBT)
-        more_BT = own_BT - all_BT
-        by_wrong_B = (self.base_B - self.right_B) / likelihood_B
+        trust_B, likelihood_B, right_B = self.trust(), self.likelihood(), self.right()
+        base = 1.0 / len(self.chosen_BB)
+        more_BT, mean_BT = self.more()
+        by_wrong_B = (base - right_B) / likelihood_B
         gradient_BP = np.column_stack([trust_B[:, None] * more_BT, by_wrong_B])
-        moved_BBT = self.z_BBT * (self.own_BB - self.chosen_BB)[:, :, None]
-        spread_BTT = moved_BBT.transpose(0, 2, 1) @ self.z_BBT - _square(own_BT) + _square(all_BT)
+        covariance_BTT = (self.z_BBT * self.chosen_BB[:, :, None]).transpose(0, 2, 1) @ self.z_BBT - _square(mean_BT)
         hessian_BPP = np.empty((*gradient_BP.shape, gradient_BP.shape[1]))
-        hessian_BPP[:, :-1, :-1] = trust_B[:, None, None] * (
-            spread_BTT + (1.0 - trust_B)[:, None, None] * _square(more_BT)
-        )
-        cross_BT = (-self.right_B * self.base_B / likelihood_B**2)[:, None] * more_BT
+        inner_BTT = (1.0 - trust_B)[:, None, None] * _square(more_BT) - covariance_BTT
+        hessian_BPP[:, :-1, :-1] = trust_B[:, None, None] * inner_BTT
+        cross_BT = (-right_B * base / likelihood_B**2)[:, None] * more_BT
         hessian_BPP[:, :-1, -1] = hessian_BPP[:, -1, :-1] = cross_BT
         hessian_BPP[:, -1, -1] = -(by_wrong_B**2)
         return gradient_BP, hessian_BPP
 
     def of_keys(self) -> np.ndarray:
         """How the gradient of all other queries changes with how often each key is there (B, P)."""
-        likelihood_B1 = self.likelihood()[:, None]
-        right_B1, base_B1, wrong = self.right_B[:, None], self.base_B[:, None], self.wrong
-        own_BT, all_BT = _mean(self.own_BB, self.z_BBT), _mean(self.chosen_BB, self.z_BBT)
-        trust_B1 = (1.0 - wrong) * right_B1 / likelihood_B1
-        same_BB = self.same_BB
-        right_BB = self.chosen_BB * (same_BB - right_B1)  # d right / d count of a key, and so on
-        base_BB = (same_BB - base_B1) / len(same_BB)
-        trust_BB = (1.0 - wrong) * wrong * (base_B1 * right_BB - right_B1 * base_BB) / likelihood_B1**2
-        by_wrong_BB = base_BB - right_BB
-        by_wrong_BB -= (base_B1 - right_B1) * ((1.0 - wrong) * right_BB + wrong * base_BB) / likelihood_B1
-        by_wrong_BB /= likelihood_B1
-        own_BB, chosen_BB = trust_B1 * self.own_BB, trust_B1 * self.chosen_BB
-        for value_BB in (trust_BB, by_wrong_BB, own_BB, chosen_BB):
+        base, wrong = 1.0 / len(self.chosen_BB), self.wrong
+        right_B1, likelihood_B1 = self.right()[:, None], self.likelihood()[:, None]
+        more_BT, mean_BT = self.more()
+        right_BB = -right_B1 * self.chosen_BB  # d right / d count of a key; d base / d count is -base^2
+        trust_BB = (1.0 - wrong) * wrong * base * right_B1 * (base - self.chosen_BB) / likelihood_B1**2
+        of_wrong_BB = (1.0 - wrong) * right_BB - wrong * base**2
+        of_wrong_BB = (-(base**2) - right_BB - (base - right_B1) * of_wrong_BB / likelihood_B1) / likelihood_B1
+        chosen_BB = self.trust()[:, None] * self.chosen_BB
+        for value_BB in (trust_BB, of_wrong_BB, chosen_BB):
             np.fill_diagonal(value_BB, 0.0)
-        moved_BT = _mean((own_BB - chosen_BB).T, self.z_BBT.transpose(1, 0, 2))
-        moved_BT += trust_BB.T @ (own_BT - all_BT) - own_BB.T @ own_BT + chosen_BB.T @ all_BT
-        return np.column_stack([moved_BT, by_wrong_BB.sum(axis=0)])
-
-
-def _mean(share_BB: np.ndarray, z_BBT: np.ndarray) -> np.ndarray:
-    return np.asarray((share_BB[:, None, :] @ z_BBT)[:, 0])
+        moved_BT = trust_BB.T @ more_BT + chosen_BB.T @ mean_BT
+        moved_BT -= (chosen_BB.T[:, None, :] @ self.z_BBT.transpose(1, 0, 2))[:, 0]
+        return np.column_stack([moved_BT, of_wrong_BB.sum(axis=0)])
 
 
 def _square(value_BT: np.ndarray) -> np.ndarray:
@@ -148,18 +143,13 @@ def _square(value_BT: np.ndarray) -> np.ndarray:
 
 def _directions(block: Block, parameter_P: np.ndarray) -> tuple[_Direction, _Direction]:
     logit_BB, wrong = block.z_BBT @ parameter_P[:-1], float(parameter_P[-1])
-    return (
-        _direction(block.z_BBT, logit_BB, block.same_BB, wrong),
-        _direction(block.z_BBT.transpose(1, 0, 2), logit_BB.T, block.same_BB, wrong),  # `same` is symmetric
-    )
+    backward = _Direction(block.z_BBT.transpose(1, 0, 2), _softmax(logit_BB.T), wrong)
+    return _Direction(block.z_BBT, _softmax(logit_BB), wrong), backward
 
 
-def _direction(z_BBT: np.ndarray, logit_BB: np.ndarray, same_BB: np.ndarray, wrong: float) -> _Direction:
+def _softmax(logit_BB: np.ndarray) -> np.ndarray:
     chosen_BB = np.exp(logit_BB - logit_BB.max(axis=1, keepdims=True))
-    chosen_BB /= chosen_BB.sum(axis=1, keepdims=True)
-    own_BB = chosen_BB * same_BB
-    right_B = np.maximum(own_BB.sum(axis=1), LOWEST)
-    return _Direction(z_BBT, same_BB, chosen_BB, own_BB / right_B[:, None], right_B, same_BB.mean(axis=1), wrong)
+    return np.asarray(chosen_BB / chosen_BB.sum(axis=1, keepdims=True))
 
 
 def log_likelihood(blocks: Sequence[Block], parameter_P: np.ndarray, count: int) -> np.ndarray:
@@ -174,7 +164,7 @@ def guessing(blocks: Sequence[Block], count: int) -> np.ndarray:
     """Nats of each of the `count` pairs (N,) where every caption is as likely as any other."""
     value_N = np.empty(count)
     for block in blocks:
-        value_N[block.row_B] = np.log(block.same_BB.mean(axis=1))
+        value_N[block.row_B] = -np.log(len(block.row_B))
     return value_N
 
 
