@@ -37,6 +37,9 @@ class Purpose(StrEnum):
     RELIABILITY_ROWS = "reliability/rows of a group"
     RELIABILITY_TEST = "reliability/rank test"
     CLUSTERS = "reliability/clusters"
+    STACK_ROWS = "reliability/rows of the stack of a group"
+    STACK_FOLDS = "reliability/folds and rivals of the stack of a group"
+    STACK_BOOTSTRAP = "reliability/bootstrap of the stack of a group"
     # images and features
     WRONG_CAPTIONS = "curation/captions that are wrong on purpose"
     BLOCK_HASH = "images/multipliers of the hash of blocks"

@@ -123,7 +123,7 @@ def evidence(run: "Run", stage: Stage) -> Counts:
 
 def reliability_settings(run: "Run") -> Settings:
     """Without the choice of modalities: the input `evidence` stands for it."""
-    plain = {name: value for name, value in run.plain(run.recipe.reliability).items() if name != "modality"}
+    plain = {name: value for name, value in run.recipe.reliability.measured_with.items() if name != "modality"}
     return {**plain, "seed": run.recipe.seed}
 
 
