@@ -11,8 +11,6 @@ from mmkd.settings import Settings
 class ReliabilitySettings(Settings):
     """The recipe section `[reliability]`.
 
-    method: how the teachers of a group are weighed: `rank`, each by itself by how high it ranks right captions, or
-    `stacking`, all together by the likelihood of the captions under their weighted cosines.
     by: groups within which teachers are tested and weighted: the corpus's modalities, or clusters of the teachers'
     features, which need no label. clusters: how many (0: as many as the teachers' differences need).
     modality: that of each row as the `corpus` has it, or as the verdict of all `evidence`, teachers' votes included.
@@ -32,7 +30,6 @@ class ReliabilitySettings(Settings):
     the 95 % intervals.
     """
 
-    method: Literal["rank", "stacking"] = "rank"
     by: Literal["modality", "cluster"] = "modality"
     modality: Literal["corpus", "evidence"] = "corpus"
     clusters: NonNegativeInt = 0
