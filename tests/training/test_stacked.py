@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mmkd.errors import ConfigError
 from mmkd.training.data.view import TeacherBatch
-from mmkd.training.losses.stacked import comparable_keys, has_vectors, stack_logits
+from mmkd.training.losses.contrastive import MASKED, kl_rows
+from mmkd.training.losses.stacked import comparable_keys, follow_stack, has_vectors, stack_logits
 from mmkd.training.objectives.distilled import Distilled, affinity_term
 from mmkd.training.objectives.stacked import stacked_term
 from mmkd.training.settings.distill import DistillSettings
@@ -38,8 +39,9 @@ def gradients(of: Batch, settings: DistillSettings = STACKED) -> dict[str, Tenso
     return dict(zip(("image", "text", "scale"), found, strict=True))
 
 
-def naive(of: Batch, sharpness: float = 1.0) -> Tensor:
-    """The same by two loops over pairs and keys: KL of the student from the stack, both ways, over comparable keys."""
+def naive(of: Batch, sharpness: float = 1.0, others: float = 0.1) -> Tensor:
+    """The same by two loops over pairs and keys: KL of the student from the stack, both ways, over comparable keys, and
+    the student's surprise that keys of other groups are none."""
     known, values = of.teachers, []
     assert known.slope_BT is not None
     assert known.group_B is not None
@@ -57,17 +59,19 @@ def naive(of: Batch, sharpness: float = 1.0) -> Tensor:
             mine, theirs = (of.image_KD, of.text_KD) if side == "image" else (of.text_KD, of.image_KD)
             products = [[known.slope_BT[b, t] * (query[t][b] * key[t][k]).sum() for t in asked] for k in keys]
             stack = torch.stack([torch.stack(one).sum() for one in products])
-            student = torch.stack([of.log_scale.exp() * (mine[b] * theirs[k]).sum() for k in keys])
+            student = of.log_scale.exp() * torch.stack([(mine[b] * theirs[k]).sum() for k in range(PAIRS)])
             target = (sharpness * stack).softmax(dim=0)
-            values.append((target * (target.log() - student.log_softmax(dim=0))).sum())
+            wrong = [k for k in range(PAIRS) if known.group_B[k] != known.group_B[b]]
+            surprise = -(student[keys].exp().sum() / student[keys + wrong].exp().sum()).log()
+            values.append((target * (target.log() - student[keys].log_softmax(dim=0))).sum() + others * surprise)
     return torch.stack(values).mean()
 
 
-@pytest.mark.parametrize("sharpness", [1.0, 0.4])
-def test_value_and_gradient_are_those_of_two_loops(sharpness: float) -> None:
+@pytest.mark.parametrize(("sharpness", "others"), [(1.0, 0.1), (0.4, 0.0), (1.0, 1.0)])
+def test_value_and_gradient_are_those_of_two_loops(sharpness: float, others: float) -> None:
     of = batch(seed=3)
-    settings = DistillSettings(objective="stacked", sharpness=sharpness)
-    expected = naive(of, sharpness)
+    settings = DistillSettings(objective="stacked", sharpness=sharpness, other_groups=others)
+    expected = naive(of, sharpness, others)
     assert_rounding(value(of, settings), expected)
     by_loops = dict(zip(("image", "text", "scale"), torch.autograd.grad(expected, of.leaves()), strict=True))
     assert_rounding_of_all(gradients(of, settings), by_loops)
@@ -200,4 +204,19 @@ def test_a_student_that_is_the_stack_has_a_loss_of_zero() -> None:
     two = of_slopes(of, slope, [1, 2])
     image, text = (F.normalize(torch.cat(side, dim=1), dim=1) for side in (two.teachers.image, two.teachers.text))
     student = replace(two, image_KD=image, text_KD=text, log_scale=torch.tensor(12.0).log())
-    assert_rounding(value(student), torch.tensor(0.0), size=12.0)
+    assert_rounding(
+        value(student, DistillSettings(objective="stacked", other_groups=0.0)), torch.tensor(0.0), size=12.0
+    )
+
+
+def test_other_groups_at_weight_one_are_one_softmax_in_which_they_have_no_probability() -> None:
+    of = batch()
+    target, logits = 3.0 * unit(6, 9, 1), 5.0 * unit(6, 9, 2)
+    key = torch.arange(9) < 4
+    whole = kl_rows(target.masked_fill(~key, MASKED), logits)
+    assert_rounding(follow_stack(target, logits, key.expand(6, 9), ~key.expand(6, 9), 1.0), whole)
+    apart = follow_stack(target, logits, key.expand(6, 9), ~key.expand(6, 9), 0.0)
+    assert_rounding(apart, kl_rows(target[:, :4], logits[:, :4]))
+    values = [value(of, DistillSettings(objective="stacked", other_groups=weight)) for weight in (0.0, 0.5, 1.0)]
+    assert_rounding(values[1], (values[0] + values[2]) / 2)
+    assert values[0] < values[2]

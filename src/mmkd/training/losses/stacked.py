@@ -8,6 +8,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmkd.training.losses.contrastive import MASKED, kl_rows
+
+
+def follow_stack(target_BK: Tensor, logits_BK: Tensor, key_BK: Tensor, other_BK: Tensor, others: float) -> Tensor:
+    """KL from the softmax of the stack to that of the student, over the keys in key_BK, plus `others` times the
+    student's surprise that the answer is among these and not among other_BK, which are surely wrong (B,).
+
+    With others = 1 this is the KL over both kinds of keys from a stack that gives the wrong ones no probability.
+    key_BK, other_BK: bool, no key in both; a query without a key in key_BK is the caller's to leave out.
+    """
+    asked_BK = logits_BK.masked_fill(~key_BK, MASKED)
+    value_B = kl_rows(target_BK.masked_fill(~key_BK, MASKED), asked_BK)
+    if not others:
+        return value_B
+    all_BK = logits_BK.masked_fill(~(key_BK | other_BK), MASKED)
+    return value_B + others * (all_BK.logsumexp(dim=1) - asked_BK.logsumexp(dim=1))
+
 
 def stack_logits(query: Sequence[Tensor], slope_BT: Tensor, key: Sequence[Tensor]) -> Tensor:
     """sum over t of slope_BT[b, t] * (query[t][b] . key[t][k]) (B, K).

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from mmkd.errors import ConfigError
 from mmkd.training.data.view import View
-from mmkd.training.losses.contrastive import MASKED, kl_rows
 from mmkd.training.losses.memory import in_chunks
-from mmkd.training.losses.stacked import comparable_keys, has_vectors, stack_logits
+from mmkd.training.losses.stacked import comparable_keys, follow_stack, has_vectors, stack_logits
 from mmkd.training.objectives.objective import teachers_of
 from mmkd.training.settings.distill import DistillSettings
 
@@ -20,8 +19,8 @@ def stacked_term(view: View, settings: DistillSettings) -> tuple[Tensor, Tensor]
     """KL of the student's image-text softmax from the stack's, mean of both ways (B,), and which pairs count (B,).
 
     The stack's logits are the teachers' cosines times the slopes of the query's group, times `sharpness`. Keys of the
-    query's group take part of which every teacher with a slope has features, as in the fit of the slopes. Pairs on
-    which no teacher has a slope count 0, all others 1.
+    query's group take part of which every teacher with a slope has features, as in the fit of the slopes; keys of other
+    groups are wrong ones that count by `other_groups`. Pairs on which no teacher has a slope count 0, all others 1.
     """
     own, keys = teachers_of(view)
     if own.slope_BT is None or own.group_B is None or keys.group_B is None:
@@ -34,8 +33,9 @@ def stacked_term(view: View, settings: DistillSettings) -> tuple[Tensor, Tensor]
         def loss(query_BD: Tensor, slope_BT: Tensor, group_B: Tensor, *teacher_query: Tensor) -> Tensor:
             target_BK = stack_logits(teacher_query, slope_BT, teacher_key)
             logits_BK = view.own.scale * query_BD @ key_KD.T
-            left_out_BK = ~comparable_keys(slope_BT, has_KT) | (group_B[:, None] != group_K)
-            return kl_rows(target_BK.masked_fill(left_out_BK, MASKED), logits_BK.masked_fill(left_out_BK, MASKED))
+            same_BK = group_B[:, None] == group_K
+            key_BK = comparable_keys(slope_BT, has_KT) & same_BK
+            return follow_stack(target_BK, logits_BK, key_BK, ~same_BK, settings.other_groups)
 
         return in_chunks(loss, (query_BD, slope_BT, own.group_B, *teacher_query), len(key_KD))
 

@@ -88,6 +88,8 @@ class DistillSettings(TrainSettings):
     of the caption being right, by how high the trusted teachers rank it, to this power.
 
     sharpness: of the term `stacked`; multiplies the fitted logits, so that 1 is the fit itself, and more is sharper.
+    other_groups: of the same term; weight with which captions and pictures of other groups (modalities or clusters)
+    count as wrong ones. 0 leaves them out, 1 makes one softmax of all.
     confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
@@ -99,6 +101,7 @@ class DistillSettings(TrainSettings):
     min_weight: float = Field(0.05, ge=0.0, lt=1.0)
     weighting: Annotated[str, _entry_of(WEIGHTINGS)] = "soft"
     sharpness: PositiveFloat = 1.0
+    other_groups: NonNegativeFloat = 0.1
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
     without_teacher: Literal["captions", "nothing"] = "captions"
