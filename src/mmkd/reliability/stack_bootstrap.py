@@ -1,8 +1,7 @@
 """Bootstrap intervals of a stack: pairs of one patient or article are drawn together.
 
-A replicate is not fitted anew. At the fit the log-likelihood is expanded to second order, and a replicate is the
-maximum of its pairs' sum within the bounds: one Newton step from the fit. A pair that is drawn twice counts twice, also
-as a rival of others: without that intervals are too narrow. P parameters, N pairs, R replicates.
+A replicate is not fitted anew. At the fit each pair's log-likelihood is expanded to second order, and a replicate is
+the maximum of its pairs' sum within the bounds: one Newton step from the fit. P parameters, N pairs, R replicates.
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmkd.reliability.stack_fit import FLOOR, Prior, maximise
-from mmkd.reliability.stack_likelihood import Block, as_rivals, per_pair
+from mmkd.reliability.stack_likelihood import Block, per_pair
 from mmkd.statistics.bootstrap import percentile_interval, plan_draws, replicate
 
 CONFIDENCE = 0.95
@@ -24,12 +23,11 @@ def intervals(
     parameter_P: those of the highest posterior under `prior`, which every replicate keeps.
     """
     each = per_pair(blocks, parameter_P, len(unit_N))
-    rival_NP = as_rivals(blocks, parameter_P, len(unit_N))
     draws = plan_draws([str(unit) for unit in unit_N.tolist()], None, replicates, (seed,))
 
     def metrics(count_RN: np.ndarray) -> dict[int, np.ndarray]:
         count_RN = count_RN.astype(np.float64)
-        gradient_RP = count_RN @ each.gradient_NP + (count_RN - 1.0) @ rival_NP + prior.pull(parameter_P)
+        gradient_RP = count_RN @ each.gradient_NP + prior.pull(parameter_P)
         hessian_RPP = np.tensordot(count_RN, each.hessian_NPP, 1) - np.diag(prior.precision_P)
         moved_RP = np.array([_moved(parameter_P, *one) for one in zip(gradient_RP, hessian_RPP, strict=True)])
         return dict(enumerate(moved_RP.T))

@@ -120,22 +120,6 @@ class _Direction:
         hessian_BPP[:, -1, -1] = -(by_wrong_B**2)
         return gradient_BP, hessian_BPP
 
-    def of_keys(self) -> np.ndarray:
-        """How the gradient of all other queries changes with how often each key is there (B, P)."""
-        base, wrong = 1.0 / len(self.chosen_BB), self.wrong
-        right_B1, likelihood_B1 = self.right()[:, None], self.likelihood()[:, None]
-        more_BT, mean_BT = self.more()
-        right_BB = -right_B1 * self.chosen_BB  # d right / d count of a key; d base / d count is -base^2
-        trust_BB = (1.0 - wrong) * wrong * base * right_B1 * (base - self.chosen_BB) / likelihood_B1**2
-        of_wrong_BB = (1.0 - wrong) * right_BB - wrong * base**2
-        of_wrong_BB = (-(base**2) - right_BB - (base - right_B1) * of_wrong_BB / likelihood_B1) / likelihood_B1
-        chosen_BB = self.trust()[:, None] * self.chosen_BB
-        for value_BB in (trust_BB, of_wrong_BB, chosen_BB):
-            np.fill_diagonal(value_BB, 0.0)
-        moved_BT = trust_BB.T @ more_BT + chosen_BB.T @ mean_BT
-        moved_BT -= (chosen_BB.T[:, None, :] @ self.z_BBT.transpose(1, 0, 2))[:, 0]
-        return np.column_stack([moved_BT, of_wrong_BB.sum(axis=0)])
-
 
 def _square(value_BT: np.ndarray) -> np.ndarray:
     return np.asarray(value_BT[:, :, None] * value_BT[:, None, :])
@@ -166,15 +150,6 @@ def guessing(blocks: Sequence[Block], count: int) -> np.ndarray:
     for block in blocks:
         value_N[block.row_B] = -np.log(len(block.row_B))
     return value_N
-
-
-def as_rivals(blocks: Sequence[Block], parameter_P: np.ndarray, count: int) -> np.ndarray:
-    """How the gradient of the others' likelihood changes with how often each pair is among their rivals (N, P)."""
-    found_NP = np.empty((count, len(parameter_P)))
-    for block in blocks:
-        forward, backward = _directions(block, parameter_P)
-        found_NP[block.row_B] = (forward.of_keys() + backward.of_keys()) / 2
-    return found_NP
 
 
 def per_pair(blocks: Sequence[Block], parameter_P: np.ndarray, count: int) -> PerPair:

@@ -3,6 +3,7 @@
 Letters: N pairs, D dimension, T teachers, F folds, U units (patients, articles) that are held out together.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,19 +69,13 @@ def folds_of(unit_N: np.ndarray, folds: int, generator: np.random.Generator) -> 
     return np.asarray(fold_U[unit_N])
 
 
-def standard_errors(gain_N: np.ndarray, unit_N: np.ndarray) -> float:
-    """How many standard errors the mean gain of N pairs is above 0; units 0..U-1 are independent, not pairs.
+def variance_of_mean(gain_N: np.ndarray, unit_N: np.ndarray) -> float:
+    """Of the mean gain of N pairs, when units 0..U-1 are independent and their pairs are not; infinite for one unit.
 
-    The probability is that of Student's t with U - 1 degrees of freedom, given as the normal deviate of the same
-    probability. One unit says nothing, 0.
+    The linearised variance of a ratio: units differ in how many pairs they have.
     """
-    from scipy.special import ndtri, stdtr
-
     size_U = np.bincount(unit_N)
     if len(size_U) < 2:
-        return 0.0
+        return math.inf
     more_U = np.bincount(unit_N, weights=gain_N) - gain_N.mean() * size_U
-    error = float(np.sqrt((more_U**2).sum() * len(size_U) / (len(size_U) - 1))) / len(gain_N)
-    if error == 0.0:
-        return 0.0
-    return float(-ndtri(stdtr(len(size_U) - 1, -gain_N.mean() / error)))
+    return float((more_U**2).sum()) * len(size_U) / (len(size_U) - 1) / len(gain_N) ** 2

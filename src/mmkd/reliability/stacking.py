@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmkd.reliability.rank_test import Correction, passes
+from mmkd.reliability.rank_test import Correction, passes, shrunk
 from mmkd.reliability.stack_bootstrap import intervals
 from mmkd.reliability.stack_fit import FIRST_WEIGHT, FIRST_WRONG, Prior, fit, weak_prior
 from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood
-from mmkd.reliability.stack_pairs import StackPairs, standard_errors
+from mmkd.reliability.stack_pairs import StackPairs, variance_of_mean
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)  # precisions of the prior of a weight
 SHARE = 30.0  # times as precise is that of the share of wrong captions, which varies less than weights do
+NO_VARIANCE = 1e-12  # of gains that are all 0
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def stack_groups(
     strength, held = _chosen(fitted, first)
     prior = _prior_of([one.all_P for one in first.values()], first, strength) if first else None
     gain_N = {name: held[name] - guessing(pairs.blocks, pairs.count) for name, pairs in fitted.items()}
-    z_M1 = np.array([standard_errors(gain_N[name], pairs.unit_N) for name, pairs in fitted.items()]).reshape(-1, 1)
-    passing = dict(zip(fitted, passes(z_M1, z_min, correction)[:, 0].tolist(), strict=True))
+    z_M = standard_errors([gain_N[name] for name in fitted], [pairs.unit_N for pairs in fitted.values()])
+    passing = dict(zip(fitted, passes(z_M[:, None], z_min, correction)[:, 0].tolist(), strict=True))
     found = {}
     for name, pairs in groups.items():
         gains = (float(gain_N[name].mean()), first[name].gain_best) if name in fitted else (0.0, 0.0)
@@ -161,6 +162,23 @@ def _without(one: FirstFit, fold: int) -> np.ndarray:
 
 def _prior_of(parameters: Sequence[np.ndarray], first: Mapping[str, FirstFit], strength: float) -> Prior:
     return common_prior(np.array(parameters), np.array([one.count for one in first.values()]), strength)
+
+
+def standard_errors(gains: Sequence[np.ndarray], units: Sequence[np.ndarray]) -> np.ndarray:
+    """How far above 0 the mean gain of each of M groups is expected to be, in standard deviations (M,).
+
+    gains, units: of the pairs of each group (N,). As in the rank test, what was measured on few pairs is drawn towards
+    the mean of all groups. The variance of a group's pairs is at least that of all groups' pairs: of few it is often 0.
+    """
+    if not gains:
+        return np.zeros(0)
+    count_M, mean_M = np.array([len(gain_N) for gain_N in gains]), np.array([gain_N.mean() for gain_N in gains])
+    own_M = np.array([variance_of_mean(*one) for one in zip(gains, units, strict=True)])
+    finite_M = np.isfinite(own_M)
+    of_pair = (own_M * count_M**2)[finite_M].sum() / max(1, count_M[finite_M].sum())
+    variance_M = np.maximum(own_M, np.maximum(of_pair, NO_VARIANCE) / count_M)
+    expected_M1, deviation_M1 = shrunk(mean_M[:, None], variance_M[:, None])
+    return np.asarray((expected_M1 / deviation_M1)[:, 0])
 
 
 def _stack(
