@@ -1,5 +1,6 @@
 """Weightings by hand, and on a world of vectors: gates, posteriors of captions, a contrary and a useless teacher."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -187,11 +188,11 @@ def test_a_teacher_without_features_of_a_pair_has_no_slope_there(world: FeatureW
     rows = world.corpus.rows("train")
     taken = found.features[1].take
 
-    def failing(row_B: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def failing(row_B: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         image, text, valid = taken(row_B)
-        return image, text, valid & (row_B != rows[7])
+        return image, text, valid & (np.asarray(row_B) != rows[7])
 
-    found.features[1].take = failing  # type: ignore[method-assign]
+    found.features[1].take = failing  # type: ignore[method-assign, assignment]
     bone_N = np.flatnonzero(world.modality_N[rows] == "bone")
     position = np.array([7, bone_N[bone_N > 7][0]])
     slope_BT = found.at(position, rows[position]).slope_BT
