@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood
 from mmkd.reliability.stack_pairs import StackPairs, folds_of, stack_pairs, variance_of_mean
-from mmkd.reliability.stacking import LEVEL, Stack, common_prior, first_fit, stack_groups, standard_errors
+from mmkd.reliability.stacking import Stack, common_prior, first_fit, stack_groups, standard_errors
 from stack_world import SPREAD, drawn_blocks, drawn_pairs, random_sides
 
 
@@ -87,7 +87,7 @@ def test_small_groups_are_drawn_towards_the_others_where_that_helps() -> None:
 def test_the_common_prior_by_hand() -> None:
     prior = common_prior(np.array([[1.0, 0.2], [4.0, 0.5]]), np.array([200, 100]), 2.0)
     np.testing.assert_allclose(prior.mean_P, [2.0, 0.3])
-    np.testing.assert_allclose(prior.precision_P, [2.0, LEVEL * 2.0])
+    np.testing.assert_allclose(prior.precision_P, 2.0)
     none = common_prior(np.array([[1.0, 0.2]]), np.array([200]), 0.0)
     assert (none.mean_P == 0).all()
     assert none.precision_P.max() < 0.02

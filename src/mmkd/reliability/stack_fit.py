@@ -74,7 +74,7 @@ def maximise(
         else:
             break
         parameter_P, now = moved_P, then
-    return parameter_P
+    return np.asarray(parameter_P)
 
 
 def _newton_step(gradient_F: np.ndarray, hessian_FF: np.ndarray) -> np.ndarray:

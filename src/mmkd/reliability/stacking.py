@@ -18,8 +18,7 @@ from mmkd.reliability.stack_fit import FIRST_LEVEL, FIRST_WEIGHT, Prior, fit, we
 from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood, own_z, right_captions
 from mmkd.reliability.stack_pairs import StackPairs, variance_of_mean
 
-STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)  # precisions of the prior of a weight
-LEVEL = 0.3  # times as precise is that of the level, which varies more than weights do
+STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)  # precisions of the prior; 0 is the weak one
 NO_VARIANCE = 1e-12  # of gains that are all 0
 
 
@@ -95,11 +94,10 @@ def _held_out(pairs: StackPairs, blocks: Sequence[Block], without: Sequence[np.n
 
 def common_prior(parameter_MP: np.ndarray, count_M: np.ndarray, strength: float) -> Prior:
     """The mean of the M groups, each by its pairs, with the precision `strength`; 0 is the weak prior."""
-    weak = weak_prior(parameter_MP.shape[1])
+    size = parameter_MP.shape[1]
     if strength == 0.0:
-        return weak
-    precision_P = np.append(np.full(len(weak.mean_P) - 1, strength), LEVEL * strength)
-    return Prior(np.average(parameter_MP, axis=0, weights=count_M), precision_P)
+        return weak_prior(size)
+    return Prior(np.average(parameter_MP, axis=0, weights=count_M), np.full(size, strength))
 
 
 def stack_groups(
