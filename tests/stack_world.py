@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.reliability.stack_likelihood import BLOCK, Block, blocks_of
+from mmkd.reliability.stack_likelihood import BLOCK, Block, block_of, blocks_of
 from mmkd.reliability.stack_pairs import StackPairs, folds_of
 
 CAPTIONS = 1_000
@@ -22,7 +22,7 @@ def drawn_blocks(count: int, weight_T: Sequence[float], wrong: float, seed: int)
         chance_BC = np.exp(logit_BC - logit_BC.max(axis=1, keepdims=True))
         chance_BC = (1 - wrong) * chance_BC / chance_BC.sum(axis=1, keepdims=True) + wrong / CAPTIONS
         caption_B = (chance_BC.cumsum(axis=1) < rng.random((len(row_B), 1))).sum(axis=1).clip(0, CAPTIONS - 1)
-        blocks.append(Block(row_B, z_BCT[:, caption_B]))
+        blocks.append(block_of(row_B, z_BCT[:, caption_B]))
     return blocks
 
 

@@ -1,9 +1,9 @@
-"""Maximum likelihood of a stack of teachers within its bounds: weights of at least 0, a share of wrong captions 0..1.
+"""Maximum likelihood of a stack of teachers, with weights of at least 0.
 
 Projected Newton steps with an exact Hessian (Bertsekas, SIAM J. Control Optim. 20, 1982): a parameter at a bound that
 the gradient pushes outwards is held there, the others take a Newton step, and steps are halved until the objective
-rises. The likelihood is not concave in all parameters at once, so directions of positive curvature are turned round.
-P parameters, N pairs, U units that a bootstrap draws, R its replicates.
+rises. The likelihood is not concave everywhere, so directions of positive curvature are turned round. P parameters (see
+`stack_likelihood.py`), N pairs.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +16,9 @@ from mmkd.reliability.stack_likelihood import Block, log_likelihood, per_pair
 STEPS = 100
 TOLERANCE = 1e-7  # nats that a further step would gain
 FLOOR = 1e-6  # of the curvature, relative to the largest
-RIDGE = 0.01  # on weights: bounds those of a perfect teacher, and lets equal teachers share theirs
-FIRST_WEIGHT, FIRST_WRONG = 0.3, 0.3
+LEVELS = (1e-6, 60.0)  # bounds of the level: no caption is wrong, hardly any is right
+RIDGE, LEVEL_RIDGE = 0.01, 0.001  # bound what a perfect teacher would make infinite, and let equal teachers share
+FIRST_WEIGHT, FIRST_LEVEL = 0.3, 0.7
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,13 @@ class Prior:
 
 
 def weak_prior(size: int) -> Prior:
-    """RIDGE on the weights, nothing on the share of wrong captions; size: the number of parameters."""
-    return Prior(np.zeros(size), np.append(np.full(size - 1, RIDGE), 0.0))
+    """RIDGE on the weights, LEVEL_RIDGE on the level; size: the number of parameters."""
+    return Prior(np.zeros(size), np.append(np.full(size - 1, RIDGE), LEVEL_RIDGE))
 
 
-def upper_bounds(size: int) -> np.ndarray:
-    return np.append(np.full(size - 1, np.inf), 1.0)
-
-
-def newton_step(
-    parameter_P: np.ndarray, gradient_P: np.ndarray, hessian_PP: np.ndarray, upper_P: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The step of the free parameters (P,), 0 for those that are held at a bound, and which are free (P,)."""
-    held_P = ((parameter_P <= 0.0) & (gradient_P <= 0.0)) | ((parameter_P >= upper_P) & (gradient_P >= 0.0))
-    free_P = ~held_P
-    step_P = np.zeros_like(parameter_P)
-    if free_P.any():
-        curvature, axes = np.linalg.eigh(-hessian_PP[np.ix_(free_P, free_P)])
-        curvature = np.maximum(np.abs(curvature), FLOOR * max(1.0, np.abs(curvature).max()))
-        step_P[free_P] = axes @ ((axes.T @ gradient_P[free_P]) / curvature)
-    return step_P, free_P
+def bounds(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest values (P,) of so many parameters."""
+    return np.append(np.zeros(size - 1), LEVELS[0]), np.append(np.full(size - 1, np.inf), LEVELS[1])
 
 
 def maximise(
@@ -66,25 +54,42 @@ def maximise(
 
     value: of parameters. derivatives: gradient (P,) and Hessian (P, P).
     """
-    upper_P = upper_bounds(len(start_P))
-    parameter_P = np.clip(start_P, 0.0, upper_P)
+    low_P, high_P = bounds(len(start_P))
+    parameter_P = np.clip(start_P, low_P, high_P)
     now = value(parameter_P)
     for _ in range(STEPS):
         gradient_P, hessian_PP = derivatives(parameter_P)
-        step_P, _ = newton_step(parameter_P, gradient_P, hessian_PP, upper_P)
+        held_P = ((parameter_P <= low_P) & (gradient_P <= 0.0)) | ((parameter_P >= high_P) & (gradient_P >= 0.0))
+        step_P = np.zeros_like(parameter_P)
+        step_P[~held_P] = _newton_step(gradient_P[~held_P], hessian_PP[np.ix_(~held_P, ~held_P)])
         if gradient_P @ step_P < TOLERANCE:
-            return parameter_P
+            break
         share = 1.0
         while share > 1e-10:
-            moved_P = np.clip(parameter_P + share * step_P, 0.0, upper_P)
+            moved_P = np.clip(parameter_P + share * step_P, low_P, high_P)
             then = value(moved_P)
             if then > now + 1e-4 * float(gradient_P @ (moved_P - parameter_P)):
                 break
             share /= 2
         else:
-            return parameter_P
+            break
         parameter_P, now = moved_P, then
-    return parameter_P
+    return np.asarray(parameter_P)
+
+
+def _newton_step(gradient_F: np.ndarray, hessian_FF: np.ndarray) -> np.ndarray:
+    """Uphill for the F free parameters."""
+    curvature, axes = concave(hessian_FF)
+    return np.asarray(axes @ ((axes.T @ gradient_F) / curvature))
+
+
+def concave(hessian_FF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Downward curvatures (F,) and their axes (F, F); curvature upwards is turned round."""
+    if not len(hessian_FF):
+        return np.zeros(0), hessian_FF
+    curvature, axes = np.linalg.eigh(-hessian_FF)
+    curvature = np.abs(curvature)
+    return np.maximum(curvature, FLOOR * max(1.0, float(curvature.max()))), axes
 
 
 def fit(blocks: Sequence[Block], weight_N: np.ndarray, prior: Prior, start_P: np.ndarray) -> np.ndarray:

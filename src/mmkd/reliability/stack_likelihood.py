@@ -1,20 +1,24 @@
 """The likelihood of a group's own captions under a stack of teachers, with its derivatives.
 
-A pair's own caption is right with probability 1 - e. It then is one of the captions at hand with the softmax of the
-weighted sum of the teachers' cosines; otherwise it is any of them at random:
+A right caption is more likely beside its image than a random one, by a factor that grows with the weighted sum of the
+teachers' cosines, a = sum_t w_t z_t. A caption is right with probability 1 - e, and else a random one of the group, so
+every caption at hand competes for being the own one with exp(a) + k:
 
-    p(own) = (1 - e) * softmax(sum_t w_t z_t)[own] + e / B
+    p(own) = (exp(a_own) + k) / sum over captions of (exp(a) + k)
 
-and the same for a caption's own image. z are cosines divided by their spread, so that weights of teachers can be
-compared. Rivals are the other pairs of a block of at most BLOCK pairs. Where they are random pairs of the group, the
-best weights do not depend on their number (as in InfoNCE, arXiv 1807.03748, 2.3), so blocks keep memory and time linear
-in the pairs. A rival with an equal caption stays a rival, in both directions. Among captions, counting equal ones
-together multiplies every p(own) by their number, which changes no fit. Among images it would make the images of all
-pairs with that caption right ones, so that wrong pairs pass as right: the share of wrong captions came out as .20
-where it was .42.
+and the same for a caption's own image. k is the factor at which right and wrong are equally likely: a caption is right
+with probability exp(a_own) / (exp(a_own) + k), whose mean is 1 - e. The mixture (1 - e) softmax(a) + e / B does as well
+where an image's right caption stands among the others when its own is wrong. It does not where captions are unique:
+it then has to give some wrong caption the place, and answers with soft weights and no wrong captions at all.
 
-Letters: N pairs of a group, B pairs of a block, T teachers, P = T + 1 parameters: the weights w and the share e of
-wrong captions, in this order. All float64.
+Rivals are the other pairs of a block of at most BLOCK pairs. Where they are random pairs of the group, the best weights
+do not depend on their number (as in InfoNCE, arXiv 1807.03748, 2.3), so blocks keep memory and time linear in the
+pairs. A rival with an equal caption stays a rival, in both directions. Among images, counting all images of an equal
+caption as right would let wrong pairs pass as right.
+
+z are cosines divided by their spread, so that weights of teachers can be compared, less their mean along the row.
+Letters: N pairs of a group, B pairs of a block, T teachers, P = T + 1 parameters: the weights w and the level
+log(1 + k), in this order. All float64.
 """
 
 from collections.abc import Sequence
@@ -24,19 +28,20 @@ import numpy as np
 
 BLOCK = 128  # pairs: a caption's 127 rivals, as the rank test has them
 NO_SPREAD = 1e-6  # of cosines; a teacher that gives every pair of the group the same one says nothing
-LOWEST = 1e-300  # of a probability, whose logarithm is taken
+LOWEST = 1e-300  # of a factor, whose logarithm is taken
 
 
 @dataclass(frozen=True)
 class Block:
     """Pairs that are each other's rivals. row_B: their places among the group's N pairs. z_BBT: image by caption by
-    teacher."""
+    teacher, and caption by image by teacher."""
 
     row_B: np.ndarray
-    z_BBT: np.ndarray
+    z_BBT: tuple[np.ndarray, np.ndarray]
 
     def of_teacher(self, teacher: int) -> "Block":
-        return Block(self.row_B, np.ascontiguousarray(self.z_BBT[..., teacher : teacher + 1]))
+        forward_BBT, backward_BBT = (np.ascontiguousarray(z[..., teacher : teacher + 1]) for z in self.z_BBT)
+        return Block(self.row_B, (forward_BBT, backward_BBT))
 
 
 @dataclass(frozen=True)
@@ -68,79 +73,38 @@ def blocks_of(sides: Sequence[tuple[np.ndarray, np.ndarray]], order_N: np.ndarra
     spread_T = np.sqrt(sum(variances) / len(order_N))
     spread_T = np.where(spread_T < NO_SPREAD, 0.0, spread_T)
     scale_T = np.divide(1.0, spread_T, out=np.zeros_like(spread_T), where=spread_T > 0)
-    found = [Block(row_B, (c - c.mean(axis=(0, 1))) * scale_T) for row_B, c in zip(rows, cosines, strict=True)]
-    return found, spread_T
+    return [block_of(row_B, c * scale_T) for row_B, c in zip(rows, cosines, strict=True)], spread_T
 
 
-@dataclass(frozen=True)
-class _Direction:
-    """One direction of a block, B queries by B keys, at some parameters; the own key of query b is b.
-
-    chosen_BB: the softmax. wrong: e.
-    """
-
-    z_BBT: np.ndarray
-    chosen_BB: np.ndarray
-    wrong: float
-
-    def right(self) -> np.ndarray:
-        """The stack's probability of the own key (B,)."""
-        return np.maximum(np.diagonal(self.chosen_BB), LOWEST)
-
-    def likelihood(self) -> np.ndarray:
-        """Of each query's own key (B,)."""
-        return np.asarray((1.0 - self.wrong) * self.right() + self.wrong / len(self.chosen_BB))
-
-    def trust(self) -> np.ndarray:
-        """The posterior of the own key being right (B,), 0..1."""
-        return (1.0 - self.wrong) * self.right() / self.likelihood()
-
-    def more(self) -> tuple[np.ndarray, np.ndarray]:
-        """z of the own key less the mean of all, and that mean; (B, T) both."""
-        mean_BT = (self.chosen_BB[:, None, :] @ self.z_BBT)[:, 0]
-        return np.diagonal(self.z_BBT).T - mean_BT, mean_BT
-
-    def derivatives(self) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient (B, P) and Hessian (B, P, P) of log(likelihood).
-
-        With r the posterior of the own key being right and d the z of the own key less the mean of all, the gradient is
-        r d by the weights; the Hessian there is r (1 - r) d d' - r covariance of z.
-        """
-        trust_B, likelihood_B, right_B = self.trust(), self.likelihood(), self.right()
-        base = 1.0 / len(self.chosen_BB)
-        more_BT, mean_BT = self.more()
-        by_wrong_B = (base - right_B) / likelihood_B
-        gradient_BP = np.column_stack([trust_B[:, None] * more_BT, by_wrong_B])
-        covariance_BTT = (self.z_BBT * self.chosen_BB[:, :, None]).transpose(0, 2, 1) @ self.z_BBT - _square(mean_BT)
-        hessian_BPP = np.empty((*gradient_BP.shape, gradient_BP.shape[1]))
-        inner_BTT = (1.0 - trust_B)[:, None, None] * _square(more_BT) - covariance_BTT
-        hessian_BPP[:, :-1, :-1] = trust_B[:, None, None] * inner_BTT
-        cross_BT = (-right_B * base / likelihood_B**2)[:, None] * more_BT
-        hessian_BPP[:, :-1, -1] = hessian_BPP[:, -1, :-1] = cross_BT
-        hessian_BPP[:, -1, -1] = -(by_wrong_B**2)
-        return gradient_BP, hessian_BPP
+def block_of(row_B: np.ndarray, z_BBT: np.ndarray) -> Block:
+    """The block of pairs whose cosines, divided by their spread, are z_BBT (image by caption by teacher)."""
+    forward_BBT = z_BBT - z_BBT.mean(axis=1, keepdims=True)
+    backward_BBT = (z_BBT - z_BBT.mean(axis=0)).transpose(1, 0, 2)
+    return Block(row_B, (forward_BBT, np.ascontiguousarray(backward_BBT)))
 
 
-def _square(value_BT: np.ndarray) -> np.ndarray:
-    return np.asarray(value_BT[:, :, None] * value_BT[:, None, :])
+def log_k(parameter_P: np.ndarray) -> float:
+    return float(parameter_P[-1] + np.log(-np.expm1(-parameter_P[-1])))
 
 
-def _directions(block: Block, parameter_P: np.ndarray) -> tuple[_Direction, _Direction]:
-    logit_BB, wrong = block.z_BBT @ parameter_P[:-1], float(parameter_P[-1])
-    backward = _Direction(block.z_BBT.transpose(1, 0, 2), _softmax(logit_BB.T), wrong)
-    return _Direction(block.z_BBT, _softmax(logit_BB), wrong), backward
+def _factors(z_BBT: np.ndarray, parameter_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """exp(a) and exp(a) + k, both times one factor for each row that keeps them from overflowing; (B, B)."""
+    logit_BB, level = z_BBT @ parameter_P[:-1], log_k(parameter_P)
+    most_B1 = np.maximum(logit_BB.max(axis=1, keepdims=True), level)
+    right_BB = np.exp(logit_BB - most_B1)
+    return right_BB, right_BB + np.exp(level - most_B1)
 
 
-def _softmax(logit_BB: np.ndarray) -> np.ndarray:
-    chosen_BB = np.exp(logit_BB - logit_BB.max(axis=1, keepdims=True))
-    return np.asarray(chosen_BB / chosen_BB.sum(axis=1, keepdims=True))
+def _log_own(factor_BB: np.ndarray) -> np.ndarray:
+    """The log of the own key's share in its row (B,)."""
+    return np.asarray(np.log(np.maximum(np.diagonal(factor_BB), LOWEST)) - np.log(factor_BB.sum(axis=1)))
 
 
 def log_likelihood(blocks: Sequence[Block], parameter_P: np.ndarray, count: int) -> np.ndarray:
     """Nats of each of the `count` pairs (N,), the mean of both directions."""
     value_N = np.empty(count)
     for block in blocks:
-        value_N[block.row_B] = sum(np.log(side.likelihood()) for side in _directions(block, parameter_P)) / 2
+        value_N[block.row_B] = sum(_log_own(_factors(z_BBT, parameter_P)[1]) for z_BBT in block.z_BBT) / 2
     return value_N
 
 
@@ -152,14 +116,61 @@ def guessing(blocks: Sequence[Block], count: int) -> np.ndarray:
     return value_N
 
 
+def own_z(blocks: Sequence[Block], count: int) -> np.ndarray:
+    """z of each pair's own caption, forward and backward (2, N, T)."""
+    found_2NT = np.empty((2, count, blocks[0].z_BBT[0].shape[-1]))
+    for block in blocks:
+        for side, z_BBT in enumerate(block.z_BBT):
+            found_2NT[side, block.row_B] = np.diagonal(z_BBT).T
+    return found_2NT
+
+
+def right_captions(own_2NT: np.ndarray, parameter_P: np.ndarray) -> np.ndarray:
+    """The probability of each pair's own caption being right (N,), 0..1, the mean of both directions; see `own_z`."""
+    from scipy.special import expit
+
+    return np.asarray(expit(own_2NT @ parameter_P[:-1] - log_k(parameter_P)).mean(axis=0))
+
+
 def per_pair(blocks: Sequence[Block], parameter_P: np.ndarray, count: int) -> PerPair:
     """Value, gradient and Hessian of each of the `count` pairs."""
     size = len(parameter_P)
     value_N, gradient_NP, hessian_NPP = np.empty(count), np.empty((count, size)), np.empty((count, size, size))
     for block in blocks:
-        forward, backward = _directions(block, parameter_P)
-        (one_BP, one_BPP), (other_BP, other_BPP) = forward.derivatives(), backward.derivatives()
-        value_N[block.row_B] = (np.log(forward.likelihood()) + np.log(backward.likelihood())) / 2
-        gradient_NP[block.row_B] = (one_BP + other_BP) / 2
-        hessian_NPP[block.row_B] = (one_BPP + other_BPP) / 2
+        (v, g, h), (value_B, gradient_BP, hessian_BPP) = (_derivatives(z_BBT, parameter_P) for z_BBT in block.z_BBT)
+        value_N[block.row_B] = (v + value_B) / 2
+        gradient_NP[block.row_B] = (g + gradient_BP) / 2
+        hessian_NPP[block.row_B] = (h + hessian_BPP) / 2
     return PerPair(value_N, gradient_NP, hessian_NPP)
+
+
+def _derivatives(z_BBT: np.ndarray, parameter_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value (B,), gradient (B, P) and Hessian (B, P, P) of log p(own) in one direction.
+
+    With p the softmax and t = exp(a) / (exp(a) + k) of each key, m = sum p t z and s = sum p t: the gradient is
+    t z - m and s - t, with t and z of the own key; the Hessian t (1 - t) zz' - sum p t zz' + mm' between weights,
+    m (1 - s) - t (1 - t) z between weights and log k, and t (1 - t) - s (1 - s) of log k. By the level, log k has the
+    derivative 1 / (1 - exp(-level)).
+    """
+    right_BB, factor_BB = _factors(z_BBT, parameter_P)
+    share_BB = right_BB / factor_BB.sum(axis=1, keepdims=True)
+    own_BT, sum_B = np.diagonal(z_BBT).T, share_BB.sum(axis=1)
+    trust_B = np.diagonal(right_BB) / np.maximum(np.diagonal(factor_BB), LOWEST)
+    mean_BT = (share_BB[:, None, :] @ z_BBT)[:, 0]
+    doubt_B = trust_B * (1.0 - trust_B)
+    gradient_BP = np.column_stack([trust_B[:, None] * own_BT - mean_BT, sum_B - trust_B])
+    hessian_BPP = np.empty((*gradient_BP.shape, gradient_BP.shape[1]))
+    within_BTT = (z_BBT * share_BB[:, :, None]).transpose(0, 2, 1) @ z_BBT
+    hessian_BPP[:, :-1, :-1] = doubt_B[:, None, None] * _square(own_BT) - within_BTT + _square(mean_BT)
+    cross_BT = mean_BT * (1.0 - sum_B)[:, None] - doubt_B[:, None] * own_BT
+    fall = float(np.exp(-parameter_P[-1]))
+    by_level = 1.0 / (1.0 - fall)
+    of_level_B = doubt_B - sum_B * (1.0 - sum_B) - fall * gradient_BP[:, -1]
+    hessian_BPP[:, -1, -1] = by_level**2 * of_level_B
+    hessian_BPP[:, :-1, -1] = hessian_BPP[:, -1, :-1] = by_level * cross_BT
+    gradient_BP[:, -1] *= by_level
+    return _log_own(factor_BB), gradient_BP, hessian_BPP
+
+
+def _square(value_BT: np.ndarray) -> np.ndarray:
+    return np.asarray(value_BT[:, :, None] * value_BT[:, None, :])

@@ -3,8 +3,8 @@
 A group's weights maximise the likelihood of its own captions (`stack_likelihood.py`). Small groups are drawn towards
 the mean of all groups, by a normal prior whose strength the likelihood of held-out pairs chooses. A group keeps its
 stack if that likelihood is above guessing by more than chance. Intervals come from a bootstrap. Pairs of one patient
-or article are held out, and drawn, together. Letters: N pairs, T teachers, P = T + 1 parameters (weights, share of
-wrong captions), F folds, U units that are held out and drawn together, M groups.
+or article are held out, and drawn, together. Letters: N pairs, T teachers, P = T + 1 parameters (weights, level),
+F folds, U units that are held out and drawn together, M groups.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,11 @@ import numpy as np
 
 from mmkd.reliability.rank_test import Correction, passes, shrunk
 from mmkd.reliability.stack_bootstrap import intervals
-from mmkd.reliability.stack_fit import FIRST_WEIGHT, FIRST_WRONG, Prior, fit, weak_prior
-from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood
+from mmkd.reliability.stack_fit import FIRST_LEVEL, FIRST_WEIGHT, Prior, fit, weak_prior
+from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood, own_z, right_captions
 from mmkd.reliability.stack_pairs import StackPairs, variance_of_mean
 
-STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)  # precisions of the prior of a weight
-SHARE = 30.0  # times as precise is that of the share of wrong captions, which varies less than weights do
+STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)  # precisions of the prior; 0 is the weak one
 NO_VARIANCE = 1e-12  # of gains that are all 0
 
 
@@ -68,13 +67,13 @@ def first_fit(pairs: StackPairs) -> FirstFit:
 
 
 def _equal_start(pairs: StackPairs) -> np.ndarray:
-    return np.append(np.where(pairs.spread_T > 0, FIRST_WEIGHT, 0.0), FIRST_WRONG)
+    return np.append(np.where(pairs.spread_T > 0, FIRST_WEIGHT, 0.0), FIRST_LEVEL)
 
 
 def _single(pairs: StackPairs, teacher: int) -> tuple[np.ndarray, float]:
     """Parameters (P,) of the stack of one teacher alone, and its held-out gain."""
     blocks, weak = [block.of_teacher(teacher) for block in pairs.blocks], weak_prior(2)
-    found = fit(blocks, np.ones(pairs.count), weak, np.array([1.0, FIRST_WRONG]))
+    found = fit(blocks, np.ones(pairs.count), weak, np.array([1.0, FIRST_LEVEL]))
     without = [fit(blocks, weight_N, weak, found) for weight_N in pairs.trained]
     start_P = np.zeros(pairs.size)
     start_P[[teacher, -1]] = found
@@ -95,11 +94,10 @@ def _held_out(pairs: StackPairs, blocks: Sequence[Block], without: Sequence[np.n
 
 def common_prior(parameter_MP: np.ndarray, count_M: np.ndarray, strength: float) -> Prior:
     """The mean of the M groups, each by its pairs, with the precision `strength`; 0 is the weak prior."""
-    weak = weak_prior(parameter_MP.shape[1])
+    size = parameter_MP.shape[1]
     if strength == 0.0:
-        return weak
-    precision_P = np.append(np.full(len(weak.mean_P) - 1, strength), SHARE * strength)
-    return Prior(np.average(parameter_MP, axis=0, weights=count_M), precision_P)
+        return weak_prior(size)
+    return Prior(np.average(parameter_MP, axis=0, weights=count_M), np.full(size, strength))
 
 
 def stack_groups(
@@ -189,8 +187,8 @@ def _stack(
     per_cosine_T = np.divide(1.0, pairs.spread_T, out=np.zeros_like(pairs.spread_T), where=pairs.spread_T > 0)
     scale_P = np.append(per_cosine_T, 1.0)
     weight_T = np.where(pairs.spread_T > 0, parameter_P[:-1], 0.0)
-    slopes = weight_T, weight_T * per_cosine_T, float(parameter_P[-1])
-    return Stack(pairs.count, *slopes, low_P * scale_P, high_P * scale_P, *gains)
+    wrong = 1.0 - float(right_captions(own_z(pairs.blocks, pairs.count), parameter_P).mean())
+    return Stack(pairs.count, weight_T, weight_T * per_cosine_T, wrong, low_P * scale_P, high_P * scale_P, *gains)
 
 
 def _none(pairs: StackPairs, gains: tuple[float, float]) -> Stack:

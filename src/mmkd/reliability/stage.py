@@ -69,9 +69,8 @@ def measure_reliability(
     if stacks:
         print_stacks(reliability)
     if untrusted := reliability.untrusted(group_N):
-        failed = "no stack of teachers is above guessing" if stacks else "no teacher passes the rank test"
         print(
-            f"{failed} on {counted(untrusted)}: these pairs have no teacher and learn from "
+            f"{reliability.why_untrusted} on {counted(untrusted)}: these pairs have no teacher and learn from "
             "their captions alone, unless [distill] says otherwise"
         )
     return {"teachers": len(features), "groups": len(tested), "rows": sum(map(len, tested.values()))}

@@ -103,6 +103,11 @@ class ReliabilityTable:
         found = dict(zip(name_G.tolist(), count_G.tolist(), strict=True))
         return {name: count for name, count in found.items() if name not in trusted}
 
+    @property
+    def why_untrusted(self) -> str:
+        """What `untrusted` groups lack, for a sentence that goes on with "on" and their names."""
+        return "no stack of teachers is above guessing" if self.stacks else "no teacher passes the rank test"
+
     def groups(self, corpus: Corpus) -> np.ndarray:
         """The group of each row of the corpus, an array of strings. Raises DataError for another corpus."""
         return groups_of(corpus, self.cluster_N, self.modality_N)
