@@ -157,7 +157,7 @@ def test_a_stack_of_a_teacher_that_is_not_there_is_left_out_with_a_line(
 ) -> None:
     more = TeacherStack({**STACK.of_modality, "oct": {"absent": 2.0}}, STACK.pooled)
     evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0, stack=more)
-    assert "teachers_stack is left out: absent has a slope" in " ".join(capsys.readouterr().out.split())
+    assert "teachers_stack is left out: it needs absent, which cannot" in " ".join(capsys.readouterr().out.split())
     assert "teachers_stack" not in {row.model for row in read_results(tmp_path / "out")}
 
 

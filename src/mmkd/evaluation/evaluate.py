@@ -110,7 +110,7 @@ def _complete(stack: TeacherStack | None, loadable: Mapping[str, LoadableModel])
     """The stack, where every teacher that has a slope is evaluated: slopes without one of them are no fit."""
     if stack is None or not (missing := sorted(stack.teachers - loadable.keys())):
         return stack
-    say(f"{TEACHERS_STACK} is left out: {', '.join(missing)} has a slope in the stack and cannot be evaluated here")
+    say(f"{TEACHERS_STACK} is left out: it needs {', '.join(missing)}, which cannot be evaluated here")
     return None
 
 
