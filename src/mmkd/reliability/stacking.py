@@ -54,7 +54,7 @@ class FirstFit:
 
 def first_fit(pairs: StackPairs) -> FirstFit:
     """Starts from the best single teacher or from equal weights, whichever is likelier."""
-    singles = [_single(pairs, teacher) for teacher in np.flatnonzero(pairs.spread_T > 0)]
+    singles = [_single(pairs, teacher) for teacher in np.flatnonzero(pairs.spread_T > 0).tolist()]
     start_P = max(
         [_equal_start(pairs), *(start for start, _ in singles)],
         key=lambda start: log_likelihood(pairs.blocks, start, pairs.count).sum(),
