@@ -1,11 +1,16 @@
 """Memory and time of the losses of many teachers, in chunks of rows and whole.
 
     python bench/losses.py [--batch 4096] [--teachers 9] [--dim 768] [--threads 1]
+    python bench/losses.py --beside 256 512 1024 [--teachers 9] [--dim 768] [--threads 1] [--repeats 9]
 
-Writes bench/results/losses.json. Each variant runs in a fresh process on the CPU: it makes the student's and the
-teachers' vectors, notes the memory it has by then, computes all losses with their gradients once, and reports how far
-its peak resident memory rose above that. `affinity` is the default objective; `all terms` has the captions, heads,
-interactive and relational terms beside it. `whole` is the same code with chunks as large as the batch.
+The first writes bench/results/losses.json. Each variant runs in a fresh process on the CPU: it makes the student's and
+the teachers' vectors, notes the memory it has by then, computes all losses with their gradients once, and reports how
+far its peak resident memory rose above that. `affinity` is the default objective, `stacked` follows all teachers as
+one, `all terms` has the captions, heads, interactive and relational terms beside affinity. `whole` is the same code
+with chunks as large as the batch.
+
+The second writes bench/results/losses_beside.json: the processor time of a forward and backward pass of `affinity` and
+of `stacked` at batches of these sizes, in turns in one process, so that other work on the machine meets both.
 """
 
 import argparse
@@ -17,6 +22,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from mmkd.folders.atomic import write_json
@@ -25,8 +31,10 @@ from mmkd.progress import say
 
 RESULT = Path(__file__).parent / "results" / "losses.json"
 AIM_MB = 2000.0
+BESIDE = RESULT.with_name("losses_beside.json")
 VARIANTS: dict[str, dict[str, Any]] = {
     "affinity": {},
+    "stacked": {"objective": "stacked"},
     "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 1.0, "relational": 1.0}},
 }
 MIB = 2**20
@@ -39,7 +47,15 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--one", nargs=2, metavar=("VARIANT", "CHUNKS"), help="measure this one here, print it as JSON")
+    parser.add_argument("--beside", nargs="+", type=int, metavar="BATCH", help="affinity and stacked in turns")
+    parser.add_argument("--repeats", type=int, default=9)
     asked = parser.parse_args()
+    facts = {name: getattr(asked, name) for name in ("batch", "teachers", "dim", "threads")}
+    known = {"machine": platform.machine(), "versions": versions()}
+    if asked.beside:
+        rows = [beside(batch, asked.teachers, asked.dim, asked.threads, asked.repeats) for batch in asked.beside]
+        write_json(BESIDE, {**facts, "rows": rows, **known})
+        return
     if asked.one:
         variant, chunks = asked.one
         print(json.dumps(measure(variant, chunks, asked.batch, asked.teachers, asked.dim, asked.threads)))
@@ -52,8 +68,31 @@ def main() -> None:
             rows.append(row)
     worst = max(row["peak_mb"] for row in rows if row["chunks"] == "chunked")
     say(f"chunked, at most {worst:,.0f} MB (aim: below {AIM_MB:,.0f}): {'reached' if worst < AIM_MB else 'missed'}")
-    facts = {name: getattr(asked, name) for name in ("batch", "teachers", "dim", "threads")}
-    write_json(RESULT, {**facts, "rows": rows, "machine": platform.machine(), "versions": versions()})
+    write_json(RESULT, {**facts, "rows": rows, **known})
+
+
+def beside(batch: int, teachers: int, dim: int, threads: int, repeats: int) -> dict[str, Any]:
+    """The median seconds of processor time of both objectives, and the median of their ratio in the same turn."""
+    import torch
+
+    torch.set_num_threads(threads)
+    made = {name: make(name, batch, teachers, dim) for name in ("affinity", "stacked")}
+    turns: list[dict[str, float]] = []
+    for turn in range(repeats + 1):  # the first warms up
+        names = list(made) if turn % 2 else list(made)[::-1]
+        seconds = {}
+        for name in names:
+            start = time.process_time()
+            run(*made[name])
+            seconds[name] = time.process_time() - start
+        turns.append(seconds)
+    found = {f"{name}_s": median(turn[name] for turn in turns[1:]) for name in made}
+    found["ratio"] = median(turn["stacked"] / turn["affinity"] for turn in turns[1:])
+    say(
+        f"batch {batch:5d}: affinity {1e3 * found['affinity_s']:8.1f} ms, stacked {1e3 * found['stacked_s']:8.1f} ms, "
+        f"ratio {found['ratio']:.2f}"
+    )
+    return {"batch": batch, **found}
 
 
 def apart(asked: argparse.Namespace, variant: str, chunks: str) -> dict[str, Any]:
@@ -113,12 +152,12 @@ def make(variant: str, batch: int, teachers: int, dim: int) -> tuple[Any, Any, l
         for i, t in zip(image, text, strict=True)
     ]
     settings = DistillSettings.model_validate({"objective": "affinity", **VARIANTS[variant]})
-    objective = OBJECTIVES["affinity"].load()(settings, dim, shapes, generator)
-    trust = torch.ones(batch, teachers)
+    objective = OBJECTIVES[settings.objective].load()(settings, dim, shapes, generator)
+    trust, group = torch.ones(batch, teachers), torch.zeros(batch, dtype=torch.long)
     leaves = [unit().requires_grad_(), unit().requires_grad_(), torch.tensor(50.0, requires_grad=True)]
     own = Embedded(leaves[0], leaves[1], leaves[2])
     positive = torch.eye(batch, dtype=torch.bool)
-    view = single_view(own, positive, TeacherBatch(image, text, trust, trust.bool()), generator)
+    view = single_view(own, positive, TeacherBatch(image, text, trust, trust.bool(), 8.0 * trust, group), generator)
     return objective, view, leaves
 
 

@@ -120,3 +120,13 @@ def tiny_reliability(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: p
         ),
     )
     return stage.folder
+
+
+@pytest.fixture(scope="session")
+def tiny_stacks(tiny_reliability: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reliability of the tiny teachers with made-up slopes."""
+    from mmkd.reliability.table import load_reliability
+    from stacks import write_stacked
+
+    folder = tmp_path_factory.mktemp("stacked") / "reliability"
+    return write_stacked(load_reliability(tiny_reliability), folder, {"narrow": 12.0, "wide": 5.0})

@@ -42,7 +42,7 @@ class Batch:
 
 
 def batch(pairs: int = PAIRS, dims: Sequence[int] = DIMS, seed: int = 0) -> Batch:
-    """Unit vectors, some equal captions, some pairs that a teacher lacks or is not trusted on."""
+    """Unit vectors, some equal captions, some pairs that a teacher lacks or is not trusted on, two groups of a fit."""
     generator = torch.Generator().manual_seed(seed)
     image, text = ([unit(pairs, dim, seed=10 * seed + s + 2 * t) for t, dim in enumerate(dims)] for s in (1, 2))
     weight_KT = torch.rand(pairs, len(dims), generator=generator).clamp(min=0.1)
@@ -53,7 +53,10 @@ def batch(pairs: int = PAIRS, dims: Sequence[int] = DIMS, seed: int = 0) -> Batc
     caption_K = torch.arange(pairs)
     caption_K[-1] = caption_K[1]
     caption_weight_K = torch.linspace(0.2, 1.0, pairs)
-    teachers = TeacherBatch(image, text, weight_KT, available_KT)
+    group_K = torch.arange(pairs) % 2
+    slope_KT = torch.linspace(4.0, 9.0, 2 * len(dims)).reshape(2, -1)[group_K]
+    slope_KT[0, 0] = 0.0  # the teacher lacks this pair
+    teachers = TeacherBatch(image, text, weight_KT, available_KT, slope_KT, group_K)
     made = Batch(
         unit(pairs, DIM, 97 + seed),
         unit(pairs, DIM, 98 + seed),
@@ -68,8 +71,7 @@ def batch(pairs: int = PAIRS, dims: Sequence[int] = DIMS, seed: int = 0) -> Batc
 
 
 def picked(teachers: TeacherBatch, rows: slice | Tensor) -> TeacherBatch:
-    image, text = ([one[rows] for one in side] for side in (teachers.image, teachers.text))
-    return TeacherBatch(image, text, teachers.weight_BT[rows], teachers.available_BT[rows])
+    return teachers.map(lambda one: one[rows])
 
 
 def view_of(of: Batch, rows: slice | None = None, world: World = ALONE, seed: int = 5) -> View:

@@ -37,7 +37,11 @@ class Purpose(StrEnum):
     RELIABILITY_ROWS = "reliability/rows of a group"
     RELIABILITY_TEST = "reliability/rank test"
     CLUSTERS = "reliability/clusters"
+    STACK_ROWS = "reliability/rows of the stack of a group"
+    STACK_FOLDS = "reliability/folds and rivals of the stack of a group"
+    STACK_BOOTSTRAP = "reliability/bootstrap of the stack of a group"
     # images and features
+    WRONG_CAPTIONS = "curation/captions that are wrong on purpose"
     EVIDENCE_PROJECTIONS = "features/projections for similar images of the evidence"
     NEAR_DUPLICATES = "features/projections for near duplicates"
     CORPUS_SAMPLE = "corpus/rows that are shown"

@@ -220,7 +220,7 @@ def test_commands_and_page_tell_them(tmp_path: Path) -> None:
     corpus = str(tmp_path / "run/corpus")
     assert json.loads(CliRunner().invoke(app, ["corpus", "stats", corpus, "--json"]).stdout)["excluded"] == {"t": 4}
     told = CliRunner().invoke(app, ["corpus", "stats", corpus]).stdout
-    assert "4 records excluded by include, which are no pairs: t 4" in told
+    assert "4 records excluded by include or part, which are no pairs: t 4" in told
     page = (tmp_path / "run/corpus" / PAGE).read_text()
     assert "3 records were read and 2 kept (66.7%)" in page
     assert "4 more in the sources were excluded by include" in page

@@ -147,5 +147,5 @@ def test_the_card_says_where_no_teacher_is_trusted_and_what_became_of_it(facts: 
     untrusted = replace(facts, teachers=replace(teachers, cells=distrusted), of_untrusted="are not learned from")
     train = facts.corpus.rows("train")
     count = int((facts.corpus.modalities[train] == "oct").sum())
-    sentence = f"No teacher passed the rank test on oct ({count} pairs). These pairs are not learned from."
+    sentence = f"No teacher passes the rank test on oct ({count} pairs). These pairs are not learned from."
     assert sentence in html.unescape(card_of(untrusted)).replace("\\", "")

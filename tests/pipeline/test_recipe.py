@@ -73,6 +73,11 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
             MINIMAL + '[reliability]\nmodality = "evidence"\n',
             r"needs the teachers' votes .* add a section \[evidence\]",
         ),
+        (
+            MINIMAL.replace("[distill]", '[distill]\nobjective = "stacked"'),
+            r'distill: the term \'stacked\' follows .* set \[reliability\] method = "stacking"',
+        ),
+        (MINIMAL + "[rivals.two.terms]\nstacked = 0.5\n", r"rivals\.two: the term 'stacked' follows"),
         (MINIMAL + '[evidence]\n[reliability]\nby = "cluster"\nmodality = "evidence"\n', "reads no modality"),
     ],
 )

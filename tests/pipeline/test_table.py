@@ -10,9 +10,10 @@ from ablation_files import write_files
 
 from mmkd import cli
 from mmkd.commands.options import open_run
-from mmkd.folders.stage import MANIFEST, Stage, read_manifest
+from mmkd.folders.stage import MANIFEST, Stage, complete, read_manifest
 from mmkd.pipeline import work
 from mmkd.pipeline.run import Run
+from mmkd.pipeline.stages import _evaluation
 from mmkd.pipeline.table import STAGES, OneFolder, StageSpec, is_read, needed_for
 
 
@@ -108,3 +109,16 @@ def test_a_command_of_the_release_before_goes_on_with_a_line(
     assert "'mmkd calibrate' is now called 'mmkd reliability'" in capsys.readouterr().err
     assert mmkd(monkeypatch, "--help") == 0
     assert "calibrate" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("method", "reads"), [("rank", False), ("stacking", True)])
+def test_the_evaluation_reads_the_reliability_where_it_has_a_stack(method: str, reads: bool, tmp_path: Path) -> None:
+    write_files(tmp_path)
+    run = open_run(tmp_path / "recipe.toml", tmp_path / "run", [f"reliability.method={method}"])
+    assert ("reliability" in STAGES["evaluate"].input_names(run)) is reads
+    assert "reliability" in [spec.name for spec in needed_for(run, "evaluate")]  # stage 2 reads it in any case
+    for name in ("corpus", "reliability", "pretrain", "distill", "rivals/other", "specialists/one", "specialists/two"):
+        complete(Stage("stand-in", run.out / name, {"name": name}), lambda partial: {})
+    evaluation = _evaluation(run)
+    assert ("reliability" in evaluation.digests) is reads
+    assert evaluation.reliability == run.out / "reliability"

@@ -120,7 +120,8 @@ class IdentityHeads(nn.Module):
 def test_a_perfect_student_has_the_minimum(name: str) -> None:
     perfect = simplex(DIM)
     trust = torch.ones(DIM, 2)
-    teachers = TeacherBatch([perfect, perfect], [perfect, perfect], trust, trust.bool())
+    slope, group = 4.5 * trust, torch.zeros(DIM, dtype=torch.long)
+    teachers = TeacherBatch([perfect, perfect], [perfect, perfect], trust, trust.bool(), slope, group)
     log_scale = torch.tensor(math.log(9.0))
     settings = DistillSettings.model_validate({"objective": name, "targets": "none"})
 

@@ -28,7 +28,7 @@ CASES: dict[str, dict[str, Any]] = {name: {"objective": name, "weighting": "ever
     "every term": {
         "weighting": "everyone",
         "contrastive": 0.3,
-        "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0},
+        "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0, "stacked": 0.5},
     },
     "phi-s": {"objective": "heads", "targets": "phi-s", "head_loss": "smooth_l1", "weighting": "uncertainty"},
     "autoencoder": {"objective": "heads", "targets": "autoencoder", "weighting": "dropping"},
@@ -41,13 +41,13 @@ CASES: dict[str, dict[str, Any]] = {name: {"objective": name, "weighting": "ever
 def inputs(
     tiny_corpus: Path,
     tiny_features: Path,
-    tiny_reliability: Path,
+    tiny_stacks: Path,
     tiny_student: StudentSettings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Inputs:
     folder = tmp_path_factory.mktemp("begun")
     save(build_student(tiny_student, 0), folder / "student")
-    return Inputs(folder / "student", tiny_corpus, tiny_features, tiny_reliability, ["narrow", "wide"])
+    return Inputs(folder / "student", tiny_corpus, tiny_features, tiny_stacks, ["narrow", "wide"])
 
 
 class KilledError(Exception):

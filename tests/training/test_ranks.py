@@ -23,7 +23,7 @@ AVERAGED = {**SETTINGS, "ema": 0.9, "select": "best", "checkpoint_every": 3}
 TERMS = {
     "weighting": "everyone",
     "contrastive": 0.3,
-    "terms": {"heads": 0.5, "interactive": 0.2, "relational": 0.2},
+    "terms": {"heads": 0.5, "interactive": 0.2, "relational": 0.2, "stacked": 0.5},
 }
 FSDP = {"sharding": "fsdp"}
 UNLIKE = ("pairs_per_s", "wait", "mfu", "tflops", "memory_gb")
@@ -40,11 +40,11 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def alone(
-    tiny_corpus: Path, tiny_features: Path, tiny_reliability: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_corpus: Path, tiny_features: Path, tiny_stacks: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Job]:
     """The jobs, done by one process."""
     folder = tmp_path_factory.mktemp("alone")
-    inputs = [folder / "pretrain", tiny_corpus, tiny_features, tiny_reliability]
+    inputs = [folder / "pretrain", tiny_corpus, tiny_features, tiny_stacks]
     jobs: dict[str, Job] = {
         "pretrain": {"corpus": tiny_corpus, "settings": SETTINGS, "out": folder / "pretrain"},
         "averaged": {"corpus": tiny_corpus, "settings": AVERAGED, "out": folder / "averaged"},

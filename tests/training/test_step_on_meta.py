@@ -29,7 +29,7 @@ from tiny import MACHINE, tiny_config
 META = torch.device("meta")
 PAIRS, DIM, DIMS = 16, 16, (8, 24)
 CASES: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES} | {
-    "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0}},
+    "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0, "stacked": 0.5}},
     "sigmoid": {"objective": "contrastive", "pairwise": "sigmoid"},
     "phi-s": {"objective": "heads", "targets": "phi-s"},
     **{weighting: {"weighting": weighting} for weighting in WEIGHTINGS},
@@ -48,7 +48,7 @@ def meta_batch() -> PairBatch:
         caption_B=code_B,
         image_code_B=code_B,
         caption_weight_B=torch.empty(PAIRS, device=META),
-        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0),
+        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0, weight_BT, code_B),
     )
 
 

@@ -1,5 +1,6 @@
 """Weightings by hand, and on a world of vectors: gates, posteriors of captions, a contrary and a useless teacher."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from feature_world import FeatureWorld, make_feature_world
 from mmkd.distributed import World
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.folders.stage import Stage, complete
 from mmkd.reliability import streamed_ranks
 from mmkd.reliability.settings import ReliabilitySettings
@@ -17,6 +18,7 @@ from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import WEIGHTINGS
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
+from stacks import stacked
 
 SIZES = {"bone": 600, "retina": 500, "skin": 300}
 EXPERTS = {"osteology": {"bone": "right"}, "retinology": {"retina": "right"}}
@@ -180,3 +182,66 @@ def test_the_reference_recipe_needs_a_teacher_for_each_pair(world: FeatureWorld,
     settings = DistillSettings(objective="mmkd")
     with pytest.raises(DataError, match="5 of 1260 pairs have features of no teacher"):
         teacher_targets(settings, world.corpus, world.corpus.rows("train"), features, reliability, 0)
+
+
+SLOPES = {"osteology": {"bone": 20.0}, "retinology": {"retina": 15.0}, "useless": {"bone": 3.0}}
+
+
+def slopes_of(world: FeatureWorld, by: str, folder: Path, **changes: object) -> TeacherTargets:
+    targets(world, by, folder)
+    reliability = load_reliability(folder / f"reliability-{by}")
+    return of(world, stacked(reliability, SLOPES), objective="stacked", **changes)
+
+
+def test_slopes_are_those_of_a_pair_s_group_and_codes_tell_groups_apart(world: FeatureWorld, tmp_path: Path) -> None:
+    found = slopes_of(world, "modality", tmp_path)
+    modality_N = world.modality_N[world.corpus.rows("train")]
+    column = {name: k for k, name in enumerate(SKILLS)}
+    assert found.slope_NT is not None
+    assert found.group_N is not None
+    for modality in SIZES:
+        expected = [SLOPES.get(name, {}).get(modality, 0.0) for name in column]
+        assert (found.slope_NT[modality_N == modality] == expected).all()
+        assert len(np.unique(found.group_N[modality_N == modality])) == 1
+    assert len(np.unique(found.group_N)) == len(SIZES)
+    rows = world.corpus.rows("train")
+    batch = found.at(np.array([3, 1]), rows[[3, 1]])
+    assert batch.slope_BT is not None
+    assert batch.slope_BT.tolist() == found.slope_NT[[3, 1]].tolist()
+    assert batch.group_B is not None
+    assert batch.group_B.tolist() == found.group_N[[3, 1]].tolist()
+    assert targets(world, "modality", tmp_path).slope_NT is None  # of a recipe that does not ask
+
+
+def test_a_teacher_without_features_of_a_pair_has_no_slope_there(world: FeatureWorld, tmp_path: Path) -> None:
+    found = slopes_of(world, "modality", tmp_path)
+    rows = world.corpus.rows("train")
+    taken = found.features[1].take
+
+    def failing(row_B: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        image, text, valid = taken(row_B)
+        return image, text, valid & (np.asarray(row_B) != rows[7])
+
+    found.features[1].take = failing  # type: ignore[method-assign, assignment]
+    bone_N = np.flatnonzero(world.modality_N[rows] == "bone")
+    position = np.array([7, bone_N[bone_N > 7][0]])
+    slope_BT = found.at(position, rows[position]).slope_BT
+    assert slope_BT is not None
+    assert slope_BT[0, 1] == 0.0
+    assert slope_BT[1, 1] == 20.0
+
+
+def test_pairs_without_a_slope_learn_from_their_captions_alone(world: FeatureWorld, tmp_path: Path) -> None:
+    found = slopes_of(world, "modality", tmp_path)
+    skin_N = world.modality_N[world.corpus.rows("train")] == "skin"
+    assert found.captions_alone
+    np.testing.assert_array_equal(found.caption_weight_N, skin_N.astype(np.float32))
+    beside = slopes_of(world, "modality", tmp_path / "beside", terms={"affinity": 1.0}, weighting="everyone")
+    assert not beside.captions_alone  # the term beside it has a teacher for each pair
+
+
+def test_a_reliability_without_slopes_is_refused_with_the_cure(world: FeatureWorld, tmp_path: Path) -> None:
+    targets(world, "modality", tmp_path)
+    with pytest.raises(ConfigError, match=r'\[reliability\] method = "stacking" and run'):
+        of(world, load_reliability(tmp_path / "reliability-modality"), objective="stacked")
+    of(world, load_reliability(tmp_path / "reliability-modality"), objective="contrastive", terms={"stacked": 1.0})

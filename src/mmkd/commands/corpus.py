@@ -173,7 +173,7 @@ def _print_stats(found: Mapping[str, Any]) -> None:
     print_table(("", *heads), [(name, *(f"{n:,}" for n in row.values())) for name, row in found["repeats"].items()])
     if excluded := found["excluded"]:
         by_source = ", ".join(f"{name} {count:,}" for name, count in excluded.items())
-        print(f"{sum(excluded.values()):,} records excluded by include, which are no pairs: {by_source}")
+        print(f"{sum(excluded.values()):,} records excluded by include or part, which are no pairs: {by_source}")
     print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
     if votes := found.get("evidence"):
         _print_counts("modality by all evidence", votes["modality"], found["pairs"])

@@ -79,7 +79,7 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
     console(8).print(table)
     for plan in plans:
         if plan.excluded:
-            print(f"{plan.name}: {plan.excluded:,} more records are excluded by include")
+            print(f"{plan.name}: {plan.excluded:,} more records are excluded by include or part")
         if plan.rejected:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
             print(

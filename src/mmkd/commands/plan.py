@@ -60,7 +60,13 @@ def _print(found: "RunPlan") -> None:
 def _operations(found: "RunPlan") -> None:
     student = found.student
     rows = [[one.name, str(one.dim), f"{one.gflop:,.1f}"] for one in found.teachers]
-    rows.append(["all teachers", "", f"{sum(one.gflop for one in found.teachers):,.1f}"])
+    rows.append(
+        [
+            "all teachers, as teachers_concat and teachers_stack run them",
+            "",
+            f"{sum(one.gflop for one in found.teachers):,.1f}",
+        ]
+    )
     rows.append(["student: image", str(student.dim), f"{student.image_gflop:,.1f}"])
     rows.append([f"student: caption of {student.tokens} tokens", "", f"{student.text_gflop:,.1f}"])
     rows.append([f"student: caption of {student.context} tokens", "", f"{student.context_gflop:,.1f}"])

@@ -21,6 +21,7 @@ from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_s
 from mmkd.curation.shards import FilteredShard, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
+from mmkd.curation.sources.wrong_captions import DRAWN, warning_of
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import write_json
@@ -60,6 +61,8 @@ def curate(
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         return dict(json.loads((folder / FUNNEL).read_text())["total"])
     sources = named_sources(settings.sources)
+    if world.first and (warning := warning_of(sources)):
+        say(warning)
     shards = _shards(sources, settings, folder)
     filtered = filter_cached_shards if settings.cache_shards else filter_shards
     filtered(world.share(shards), settings, machine.processes)
@@ -76,6 +79,8 @@ def curate(
         if counts["rejected"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["rejected"].items())
             say(f"{name}: {counts['read']:,} read, {counts['kept']:,} kept; rejected: {reasons}; {REJECTED} says why")
+        if drawn := counts.get("noted", {}).get(DRAWN):
+            say(f"WARNING: {name}: {drawn:,} of {counts['read']:,} captions name a class drawn at random")
     shutil.rmtree(folder / SHARDS)
     if settings.cache_shards:
         prune(cache_folder(folder), shards)
@@ -130,8 +135,8 @@ def _check(sources: Collection[AnySource], selection: Selection, max_rejected: f
     for source in sources:
         if not selection.read[source.name]:
             raise DataError(
-                f"source {source.name!r}: no record found with include = {source.include}, which excludes "
-                f"{selection.excluded[source.name]:,}; correct it or remove the source"
+                f"source {source.name!r}: no record found with include = {source.include}{_part(source)}, which "
+                f"excludes {selection.excluded[source.name]:,}; correct it or remove the source"
             )
     rows = {(source.name, Reason.OTHER_FILE) for source in sources if source.kind == "table"}  # a row is a record
     of_records = {key: n for key, n in selection.rejected.items() if key[1] not in NO_RECORDS or key in rows}
@@ -149,6 +154,11 @@ def _check(sources: Collection[AnySource], selection: Selection, max_rejected: f
     raise DataError(
         f"{counts}; mostly {commonest}{_example(listing, per_reason)}; {further}all are listed in {listing}"
     )
+
+
+def _part(source: AnySource) -> str:
+    part = getattr(source, "part", None)
+    return f" and part = {{ of = {part.of}, take = {part.take} }}" if part else ""
 
 
 def _example(listing: Path, per_reason: Counter[str]) -> str:

@@ -14,7 +14,7 @@ from mmkd.evaluation.data_sets.choose import chosen_cards
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embed import embed
 from mmkd.evaluation.format.not_evaluated import NotEvaluated, write_not_evaluated
-from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, STUDENTS, TEACHERS_CONCAT, focus_model
+from mmkd.evaluation.format.results import NULLS, OF_TEACHERS, STUDENTS, TEACHERS_CONCAT, TEACHERS_STACK, focus_model
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import leaked_samples
 from mmkd.evaluation.models.encoders import LoadableModel, loadable_model, null_model
@@ -32,7 +32,8 @@ from mmkd.evaluation.units import (
     write_galleries,
     write_task_files,
 )
-from mmkd.progress import track
+from mmkd.progress import say, track
+from mmkd.reliability.teacher_stack import TeacherStack
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.validation import nearest
@@ -48,6 +49,7 @@ def evaluate(
     seed: int,
     corpus: Path | None = None,
     unread: Sequence[NotEvaluated] = (),
+    stack: TeacherStack | None = None,
 ) -> dict[str, int]:
     """Leave embeddings, predictions, images for the report and the tables of results in the folder; returns counts.
 
@@ -55,7 +57,8 @@ def evaluate(
     of those that are teachers; two or more also make the ensemble `teachers_concat`. corpus: what the students were
     trained on, for the leakage audit. What the folder has of an earlier or a cut-off call is not made again. Raises
     ConfigError, DataError or ModelError before results are written. A data set that cannot be read, and a task that one
-    cannot serve, is left out, said, counted and written down as not evaluated. unread: what is left out already.
+    cannot serve, is left out, said, counted and written down as not evaluated. unread: what is left out already. stack:
+    the slopes of the teachers; where all of them are among the models there is an ensemble `teachers_stack` as well.
     """
     names = [spec.name for spec in models]
     _check_names(names, teachers, settings.corruption_baseline)
@@ -67,10 +70,11 @@ def evaluate(
     unreadable = _embed_all(list(loadable.values()), data_sets, corrupted, folder, device, images, settings, machine)
     data_sets = [data_set for data_set in data_sets if data_set.card.id not in unreadable]
     members = _members(loadable, teachers)
+    stack = _complete(stack, loadable)
     units = [
         unit
         for data_set in data_sets
-        for unit in units_of(data_set, members, settings, seed, corrupted[data_set.card.id])
+        for unit in units_of(data_set, members, settings, seed, corrupted[data_set.card.id], stack)
     ]
     predicted, failed = _predict_all(units, folder)
     units = [unit for number, unit in enumerate(units) if number not in failed]
@@ -115,6 +119,14 @@ def _members(loadable: Mapping[str, LoadableModel], teachers: Sequence[str]) -> 
     if len(teachers) > 1:
         members[TEACHERS_CONCAT] = [model for name, model in loadable.items() if name in teachers]
     return members
+
+
+def _complete(stack: TeacherStack | None, loadable: Mapping[str, LoadableModel]) -> TeacherStack | None:
+    """The stack, where every teacher that has a slope is evaluated: slopes without one of them are no fit."""
+    if stack is None or not (missing := sorted(stack.teachers - loadable.keys())):
+        return stack
+    say(f"{TEACHERS_STACK} is left out: it needs {', '.join(missing)}, which cannot be evaluated here")
+    return None
 
 
 def _embed_all(
@@ -164,7 +176,7 @@ def _check_names(models: Sequence[str], teachers: Sequence[str], baseline: str) 
     twice = sorted({name for name in models if models.count(name) > 1})
     if twice:
         raise ConfigError(f"models named twice: {', '.join(twice)}; every model needs a name of its own")
-    reserved = {BEST_TEACHER, TEACHERS_CONCAT, *NULLS}
+    reserved = {*OF_TEACHERS, *NULLS}
     taken = sorted(reserved & set(models) | set(STUDENTS) & set(teachers))
     if taken:
         raise ConfigError(f"{', '.join(taken)}: the evaluation uses this name itself; choose another for the model")

@@ -4,16 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmkd.errors import DataError
 from mmkd.evaluation.data_sets.choose import check_tasks, chosen_cards
 from mmkd.evaluation.data_sets.source import DataSetSource, read_source
 from mmkd.evaluation.format.not_evaluated import NotEvaluated
+from mmkd.evaluation.format.results import TEACHERS_STACK
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.folders.stage import Stage, complete, status
+from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
+
+if TYPE_CHECKING:
+    from mmkd.reliability.teacher_stack import TeacherStack
 
 EVALUATE = "evaluate"
 UNREAD = "not readable"
@@ -25,7 +30,8 @@ class Evaluation:
     """What is to be evaluated. name: of the recipe, for titles. licences: teacher -> licence, in the order of tables.
 
     corpus: images that the models were trained on, for the leakage audit. digests: of the models' folders, by name.
-    kept: settings as the manifest keeps them, see `Stage`.
+    kept: settings as the manifest keeps them, see `Stage`. reliability: folder of that stage, whose stack of the
+    teachers on this corpus is evaluated beside them.
     """
 
     name: str
@@ -37,6 +43,7 @@ class Evaluation:
     corpus: Path | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     kept: Callable[[Any], Any] = copy
+    reliability: Path | None = None
 
 
 def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
@@ -61,10 +68,36 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
         if not data_sets:
             raise DataError("\n".join(map(str, unread)))
         return evaluate(
-            one.settings, data_sets, one.models, teachers, folder, one.machine, one.seed, one.corpus, unread
+            one.settings,
+            data_sets,
+            one.models,
+            teachers,
+            folder,
+            one.machine,
+            one.seed,
+            one.corpus,
+            unread,
+            _stack(one) if len(teachers) > 1 else None,
         )
 
     complete(stage, body, force)
+
+
+def _stack(one: Evaluation) -> "TeacherStack | None":
+    """The stack of the teachers; None, with a line, where none was fitted."""
+    if one.reliability is None or one.corpus is None:
+        return None
+    from mmkd.corpus.schema import Corpus
+    from mmkd.reliability.table import load_reliability
+    from mmkd.reliability.teacher_stack import stack_of
+
+    table = load_reliability(one.reliability)
+    stack = stack_of(table, Corpus(one.corpus)) if table.stacks else None
+    if stack is not None and stack.teachers:
+        return stack
+    why = "no teacher has a slope anywhere" if table.stacks else '[reliability] method = "stacking" fits one'
+    say(f"{TEACHERS_STACK} is left out: the reliability has no stack of the teachers; {why}")
+    return None
 
 
 def evaluation_stage(one: Evaluation, out: Path) -> tuple[Stage, list[DataSetSource], list[NotEvaluated]]:

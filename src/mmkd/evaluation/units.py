@@ -19,7 +19,7 @@ from mmkd.evaluation.format.predictions import (
     read_predictions,
     write_predictions,
 )
-from mmkd.evaluation.format.results import NULLS
+from mmkd.evaluation.format.results import NULLS, TEACHERS_STACK
 from mmkd.evaluation.gallery.examples import GalleryExample, GallerySource, gallery_path, write_examples
 from mmkd.evaluation.models.embeddings import EmbeddedDataSet, Embeddings, embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import LoadableModel
@@ -29,6 +29,7 @@ from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
 from mmkd.folders.json_lines import write_json_lines
+from mmkd.reliability.teacher_stack import TeacherStack
 from mmkd.settings import Settings
 
 
@@ -37,7 +38,8 @@ class EvaluationUnit:
     """A task, a data set, and a model, an ensemble, or a predictor of the card's own (no members).
 
     settings: of the task. seed: of its draws. corrupted: what `corrupted_sets` made of the data set, for the task
-    that asks for it.
+    that asks for it. shares: of the members of an ensemble in which they do not count alike. note: what readers of its
+    results must know.
     """
 
     task_name: str
@@ -47,6 +49,8 @@ class EvaluationUnit:
     settings: Settings
     seed: int
     corrupted: Mapping[Family, DataSet] = field(default_factory=dict)
+    shares: Sequence[float] = ()
+    note: str = ""
 
     @property
     def task(self) -> Task[Any]:
@@ -60,7 +64,8 @@ class EvaluationUnit:
         members = [made_from_digest(member, one) for member in self.members for one in data_sets]
         members = members or [self.data_set.digest]
         settings = self.settings.model_dump(mode="json")
-        made_from = json.dumps([self.model, members, self.task_name, self.task.protocol, settings, self.seed])
+        facts = [self.model, members, self.task_name, self.task.protocol, settings, self.seed]
+        made_from = json.dumps([*facts, list(self.shares), self.note] if self.shares else facts)
         digest = hashlib.sha256(made_from.encode()).hexdigest()
         return PredictionFacts(self.model, card.id, card.modality, self.task_name, card.warning, digest)
 
@@ -85,7 +90,9 @@ class EvaluationUnit:
         variants: Mapping[str, Callable[[], EmbeddedDataSet[Any]]],
     ) -> EmbeddedDataSet[Any]:
         card, samples, images = data_set.card, data_set.samples, data_set.images
-        return EmbeddedDataSet(self.model, card, samples, images, stored, self.settings, self.seed, variants)
+        return EmbeddedDataSet(
+            self.model, card, samples, images, stored, self.settings, self.seed, variants, self.shares
+        )
 
 
 def units_of(
@@ -94,20 +101,42 @@ def units_of(
     settings: EvaluateSettings,
     seed: int,
     corrupted: Mapping[Family, DataSet] | None = None,
+    stack: TeacherStack | None = None,
 ) -> Iterator[EvaluationUnit]:
     """Everything to be predicted on one data set. models: name of a model, or of an ensemble -> its members.
 
-    corrupted: what `corrupted_sets` made of it; the null models do not see that.
+    corrupted: what `corrupted_sets` made of it; the null models do not see that. stack: of teachers that are all among
+    the models; with it there is `teachers_stack`, as the data set's modality has it.
     """
     for name in data_set.card.tasks:
         task = TASKS[name]
         own = dict.fromkeys(task.own_models(data_set.card, data_set.samples), ())
         for model, members in {**own, **(models if data_set.images else {})}.items():
             yield EvaluationUnit(name, data_set, model, members, settings.of_task(task), seed)
-    for model, members in models.items() if corrupted else ():
-        if model not in NULLS:
-            own_settings = settings.of_task(TASKS[ROBUSTNESS])
-            yield EvaluationUnit(ROBUSTNESS, data_set, model, members, own_settings, seed, corrupted or {})
+        if stack is not None and data_set.images:
+            unit = EvaluationUnit(name, data_set, TEACHERS_STACK, (), settings.of_task(task), seed)
+            yield _stacked(unit, stack, models)
+    if corrupted:
+        robustness = settings.of_task(TASKS[ROBUSTNESS])
+        for model, members in models.items():
+            if model not in NULLS:
+                yield EvaluationUnit(ROBUSTNESS, data_set, model, members, robustness, seed, corrupted)
+        if stack is not None:
+            unit = EvaluationUnit(ROBUSTNESS, data_set, TEACHERS_STACK, (), robustness, seed, corrupted)
+            yield _stacked(unit, stack, models)
+
+
+def _stacked(
+    unit: EvaluationUnit, stack: TeacherStack, models: Mapping[str, Sequence[LoadableModel]]
+) -> EvaluationUnit:
+    """Shares are the slopes over their sum: vectors keep the length 1 that heads are tuned for, and products are the
+    stack's logits up to one factor."""
+    modality = unit.data_set.card.modality
+    slopes = stack.slopes(modality)
+    members = [model for name in slopes for model in models[name]]
+    shares = [slope / sum(slopes.values()) for slope in slopes.values()]
+    pooled = f"slopes of all modalities together, as none was fitted on {modality}"
+    return replace(unit, members=members, shares=shares, note="" if stack.of_modality.get(modality) else pooled)
 
 
 def predict(unit: EvaluationUnit, folder: Path) -> bool:
@@ -120,7 +149,10 @@ def predict(unit: EvaluationUnit, folder: Path) -> bool:
     if unit.task.needs_texts and any(len(member.texts) < len(unit.data_set.texts) for member in embedded.members):
         path.unlink(missing_ok=True)
         return False
-    write_predictions(folder, facts, unit.task.predict(embedded))
+    predicted = unit.task.predict(embedded)
+    if unit.note:
+        predicted = replace(predicted, note="; ".join(filter(None, [predicted.note, unit.note])))
+    write_predictions(folder, facts, predicted)
     return True
 
 

@@ -204,7 +204,8 @@ def _untrusted(facts: CardFacts) -> list[str]:
     if not found:
         return []
     became = f" These pairs {facts.of_untrusted}." if facts.of_untrusted else ""
-    return [f"No teacher passed the rank test on {escaped(counted(found))}.{became}", ""]
+    why = facts.teachers.why_untrusted
+    return [f"{why[0].upper()}{why[1:]} on {escaped(counted(found))}.{became}", ""]
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:

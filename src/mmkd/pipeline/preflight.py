@@ -125,12 +125,15 @@ def _sources(run: Run, findings: Findings) -> None:
 def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[SourcePlan]":
     from mmkd.curation.plan import plan_curation
     from mmkd.curation.sources.names import named_sources
+    from mmkd.curation.sources.wrong_captions import warning_of
 
     plans = []
     for path in settings.decontaminate:
         if not path.exists() and not _waits(run, str(path), findings):
             findings.problems.append(f"[curate] decontaminate: no {path}; expected a data-set card or a folder")
-    for source in _tried(lambda: named_sources(settings.sources), findings) or []:
+    named = _tried(lambda: named_sources(settings.sources), findings) or []
+    findings.looked_at += filter(None, [warning_of(named)])
+    for source in named:
         if source.kind == "datasets" and not Path(source.path).exists():
             findings.looked_at.append(f"source {source.name}: {source.path} is on a hub, and was not looked at")
         elif not _waits(run, str(source.path), findings):

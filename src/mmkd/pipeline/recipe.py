@@ -23,7 +23,7 @@ from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.train import PretrainSettings
 from mmkd.validation import nearest, parse, parse_toml, read_toml
 
-RESERVED = ("stage1", "student", "teachers_concat", "best_teacher")
+RESERVED = ("stage1", "student", "teachers_concat", "teachers_stack", "best_teacher")
 
 
 class SpecialistSettings(Settings):
@@ -95,6 +95,18 @@ class Recipe(Settings):
             raise ValueError(
                 'reliability.modality = "evidence" needs the teachers\' votes on modalities: add a section [evidence], '
                 "which 'mmkd run' and 'mmkd evidence' make before the reliability"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stack(self) -> "Recipe":
+        students = {"distill": self.distill, **{f"rivals.{name}": one for name, one in self.rivals.items()}}
+        stacked = [name for name, one in students.items() if one.is_stacked]
+        if stacked and self.reliability.method != "stacking":
+            raise ValueError(
+                f"{', '.join(stacked)}: the term 'stacked' follows the stack of the teachers, which [reliability] "
+                f'method = "{self.reliability.method}" does not fit; set [reliability] method = "stacking", or choose '
+                "another objective"
             )
         return self
 

@@ -58,6 +58,7 @@ class Run:
             "teacher": [one.name for one in self.teachers],
             "rival": list(self.recipe.rivals),
             "evidence": ["evidence"] if self.recipe.reliability.needs_evidence else [],
+            "reliability": ["reliability"] if self.recipe.reliability.method == "stacking" else [],
         }
 
     @property

@@ -123,7 +123,7 @@ def evidence(run: "Run", stage: Stage) -> Counts:
 
 def reliability_settings(run: "Run") -> Settings:
     """Without the choice of modalities: the input `evidence` stands for it."""
-    plain = {name: value for name, value in run.plain(run.recipe.reliability).items() if name != "modality"}
+    plain = {name: value for name, value in run.recipe.reliability.measured_with.items() if name != "modality"}
     return {**plain, "seed": run.recipe.seed}
 
 
@@ -217,6 +217,7 @@ def _evaluation(run: "Run") -> "Evaluation":
         if t.model.startswith(LOCAL) and t.name not in trained
     }
     digests |= {t.name: run.digest(f"features/{t.name}") for t in runnable if t.library == ZOO}
+    digests |= {name: run.digest(name) for name in run.names["reliability"]}
     return Evaluation(
         name=recipe.name,
         settings=recipe.evaluate,
@@ -227,6 +228,7 @@ def _evaluation(run: "Run") -> "Evaluation":
         corpus=out / "corpus",
         digests=digests,
         kept=run.kept,
+        reliability=out / "reliability",
     )
 
 

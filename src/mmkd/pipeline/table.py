@@ -25,7 +25,8 @@ class StageSpec:
 
     help: of the command; its first paragraph is the line in `mmkd --help`. folders: what the stage publishes below the
     run's folder. inputs: finished folders of the run that it reads. In both, `{teacher}`, `{specialist}` and `{rival}`
-    stand for all names of the recipe, and `{evidence}` for the folder where the reliability is measured by it.
+    stand for all names of the recipe, `{evidence}` for the folder where the reliability is measured by it, and
+    `{reliability}` for the folder where it has a stack of the teachers.
     section: of the recipe; without it the stage is left out. "" for a stage of every run. parallel: the processes of
     torchrun share the work; otherwise rank 0 works and the others wait. old_name: of its command in the release before.
     """
@@ -178,7 +179,7 @@ STAGES: dict[str, StageSpec] = {
             "evaluate",
             "Evaluate teachers and students (with a recipe), or any models (with --model), on all six types of task.",
             folders=("evaluate",),
-            inputs=("corpus", "features/{teacher}", "pretrain", "rivals/{rival}", "distill"),
+            inputs=("corpus", "features/{teacher}", "{reliability}", "pretrain", "rivals/{rival}", "distill"),
             body=stages.evaluate,
         ),
         StageSpec(

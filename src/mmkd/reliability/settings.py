@@ -1,6 +1,6 @@
 """The recipe section `[reliability]`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -22,6 +22,12 @@ class ReliabilitySettings(Settings):
     instead.
 
     batch: pairs on which the spread of the logits is measured.
+
+    method: what weighs the teachers. "rank": the rank test alone, with `power`. "stacking": weights of all teachers and
+    the share of wrong captions, fitted together in each group by the likelihood of its own captions; the rank test is
+    shown beside it. The other keys are of "stacking". stack_rows: at most so many pairs of a group are fitted.
+    folds: parts of a group, cutting no patient or article, of which each is held out once. bootstrap: replicates of
+    the 95 % intervals.
     """
 
     by: Literal["modality", "cluster"] = "modality"
@@ -35,12 +41,23 @@ class ReliabilitySettings(Settings):
     spread: PositiveFloat = 7.5
     scale: float | None = Field(None, gt=0.0)
     batch: PositiveInt = 256
+    method: Literal["rank", "stacking"] = "rank"
+    stack_rows: int = Field(2_048, ge=2)
+    folds: int = Field(5, ge=2)
+    bootstrap: PositiveInt = 1_000
 
     @model_validator(mode="after")
     def _modality_is_read(self) -> "ReliabilitySettings":
         if self.by == "cluster" and self.modality == "evidence":
             raise ValueError('by = "cluster" reads no modality; leave out modality = "evidence" or by = "cluster"')
         return self
+
+    @property
+    def measured_with(self) -> dict[str, Any]:
+        """The keys that the result depends on; folders of releases without `method` are those of "rank"."""
+        plain = self.model_dump(mode="json")
+        unused = {"method", "stack_rows", "folds", "bootstrap"} if self.method == "rank" else set()
+        return {name: value for name, value in plain.items() if name not in unused}
 
     @property
     def needs_evidence(self) -> bool:

@@ -1,7 +1,6 @@
 """The stage `reliability`: measure every teacher on every modality of the corpus, and print the table."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,22 +11,23 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features.evidence.stored import StoredEvidence
 from mmkd.features.store import TeacherFeatures, open_features
-from mmkd.progress import console, say
+from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.reliability.clusters import find_clusters
 from mmkd.reliability.geometry import dispersion, mean_direction, temperature
+from mmkd.reliability.printed import print_stacks, print_table
 from mmkd.reliability.rank_test import RankTest, rank_test, shrunk, soft_weights
 from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.stack_stage import fit_stacks, stacked_cells
 from mmkd.reliability.table import (
     GroupReliability,
+    GroupStack,
     ReliabilityTable,
     TeacherGeometry,
     counted,
     groups_of,
     save_reliability,
 )
-
-Z_95 = 1.96
 
 
 def measure_reliability(
@@ -57,14 +57,20 @@ def measure_reliability(
         for name, found in tested.items()
         for teacher in features
     }
-    cells = _cells(list(tested), [teacher.name for teacher in features], results, settings)
+    teacher_names = [teacher.name for teacher in features]
+    cells = _cells(list(tested), teacher_names, results, settings)
+    stacks: list[GroupStack] = []
+    if settings.method == "stacking":
+        cells, stacks = stacked_cells(cells, teacher_names, fit_stacks(features, tested, corpus, settings, seed))
     teachers = [_teacher(teacher, tested, cells, settings) for teacher in features]
-    reliability = ReliabilityTable(teachers, cells, settings.by, cluster_N, modality_N=modality_N)
+    reliability = ReliabilityTable(teachers, cells, settings.by, cluster_N, modality_N=modality_N, stacks=stacks)
     save_reliability(reliability, folder)
     print_table(reliability)
+    if stacks:
+        print_stacks(reliability)
     if untrusted := reliability.untrusted(group_N):
         print(
-            f"no teacher passes the rank test on {counted(untrusted)}: these pairs have no teacher and learn from "
+            f"{reliability.why_untrusted} on {counted(untrusted)}: these pairs have no teacher and learn from "
             "their captions alone, unless [distill] says otherwise"
         )
     return {"teachers": len(features), "groups": len(tested), "rows": sum(map(len, tested.values()))}
@@ -148,32 +154,3 @@ def _scale(image_ND: np.ndarray, text_ND: np.ndarray, settings: ReliabilitySetti
     spread = np.linspace(0, len(image_ND) - 1, min(settings.batch, len(image_ND))).astype(int)
     image_BD, text_BD = (torch.from_numpy(side[spread].astype(np.float32)) for side in (image_ND, text_ND))
     return temperature(image_BD, text_BD, settings.spread)
-
-
-def print_table(reliability: ReliabilityTable) -> None:
-    """Own caption's percentile within the group (.50 = chance), its 95 % interval, and the weight where it is not 0."""
-    from rich.table import Table
-
-    names = [teacher.name for teacher in reliability.teachers]
-    table = Table(
-        reliability.by, "pairs", *names, title=f"rank test within the {reliability.by}: percentile [95 %] (weight)"
-    )
-    cell = {(c.group, c.teacher): c for c in reliability.cells}
-    for group in reliability.group_names:
-        row = [cell[group, name] for name in names]
-        shown = [_percentile(c) + (f" ({c.weight:.2f})" if c.weight else "") for c in row]
-        table.add_row(group, str(max(c.n for c in row)), *shown)
-    table.add_section()
-    table.add_row("logit scale", "", *[f"{teacher.scale:.1f}" for teacher in reliability.teachers])
-    table.add_row(
-        "dispersion", "", *[f"{t.image_dispersion:.2f} / {t.text_dispersion:.2f}" for t in reliability.teachers]
-    )
-    console(2 + len(names)).print(table)
-
-
-def _percentile(cell: GroupReliability) -> str:
-    """`.se` of few rows is often 0, so the interval is no narrower than that of a teacher that guesses."""
-    guessing = math.sqrt(RankTest(cell.percentile, cell.se, cell.n).variance) / 2
-    half = Z_95 * max(cell.se, guessing)
-    low, high = max(0.0, cell.percentile - half), min(1.0, cell.percentile + half)
-    return f"{cell.percentile:.2f} [{low:.2f}, {high:.2f}]"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,12 @@ class TeacherGeometry:
 
 @dataclass(frozen=True)
 class GroupReliability:
-    """One cell of the table: a teacher on a modality or cluster. weight: 0..1, the best teacher of the group has 1."""
+    """One cell of the table: a teacher on a modality or cluster. weight: 0..1, the best teacher of the group has 1.
+
+    Under method "stacking" also: slope multiplies the teacher's raw cosine in the stack's logits, with the 95 %
+    interval slope_low..slope_high; z_weight is the same weight per standard deviation of the teacher's cosines along a
+    row of the group, so that teachers can be compared. All 0 under method "rank".
+    """
 
     group: str
     teacher: str
@@ -46,6 +51,28 @@ class GroupReliability:
     percentile: float
     se: float
     weight: float
+    slope: float = 0.0
+    slope_low: float = 0.0
+    slope_high: float = 0.0
+    z_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class GroupStack:
+    """The stack of all teachers on one modality or cluster, see `stacking.py`.
+
+    n: pairs it was fitted on. wrong_captions: the share of wrong captions 0..1, with its 95 % interval
+    wrong_low..wrong_high. gain: held-out nats a pair over guessing uniformly, the mean of both directions; gain_best:
+    that of the best single teacher.
+    """
+
+    group: str
+    n: int
+    wrong_captions: float
+    wrong_low: float
+    wrong_high: float
+    gain: float
+    gain_best: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +80,8 @@ class ReliabilityTable:
     """Teachers in the order of their names; `cells` has every (group, teacher).
 
     by: what the groups are, "modality" or "cluster"; cluster_N: then the cluster of each row of the corpus, int32.
-    modality_N: the modality of each row, strings, where it is not the corpus's own.
+    modality_N: the modality of each row, strings, where it is not the corpus's own. stacks: one of each group under
+    method "stacking", none under "rank".
     """
 
     teachers: list[TeacherGeometry]
@@ -62,6 +90,7 @@ class ReliabilityTable:
     cluster_N: np.ndarray | None = None
     digest: str = ""
     modality_N: np.ndarray | None = None
+    stacks: list[GroupStack] = field(default_factory=list)
 
     @property
     def group_names(self) -> list[str]:
@@ -74,6 +103,11 @@ class ReliabilityTable:
         found = dict(zip(name_G.tolist(), count_G.tolist(), strict=True))
         return {name: count for name, count in found.items() if name not in trusted}
 
+    @property
+    def why_untrusted(self) -> str:
+        """What `untrusted` groups lack, for a sentence that goes on with "on" and their names."""
+        return "no stack of teachers is above guessing" if self.stacks else "no teacher passes the rank test"
+
     def groups(self, corpus: Corpus) -> np.ndarray:
         """The group of each row of the corpus, an array of strings. Raises DataError for another corpus."""
         return groups_of(corpus, self.cluster_N, self.modality_N)
@@ -83,11 +117,31 @@ class ReliabilityTable:
 
         Groups that were not measured get 0 from every teacher.
         """
+        return self._of_cells("weight", group_N)
+
+    def slopes(self, group_N: np.ndarray) -> np.ndarray:
+        """The slope of each teacher (K) in the stack's logits for rows of the given groups (N,) -> (N, K) float32.
+
+        Row n's logit of a caption is sum_k slope[n, k] * cosine of teacher k. Groups that were not measured, and all
+        groups under method "rank", get 0 from every teacher.
+        """
+        return self._of_cells("slope", group_N)
+
+    def wrong_captions(self, group_N: np.ndarray) -> np.ndarray:
+        """The fitted share of wrong captions 0..1 for rows of the given groups (N,) -> (N,) float32.
+
+        Groups without a stack get 1: nothing there says that a caption is right.
+        """
+        share = {stack.group: stack.wrong_captions for stack in self.stacks}
+        name_G, of_N = np.unique(group_N, return_inverse=True)
+        return np.array([share.get(name, 1.0) for name in name_G.tolist()], dtype=np.float32)[of_N]
+
+    def _of_cells(self, value: str, group_N: np.ndarray) -> np.ndarray:
         known = {name: m for m, name in enumerate(self.group_names)}
         table_MK = np.zeros((len(known) + 1, len(self.teachers)), dtype=np.float32)
         column = {teacher.name: k for k, teacher in enumerate(self.teachers)}
         for cell in self.cells:
-            table_MK[known[cell.group], column[cell.teacher]] = cell.weight
+            table_MK[known[cell.group], column[cell.teacher]] = getattr(cell, value)
         name_G, of_N = np.unique(group_N, return_inverse=True)
         return np.asarray(table_MK[[known.get(name, len(known)) for name in name_G.tolist()]][of_N])
 
@@ -131,8 +185,11 @@ def save_reliability(reliability: ReliabilityTable, folder: Path) -> None:
         named = {"modalities": name_G.tolist()}
         with atomic_file(folder / MODALITIES) as stream:
             stream.write(save({"modality": of_N.astype(np.int16)}))
-    cells = [asdict(cell) for cell in reliability.cells]
-    write_json(folder / TABLE, {"by": reliability.by, **named, "teachers": rows, "reliability": cells})
+    measured = {
+        "reliability": [asdict(cell) for cell in reliability.cells],
+        "stacks": [asdict(stack) for stack in reliability.stacks],
+    }
+    write_json(folder / TABLE, {"by": reliability.by, **named, "teachers": rows, **measured})
 
 
 def load_reliability(folder: Path) -> ReliabilityTable:
@@ -148,10 +205,11 @@ def load_reliability(folder: Path) -> ReliabilityTable:
             for facts in table["teachers"]
         ]
         cells = [GroupReliability(**cell) for cell in table["reliability"]]
+        stacks = [GroupStack(**stack) for stack in table.get("stacks", [])]  # releases before had none
         cluster_N = load_file(folder / CLUSTERS)["cluster"] if table["by"] == "cluster" else None
         modality_N = None
         if "modalities" in table:
             modality_N = np.array(table["modalities"])[load_file(folder / MODALITIES)["modality"]]
-        return ReliabilityTable(teachers, cells, table["by"], cluster_N, digest, modality_N)
+        return ReliabilityTable(teachers, cells, table["by"], cluster_N, digest, modality_N, stacks)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{folder}: not a reliability folder ({error!r}); run 'mmkd reliability' again") from error

@@ -22,7 +22,7 @@ PAGE = "curation.html"
 EACH_REJECT = 20  # of each reason are listed one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
 MOST_ROWS = 40  # of a table of names
-EXCLUDED = "excluded by include"
+EXCLUDED = "excluded by include or part"
 ORIGIN = ("source", "licence", "modality_evidence", "labels", "language")
 
 
@@ -74,7 +74,7 @@ def ledger_page(ledger: Ledger) -> str:
 
 def _about(ledger: Ledger) -> str:
     read, kept, excluded = ledger.funnel.read, ledger.facts.pairs, ledger.funnel.excluded.total()
-    more = f" {excluded:,} more in the sources were excluded by include and are not listed." if excluded else ""
+    more = f" {excluded:,} more in the sources were excluded by include or part and are not listed." if excluded else ""
     return (
         f"{read:,} records were read and {kept:,} kept ({share(kept, read)}). curation.parquet beside this page lists "
         f"the outcome of every record.{more}"

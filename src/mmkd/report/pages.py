@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, TEACHERS_CONCAT
+from mmkd.evaluation.format.results import MEAN, NULLS, OF_TEACHERS
 from mmkd.report import curves, maps
 from mmkd.report.data_section import cards_section, leakage_section, map_section, subsets_section
 from mmkd.report.overall import overall_view
@@ -69,7 +69,7 @@ def _title(evaluated: Evaluated, context: ReportContext) -> str:
 def _what_was_measured(evaluated: Evaluated, context: ReportContext) -> str:
     samples = {(row.dataset, row.task): row.n for row in evaluated.results if row.dataset != MEAN}
     data_sets = {dataset for dataset, _ in samples}
-    models = {row.model for row in evaluated.results} - {BEST_TEACHER, TEACHERS_CONCAT, *NULLS}
+    models = {row.model for row in evaluated.results} - {*OF_TEACHERS, *NULLS}
     seed = "" if context.seed is None else f"; seed {context.seed}"
     return (
         f"{len(models)} models on {len(data_sets)} data sets, {len(evaluated.tasks)} tasks, "

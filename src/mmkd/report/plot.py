@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmkd.evaluation.format.results import BEST_TEACHER, NULLS, TEACHERS_CONCAT
+from mmkd.evaluation.format.results import NULLS, OF_TEACHERS
 
 # name of the CSS variable and of the class `c-NAME` -> on light and on dark paper
 COLOURS = {
@@ -53,7 +53,7 @@ def kind_colour(model: str, main: str, teachers: Sequence[str]) -> str:
     """One colour for each kind of model: the one the report is about, teacher, made of teachers, null, any other."""
     if model == main:
         return "ours"
-    if model in (BEST_TEACHER, TEACHERS_CONCAT):
+    if model in OF_TEACHERS:
         return "limit"
     if model in NULLS:
         return "null"

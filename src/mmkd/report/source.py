@@ -11,13 +11,12 @@ from mmkd.evaluation.format.not_evaluated import NotEvaluated, read_not_evaluate
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions, predictions_path, read_predictions
 from mmkd.evaluation.format.results import (
     ALL,
-    BEST_TEACHER,
     IN_GENERAL,
     MEAN,
     NULLS,
+    OF_TEACHERS,
     RANKINGS,
     STUDENT,
-    TEACHERS_CONCAT,
     Comparison,
     Overall,
     Ranking,
@@ -102,7 +101,7 @@ class Evaluated:
         found = self.order(models)
         if self.teachers:
             return [model for model in found if model in self.teachers]
-        return [model for model in found if model not in (self.main, BEST_TEACHER, TEACHERS_CONCAT, *NULLS)]
+        return [model for model in found if model not in (self.main, *OF_TEACHERS, *NULLS)]
 
     def predictions(self, task: str) -> list[Predictions]:
         """What the main model predicted on each data set of the task, where the file is still there."""
@@ -113,7 +112,7 @@ class Evaluated:
         say), by data set."""
         asked: dict[tuple[str, str], list[str]] = {}
         for row in self.of_task(task):
-            if row.dataset != MEAN and row.model not in (BEST_TEACHER, TEACHERS_CONCAT, *NULLS):
+            if row.dataset != MEAN and row.model not in (*OF_TEACHERS, *NULLS):
                 asked.setdefault((row.dataset, row.modality), []).append(row.model)
         paths = [
             predictions_path(self.folder, PredictionFacts(model, dataset, modality, task))

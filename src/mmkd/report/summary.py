@@ -9,7 +9,7 @@ from mmkd.evaluation.format.results import (
     BEST_TEACHER,
     MEAN,
     NULLS,
-    TEACHERS_CONCAT,
+    OF_TEACHERS,
     UNCLEARED,
     Comparison,
     by_modality,
@@ -92,7 +92,7 @@ def matrix(evaluated: Evaluated) -> Table | None:
         row.rival
         for task in evaluated.tasks
         for row in primary_comparisons(evaluated, task)
-        if row.rival in (BEST_TEACHER, TEACHERS_CONCAT) or row.rival in evaluated.rivals([row.rival])
+        if row.rival in OF_TEACHERS or row.rival in evaluated.rivals([row.rival])
     )
     rows = [row for task in evaluated.tasks for row in _matrix_rows(evaluated, task, rivals)]
     return Table(["", *rivals], rows) if rivals and rows else None

@@ -59,7 +59,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Excluded:
-    """Records that `include` of their source does not select: counted, neither kept nor rejected."""
+    """Records that `include` or `part` of their source does not select: counted, neither kept nor rejected."""
 
     source: str
     records: int = 1

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from mmkd.curation.settings.parts import PartOfGroups
 from mmkd.curation.settings.selection import CaptionSettings, FilterSettings, ModalitySettings, Panels
 from mmkd.folders.remote import Urls, is_url
 from mmkd.images.hamming import MAX_RADIUS
@@ -181,8 +182,14 @@ class TableSource(RowSource, TextTable):
 class FoldersSource(Source):
     """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn.
 
+    groups: a table (CSV, TSV, JSON, JSONL, Parquet or Arrow) with the columns `file` or `path` (relative to the folder
+    of that table) and `group` of every picture. part: some of several parts that share no group (`{ of = 3, take = [0]
+    }`), so that teachers train on disjoint patients; other pictures are excluded. wrong_captions: for experiments,
+    share (0..1) of the captions that name a class drawn at random from the source's; they are counted and told.
+
     path: the folder that holds the class folders. templates: of the captions. names: folder name -> class name in
-    words. root: a folder below which images may lie that links lead to.
+    words. root: a folder below which images may lie that links lead to. wrong_captions_seed: other numbers draw other
+    captions.
     """
 
     kind: Literal["folders"]
@@ -190,6 +197,21 @@ class FoldersSource(Source):
     root: RecipePath | None = None
     templates: Templates = ["{name}"]
     names: dict[str, str] = {}  # folder name -> class name in words; the folder name with blanks otherwise
+    groups: RecipePath | None = None
+    part: PartOfGroups | None = None
+    wrong_captions: float = Field(0.0, ge=0.0, le=1.0)
+    wrong_captions_seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _one_origin_of_groups(self) -> Self:
+        if self.groups and self.group:
+            raise ValueError("give either groups (a table) or group (a pattern)")
+        if self.part and not (self.groups or self.group):
+            raise ValueError(
+                "part cuts by groups, and nothing says what they are; give groups (a table), or group (a pattern), "
+                "which is '(.*)' where every picture is of another patient"
+            )
+        return self
 
 
 class WebDatasetSource(Source):

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.cards.array_files import npy_header
-from mmkd.curation.records.record import Excluded, Found, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Found, Rejected, Shard, group_in
 from mmkd.curation.settings.curate import NpzSource
 from mmkd.curation.sources.folders import check_include, labelled_record
 from mmkd.errors import DataError
@@ -114,6 +114,7 @@ class NpzShard:
             png(Image.fromarray(image), compress_level=1),
             ", ".join(names),
             row,
+            group_in(self.source, self._where(row), identity),
         )
 
 

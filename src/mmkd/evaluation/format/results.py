@@ -24,6 +24,9 @@ MEAN = "mean"  # as data set and modality: over all data sets of a task, each co
 STUDENT = "student"
 BEST_TEACHER = "best_teacher"  # per data set the teacher that scores highest on it: a limit, chosen on the test data
 TEACHERS_CONCAT = "teachers_concat"  # all teachers' unit embeddings side by side
+TEACHERS_STACK = "teachers_stack"  # the same, each weighted by its slope in the stack of the card's modality
+OF_TEACHERS = (BEST_TEACHER, TEACHERS_CONCAT, TEACHERS_STACK)
+"""What is made of several teachers, in the order of the tables."""
 STUDENTS = ("stage1", "contrastive", "mmkd", STUDENT)
 Null = Literal["chance", "colour_and_size", "random_weights"]
 NULLS: tuple[Null, ...] = ("chance", "colour_and_size", "random_weights")
@@ -157,7 +160,7 @@ def in_order(models: Iterable[str], teachers: Sequence[str]) -> list[str]:
     """Distinct models as tables show them: teachers, what is made of them, other students and models, the student,
     and the null models last."""
     found = dict.fromkeys(models)
-    known = [*teachers, BEST_TEACHER, TEACHERS_CONCAT, *STUDENTS]
+    known = [*teachers, *OF_TEACHERS, *STUDENTS]
     others = [model for model in found if model not in (*known, *NULLS)]
     order = [*known[:-1], *others, STUDENT, *NULLS]
     return sorted(found, key=order.index)
@@ -195,4 +198,4 @@ def focus_model(models: Sequence[str], teachers: Sequence[str] = ()) -> str:
 
 def single_models(models: Iterable[str]) -> list[str]:
     """Without null models and without what is made of several teachers."""
-    return [model for model in models if model not in (*NULLS, BEST_TEACHER, TEACHERS_CONCAT)]
+    return [model for model in models if model not in (*NULLS, *OF_TEACHERS)]

@@ -90,7 +90,8 @@ def _opened(path: Path) -> Iterator[Any]:
 @dataclass(frozen=True)
 class EmbeddedDataSet(Generic[S]):
     """What a task's `predict` gets. members: the embeddings of a model, or of each model of an ensemble; none for a
-    predictor that the card brings itself, whose name is `model`.
+    predictor that the card brings itself, whose name is `model`. shares: of each member, with the sum 1; none where all
+    count alike.
 
     images: the distinct ones, in the order of the embeddings' rows. settings: of the task. variants: the same data set
     with other pictures (family of corruptions -> as the model embeds them), read when they are asked for.
@@ -104,6 +105,7 @@ class EmbeddedDataSet(Generic[S]):
     settings: S
     seed: int
     variants: "Mapping[str, Callable[[], EmbeddedDataSet[S]]]" = field(default_factory=dict)
+    shares: Sequence[float] = ()
 
     @cached_property
     def _row_of(self) -> dict[ImageRef, int]:
@@ -114,13 +116,19 @@ class EmbeddedDataSet(Generic[S]):
 
     def by_member(self) -> "list[EmbeddedDataSet[S]]":
         """The data set as each member alone embeds it."""
-        return [replace(self, members=[member]) for member in self.members]
+        return [replace(self, members=[member], shares=()) for member in self.members]
+
+    def mean_of_members(self, values: Sequence[Array]) -> Array:
+        """What the members say, one array each, as one: the mean by their shares."""
+        if not self.shares:
+            return np.asarray(np.stack(values).mean(axis=0))
+        return np.asarray(sum(np.float32(share) * value for share, value in zip(self.shares, values, strict=True)))
 
     def of_images(self, samples: Sequence[Sample]) -> Array:
         """Of samples with one image each: float32 (N, D), unit vectors.
 
-        Members stand side by side, divided by the root of their number: the product of two such vectors is the mean of
-        the members' cosines.
+        Members stand side by side, times the root of their share: the product of two such vectors is the mean of the
+        members' cosines by their shares.
         """
         return self.of_image_list([sample.image for sample in samples])
 
@@ -129,11 +137,13 @@ class EmbeddedDataSet(Generic[S]):
 
     def of_image_list(self, images: Sequence[ImageRef]) -> Array:
         rows = [self._row_of[image] for image in images]
-        return _side_by_side([member.image_ID[rows] for member in self.members])
+        return self._side_by_side([member.image_ID[rows] for member in self.members])
 
     def of_texts(self, texts: Sequence[str]) -> Array:
-        return _side_by_side([member.of_texts(texts) for member in self.members])
+        return self._side_by_side([member.of_texts(texts) for member in self.members])
 
-
-def _side_by_side(parts: Sequence[Array]) -> Array:
-    return np.asarray(np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts))))
+    def _side_by_side(self, parts: Sequence[Array]) -> Array:
+        if not self.shares:
+            return np.asarray(np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts))))
+        weighted = [np.float32(np.sqrt(share)) * part for share, part in zip(self.shares, parts, strict=True)]
+        return np.concatenate(weighted, axis=1)

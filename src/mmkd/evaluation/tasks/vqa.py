@@ -180,13 +180,13 @@ def _zero_shot_closed(embedded: Embedded, test: Sequence[Sample]) -> Array:
     if not asked:
         return right_N
     texts = [text for n in asked for text in _statements(embedded.card, test[n])]
-    difference_A = np.zeros(len(asked))
+    differences = []
     for member in embedded.by_member():
         text_A2TD = member.of_texts(texts).reshape(len(asked), len(YES_NO), len(embedded.card.answer_templates), -1)
         statement_A2D = normalised(text_A2TD.mean(axis=2))
         image_AD = member.of_images([test[n] for n in asked])
-        difference_A += ((statement_A2D[:, 0] - statement_A2D[:, 1]) * image_AD).sum(axis=1)
-    said_yes_A = difference_A >= 0
+        differences.append(((statement_A2D[:, 0] - statement_A2D[:, 1]) * image_AD).sum(axis=1))
+    said_yes_A = embedded.mean_of_members(differences) >= 0
     true_yes_A = np.array([normal_answer(question_of(test[n]).answer) == "yes" for n in asked])
     right_N[asked] = said_yes_A == true_yes_A
     return right_N

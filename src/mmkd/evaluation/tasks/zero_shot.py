@@ -79,14 +79,15 @@ def _predict(embedded: Embedded) -> Predicted:
 def scores_of(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
     """Cosines with the classes, whose prompts are given; (N, C).
 
-    The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean.
+    The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean, by the
+    members' shares where they have some.
     """
     texts, count_C = [prompt for own in prompts for prompt in own], [len(own) for own in prompts]
     scores = [
         cosines(member.of_images(samples), class_embeddings(member.of_texts(texts), count_C))
         for member in embedded.by_member()
     ]
-    return np.asarray(np.stack(scores).mean(axis=0))
+    return embedded.mean_of_members(scores)
 
 
 def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array], str]:

@@ -31,16 +31,21 @@ class TeacherBatch:
     """The teachers' embeddings of them. image, text: one float32 (B, D_t) a teacher, unit rows, zeros where missing.
 
     weight_BT: of each teacher on each pair, 0 where missing. available_BT: which ones the reference recipe may draw.
+    slope_BT: what multiplies each teacher's cosines in the stack's logits, 0 where missing; group_B: equal numbers are
+    equal groups of the fit. Both are None where no term asks for them.
     """
 
     image: list[Tensor]
     text: list[Tensor]
     weight_BT: Tensor
     available_BT: Tensor
+    slope_BT: Tensor | None = None
+    group_B: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TeacherBatch":
         image, text = ([change(rows) for rows in side] for side in (self.image, self.text))
-        return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT))
+        slope, group = (None if one is None else change(one) for one in (self.slope_BT, self.group_B))
+        return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT), slope, group)
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,8 @@ def gather_teachers(own: TeacherBatch | None, world: World) -> TeacherBatch | No
         return own
     image, text = ([gather_rows(rows.half(), world).float() for rows in side] for side in (own.image, own.text))
     available = gather_rows(own.available_BT.to(torch.uint8), world).bool()
-    return TeacherBatch(image, text, gather_rows(own.weight_BT, world), available)
+    slope, group = (None if one is None else gather_rows(one, world) for one in (own.slope_BT, own.group_B))
+    return TeacherBatch(image, text, gather_rows(own.weight_BT, world), available, slope, group)
 
 
 @dataclass(frozen=True)

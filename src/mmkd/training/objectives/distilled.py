@@ -1,6 +1,7 @@
 """Distillation from all weighted teachers at every step: a main term, others beside it, and a contrastive share.
 
-The default term is affinity: the student's softmax over the batch follows each teacher's.
+The default term is affinity: the student's softmax over the batch follows each teacher's. Terms of the stack follow
+all teachers at once.
 
 Letters: B own pairs, K keys, D student dimension, T teachers.
 """
@@ -37,7 +38,10 @@ def affinity_term(view: View, teacher: TeacherInputs) -> Tensor:
 
 
 class Distilled(Objective):
-    """The terms of `TERMS` that the settings ask for, each a mean over pairs and teachers by the teachers' weights."""
+    """The terms of `TERMS` that the settings ask for, each a mean over pairs and teachers by the teachers' weights.
+
+    A term of the stack is a mean over the pairs on which a teacher has a slope.
+    """
 
     def __init__(
         self, settings: DistillSettings, dim: int, shapes: list[TeacherShape], generator: torch.Generator
@@ -46,7 +50,8 @@ class Distilled(Objective):
         self.settings, self.scales = settings, [shape.scale for shape in shapes]
         self.weights = settings.weights
         terms = {name: term for name, term in TERMS.items() if name in self.weights}
-        self.terms = {name: term.load() for name, term in terms.items()}
+        self.terms = {name: term.load() for name, term in terms.items() if not term.stack}
+        self.stacks = {name: term.load() for name, term in terms.items() if term.stack}
         self.captions = CaptionTerm(settings.pairwise) if "contrastive" in self.weights else None
         self.targets = nn.ModuleList(shape.target for shape in shapes)
         headed = shapes if any(term.heads for term in terms.values()) else []
@@ -55,7 +60,7 @@ class Distilled(Objective):
         if any(term.scale for term in terms.values()):
             self.log_scale_T = nn.Parameter(torch.tensor([math.log(min(scale, MAX_SCALE)) for scale in self.scales]))
         weighting = WEIGHTINGS[settings.weighting].load_step() or StepWeighting
-        self.weighting: StepWeighting = weighting(settings, list(terms), len(shapes))
+        self.weighting: StepWeighting = weighting(settings, list(self.terms), len(shapes))
 
     def learn_from_captions(self) -> None:
         """Add the caption term at full weight although the contrastive share is 0.
@@ -67,18 +72,23 @@ class Distilled(Objective):
         self.captions = CaptionTerm(self.settings.pairwise)
 
     def forward(self, view: View) -> dict[str, Tensor]:
+        found = self._of_teachers(view) if self.terms else {}
+        for name, stack in self.stacks.items():
+            found[name] = _mean(view, *stack(view, self.settings))
+        if self.captions is not None:
+            found["contrastive"] = self.captions(view)
+        return found
+
+    def _of_teachers(self, view: View) -> dict[str, Tensor]:
+        """The terms that see one teacher at a time."""
         own, _ = teachers_of(view)
         teachers = self._inputs(view)
         weight_BT = own.weight_BT * (own.weight_BT > self.settings.min_weight)
         of_term = self.weighting.of_step(view, teachers, weight_BT)
         found = {}
         for name, term in self.terms.items():
-            value_BT, counted_BT = of_term(name, torch.stack([term(view, teacher) for teacher in teachers], dim=1))
-            # not every term reads the scale, but each weight needs a gradient: processes and checkpoints count on it
-            total = (value_BT * counted_BT).sum() + 0.0 * view.own.scale
-            found[name] = view.mean(total, counted_BT.sum())
-        if self.captions is not None:
-            found["contrastive"] = self.captions(view)
+            values = torch.stack([term(view, teacher) for teacher in teachers], dim=1)
+            found[name] = _mean(view, *of_term(name, values))
         return found
 
     def _inputs(self, view: View) -> list[TeacherInputs]:
@@ -100,3 +110,9 @@ class Distilled(Objective):
             )
             for t, scale in enumerate(self.scales)
         ]
+
+
+def _mean(view: View, value: Tensor, counted: Tensor) -> Tensor:
+    """Mean of values, of pairs or of pairs and teachers, by how much each counts."""
+    # not every term reads the scale, but each weight needs a gradient: processes and checkpoints count on it
+    return view.mean((value * counted).sum() + 0.0 * view.own.scale, counted.sum())

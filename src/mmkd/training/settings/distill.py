@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, Pos
 
 from mmkd.progress import say
 from mmkd.settings import Settings
-from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS, settings_read
+from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS, Term, settings_read
 from mmkd.training.settings.train import TrainSettings
 from mmkd.validation import nearest
 
@@ -66,12 +66,13 @@ DEFECTS = ("exp_scale", "train_scale", "normalise", "one_space", "shuffle", "gat
 class DistillSettings(TrainSettings):
     """The recipe section `[distill]`: stage 2.
 
-    objective: the main term. `affinity` (the teachers' image-text softmax, both ways), `heads` (a light head per
-    teacher and side towards its vectors), `interactive` (student against teacher captions and images, through those
-    heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1 continued), `mmkd` (the
-    reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive: share of the contrastive
-    term, the main term has the rest. terms: weights of other terms beside the main one, by their names.
-    `contrastive`, `mmkd` and `mmkd-fixed` have no terms beside them, and shares of their own.
+    objective: the main term. `affinity` (the teachers' image-text softmax, both ways), `stacked` (one image-text
+    softmax of all teachers together, their cosines weighted and summed as `[reliability] method = "stacking"` fits it),
+    `heads` (a light head per teacher and side towards its vectors), `interactive` (student against teacher captions and
+    images, through those heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1
+    continued), `mmkd` (the reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive:
+    share of the contrastive term, the main term has the rest. terms: weights of other terms beside the main one, by
+    their names. `contrastive`, `mmkd` and `mmkd-fixed` have no terms beside them, and shares of their own.
     joint_positives is false under `mmkd` unless it is given: the public code takes a caption's repeats for negatives.
 
     head_loss: of the heads. targets: what is done to a teacher's vectors before heads see them
@@ -86,6 +87,9 @@ class DistillSettings(TrainSettings):
     caption_posterior: 0 gives every caption the weight 1 in the contrastive term; above, the weight is the posterior
     of the caption being right, by how high the trusted teachers rank it, to this power.
 
+    sharpness: of the term `stacked`; multiplies the fitted logits, so that 1 is the fit itself, and more is sharper.
+    other_groups: of the same term; weight with which captions and pictures of other groups (modalities or clusters)
+    count as wrong ones. 0 leaves them out, 1 makes one softmax of all.
     confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
@@ -96,6 +100,8 @@ class DistillSettings(TrainSettings):
     targets: Targets = "centre"
     min_weight: float = Field(0.05, ge=0.0, lt=1.0)
     weighting: Annotated[str, _entry_of(WEIGHTINGS)] = "soft"
+    sharpness: PositiveFloat = 1.0
+    other_groups: NonNegativeFloat = 0.1
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
     without_teacher: Literal["captions", "nothing"] = "captions"
@@ -115,6 +121,21 @@ class DistillSettings(TrainSettings):
         """How the terms add up: the main one has what the captions leave; terms of weight 0 are left out."""
         weights = {**self.terms, self.objective: 1.0 - self.contrastive, "contrastive": self.contrastive}
         return {name: weight for name, weight in weights.items() if weight > 0}
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether a term follows the stack of teachers, and so needs its slopes."""
+        return any(term.stack for term in self._selected)
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether anything but the stack decides which teachers a pair has."""
+        return not self._selected or not all(term.stack for term in self._selected)
+
+    @property
+    def _selected(self) -> list[Term]:
+        """The terms that count; none for an objective without terms."""
+        return [TERMS[name] for name in self.weights if name in TERMS] if self.objective in TERMS else []
 
     @property
     def without_effect(self) -> list[str]:
@@ -137,7 +158,8 @@ class DistillSettings(TrainSettings):
         """What stage 2 does with pairs on which no teacher passed the rank test, in words."""
         if self.objective == "contrastive":
             return "are learned from their captions alone, like all others"
-        if self.is_reference or self.weighting in ("everyone", "uncertainty", "per_sample"):
+        everyone = self.reads_weights and self.weighting in ("everyone", "uncertainty", "per_sample")
+        if self.is_reference or everyone:
             return f"are learned from teachers all the same, as objective {self.objective!r} has it"
         if self.contrastive or self.without_teacher == "captions":
             return "are learned from their captions alone"

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 DISTILLED = ("contrastive", "terms", "weighting", "min_weight", "caption_posterior", "without_teacher")
+UNREAD_BY_STACKS = ("weighting",)
 OBJECTIVE_CODE, EXPERIMENTAL = "mmkd.training.objectives", "mmkd.training.experimental"
 SOFT = "mmkd.training.targets.teacher_targets:soft"
 HEADS = ("targets", "head_loss")
@@ -33,10 +34,13 @@ class Term(Entry):
 
     As the main term its weight is what the contrastive share leaves; beside another one, that of `[distill.terms]`.
     heads: it sees the teacher through heads, which are trained for it. scale: and with a trained scale.
+    stack: it follows all teachers at once by their slopes, and reads no weighting; code: (View, DistillSettings) -> a
+    value for each own pair (B,) and how much it counts (B,).
     """
 
     heads: bool = False
     scale: bool = False
+    stack: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ TERMS: Mapping[str, Term] = {
     "heads": Term(f"{EXPERIMENTAL}.heads:heads_term", HEADS, heads=True),
     "interactive": Term(f"{EXPERIMENTAL}.heads:interactive_term", ("targets",), heads=True, scale=True),
     "relational": Term(f"{EXPERIMENTAL}.relational:relational_term"),
+    "stacked": Term(f"{OBJECTIVE_CODE}.stacked:stacked_term", ("sharpness", "other_groups"), stack=True),
 }
 WEIGHTINGS: Mapping[str, Weighting] = {
     "soft": Weighting(SOFT),
@@ -83,9 +88,10 @@ OBJECTIVES: Mapping[str, Entry] = {
 def settings_read(objective: str, terms: Mapping[str, float], weighting: str) -> Iterator[str]:
     """The keys of `[distill]` that have an effect with this choice."""
     own = OBJECTIVES[objective].settings
-    yield from ("objective", *own)
-    if "terms" in own:
-        for name in {objective, *(name for name, weight in terms.items() if weight > 0)}:
-            yield from TERMS[name].settings
-    if "weighting" in own:
+    selected = {objective, *(name for name, weight in terms.items() if weight > 0)} if "terms" in own else set()
+    unread = UNREAD_BY_STACKS if selected and all(TERMS[name].stack for name in selected) else ()
+    yield from ("objective", *(name for name in own if name not in unread))
+    for name in selected:
+        yield from TERMS[name].settings
+    if "weighting" in own and "weighting" not in unread:
         yield from WEIGHTINGS[weighting].settings

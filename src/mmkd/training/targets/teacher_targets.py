@@ -13,7 +13,7 @@ import torch
 
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.features.store import TeacherFeatures
 from mmkd.folders.digests import bytes_digest
 from mmkd.progress import say
@@ -35,6 +35,8 @@ class TeacherTargets:
 
     caption_weight_N: float32 0..1, multiplies the pair's contrastive term; all 1 without caption_posterior.
     captions_alone: no pair but those without a teacher has a weight of its caption, and there are such pairs.
+    slope_NT: float32, of each teacher in the stack's logits; group_N: int64, equal numbers are equal groups of the
+    fit. Both are None where no term asks for them.
     """
 
     features: list[TeacherFeatures]
@@ -42,9 +44,11 @@ class TeacherTargets:
     available_NT: np.ndarray
     caption_weight_N: np.ndarray
     captions_alone: bool = False
+    slope_NT: np.ndarray | None = None
+    group_N: np.ndarray | None = None
 
     def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
-        """The teachers' side of a batch; a teacher that failed on a pair gets weight 0 there."""
+        """The teachers' side of a batch; a teacher that failed on a pair gets weight and slope 0 there."""
         image, text, valid = [], [], []
         for features in self.features:
             image_BD, text_BD, valid_B = features.take(row_B)
@@ -53,7 +57,11 @@ class TeacherTargets:
             valid.append(torch.from_numpy(valid_B))
         valid_BT = torch.stack(valid, dim=1)
         weight_BT = torch.from_numpy(self.weight_NT[position_B]) * valid_BT
-        return TeacherBatch(image, text, weight_BT, torch.from_numpy(self.available_NT[position_B]))
+        available_BT = torch.from_numpy(self.available_NT[position_B])
+        if self.slope_NT is None or self.group_N is None:
+            return TeacherBatch(image, text, weight_BT, available_BT)
+        slope_BT = torch.from_numpy(self.slope_NT[position_B]) * valid_BT
+        return TeacherBatch(image, text, weight_BT, available_BT, slope_BT, torch.from_numpy(self.group_N[position_B]))
 
 
 def teacher_targets(
@@ -70,7 +78,8 @@ def teacher_targets(
 
     folder: where the first process leaves what all pairs are ranked for, see `stored`; without one it is worked out
     here.
-    Raises DataError when the reference recipe meets a pair that has features of no teacher.
+    Raises DataError when the reference recipe meets a pair that has features of no teacher, and ConfigError when a term
+    asks for slopes that the reliability does not have.
     """
     group_N = reliability.groups(corpus)[rows]
     soft_NT, weighting = reliability.weights(group_N), WEIGHTINGS[settings.weighting]
@@ -99,12 +108,29 @@ def teacher_targets(
         posterior_N = keep("posterior", trust, lambda: caption_posteriors(strong_NT, group_N, rows, features, seed))
         caption_weight_N = np.asarray(posterior_N) ** np.float32(settings.caption_posterior)
     weight_NT = weighting.load()(soft_NT, available_NT)
-    without_N = ~((weight_NT > settings.min_weight) & valid_NT).any(axis=1)
+    slope_NT = _slopes(reliability, group_N) if settings.is_stacked else None
+    without_N = ~(_followed(settings, weight_NT, slope_NT) & valid_NT).any(axis=1)
     alone = bool(without_N.any()) and learns_alone(settings)
     if alone:
         caption_weight_N = np.where(without_N, caption_weight_N, np.float32(0.0))
     _say_without(settings, without_N, group_N)
-    return TeacherTargets(features, weight_NT, available_NT, caption_weight_N, alone)
+    group_code_N = None if slope_NT is None else np.unique(group_N, return_inverse=True)[1].astype(np.int64)
+    return TeacherTargets(features, weight_NT, available_NT, caption_weight_N, alone, slope_NT, group_code_N)
+
+
+def _slopes(reliability: ReliabilityTable, group_N: np.ndarray) -> np.ndarray:
+    if not reliability.stacks:
+        raise ConfigError(
+            'the term "stacked" follows the stack of teachers, and this reliability has none; set [reliability] '
+            "method = \"stacking\" and run 'mmkd reliability' again, or choose another objective"
+        )
+    return reliability.slopes(group_N)
+
+
+def _followed(settings: DistillSettings, weight_NT: np.ndarray, slope_NT: np.ndarray | None) -> np.ndarray:
+    """Which teachers the terms follow on which pairs (N, T)."""
+    of_stack_NT = np.zeros(weight_NT.shape, dtype=bool) if slope_NT is None else slope_NT > 0
+    return of_stack_NT | (weight_NT > settings.min_weight) if settings.reads_weights else of_stack_NT
 
 
 def learns_alone(settings: DistillSettings) -> bool:

@@ -1,0 +1,98 @@
+"""Stacks of teachers from stored features: which pairs of a group are fitted, and what the table keeps of it.
+
+Letters: N pairs, T teachers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mmkd.corpus.schema import Corpus
+from mmkd.features.store import TeacherFeatures
+from mmkd.progress import say
+from mmkd.randomness import Purpose, generator, seed_of
+from mmkd.reliability.settings import ReliabilitySettings
+from mmkd.reliability.stack_pairs import stack_pairs
+from mmkd.reliability.stacking import Stack, stack_groups
+from mmkd.reliability.table import GroupReliability, GroupStack
+
+PRESENT = 0.5  # of a group's pairs: a teacher with vectors of fewer has no weight there
+
+
+def fit_stacks(
+    features: Sequence[TeacherFeatures],
+    groups: Mapping[str, np.ndarray],
+    corpus: Corpus,
+    settings: ReliabilitySettings,
+    seed: int,
+) -> dict[str, Stack]:
+    """The stack of each group. groups: name -> rows of the corpus."""
+    unit_N = _units(corpus)
+    has_TN = np.array([teacher.valid() for teacher in features])
+    pairs = {}
+    for name, group in groups.items():
+        rows, present_T = _rows(group, has_TN[:, group], settings.stack_rows, generator(seed, Purpose.STACK_ROWS, name))
+        sides = _sides(features, rows, present_T)
+        draw = generator(seed, Purpose.STACK_FOLDS, name)
+        pairs[name] = stack_pairs(sides, unit_N[rows], settings.folds, draw)
+    seeds = {name: seed_of(seed, Purpose.STACK_BOOTSTRAP, name) for name in groups}
+    found, strength = stack_groups(pairs, settings.z_min, settings.correction, settings.bootstrap, seeds)
+    say(f"stacks of {len(found)} groups: held-out pairs draw weights towards the mean of all groups by {strength:g}")
+    return found
+
+
+def _units(corpus: Corpus) -> np.ndarray:
+    """What is held out together, of each row: its patient or article, or itself where the corpus names none."""
+    return np.array([group or f"row {row}" for row, group in enumerate(corpus.column("group"))])
+
+
+def _rows(
+    group: np.ndarray, has_TN: np.ndarray, limit: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the group of which every teacher has both vectors, at most `limit`, and which teachers count (T,).
+
+    A teacher that lacks too many of the group is left out first, so that it does not cost the others their rows.
+    """
+    present_T = has_TN.mean(axis=1) >= PRESENT
+    rows = group[has_TN[present_T].all(axis=0)]
+    return (rows if len(rows) <= limit else np.sort(generator.choice(rows, limit, replace=False))), present_T
+
+
+def _sides(
+    features: Sequence[TeacherFeatures], rows: np.ndarray, present_T: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Vectors of each teacher; of one that does not count, all the same."""
+    nothing = np.zeros((len(rows), 1))
+    counting = zip(features, present_T, strict=True)
+    return [teacher.take(rows)[:2] if present else (nothing, nothing) for teacher, present in counting]
+
+
+def stacked_cells(
+    cells: Sequence[GroupReliability], teachers: Sequence[str], stacks: Mapping[str, Stack]
+) -> tuple[list[GroupReliability], list[GroupStack]]:
+    """The cells of the rank test with the weights of the stacks, and a record of each stack.
+
+    teachers: names, in the order of the stacks' weights.
+    """
+    place = {name: number for number, name in enumerate(teachers)}
+    return [_cell(cell, place[cell.teacher], stacks[cell.group]) for cell in cells], [
+        _record(name, stack) for name, stack in stacks.items()
+    ]
+
+
+def _cell(cell: GroupReliability, teacher: int, stack: Stack) -> GroupReliability:
+    weight, largest = float(stack.weight_T[teacher]), float(stack.weight_T.max())
+    return replace(
+        cell,
+        weight=weight / largest if largest else 0.0,
+        slope=float(stack.slope_T[teacher]),
+        slope_low=float(stack.low_P[teacher]),
+        slope_high=float(stack.high_P[teacher]),
+        z_weight=weight,
+    )
+
+
+def _record(name: str, stack: Stack) -> GroupStack:
+    bounds = float(stack.low_P[-1]), float(stack.high_P[-1])
+    return GroupStack(name, stack.count, stack.wrong, *bounds, stack.gain, stack.gain_best)

@@ -1,0 +1,45 @@
+"""The term `stacked`: the student's softmax follows one softmax of all teachers' weighted cosines.
+
+Letters: B own pairs, K keys, D student dimension, T teachers, E a teacher's dimension.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mmkd.errors import ConfigError
+from mmkd.training.data.view import View
+from mmkd.training.losses.memory import in_chunks
+from mmkd.training.losses.stacked import comparable_keys, follow_stack, has_vectors, stack_logits
+from mmkd.training.objectives.objective import teachers_of
+from mmkd.training.settings.distill import DistillSettings
+
+
+def stacked_term(view: View, settings: DistillSettings) -> tuple[Tensor, Tensor]:
+    """KL of the student's image-text softmax from the stack's, mean of both ways (B,), and which pairs count (B,).
+
+    The stack's logits are the teachers' cosines times the slopes of the query's group, times `sharpness`. Keys of the
+    query's group take part of which every teacher with a slope has features, as in the fit of the slopes; keys of other
+    groups are wrong ones that count by `other_groups`. Pairs on which no teacher has a slope count 0, all others 1.
+    """
+    own, keys = teachers_of(view)
+    if own.slope_BT is None or own.group_B is None or keys.group_B is None:
+        raise ConfigError('the term "stacked" needs the slopes of the teachers; set [reliability] method = "stacking"')
+    slope_BT, own_group_B, group_K = settings.sharpness * own.slope_BT, own.group_B, keys.group_B
+    has_KT = has_vectors(keys.image)
+
+    def one_way(
+        query_BD: Tensor, key_KD: Tensor, teacher_query: Sequence[Tensor], teacher_key: Sequence[Tensor]
+    ) -> Tensor:
+        def loss(query_BD: Tensor, slope_BT: Tensor, group_B: Tensor, *teacher_query: Tensor) -> Tensor:
+            target_BK = stack_logits(teacher_query, slope_BT, teacher_key)
+            logits_BK = view.own.scale * query_BD @ key_KD.T
+            same_BK = group_B[:, None] == group_K
+            key_BK = comparable_keys(slope_BT, has_KT) & same_BK
+            return follow_stack(target_BK, logits_BK, key_BK, ~same_BK, settings.other_groups)
+
+        return in_chunks(loss, (query_BD, slope_BT, own_group_B, *teacher_query), len(key_KD))
+
+    forward_B = one_way(view.own.image_BD, view.keys.text_BD, own.image, keys.text)
+    backward_B = one_way(view.own.text_BD, view.keys.image_BD, own.text, keys.image)
+    return (forward_B + backward_B) / 2, (slope_BT > 0).any(dim=1).to(forward_B.dtype)
