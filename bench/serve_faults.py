@@ -1,16 +1,18 @@
 """What `mmkd serve` does with requests that are wrong, and an archive with processes that die.
 
-    python bench/serve_faults.py [--requests 10000] [--clients 8] [--kills 5] [--pictures 2000]
+    python bench/serve_faults.py [--requests 10000] [--clients 8] [--kills 8] [--pictures 4000]
 
 A tenth of the requests is malformed. Each must be answered with a status: 200 where it is sound, 4xx where it is not;
 the resident memory is told after a tenth of them and at the end. Then pictures are indexed into an archive that the
-service searches meanwhile, and both processes are killed (-9) at a random moment, again and again: at the end the
-archive must have each picture once. Writes bench/results/serve_faults.json.
+service searches meanwhile, and both processes are killed (-9) in the middle of a write, again and again: in turn while
+rows are added and in a write after that. At the end the archive must have each picture once. Writes
+bench/results/serve_faults.json.
 """
 
 import argparse
 import http.client
 import json
+import os
 import random
 import signal
 import subprocess
@@ -19,11 +21,23 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from serve_load import Request, ask, form, free_port, in_threads, memory_mb, mmkd_command, pictures, server
+from serve_load import (
+    Request,
+    ask,
+    end_servers_at_sigterm,
+    form,
+    free_port,
+    in_threads,
+    memory_mb,
+    mmkd_command,
+    pictures,
+    server,
+)
 
 from mmkd.archive.archive import Archive
 from mmkd.folders.atomic import write_json
@@ -35,6 +49,7 @@ from mmkd.teachers.files.open_clip_folder import save
 RESULT = Path(__file__).parent / "results" / "serve_faults.json"
 CLASSES = "pneumonia,no finding"
 JSON = "application/json"
+LOOKED_S, STOPPED_S = 0.0001, 0.02
 TINY: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
@@ -109,46 +124,79 @@ def killed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     files = pictures(options.pictures, 48)
     index = [sys.executable, "-m", "mmkd", "index", str(source), "--out", str(archive), "-q"]
     index += ["--model", str(folder / "student")]
-    rng, rows, cut_off = random.Random(0), [], 0
+    rows, hits = [], []
     share = len(files) // (options.kills + 1)
     for round_ in range(options.kills + 1):
         for number in range(round_ * share, (round_ + 1) * share):
             (source / f"{number:05d}.jpg").write_bytes(files[number])
         if round_:
-            cut_off += _killed_while_writing(folder, archive, index, rng)
+            hits.append(_killed_while_writing(folder, archive, index, skipped=round_ % 2))
             rows.append(_rows(archive))
-            say(f"killed with {rows[-1]:,} rows of {(round_ + 1) * share:,}")
+            say(f"killed {hits[-1]} with {rows[-1]:,} rows of {(round_ + 1) * share:,}")
         else:
             subprocess.run(index, check=True, stdout=subprocess.DEVNULL)
+            rows.append(_rows(archive))
     subprocess.run(index, check=True, stdout=subprocess.DEVNULL)
-    ids = list(Archive.open(archive).states())
+    rows.append(_rows(archive))
     return {
         "pictures": share * (options.kills + 1),
-        "rows after each kill": rows,
-        "writers killed before their end": cut_off,
-        "rows lost by a kill": sum(later < earlier for earlier, later in pairwise(rows)),
-        "rows at the end": len(Archive.open(archive)),
-        "different ids": len(set(ids)),
+        "rows before the kills, after each and at the end": rows,
+        "moments of the kills": dict(Counter(hits)),
+        "rows lost by a kill": sum(max(0, earlier - later) for earlier, later in pairwise(rows)),
+        "rows at the end": rows[-1],
+        "different ids": len(set(Archive.open(archive).states())),
     }
 
 
-def _killed_while_writing(folder: Path, archive: Path, index: list[str], rng: random.Random) -> bool:
-    """Whether the writer was still at work when it was killed, with the service that searches its archive."""
-    port, before = free_port(), _rows(archive)
+def _killed_while_writing(folder: Path, archive: Path, index: list[str], skipped: int) -> str:
+    """In which write the writer was killed, with the service that searches its archive meanwhile; the first `skipped`
+    writes of it are let pass."""
+    port = free_port()
     command = mmkd_command(folder / "student", port, "--archive", str(archive))
     with server(command, port, folder / "search.log") as process:
         assert ask(http.client.HTTPConnection("127.0.0.1", port), SEARCH) == 200
         thread = threading.Thread(target=_search_until_gone, args=(port,))
         thread.start()
         with subprocess.Popen(index, stdout=subprocess.DEVNULL) as writer:
-            while writer.poll() is None and _rows(archive) == before:
-                time.sleep(0.02)
-            time.sleep(rng.uniform(0.0, 0.3))
+            moment = _stopped_in_a_write(writer, archive, skipped)
             process.send_signal(signal.SIGKILL)
-            was_at_work = writer.poll() is None
             writer.send_signal(signal.SIGKILL)
         thread.join()
-    return was_at_work
+    return moment
+
+
+def _stopped_in_a_write(writer: "subprocess.Popen[bytes]", archive: Path, skipped: int) -> str:
+    """Stops the process while a write is in flight: files of it are there, and no version that names them."""
+    known, writes = _Written.now(archive), 0
+    while writer.poll() is None:
+        found = _Written.now(archive)
+        if found.versions != known.versions:  # a write has ended
+            known, writes = found, writes + 1
+        elif found.files - known.files and writes >= skipped:
+            writer.send_signal(signal.SIGSTOP)
+            time.sleep(STOPPED_S)
+            if _Written.now(archive).versions == known.versions:
+                return f"in write {writes + 1} of the process"
+            writer.send_signal(signal.SIGCONT)  # it ended just before
+        time.sleep(LOOKED_S)
+    return "not in a write"
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Names of what Lance has written of a table."""
+
+    versions: frozenset[str]
+    files: frozenset[str]
+
+    @classmethod
+    def now(cls, archive: Path) -> "_Written":
+        versions, files = (_names(archive / "pictures.lance" / name) for name in ("_versions", "data"))
+        return cls(versions, files)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
 
 
 def _search_until_gone(port: int) -> None:
@@ -167,9 +215,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=2_000)
+    parser.add_argument("--kills", type=int, default=8)
+    parser.add_argument("--pictures", type=int, default=4_000)
     options = parser.parse_args()
+    end_servers_at_sigterm()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save(build_student(StudentSettings(config=TINY), seed=0), folder / "student")

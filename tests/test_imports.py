@@ -57,6 +57,7 @@ ORDER = (
     ("training.objectives",),
     ("training",),
     ("evaluation.format",),
+    ("evaluation.corruptions",),
     ("evaluation.models",),
     ("inference",),
     ("evaluation.heads",),

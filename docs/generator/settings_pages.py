@@ -75,7 +75,8 @@ def _tasks() -> Iterator[str]:
     yield "## Tasks\n\n`tasks` of a card names one task or several.\n"
     yield "| task | title | layouts | a card needs | settings | primary metric | protocol |"
     yield "|---|---|---|---|---|---|---|"
-    for name, task in TASKS.items():
+    asked = {name: task for name, task in TASKS.items() if not task.derived_from}
+    for name, task in asked.items():
         complaints = {str(layout["reader"]): task.complaint(_bare_card(name, layout)) for layout in LAYOUTS}
         fitting = {reader: text for reader, text in complaints.items() if UNFIT not in text}
         needs = next(
@@ -86,7 +87,7 @@ def _tasks() -> Iterator[str]:
         protocol = task.protocol.replace("|", "\\|")
         yield f"| `{name}` | {task.title} | {layouts} | {needs} | {settings} | {task.primary} | {protocol} |"
     yield ""
-    for name, task in TASKS.items():
+    for name, task in asked.items():
         yield f"### Example: {task.title}\n\n{_example('cards', name)}"
 
 

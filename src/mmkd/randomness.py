@@ -62,6 +62,9 @@ class Purpose(StrEnum):
     SHUFFLED_WEIGHTS = "evaluation/weights shuffled"
     BOOTSTRAP = "evaluation/bootstrap of a data set"
     BOOTSTRAP_OF_DATA_SETS = "evaluation/bootstrap over data sets"
+    BOOTSTRAP_OF_RANKS = "evaluation/bootstrap of ranks over settings"
+    CORRUPTION = "evaluation/corruption of a picture"
+    CONFORMAL_VAL = "evaluation/groups of val for the temperature and for the sets"
     # labels
     CALIBRATION_SPLIT = "labels/groups for the temperature and for the sets"
     ADAPT_OUTER_FOLDS = "adapt/outer folds"

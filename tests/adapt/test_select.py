@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from test_methods import unit
 
+from mmkd.adapt.gain import gain_error, gain_of, lower_end
 from mmkd.adapt.measure import METRICS, Protocol, compare, measure, outer_folds
-from mmkd.adapt.select import ZERO_SHOT, Labelled, choose, draw_shots, gain_error, lower_end
+from mmkd.adapt.select import ZERO_SHOT, Labelled, choose, draw_shots
 from mmkd.adapt.words import verdict
 from mmkd.statistics.metrics import Array
 
@@ -31,13 +32,26 @@ def test_standard_error_of_a_gain_by_hand() -> None:
     first, second = np.array([True, True, True, False]), np.array([False, False, True, True])
     parts = np.array([0.5, 0.0, -0.25])
     expected = np.sqrt(3 / 2 * ((parts - parts.mean()) ** 2).sum())
-    assert gain_error(first, second, data) == pytest.approx(expected)
+    assert gain_error(first, second, data.label_N, data.group_N) == pytest.approx(expected)
 
 
 def test_the_lower_end_is_students_with_bonferroni() -> None:
     """Of tables: t at 0.95 with 10 degrees of freedom is 1.812; for the best of five at 0.99 it is 2.764."""
     assert lower_end(0.2, 0.1, 11, 1) == pytest.approx(0.2 - 0.1812, abs=1e-4)
     assert lower_end(0.2, 0.1, 11, 5) == pytest.approx(0.2 - 0.2764, abs=1e-4)
+    assert lower_end(0.2, 0.0, 1, 1) == -np.inf  # one group does not say how groups differ
+
+
+def test_a_gain_of_one_standard_error_is_not_clear() -> None:
+    """Eight groups of two classes: two more are right, one fewer. By hand the gain is 1/8, its standard error .209."""
+    label_N, group_N = np.tile([0, 1], 4), np.arange(8)
+    first_N, second_N = np.array([1, 1, 0, 1, 1, 1, 1, 1], bool), np.array([0, 0, 1, 1, 1, 1, 1, 1], bool)
+    found = gain_of(first_N, second_N, label_N, group_N, 1)
+    part_G = (first_N.astype(float) - second_N) / 8
+    assert found.value == pytest.approx(1 / 8)
+    assert found.error == pytest.approx(np.sqrt(8 / 7 * ((part_G - 1 / 64) ** 2).sum()))
+    assert not found.is_clear
+    assert gain_of(np.ones(8, bool), np.zeros(8, bool), label_N, group_N, 5).is_clear
 
 
 def test_shots_come_from_as_many_groups_as_there_are() -> None:
@@ -56,7 +70,8 @@ def test_wrong_prompts_are_adapted_and_right_ones_are_kept() -> None:
     wrong = choose(labelled(label_N, prompts=1.0), 3, np.random.default_rng(0))
     right = choose(labelled(label_N, prompts=0.0), 3, np.random.default_rng(0))
     assert wrong.candidate != ZERO_SHOT
-    assert wrong.gain > 3 * wrong.error
+    assert wrong.gain is not None
+    assert wrong.gain.value > 3 * wrong.gain.error
     assert "at the lower end of the one-sided 95% interval" in wrong.why
     assert right.candidate == ZERO_SHOT
     assert "no clear gain" in right.why
@@ -67,7 +82,9 @@ def test_labels_that_say_nothing_are_not_learnt_from() -> None:
     shuffled = Labelled(
         data.vector_ND, np.random.default_rng(5).permutation(data.label_N), data.group_N, data.text_CD, data.scale
     )
-    assert choose(shuffled, 3, np.random.default_rng(0)).gain < 0.2
+    found = choose(shuffled, 3, np.random.default_rng(0)).gain
+    assert found is not None
+    assert found.value < 0.2
 
 
 def test_one_group_a_class_leaves_nothing_to_choose_by() -> None:
@@ -82,9 +99,13 @@ def test_inner_folds_cut_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     vector_ND = unit(rng.normal(size=(30, 12)))[group_N]  # says the group, and nothing of the class
     data = Labelled(vector_ND, (np.arange(30) % 2)[group_N], group_N, unit(rng.normal(size=(2, 12))), 30.0)
-    assert choose(data, 5, np.random.default_rng(0)).gain < 0.25
+    found = choose(data, 5, np.random.default_rng(0)).gain
+    assert found is not None
+    assert found.value < 0.25
     cut = Labelled(data.vector_ND, data.label_N, np.arange(120), data.text_CD, 30.0)
-    assert choose(cut, 5, np.random.default_rng(0)).gain > 0.3
+    found = choose(cut, 5, np.random.default_rng(0)).gain
+    assert found is not None
+    assert found.value > 0.3
 
 
 def test_the_gain_and_its_interval_by_hand() -> None:

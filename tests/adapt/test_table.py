@@ -10,6 +10,7 @@ from labelled_world import write_table
 from mmkd.adapt.pictures import check_groups, group_of_each
 from mmkd.adapt.table import Row, read_table
 from mmkd.errors import ConfigError, DataError
+from mmkd.tables.dialect import Declared
 
 
 def rows(*labels: str) -> list[dict[str, object]]:
@@ -83,3 +84,12 @@ def test_a_class_of_one_patient_is_refused() -> None:
 
     with pytest.raises(DataError, match=r"pictures of 'rare' \(3 pictures\) are of one group"):
         check_groups(Path("t.csv"), np.array([0, 0, 1, 1, 1]), np.array([0, 1, 2, 2, 2]), ["usual", "rare"])
+
+
+def test_a_table_of_another_encoding_and_delimiter_is_read_as_declared(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes('file;label\nä.png;Ödem\nb.png;"gesund"\n'.encode("cp1252"))
+    with pytest.raises(DataError, match="--encoding cp1252"):
+        read_table(path, {})
+    table = read_table(path, {}, declared=Declared(delimiter=";", quoting="none", encoding="cp1252"))
+    assert [(row.image, row.label) for row in table.rows] == [("ä.png", "Ödem"), ("b.png", '"gesund"')]

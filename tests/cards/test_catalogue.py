@@ -50,7 +50,8 @@ ELEVEN_ORGANS = [
 def test_the_catalogue_covers_what_it_promises() -> None:
     assert len(CARDS) >= 58
     assert {card.modality for card in CARDS.values()} >= set(MODALITIES)
-    assert {task for card in CARDS.values() for task in card.tasks} == set(TASKS)
+    asked = {name for name, task in TASKS.items() if not task.derived_from}
+    assert {task for card in CARDS.values() for task in card.tasks} == asked
     assert min(Counter(card.modality for card in CARDS.values()).values()) >= 4
 
 

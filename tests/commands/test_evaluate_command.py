@@ -49,6 +49,24 @@ def test_a_recipe_or_models_but_not_both_and_not_neither(tmp_path: Path) -> None
         assert isinstance(mmkd("evaluate", *arguments).exception, ConfigError)
 
 
+def test_corruptions_by_option(tmp_path: Path, tiny_teachers: list[TeacherSpec]) -> None:
+    squares, out = write_squares(tmp_path / "squares", "ct", 4, seed=0), tmp_path / "out"
+    fixed = ["evaluate", "--model", tiny_teachers[0].model, "--card", squares, "--out", out, "--bootstrap", 50]
+    made = mmkd(*fixed, "--corruptions", "pixelate, gamma_up")
+    assert made.exit_code == 0, made.exception
+    rows = [json.loads(line) for line in (out / "evaluate/results.jsonl").read_text().splitlines()]
+    named = {row["metric"] for row in rows if row["task"] == "robustness"}
+    assert {"corrupted_accuracy", "accuracy@pixelate:5", "accuracy@gamma_up"} <= named
+    page = (out / "report/index.html").read_text()
+    assert "Robustness to corruptions" in page
+    assert "gamma up" in page
+    wrong = mmkd(*fixed, "--corruptions", "fog")
+    assert isinstance(wrong.exception, ConfigError)
+    assert "corruptions" in str(wrong.exception)
+    refused = mmkd("evaluate", tmp_path / "recipe.toml", "--corruptions", "modality")
+    assert "in a recipe set evaluate.corruptions" in str(refused.exception)
+
+
 def test_models_of_others_are_evaluated_added_to_and_reported(tmp_path: Path, tiny_teachers: list[TeacherSpec]) -> None:
     squares = write_squares(tmp_path / "squares", "ct", 4, seed=0)
     pairs = write_pairs(tmp_path / "pairs", squares)

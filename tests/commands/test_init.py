@@ -120,7 +120,7 @@ def test_the_card_beside_it_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["a", "caption"], [], "no column looks like images among a, caption; name it: --image COLUMN"),
         (["image", "b"], ["--caption", "c"], "no column 'c' among image, b; name it: --caption COLUMN"),
         (["image", "caption", "c"], [], "no row can be read; the first: 2 fields found, the header has 3"),
-        (["image", "caption"], ["--encoding", "x"], "--encoding: encoding 'x' is not known to Python"),
+        (["image", "caption"], ["--encoding", "x"], "--encoding 'x': encoding 'x' is not known to Python"),
         (["image", "caption"], ["--recipe", "taken.toml"], "taken.toml exist already; move them, or give another name"),
     ],
 )

@@ -69,6 +69,33 @@ def test_a_plan_in_json(recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert found["micro_batch"]["distill"] == [50, 50]
 
 
+def test_a_plan_counts_the_evaluation_and_its_corruptions(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six pictures, four of them of test; two families at five severities; a card that is not there is said."""
+    for number, split in enumerate(["train", "train", "test", "test", "test", "test"]):
+        place = Path("set") / split / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.png").write_bytes(b"not read")
+    named = "".join(f'[[classes]]\nname = "{name}"\nprompts = ["{name}"]\n' for name in "ab")
+    head = 'id = "set"\nmodality = "ct"\ntasks = ["zero_shot"]\nlicence = "CC0"\n'
+    layout = '[layout]\nreader = "folders"\npath = "set"\n'
+    Path("card.toml").write_text(f'{head}{layout}splits = {{ train = "train", test = "test" }}\n{named}')
+    asked = 'cards = ["unused.toml", "card.toml"]\ncorruptions = ["pixelate", "saturate"]'
+    recipe.write_text(RECIPE.replace('cards = ["unused.toml"]', asked))
+    assert mmkd(monkeypatch, str(recipe), "--tflops", "10", "--mfu", "1", "--pairs", "1000", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    plan = found["evaluation"]
+    assert (plan["data_sets"], plan["pictures"], plan["corrupted"]) == (1, 6, 2 * 5 * 4)
+    student, teacher = found["student"]["image_gflop"], found["teachers"][0]["gflop"]
+    assert plan["corrupted_gflop"] == pytest.approx(40 * (teacher + 3 * student))
+    assert plan["gflop"] == pytest.approx(46 * (teacher + 3 * student) + 6 * student)
+    assert plan["hours"] == pytest.approx(plan["gflop"] * 1e9 / 10e12 / 3600)
+    assert any(line.startswith("evaluation: unused.toml is not counted: ") for line in found["assumptions"])
+    assert mmkd(monkeypatch, str(recipe), "--tflops", "10", "--pairs", "1000") == 0
+    assert "evaluate: corrupted" in capsys.readouterr().out
+
+
 def test_a_plan_says_what_it_assumes_and_how_to_run(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

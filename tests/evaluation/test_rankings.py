@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import friedmanchisquare
 
-from mmkd.evaluation.summary.summary import results_from_predictions
-from predicted_world import QUICK, predicted, shares
+from mmkd.evaluation.format.predictions import PredictionFacts
+from mmkd.evaluation.format.results import read_overall
+from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
+from mmkd.evaluation.summary.tables import overall_tables
+from predicted_world import QUICK, predicted, shares, written
 
 SHARES = {
     "student": (0.9, 0.8, 0.7, 0.9),
@@ -49,3 +52,27 @@ def test_a_model_that_missed_a_data_set_is_not_ranked(tmp_path: Path) -> None:
     predicted(tmp_path, "guest", "set0", shares(1.0))
     (ranking,) = results_from_predictions(tmp_path, [], QUICK).rankings
     assert "guest" not in ranking.models
+
+
+def test_overall_ranks_by_hand_over_two_tasks(tmp_path: Path) -> None:
+    """Zero-shot on four sets by accuracy; retrieval on one of them, where the teacher is best."""
+    write(tmp_path, 4)
+    for model, rank in (("student", 3.0), ("teacher", 1.0), ("other", 11.0), ("chance", 50.0)):
+        ways = ("image_to_text", "text_to_image")
+        columns = {"gallery": np.full(6, 60), **{f"{way}_rank": np.full(6, rank) for way in ways}}
+        written(tmp_path, PredictionFacts(model, "set0", "ct", "retrieval"), columns)
+    summary = results_from_predictions(tmp_path, ["teacher"], QUICK)
+    rows = {(row.task, row.model): row for row in summary.overall}
+    assert [row.model for row in summary.overall if row.task == "all"] == ["student", "teacher", "other"]
+    every = [rows["all", model] for model in ("student", "teacher", "other")]
+    # zero-shot as above; in retrieval recalls at 1, 5 and 10 rank teacher, student, other
+    assert [row.mean_rank for row in every] == [(5 + 2) / 5, (7.5 + 1) / 5, (11.5 + 3) / 5]
+    assert [row.firsts for row in every] == [3, 2, 0]
+    assert {(row.settings, row.data_sets, row.models) for row in every} == {(5, 4, 3)}
+    assert rows["zero_shot", "student"].mean_rank == 1.25
+    assert rows["retrieval", "teacher"].firsts == 1
+    assert all(row.mean_rank_low <= row.mean_rank <= row.mean_rank_high for row in every)
+    write_summary(tmp_path, summary)
+    assert read_overall(tmp_path) == summary.overall
+    (titled,) = overall_tables(summary.overall)
+    assert titled[0] == "All tasks: ranks in 5 settings (task x data set) on 4 data sets"

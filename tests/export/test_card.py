@@ -15,7 +15,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.export.agreement import Agreement
 from mmkd.export.card import CardFacts, model_card, plain_card
 from mmkd.export.export import Exported
-from mmkd.export.formats import INT8
+from mmkd.inference.precision import INT8
 from mmkd.markdown import escaped, line
 from mmkd.reliability.table import load_reliability
 

@@ -128,9 +128,18 @@ def test_a_failed_body_keeps_what_it_had_for_the_next_attempt(tmp_path: Path) ->
 
 def test_a_partial_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     begin(stage_in(tmp_path, a=1))
+    (tmp_path / "made.partial" / "half").write_text("x")
     with pytest.raises(ConfigError, match="was made from other"):
         complete(stage_in(tmp_path, a=2), write_one)
     complete(stage_in(tmp_path, a=2), write_one, force=True)
+
+
+def test_a_run_that_had_made_nothing_is_begun_again_with_other_settings(tmp_path: Path) -> None:
+    """As one whose inputs were refused: a corrected option needs no --force."""
+    begin(stage_in(tmp_path, a=1))
+    assert compared(stage_in(tmp_path, a=2)) == ("to do", [])
+    complete(stage_in(tmp_path, a=2), write_one)
+    assert read_manifest(tmp_path / "made")["settings"] == {"a": 2}
 
 
 def test_killed_between_manifest_and_rename_it_is_complete(tmp_path: Path) -> None:

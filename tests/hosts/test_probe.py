@@ -15,10 +15,10 @@ from mmkd.adapt.classifier import Classifier, Facts
 from mmkd.adapt.probe import write_probe
 from mmkd.cli import make_app
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.digests import file_digest
 from mmkd.inference.model import Model
+from mmkd.inference.onnx import onnx_digest
 from mmkd.statistics.metrics import Array
-from mmkd.teachers.files.open_clip_folder import weights_file
+from mmkd.teachers.files.identity import model_digest
 
 pytestmark = pytest.mark.slow  # PyTorch's exporter takes seconds
 CLASSES = ["tumour", "stroma", "fat"]
@@ -29,7 +29,13 @@ def adapted(host_export: Path, host_model: Model, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("probe") / "adapted"
     shutil.copytree(host_export, folder)
     known = {"prompts": [[name] for name in CLASSES], "method": "LP++", "setting": "", "source": "", "model": "m"}
-    rest = {"model_digest": file_digest(weights_file(folder)), "dim": host_model.dim, "gain": {}, "data": {}}
+    rest = {
+        "model_digest": model_digest(folder),
+        "onnx_digest": onnx_digest(folder),
+        "dim": host_model.dim,
+        "gain": {},
+        "data": {},
+    }
     weight_CD = 30 * np.random.default_rng(0).normal(size=(3, host_model.dim)).astype(np.float32)
     Classifier(Facts(classes=CLASSES, temperature=1.7, **known, **rest), weight_CD).save(folder)
     return folder

@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from tiny_onnx import COLOUR_3D, CONTEXT, DIM, SIDE, WORD_VD, WORDS, write_tiny_onnx
 
+from mmkd.archive.archive import Archive
+from mmkd.commands.index import index
 from mmkd.errors import ConfigError, ModelError
 from mmkd.folders.digests import file_digest
-from mmkd.inference.model import named_folder, open_model
+from mmkd.inference.model import absolute, named_folder, open_model
 from mmkd.inference.onnx import OnnxModel, has_onnx
 
 
@@ -102,6 +104,37 @@ def test_a_folder_is_found_whatever_signs_its_path_has(folder: Path, tmp_path: P
     assert named_folder(f"mine={odd}") == named_folder(f"mine=local-dir:{odd}") == ("mine", odd)
     assert named_folder("plip") == ("", None)
     assert isinstance(open_model(str(odd), "cpu", backend="auto"), OnnxModel)
+
+
+def test_a_prefix_names_the_files_with_8_bit_weights_at_every_door(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = tmp_path / "made" / "student"
+    shutil.copytree(folder, student)
+    for part in ("visual", "textual"):
+        shutil.copyfile(folder / part / "model.onnx", student / part / "model.int8.onnx")
+    monkeypatch.chdir(tmp_path / "made")
+    exact, bits = open_model("onnx:student"), open_model("mine=int8:student")
+    assert isinstance(exact, OnnxModel)
+    assert isinstance(bits, OnnxModel)
+    assert bits.name == "mine"
+    assert bits.digest == OnnxModel(student, precision="int8").digest != exact.digest == OnnxModel(student).digest
+    assert named_folder("mine=int8:local-dir:student") == ("mine", Path("student"))
+    assert absolute("mine=int8:student") == f"mine=int8:{student}"
+    assert absolute("student") == str(student)
+    assert absolute("int8:none") == "int8:none"
+    with pytest.raises(ConfigError, match="no folder"):
+        open_model("int8:none")
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "made" / "red.png")
+    index(Path("red.png"), out=str(tmp_path / "archive"), model="int8:student")
+    monkeypatch.chdir(tmp_path)
+    archive = Archive.open(tmp_path / "archive")
+    assert archive.model().digest == bits.digest
+    with pytest.raises(ConfigError, match="another archive"):
+        archive.model(f"onnx:{student}")
+    shutil.move(student, tmp_path / "moved")
+    with pytest.raises(ConfigError, match="no longer at"):
+        archive.model()
 
 
 def test_it_starts_without_pytorch(folder: Path) -> None:

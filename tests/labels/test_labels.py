@@ -3,10 +3,13 @@
 import csv
 import json
 import re
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import open_clip
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -18,21 +21,24 @@ from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from mmkd.cards.catalogue import catalogue_cards
+from mmkd.cards.readers.tables import table_rows
 from mmkd.errors import ConfigError, DataError
-from mmkd.inference.embed import check_out
+from mmkd.inference.embed import check_out, embed
 from mmkd.inference.model import Model, open_model
-from mmkd.inference.pictures import SourceOptions
+from mmkd.inference.pictures import Picture, SourceOptions, pictures
 from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
-from mmkd.labels.classify import classify, probabilities, zero_shot
-from mmkd.labels.conformal import fewest_groups, in_sets, measured_coverage, threshold
+from mmkd.labels.classify import Classified, classify, probabilities, zero_shot
+from mmkd.labels.conformal import measured_coverage
 from mmkd.labels.head import Head, by_prompts
 from mmkd.labels.label import SUFFIXES, Labelled, calibration_from, label
 from mmkd.labels.page import write_labels_page
 from mmkd.statistics.calibration import fit_temperature
+from mmkd.statistics.conformal import fewest_groups, in_sets, threshold
 from mmkd.teachers.zoo.settings import TeacherSpec
 
 RAW = SourceOptions()
+SMALL = png(0)
 CLASSES = of_table({"clear lungs": ["normal lungs", "an x-ray of {}"], "a mass": "{}", "an effusion": []})
 
 
@@ -154,6 +160,26 @@ def test_coverage_is_reached_and_measured() -> None:
     assert 0.88 < np.mean([one.value for one in told]) < 0.93
     assert all(one.low <= one.value <= one.high for one in told)
     assert np.mean([one.low <= 0.905 <= one.high for one in told]) >= 0.7
+
+
+@pytest.mark.parametrize("coverage", [0.0, 0.9])
+def test_labelled_pictures_that_are_all_right_give_a_bounded_temperature(coverage: float) -> None:
+    label_N = np.arange(120) % 3
+    found = of_labelled(np.eye(3)[label_N], label_N, [f"p{n}" for n in range(120)], coverage, 0)
+    groups = 40 if coverage else 120
+    (share_C,) = probabilities(np.eye(3)[:1], found.temperature)
+    assert share_C[0] == pytest.approx((groups + 1) / (groups + 2))
+    assert not found.calibrated
+    assert (
+        f"of which all are right, so that no temperature fits best: this one fits if the next of {groups + 2}"
+        in str(found)
+    )
+    assert (found.least is not None) == bool(coverage)
+
+
+def test_scores_that_say_nothing_are_refused() -> None:
+    with pytest.raises(DataError, match="scores say nothing of the labels"):
+        of_labelled(np.zeros((120, 3)), np.arange(120) % 3, [f"p{n}" for n in range(120)], 0.0, 0)
 
 
 def test_no_group_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,3 +392,74 @@ def test_measured_coverage_by_hand() -> None:
     label_N = np.arange(60) % 3
     found = measured_coverage(np.eye(3)[label_N], label_N, np.arange(60) // 2, 0.8, 0)
     assert (found.value, found.low, found.high, found.size) == (1.0, 1.0, 1.0, 1.0)
+
+
+NAMES = ["=1+1.png", "+a.png", "-b.png", "@c.png", "'=d.png", "x;=e.png", "\tf.png", "-5", "plain.png"]
+
+
+def test_names_that_a_spreadsheet_would_run_are_harmless_and_read_back(model: Model, tmp_path: Path) -> None:
+    """Of labels, of the list beside `.npy` and of what could not be read."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for place, name in enumerate(NAMES):
+        path = folder / (name if name.endswith(".png") else f"{name}.png")
+        path.write_bytes(png(place))
+    (folder / "=bad.png").write_bytes(b"no picture")
+    classes = of_names(["=SUM(A1)", "-a mass"])
+    label(folder, model, by_prompts(model, classes, None), tmp_path / "l.csv", 0.0, RAW, 1)
+    embed(folder, model, tmp_path / "v.npy", workers=1)
+    expected = {one.id for one in pictures(folder) if isinstance(one, Picture)} - {"=bad.png"}
+    for name in ("l.csv", "v.ids.csv"):
+        with (tmp_path / name).open(newline="", encoding="utf-8") as stream:
+            written = [cell for row in csv.reader(stream) for cell in row]
+        assert not [
+            cell for cell in written if re.match(r"[=+\-@\t\r]", cell) and not re.fullmatch(r"-?[\d.e-]+", cell)
+        ]
+        rows = [row for _, row in table_rows(tmp_path / name)]
+        assert {row["id"] for row in rows} == {row["path"] for row in rows} == expected
+    assert {row["label"] for _, row in table_rows(tmp_path / "l.csv")} <= set(classes.names)
+    assert next(row for _, row in table_rows(tmp_path / "l.rejected.csv"))["id"] == "=bad.png"
+    (folder / "l.csv").write_bytes((tmp_path / "l.csv").read_bytes())  # beside the pictures: a source of its own
+    assert {one.id for one in pictures(folder / "l.csv") if isinstance(one, Picture)} == expected
+
+
+@pytest.mark.slow
+def test_a_thousand_classes(model: Model, tmp_path: Path) -> None:
+    """600 pictures of 1,000 classes: the page is small, each of its filters shows a picture, little memory is used."""
+    names = [f"finding {place}" for place in range(1000)]
+    share_NC = np.full((600, 1000), 1e-4)
+    share_NC[np.arange(600), np.arange(600) % 550] = 0.9
+    (tmp_path / "p").mkdir()
+    table = Classified(of_names(names), share_NC).table()
+    for name in ("path", "id"):
+        table = table.add_column(0, name, pa.array([f"{place:03}.png" for place in range(600)]))
+    table = table.append_column("set", pa.array([names[:900]] * 600)).append_column(
+        "abstained", pa.array([False] * 600)
+    )
+    for place in range(600):
+        (tmp_path / f"p/{place:03}.png").write_bytes(SMALL)
+    count = Counter(table["label"].to_pylist())
+    found = Labelled(tmp_path / "l.csv", uncalibrated(100.0), count, 0, Counter(), None, [table])
+    tracemalloc.start()
+    write_labels_page(tmp_path / "l.html", tmp_path / "p", found, RAW, 0.0, "model")
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    page = (tmp_path / "l.html").read_text()
+    assert len(page) < 2e6
+    assert "480 of 600 pictures are shown" in " ".join(page.split())
+    assert "of 480 of 550 labels" in " ".join(page.split())
+    assert "456 rarer labels" in page
+    shown = {int(place) for place in re.findall(r'class="card l([0-9]+)"', page)}
+    assert shown == {int(place) for place in re.findall(r'id="f([0-9]+)"', page)} == set(range(480))
+    assert "finding 9 and 890 more" in page
+
+
+def test_many_texts_are_encoded_in_parts(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, sizes = open_model(folder, "cpu"), []
+    encode = opened._teacher.encode_texts
+    monkeypatch.setattr(opened._teacher, "encode_texts", lambda texts: sizes.append(len(texts)) or encode(texts))
+    texts = [f"finding {place}" for place in range(600)]
+    vector_TD = opened.encode_texts(texts)
+    assert sizes == [256, 256, 88]
+    np.testing.assert_allclose(vector_TD, encode(texts).numpy(), atol=1e-6)
+    assert opened.encode_texts([]).shape == (0, opened.dim)

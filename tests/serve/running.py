@@ -16,6 +16,7 @@ from mmkd.serve.app import make_app
 from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
 from mmkd.serve.engine.service import Service
+from mmkd.serve.patience import patient_protocol
 
 SIDE = 4
 DIM = 3 * SIDE * SIDE
@@ -84,7 +85,8 @@ def service_of(*models: Pixels, limits: Limits | None = None, archive: object = 
 @contextmanager
 def running(service: Service, **options: object) -> Iterator[httpx.Client]:
     """A client of the service while it runs."""
-    config = uvicorn.Config(make_app(service, **options), port=0, log_config=None, access_log=False)
+    app, protocol = make_app(service, **options), patient_protocol(service.limits)
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, http=protocol, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -66,14 +66,14 @@ Trained on colours. ![far](http://192.0.2.1/x.png) <script>document.title = "tak
 """
 
 
-def colour_service(archive: object = None) -> Service:
+def colour_service(archive: object = None, folder: Path | None = None) -> Service:
     """A calibrated student that sees colours as they are, and a teacher that takes each for the next."""
     limits = Limits(body_mb=2)
     fitted = {"colours": Calibration(0.2, "temperature fitted on 100 pictures of colours", True)}
     student = Facts("student", "torch", "Apache-2.0", CARD, SETS, fitted)
     teacher = Facts("teacher", "torch", "MIT")
     served = [Served(ColourModel("student"), limits, student), Served(ColourModel("turned", 1), limits, teacher)]
-    return Service(served, archive, limits)
+    return Service(served, archive, limits, folder)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from mmkd.adapt.measure import Protocol
 from mmkd.cli import app
 from mmkd.errors import ConfigError, DataError
 from mmkd.inference.model import open_model
-from mmkd.serve.start import Computing, licence_in, open_service
+from mmkd.serve.computing import Computing
+from mmkd.serve.start import licence_in, open_service
 from tiny import save_tiny
 
 NAMES = ["blue", "green", "red"]
@@ -90,7 +91,7 @@ def test_a_classifier_of_other_weights_is_refused(place: Path, tmp_path: Path) -
     save_tiny(tmp_path / "other", 4)
     for name in ("classifier.json", "classifier.safetensors"):
         (tmp_path / "other" / name).write_bytes((place / "adapted" / name).read_bytes())
-    with pytest.raises(DataError, match="made with other weights"):
+    with pytest.raises(DataError, match="made with another model"):
         open_service(str(tmp_path / "other"), computing=Computing("cpu", "torch"))
 
 

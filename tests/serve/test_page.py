@@ -11,15 +11,17 @@ from PIL import Image
 from served_page import colour_service, spot
 
 from mmkd.archive.archive import Hit
+from mmkd.errors import ConfigError, DataError
 from mmkd.serve.engine.answers import Answer, Evidence, ModelFacts, Score
 from mmkd.serve.engine.limits import RequestError
 from mmkd.serve.engine.service import Service
-from mmkd.serve.page import views
+from mmkd.serve.page import comparing, views
 from mmkd.serve.page.comparing import compare
 from mmkd.serve.page.findings import classes_of, known_findings
 from mmkd.serve.page.heat import marked, place_of
 from mmkd.serve.page.held import KEPT_S, Held
 from mmkd.serve.page.uploads import Upload, readable, taken
+from mmkd.serve.start import check_compared
 
 EVIL = "<img src=x onerror=alert(1)> & \"quoted\" 'single' {{ 7 * 7 }} ${7 * 7}"
 SHOWN = views.Shown("a.png", "data:,", 1, 1)
@@ -210,3 +212,28 @@ def test_the_front_matter_of_a_card_is_not_shown() -> None:
     assert views.card(facts(card="---\nlicence: x\n---\n# Title\ntext")) == "# Title\ntext"
     assert views.card(facts(card="# Title")) == "# Title"
     assert views.card(facts(name="plain")) == "plain has no model card."
+
+
+def test_of_a_large_folder_pictures_are_chosen_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "MOST", 3)
+    for number in range(10):
+        spot(tmp_path / f"{number}.png", "red", size=80)
+    service = colour_service(folder=tmp_path)
+    rows, calibrated, said = comparing.compare_folder(
+        service, tmp_path, {"red": ["red"], "blue": ["blue"]}, ("student", "turned")
+    )
+    service.close()
+    assert [row.picture.name for row in rows] == ["0.png", "3.png", "6.png"]
+    assert said == f"3 of 10 pictures of {tmp_path.name}, evenly chosen"
+    assert not calibrated
+    assert [row.tops[0].name for row in rows] == ["red"] * 3
+
+
+def test_a_folder_without_pictures_or_a_second_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name the other one: --teachers MODEL"):
+        check_compared(tmp_path, [])
+    with pytest.raises(ConfigError, match="no such folder"):
+        check_compared(tmp_path / "none", ["teacher"])
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF")
+    with pytest.raises(DataError, match="no picture in it"):
+        check_compared(tmp_path, ["teacher"])

@@ -7,8 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import gradio as gr
+import numpy as np
 import pytest
 from devtools import Browser, Page
+from dicom_samples import PATIENT, dicom
+from PIL import Image
 from served_page import ColourArchive, colour_service, running, spot
 
 from mmkd.serve.page import mount, views
@@ -167,6 +170,20 @@ def test_a_wrong_file_gets_a_clear_message_and_the_next_one_an_answer(
     assert "red" in cards(page)[0]
 
 
+def test_a_dicom_file_is_shown_and_answered_without_its_patient(browser: Browser, address: str, tmp_path: Path) -> None:
+    picture_HWC = np.asarray(Image.open(spot(tmp_path / "a.png", "blue")))
+    colour = {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "Rows": 256, "Columns": 256}
+    dicom(tmp_path / "x.dcm", "1.2.3", 0, **colour, **bits, PixelData=picture_HWC.tobytes())
+    page = opened(browser, address)
+    asked(page, tmp_path / "x.dcm", "red\ngreen\nblue")
+    cards(page)
+    assert page.wait("document.querySelector('.card.student .top th')?.innerText") == "blue"
+    shown = page.run("document.documentElement.outerHTML")
+    assert not [fact for fact in PATIENT if fact in shown]
+    assert files_left() == []
+
+
 def test_a_fault_of_ours_is_said_without_its_details(browser: Browser, address: str, tmp_path: Path) -> None:
     page = opened(browser, address)
     asked(page, spot(tmp_path / "a.png", "red"), "red\ncrash")
@@ -195,3 +212,28 @@ def test_two_users_at_once_see_each_their_own(browser: Browser, address: str, tm
         page.wait(f"{top} == '{colour}'")
         other = "green" if colour == "red" else "red"
         assert f"{other}.png" not in page.run("document.body.innerText")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_two_models_are_compared_on_the_folder_given_at_start(
+    browser: Browser, tmp_path: Path, width: int, theme: str
+) -> None:
+    """Its pictures in place of uploads, with their names below the folder, and what cannot be read is counted."""
+    folder = tmp_path / "secret place" / "scans"
+    (folder / "in").mkdir(parents=True)
+    for number, colour in enumerate(("red", "blue", "green")):
+        spot(folder / f"in/{number}.png", colour)
+    (folder / "bad.png").write_bytes(b"no picture")
+    with running(colour_service(folder=folder)) as place:
+        page = opened(browser, place, width, theme)
+        page.tab("Compare")
+        page.wait_for("Take the pictures of the folder scans instead")
+        page.type("Findings", "red\ngreen\nblue")
+        page.press("Compare")
+        page.wait_for("same top finding in 0 of 3 pictures")
+        page.wait_for("4 of 4 pictures of scans; 1 could not be read.")
+        assert "in/0.png" in page.run("document.body.innerText")
+        assert "secret place" not in page.run("document.documentElement.outerHTML")
+        assert page.run(FAULTS) == WHOLE
+        if shots := os.environ.get("MMKD_SCREENSHOTS"):
+            page.screenshot(Path(shots) / f"compare-{width}-{theme}.png")

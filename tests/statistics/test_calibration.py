@@ -17,6 +17,7 @@ from mmkd.statistics import metrics
 from mmkd.statistics.calibration import (
     BOUNDS,
     ReliabilityBin,
+    bounded_temperature,
     brier,
     ece_equal_mass,
     ece_equal_width,
@@ -227,6 +228,31 @@ def test_the_bounds_are_said() -> None:
     ):
         found = fit_temperature(score_NC, label_N)
         assert (found.value, found.at_bound) == (value, True)
+
+
+def test_samples_that_are_all_right_give_a_bounded_temperature() -> None:
+    """Two classes a margin of 1 apart: the mean probability of the label becomes (n + 1) / (n + 2)."""
+    for samples in (3, 30):
+        found = bounded_temperature(np.eye(2), np.array([0, 1]), samples)
+        assert 1 / (1 + np.exp(-1 / found.value)) == pytest.approx((samples + 1) / (samples + 2))
+        assert not found.at_bound
+
+
+def test_the_bounded_temperature_minimises_the_cross_entropy_with_platts_targets() -> None:
+    rng = np.random.default_rng(11)
+    label_N = rng.integers(0, 4, 40)
+    score_NC = rng.uniform(0, 1, (40, 4))
+    score_NC[np.arange(40), label_N] += 1.1
+    target_NC = np.full((40, 4), 1 / 22 / 3)
+    target_NC[np.arange(40), label_N] = 21 / 22
+
+    def loss(temperature: float) -> float:
+        return float(-(target_NC * log_softmax(score_NC / temperature, axis=1)).sum(axis=1).mean())
+
+    found = bounded_temperature(score_NC, label_N, 20).value
+    by_scipy = minimize_scalar(lambda log: loss(np.exp(log)), bounds=(-6, 5), method="bounded", options={"xatol": 1e-9})
+    assert found == pytest.approx(np.exp(by_scipy.x), rel=1e-6)
+    assert fit_temperature(score_NC, label_N).at_bound
 
 
 @pytest.mark.parametrize(

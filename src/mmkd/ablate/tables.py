@@ -14,6 +14,7 @@ from mmkd.report.figures import difference_plot
 from mmkd.report.plot import DASHES, HUES, SYMBOLS, Figure, Key, Line, Mark, Plot, label, numeric
 from mmkd.report.render import render
 from mmkd.report.view import Row, Table, text_table
+from mmkd.tables.spreadsheet import harmless
 
 SHARE = scale_of(ACCURACY)
 HEAD = ("variant", "seeds", "accuracy", "worst of best", "error", "difference", "95 % t", "95 % bootstrap", "seconds")
@@ -76,7 +77,7 @@ def as_csv(lines: Sequence[Summary]) -> str:
     for line in lines:
         found = [bound for interval in (line.t, line.crossed) for bound in interval or (None, None)]
         values = [line.by_modality.get(name) for name in modalities]
-        table.writerow([*(getattr(line, name) for name in plain), *found, *values])
+        table.writerow(map(harmless, [*(getattr(line, name) for name in plain), *found, *values]))
     return stream.getvalue()
 
 

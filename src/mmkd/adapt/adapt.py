@@ -21,22 +21,28 @@ from mmkd.adapt.methods import METHODS
 from mmkd.adapt.pictures import Seen, check_copies, check_groups, embedded, group_of_each, stored
 from mmkd.adapt.select import ZERO_SHOT, Choice, Labelled, choose
 from mmkd.adapt.table import Table, read_table
+from mmkd.cards.readers.tables import UNDECLARED
 from mmkd.errors import ConfigError, DataError
+from mmkd.export.checksums import SIGNATURE, write_sums
 from mmkd.folders.atomic import write_json
-from mmkd.folders.digests import file_digest, remembered_digest
+from mmkd.folders.digests import file_digest
 from mmkd.folders.intact import LOG
 from mmkd.folders.stage import BEGUN, MANIFEST, Stage, complete
+from mmkd.folders.sums import SUMS
 from mmkd.inference.embed import write_rejects
-from mmkd.inference.model import Model, open_model
+from mmkd.inference.model import Model, named_folder, open_model
+from mmkd.inference.onnx import onnx_digest
+from mmkd.labels.calibrate import all_right
 from mmkd.labels.classes import Classes, classes_of, of_names
 from mmkd.labels.classify import class_vectors
 from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
-from mmkd.statistics.calibration import fit_temperature
+from mmkd.statistics.calibration import bounded_temperature, fit_temperature
 from mmkd.statistics.metrics import Array
-from mmkd.teachers.files.open_clip_folder import weights_file
+from mmkd.tables.dialect import Declared
+from mmkd.teachers.files.identity import model_digest
 
-OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", "SHA256SUMS", "adapt.json")
+OF_THE_STAGE = (MANIFEST, BEGUN, LOG, "files.json", "README.md", SUMS, SIGNATURE, "adapt.json")
 CARD, PAGE, ROWS = "README.md", "adapt.html", "adapt.json"
 
 
@@ -45,7 +51,7 @@ class Request:
     """What `mmkd adapt` is asked for. classes, prompt: of the prompts; `{}` in prompt stands for the label.
     lora: tune the image tower, too.
 
-    columns: our column -> the table's. vectors: a file of `mmkd embed`, or None.
+    columns: our column -> the table's. vectors: a file of `mmkd embed`, or None. declared: how a text table is written.
     """
 
     model: str
@@ -59,6 +65,7 @@ class Request:
     workers: int = 0
     protocol: Protocol = field(default_factory=Protocol)
     lora: LoraSettings | None = None
+    declared: Declared = UNDECLARED
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +100,13 @@ def adapt(request: Request, out: Path, force: bool = False) -> Adapted | None:
     if request.lora and request.vectors:
         raise ConfigError("--lora reads the pictures; leave out --vectors")
     model = open_model(request.model, request.device)
+    if (folder := named_folder(request.model)[1]) is not None:
+        request = replace(request, model=str(folder))
     tower = ImageTower(request.model, request.device, request.lora) if request.lora else None
     settings = {
         **{"classes": request.classes, "prompt": request.prompt, "columns": dict(request.columns)},
         **{"protocol": asdict(request.protocol), "lora": request.lora and asdict(request.lora)},
+        **({"declared": asdict(request.declared)} if request.declared else {}),
     }
     inputs = {"model": model.digest, "labels": file_digest(request.table)}
     if request.vectors:
@@ -130,11 +140,10 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     if tower is not None and tuned is not None and tuned.epoch > 0:
         row, choice = rows[-1], _of_lora(tuned)
         tower.save(folder, home)
-        weights = remembered_digest(weights_file(folder))
-        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, weights)
+        classifier = _tuned_classifier(prepared, learnt, tuned, row, words, home.name, model_digest(folder))
     else:
         if tuned is not None:
-            say(f"{METHOD}: no clear gain on the held-out pictures; the image tower stays as it was")
+            say(f"{METHOD}: no clear gain ({tuned.gain}: epochs); the image tower stays as it was")
         classifier = fitted_classifier(prepared, learnt, choice, row, words, model, request.model)
         link_model(Path(request.model), folder)
     classifier.save(folder)
@@ -142,13 +151,14 @@ def _adapt(request: Request, model: Model, tower: ImageTower | None, folder: Pat
     rejected = Counter(str(one.reason) for one in prepared.seen.rejected)
     found = Adapted(folder, classifier, choice, rows, row, words, prepared.notes, rejected)
     write_outcome(found, Path(request.model))
+    write_sums(folder)
     return found
 
 
 def prepare(request: Request, model: Model) -> Prepared:
     """Everything read and checked; nothing is fitted."""
     given = classes_of(request.classes) if request.classes else None
-    table = read_table(request.table, request.columns, given.names if given else ())
+    table = read_table(request.table, request.columns, given.names if given else (), request.declared)
     workers = request.workers or len(os.sched_getaffinity(0))
     vectors, root = request.vectors, request.root
     seen = stored(table, vectors, model) if vectors else embedded(table, model, root, workers, request.lora is not None)
@@ -195,16 +205,17 @@ def fitted_classifier(
         setting=method.settings[setting],
         source=method.source,
         model=model.name if Path(name).is_dir() else name,
-        model_digest=remembered_digest(weights_file(Path(name))) if Path(name).is_dir() else model.digest,
+        model_digest=model.digest,
+        onnx_digest=onnx_digest(Path(name)),
         dim=model.dim,
-        **_temperature(choice.logit_NC, learnt.label_N),
+        **_temperature(choice.logit_NC, learnt.label_N, learnt.group_N),
         **_on_the_labels(prepared, learnt, row, folds),
     )
     return Classifier(facts, learnt.fitted(choice.candidate).astype(np.float32))
 
 
 def _tuned_classifier(
-    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, name: str, weights: str
+    prepared: Prepared, learnt: Labelled, tuned: Tuned, row: Measured, folds: str, name: str, digest: str
 ) -> Classifier:
     """The prompts, on the vectors of the image tower that was tuned to them."""
     facts = Facts(
@@ -212,25 +223,28 @@ def _tuned_classifier(
         setting=f"epoch {tuned.epoch}",
         source=SOURCE,
         model=name,
-        model_digest=weights,
+        model_digest=digest,
         dim=prepared.seen.vector_ND.shape[1],
-        **_temperature(tuned.val_NC, tuned.val_label_N),
+        **_temperature(tuned.val_NC, tuned.val_label_N, tuned.val_group_N),
         **_on_the_labels(prepared, learnt, row, folds),
     )
     return Classifier(facts, (learnt.scale * learnt.text_CD).astype(np.float32))
 
 
 def _of_lora(tuned: Tuned) -> Choice:
-    gain = f"{100 * tuned.gain:+.1f} points on the held-out pictures, standard error {100 * tuned.error:.1f}"
-    return Choice(ZERO_SHOT, tuned.gain, tuned.error, gain, tuned.val_NC)
+    return Choice(ZERO_SHOT, tuned.gain, f"{tuned.gain}, on the held-out pictures", tuned.val_NC)
 
 
-def _temperature(logit_NC: Array | None, label_N: Array) -> dict[str, Any]:
+def _temperature(logit_NC: Array | None, label_N: Array, group_N: Array) -> dict[str, Any]:
     """logit_NC: of pictures by fits that had not seen them."""
     if logit_NC is None:
         note = "too few groups to fit a temperature: probabilities are not calibrated"
         return {"temperature": 1.0, "temperature_note": note}
     fitted = fit_temperature(logit_NC, label_N)
+    if fitted.at_bound and fitted.value < 1:
+        groups = len(np.unique(group_N))
+        found = bounded_temperature(logit_NC, label_N, groups).value
+        return {"temperature": found, "temperature_note": f"temperature from held-out pictures, {all_right(groups)}"}
     if fitted.at_bound:
         return {
             "temperature": 1.0,

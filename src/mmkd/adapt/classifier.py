@@ -16,13 +16,15 @@ from safetensors.numpy import load, save
 
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import atomic_file, write_json
-from mmkd.folders.digests import file_digest, remembered_digest
+from mmkd.folders.digests import file_digest
+from mmkd.inference.onnx import onnx_digest
 from mmkd.labels.calibrate import Calibration
 from mmkd.labels.classes import Classes
 from mmkd.labels.classify import probabilities
 from mmkd.labels.head import Head
 from mmkd.settings import Settings
 from mmkd.statistics.metrics import Array
+from mmkd.teachers.files.identity import model_digest
 from mmkd.validation import parse
 
 WEIGHTS, FACTS = "classifier.safetensors", "classifier.json"
@@ -34,7 +36,8 @@ class Facts(Settings):
 
     prompts: of each class. method, setting: how it was fitted; "zero-shot" where adaptation was abstained from.
     temperature: what logits are divided by, fitted on pictures that each fit had not seen; temperature_note: "" unless
-    no temperature fits best. model, model_digest: whose vectors it is for; of a folder SHA-256 of its weights. gain:
+    no temperature fits best. model, model_digest: whose vectors it is for; of a folder SHA-256 of its weights, config
+    (with the preprocessing) and tokenizer. onnx_digest: the same of its files for ONNX Runtime, "" without any. gain:
     of balanced accuracy over zero-shot, with its interval. data: what it rests on.
     """
 
@@ -48,6 +51,7 @@ class Facts(Settings):
     temperature_note: str = ""
     model: str
     model_digest: str
+    onnx_digest: str = ""
     dim: int
     gain: dict[str, Any]
     data: dict[str, Any]
@@ -91,14 +95,15 @@ class Classifier:
     @classmethod
     def of_model(cls, folder: Path) -> "Classifier | None":
         """The classifier beside the model in a folder, None where there is none. Raises DataError as `load` does, and
-        where the weights beside it are not those that it was made with."""
+        where the model beside it is not the one that it was made with, in weights, preprocessing or tokenizer."""
         if not cls.is_in(folder):
             return None
-        from mmkd.teachers.files.open_clip_folder import weights_file  # here: it imports PyTorch
-
         found = cls.load(folder)
-        if remembered_digest(weights_file(folder)) != found.facts.model_digest:
-            raise DataError(f"{folder}: the classifier was made with other weights than those beside it; {ANEW}")
+        if model_digest(folder) != found.facts.model_digest or onnx_digest(folder) != found.facts.onnx_digest:
+            raise DataError(
+                f"{folder}: the classifier was made with another model than the one beside it: its weights, its "
+                f"preprocessing or its tokenizer have changed; {ANEW}, or copy the folder again"
+            )
         return found
 
     def basis(self) -> str:

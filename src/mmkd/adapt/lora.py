@@ -5,7 +5,7 @@ arXiv 2405.18541 has it for few labels (there of both towers).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmkd.adapt.select import Labelled, gain_error
+from mmkd.adapt.gain import Gain, gain_of
+from mmkd.adapt.select import Labelled
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, ModelError, TrainingError
 from mmkd.inference.model import model_spec
 from mmkd.progress import say
 from mmkd.randomness import Purpose, torch_generator
 from mmkd.settings import Machine
-from mmkd.statistics.metrics import Array, balanced_accuracy
+from mmkd.statistics.metrics import Array
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import LOCAL
@@ -45,14 +46,14 @@ class LoraSettings:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """epoch: the best one, 0 where nothing was clearly better than the model as it was. gain, error: of balanced
-    accuracy on the held-out pictures, with its standard error. val_NC, val_label_N: their logits and labels."""
+    """epoch: the best one, 0 where none was clearly better than the model as it was. gain: of the best one on the
+    held-out pictures, as the best of all epochs. val_NC, val_label_N, val_group_N: their logits, labels and groups."""
 
     epoch: int
-    gain: float
-    error: float
+    gain: Gain
     val_NC: Array
     val_label_N: Array
+    val_group_N: Array
 
 
 class ImageTower:
@@ -101,12 +102,12 @@ class ImageTower:
         first_val_NC, found = tuned.val_NC, tuned
         for epoch in self._epochs(weights, data, pixel_NCHW, ~val_N, seed):
             tuned = self._judged(data, pixel_NCHW, val_N, epoch, first_val_NC)
-            if tuned.gain > found.gain:
+            if tuned.gain.value > found.gain.value:
                 best, found = [weight.detach().clone() for weight in weights], tuned
             elif epoch - found.epoch >= self.settings.patience:
                 break
-        if found.gain <= found.error:
-            found = Tuned(0, found.gain, found.error, first_val_NC, found.val_label_N)
+        if not found.gain.is_clear:
+            found = replace(found, epoch=0, val_NC=first_val_NC)
             best = [torch.zeros_like(weight) for weight in best]
         with torch.no_grad():
             for weight, value in zip(weights, best, strict=True):
@@ -150,9 +151,8 @@ class ImageTower:
         val_NC = data.scale * self.vectors(pixel_NCHW[val_N]) @ data.text_CD.T
         before_NC = val_NC if first_NC is None else first_NC
         now_N, before_N = (logit_NC.argmax(axis=1) == val.label_N for logit_NC in (val_NC, before_NC))
-        once_1N = np.ones((1, len(val.label_N)))
-        now, before = (float(balanced_accuracy(one_N, val.label_N, once_1N)[0]) for one_N in (now_N, before_N))
-        return Tuned(epoch, now - before, gain_error(now_N, before_N, val), val_NC, val.label_N)
+        gain = gain_of(now_N, before_N, val.label_N, val.group_N, self.settings.epochs)
+        return Tuned(epoch, gain, val_NC, val.label_N, val.group_N)
 
     def save(self, folder: Path, home: Path) -> None:
         """The model with the weights as they are now, as an open_clip folder; home: its final place."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmkd.adapt.gain import Gain, gain_of
 from mmkd.adapt.methods import METHODS, UNCHOSEN
 from mmkd.evaluation.heads.folds import stratified_group_folds
-from mmkd.statistics.metrics import Array, balanced_accuracy, one_vs_rest
+from mmkd.statistics.metrics import Array, one_vs_rest
 
 Candidate = tuple[int, int]
 """Places of the method and of its setting."""
 ZERO_SHOT: Candidate = (0, 0)
-CONFIDENCE = 0.95  # that a published gain is one
 CANDIDATES: tuple[Candidate, ...] = tuple((m, s) for m, one in enumerate(METHODS) for s in range(len(one.settings)))
 
 
@@ -40,41 +40,36 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """gain: of balanced accuracy over zero-shot on the inner folds, and its standard error. why: in words.
+    """gain: on the inner folds; None where there were too few groups for them. why: in words.
 
     logit_NC: of each picture by a fit that had not seen its group; None where there were too few groups for folds.
     """
 
     candidate: Candidate
-    gain: float
-    error: float
+    gain: Gain | None
     why: str
     logit_NC: Array | None
 
 
 def choose(data: Labelled, most_folds: int, rng: np.random.Generator) -> Choice:
-    """The candidate of best balanced accuracy on inner folds if its gain is above zero, else zero-shot.
+    """The candidate of best balanced accuracy on inner folds if its gain is clear (`gain.Gain`), else zero-shot.
 
-    Above zero: the lower end of the gain's one-sided interval, for as many candidates as it is the best of. Where a
-    class has one group only, nothing can be held out: the training-free method is taken.
+    Where a class has one group only, nothing can be held out: the training-free method is taken.
     """
     folds = min(most_folds, fewest_groups(data))
     if folds < 2:
-        return Choice(UNCHOSEN, 0.0, 0.0, "one group a class: nothing to choose by", None)
+        return Choice(UNCHOSEN, None, "one group a class: nothing to choose by", None)
     logits = inner_logits(data, folds, rng)
-    once_1N = np.ones((1, len(data.label_N)))
     correct = {one: logit_NC.argmax(axis=1) == data.label_N for one, logit_NC in logits.items()}
-    score = {one: float(balanced_accuracy(found_N, data.label_N, once_1N)[0]) for one, found_N in correct.items()}
-    best = max(CANDIDATES, key=lambda one: score[one])  # of equal ones the first, which is the simplest
-    gain, error = score[best] - score[ZERO_SHOT], gain_error(correct[best], correct[ZERO_SHOT], data)
-    low = lower_end(gain, error, len(np.unique(data.group_N)), len(CANDIDATES) - 1)
-    told = (
-        f"{100 * gain:+.1f} points on {folds} inner folds, {100 * low:+.1f} at the lower end of the one-sided "
-        f"{CONFIDENCE:.0%} interval for the best of {len(CANDIDATES) - 1}"
-    )
-    if best == ZERO_SHOT or low <= 0:
-        return Choice(ZERO_SHOT, gain, error, f"no clear gain of any method: {told}", logits[ZERO_SHOT])
-    return Choice(best, gain, error, told, logits[best])
+    gains = {
+        one: gain_of(right_N, correct[ZERO_SHOT], data.label_N, data.group_N, len(CANDIDATES) - 1)
+        for one, right_N in correct.items()
+    }
+    best = max(CANDIDATES, key=lambda one: gains[one].value)  # of equal ones the first, which is the simplest
+    gain, told = gains[best], f"{gains[best]}, on {folds} inner folds"
+    if best == ZERO_SHOT or not gain.is_clear:
+        return Choice(ZERO_SHOT, gain, f"no clear gain of any method: {told}", logits[ZERO_SHOT])
+    return Choice(best, gain, told, logits[best])
 
 
 def inner_logits(data: Labelled, folds: int, rng: np.random.Generator) -> dict[Candidate, Array]:
@@ -89,23 +84,6 @@ def inner_logits(data: Labelled, folds: int, rng: np.random.Generator) -> dict[C
             for s, weight_CD in enumerate(weights):
                 found[m, s][held_N] = data.vector_ND[held_N] @ weight_CD.T
     return found
-
-
-def gain_error(first_N: Array, second_N: Array, data: Labelled) -> float:
-    """Standard error of the difference of balanced accuracies, with groups as what is sampled: the square root of
-    G / (G - 1) times the sum of squares of the groups' parts in the difference, less their mean."""
-    count_C = np.bincount(data.label_N, minlength=len(data.text_CD))
-    share_N = 1 / (count_C[data.label_N] * np.count_nonzero(count_C))
-    _, number_N = np.unique(data.group_N, return_inverse=True)
-    part_G = np.bincount(number_N, share_N * (first_N.astype(float) - second_N.astype(float)))
-    return float(np.sqrt(((part_G - part_G.mean()) ** 2).sum() * len(part_G) / max(1, len(part_G) - 1)))
-
-
-def lower_end(gain: float, error: float, groups: int, candidates: int) -> float:
-    """Of the one-sided interval of a gain that is the best of some candidates: Student's t, as Bonferroni widens it."""
-    from scipy.special import stdtrit
-
-    return gain - error * float(stdtrit(max(1, groups - 1), 1 - (1 - CONFIDENCE) / candidates))
 
 
 def draw_shots(data: Labelled, rows: Array, shots: int | None, rng: np.random.Generator) -> Array:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmkd.cards.readers.tables import table_rows
+from mmkd.cards.readers.tables import UNDECLARED, table_rows
 from mmkd.errors import ConfigError, DataError
 from mmkd.reasons import BadRecordError
+from mmkd.tables.dialect import Declared
 from mmkd.tables.guess import plain
 from mmkd.tables.values import as_name, as_text, is_container
 
@@ -55,13 +56,16 @@ class Table:
         return sorted({row.label for row in self.rows})
 
 
-def read_table(path: Path, named: Mapping[str, str], classes: Sequence[str] = ()) -> Table:
-    """All rows. named: our column -> the table's, where its name is another than `COLUMNS` has.
+def read_table(
+    path: Path, named: Mapping[str, str], classes: Sequence[str] = (), declared: Declared = UNDECLARED
+) -> Table:
+    """All rows. named: our column -> the table's, where its name is another than `COLUMNS` has. declared: how a text
+    table is written.
 
     classes: those that there are; a label that is none of them is an error. Without, the labels are the classes, and
     spellings that are suspiciously alike are an error. Raises ConfigError and DataError.
     """
-    found = list(table_rows(path))
+    found = list(table_rows(path, declared))
     if not found:
         raise DataError(f"{path}: no row in it; expected a row for each labelled picture")
     columns = _columns(path, list(found[0][1]), named)

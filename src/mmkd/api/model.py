@@ -127,7 +127,10 @@ class LoadedModel:
 
     def index(self, source: str | Path, archive: str | Path) -> Indexed:
         """Bring an archive to what the source holds, as `mmkd index` does."""
-        return index(Path(source), self.model, Archive.create(archive, facts_of(self.model, self.text)), Options())
+        made = Archive.create(archive, facts_of(self.model, self.text))
+        found = index(Path(source), self.model, made, Options())
+        made.finish(self.model.encode_texts, found.is_changed)
+        return found
 
     def search(
         self,

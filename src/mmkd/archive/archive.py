@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from mmkd.archive.plan import Plan, nearest, planned
 from mmkd.archive.recall import captions, picture_queries, tuned
 from mmkd.archive.rows import SHOWN, Facts, check_model, completed
 from mmkd.archive.store import Store, open_store
-from mmkd.archive.where import Compare, Condition, In, both, parse_where
+from mmkd.archive.where import Compare, Condition, In, parse_where
 from mmkd.errors import ConfigError, DataError
 from mmkd.statistics.metrics import Array
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mmkd.inference.model import Model
 
 EXACT_ROWS = 1_000_000  # with fewer rows each search looks at all of them
-FEW_ROWS = 100_000  # so many rows that meet a condition are all looked at
 GROUPS = {"picture": "id", "series": "series", "patient": "patient"}
 """What a hit may stand for, and the column whose value its pictures have in common."""
 MORE = 4  # rows asked for a hit of a group, at first
@@ -101,12 +101,13 @@ class Archive:
     def model(self, text: str = "", device: str = "auto") -> "Model":
         """The archive's model, opened. text: where it is now, where it is not where it was. Raises ConfigError for
         another model, or where there is none."""
-        from mmkd.inference.model import open_model  # loads torch, which other searches do without
+        from mmkd.inference.model import open_model, split_form
 
         name = text or self.facts.model
-        if not text and Path(name).is_absolute() and not Path(name).is_dir():
+        place = Path(split_form(name)[0])
+        if not text and place.is_absolute() and not place.is_dir():
             raise ConfigError(
-                f"{self.store.place}: its model {self.facts.name} is no longer at {name}; give "
+                f"{self.store.place}: its model {self.facts.name} is no longer at {place}; give "
                 "--model with its place now"
             )
         model = open_model(name, device)
@@ -179,12 +180,8 @@ class Archive:
         if by not in GROUPS:
             raise ConfigError(f"by {by!r}: it may be {', '.join(GROUPS)}")
         condition = parse_where(where) if where else None
-        if exclude_patient:
-            condition = both(condition, Compare("patient", "!=", exclude_patient))
-        effort = None if exact else self.effort()
-        if effort and condition and self.store.count(condition) <= FEW_ROWS:
-            effort = None  # an index has little to leave out among them, and finds less
-        found = self._grouped(self._direction(vector_D), k, condition, GROUPS[by], effort)
+        direction_D, effort = self._direction(vector_D), None if exact else self.effort()
+        found = self._grouped(direction_D, k, GROUPS[by], planned(self.store, effort, condition, exclude_patient))
         return [Hit(rank, **row) for rank, row in enumerate(found, 1)]
 
     def row(self, name: str) -> tuple[Array, dict[str, Any]]:
@@ -214,22 +211,28 @@ class Archive:
             parts.append(f"one hit a {by}: its best picture")
         return "; ".join(parts)
 
-    def finish(self, encode_texts: Callable[[Sequence[str]], Array] | None = None) -> dict[str, Any]:
-        """After writing: join small files, and with EXACT_ROWS rows or more make the index, as thorough as the measured
-        recall needs. encode_texts: of the archive's model, so that captions are among the queries that measure it.
-        Returns what is kept about it: rows, and with an index effort, recall by kind of query, and p50_ms.
+    def finish(
+        self, encode_texts: Callable[[Sequence[str]], Array] | None = None, is_changed: bool = True
+    ) -> dict[str, Any]:
+        """After writing: join small files, and with EXACT_ROWS rows or more make the index, or bring it up to date, and
+        measure how thoroughly it must be searched. encode_texts: of the archive's model, so that captions are among the
+        queries that measure it. is_changed: whether rows were added, replaced or deleted since the last call.
+        Returns what is kept about it: rows, and with an index built (rows it was made of), effort, recall by kind of
+        query with its low end, and p50_ms.
         """
         with self.writing():
+            before, rows = self.store.noted(), len(self)
+            if not is_changed and before.get("rows") == rows and "effort" in before:
+                return before
             self.store.tidy()
-            rows = len(self)
             if rows < self.exact_rows:
                 notes: dict[str, Any] = {"rows": rows, "effort": None}
             else:
-                self.store.build()
+                built = self.store.build(before.get("built", 0))
                 queries = {"picture": picture_queries(self.store)}
                 if encode_texts and (texts := captions(self.store)):
                     queries["text"] = encode_texts(texts)
-                notes = {"rows": rows, **asdict(tuned(self.store, queries)[-1])}
+                notes = {"rows": rows, "built": built, **asdict(tuned(self.store, queries))}
             self.store.note(notes)
         return notes
 
@@ -248,13 +251,11 @@ class Archive:
             )
         return vector_D / length
 
-    def _grouped(
-        self, vector_D: Array, k: int, where: Condition | None, column: str, effort: int | None
-    ) -> list[dict[str, Any]]:
+    def _grouped(self, vector_D: Array, k: int, column: str, plan: Plan) -> list[dict[str, Any]]:
         """Rows of the best picture of each group. More rows are asked for until there are k groups."""
         asked = k if column == "id" else MORE * k
         while True:
-            table = self.store.nearest(vector_D, asked, SHOWN, where, effort)
+            table = nearest(self.store, vector_D, asked, SHOWN, plan)
             rows = sorted(table.to_pylist(), key=lambda row: (-row["score"], row["id"]))
             best: dict[str, dict[str, Any]] = {}
             for row in rows:

@@ -14,6 +14,7 @@ from mmkd.archive.rows import as_array
 from mmkd.statistics.metrics import Array
 
 ROW = "_rowid"
+COPIED = 0.2  # share of the rows
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class Vectors:
     version: int
     row_N: Array
     vector_ND: Array
+
+
+def _scores(vector_ND: Array, place_M: Array, vector_D: Array) -> Array:
+    """Of the rows at these places. Of all first, where they are many: copying vectors takes longer than using them."""
+    if len(place_M) > COPIED * len(vector_ND):
+        score_N = np.asarray(vector_ND @ vector_D)
+        return score_N if len(place_M) == len(score_N) else score_N[place_M]
+    return np.asarray(vector_ND[place_M] @ vector_D)
 
 
 class ExactSearch:
@@ -43,7 +52,7 @@ class ExactSearch:
                 place_N = np.searchsorted(vectors.row_N, np.sort(query.to_arrow()[ROW].to_numpy()))
             if self._table.version != vectors.version:
                 continue
-            score_N = (vectors.vector_ND[place_N] if where else vectors.vector_ND) @ vector_D
+            score_N = _scores(vectors.vector_ND, place_N, vector_D)
             best_K = np.argpartition(-score_N, min(k, len(score_N)) - 1)[:k] if len(score_N) else np.arange(0)
             found = self._rows(vectors.row_N[place_N[best_K]], score_N[best_K], columns)
             if self._table.version == vectors.version:

@@ -15,7 +15,7 @@ from mmkd.archive.rows import facts_of
 from mmkd.errors import ConfigError
 from mmkd.folders.digests import bytes_digest, json_digest
 from mmkd.inference.embed import GROUP_ROWS, Embedded, check_out, embed, vectors_in
-from mmkd.inference.model import open_model
+from mmkd.inference.model import absolute, open_model
 from mmkd.inference.pictures import DEFAULTS, SourceOptions
 
 REJECTS = ".rejected.csv"
@@ -51,7 +51,7 @@ def embed_into(
         )
     made = place.with_name(f".{place.name}.{json_digest(str(source.resolve()))[:12]}.parquet")
     check_out(source, made)
-    text = str(Path(model).resolve()) if Path(model).is_dir() else model
+    text = absolute(model)
     opened = open_model(text, devices[0])
     facts = facts_of(opened, text)
     archive = Archive.create(place, facts)

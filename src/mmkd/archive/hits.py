@@ -10,7 +10,7 @@ from mmkd.folders.atomic import atomic_file
 from mmkd.markdown import line
 from mmkd.progress import print_table
 from mmkd.report.render import cut, render, write_page
-from mmkd.report.table_files import csv_text
+from mmkd.tables.spreadsheet import csv_text
 
 COLUMNS = ("rank", "score", "file", "id", "source", "path")
 OPTIONAL = ("caption", "modality", "patient", "series", "slice")  # columns that are left out where no hit has them

@@ -21,7 +21,7 @@ from mmkd.curation.records.record import Rejected
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import json_digest
 from mmkd.inference.model import BATCH, Model
-from mmkd.inference.pictures import Picture, pictures, read
+from mmkd.inference.pictures import DEFAULTS, Picture, SourceOptions, pictures, read
 from mmkd.inference.table_pictures import SAVED
 from mmkd.progress import say, track
 
@@ -36,13 +36,14 @@ QUALITY = 80
 class Options:
     """prefix: before each id, where two sources have the same ones. moved: the source stood in another place before.
     prune: delete rows of the source whose pictures are gone. thumbnails: keep one of each picture. workers: threads
-    that decode."""
+    that decode. source: how it is read."""
 
     prefix: str = ""
     moved: bool = False
     prune: bool = False
     thumbnails: bool = True
     workers: int = 2
+    source: SourceOptions = DEFAULTS
 
 
 @dataclass
@@ -54,6 +55,11 @@ class Indexed:
     noted: Counter[str] = field(default_factory=Counter)
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a row was added, replaced or deleted."""
+        return bool(self.added.new or self.added.changed or self.pruned)
 
     def reasons(self) -> dict[str, int]:
         return dict(Counter(str(one.reason) for one in self.rejected).most_common())
@@ -68,8 +74,8 @@ def index(source: Path, model: Model, archive: Archive, options: Options) -> Ind
         name = source_name(source)
         known = archive.states(Compare("source", "=", name))
         work = _Work(name, model, archive, options, known)
-        total = sum(1 for _ in pictures(source))
-        met = track(pictures(source), f"index {source.name}", total, "pictures")
+        total = sum(1 for _ in pictures(source, options.source))
+        met = track(pictures(source, options.source), f"index {source.name}", total, "pictures")
         while chunk := list(islice(met, READ)):
             work.take(chunk)
         return work.finish()
@@ -180,11 +186,11 @@ def has_saved(folder: Path) -> bool:
     return any((folder / name).is_file() for name in SAVED)
 
 
-def one_picture(source: Path) -> tuple[Picture, Image.Image]:
+def one_picture(source: Path, options: SourceOptions = DEFAULTS) -> tuple[Picture, Image.Image]:
     """The picture of a file, of several (a volume) the middle one. Raises DataError that says why there is none."""
     if not source.is_file():
         raise DataError(f"{source}: no such file")
-    met = list(pictures(source))
+    met = list(pictures(source, options))
     found = [one for one in met if isinstance(one, Picture)]
     why = [f"{one.reason}: {one.detail}" for one in met if isinstance(one, Rejected)] or ["it holds no picture"]
     if not found:

@@ -1,9 +1,12 @@
 """An archive in a folder: one table of LanceDB, in this process. Commits are atomic, and readers never wait."""
 
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -15,7 +18,7 @@ from mmkd.archive.cached import ExactSearch
 from mmkd.archive.rows import Facts, schema
 from mmkd.archive.where import Condition, In, sql
 from mmkd.errors import DataError
-from mmkd.folders.atomic import write_json
+from mmkd.folders.atomic import remove_drafts, write_json
 from mmkd.folders.locks import sole_owner
 from mmkd.statistics.metrics import Array
 
@@ -25,6 +28,8 @@ NOTES = "index.json"
 KEPT = timedelta(minutes=10)  # so long old versions stay for the readers that use them
 SCANNED = 8192  # rows at a time
 CACHED_BYTES = 2**31 + 2**28  # of vectors that exact search keeps in memory: a million of 512 numbers
+GROWN = 1.25  # the index is made anew where rows are so many times more or fewer than those it was made of
+PARTITION = 4096  # rows, on average, of a partition of the index
 REFINED = 4  # of so many times k candidates the cosines are computed from the whole vectors
 
 
@@ -44,7 +49,8 @@ def open_store(place: str, server: str, facts: Facts | None) -> "LanceStore":
             raise DataError(f"{place} holds other files and no archive; choose a new folder as --out")
         with sole_owner(folder):
             described = schema(facts.dim).with_metadata({FACTS: json.dumps(facts.as_dict())})
-            base.create_table(TABLE, schema=described, exist_ok=True)
+            with system_errors(folder):
+                base.create_table(TABLE, schema=described, exist_ok=True)
     return LanceStore(folder, base.open_table(TABLE))
 
 
@@ -57,10 +63,21 @@ def lancedb_library() -> Any:
     return lancedb
 
 
+@contextmanager
+def system_errors(folder: Path) -> Iterator[None]:
+    """What the system refuses while LanceDB writes, such as room on the disk, as the OSError that it is."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # LanceDB's own, which tell the number in their text only
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(folder)) from error
+        raise
+
+
 class LanceStore:
     """See `store.Store`."""
 
-    efforts = (10, 20, 40, 80, 160, 320, 640)  # partitions looked at
+    unit, few_rows = "partitions", 0
 
     def __init__(self, folder: Path, table: Any) -> None:
         self.place, self._folder, self._table = str(folder), folder, table
@@ -71,6 +88,16 @@ class LanceStore:
         self._exact = ExactSearch(table, self.facts.dim)
         self._writers, self._lock = 0, RLock()
 
+    @property
+    def efforts(self) -> Sequence[int]:
+        """Partitions looked at: from four on, in steps of at most a fourth more."""
+        most = ceil(GROWN * self._partitions())  # it may have been made of so many more rows
+        steps = (1, 2, 3, *(size * 2**power for power in range(most.bit_length()) for size in (4, 5, 6, 7)))
+        return (*(step for step in steps if step < most), most)
+
+    def _partitions(self) -> int:
+        return max(1, self.count() // PARTITION)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         with self._lock:
@@ -80,7 +107,8 @@ class LanceStore:
             with sole_owner(self._folder):
                 self._writers = 1
                 try:
-                    yield
+                    with system_errors(self._folder):
+                        yield
                 finally:
                     self._writers = 0
 
@@ -121,13 +149,20 @@ class LanceStore:
         score = pc.min_element_wise(pc.subtract(1.0, table["_distance"].cast(pa.float64())), 1.0)  # rounding
         return table.drop_columns("_distance").append_column("score", score)
 
-    def build(self) -> None:
+    def build(self, built: int) -> int:
         from lancedb.index import IvfSq
 
-        self._table.create_index("vector", config=IvfSq(distance_type="cosine"), replace=True)
+        rows = self.count()
+        if built and built / GROWN <= rows <= built * GROWN:
+            return built  # `tidy` has taken new rows into it
+        config = IvfSq(distance_type="cosine", num_partitions=self._partitions())
+        with system_errors(self._folder):
+            self._table.create_index("vector", config=config, replace=True)
+        return rows
 
     def tidy(self) -> None:
-        self._table.optimize(cleanup_older_than=KEPT)
+        with system_errors(self._folder):
+            self._table.optimize(cleanup_older_than=KEPT)
 
     def noted(self) -> dict[str, Any]:
         try:
@@ -137,4 +172,5 @@ class LanceStore:
         return found if isinstance(found, dict) else {}
 
     def note(self, values: dict[str, Any]) -> None:
+        remove_drafts(self._folder / NOTES)
         write_json(self._folder / NOTES, values)

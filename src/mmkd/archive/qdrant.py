@@ -86,7 +86,8 @@ def told(server: str, call: Callable[..., Any], *given: Any, **named: Any) -> An
 class QdrantStore:
     """See `store.Store`. A point's id is made of the row's; the columns are its payload."""
 
-    efforts = (64, 128, 256, 512, 1024)  # candidates on the walk through the graph (hnsw_ef)
+    efforts = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+    unit, few_rows = "candidates on the walk through the graph (hnsw_ef)", 100_000
 
     def __init__(self, place: str, server: str, client: Any) -> None:
         self.place, self._name, self._server, self._client = f"{place} on {server}", place, server, client
@@ -151,13 +152,14 @@ class QdrantStore:
         score = pa.array([min(point.score, 1.0) for point in found], pa.float64())
         return self._table(found, columns).append_column("score", score)
 
-    def build(self) -> None:
+    def build(self, built: int) -> int:
         """The server makes its graph by itself; wait for it."""
         end = time.monotonic() + BUILD_S
         while str(self._call("get_collection").status) not in ("green", "CollectionStatus.GREEN"):
             if time.monotonic() > end:
                 raise DataError(f"{self.place} is still not indexed after {BUILD_S:.0f} s; look at the server's log")
             time.sleep(1)
+        return self.count()
 
     def tidy(self) -> None:
         """The server does."""

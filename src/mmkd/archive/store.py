@@ -15,13 +15,19 @@ from mmkd.statistics.metrics import Array
 class Store(Protocol):
     """Rows in one place, found by id, by condition and by vector.
 
-    May be called from several threads. place: for messages. efforts: how thoroughly the approximate index can look,
-    from little to much, in the backend's own unit.
+    May be called from several threads. place: for messages. unit: what an effort counts, for messages. few_rows: so
+    many rows that meet a condition are found faster without the index.
     """
 
     place: str
     facts: Facts
-    efforts: Sequence[int]
+    unit: str
+    few_rows: int
+
+    @property
+    def efforts(self) -> Sequence[int]:
+        """How thoroughly the approximate index can look, from little to as much as there is."""
+        ...
 
     def writing(self) -> AbstractContextManager[None]:
         """Be the only writer. Raises ConfigError where another process writes."""
@@ -45,12 +51,13 @@ class Store(Protocol):
         """The k rows of the largest cosine, which is the column `score`. effort: None looks at every row."""
         ...
 
-    def build(self) -> None:
-        """Make the approximate index anew, of all rows."""
+    def build(self, built: int) -> int:
+        """Make the approximate index of all rows, where the one made of `built` rows (0: none) is not good for them.
+        Returns how many rows the index there is now was made of."""
         ...
 
     def tidy(self) -> None:
-        """After many writes: join small files."""
+        """After many writes: join small files, and take new rows into the index there is."""
         ...
 
     def noted(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmkd.commands.options import Force, Json
-from mmkd.commands.source_options import Device, ModelName, Root
+from mmkd.commands.source_options import Delimiter, Device, Encoding, ModelName, Quoting, Root, declared_dialect
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def adapt(
         Path | None, typer.Option("--vectors", metavar="FILE", help="Parquet of `mmkd embed`, instead of the pictures.")
     ] = None,
     root: Root = None,
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    quoting: Quoting = "",
     folds: Annotated[int, typer.Option("--folds", min=2, help="Outer ones, without a split test in the table.")] = 5,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draws of 1, 4 and 16 labels a class.")] = 3,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, draws and intervals.")] = 0,
@@ -65,7 +68,10 @@ def adapt(
     protocol = Protocol(folds=folds, seeds=seeds, seed=seed)
     settings = LoraSettings(rank=lora_rank, epochs=lora_epochs, lr=lora_lr) if lora else None
     named = _columns(column or [])
-    request = Request(model, labels, classes, prompt, named, vectors, root, device, workers, protocol, settings)
+    declared = declared_dialect(encoding=encoding, delimiter=delimiter, quoting=quoting)
+    request = Request(
+        model, labels, classes, prompt, named, vectors, root, device, workers, protocol, settings, declared
+    )
     if not labels.is_file():
         raise ConfigError(f"--labels {labels}: no such file; give a table with a column of pictures and one of labels")
     found = body(request, out, force)

@@ -7,11 +7,13 @@ import typer
 
 from mmkd.commands.source_options import (
     BurntIn,
+    Delimiter,
     Encoding,
     Group,
     Image,
     Modality,
     ModelName,
+    Quoting,
     Root,
     Source,
     Step,
@@ -38,6 +40,8 @@ def embed(
     modality: Modality = "",
     burnt_in: BurntIn = "drop",
     encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    quoting: Quoting = "",
 ) -> None:
     """Write the vector of every picture, with its path, caption, patient, series and slice where they are known.
 
@@ -45,8 +49,9 @@ def embed(
     What cannot be read is listed beside the file, each with its reason.
     """
     options = source_options(
-        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
-    )
+        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding,
+        delimiter=delimiter, quoting=quoting,
+    )  # fmt: skip
     if is_archive(out):
         from mmkd.archive.embed import embed_into
 

@@ -14,6 +14,11 @@ MODEL_HELP = (
     "A model that mmkd need not have trained, once for each: hf-hub:ORG/REPO, local-dir:FOLDER, open_clip's NAME:TAG, "
     "transformers:ID, or a name of 'mmkd teachers list'. NAME=... before it gives it a name in the tables."
 )
+CORRUPTIONS_HELP = (
+    "Classify corrupted test pictures too: families, or 'modality' for those of the set's modality. Each costs five "
+    "times the test pictures."
+)
+BY_MODALITY = "modality"
 
 
 def evaluate(
@@ -34,6 +39,7 @@ def evaluate(
         Path | None, typer.Option("--data-root", help="Has the catalogue's data, a folder per id.")
     ] = None,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates of the intervals.")] = 5000,
+    corruptions: Annotated[str, typer.Option("--corruptions", metavar="A,B", help=CORRUPTIONS_HELP)] = "",
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     dry_run: DryRun = False,
@@ -44,6 +50,8 @@ def evaluate(
             "give a recipe, or models: mmkd evaluate --model MODEL --data-root DIR --datasets xray,fundus"
         )
     if recipe is not None:
+        if corruptions:
+            raise ConfigError("--corruptions belongs to --model; in a recipe set evaluate.corruptions")
         _of_recipe(recipe, out, changes, force, dry_run)
         return
     if changes:
@@ -61,9 +69,10 @@ def evaluate(
     specs = [model_spec(text) for text in models or []]
     asked = {
         "cards": [path.resolve() for path in cards or []],
-        "datasets": [name.strip() for name in datasets.split(",") if name.strip()],
+        "datasets": _listed(datasets),
         "data_root": data_root.resolve() if data_root else None,
         "bootstrap": bootstrap,
+        "corruptions": corruptions == BY_MODALITY or _listed(corruptions) or False,
     }
     settings = parse(EvaluateSettings, asked, "mmkd evaluate")
     folder = (out or Path("runs") / "evaluation").resolve()
@@ -72,6 +81,10 @@ def evaluate(
     one = Evaluation(name, settings, specs, {}, Machine(device=device), seed, kept=kept)
     publish_evaluation(one, folder, force=True)  # more models or data sets only add to what is there
     print(f"report:  {report_run(folder, force=True)}")
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _of_recipe(recipe: Path, out: Path | None, changes: list[str] | None, force: bool, dry_run: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmkd.commands.source_options import Encoding, declared_dialect
 from mmkd.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def init(
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="The file to write.")] = Path("my.toml"),
     image: Column = None,
     caption: Column = None,
-    encoding: Annotated[str, typer.Option(metavar="NAME", help="Of a text table, such as cp1252.")] = "",
+    encoding: Encoding = "",
 ) -> None:
     """Write a commented recipe for a table of your own, and a card that evaluates on its held-out pairs.
 
@@ -69,7 +70,7 @@ def init(
     """
     if taken := [str(path) for path in (recipe, card_of(recipe)) if path.exists()]:
         raise ConfigError(f"{' and '.join(taken)} exist already; move them, or give another name: --recipe FILE")
-    declared = _declared(encoding)
+    declared = declared_dialect(encoding=encoding)
     rows = _first_rows(table, declared)
     columns = _columns(table, rows, {"image": image, "caption": caption})
     source = [f"encoding = {_toml(encoding)}"] * bool(encoding) + _source(table, rows, columns)
@@ -103,17 +104,6 @@ def safe_name(text: str) -> str:
 def card_of(recipe: Path) -> Path:
     """The file of its held-out pairs."""
     return recipe.with_name(f"{recipe.stem}-held-out.toml")
-
-
-def _declared(encoding: str) -> "Declared":
-    from pydantic import ValidationError
-
-    from mmkd.tables.dialect import TextTable
-
-    try:
-        return TextTable(encoding=encoding).declared
-    except ValidationError as error:
-        raise ConfigError(f"--encoding: {error.errors()[0]['ctx']['error']}") from None
 
 
 def _first_rows(table: Path, declared: "Declared") -> list[Mapping[str, Any]]:

@@ -10,12 +10,14 @@ import typer
 
 from mmkd.commands.source_options import (
     BurntIn,
+    Delimiter,
     Device,
     Encoding,
     Group,
     Image,
     Modality,
     ModelName,
+    Quoting,
     Root,
     Source,
     Step,
@@ -25,6 +27,9 @@ from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmkd.labels.label import Labelled
+
+
+SHOWN = 30  # labels that are counted on the terminal, the commonest first
 
 
 def label(
@@ -66,6 +71,8 @@ def label(
     modality: Modality = "",
     burnt_in: BurntIn = "drop",
     encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    quoting: Quoting = "",
 ) -> None:
     """Label every picture with the likeliest of some classes, each a text: no training, no labels needed.
 
@@ -75,8 +82,9 @@ def label(
     has the true one in 90 % of cases. Without, they are the model's own, and the output says so.
     """
     options = source_options(
-        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding
-    )
+        image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding,
+        delimiter=delimiter, quoting=quoting,
+    )  # fmt: skip
     from mmkd.adapt.classifier import Classifier
     from mmkd.inference.embed import check_out
     from mmkd.inference.model import named_folder, open_model
@@ -125,8 +133,12 @@ def _pre_annotations(path: Path, source: Path, found: "Labelled", classes: Seque
 
 
 def _report(found: "Labelled", page: Path) -> None:
-    for name, count in found.classes.most_common():
+    for name, count in found.classes.most_common(SHOWN):
         print(f"{count:10,}  {name}")
+    if (rest := len(found.classes) - SHOWN) > 0:
+        print(
+            f"{found.classes.total() - sum(n for _, n in found.classes.most_common(SHOWN)):10,}  {rest:,} other classes"
+        )
     if found.abstained:
         print(f"{found.abstained:10,}  abstained")
     for reason, count in found.rejected.most_common():

@@ -73,9 +73,22 @@ def _time(found: "RunPlan") -> None:
     for one in found.stages:
         share = f"{100 * one.loss_gflop / one.gflop:.1f} %"
         rows.append([one.name, f"{one.steps:,}", f"{one.pairs:,}", f"{one.gflop:,.1f}", share, f"{one.hours:,.2f}"])
-    total = found.extraction_hours + sum(one.hours for one in found.stages)
+    rows += _evaluation(found)
+    total = found.extraction_hours + sum(one.hours for one in found.stages) + found.evaluation.hours
     rows.append(["all", "", "", "", "", f"{total:,.2f}"])
-    _table(["stage", "steps", "pairs processed", "GFLOP a pair", "of it losses", "hours"], rows)
+    _table(["stage", "steps", "pairs or pictures", "GFLOP of one", "of it losses", "hours"], rows)
+
+
+def _evaluation(found: "RunPlan") -> list[list[str]]:
+    """The pictures as they are, and what corruptions add to them."""
+    plan = found.evaluation
+    clean = (plan.pictures, plan.gflop - plan.corrupted_gflop, plan.hours - plan.corrupted_hours)
+    corrupted = (plan.corrupted, plan.corrupted_gflop, plan.corrupted_hours)
+    return [
+        [name, "", f"{pictures:,}", f"{gflop / pictures:,.1f}", "", f"{hours:,.2f}"]
+        for name, (pictures, gflop, hours) in (("evaluate", clean), ("evaluate: corrupted", corrupted))
+        if pictures
+    ]
 
 
 def _memory(found: "RunPlan") -> None:

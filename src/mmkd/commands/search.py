@@ -9,11 +9,12 @@ import typer
 
 from mmkd.commands.index import ARCHIVE_HELP, Server
 from mmkd.commands.options import Json
-from mmkd.commands.source_options import Device
+from mmkd.commands.source_options import BurntIn, Device, Group, Modality, source_options
 from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmkd.archive.archive import Archive
+    from mmkd.inference.pictures import SourceOptions
     from mmkd.statistics.metrics import Array
 
 WHERE_HELP = (
@@ -50,19 +51,28 @@ def search(
     ] = None,
     device: Device = "auto",
     server: Server = "",
+    group: Group = "",
+    modality: Modality = "",
+    burnt_in: BurntIn = "drop",
 ) -> None:
-    """Search an archive by words or by a picture. The score of a hit is the cosine."""
+    """Search an archive by words or by a picture. The score of a hit is the cosine.
+
+    --group, --modality and --burnt-in say how the file of --image is read.
+    """
     from mmkd.archive.archive import Archive
     from mmkd.archive.hits import plain, print_hits, write_csv, write_html
+    from mmkd.folders.atomic import remove_drafts
 
     opened = Archive.open(archive, server)
-    query = _query(opened, text, image, like, (model, device))
+    read = source_options(group=group, modality=modality, burnt_in=burnt_in)
+    query = _query(opened, text, image, like, (model, device), read)
     excluded = _excluded(query, patient, not_same_patient)
     hits = opened.search(query.vector_D, k, where, excluded, by, exact)
     print(json.dumps([plain(hit) for hit in hits], indent=1)) if as_json else print_hits(hits)
     about = opened.about(where, excluded, by)
     if not as_json:
         print(about)
+    remove_drafts(*filter(None, (out, page)))
     if out:
         write_csv(out, hits)
     if page:
@@ -79,24 +89,26 @@ class Query:
     jpeg: bytes = b""
 
 
-def _query(archive: "Archive", text: str, image: Path | None, like: str, model: tuple[str, str]) -> Query:
+def _query(
+    archive: "Archive", text: str, image: Path | None, like: str, model: tuple[str, str], read: "SourceOptions"
+) -> Query:
     given = [name for name, value in {"TEXT": text, "--image": image, "--like": like}.items() if value]
     if len(given) != 1:
         raise ConfigError(f"give one of TEXT, --image and --like; given: {' and '.join(given) or 'none'}")
     if like:
         vector_D, row = archive.row(like)
         return Query(vector_D, f"pictures like {like}", row["patient"], row["thumbnail"])
-    return _by_image(archive, image, model) if image else _by_text(archive, text, model)
+    return _by_image(archive, image, model, read) if image else _by_text(archive, text, model)
 
 
 def _by_text(archive: "Archive", text: str, model: tuple[str, str]) -> Query:
     return Query(archive.model(*model).encode_texts([text])[0], text)
 
 
-def _by_image(archive: "Archive", image: Path, model: tuple[str, str]) -> Query:
+def _by_image(archive: "Archive", image: Path, model: tuple[str, str], read: "SourceOptions") -> Query:
     from mmkd.archive.index import jpeg, one_picture
 
-    picture, decoded = one_picture(image)
+    picture, decoded = one_picture(image, read)
     vector_D = archive.model(*model).encode_images([decoded])[0]
     return Query(vector_D, f"pictures like {picture.path}", picture.group, jpeg(decoded))
 

@@ -1,7 +1,8 @@
 """Options of the commands that read pictures out of any source."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -9,6 +10,8 @@ from mmkd.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmkd.inference.pictures import SourceOptions
+    from mmkd.settings import Settings
+    from mmkd.tables.dialect import Declared
 
 Source = Annotated[
     Path,
@@ -19,7 +22,13 @@ Source = Annotated[
     ),
 ]
 ModelName = Annotated[
-    str, typer.Option("--model", metavar="M", help="A student's export, or any other model by folder or name.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="M",
+        help="A student's export, or any other model by folder or name. int8:FOLDER takes the export's 8-bit ONNX "
+        "files, faster on CPUs.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Image = Annotated[str, typer.Option("--image", metavar="COLUMN", help="Of a table: the pictures. [default: guessed]")]
@@ -44,16 +53,36 @@ BurntIn = Annotated[
     str, typer.Option("--burnt-in", help="DICOM files whose header says that text is burnt in: drop or keep.")
 ]
 Encoding = Annotated[str, typer.Option("--encoding", metavar="NAME", help="Of a text table, such as cp1252.")]
+Delimiter = Annotated[
+    str, typer.Option("--delimiter", metavar="CHARACTER", help="Of a text table. [default: by its header line]")
+]
+Quoting = Annotated[
+    str, typer.Option("--quoting", help="Of a text table: csv, or none where quotation marks are letters.")
+]
 
 
 def source_options(**given: Any) -> "SourceOptions":
     """Raises ConfigError that names the option."""
-    from pydantic import ValidationError
-
     from mmkd.inference.pictures import SourceOptions
 
+    return _checked(SourceOptions, given)
+
+
+def declared_dialect(**given: Any) -> "Declared":
+    """Of a text table: encoding, delimiter, quoting. Raises ConfigError that names the option."""
+    from mmkd.tables.dialect import TextTable
+
+    return _checked(TextTable, given).declared
+
+
+Checked = TypeVar("Checked", bound="Settings")
+
+
+def _checked(kind: type[Checked], given: Mapping[str, Any]) -> Checked:
+    from pydantic import ValidationError
+
     try:
-        return SourceOptions.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0] if first["loc"] else "").replace("_", "-")

@@ -8,6 +8,8 @@ import torch
 
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, DataError
+from mmkd.evaluation.corrupted import corrupted_sets
+from mmkd.evaluation.corruptions.families import Family
 from mmkd.evaluation.data_sets.choose import chosen_cards
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
 from mmkd.evaluation.embed import embed
@@ -33,6 +35,7 @@ from mmkd.evaluation.units import (
 from mmkd.progress import track
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
+from mmkd.validation import nearest
 
 
 def evaluate(
@@ -55,15 +58,20 @@ def evaluate(
     cannot serve, is left out, said, counted and written down as not evaluated. unread: what is left out already.
     """
     names = [spec.name for spec in models]
-    _check_names(names, teachers)
+    _check_names(names, teachers, settings.corruption_baseline)
     device, images = prepare(machine), DecodedImages(machine.decoded_cache_mb)
     focus = models[names.index(focus_model(names, teachers))]
     loadable = {spec.name: loadable_model(spec) for spec in models}
     loadable |= {name: null_model(name, focus, seed) for name in settings.nulls}
-    unreadable = _embed_all(list(loadable.values()), data_sets, folder, device, images, settings, machine)
+    corrupted = {one.card.id: corrupted_sets(one, settings.corruptions) for one in data_sets}
+    unreadable = _embed_all(list(loadable.values()), data_sets, corrupted, folder, device, images, settings, machine)
     data_sets = [data_set for data_set in data_sets if data_set.card.id not in unreadable]
     members = _members(loadable, teachers)
-    units = [unit for data_set in data_sets for unit in units_of(data_set, members, settings, seed)]
+    units = [
+        unit
+        for data_set in data_sets
+        for unit in units_of(data_set, members, settings, seed, corrupted[data_set.card.id])
+    ]
     predicted, failed = _predict_all(units, folder)
     units = [unit for number, unit in enumerate(units) if number not in failed]
     missing = [*unread, *(NotEvaluated(*one) for one in unreadable.items()), *failed.values()]
@@ -74,9 +82,16 @@ def evaluate(
     if settings.audit:
         audit(data_sets, corpus, folder, images, loadable[focus.name], device, machine.loaders)
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
-    summary = results_from_predictions(folder, teachers, resampling, names, partial(leaked_samples, folder))
+    summary = results_from_predictions(
+        folder,
+        teachers,
+        resampling,
+        names,
+        partial(leaked_samples, folder),
+        settings.corruption_baseline,
+    )
     write_summary(folder, summary)
-    print(printed(summary.results, summary.comparisons, teachers, summary.rankings))
+    print(printed(summary.results, summary.comparisons, teachers, summary.rankings, summary.overall))
     for one in missing:
         print(f"not evaluated: {one}")
     return {
@@ -105,6 +120,7 @@ def _members(loadable: Mapping[str, LoadableModel], teachers: Sequence[str]) -> 
 def _embed_all(
     models: Sequence[LoadableModel],
     data_sets: Sequence[DataSet],
+    corrupted: Mapping[str, Mapping[Family, DataSet]],
     folder: Path,
     device: torch.device,
     images: DecodedImages,
@@ -115,7 +131,9 @@ def _embed_all(
     unreadable: dict[str, str] = {}
     for model in models:
         good = [data_set for data_set in data_sets if data_set.images and data_set.card.id not in unreadable]
-        unreadable |= embed(model, good, folder, device, images, settings.batch_size, machine.loaders)
+        worse = [one for data_set in good if model.name not in NULLS for one in corrupted[data_set.card.id].values()]
+        found = embed(model, [*good, *worse], folder, device, images, settings.batch_size, machine.loaders)
+        unreadable |= {name.split("/")[0]: why for name, why in found.items()}  # a corrupted one is below its own
         if len(unreadable) == len(data_sets):
             raise DataError("\n".join(unreadable.values()))
     return unreadable
@@ -140,7 +158,7 @@ def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, di
     return made, failed
 
 
-def _check_names(models: Sequence[str], teachers: Sequence[str]) -> None:
+def _check_names(models: Sequence[str], teachers: Sequence[str], baseline: str) -> None:
     if not models:
         raise ConfigError("no model to evaluate")
     twice = sorted({name for name in models if models.count(name) > 1})
@@ -150,5 +168,7 @@ def _check_names(models: Sequence[str], teachers: Sequence[str]) -> None:
     taken = sorted(reserved & set(models) | set(STUDENTS) & set(teachers))
     if taken:
         raise ConfigError(f"{', '.join(taken)}: the evaluation uses this name itself; choose another for the model")
+    if baseline and baseline not in models:
+        raise ConfigError(f"evaluate.corruption_baseline: no model {baseline!r}; {nearest(baseline, list(models))}")
     if unknown := sorted(set(teachers) - set(models)):
         raise ConfigError(f"teachers that are not among the models: {', '.join(unknown)}")

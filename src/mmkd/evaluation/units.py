@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmkd.evaluation.corruptions.families import Family
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages
 from mmkd.evaluation.embed import made_from_digest
 from mmkd.evaluation.format.predictions import (
@@ -17,10 +19,12 @@ from mmkd.evaluation.format.predictions import (
     read_predictions,
     write_predictions,
 )
+from mmkd.evaluation.format.results import NULLS
 from mmkd.evaluation.gallery.examples import GalleryExample, GallerySource, gallery_path, write_examples
-from mmkd.evaluation.models.embeddings import EmbeddedDataSet, embeddings_path, read_embeddings
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, Embeddings, embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import LoadableModel
 from mmkd.evaluation.summary.summary import CARDS
+from mmkd.evaluation.tasks.robustness import NAME as ROBUSTNESS
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
@@ -32,7 +36,8 @@ from mmkd.settings import Settings
 class EvaluationUnit:
     """A task, a data set, and a model, an ensemble, or a predictor of the card's own (no members).
 
-    settings: of the task. seed: of its draws.
+    settings: of the task. seed: of its draws. corrupted: what `corrupted_sets` made of the data set, for the task
+    that asks for it.
     """
 
     task_name: str
@@ -41,6 +46,7 @@ class EvaluationUnit:
     members: Sequence[LoadableModel]
     settings: Settings
     seed: int
+    corrupted: Mapping[Family, DataSet] = field(default_factory=dict)
 
     @property
     def task(self) -> Task[Any]:
@@ -50,7 +56,9 @@ class EvaluationUnit:
     def facts(self) -> PredictionFacts:
         """What the predictions are of, and the digest of all that they are made from."""
         card = self.data_set.card
-        members = [made_from_digest(member, self.data_set) for member in self.members] or [self.data_set.digest]
+        data_sets = (self.data_set, *self.corrupted.values())
+        members = [made_from_digest(member, one) for member in self.members for one in data_sets]
+        members = members or [self.data_set.digest]
         settings = self.settings.model_dump(mode="json")
         made_from = json.dumps([self.model, members, self.task_name, self.task.protocol, settings, self.seed])
         digest = hashlib.sha256(made_from.encode()).hexdigest()
@@ -58,22 +66,48 @@ class EvaluationUnit:
 
     def embedded(self, folder: Path) -> EmbeddedDataSet[Any]:
         """The data set as the model embeds it, from the folder's files."""
-        data_set = self.data_set
-        stored = [read_embeddings(embeddings_path(folder, data_set.card.id, one.name)) for one in self.members]
-        return EmbeddedDataSet(
-            self.model, data_set.card, data_set.samples, data_set.images, stored, self.settings, self.seed
-        )
+        variants = {str(family): partial(self._of_variant, one, folder) for family, one in self.corrupted.items()}
+        return self._of(self.data_set, self._stored(self.data_set, folder), variants)
+
+    def _of_variant(self, variant: DataSet, folder: Path) -> EmbeddedDataSet[Any]:
+        """With the texts of the data set itself."""
+        own = zip(self._stored(variant, folder), self._stored(self.data_set, folder), strict=True)
+        stored = [replace(seen, text_TD=clean.text_TD, texts=clean.texts) for seen, clean in own]
+        return self._of(variant, stored, {})
+
+    def _stored(self, data_set: DataSet, folder: Path) -> list[Embeddings]:
+        return [read_embeddings(embeddings_path(folder, data_set.card.id, one.name)) for one in self.members]
+
+    def _of(
+        self,
+        data_set: DataSet,
+        stored: Sequence[Embeddings],
+        variants: Mapping[str, Callable[[], EmbeddedDataSet[Any]]],
+    ) -> EmbeddedDataSet[Any]:
+        card, samples, images = data_set.card, data_set.samples, data_set.images
+        return EmbeddedDataSet(self.model, card, samples, images, stored, self.settings, self.seed, variants)
 
 
 def units_of(
-    data_set: DataSet, models: Mapping[str, Sequence[LoadableModel]], settings: EvaluateSettings, seed: int
+    data_set: DataSet,
+    models: Mapping[str, Sequence[LoadableModel]],
+    settings: EvaluateSettings,
+    seed: int,
+    corrupted: Mapping[Family, DataSet] | None = None,
 ) -> Iterator[EvaluationUnit]:
-    """Everything to be predicted on one data set. models: name of a model, or of an ensemble -> its members."""
+    """Everything to be predicted on one data set. models: name of a model, or of an ensemble -> its members.
+
+    corrupted: what `corrupted_sets` made of it; the null models do not see that.
+    """
     for name in data_set.card.tasks:
         task = TASKS[name]
         own = dict.fromkeys(task.own_models(data_set.card, data_set.samples), ())
         for model, members in {**own, **(models if data_set.images else {})}.items():
             yield EvaluationUnit(name, data_set, model, members, settings.of_task(task), seed)
+    for model, members in models.items() if corrupted else ():
+        if model not in NULLS:
+            own_settings = settings.of_task(TASKS[ROBUSTNESS])
+            yield EvaluationUnit(ROBUSTNESS, data_set, model, members, own_settings, seed, corrupted or {})
 
 
 def predict(unit: EvaluationUnit, folder: Path) -> bool:

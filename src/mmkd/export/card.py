@@ -8,7 +8,8 @@ from typing import Any
 
 from mmkd.corpus.schema import Corpus
 from mmkd.export.export import Exported
-from mmkd.export.formats import FORMATS, INT8, RESIZED
+from mmkd.export.formats import FORMATS, RESIZED
+from mmkd.inference.precision import INT8
 from mmkd.licences import licence_class, strictest
 from mmkd.markdown import escaped, line
 from mmkd.reliability.table import ReliabilityTable, counted

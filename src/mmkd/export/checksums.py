@@ -6,8 +6,9 @@ from mmkd.errors import ConfigError
 from mmkd.folders.atomic import atomic_file
 from mmkd.folders.digests import file_digest
 from mmkd.folders.stage import OWN_FILES
+from mmkd.folders.sums import SUMS
 
-SUMS, SIGNATURE = "SHA256SUMS", "model.sig"
+SIGNATURE = "model.sig"
 
 
 def write_sums(folder: Path) -> None:

@@ -13,21 +13,20 @@ from mmkd.errors import ModelError
 from mmkd.export import to_transformers
 from mmkd.export.agreement import TOLERANCE, Agreement, Encoder, Vectors, agreement, encoded, probabilities
 from mmkd.export.checksums import sign, write_sums
-from mmkd.export.formats import FORMATS, INT8, RESIZED, write_formats
+from mmkd.export.formats import FORMATS, RESIZED, write_formats
 from mmkd.export.sample import Sample
 from mmkd.export.settings import ExportSettings, FormatName
 from mmkd.export.to_open_clip import Original
 from mmkd.folders.atomic import write_json
 from mmkd.images.transform import from_compose
+from mmkd.inference.precision import ALIKE, FIGURES, INT8
 from mmkd.inference.words import CLEAN
 from mmkd.progress import say, track
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
-FIGURES = "agreement.json"
 CARD = "README.md"
-ALIKE = 0.99  # of the pictures; what is below is said at once, and stands in the model card anyway
 PIPED = 8  # pictures through transformers' pipeline, which encodes all texts for each
 
 

@@ -10,11 +10,12 @@ from mmkd.export.agreement import Encoder
 from mmkd.export.settings import ALL, FormatName
 from mmkd.folders.atomic import write_json
 from mmkd.inference.onnx import OnnxModel
+from mmkd.inference.precision import INT8
 from mmkd.progress import say
 from mmkd.teachers.files.configs import read_json
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
-RESIZED, INT8 = "transformers, its own resizing", "onnx, int8"  # what is stated of them decides nothing
+RESIZED = "transformers, its own resizing"  # what is stated of it and of INT8 decides nothing
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ classify("picture.png", candidate_labels=["a chest x-ray", "a fundus photograph"
     "onnx": Format(
         _onnx,
         lambda folder: {"onnx": OnnxModel(folder), INT8: OnnxModel(folder, precision="int8")},
-        """from mmkd.inference.onnx import OnnxModel  # ONNX Runtime; PyTorch is not needed
+        """from mmkd.inference.onnx import OnnxModel
+from mmkd.inference.precision import INT8  # ONNX Runtime; PyTorch is not needed
 model = OnnxModel("FOLDER")  # precision="int8" for the smaller files
 vectors = model.encode_texts(["a chest x-ray"])""",
     ),

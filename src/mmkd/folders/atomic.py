@@ -27,12 +27,34 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)
-    except OSError as error:  # a full disk: give back what the draft took
+    except BaseException as error:  # a full disk, Ctrl-C: give back what the draft took
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-        if error.errno:  # a write does not say where
+        if isinstance(error, OSError) and error.errno:  # a write does not say where
             error.filename = error.filename or str(path)
         raise
+
+
+def remove_drafts(*paths: Path) -> None:
+    """What processes of this machine that were killed have left of these files. For a command's own results: it reads
+    their folders once."""
+    for folder in {path.parent for path in paths}:
+        names = tuple(f".{path.name}.{socket.gethostname()}-" for path in paths if path.parent == folder)
+        for draft in folder.glob(".*.tmp"):
+            number = draft.name.removesuffix(".tmp").rpartition("-")[2]
+            if draft.name.startswith(names) and number.isdecimal() and not _is_alive(int(number)):
+                with suppress(OSError):
+                    draft.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # of another user
+        return True
+    return True
 
 
 def draft_of(path: Path) -> Path:

@@ -125,17 +125,25 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
             return found
         if stage.keyed and not stage.partial.exists():
             _reopen(stage)
-    if (stage.partial / BEGUN).is_file():
-        begun = _read_json(stage.partial / BEGUN)
-        if not _same(stage, begun, stage.partial, force) and not stage.keyed:
-            shutil.rmtree(stage.partial)
-    elif stage.partial.exists():  # killed before it had begun
+    if stage.partial.exists() and not _goes_on(stage, force):
         shutil.rmtree(stage.partial)
     stage.partial.mkdir(parents=True, exist_ok=True)
     for draft in stage.partial.rglob(".*.tmp"):  # of a run that was killed; ours is the only one, by sole_owner
         draft.unlink()
     write_json(stage.partial / BEGUN, stage.made_from)
     return None
+
+
+def _goes_on(stage: Stage, force: bool) -> bool:
+    """Whether the partial folder is of use; not where the run was killed before it had begun, or had made nothing."""
+    if not (stage.partial / BEGUN).is_file() or not _has_begun(stage):
+        return False
+    return _same(stage, _read_json(stage.partial / BEGUN), stage.partial, force) or stage.keyed
+
+
+def _has_begun(stage: Stage) -> bool:
+    """Whether a run that was cut off has left anything: one that failed at its inputs has not."""
+    return any(path.name != BEGUN for path in stage.partial.iterdir())
 
 
 def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
@@ -252,7 +260,7 @@ def compared(stage: Stage) -> tuple[str, list[Change]]:
         ("complete", stage.folder, MANIFEST),
         ("partial", stage.partial, BEGUN),
     ):
-        if (place / name).is_file():
+        if (place / name).is_file() and (name == MANIFEST or _has_begun(stage)):
             return state, _changes(stage, _read_json(place / name))
     return "to do", []
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from mmkd.images.dicom import dicom_picture, is_dicom
+from mmkd.images.dicom import MAX_SAMPLES, dicom_picture, is_dicom
 from mmkd.images.plain import plain
 from mmkd.images.wide import is_wide, narrowed
 from mmkd.reasons import BadRecordError, Reason
@@ -27,7 +27,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises BadRecordError with the reason, DataError where a library is missing that DICOM needs.
     """
     if is_dicom(data):
-        return dicom_picture(data)
+        return dicom_picture(data, min(max_pixels, MAX_SAMPLES))
     with opened(data, max_pixels) as image:
         return plain(upright(image)).convert("RGB")
 

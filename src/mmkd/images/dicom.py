@@ -65,9 +65,9 @@ def every(items: Sequence[T], step: int) -> Sequence[T]:
     return items[middle % step :: step] if step else items[middle : middle + 1]
 
 
-def dicom_picture(data: bytes) -> Image.Image:
-    """The picture, RGB; of several frames the middle one. As `dicom_frames`."""
-    return next(dicom_frames(data))[1]
+def dicom_picture(data: bytes, max_pixels: int = MAX_SAMPLES) -> Image.Image:
+    """The picture, RGB; of several frames the middle one. As `dicom_frames`; what claims more pixels is not decoded."""
+    return next(_frames(data, lambda count: every(range(count), 0), max_pixels))[1]
 
 
 def dicom_frames(data: bytes, step: int = 0) -> Iterator[tuple[int, Image.Image]]:
@@ -84,7 +84,9 @@ def dicom_frame(data: bytes, number: int) -> Image.Image:
     return next(_frames(data, lambda count: [number - 1]))[1]
 
 
-def _frames(data: bytes, chosen: Callable[[int], Sequence[int]]) -> Iterator[tuple[int, Image.Image]]:
+def _frames(
+    data: bytes, chosen: Callable[[int], Sequence[int]], max_pixels: int = MAX_SAMPLES
+) -> Iterator[tuple[int, Image.Image]]:
     """chosen: places, from 0, out of their number."""
     pydicom = pydicom_library()
     syntax = ""
@@ -93,7 +95,7 @@ def _frames(data: bytes, chosen: Callable[[int], Sequence[int]]) -> Iterator[tup
         if "Rows" not in header:
             raise BadRecordError(Reason.OTHER_FILE, "a DICOM file without a picture, or cut off before it")
         syntax = header.file_meta.TransferSyntaxUID
-        _check_size(header)
+        _check_size(header, max_pixels)
         count = max(1, int(header.get("NumberOfFrames") or 1))
         plugin = _plugin(syntax)
         places = chosen(count)
@@ -182,9 +184,11 @@ def _compression(syntax: str) -> str:
     return f", {UID(syntax).name}; with the extra [dicom] and pylibjpeg-libjpeg, or decompressed, it may be read"
 
 
-def _check_size(header: Any) -> None:
+def _check_size(header: Any, max_pixels: int) -> None:
     """One frame is decoded at a time, so their number does not count."""
-    samples = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
+    if (pixels := int(header.Rows) * int(header.Columns)) > max_pixels:
+        raise TooLargeError(f"{pixels:,} pixels claimed for a frame, at most {max_pixels:,} are decoded")
+    samples = pixels * int(header.get("SamplesPerPixel") or 1)
     if samples > MAX_SAMPLES:
         raise TooLargeError(f"{samples:,} values claimed for a frame, at most {MAX_SAMPLES:,} are decoded")
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from mmkd.curation.records.record import Rejected
 from mmkd.distributed import World, join_world
 from mmkd.errors import ConfigError
-from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.atomic import atomic_file, remove_drafts, write_json
 from mmkd.folders.digests import json_digest
 from mmkd.folders.locks import sole_owner
 from mmkd.inference.blocks import (
@@ -36,6 +36,7 @@ from mmkd.inference.model import Model, open_model
 from mmkd.inference.pictures import DEFAULTS, SourceOptions
 from mmkd.progress import say
 from mmkd.statistics.metrics import Array
+from mmkd.tables.spreadsheet import harmless
 
 SUFFIXES = (".parquet", ".npy")
 GROUP_ROWS = 8192  # of a row group of Parquet
@@ -99,6 +100,7 @@ def embed(
             embed_blocks(task, world.agree([]), parts, devices, workers, world)
             return Embedded(out, 0, Counter(), Counter(), 0, None)
         with sole_owner(out):
+            remove_drafts(out, *map(out.with_suffix, BESIDE))
             plan = plan_of(task)
             facts = {
                 "model": opened.name,
@@ -227,7 +229,9 @@ def write_npy(out: Path, tables: Iterable[pa.Table], facts: Mapping[str, Any]) -
         lines.writerow(names)
         for table in tables:
             stream.write(vectors_in(table).tobytes())
-            lines.writerows(zip(*(table[name].to_pylist() for name in names), strict=True))
+            lines.writerows(
+                map(harmless, row) for row in zip(*(table[name].to_pylist() for name in names), strict=True)
+            )
             count += len(table)
         stream.seek(0)
         _npy_header(stream, count, facts["dim"])
@@ -257,6 +261,6 @@ def write_rejects(out: Path, rejected: Sequence[Rejected]) -> Path | None:
         text = io.StringIO(newline="")
         lines = csv.writer(text)
         lines.writerow(COLUMNS)
-        lines.writerows([one.where, one.id, one.reason, one.detail] for one in rejected)
+        lines.writerows(map(harmless, (one.where, one.id, one.reason, one.detail)) for one in rejected)
         stream.write(text.getvalue().encode("utf-8", "backslashreplace"))
     return path

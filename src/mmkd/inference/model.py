@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.errors import ConfigError
+from mmkd.folders.sums import SUMS, say_unchecked
 from mmkd.statistics.metrics import Array
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec, model_of
 from mmkd.validation import parse
@@ -19,6 +20,8 @@ from mmkd.validation import parse
 BATCH = 32
 GPU = Path("/dev/nvidiactl")  # there where a driver of NVIDIA is: asking PyTorch takes seconds
 Backend = Literal["auto", "torch", "onnx"]
+FORMS: dict[str, tuple[Backend, str]] = {"onnx:": ("onnx", "fp32"), "int8:": ("onnx", "int8")}
+"""What stands before the folder of an export to open its ONNX files -> backend and precision."""
 
 
 class Model(Protocol):
@@ -70,14 +73,17 @@ def open_model(
 
     backend: `torch`; `onnx`, for the folder of an export; `auto`, ONNX Runtime where the folder has its files, the
     library is there and no GPU is asked for or found. precision: `fp32`, `fp16` or `bf16` in PyTorch, `fp32` or `int8`
-    in ONNX Runtime. threads: of ONNX Runtime, 0 for all processors.
+    in ONNX Runtime. A prefix of FORMS in the text decides both. threads: of ONNX Runtime, 0 for all processors.
 
     Raises ConfigError for a text that names no model, ModelError for one that does not load.
     """
     from mmkd.inference.onnx import OnnxModel
 
+    text, backend, precision = split_form(text, backend, precision)
     name, folder = named_folder(text)
-    if backend == "onnx" or (backend == "auto" and folder is not None and _suits_onnx(folder, device)):
+    if folder is not None and not (folder / SUMS).is_file():
+        say_unchecked(folder)
+    if backend == "onnx" or (backend == "auto" and folder is not None and suits_onnx(folder, device)):
         if folder is None:
             raise ConfigError(f"{text!r} is no folder; ONNX Runtime takes one that 'mmkd export --to onnx' wrote")
         return OnnxModel(folder, threads, precision, name)
@@ -89,7 +95,8 @@ def open_model(
 
 
 def named_folder(text: str) -> tuple[str, Path | None]:
-    """The name and the folder in `[NAME=][local-dir:]FOLDER`; "" and None where it has none."""
+    """The name and the folder in `[NAME=][FORM][local-dir:]FOLDER`; "" and None where it has none."""
+    text = split_form(text)[0]
     if (whole := Path(text.removeprefix(LOCAL))).is_dir():  # its path may have the sign as well
         return "", whole
     name, has_name, rest = text.partition("=")
@@ -97,7 +104,28 @@ def named_folder(text: str) -> tuple[str, Path | None]:
     return (name, folder) if has_name and folder.is_dir() else ("", None)
 
 
-def _suits_onnx(folder: Path, device: str) -> bool:
+def absolute(text: str) -> str:
+    """The text with its folder's whole path, so that it names the same model wherever it is opened from."""
+    name, folder = named_folder(text)
+    if folder is None:
+        return text
+    form = next((form for form in FORMS if text.removeprefix(f"{name}=" if name else "").startswith(form)), "")
+    return (f"{name}=" if name else "") + form + str(folder.resolve())
+
+
+def split_form(text: str, backend: Backend = "auto", precision: str = "fp32") -> tuple[str, Backend, str]:
+    """The text without a prefix of FORMS, and the backend and precision that the prefix or else the others say."""
+    name, has_name, rest = text.partition("=")
+    for prefix, (of_form, bits) in FORMS.items():
+        if text.startswith(prefix):
+            return text.removeprefix(prefix), of_form, bits
+        if has_name and rest.startswith(prefix):
+            return f"{name}={rest.removeprefix(prefix)}", of_form, bits
+    return text, backend, precision
+
+
+def suits_onnx(folder: Path, device: str) -> bool:
+    """Whether the backend `auto` computes the model of the folder in ONNX Runtime."""
     from importlib.util import find_spec
 
     from mmkd.inference.onnx import has_onnx

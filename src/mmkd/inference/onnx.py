@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mmkd.errors import ConfigError, ModelError
 from mmkd.folders.digests import remembered_digest
 from mmkd.folders.stage import content_digest
+from mmkd.folders.sums import check_sums
 from mmkd.inference.geometry import Geometry
 from mmkd.inference.model import in_batches
 from mmkd.inference.words import CLEAN, Words
@@ -51,12 +52,14 @@ class OnnxFacts(BaseModel):
 class OnnxModel:
     """A model of an exported folder. threads: of each call, 0 for all processors. precision: `fp32` or `int8`.
 
-    Several threads may call one model at once. Raises ModelError for a folder that is not such an export.
+    Several threads may call one model at once. Raises ModelError for a folder that is not such an export, or of which
+    a file was changed since.
     """
 
     def __init__(self, folder: Path, threads: int = 0, precision: str = "fp32", name: str = "") -> None:
         if precision not in SUFFIX:
             raise ConfigError(f"precision {precision!r}: ONNX files are {' or '.join(SUFFIX)}; take one of them")
+        check_sums(folder)
         self._facts = facts = read_facts(folder)
         self.name, self.dim, self.scale = name or folder.resolve().name, facts.dim, facts.scale
         image, text = (folder / part.format(SUFFIX[precision]) for part in (IMAGE, TEXT))
@@ -126,6 +129,12 @@ def check_files(folder: Path, facts: OnnxFacts) -> None:
             raise ModelError(f"{path}: not the file that was exported; export the model again: mmkd export --to onnx")
 
 
+def onnx_digest(folder: Path) -> str:
+    """SHA-256 of a folder's files for ONNX Runtime, preprocessing and tokenizer among them; "" where it has none."""
+    own = (FACTS, TOKENIZER, *(part.format(suffix) for part in (IMAGE, TEXT) for suffix in SUFFIX.values()))
+    return content_digest(folder, own, remember=True) if (folder / FACTS).is_file() else ""
+
+
 def path_below(folder: Path, name: str) -> Path:
     """One of the model files. Raises ModelError for any other name."""
     if name not in {part.format(suffix) for part in (IMAGE, TEXT) for suffix in SUFFIX.values()}:
@@ -133,9 +142,10 @@ def path_below(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def has_onnx(folder: Path) -> bool:
+def has_onnx(folder: Path, precision: str = "fp32") -> bool:
     """Whether a folder has a whole model for ONNX Runtime."""
-    return all((folder / name).is_file() for name in (FACTS, IMAGE.format(""), TEXT.format(""), TOKENIZER))
+    own = [part.format(SUFFIX[precision]) for part in (IMAGE, TEXT)]
+    return all((folder / name).is_file() for name in (FACTS, *own, TOKENIZER))
 
 
 def session(path: Path, threads: int = 0) -> Any:

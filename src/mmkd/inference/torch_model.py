@@ -20,6 +20,9 @@ from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 CLIP_SCALE = 100.0  # of a model that has no scale of its own: what CLIP's training is limited to
 
 
+TEXT_BATCH = 256  # prompts of a thousand classes at once would take gigabytes
+
+
 class TorchModel:
     """A model of open_clip, transformers or the zoo, in PyTorch."""
 
@@ -39,7 +42,11 @@ class TorchModel:
         return in_batches(self, images)
 
     def encode_texts(self, texts: Sequence[str]) -> Array:
-        return self._teacher.encode_texts(list(texts)).numpy()
+        parts = [
+            self._teacher.encode_texts(list(texts[first : first + TEXT_BATCH])).numpy()
+            for first in range(0, len(texts), TEXT_BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         return int(self._teacher.tokenizer(list(texts)).length_N.sum())

@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mmkd.errors import DataError
+from mmkd.inference.model import named_folder
 from mmkd.labels.classes import Classes, key_of
 from mmkd.labels.classify import PROBABILITY, probabilities
-from mmkd.labels.conformal import Coverage, fewest_groups, measured_coverage, threshold
+from mmkd.labels.conformal import Coverage, measured_coverage
 from mmkd.randomness import Purpose, generator
-from mmkd.statistics.calibration import fit_temperature
+from mmkd.statistics.calibration import bounded_temperature, fit_temperature
+from mmkd.statistics.conformal import fewest_groups, threshold
 from mmkd.statistics.metrics import Array
 
 SCORE = "score:"
@@ -56,7 +58,8 @@ def uncalibrated(scale: float) -> Calibration:
 def of_labelled(score_NC: Array, label_N: Array, group_N: Sequence[str], coverage: float, seed: int) -> Calibration:
     """A third of the groups gives the temperature, the others the sets; coverage 0 wants no sets, and all give it.
 
-    group_N: of each picture. Raises DataError where there are too few, or no temperature is best.
+    group_N: of each picture. Where all of a third are right no temperature is best: it is then bounded, and the
+    calibration says so. Raises DataError where there are too few, or scores say nothing of the labels.
     """
     names, number_N = np.unique(np.array(group_N, dtype=object).astype(str), return_inverse=True)
     _check_enough(len(label_N), len(names), coverage)
@@ -64,15 +67,11 @@ def of_labelled(score_NC: Array, label_N: Array, group_N: Sequence[str], coverag
     first_N = (place_G < max(FEWEST, len(names) // 3))[number_N] if coverage else np.ones(len(label_N), bool)
     if len(np.unique(label_N[first_N])) < 2:
         raise DataError("the labelled pictures for the temperature are all of one class; label pictures of others, too")
-    fitted = fit_temperature(score_NC[first_N], label_N[first_N])
-    if fitted.at_bound:
-        why = "every picture is right" if fitted.value < 1 else "scores say nothing of the labels"
-        raise DataError(f"no temperature fits best: {why}; label more pictures, or check labels and prompts")
-    origin = f"temperature {fitted.value:.4g} from {first_N.sum():,} labelled pictures"
+    temperature, origin, is_best = _temperature(score_NC[first_N], label_N[first_N], len(np.unique(number_N[first_N])))
     if not coverage:
-        return Calibration(fitted.value, origin, True)
+        return Calibration(temperature, origin, is_best)
     probability_NC, label_N, number_N = (
-        probabilities(score_NC[~first_N], fitted.value),
+        probabilities(score_NC[~first_N], temperature),
         label_N[~first_N],
         number_N[~first_N],
     )
@@ -81,7 +80,30 @@ def of_labelled(score_NC: Array, label_N: Array, group_N: Sequence[str], coverag
     origin += f", sets from {len(label_N):,} others"
     if len(names) < len(group_N):
         origin += f" ({len(names):,} groups, none of them in both)"
-    return Calibration(fitted.value, origin, True, least, found, coverage)
+    return Calibration(temperature, origin, is_best, least, found, coverage)
+
+
+def _temperature(score_NC: Array, label_N: Array, groups: int) -> tuple[float, str, bool]:
+    """The temperature, whence it is, and whether it is the one that fits best."""
+    origin = f"from {len(label_N):,} labelled pictures"
+    fitted = fit_temperature(score_NC, label_N)
+    if not fitted.at_bound:
+        return fitted.value, f"temperature {fitted.value:.4g} {origin}", True
+    if fitted.value > 1:
+        raise DataError(
+            "no temperature fits best: scores say nothing of the labels; label more pictures, or check labels and "
+            "prompts"
+        )
+    found = bounded_temperature(score_NC, label_N, groups).value
+    return found, f"temperature {found:.4g} {origin}, {all_right(groups)}", False
+
+
+def all_right(groups: int) -> str:
+    """What is said of a temperature of `bounded_temperature`."""
+    return (
+        f"of which all are right, so that no temperature fits best: this one fits if the next of {groups + 2:,} were "
+        "wrong, and probabilities may be too low; harder labelled pictures calibrate them"
+    )
 
 
 def _check_enough(pictures: int, groups: int, coverage: float) -> None:
@@ -142,7 +164,9 @@ def _recovered(score_NC: Array, share_NC: Array) -> float | None:
 
 def run_of(model: str) -> Path | None:
     """The run whose export this is, where its evaluation is the one that the export was made with."""
-    folder = Path(model)
+    _, folder = named_folder(model)
+    if folder is None:
+        return None
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         evaluated = json.loads((folder.parent / "evaluate" / "manifest.json").read_text())

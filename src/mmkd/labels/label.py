@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 
 from mmkd.curation.records.record import Rejected
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.atomic import atomic_file, remove_drafts, write_json
 from mmkd.folders.locks import sole_owner
 from mmkd.inference.blocks import Task, embed_blocks, plan_of, rejected_in, remove_blocks, tables_of
-from mmkd.inference.embed import check_out, vectors_in, write_rejects
+from mmkd.inference.embed import BESIDE, check_out, vectors_in, write_rejects
 from mmkd.inference.model import Model
 from mmkd.inference.pictures import SourceOptions
 from mmkd.labels.calibrate import Calibration, of_labelled, places_of
-from mmkd.labels.conformal import in_sets
 from mmkd.labels.head import Head
+from mmkd.statistics.conformal import in_sets
+from mmkd.tables.spreadsheet import harmless
 
 SUFFIXES = (".csv", ".parquet")
 SET = "set"
@@ -60,6 +61,7 @@ def label(
     check_out(source, out, SUFFIXES)
     parts = out.with_name(f".{out.name}.parts")
     with sole_owner(out):
+        remove_drafts(out, *map(out.with_suffix, BESIDE))
         task = Task(source, options, model, model.digest)
         plan = plan_of(task)
         embed_blocks(task, plan, parts, [""], workers)
@@ -105,7 +107,7 @@ def _write(out: Path, tables: Sequence[pa.Table]) -> None:
     with atomic_file(out) as stream:
         text = io.TextIOWrapper(stream, "utf-8", newline="", write_through=True)
         lines = csv.writer(text)
-        lines.writerow(tables[0].column_names)
+        lines.writerow(map(harmless, tables[0].column_names))
         for table in tables:
             lines.writerows(map(_cells, zip(*(column.to_pylist() for column in table.columns), strict=True)))
         text.detach()
@@ -114,11 +116,11 @@ def _write(out: Path, tables: Sequence[pa.Table]) -> None:
 def _cells(row: Sequence[Any]) -> Iterator[Any]:
     for value in row:
         if isinstance(value, list):
-            yield "; ".join(value)
+            yield harmless("; ".join(value))
         elif isinstance(value, bool):
             yield str(value).lower()
         else:
-            yield f"{value:.6g}" if isinstance(value, float) else value
+            yield f"{value:.6g}" if isinstance(value, float) else harmless(value)
 
 
 def _facts(model: Model, head: Head, least: float) -> Mapping[str, Any]:

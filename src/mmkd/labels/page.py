@@ -15,6 +15,8 @@ SHOWN = 480  # a page of some megabytes
 SIDE = 200
 QUALITY = 78
 ABSTAINED = "abstained"
+PILLS = 24  # labels to choose from at once; rarer ones are behind a line to open
+LISTED = 10  # classes of a set that are named
 
 
 @dataclass(frozen=True)
@@ -32,21 +34,25 @@ def write_labels_page(
 ) -> None:
     """At most SHOWN pictures, evenly of every label and of those without one."""
     rows = chosen(found)
-    names = [*found.classes, *([ABSTAINED] if found.abstained else [])]
-    cards = list(_cards(source, rows, names, options))
     counts = {**found.classes, **({ABSTAINED: found.abstained} if found.abstained else {})}
+    shown = {row["label"] or ABSTAINED for row in rows.values()}
+    names = [name for name in counts if name in shown]  # of others there is nothing to look at
+    cards = list(_cards(source, rows, names, options))
     total = found.classes.total() + found.abstained
     tiles = [
         ("pictures", f"{total:,}", f"{found.rejected.total():,} more could not be read" if found.rejected else ""),
         ("without a label", share(found.abstained, total), f"probability below {threshold:g}" if threshold else ""),
     ]
+    filters = [(place, name, counts[name]) for place, name in enumerate(names)]
     view = {
         "title": f"Labels of {source.name or source}",
         "model": model,
         "calibration": str(found.calibration),
         "calibrated": found.calibration.calibrated,
         "cards": cards,
-        "filters": [(place, name, counts[name]) for place, name in enumerate(names)],
+        "filters": filters[:PILLS],
+        "more_filters": filters[PILLS:],
+        "labels": len(counts),
         "total": total,
         "tiles": tiles,
         "table": found.out.name,
@@ -56,17 +62,18 @@ def write_labels_page(
 
 def chosen(found: Labelled) -> dict[str, Mapping[str, Any]]:
     """Id -> row: the first of every label, then the second, and so on, in the order of the source."""
-    kept: list[tuple[int, int, str, Mapping[str, Any]]] = []
+    kept: list[tuple[int, int, int]] = []  # turn, table, row of it: rows have a column a class
     count: dict[str, int] = {}
-    number = 0
-    for table in found.tables:
-        for row in table.to_pylist():
-            turn = count[row["label"]] = count.get(row["label"], 0) + 1
+    for number, table in enumerate(found.tables):
+        for place, label in enumerate(table["label"].to_pylist()):
+            turn = count[label] = count.get(label, 0) + 1
             if turn <= SHOWN:
-                kept.append((turn, number, row["id"], row))
-            number += 1
-    kept = sorted(sorted(kept, key=lambda one: one[:2])[:SHOWN], key=lambda one: one[1])
-    return {name: row for _, _, name, row in kept}
+                kept.append((turn, number, place))
+    places: dict[int, list[int]] = {}
+    for number, place in sorted((number, place) for _, number, place in sorted(kept)[:SHOWN]):
+        places.setdefault(number, []).append(place)
+    rows = (row for number, own in places.items() for row in found.tables[number].take(own).to_pylist())
+    return {row["id"]: row for row in rows}
 
 
 def _cards(
@@ -91,7 +98,8 @@ def _lines(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     lines = [] if row["label"] else [("no label", "")]
     lines += [(f"{name}: {value:.2f}", "") for value, name in likeliest]
     if SET in row:
-        lines.append((f"set: {', '.join(row[SET])}", ""))
+        more = f" and {len(row[SET]) - LISTED:,} more" if len(row[SET]) > LISTED else ""
+        lines.append((f"set: {', '.join(row[SET][:LISTED])}{more}", ""))
     return tuple(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a whole recipe costs: extraction, both stages and the rivals, counted without weights or a network."""
+"""What a whole recipe costs: all stages from the extraction to the evaluation, counted without weights or a network."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from mmkd.device import prepare
 from mmkd.errors import ConfigError, ModelError
 from mmkd.features.plan import CAPTION_TOKENS, ID_BYTES, lengths, pair_bytes, plan_extraction
 from mmkd.folders.stage import status
+from mmkd.pipeline.evaluation_cost import EvaluationPlan, plan_evaluation
 from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
 from mmkd.teachers.weightless import TeacherCount, count_teacher
@@ -49,6 +50,7 @@ class RunPlan:
     stages: list[training.StagePlan]
     memory: list[training.MemoryPlan]
     micro_batch: dict[str, tuple[int, int]]
+    evaluation: EvaluationPlan
     storage: dict[str, float]
     assumptions: list[str]
     torchrun: list[str]
@@ -84,6 +86,14 @@ def plan_run(
         stages=stages,
         memory=memory,
         micro_batch=micro_batch,
+        evaluation=plan_evaluation(
+            recipe.evaluate,
+            [one.gflop for one in teachers],
+            shown.image_gflop,
+            len(run.students),
+            hardware,
+            assumptions,
+        ),
         storage=_storage(recipe, data, teachers, shown.parameters),
         assumptions=assumptions,
         torchrun=torchrun(recipe_file, hardware.gpus),

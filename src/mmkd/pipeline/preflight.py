@@ -239,6 +239,7 @@ def _cards(run: Run, findings: Findings) -> None:
     if "evaluate" not in findings.to_make:
         return
     from mmkd.evaluation.data_sets.checks import examined
+    from mmkd.pipeline.evaluation_cost import pictures_of
 
     settings, seed = run.recipe.evaluate, run.recipe.seed
     for card in _readable_cards(run, findings):
@@ -247,7 +248,7 @@ def _cards(run: Run, findings: Findings) -> None:
             continue
         samples, problems = examined(card, settings, seed, DECODED)
         findings.problems += problems
-        findings.pictures += len({image for sample in samples for image in sample.images})
+        findings.pictures += sum(pictures_of(card, samples, settings.corruptions))
         findings.looked_at.append(f"data set {card.id}: {', '.join(card.tasks)}; {len(samples):,} samples")
 
 

@@ -104,6 +104,20 @@ def fractions_plot(curves: Mapping[str, Sequence[Point]], metric: str, main: str
     return Plot(x, numeric([mark.y for mark in marks], unit=scale.unit), SQUARE_PX, lines=lines, marks=marks, keys=keys)
 
 
+def severity_plot(curves: Mapping[str, Sequence[Point]], main: str, teachers: Sequence[str]) -> Plot:
+    """A line per model over the severity of corruptions, 0 to 5. curves: model -> (severity, accuracy 0..1)."""
+    lines, marks, keys = [], [], []
+    for number, (model, points) in enumerate(curves.items()):
+        colour, dash = kind_colour(model, main, teachers), "solid" if model == main else DASHES[number % len(DASHES)]
+        drawn = [(severity, 100 * value) for severity, value in points]
+        lines.append(Line(drawn, colour, model, dash, 3 if model == main else 1.5))
+        marks += [Mark(x, y, colour, f"{model}, severity {x:g}: {y:.1f} %", size=7) for x, y in drawn]
+        keys.append(Key(model, colour, dash=dash))
+    last = max(mark.x for mark in marks)
+    x = Axis(-0.15, last + 0.15, [Tick(at, f"{at}") for at in range(round(last) + 1)], "severity")
+    return Plot(x, numeric([mark.y for mark in marks], unit=" %"), SQUARE_PX, lines=lines, marks=marks, keys=keys)
+
+
 def controls_plot(rows: Mapping[str, Sequence[Result]]) -> Plot:
     """Bars of a model's accuracy beside its blind baselines. rows: model -> the metrics of one kind of answer."""
     metrics = list(dict.fromkeys(row.metric for found in rows.values() for row in found))

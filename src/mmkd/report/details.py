@@ -7,18 +7,21 @@ from mmkd.errors import DataError
 from mmkd.evaluation.format.numbers import MISSING, metric_label, p_text, scale_of, spread
 from mmkd.evaluation.format.results import MEAN, Result
 from mmkd.evaluation.survival.forecast import risk_groups
+from mmkd.evaluation.tasks.conformal_sets import COVERAGE, groups_needed
+from mmkd.evaluation.tasks.conformal_sets import METRICS as SET_METRICS
 from mmkd.evaluation.tasks.linear_probe import AT_SHARE
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Detail as DetailKind
 from mmkd.evaluation.tasks.vqa import CONTROL_METRICS
 from mmkd.evaluation.tasks.zero_shot import PROMPT_METRICS
-from mmkd.report import curves, maps
+from mmkd.report import curves, maps, robustness
 from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated
 from mmkd.report.view import Cell, Row, Table
 from mmkd.statistics.calibration import reliability_curve
 
 MOST_CLASSES = 40
+WITHOUT_SETS = f"no val split with {groups_needed()} groups (patients) or more, or several classes a sample"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,36 @@ def reliability(evaluated: Evaluated, task: str) -> Detail:
         "line is perfect calibration."
     )
     return Detail("Reliability diagram", says, drawn)
+
+
+def conformal(evaluated: Evaluated, task: str) -> Detail:
+    found: dict[str, dict[str, dict[str, Result]]] = {}
+    for row in evaluated.of_task(task):
+        if row.metric in SET_METRICS and row.dataset != MEAN:
+            found.setdefault(row.dataset, {}).setdefault(row.model, {})[row.metric] = row
+    lines = []
+    for name, of_set in found.items():
+        lines.append(Row(name, kind="group"))
+        for model in evaluated.order(of_set):
+            cells = [Cell(spread(of_set[model][metric])) for metric in SET_METRICS]
+            lines.append(Row(model, cells, evaluated.row_kind(model)))
+    lacking = sorted({row.dataset for row in evaluated.of_task(task) if row.dataset != MEAN} - set(found))
+    says = (
+        f"Sets of classes meant to have the true one in {COVERAGE:.0%} of new cases, limits from the val split: the "
+        "share that do on test, and their mean number of classes. At equal coverage smaller sets are better."
+    )
+    notes = [f"Not available on {', '.join(lacking)}: {WITHOUT_SETS}."] if lacking else []
+    heads = ["", *(metric_label(metric).replace("lac", "LAC").replace("aps", "APS") for metric in SET_METRICS)]
+    return Detail("Conformal sets", says, table=Table(heads, lines) if lines else None, notes=notes)
+
+
+def corruptions(evaluated: Evaluated, task: str) -> Detail:
+    says = (
+        "Test pictures made worse in the ways of their modality, five severities each; all models see the same ones. "
+        "Severities are not those of published benchmarks."
+    )
+    table, figure = robustness.by_family(evaluated, task), robustness.by_severity(evaluated, task)
+    return Detail("Corruptions", says, [figure], table)
 
 
 def prompts(evaluated: Evaluated, task: str) -> Detail:
@@ -144,6 +177,8 @@ def survival(evaluated: Evaluated, task: str) -> Detail:
 DETAILS: dict[DetailKind, Maker] = {
     "prompt_sensitivity": prompts,
     "reliability_diagram": reliability,
+    "conformal_sets": conformal,
+    "corruptions": corruptions,
     "confusion_matrix": confusion,
     "label_efficiency": label_shares,
     "input_controls": controls,

@@ -50,7 +50,7 @@ def _gains_table(rows: Sequence[Comparison], in_general: Mapping[str, Comparison
 def _forest(evaluated: Evaluated, task: str, rows: Sequence[Comparison]) -> Figure | None:
     """Every data set and the means, against the strongest rival and the best teacher of each data set."""
     modalities = {row.modality for row in rows if row.dataset != MEAN}
-    shown = [name for name in (_strongest(evaluated, task), BEST_TEACHER) if name]
+    shown = [name for name in (strongest(evaluated, task), BEST_TEACHER) if name]
     groups = {
         _group_name(name, modality): found
         for name, modality in dict.fromkeys((row.dataset, row.modality) for row in rows)
@@ -81,7 +81,7 @@ def _group_name(dataset: str, modality: str) -> str:
     return "mean of all" if modality == MEAN else f"mean, {modality}"
 
 
-def _strongest(evaluated: Evaluated, task: str) -> str | None:
+def strongest(evaluated: Evaluated, task: str) -> str | None:
     """The single rival with the best mean."""
     rows = evaluated.of_task(task)
     metric = primary_metric(rows, task)

@@ -6,6 +6,7 @@ from pathlib import Path
 from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, TEACHERS_CONCAT
 from mmkd.report import curves, maps
 from mmkd.report.data_section import cards_section, leakage_section, map_section, subsets_section
+from mmkd.report.overall import overall_view
 from mmkd.report.pictures import pictures_section
 from mmkd.report.plot import Figure
 from mmkd.report.render import sectioned, write_page
@@ -43,6 +44,7 @@ def report_page(evaluated: Evaluated, context: ReportContext) -> str:
     found = summary(evaluated)
     sections = [
         Section("summary", found["question"] or "Summary", found, "summary"),
+        Section("overall", "Ranks over all tasks", overall_view(evaluated), "overall"),
         *(Section(task, task_title(task), task_section(evaluated, task), "task") for task in evaluated.tasks),
         Section("missing", "Not evaluated", _missing(evaluated), "table"),
         Section("subsets", "Subgroups and clean subsets", subsets_section(evaluated), "subsets"),

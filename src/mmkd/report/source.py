@@ -19,11 +19,13 @@ from mmkd.evaluation.format.results import (
     STUDENT,
     TEACHERS_CONCAT,
     Comparison,
+    Overall,
     Ranking,
     Result,
     focus_model,
     in_order,
     read_comparisons,
+    read_overall,
     read_rankings,
     read_results,
 )
@@ -53,8 +55,9 @@ class ReportContext:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation folder. results: of all samples; subsets: of parts of them. in_general:
-    means whose intervals draw data sets too. main: the model the report is about. missing: what was not evaluated."""
+    """An evaluation folder. results: of all samples; subsets: of parts of them. in_general: means whose intervals draw
+    data sets too. overall: ranks over all tasks. main: the model the report is about. missing: what was not evaluated.
+    """
 
     folder: Path
     main: str
@@ -64,6 +67,7 @@ class Evaluated:
     comparisons: Sequence[Comparison]
     in_general: Sequence[Comparison]
     rankings: Sequence[Ranking]
+    overall: Sequence[Overall]
     cards: Sequence[Mapping[str, Any]]
     leaks: LeakageSummary | None
     missing: Sequence[NotEvaluated]
@@ -134,6 +138,7 @@ def read_evaluated(folder: Path, context: ReportContext) -> Evaluated:
         comparisons=[row for row in comparisons if row.subset == ALL],
         in_general=[row for row in comparisons if row.subset == IN_GENERAL],
         rankings=read_rankings(folder) if (folder / RANKINGS).is_file() else [],
+        overall=read_overall(folder),
         cards=read_objects(folder / CARDS),
         leaks=read_summary(folder),
         missing=read_not_evaluated(folder),

@@ -1,17 +1,16 @@
 """The tables of the report as files for other programs: CSV of all rows, LaTeX (booktabs) of those that are printed."""
 
-import csv
-import io
 from collections.abc import Container, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from mmkd.evaluation.format.numbers import gain, metric_label, p_text
-from mmkd.evaluation.format.results import MEAN, Comparison, Result
+from mmkd.evaluation.format.results import MEAN, Comparison, Overall, Result
 from mmkd.folders.atomic import atomic_file
 from mmkd.report.source import Evaluated, primary_metric, task_title
 from mmkd.report.summary import primary_comparisons
 from mmkd.report.task_section import MARK, data_set_table
+from mmkd.tables.spreadsheet import csv_text
 
 TABLES = "tables"
 SPECIAL = {
@@ -29,7 +28,6 @@ SPECIAL = {
     "–": "--",
     "\n": " ",
 }
-FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would run text that begins so
 
 
 def write_tables(evaluated: Evaluated, folder: Path) -> int:
@@ -37,6 +35,7 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
     files = {
         "results.csv": csv_of(Result, [*evaluated.results, *evaluated.subsets]),
         "comparisons.csv": csv_of(Comparison, evaluated.comparisons),
+        **({"overall.csv": csv_of(Overall, evaluated.overall)} if evaluated.overall else {}),
     }
     for task in evaluated.tasks:
         table = data_set_table(evaluated, task, mean_of_one=True)
@@ -57,17 +56,9 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
     return len(files)
 
 
-def csv_of(row_class: type[Result | Comparison], rows: Sequence[Result | Comparison]) -> str:
+def csv_of(row_class: type[Result | Comparison | Overall], rows: Sequence[Result | Comparison | Overall]) -> str:
     """All fields of all rows, full precision."""
     return csv_text([[one.name for one in fields(row_class)], *(list(asdict(row).values()) for row in rows)])
-
-
-def csv_text(rows: Sequence[Sequence[object]]) -> str:
-    """Text cells that a spreadsheet would take for a formula begin with an apostrophe."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    return stream.getvalue()
 
 
 def latex_table(
@@ -96,18 +87,3 @@ def latex_table(
 def latex(text: str) -> str:
     """Text in which no character is a command."""
     return "".join(SPECIAL.get(character, character) for character in text)
-
-
-def _harmless(cell: object) -> object:
-    if not isinstance(cell, str):
-        return "" if cell is None else cell
-    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # a lone carriage return is not quoted, and ends a row
-    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

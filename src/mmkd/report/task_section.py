@@ -52,9 +52,10 @@ def data_set_table(evaluated: Evaluated, task: str, mean_of_one: bool = False) -
 
 
 def metric_table(evaluated: Evaluated, task: str) -> Table | None:
-    """A row per model, a column per metric; means over the data sets. None where one metric is all."""
+    """A row per model, a column per metric that no detail shows; means over the data sets. None where one is all."""
     rows = [row for row in evaluated.of_task(task) if row.modality == MEAN]
-    metrics = list(dict.fromkeys(row.metric for row in rows))
+    is_detailed = TASKS[task].detailed if task in TASKS else lambda metric: False
+    metrics = [name for name in dict.fromkeys(row.metric for row in rows) if not is_detailed(name)]
     if len(metrics) < 2:
         return None
     models = evaluated.order(row.model for row in rows)

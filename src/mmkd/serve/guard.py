@@ -1,9 +1,7 @@
 """Around every request: who asks, how much, how long; an answer with a status in any case."""
 
 import asyncio
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,29 +10,26 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
 
-from mmkd.output import is_verbose
 from mmkd.serve.access import LOOPBACK, Access
 from mmkd.serve.engine.limits import (
     BUSY,
-    FAULT,
     INVALID,
     MB,
     RETRY_AFTER_S,
+    SLOW,
     TOO_LARGE,
-    UNAUTHORISED,
     Limits,
     RequestError,
 )
 from mmkd.serve.engine.service import late
 from mmkd.serve.metrics import Metrics
+from mmkd.serve.refusals import answer, drained, fault
 
 ASKED = ("/v1/embeddings", "/classify", "/search")
 """What models compute: limited in time, number and rate."""
 OPEN = ("/health",)  # without a key
 PAGES = ("/", "/docs", "/openapi.json", "/metrics", "/mcp", "/page")
-DRAINED_S, DRAINED_MB = 5.0, 256  # of a body that is refused: so that the client reads the answer
 CLIENT_GONE = 499  # as nginx counts it: nobody is there to read an answer
 REQUEST_ID = "x-request-id"
 Receive = Callable[[], Any]
@@ -103,7 +98,7 @@ class Guard:
             async with asyncio.timeout(self._limits.timeout_s):
                 await self._app(exchange.scope, limited, exchange.pass_on)
         except TimeoutError:
-            raise late(self._limits) from None
+            raise (late(self._limits) if exchange.is_received else self._slow(exchange)) from None
         finally:
             self._asked -= 1
 
@@ -134,7 +129,7 @@ class Guard:
 
     def _limited(self, exchange: _Exchange, receive: Receive) -> Receive:
         async def counted() -> Any:
-            message = await receive()
+            message = await (receive() if exchange.is_received else self._in_time(exchange, receive))
             size = len(message.get("body", b""))
             exchange.received += size
             exchange.is_received = not message.get("more_body", False)
@@ -149,6 +144,19 @@ class Guard:
 
         return counted
 
+    async def _in_time(self, exchange: _Exchange, receive: Receive) -> Any:
+        """The next part of a body. Raises RequestError where the whole of it takes too long."""
+        left = exchange.begun + self._limits.timeout_s - time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, left)):
+                return await receive()
+        except TimeoutError:
+            raise self._slow(exchange) from None
+
+    def _slow(self, exchange: _Exchange) -> RequestError:
+        found = f"{exchange.received:,} bytes of a body within {self._limits.timeout_s:g} s"
+        return RequestError(SLOW, found, "all of it", "send it faster, or less of it")
+
     def _too_large(self, found: str) -> RequestError:
         expected = f"at most {self._limits.body_mb:g} MB"
         return RequestError(TOO_LARGE, found, expected, "send a smaller picture or fewer of them")
@@ -156,8 +164,8 @@ class Guard:
     async def _refuse(self, exchange: _Exchange, receive: Receive, error: RequestError) -> None:
         if exchange.status:  # the answer has begun; the connection breaks, which the client sees
             raise error
-        if not exchange.is_received:
-            await _drained(receive)
+        if not exchange.is_received and error.status != SLOW:
+            await drained(receive)
         await answer(error, exchange.id, browser=exchange.path not in ASKED)(exchange.scope, receive, exchange.pass_on)
 
     def _told(self, exchange: _Exchange) -> None:
@@ -168,50 +176,6 @@ class Guard:
         self._log(f"{exchange.id} {method} {known} {exchange.status} {1000 * seconds:.1f} ms {exchange.received} bytes")
 
 
-def answer(error: RequestError, request_id: str, browser: bool = False) -> Response:
-    """The one shape of all errors. browser: ask for the key in a window."""
-    headers = {}
-    if error.retry_after_s:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    if error.status == UNAUTHORISED:
-        headers["WWW-Authenticate"] = 'Basic realm="mmkd: the key as password"' if browser else "Bearer"
-    told = {
-        "message": str(error),
-        "type": "server_error" if error.status >= FAULT else "invalid_request_error",
-        "code": error.status,
-        "found": error.found,
-        "expected": error.expected,
-        "cure": error.cure,
-        "request_id": request_id,
-    }
-    return JSONResponse({"error": told}, error.status, headers)
-
-
-def fault(request_id: str) -> RequestError:
-    """Of a defect of ours: what happened stands in the log of the service, with `-v` whole."""
-    if is_verbose():
-        traceback.print_exc()
-    else:
-        kind, value, _ = sys.exc_info()
-        print(f"mmkd: {request_id}: {kind.__name__ if kind else ''}: {value}", file=sys.stderr, flush=True)
-    cure = f"tell whoever runs the service the request id {request_id}"
-    return RequestError(FAULT, "a fault of the service", "an answer", cure)
-
-
 def hosts_of(host: str) -> list[str]:
     """Of a service on loopback only its own names; elsewhere any, since a proxy may have given it another."""
     return list(LOOPBACK) if host in LOOPBACK else []
-
-
-async def _drained(receive: Receive) -> None:
-    """Read the rest of a body and forget it."""
-    left = DRAINED_MB * MB
-    try:
-        async with asyncio.timeout(DRAINED_S):
-            while left > 0:
-                message = await receive()
-                left -= len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return

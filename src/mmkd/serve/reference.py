@@ -57,6 +57,7 @@ RESPONSES = {"200": {"description": "The answer."}} | {
         400: "Something of the request is wrong.",
         401: "No valid API key.",
         404: "No such model or address, or no archive.",
+        408: "It came too slowly.",
         413: "Too large, or too many.",
         415: "Not a picture that is read.",
         429: "Too many requests of this client; see Retry-After.",

@@ -6,17 +6,20 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mmkd.adapt.classifier import Classifier
 from mmkd.archive.archive import Archive
-from mmkd.errors import ConfigError
-from mmkd.inference.model import Backend, Model, model_spec, named_folder, open_model
+from mmkd.errors import ConfigError, DataError
+from mmkd.inference.model import Model, model_spec, named_folder, open_model
 from mmkd.inference.onnx import OnnxModel
+from mmkd.inference.pictures import Picture, pictures
 from mmkd.labels.calibrate import of_run, run_of
 from mmkd.output import is_quiet
 from mmkd.progress import say
 from mmkd.serve.access import check_exposure, keys_of
+from mmkd.serve.computing import Computing, chosen_precision
 from mmkd.serve.engine.limits import Limits
 from mmkd.serve.engine.served import Facts, Served
 from mmkd.serve.engine.service import Service
@@ -35,25 +38,27 @@ class Address:
     no_auth: bool = False
 
 
-@dataclass(frozen=True)
-class Computing:
-    """How models compute, as `open_model` takes it."""
-
-    device: str = "auto"
-    backend: Backend = "auto"
-    precision: str = "fp32"
-
-
 def open_service(
     model: str,
     teachers: Sequence[str] = (),
     archive: str = "",
     limits: Limits | None = None,
     computing: Computing | None = None,
+    compare: Path | None = None,
 ) -> Service:
-    """Raises ConfigError, DataError, ModelError for what cannot be opened or does not belong together."""
+    """compare: a folder of pictures on which the page compares two of the models.
+
+    Raises ConfigError, DataError, ModelError for what cannot be opened or does not belong together.
+    """
     limits, computing = limits or Limits(), computing or Computing()
+    if compare is not None:
+        check_compared(compare, teachers)
     opened = Archive.open(archive) if archive else None
+    if computing.precision == "auto":
+        precision, why = chosen_precision(model, computing, opened is not None)
+        computing = replace(computing, precision=precision)
+        if why:
+            say(why)
     student = _opened(model, computing)
     if opened is not None and student.digest != opened.facts.digest and computing.backend == "auto":
         student = _opened(model, replace(computing, backend="torch"))  # the archive may have been made so
@@ -65,7 +70,19 @@ def open_service(
     names = [one.name for one, _, _ in models]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"two models are called {min(twice)!r}; name one of them anew: --teachers NAME=MODEL")
-    return Service([Served(one, limits, _facts(one, text, role)) for one, text, role in models], opened, limits)
+    return Service(
+        [Served(one, limits, _facts(one, text, role)) for one, text, role in models], opened, limits, compare
+    )
+
+
+def check_compared(folder: Path, teachers: Sequence[str]) -> None:
+    """Raises ConfigError where no second model is named, or no folder; DataError where it holds no picture."""
+    if not teachers:
+        raise ConfigError(f"--compare {folder}: one model is served; name the other one: --teachers MODEL")
+    if not folder.is_dir():
+        raise ConfigError(f"--compare {folder}: no such folder; give one with pictures")
+    if not any(isinstance(one, Picture) for one in pictures(folder)):
+        raise DataError(f"--compare {folder}: no picture in it; give a folder of pictures or DICOM files")
 
 
 def _opened(text: str, computing: Computing) -> Model:
@@ -113,6 +130,7 @@ def run(service: Service, address: Address, page: bool) -> None:
 
     from mmkd.serve.app import make_app
     from mmkd.serve.guard import hosts_of
+    from mmkd.serve.patience import patient_protocol
 
     keys = keys_of()
     check_exposure(address.host, keys, address.no_auth)
@@ -133,6 +151,8 @@ def run(service: Service, address: Address, page: bool) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=patient_protocol(service.limits),
+        ws="none",
         proxy_headers=False,  # clients without keys are told apart by their address, which they must not choose
         timeout_graceful_shutdown=int(service.limits.timeout_s + GRACE_S),
     )

@@ -146,8 +146,20 @@ class Temperature:
     at_bound: bool
 
 
-def fit_temperature(score_NC: Array, label_N: Array) -> Temperature:
+def bounded_temperature(score_NC: Array, label_N: Array, samples: int) -> Temperature:
+    """A temperature for samples that are all right, of which `fit_temperature` finds none: the smaller the better.
+
+    Of each sample the label gets the share 1 - s of the target and the other classes s together, s = 1 / (samples + 2):
+    what is to be expected of the next sample where none of so many was wrong. These are Platt's targets (1999, section
+    2.2) for samples that can be separated. samples: how many are independent of each other.
+    """
+    return fit_temperature(score_NC, label_N, 1 / (samples + 2))
+
+
+def fit_temperature(score_NC: Array, label_N: Array, wrong: float = 0.0) -> Temperature:
     """The temperature that minimises the mean negative log-likelihood of validation samples (Guo et al. 2017).
+
+    wrong: share of the target that the classes other than the label have together, each the same; below 1 - 1/C.
 
     The loss is convex in the inverse temperature a, and its slope, mean(expected score - score of the label), grows
     with a: the optimum is the slope's only zero. Order and accuracy do not change. Fit on validation samples, never on
@@ -165,15 +177,15 @@ def fit_temperature(score_NC: Array, label_N: Array) -> Temperature:
 
     @cache  # the search asks again at both ends
     def slope(log_temperature: float) -> float:
-        factor, expected_N = np.exp(-log_temperature), np.empty(len(score_NC))
+        factor, slope_N = np.exp(-log_temperature), np.empty(len(score_NC))
         for rows in row_blocks(score_NC):
             relative_RC = score_NC[rows] - own_N1[rows]  # the label's own score is zero: nothing cancels in the slope
             share_RC = relative_RC * factor  # a softmax from here on, in place
             share_RC -= share_RC.max(axis=1, keepdims=True)
             np.exp(share_RC, out=share_RC)
             share_RC /= share_RC.sum(axis=1, keepdims=True)
-            expected_N[rows] = (share_RC * relative_RC).sum(axis=1)
-        return float(expected_N.mean())
+            slope_N[rows] = ((share_RC - wrong / (score_NC.shape[1] - 1)) * relative_RC).sum(axis=1)
+        return float(slope_N.mean())
 
     low, high = np.log(BOUNDS)
     at_bound = True

@@ -10,8 +10,14 @@ from mmkd.settings import Settings
 
 Quoting = Literal["csv", "none"]
 UTF8 = "utf-8"
-CURE = 'say how the table is written: delimiter = ";", quoting = "csv" or "none", encoding = "cp1252"'
-NOT_UTF8 = 'bytes found that are no UTF-8; a table in another encoding is read with, for instance, encoding = "cp1252"'
+CURE = (
+    'say how the table is written: delimiter = ";", quoting = "csv" or "none", encoding = "cp1252" (in commands '
+    "--delimiter, --quoting, --encoding)"
+)
+NOT_UTF8 = (
+    'bytes found that are no UTF-8; a table in another encoding is read with, for instance, encoding = "cp1252" '
+    "(--encoding cp1252)"
+)
 
 
 @dataclass(frozen=True)

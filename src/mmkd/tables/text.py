@@ -18,6 +18,7 @@ from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.dialect import CURE, NOT_UTF8, Dialect
 from mmkd.tables.lines import Lines
 from mmkd.tables.spans import ROWS_PER_SHARD, Row, Span
+from mmkd.tables.spreadsheet import is_ours, original
 from mmkd.tables.values import distinct, distinct_keys
 
 MAX_LINE_BYTES = 2**22  # of a line; the longest caption that is kept has a hundredth of it, a whole article a tenth
@@ -57,11 +58,15 @@ def csv_spans(path: File, dialect: Dialect, names: Sequence[str] = (), strict: b
 def csv_rows(
     path: File, span: Span, dialect: Dialect, names: Sequence[str] = (), strict: bool = False
 ) -> Iterator[tuple[int, Row]]:
-    """The numbered rows of a span, column -> text; `names` as in `csv_columns`."""
+    """The numbered rows of a span, column -> text; `names` as in `csv_columns`. Text that mmkd has written so that no
+    spreadsheet runs it is as it was."""
     header = csv_columns(path, dialect, names, strict)
+    ours = is_ours(header)
     with opened(path, dialect) as lines:
         lines.seek(span.begin)
         for number, record in enumerate(csv_records(lines, dialect, strict, span.end), span.first):
+            if ours and not isinstance(record, BadRecordError):
+                record = list(map(original, record))
             yield number, record if isinstance(record, BadRecordError) else _csv_row(header, record)
 
 

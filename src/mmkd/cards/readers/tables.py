@@ -28,7 +28,7 @@ def table_rows(path: Path, declared: Declared = UNDECLARED) -> Iterator[tuple[st
     if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
         raise DataError(f"no table {path}; check the path in the card")
     if declared and not is_text(path):
-        raise DataError(f"{path}: {path.suffix} has no delimiter, quoting or encoding; remove these from the card")
+        raise DataError(f"{path}: {path.suffix} has no delimiter, quoting or encoding; leave these out")
     dialect = dialect_of(path, declared)
     table = format_of(path, dialect, strict=True)
     if table is None:

@@ -110,5 +110,6 @@ def _neighbours(card: Card, cards: Mapping[str, Card]) -> Iterator[str]:
 
 def _gaps(cards: Mapping[str, Card]) -> Iterator[str]:
     lost = [name for name in MODALITIES if all(card.modality != name for card in cards.values())]
-    lost += [name for name in TASKS if all(name not in card.tasks for card in cards.values())]
+    asked = [name for name, task in TASKS.items() if not task.derived_from]
+    lost += [name for name in asked if all(name not in card.tasks for card in cards.values())]
     yield from (f"no card of {name}" for name in lost)

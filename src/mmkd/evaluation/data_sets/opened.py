@@ -7,6 +7,7 @@ from PIL import Image
 from mmkd.cards.card import Card
 from mmkd.cards.samples import ImageRef, Sample
 from mmkd.errors import DataError
+from mmkd.evaluation.corruptions.corrupt import CorruptedImage
 from mmkd.evaluation.data_sets.source import DataSetSource, read_source
 from mmkd.evaluation.tasks.table import TASKS
 
@@ -59,7 +60,12 @@ class DecodedImages:
         self._kept: dict[ImageRef, Image.Image] = {}
 
     def get(self, reference: ImageRef) -> Image.Image:
-        """The image as RGB. Raises DataError when it cannot be read."""
+        """The image as RGB. Raises DataError when it cannot be read.
+
+        A corrupted one is made anew each time, from an original that may be kept: there are many to one.
+        """
+        if isinstance(reference, CorruptedImage):
+            return reference.of(self.get(reference.original))
         if reference in self._kept:
             return self._kept[reference]
         image = reference.read()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mmkd.evaluation.format.results import Comparison, Result
+from mmkd.evaluation.format.results import Comparison, Overall, Result
 
 MISSING = "–"
 LABELS = (
@@ -45,6 +45,8 @@ PLAIN = {
     **dict.fromkeys(("harrell_c", "uno_c", "dynamic_auc", "brier", "brier_gain"), INDEX),
     "nll": Scale(1, 3, " nats"),
     "median_rank": Scale(1, 1),
+    "set_size": Scale(1, 2),
+    "corruption_error": INDEX,
 }
 """Ending of a metric's name -> its scale; all others are shares."""
 
@@ -69,6 +71,16 @@ def gain(row: Comparison) -> str:
     """Difference with interval."""
     scale = scale_of(row.metric)
     return f"{scale.signed(row.difference)}{scale.points} {scale.interval(row.low, row.high, '+')}".rstrip()
+
+
+def rank_text(row: Overall) -> str:
+    """Mean rank with interval."""
+    return f"{row.mean_rank:.2f} [{row.mean_rank_low:.2f}, {row.mean_rank_high:.2f}]"
+
+
+def firsts_text(row: Overall) -> str:
+    """Number of firsts with interval; halves and thirds where places are shared."""
+    return f"{row.firsts:.3g} [{row.firsts_low:.3g}, {row.firsts_high:.3g}]"
 
 
 def p_text(p: float) -> str:

@@ -1,4 +1,4 @@
-"""The rows of `results.jsonl` and `comparisons.jsonl`, which the report, the model card and benchmarks read."""
+"""The rows of the `.jsonl` files of an evaluation, which the report, the model card and benchmarks read."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from mmkd.modalities.taxonomy import MODALITIES, OTHER
 RESULTS = "results.jsonl"
 COMPARISONS = "comparisons.jsonl"
 RANKINGS = "rankings.jsonl"
+OVERALL = "overall.jsonl"
 ALL = "all"  # the subset of all samples
 CLEAN = "clean"  # the subset without samples that lie near training images
 IN_GENERAL = "in general"  # all samples, but the interval of a mean speaks for other data sets like these
@@ -100,7 +101,30 @@ class Ranking:
     p_signed_rank: list[list[float]]
 
 
-Row = TypeVar("Row", Result, Comparison, Ranking)
+@dataclass(frozen=True)
+class Overall:
+    """One model over all settings, a setting being one task on one data set: as GPFM and other benchmarks report it.
+
+    task: of the settings, `ALL` for those of all tasks. settings, data_sets: how many. models: how many were ranked.
+    mean_rank: 1 is best, equal models share a place. firsts: settings in which it is best; k equal ones have 1 / k
+    each, so they sum to the settings. The bounds are percentile intervals. draws: what their replicates draw.
+    """
+
+    model: str
+    task: str
+    settings: int
+    data_sets: int
+    models: int
+    mean_rank: float
+    mean_rank_low: float
+    mean_rank_high: float
+    firsts: float
+    firsts_low: float
+    firsts_high: float
+    draws: str
+
+
+Row = TypeVar("Row", Result, Comparison, Ranking, Overall)
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -116,6 +140,11 @@ def read_comparisons(folder: Path) -> list[Comparison]:
 def read_rankings(folder: Path) -> list[Ranking]:
     """The rows of an evaluation folder. Raises DataError when the file is missing or a line is no ranking."""
     return _read(folder / RANKINGS, Ranking)
+
+
+def read_overall(folder: Path) -> list[Overall]:
+    """The rows of an evaluation folder, best first; none in one that mmkd 0.2 wrote. Raises DataError for others."""
+    return _read(folder / OVERALL, Overall) if (folder / OVERALL).is_file() else []
 
 
 def _read(path: Path, row_class: type[Row]) -> list[Row]:

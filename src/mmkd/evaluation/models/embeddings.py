@@ -1,9 +1,9 @@
 """What models make of a data set, in memory and as a safetensors file; I images, N samples, T texts, D dimensions."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -92,7 +92,8 @@ class EmbeddedDataSet(Generic[S]):
     """What a task's `predict` gets. members: the embeddings of a model, or of each model of an ensemble; none for a
     predictor that the card brings itself, whose name is `model`.
 
-    images: the distinct ones, in the order of the embeddings' rows. settings: of the task.
+    images: the distinct ones, in the order of the embeddings' rows. settings: of the task. variants: the same data set
+    with other pictures (family of corruptions -> as the model embeds them), read when they are asked for.
     """
 
     model: str
@@ -102,6 +103,7 @@ class EmbeddedDataSet(Generic[S]):
     members: Sequence[Embeddings]
     settings: S
     seed: int
+    variants: "Mapping[str, Callable[[], EmbeddedDataSet[S]]]" = field(default_factory=dict)
 
     @cached_property
     def _row_of(self) -> dict[ImageRef, int]:

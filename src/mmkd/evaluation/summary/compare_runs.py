@@ -103,10 +103,17 @@ def _words(side: Side) -> str:
 def _pair(task: Task[Any], sides: tuple[Side, Side], key: tuple[str, str]) -> dict[str, Predictions]:
     first, second = (read_predictions(side.files[key]) for side in sides)
     second = _aligned(first, second, f"{'/'.join(key)} of {sides[0].name} and {sides[1].name}")
+    if task.derived_from:  # one run may have been asked for more than the other: means are over what both have
+        first, second = _shared(first, second), _shared(second, first)
     return {
         side.name: replace(found, facts=replace(found.facts, model=side.name))
         for side, found in zip(sides, (first, second), strict=True)
     }
+
+
+def _shared(one: Predictions, other: Predictions) -> Predictions:
+    """With the columns that the other has, too."""
+    return replace(one, columns={name: value for name, value in one.columns.items() if name in other.columns})
 
 
 def _aligned(first: Predictions, second: Predictions, where: str) -> Predictions:

@@ -8,17 +8,21 @@ from typing import Any
 from mmkd.evaluation.format.predictions import Predictions, predictions_of
 from mmkd.evaluation.format.results import (
     COMPARISONS,
+    OVERALL,
     RANKINGS,
     RESULTS,
     STUDENT,
     Comparison,
+    Overall,
     Ranking,
     Result,
     focus_model,
     in_order,
 )
 from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
+from mmkd.evaluation.summary.corruption_errors import with_baseline
 from mmkd.evaluation.summary.means import families, in_general, means, rankings
+from mmkd.evaluation.summary.overall import Setting, overall, settings_of
 from mmkd.evaluation.summary.scores import (
     Resampling,
     Scores,
@@ -41,11 +45,12 @@ LeakedSamples = Callable[[str], Collection[str]]
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of `results.jsonl`, `comparisons.jsonl` and `rankings.jsonl`."""
+    """The rows of `results.jsonl`, `comparisons.jsonl`, `rankings.jsonl` and `overall.jsonl`."""
 
     results: list[Result] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
+    overall: list[Overall] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,14 @@ class Plan:
     resampling: Resampling
     family_of: Mapping[str, str]
     leaked: LeakedSamples
+    corruption_baseline: str
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
     write_json_lines(folder / RESULTS, summary.results)
     write_json_lines(folder / COMPARISONS, summary.comparisons)
     write_json_lines(folder / RANKINGS, summary.rankings)
+    write_json_lines(folder / OVERALL, summary.overall)
 
 
 def results_from_predictions(
@@ -71,19 +78,22 @@ def results_from_predictions(
     resampling: Resampling,
     models: Sequence[str] = (),
     leaked: LeakedSamples = lambda dataset: (),
+    corruption_baseline: str = "",
 ) -> Summary:
     """Everything that follows from `folder/predictions`.
 
     teachers: the models among which `best_teacher` is chosen, in the order of the tables. The focus model is
     compared with every other one. models: as they were asked for, see `focus_model`. leaked: what a leakage
-    audit found. What `cards.jsonl` of the folder says of overlapping data sets is used, if it is there. Raises
-    DataError for damaged or unaligned predictions and for metrics that are not defined.
+    audit found. corruption_baseline: see `EvaluateSettings`. What `cards.jsonl` of the folder says of overlapping data
+    sets is used, if it is there. Raises DataError for damaged or unaligned predictions and for metrics that are not
+    defined.
     """
-    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked)
-    summary = Summary()
+    plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked, corruption_baseline)
+    summary, settings = Summary(), list[Setting]()
     for name, task in TASKS.items():
         if by_data_set := list(predictions_of(folder, name)):
-            _summarise(task, by_data_set, plan, summary)
+            settings += settings_of(_summarise(task, by_data_set, plan, summary), task)
+    summary.overall.extend(overall(settings, models, plan.family_of, resampling.seed, resampling.confidence))
     return summary
 
 
@@ -103,7 +113,8 @@ class Scored:
 
 
 def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
-    whole = with_best_teacher(score(task, predictions, plan.resampling), plan.teachers, task)
+    measured = with_baseline(score(task, predictions, plan.resampling), plan.corruption_baseline)
+    whole = with_best_teacher(measured, plan.teachers, task)
     leaked = plan.leaked(whole.facts.dataset)
     parts = subgroups(task, predictions, plan.resampling)
     cleaned = clean(task, predictions, whole, leaked, plan.resampling)
@@ -119,7 +130,10 @@ def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan)
     )
 
 
-def _summarise(task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary) -> None:
+def _summarise(
+    task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]], plan: Plan, summary: Summary
+) -> list[Scores]:
+    """Adds the task's rows; returns the scores of its data sets."""
     confidence = plan.resampling.confidence
     scored = [_scored(task, predictions, plan) for predictions in by_data_set]
     whole = [one.whole for one in scored]
@@ -133,6 +147,7 @@ def _summarise(task: Task[Any], by_data_set: Sequence[Mapping[str, Predictions]]
         summary.results.extend(_results(scores, plan, task.protocol))
     summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
     summary.rankings.extend(rankings(whole, task, confidence))
+    return whole
 
 
 def _comparisons(

@@ -7,13 +7,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mmkd.evaluation.format.numbers import PERCENT, metric_label, scale_of, shown_p
+from mmkd.evaluation.format.numbers import PERCENT, firsts_text, metric_label, rank_text, scale_of, shown_p
 from mmkd.evaluation.format.results import (
     ALL,
     IN_GENERAL,
     MEAN,
     UNCLEARED,
     Comparison,
+    Overall,
     Ranking,
     Result,
     by_modality,
@@ -33,14 +34,16 @@ def printed(
     comparisons: Sequence[Comparison],
     teachers: Sequence[str],
     rankings: Sequence[Ranking] = (),
+    overall: Sequence[Overall] = (),
 ) -> str:
-    """For every task: its primary metric by modality, its main metrics, the models' ranks; then one against all."""
+    """For every task: its primary metric by modality, its main metrics, the models' ranks; then one against all, and
+    mean ranks over all tasks and data sets."""
     tables: list[Titled] = []
     for task in dict.fromkeys(row.task for row in results):
         mine = [row for row in results if row.task == task]
         tables += [modality_table(mine, task, teachers), *metric_tables(mine, task, teachers)]
         tables += [rank_table(ranking) for ranking in rankings if ranking.task == task]
-    tables += gain_tables(comparisons)
+    tables += [*gain_tables(comparisons), *overall_tables(overall)]
     return "\n\n".join(f"{title}\n{_text(table)}" for title, table in tables)
 
 
@@ -82,6 +85,18 @@ def rank_table(ranking: Ranking) -> Titled:
         f"Friedman p = {shown_p(ranking.p)}; ranks {ranking.difference:.2f} apart differ (Nemenyi)"
     )
     return title, table
+
+
+def overall_tables(rows: Sequence[Overall]) -> Iterator[Titled]:
+    """Mean ranks and numbers of firsts over the settings of all tasks, best first."""
+    rows = [row for row in rows if row.task == ALL]
+    if not rows:
+        return
+    table = _table(["mean rank [interval]", "firsts [interval]"])
+    for row in rows:
+        table.add_row(row.model, rank_text(row), firsts_text(row))
+    first = rows[0]
+    yield f"All tasks: ranks in {first.settings} settings (task x data set) on {first.data_sets} data sets", table
 
 
 def gain_tables(comparisons: Sequence[Comparison]) -> Iterator[Titled]:

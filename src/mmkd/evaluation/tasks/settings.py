@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field, PositiveInt, create_model, model_validator
 
+from mmkd.evaluation.corruptions.families import Family
 from mmkd.evaluation.format.results import NULLS, Null
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import NoSettings, Task
@@ -20,6 +21,11 @@ class CommonSettings(Settings):
     only. gallery: images kept of each data set for the report. audit: look for the images of the data sets in the
     training corpus and in each other's splits. bags: keep every model's tile features of slides as HDF5 files too, in
     the layout of CLAM and TRIDENT.
+
+    corruptions: zero-shot classification of corrupted test pictures too, by every model but the null models: `true` for
+    the families of MedMNIST-C that belong to the data set's modality, or a list of families for all data sets. With
+    five severities a family costs five times the test pictures. corruption_baseline: the model whose errors on
+    corrupted pictures are 1; without it there are no such ratios.
     """
 
     cards: list[RecipePath] = []
@@ -31,6 +37,8 @@ class CommonSettings(Settings):
     batch_size: PositiveInt = 256
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
     gallery: int = Field(12, ge=0)
+    corruptions: bool | list[Family] = False
+    corruption_baseline: str = ""
     audit: bool = True
     bags: bool = False
 
@@ -40,6 +48,8 @@ class CommonSettings(Settings):
             raise ValueError("no data set: name cards or datasets")
         if self.datasets and self.data_root is None:
             raise ValueError("datasets of the catalogue need data_root, the folder that has their data")
+        if self.corruption_baseline and not self.corruptions:
+            raise ValueError("corruption_baseline needs corruptions")
         return self
 
     def of_task(self, task: Task[Any]) -> Settings:

@@ -1,8 +1,8 @@
-"""The tasks by name, as cards spell them."""
+"""The tasks by name, as cards spell them, and the one that `[evaluate] corruptions` adds."""
 
 from typing import Any
 
-from mmkd.evaluation.tasks import diagnosis, linear_probe, retrieval, survival, vqa, zero_shot
+from mmkd.evaluation.tasks import diagnosis, linear_probe, retrieval, robustness, survival, vqa, zero_shot
 from mmkd.evaluation.tasks.task import Task
 
 TASKS: dict[str, Task[Any]] = {
@@ -12,4 +12,5 @@ TASKS: dict[str, Task[Any]] = {
     "vqa": vqa.TASK,
     "survival": survival.TASK,
     "diagnosis": diagnosis.TASK,
+    robustness.NAME: robustness.TASK,
 }

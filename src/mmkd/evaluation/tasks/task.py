@@ -20,6 +20,8 @@ Columns = Mapping[str, Array]
 Detail = Literal[
     "prompt_sensitivity",
     "reliability_diagram",
+    "conformal_sets",
+    "corruptions",
     "confusion_matrix",
     "label_efficiency",
     "input_controls",
@@ -68,6 +70,9 @@ class Task(Generic[S]):
     needs_texts: models without a text tower are left out.
     own_models: predictors that the card brings itself, such as sets of clinical covariates; they need no embeddings.
     gallery: errors or examples for the report, at most so many.
+    derived_from: the task whose data sets it shares, which no card names: a setting of `[evaluate]` asks for it. It has
+    no say in ranks over all tasks.
+    detailed: which metrics stand in such a part of the report and not in the table of all metrics.
     details: what the report shows besides tables. files: what the task writes beside its predictions.
     protocol: the definitions a reader needs to compare the numbers with others'.
     """
@@ -94,3 +99,5 @@ class Task(Generic[S]):
     gallery: Callable[[GallerySource, int], Iterator[GalleryExample]] = lambda source, limit: iter(())
     details: tuple[Detail, ...] = ()
     files: tuple[TaskFiles[S], ...] = ()
+    derived_from: str = ""
+    detailed: Callable[[str], bool] = lambda metric: False

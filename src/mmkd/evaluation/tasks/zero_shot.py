@@ -10,7 +10,7 @@ from mmkd.cards.samples import Sample
 from mmkd.evaluation.format.predictions import Predicted
 from mmkd.evaluation.gallery.examples import wrong_classes
 from mmkd.evaluation.models.embeddings import EmbeddedDataSet, normalised
-from mmkd.evaluation.tasks import classes
+from mmkd.evaluation.tasks import classes, conformal_sets
 from mmkd.evaluation.tasks.task import Columns, NoSettings, Task
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
@@ -65,19 +65,22 @@ def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
 def _predict(embedded: Embedded) -> Predicted:
     card, samples = embedded.card, embedded.split("test")
     prompts = [entry.prompts for entry in card.classes]
-    score_NC, truth = _scores(embedded, samples, prompts), classes.truth_of(card, samples)
+    score_NC, truth = scores_of(embedded, samples, prompts), classes.truth_of(card, samples)
     probabilities, note = _probabilities(embedded, score_NC)
     columns = classes.truth_columns(card, samples) | classes.score_columns(card, score_NC) | probabilities
     # the p-th prompt of every class alone, where all classes have the same number of them and more than one
     if len({len(own) for own in prompts}) == 1 and len(prompts[0]) > 1:
         for p, each in enumerate(zip(*prompts, strict=True)):
-            score_NC = _scores(embedded, samples, [[prompt] for prompt in each])
+            score_NC = scores_of(embedded, samples, [[prompt] for prompt in each])
             columns[f"{PROMPT}{p}"] = classes.top_class_correct(score_NC, truth)
     return Predicted.of(samples, columns, note=note)
 
 
-def _scores(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
-    """The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean."""
+def scores_of(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Sequence[str]]) -> Array:
+    """Cosines with the classes, whose prompts are given; (N, C).
+
+    The cosine of concatenated unit vectors is the mean of the members' cosines, so an ensemble is a mean.
+    """
     texts, count_C = [prompt for own in prompts for prompt in own], [len(own) for own in prompts]
     scores = [
         cosines(member.of_images(samples), class_embeddings(member.of_texts(texts), count_C))
@@ -87,7 +90,7 @@ def _scores(embedded: Embedded, samples: Sequence[Sample], prompts: Sequence[Seq
 
 
 def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array], str]:
-    """softmax(cosine / temperature), fitted on the val split, and a note on the temperature.
+    """softmax(cosine / temperature), fitted on the val split, and conformal sets; and a note on them.
 
     Nothing without a val split or with several classes a sample.
     """
@@ -96,11 +99,15 @@ def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array
     card, val = embedded.card, embedded.split("val")
     if not val or card.multi_label:
         return {}, ""
-    val_NC = _scores(embedded, val, [entry.prompts for entry in card.classes])
-    fitted = fit_temperature(val_NC, classes.truth_of(card, val))
+    val_NC = scores_of(embedded, val, [entry.prompts for entry in card.classes])
+    val_label_N, label_N = classes.truth_of(card, val), classes.truth_of(card, embedded.split("test"))
+    fitted = fit_temperature(val_NC, val_label_N)
     note = f"no best temperature on the val split, {fitted.value:g} is taken" if fitted.at_bound else ""
     probability_NC = softmax(score_NC.astype(np.float64) / fitted.value, axis=1).astype(np.float32)
-    return classes.score_columns(card, probability_NC, PROBABILITY), note
+    groups = [sample.group for sample in val]
+    sets, lacking = conformal_sets.set_columns(val_NC, val_label_N, groups, score_NC, label_N, card.id, embedded.seed)
+    columns = classes.score_columns(card, probability_NC, PROBABILITY) | sets
+    return columns, "; ".join(filter(None, [note, lacking]))
 
 
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
@@ -108,6 +115,7 @@ def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
     measured = classes.class_metrics(classes.side_by_side(columns, classes.SCORE), truth, weight_BN)
     if any(name.startswith(PROBABILITY) for name in columns):
         measured |= classes.calibration_metrics(classes.side_by_side(columns, PROBABILITY), truth, weight_BN)
+    measured |= conformal_sets.set_metrics(columns, weight_BN)
     prompts = [correct_N for name, correct_N in columns.items() if name.startswith(PROMPT)]
     if prompts:
         accuracy_PB = np.stack([classes.top_class_accuracy(correct_N, truth, weight_BN) for correct_N in prompts])
@@ -126,13 +134,15 @@ TASK = Task(
     class_scores=classes.class_scores,
     class_probabilities=lambda columns: classes.class_scores(columns, PROBABILITY),
     gallery=wrong_classes,
-    details=("prompt_sensitivity", "reliability_diagram", "confusion_matrix"),
+    details=("prompt_sensitivity", "reliability_diagram", "conformal_sets", "confusion_matrix"),
+    detailed=lambda metric: metric in conformal_sets.METRICS,
     catalogue_complaints=_catalogue_complaints,
     predict=_predict,
     measure=_measure,
     primary="accuracy",
-    lower_is_better=classes.CALIBRATION_METRICS,
+    lower_is_better=(*classes.CALIBRATION_METRICS, *conformal_sets.LOWER_IS_BETTER),
     protocol="class = normalised mean of normalised prompt embeddings; score = raw cosine, in AUC too, ties half; "
     f"{classes.PROTOCOL}; probability = softmax(cosine / temperature fitted on val); {classes.CALIBRATION}; "
+    f"{conformal_sets.PROTOCOL}; "
     "prompt_median/best/worst = over the p-th prompt of every class alone, chosen on the test data",
 )

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from mmkd.errors import MmkdError
 from mmkd.settings import Settings
 
-INVALID, UNAUTHORISED, NOT_FOUND, TOO_LARGE, UNREADABLE, TOO_MANY = 400, 401, 404, 413, 415, 429
+INVALID, UNAUTHORISED, NOT_FOUND, SLOW, TOO_LARGE, UNREADABLE, TOO_MANY = 400, 401, 404, 408, 413, 415, 429
 FAULT, BUSY, LATE = 500, 503, 504
 RETRY_AFTER_S = 1.0  # of a full queue: it holds a few seconds of work
 MB = 2**20
@@ -19,7 +19,8 @@ class Limits(Settings):
     decoded; without any it does not wait. queue: pictures that wait or are being decoded, and requests at once; what
     comes beyond is refused with 503, as is a body when all that are held together exceed bodies_mb. pixels: of one
     picture. pictures, texts, classes, hits: of one request. characters: of one text. rate: requests a second and client
-    in the mean (0: any number); burst: at once. cached_texts: vectors of texts that are kept. threads: requests that
+    in the mean (0: any number); burst: at once. timeout_s: of one request, and as long its body may take to come;
+    headers_s: its headers. cached_texts: vectors of texts that are kept. threads: requests that
     are worked on at the same time. decoders: pictures that are decoded at the same time.
     """
 
@@ -37,6 +38,7 @@ class Limits(Settings):
     rate: NonNegativeFloat = 0.0
     burst: PositiveInt = 100
     timeout_s: PositiveFloat = 30.0
+    headers_s: PositiveFloat = 10.0
     cached_texts: PositiveInt = 20_000
     threads: PositiveInt = 64
     decoders: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))

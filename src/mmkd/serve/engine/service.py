@@ -33,10 +33,17 @@ Picture = bytes | Image.Image
 
 
 class Service:
-    """Models, the student first, and an archive. Ask `close` to finish what was begun."""
+    """Models, the student first, and an archive. folder: whose pictures the page may compare models on. Ask `close` to
+    finish what was begun."""
 
-    def __init__(self, served: Sequence[Served], archive: Archive | None = None, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(
+        self,
+        served: Sequence[Served],
+        archive: Archive | None = None,
+        limits: Limits | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.limits, self.folder = limits or Limits(), folder
         self._served = {one.model.name: one for one in served}
         self._student = served[0].model.name
         self._archive = archive
@@ -122,7 +129,7 @@ class Service:
                 image = decode(data, self.limits.pixels)
             except BadRecordError as bad:
                 raise _unreadable(bad, self.limits) from None
-        if (found := image.width * image.height) > self.limits.pixels:  # DICOM has a limit of its own
+        if (found := image.width * image.height) > self.limits.pixels:  # of DICOM, whose pixels need not be square
             raise _too_many_pixels(f"{found:,} pixels", self.limits)
         return image
 

@@ -7,7 +7,7 @@ import gradio as gr
 from mmkd.modalities.taxonomy import MODALITIES
 from mmkd.serve.engine.limits import INVALID, RequestError
 from mmkd.serve.page import views
-from mmkd.serve.page.comparing import compare
+from mmkd.serve.page.comparing import compare, compare_folder
 from mmkd.serve.page.findings import classes_of
 from mmkd.serve.page.parts import Parts, drop_zone, finding_box, needed, on, page_of, told, typed
 
@@ -91,7 +91,10 @@ def compare_tab(parts: Parts) -> None:
         return
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
+            folder = parts.service.folder
             drop_zone(parts, "compare", f"Pictures, at most {parts.service.limits.pictures}", several=True)
+            label = f"Take the pictures of the folder {'' if folder is None else folder.name} instead"
+            whole = gr.Checkbox(folder is not None, label=label, visible=folder is not None)
             text, chosen = finding_box(parts)
             first = gr.Dropdown(names, value=names[0], label="First model")
             second = gr.Dropdown(names, value=names[1], label="Second model")
@@ -99,16 +102,20 @@ def compare_tab(parts: Parts) -> None:
         with gr.Column(scale=3, min_width=300):
             table = gr.HTML()
 
-    def both(text: str | None, chosen: str, first: str, second: str, request: gr.Request) -> tuple[str]:
+    def both(text: str | None, chosen: str, first: str, second: str, whole: bool, request: gr.Request) -> tuple[str]:
         with told():
-            found = needed(parts.held.get(page_of(request), "compare"))
+            of_folder = folder if whole else None
+            found = [] if of_folder is not None else needed(parts.held.get(page_of(request), "compare"))
             if first == second:
                 raise RequestError(INVALID, f"{first} twice", "two models", "choose another one")
-            classes = classes_of(typed(text), parts.sets.get(chosen, {}))
-            rows, calibrated = compare(parts.service, found, classes, (first, second))
-            return (views.compared(rows, (first, second), calibrated),)
+            classes, models = classes_of(typed(text), parts.sets.get(chosen, {})), (first, second)
+            if of_folder is None:
+                rows, calibrated = compare(parts.service, found, classes, models)
+                return (views.compared(rows, models, calibrated),)
+            rows, calibrated, said = compare_folder(parts.service, of_folder, classes, models)
+            return (views.compared(rows, models, calibrated, said),)
 
-    on(go)(both, [text, chosen, first, second], [table])
+    on(go)(both, [text, chosen, first, second, whole], [table])
 
 
 def about_tab(parts: Parts) -> None:

@@ -83,8 +83,8 @@ def hits(found: Sequence[Hit], model: str) -> str:
     return _render("hits.html", hits=found, model=model)
 
 
-def compared(rows: Sequence[Row], models: tuple[str, str], calibrated: bool) -> str:
-    """Pictures on which the two models differ stand first."""
+def compared(rows: Sequence[Row], models: tuple[str, str], calibrated: bool, said: str = "") -> str:
+    """Pictures on which the two models differ stand first. said: which pictures they are, if nobody uploaded them."""
     from scipy.stats import binomtest
 
     same = sum(row.same for row in rows)
@@ -99,6 +99,7 @@ def compared(rows: Sequence[Row], models: tuple[str, str], calibrated: bool) -> 
         low=interval.low,
         high=interval.high,
         calibrated=calibrated,
+        said=said,
     )
 
 

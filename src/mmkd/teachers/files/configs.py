@@ -16,6 +16,7 @@ from open_clip.coca_model import MultimodalCfg
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from mmkd.errors import ModelError
+from mmkd.folders.sums import check_sums
 from mmkd.output import announce_hub
 
 MODEL_KEYS = {
@@ -78,10 +79,12 @@ def _only(table: Any, allowed: set[str], place: str) -> None:
 def model_folder(name: str, revision: str | None = None) -> Path:
     """The folder of that path, or the descriptions of that repository of the hub, none of which asks to run code.
 
-    Raises ModelError as `refuse_code`, and what the hub's client raises.
+    Raises ModelError as `check_sums` and `refuse_code`, and what the hub's client raises.
     """
     folder = Path(name)
-    if not folder.is_dir():
+    if folder.is_dir():
+        check_sums(folder)
+    else:
         from huggingface_hub import snapshot_download
 
         announce_hub(name)

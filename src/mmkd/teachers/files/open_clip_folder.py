@@ -24,6 +24,7 @@ from safetensors.torch import save as to_bytes
 
 from mmkd.errors import ConfigError, ModelError
 from mmkd.folders.atomic import atomic_file, write_json
+from mmkd.folders.sums import check_sums
 from mmkd.teachers.files.checkpoint import INDEX, StateDict, read_state_dict, refuse_lone_part
 from mmkd.teachers.files.configs import (
     checked_open_clip,
@@ -303,10 +304,12 @@ def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`model_cfg` and `preprocess_cfg` of a model folder. Raises ModelError when they or the weights are missing."""
+    """`model_cfg` and `preprocess_cfg` of a model folder. Raises ModelError when they or the weights are missing, and
+    for a file that is not the one in the folder's list of sums."""
     path = folder / CONFIG
     if not path.is_file():
         raise ModelError(f"{folder}: no {CONFIG} found; expected an open_clip model folder")
+    check_sums(folder)
     refuse_code(folder)
     described = _config_in(path)
     weights_file(folder)
