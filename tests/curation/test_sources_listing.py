@@ -106,7 +106,7 @@ def test_packed_names_are_as_a_tuple() -> None:
     assert (tuple(Names.of([])), len(Names.of([]))) == ((), 0)
     source = FoldersSource(kind="folders", name="f", path=Path("x"))
     shown = repr(FoldersShard(source, 0, names))  # it is part of what a kept part is called
-    assert shown == f"FoldersShard(source={source!r}, first=0, files=('a', 'b/c d', ''), others=())"
+    assert shown == f"FoldersShard(source={source!r}, first=0, files=('a', 'b/c d', ''), classes=(), others=())"
 
 
 def test_shards_hold_a_few_bytes_a_name(tmp_path: Path) -> None:

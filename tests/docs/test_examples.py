@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from mmkd.curation.sources.kinds import READERS
 from mmkd.evaluation.data_sets.checks import problems
 from mmkd.evaluation.tasks.table import TASKS
 
+ASKED = [name for name, task in TASKS.items() if not task.derived_from]  # a card names no other
 
-@pytest.mark.parametrize(("folder", "kinds"), [("cards", TASKS), ("sources", READERS)])
-def test_there_is_one_for_each(folder: str, kinds: dict[str, object]) -> None:
+
+@pytest.mark.parametrize(("folder", "kinds"), [("cards", ASKED), ("sources", READERS)])
+def test_there_is_one_for_each(folder: str, kinds: Iterable[str]) -> None:
     assert {path.stem for path in (EXAMPLES / folder).iterdir()} == set(kinds)
 
 
@@ -29,7 +31,7 @@ def each_of_its_own_patient(card: Card) -> Iterator[Planned]:
     return (replace(one, group=one.number + 1) for one in miniature_plans.planned(card))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ASKED)
 def test_a_card_is_complete(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(miniature_plans, "PER_CLASS", 10)
     monkeypatch.setattr(miniature_sets, "planned", each_of_its_own_patient)

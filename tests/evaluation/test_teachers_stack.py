@@ -95,7 +95,7 @@ def test_units_have_the_members_and_shares_of_their_modality(
     known = {spec.name: [loadable_model(spec)] for spec in models}
     found = {}
     for data_set in open_data_sets(settings):
-        units = list(units_of(data_set, known, settings, 0, STACK))
+        units = list(units_of(data_set, known, settings, 0, stack=STACK))
         assert [unit.model for unit in units] == [*known, "teachers_stack"]
         found[data_set.card.modality] = units[-1]
     names = {modality: [member.name for member in unit.members] for modality, unit in found.items()}

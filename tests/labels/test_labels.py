@@ -24,8 +24,9 @@ from mmkd.cards.catalogue import catalogue_cards
 from mmkd.cards.readers.tables import table_rows
 from mmkd.errors import ConfigError, DataError
 from mmkd.inference.embed import check_out, embed
-from mmkd.inference.model import Model, open_model
+from mmkd.inference.model import Model, model_spec, open_model
 from mmkd.inference.pictures import Picture, SourceOptions, pictures
+from mmkd.inference.torch_model import open_torch
 from mmkd.labels.calibrate import Calibration, of_labelled, of_run, places_of, run_of, uncalibrated
 from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import Classified, classify, probabilities, zero_shot
@@ -455,7 +456,7 @@ def test_a_thousand_classes(model: Model, tmp_path: Path) -> None:
 
 
 def test_many_texts_are_encoded_in_parts(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, sizes = open_model(folder, "cpu"), []
+    opened, sizes = open_torch(model_spec(f"local-dir:{folder}"), "cpu", "fp32"), []
     encode = opened._teacher.encode_texts
     monkeypatch.setattr(opened._teacher, "encode_texts", lambda texts: sizes.append(len(texts)) or encode(texts))
     texts = [f"finding {place}" for place in range(600)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmkd.errors import DataError
+from mmkd.folders.regular import is_foreign
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -32,18 +33,6 @@ class Names:
 
 
 NO_NAMES = Names.of(())
-FOREIGN = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "@eadir", "lost+found"}
-"""What systems leave in folders, in small letters; beside names that begin with a dot."""
-
-
-def is_foreign(name: str) -> bool:
-    """Whether a file or folder of this name was put there by a system or a program: it is no sample and holds none."""
-    return name.startswith(".") or name.lower() in FOREIGN
-
-
-def is_inside(name: str) -> bool:
-    """Whether an archive member's name stays below the folder it would be unpacked into."""
-    return not name.startswith("/") and ".." not in name.split("/")
 
 
 def files_in_order(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""Files that are opened only where they are regular ones: a named pipe or a device would be waited for, for ever."""
+"""Which files are read: none that a system left, none outside an archive, and only regular ones.
+
+A named pipe or a device would be waited for, for ever.
+"""
 
 import os
 import stat
@@ -14,6 +17,19 @@ KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 NEVER_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+FOREIGN = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "@eadir", "lost+found"}
+"""What systems leave in folders, in small letters; beside names that begin with a dot."""
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file or folder of this name was put there by a system or a program: it is no sample and holds none."""
+    return name.startswith(".") or name.lower() in FOREIGN
+
+
+def is_inside(name: str) -> bool:
+    """Whether an archive member's name stays below the folder it would be unpacked into."""
+    return not name.startswith("/") and ".." not in name.split("/")
 
 
 def open_regular(path: str | Path) -> BinaryIO:

@@ -18,9 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.listing import is_foreign, is_inside
 from mmkd.folders.paths import MAX_FILE_BYTES
-from mmkd.folders.regular import open_regular
+from mmkd.folders.regular import is_foreign, is_inside, open_regular
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.settings import URL
 

@@ -6,9 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from mmkd.folders.listing import is_foreign
 from mmkd.folders.paths import IMAGE_SUFFIXES, natural_key, read_inside
-from mmkd.folders.regular import open_regular
+from mmkd.folders.regular import is_foreign, open_regular
 from mmkd.images.decode import decode, without_warnings
 from mmkd.images.dicom import PREAMBLE, every, is_dicom, pydicom_library, read_header
 from mmkd.images.inflated import TooLargeError

@@ -11,7 +11,8 @@ from mmkd.cards.readers.splits import hashed_split
 from mmkd.cards.readers.tables import file_inside, table_rows
 from mmkd.cards.samples import PICTURE_SUFFIXES, FileImage, Sample, Split
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.listing import is_foreign, listed
+from mmkd.folders.listing import listed
+from mmkd.folders.regular import is_foreign
 from mmkd.tables.values import as_name
 
 GroupOf = Callable[[Path, Path], str]  # a picture, and the folder of its class -> its group

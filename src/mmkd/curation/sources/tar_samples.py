@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from mmkd.folders.listing import is_foreign, is_inside
 from mmkd.folders.paths import IMAGE_SUFFIXES, MAX_FILE_BYTES
+from mmkd.folders.regular import is_foreign, is_inside
 from mmkd.reasons import BadRecordError, Reason
 
 IMAGES = tuple(suffix[1:] for suffix in IMAGE_SUFFIXES)

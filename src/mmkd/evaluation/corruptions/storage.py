@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mmkd.evaluation.corruptions.scale import Picture, at_reference_size, to_image, to_picture
+from mmkd.images.decode import decode
 
 PIXELS_LEFT = (0.6, 0.5, 0.4, 0.3, 0.25)  # of each side
 QUALITY = (50, 30, 15, 10, 7)  # of JPEG, out of 100
@@ -29,6 +30,6 @@ def jpeg_compression(image_HWC: Picture, severity: int, rng: np.random.Generator
     def compressed(small_HWC: Picture) -> Picture:
         buffer = io.BytesIO()
         to_image(small_HWC).save(buffer, "JPEG", quality=QUALITY[severity - 1])
-        return to_picture(Image.open(buffer))
+        return to_picture(decode(buffer.getvalue()))
 
     return at_reference_size(image_HWC, compressed)
