@@ -1,6 +1,6 @@
 """Search among many vectors: an archive, exact and with its index, beside faiss (flat, HNSW, IVF) and NumPy.
 
-    python bench/search.py [--rows 1000000] [--dim 512] [--queries 100]
+    python bench/search.py [--rows 1000000] [--dim 512] [--queries 100] [--engines "mmkd, index" NumPy ...]
 
 Prints two tables and writes bench/results/search.json. The vectors are made by a seed (bench/search_data.py): unit
 length, in clusters of Zipf sizes around a common mean, with a spectrum that falls as a power, and the queries by text
@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--queries", type=int, default=100, help="of each kind")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), metavar="ENGINE")
     parser.add_argument("--one", nargs=3, metavar=("PHASE", "ENGINE", "FOLDER"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -128,13 +129,15 @@ def main() -> None:
         folder = Path(made)
         make(folder, asked.rows, asked.dim, asked.queries)
         print(f"{asked.rows:,} x {asked.dim}, {cores} cores\n\n{HEADS}", flush=True)
-        for engine in ENGINES:
+        for engine in asked.engines:
             built, searched = apart("build", engine, folder), apart("search", engine, folder)
             found["engines"][engine] = {"build": built, "search": searched}
             print(line(engine, built, searched), flush=True)
             if engine == NO_CONDITION:
                 found["where"] = apart("where", engine, folder)
             write_json(RESULT, found)
+    if NO_CONDITION not in asked.engines:
+        return
     print(f"\n{CONDITION_HEADS}\n" + "\n".join(condition_lines(found["where"]["conditions"])))
     print(f"\nthe archive chose {json.dumps(found['engines'][NO_CONDITION]['build']['notes'])}")
 
