@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     VALIDATION = "training/rank test of the validation"
     TEACHER_GATE = "training/rank test of each pair"
     CAPTION_POSTERIOR = "training/rank test of captions drawn anew"
+    GIVEN_CAPTIONS = "training/captions that stand for those of a group"
     TARGETS = "training/rows and rotations of the targets"
     AUTOENCODER = "training/weights and noise of the auto-encoder"
     AUTOENCODER_ORDER = "training/order of the auto-encoder's pairs"

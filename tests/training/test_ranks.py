@@ -24,6 +24,7 @@ TERMS = {
     "weighting": "everyone",
     "contrastive": 0.3,
     "terms": {"heads": 0.5, "interactive": 0.2, "relational": 0.2, "stacked": 0.5},
+    "caption_evidence": True,
 }
 FSDP = {"sharding": "fsdp"}
 UNLIKE = ("pairs_per_s", "wait", "mfu", "tflops", "memory_gb")

@@ -211,6 +211,22 @@ def test_slopes_are_those_of_a_pair_s_group_and_codes_tell_groups_apart(world: F
     assert batch.group_B is not None
     assert batch.group_B.tolist() == found.group_N[[3, 1]].tolist()
     assert targets(world, "modality", tmp_path).slope_NT is None  # of a recipe that does not ask
+    assert found.given_N2 is None
+    assert batch.given_B2 is None
+
+
+def test_captions_are_evidence_by_the_share_of_wrong_ones_of_their_group(world: FeatureWorld, tmp_path: Path) -> None:
+    found = slopes_of(world, "modality", tmp_path, caption_evidence=True)
+    rows = world.corpus.rows("train")
+    assert found.given_N2 is not None
+    assert found.given_N2.shape == (len(rows), 2)
+    known = stacked(load_reliability(tmp_path / "reliability-modality"), SLOPES)
+    wrong_N = known.wrong_captions(world.modality_N[rows])
+    np.testing.assert_allclose(found.given_N2[:, 0], np.maximum(wrong_N, 0.02))
+    assert (found.given_N2[:, 1] >= (1 - found.given_N2[:, 0]) * (1 - 1e-6)).all()  # no meaning is commoner than all
+    given_B2 = found.at(np.array([3, 1]), rows[[3, 1]]).given_B2
+    assert given_B2 is not None
+    assert given_B2.tolist() == found.given_N2[[3, 1]].tolist()
 
 
 def test_a_teacher_without_features_of_a_pair_has_no_slope_there(world: FeatureWorld, tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class TeacherBatch:
 
     weight_BT: of each teacher on each pair, 0 where missing. available_BT: which ones the reference recipe may draw.
     slope_BT: what multiplies each teacher's cosines in the stack's logits, 0 where missing; group_B: equal numbers are
-    equal groups of the fit. Both are None where no term asks for them.
+    equal groups of the fit. given_B2: of each pair's caption as evidence, the share of wrong captions of its group, and
+    the share of right ones over how common its meaning is there. All three are None where no term asks for them.
     """
 
     image: list[Tensor]
@@ -41,11 +42,12 @@ class TeacherBatch:
     available_BT: Tensor
     slope_BT: Tensor | None = None
     group_B: Tensor | None = None
+    given_B2: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TeacherBatch":
         image, text = ([change(rows) for rows in side] for side in (self.image, self.text))
-        slope, group = (None if one is None else change(one) for one in (self.slope_BT, self.group_B))
-        return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT), slope, group)
+        of_stack = (None if one is None else change(one) for one in (self.slope_BT, self.group_B, self.given_B2))
+        return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT), *of_stack)
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,9 @@ def gather_teachers(own: TeacherBatch | None, world: World) -> TeacherBatch | No
         return own
     image, text = ([gather_rows(rows.half(), world).float() for rows in side] for side in (own.image, own.text))
     available = gather_rows(own.available_BT.to(torch.uint8), world).bool()
-    slope, group = (None if one is None else gather_rows(one, world) for one in (own.slope_BT, own.group_B))
-    return TeacherBatch(image, text, gather_rows(own.weight_BT, world), available, slope, group)
+    asked = (own.slope_BT, own.group_B, own.given_B2)
+    of_stack = (None if one is None else gather_rows(one, world) for one in asked)
+    return TeacherBatch(image, text, gather_rows(own.weight_BT, world), available, *of_stack)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,15 @@ def stack_logits(query: Sequence[Tensor], slope_BT: Tensor, key: Sequence[Tensor
     return logits_BK
 
 
+def alike_captions(text: Sequence[Tensor], slope_BT: Tensor, key_text: Sequence[Tensor]) -> Tensor:
+    """How much captions mean the same, 0..1 (B, K): exp(stack's logit of the two captions - that of equal ones).
+
+    A picture that lay where one caption lies would be so many times likelier to have that caption than the other.
+    text, key_text: one (B, E) and one (K, E) a teacher, unit rows.
+    """
+    return (stack_logits(text, slope_BT, key_text) - slope_BT.sum(dim=1, keepdim=True)).clamp(max=0.0).exp()
+
+
 def comparable_keys(slope_BT: Tensor, has_KT: Tensor) -> Tensor:
     """The keys that a query is compared with (B, K) bool: those of which every teacher with a slope has a vector.
 
@@ -51,3 +60,17 @@ def comparable_keys(slope_BT: Tensor, has_KT: Tensor) -> Tensor:
 def has_vectors(key: Sequence[Tensor]) -> Tensor:
     """Which keys each teacher has a vector of (K, T) bool: unit rows have length 1, missing ones 0."""
     return torch.stack([key_KE.square().sum(dim=1) > 0.5 for key_KE in key], dim=1)
+
+
+def caption_evidence(alike_BK: Tensor, given: Tensor) -> Tensor:
+    """What the given captions of pictures add to the logits of what these may show (B, K): a log ratio of likelihoods.
+
+    With probability 1 - wrong the given caption says what the picture shows; else it is a random one of the group:
+
+        p(given | shown) / p(given)  =  wrong + (1 - wrong) * alike(given, shown) / commonness
+
+    where commonness is the mean of alike(given, other) over the captions of the group.
+    alike_BK: 0..1. given: of the captions given, `wrong` and the factor of `alike`, see `TeacherBatch`; (B, 1, 2) where
+    they are the queries', (K, 2) where they are the keys'.
+    """
+    return (given[..., 0] + given[..., 1] * alike_BK).log()

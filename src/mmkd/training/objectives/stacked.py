@@ -3,14 +3,19 @@
 Letters: B own pairs, K keys, D student dimension, T teachers, E a teacher's dimension.
 """
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from mmkd.errors import ConfigError
 from mmkd.training.data.view import View
 from mmkd.training.losses.memory import in_chunks
-from mmkd.training.losses.stacked import comparable_keys, follow_stack, has_vectors, stack_logits
+from mmkd.training.losses.stacked import (
+    alike_captions,
+    caption_evidence,
+    comparable_keys,
+    follow_stack,
+    has_vectors,
+    stack_logits,
+)
 from mmkd.training.objectives.objective import teachers_of
 from mmkd.training.settings.distill import DistillSettings
 
@@ -25,21 +30,25 @@ def stacked_term(view: View, settings: DistillSettings) -> tuple[Tensor, Tensor]
     own, keys = teachers_of(view)
     if own.slope_BT is None or own.group_B is None or keys.group_B is None:
         raise ConfigError('the term "stacked" needs the slopes of the teachers; set [reliability] method = "stacking"')
-    slope_BT, own_group_B, group_K = settings.sharpness * own.slope_BT, own.group_B, keys.group_B
-    has_KT = has_vectors(keys.image)
+    slope_BT, group_K, has_KT = settings.sharpness * own.slope_BT, keys.group_B, has_vectors(keys.image)
 
     def one_way(
-        query_BD: Tensor, key_KD: Tensor, teacher_query: Sequence[Tensor], teacher_key: Sequence[Tensor]
+        query_BD: Tensor, key_KD: Tensor, teacher_query: list[Tensor], teacher_key: list[Tensor], given_K: Tensor | None
     ) -> Tensor:
-        def loss(query_BD: Tensor, slope_BT: Tensor, group_B: Tensor, *teacher_query: Tensor) -> Tensor:
-            target_BK = stack_logits(teacher_query, slope_BT, teacher_key)
+        def loss(query_BD: Tensor, slope_BT: Tensor, group_B: Tensor, *teacher: Tensor) -> Tensor:
+            target_BK = stack_logits(teacher[: len(teacher_key)], slope_BT, teacher_key)
+            if evidence := teacher[len(teacher_key) :]:
+                given_B2, *text = evidence
+                alike_BK = alike_captions(text, slope_BT, keys.text)
+                target_BK = target_BK + caption_evidence(alike_BK, given_B2[:, None] if given_K is None else given_K)
             logits_BK = view.own.scale * query_BD @ key_KD.T
             same_BK = group_B[:, None] == group_K
             key_BK = comparable_keys(slope_BT, has_KT) & same_BK
             return follow_stack(target_BK, logits_BK, key_BK, ~same_BK, settings.other_groups)
 
-        return in_chunks(loss, (query_BD, slope_BT, own_group_B, *teacher_query), len(key_KD))
+        evidence = () if own.given_B2 is None else (own.given_B2, *own.text)
+        return in_chunks(loss, (query_BD, slope_BT, own.group_B, *teacher_query, *evidence), len(key_KD))
 
-    forward_B = one_way(view.own.image_BD, view.keys.text_BD, own.image, keys.text)
-    backward_B = one_way(view.own.text_BD, view.keys.image_BD, own.text, keys.image)
+    forward_B = one_way(view.own.image_BD, view.keys.text_BD, own.image, keys.text, None)
+    backward_B = one_way(view.own.text_BD, view.keys.image_BD, own.text, keys.image, keys.given_B2)
     return (forward_B + backward_B) / 2, (slope_BT > 0).any(dim=1).to(forward_B.dtype)

@@ -90,6 +90,8 @@ class DistillSettings(TrainSettings):
     sharpness: of the term `stacked`; multiplies the fitted logits, so that 1 is the fit itself, and more is sharper.
     other_groups: of the same term; weight with which captions and pictures of other groups (modalities or clusters)
     count as wrong ones. 0 leaves them out, 1 makes one softmax of all.
+    caption_evidence: of the same term; whether a pair's own caption counts as evidence beside the teachers, by the
+    share of wrong captions that the reliability found in its group. Captions that the teachers call alike share it.
     confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
@@ -102,6 +104,7 @@ class DistillSettings(TrainSettings):
     weighting: Annotated[str, _entry_of(WEIGHTINGS)] = "soft"
     sharpness: PositiveFloat = 1.0
     other_groups: NonNegativeFloat = 0.1
+    caption_evidence: bool = False
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
     without_teacher: Literal["captions", "nothing"] = "captions"

@@ -64,7 +64,9 @@ TERMS: Mapping[str, Term] = {
     "heads": Term(f"{EXPERIMENTAL}.heads:heads_term", HEADS, heads=True),
     "interactive": Term(f"{EXPERIMENTAL}.heads:interactive_term", ("targets",), heads=True, scale=True),
     "relational": Term(f"{EXPERIMENTAL}.relational:relational_term"),
-    "stacked": Term(f"{OBJECTIVE_CODE}.stacked:stacked_term", ("sharpness", "other_groups"), stack=True),
+    "stacked": Term(
+        f"{OBJECTIVE_CODE}.stacked:stacked_term", ("sharpness", "other_groups", "caption_evidence"), stack=True
+    ),
 }
 WEIGHTINGS: Mapping[str, Weighting] = {
     "soft": Weighting(SOFT),

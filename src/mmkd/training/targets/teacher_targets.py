@@ -24,6 +24,7 @@ from mmkd.reliability.table import ReliabilityTable, counted
 from mmkd.training.data.view import TeacherBatch
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import WEIGHTINGS
+from mmkd.training.targets.given_captions import given_captions
 from mmkd.training.targets.stored import stored
 
 RIVALS = 128  # captions that each pair's own is ranked among, up to `MANY` pairs
@@ -36,7 +37,7 @@ class TeacherTargets:
     caption_weight_N: float32 0..1, multiplies the pair's contrastive term; all 1 without caption_posterior.
     captions_alone: no pair but those without a teacher has a weight of its caption, and there are such pairs.
     slope_NT: float32, of each teacher in the stack's logits; group_N: int64, equal numbers are equal groups of the
-    fit. Both are None where no term asks for them.
+    fit; given_N2: float32, what each caption is worth as evidence, see `given_captions`. None where no term asks.
     """
 
     features: list[TeacherFeatures]
@@ -46,6 +47,7 @@ class TeacherTargets:
     captions_alone: bool = False
     slope_NT: np.ndarray | None = None
     group_N: np.ndarray | None = None
+    given_N2: np.ndarray | None = None
 
     def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
         """The teachers' side of a batch; a teacher that failed on a pair gets weight and slope 0 there."""
@@ -61,7 +63,9 @@ class TeacherTargets:
         if self.slope_NT is None or self.group_N is None:
             return TeacherBatch(image, text, weight_BT, available_BT)
         slope_BT = torch.from_numpy(self.slope_NT[position_B]) * valid_BT
-        return TeacherBatch(image, text, weight_BT, available_BT, slope_BT, torch.from_numpy(self.group_N[position_B]))
+        group_B = torch.from_numpy(self.group_N[position_B])
+        given_B2 = None if self.given_N2 is None else torch.from_numpy(np.asarray(self.given_N2[position_B]))
+        return TeacherBatch(image, text, weight_BT, available_BT, slope_BT, group_B, given_B2)
 
 
 def teacher_targets(
@@ -109,13 +113,18 @@ def teacher_targets(
         caption_weight_N = np.asarray(posterior_N) ** np.float32(settings.caption_posterior)
     weight_NT = weighting.load()(soft_NT, available_NT)
     slope_NT = _slopes(reliability, group_N) if settings.is_stacked else None
+    given_N2 = None
+    if slope_NT is not None and settings.caption_evidence:
+        wrong_N, used_NT = reliability.wrong_captions(group_N), slope_NT * np.float32(settings.sharpness)
+        fitted: dict[str, Any] = {"reliability": reliability.digest, "sharpness": settings.sharpness}
+        given_N2 = keep("given", fitted, lambda: given_captions(features, rows, group_N, used_NT, wrong_N, seed))
     without_N = ~(_followed(settings, weight_NT, slope_NT) & valid_NT).any(axis=1)
     alone = bool(without_N.any()) and learns_alone(settings)
     if alone:
         caption_weight_N = np.where(without_N, caption_weight_N, np.float32(0.0))
     _say_without(settings, without_N, group_N)
     group_code_N = None if slope_NT is None else np.unique(group_N, return_inverse=True)[1].astype(np.int64)
-    return TeacherTargets(features, weight_NT, available_NT, caption_weight_N, alone, slope_NT, group_code_N)
+    return TeacherTargets(features, weight_NT, available_NT, caption_weight_N, alone, slope_NT, group_code_N, given_N2)
 
 
 def _slopes(reliability: ReliabilityTable, group_N: np.ndarray) -> np.ndarray:
