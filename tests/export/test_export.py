@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -22,6 +23,7 @@ from mmkd.export.export import Exported, compare, export
 from mmkd.export.folder import export_folder
 from mmkd.export.sample import of_corpus, random_pictures
 from mmkd.export.settings import ExportSettings
+from mmkd.inference.onnx import OnnxModel
 from mmkd.teachers.files.open_clip_folder import load, save
 from tolerance import assert_rounding
 
@@ -202,6 +204,20 @@ def test_a_model_folder_is_exported_without_a_recipe(student: Path, tmp_path: Pa
     assert str(tmp_path) not in card
     with pytest.raises(ConfigError, match="is the model itself"):
         export_folder(model, model, settings)
+
+
+def test_the_first_dimensions_are_exported_as_a_model_of_their_own(student: Path, tmp_path: Path) -> None:
+    settings = ExportSettings(name="mine", to=["open_clip", "onnx"], dim=5)
+    export_folder(student, tmp_path / "out", settings)
+    cut, whole = load(tmp_path / "out"), load(student)
+    assert cut.dim == 5
+    network: Any = whole.network
+    short: Any = cut.network
+    with torch.no_grad():
+        tokens = whole.tokenizer(["no finding", "a chest x-ray"])
+        expected = torch.nn.functional.normalize(network.encode_text(tokens)[:, :5], dim=1)
+        torch.testing.assert_close(short.encode_text(tokens, normalize=True), expected, rtol=1e-5, atol=1e-5)
+    assert OnnxModel(tmp_path / "out").encode_texts(["no finding"]).shape == (1, 5)
 
 
 def test_settings_name_formats_once() -> None:

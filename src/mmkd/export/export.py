@@ -23,6 +23,7 @@ from mmkd.inference.precision import ALIKE, FIGURES, INT8
 from mmkd.inference.words import CLEAN
 from mmkd.progress import say, track
 from mmkd.statistics.metrics import Array
+from mmkd.student.prefix import first_dimensions
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 
@@ -59,6 +60,8 @@ def export(
     Raises ModelError with figures where a format differs from the student.
     """
     model = open_clip_folder.load(student)
+    if settings.dim is not None and settings.dim != model.dim:
+        model = first_dimensions(model, settings.dim)
     formats, refused = write_formats(model, folder, home, settings.to)
     start = time.perf_counter()
     found = compare(model, folder, formats, sample)

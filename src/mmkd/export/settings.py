@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from mmkd.settings import RecipePath, Settings
 
@@ -17,13 +17,15 @@ class ExportSettings(Settings):
     out and said; with it, what does not fit is an error.
 
     name: of the model on its card. note: a sentence for the card. pictures: of the corpus, held-out ones first, on
-    which the formats must agree. sign: file with a private key (elliptic curve, PEM) that signs the folder.
+    which the formats must agree. dim: how many of the first dimensions of the student's vectors are kept, for a student
+    that was trained with `nested`; all without it. sign: file with a private key (elliptic curve, PEM) that signs the folder.
     """
 
     name: str = "mmkd-student"
     note: str = ""
     to: list[FormatName] | None = Field(None, min_length=1)
     pictures: NonNegativeInt = 1000
+    dim: PositiveInt | None = None
     sign: RecipePath | None = None
 
     @field_validator("to")

@@ -207,10 +207,11 @@ def _students(run: Run, findings: Findings) -> None:
         return
     from mmkd.device import prepare
     from mmkd.features.plan import CAPTION_TOKENS
+    from mmkd.training.nested import check_nested
     from mmkd.training.plan import checkpoint_bytes, count_student
 
     _tried(lambda: prepare(recipe.machine), findings)
-    counted: dict[str, int] = {}
+    counted: dict[str, tuple[int, int]] = {}
     for name, (student, settings, val) in to_train.items():
         if settings.validate_every and not val:
             findings.problems.append(f"{name}: validate_every needs pairs to validate on; set [curate] val above 0")
@@ -227,15 +228,18 @@ def _students(run: Run, findings: Findings) -> None:
                 for path in (student.tokenizer, student.weights)
                 if path and not path.exists() and not _waits(run, str(path), findings)
             ]
-        findings.bytes[name] = FLOAT * counted[key] + checkpoint_bytes(settings, counted[key])
+        parameters, dim = counted[key]
+        findings.bytes[name] = FLOAT * parameters + checkpoint_bytes(settings, parameters)
+        if dim:
+            _tried(partial(check_nested, settings.nested, dim), findings, f"{name}: ")
 
 
-def _look_at_student(name: str, count: "Callable[[], StudentCount]", findings: Findings) -> int:
-    """Its parameters; 0 where it cannot be built."""
+def _look_at_student(name: str, count: "Callable[[], StudentCount]", findings: Findings) -> tuple[int, int]:
+    """Its parameters, and the dimensions of its vectors; 0 where it cannot be built."""
     if (found := _tried(count, findings, f"{name}: ")) is None:
-        return 0
+        return 0, 0
     findings.looked_at.append(f"{name}: a student of {found.parameters:,} parameters")
-    return found.parameters
+    return found.parameters, found.dim
 
 
 def _cards(run: Run, findings: Findings) -> None:

@@ -8,6 +8,7 @@ embed each part again and backpropagate its share. Letters: B pairs of this proc
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from mmkd.training.batches import PairBatch
 from mmkd.training.data.augment import augment, normalise
 from mmkd.training.data.view import Embedded, View, gather_embedded, gather_rows, gather_teachers
 from mmkd.training.engine import Engine, clipped_norm, share_gradients
+from mmkd.training.nested import nested_losses
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.train import TrainSettings
 
@@ -153,6 +155,7 @@ class Stepper:
     def _losses(self, own: Embedded, batch: PairBatch, step: int) -> dict[str, Tensor]:
         world = self.engine.world
         offset = len(batch.caption_B) * world.rank
+        draws = partial(torch_generator, self.seed, Purpose.OBJECTIVE_STEP, step)
         view = View(
             own=own,
             keys=gather_embedded(own, world),
@@ -160,12 +163,11 @@ class Stepper:
             caption_weight_B=batch.caption_weight_B,
             teachers=batch.teachers,
             teacher_keys=gather_teachers(batch.teachers, world),
-            generator=torch_generator(self.seed, Purpose.OBJECTIVE_STEP, step),
+            generator=draws(),
             offset=offset,
             world=world,
         )
-        found: dict[str, Tensor] = self.objective(view)
-        return found
+        return nested_losses(self.objective, view, self.settings.nested, draws)
 
 
 def positives(caption_B: Tensor, image_B: Tensor, offset: int, world: World, joint: bool) -> Tensor:

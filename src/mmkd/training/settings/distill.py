@@ -119,6 +119,17 @@ class DistillSettings(TrainSettings):
         data = _with_new_keys(data)
         return {"joint_positives": False, **data} if data.get("objective") == "mmkd" else data
 
+    @model_validator(mode="after")
+    def _nested_without_heads(self) -> "DistillSettings":
+        headed = [name for name in self.weights if name in TERMS and TERMS[name].heads]
+        if self.nested and (self.is_reference or headed):
+            what = f"objective {self.objective!r}" if self.is_reference else f"the term {headed[0]!r}"
+            raise ValueError(
+                f"nested does not go with {what}, which maps vectors of all dimensions; take nested out, or choose "
+                "another objective"
+            )
+        return self
+
     @property
     def weights(self) -> dict[str, float]:
         """How the terms add up: the main one has what the captions leave; terms of weight 0 are left out."""

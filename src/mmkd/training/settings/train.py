@@ -2,7 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from mmkd.settings import Settings
 
@@ -39,6 +47,9 @@ class TrainSettings(Settings):
     validated ones. ema: decay of an average of the weights, which is what is validated and published (0: none).
     wise_ft: share of the trained weights in their mean with those the stage began with (1: only the trained ones;
     WiSE-FT, arXiv 2109.01903).
+    nested: numbers of dimensions, as [64, 128]: the first ones of a vector are trained to be a vector by themselves,
+    for smaller archives (Matryoshka, arXiv 2205.13147); losses are the mean over them and the whole. `mmkd export
+    --dim` cuts the student.
     on_nonfinite: `stop` at a step whose loss or gradient is not finite, or `skip` it, at most max_skipped times.
 
     epochs: passes over the split `train`. lr: peak learning rate of AdamW; it rises over the warm-up and falls
@@ -67,12 +78,20 @@ class TrainSettings(Settings):
     select: Literal["last", "best"] = "last"
     ema: float = Field(0.0, ge=0.0, lt=1.0)
     wise_ft: float = Field(1.0, gt=0.0, le=1.0)
+    nested: tuple[PositiveInt, ...] = ()
     on_nonfinite: Literal["stop", "skip"] = "stop"
     max_skipped: NonNegativeInt = 10
 
     def groups(self, context: int) -> int:
         """How many groups of captions go through a text tower of a context of so many tokens."""
         return self.text_buckets or (4 if context > 64 else 1)
+
+    @field_validator("nested")
+    @classmethod
+    def _each_once(cls, nested: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(nested)) < len(nested):
+            raise ValueError(f"a number stands there twice: {', '.join(map(str, nested))}")
+        return nested
 
     @model_validator(mode="after")
     def _best_of_something(self) -> "TrainSettings":
