@@ -38,5 +38,6 @@ def check_nested(dims: Sequence[int], dim: int) -> None:
     """Raise ConfigError unless each of `dims` is fewer dimensions than the student's `dim`."""
     if wide := [one for one in dims if one >= dim]:
         raise ConfigError(
-            f"nested: {', '.join(map(str, wide))}, but the student's vectors have {dim} dimensions; name smaller numbers"
+            f"nested: {', '.join(map(str, wide))}, but the student's vectors have {dim} dimensions; name "
+            "smaller numbers"
         )
