@@ -136,7 +136,25 @@ def test_steps_and_hours_by_hand() -> None:
     loss = 4 * 64 * 3 * 8 / 1e9
     assert found.gflop == pytest.approx(3 * 5.0 + loss)
     assert found.hours == pytest.approx(45 * 64 * (15 + loss) * 1e9 / (4 * 100e12 * 0.5) / 3600)
-    assert loss_gflop(64, 8, [10, 20]) == pytest.approx(4 * 64 * (24 + 30) / 1e9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "student", "teachers"),
+    [
+        ({"objective": "contrastive"}, 8, 0),
+        ({}, 2 * 8, 1),  # affinity: beside each teacher
+        ({"contrastive": 0.3}, 3 * 8, 1),
+        ({"objective": "stacked"}, 8, 1),  # once for all
+        ({"objective": "stacked", "caption_evidence": True}, 8, 2),
+        ({"terms": {"stacked": 0.5}}, 3 * 8, 2),
+        ({"objective": "stacked", "nested": (4, 2)}, 8 + 4 + 2, 3),
+        ({"objective": "mmkd"}, 2 * 8, 1),
+    ],
+)
+def test_operations_of_the_losses_by_hand(changes: dict[str, Any], student: int, teachers: int) -> None:
+    """student: dimensions of its logits, each there and back; teachers: times that all of theirs are computed."""
+    found = loss_gflop(DistillSettings(batch_size=64, **changes), 8, [10, 20])
+    assert found == pytest.approx(4 * 64 * (3 * student + teachers * 30) / 1e9)
 
 
 @pytest.mark.parametrize(

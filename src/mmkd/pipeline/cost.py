@@ -14,6 +14,7 @@ from mmkd.folders.stage import status
 from mmkd.pipeline.evaluation_cost import EvaluationPlan, plan_evaluation
 from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
+from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.teachers.weightless import TeacherCount, count_teacher
 from mmkd.teachers.zoo.settings import REFERENCE, ZOO, TeacherSpec
 from mmkd.training import plan as training
@@ -76,6 +77,7 @@ def plan_run(
         )
     shown = student(recipe.distill)
     assumptions += _of_stages(trained, hardware, shown)
+    assumptions.append(_of_reliability(recipe.reliability, [one.dim for one in teachers]))
     return RunPlan(
         recipe=recipe.name,
         hardware=hardware,
@@ -183,6 +185,18 @@ def _teacher(run: Run, spec: TeacherSpec, tokens: int) -> TeacherCount:
         return count_teacher(spec, tokens)
     (one,) = plan_extraction([spec], run.recipe.extract, 1, prepare(run.recipe.machine)).teachers
     return TeacherCount(one.name, one.dim, one.gflop)
+
+
+def _of_reliability(settings: ReliabilitySettings, dims: Sequence[int]) -> str:
+    """What the reliability takes, which no GPU computes: its rank test, there and back, and the fits of the stacks."""
+    rank_test = 2 * 2 * settings.rows * settings.rivals * sum(dims) / GIGA
+    test = f"the rank test of a group of {settings.rows:,} pairs is {rank_test:,.1f} giga-operations"
+    if settings.method == "rank":
+        return f"reliability is computed on the CPU and not in the hours: {test}"
+    return (
+        f"reliability is computed on the CPU and not in the hours: {test}, and its stack has {settings.bootstrap:,} "
+        f"replicates of a fit of {len(dims)} weights on at most {settings.stack_rows:,} pairs"
+    )
 
 
 def _of_stages(

@@ -20,6 +20,8 @@ from mmkd.teachers.weightless import CHANNELS, bert_at_hand, gflop_of, weightles
 from mmkd.training.data.order import Order
 from mmkd.training.engine import transformer_blocks
 from mmkd.training.losses.memory import CELLS
+from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.tables import TERMS
 from mmkd.training.settings.train import TrainSettings
 
 TRAINING = 3  # times the forward pass: the gradients of inputs and of weights cost as much each
@@ -156,16 +158,36 @@ def plan_stage(
 ) -> StagePlan:
     """Steps and hours. teacher_dims: of those whose image-text logits the loss computes, none for stage 1."""
     steps = settings.epochs * Order(train_pairs, settings.batch_size, 0).steps_per_epoch
-    loss = loss_gflop(settings.batch_size, student.dim, teacher_dims)
+    loss = loss_gflop(settings, student.dim, teacher_dims)
     again = machine.grad_checkpointing + (0 < machine.micro_batch < settings.batch_size / hardware.gpus)
     gflop = (TRAINING + again) * student.forward_gflop(settings) + loss
     pairs = steps * settings.batch_size
     return StagePlan(name, steps, pairs, gflop, loss, hardware.hours(gflop * pairs))
 
 
-def loss_gflop(keys: int, dim: int, teacher_dims: Sequence[int]) -> float:
-    """Of one pair against K keys in both directions: the student's logits there and back, the teachers' only there."""
-    return 2 * 2 * keys * (TRAINING * dim + sum(teacher_dims)) / GIGA
+def loss_gflop(settings: TrainSettings, dim: int, teacher_dims: Sequence[int]) -> float:
+    """Of one pair against the keys of a batch, both ways: the student's logits there and back, the teachers' there."""
+    student, teachers = logit_matrices(settings, len(teacher_dims))
+    views = 1 + len(settings.nested)
+    products = TRAINING * student * (dim + sum(settings.nested)) + teachers * views * sum(teacher_dims)
+    return 2 * 2 * settings.batch_size * products / GIGA
+
+
+def logit_matrices(settings: TrainSettings, teachers: int) -> tuple[int, int]:
+    """How often the losses of a step compute the student's logits of the batch, and those of all teachers.
+
+    A term that sees one teacher at a time computes the student's for each; a term of the stack once, and the likeness
+    of captions like the logits of all teachers once more. The reference recipe has two contrastive losses.
+    """
+    if not isinstance(settings, DistillSettings) or settings.objective == "contrastive":
+        return 1, 0
+    if settings.is_reference:
+        return 2, 1
+    chosen = [TERMS[name] for name in settings.weights if name in TERMS]
+    stacks = sum(term.stack for term in chosen)
+    alone = len(chosen) - stacks
+    student = alone * teachers + stacks + ("contrastive" in settings.weights)
+    return student, alone + stacks * (1 + settings.caption_evidence)
 
 
 @dataclass(frozen=True)
