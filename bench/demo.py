@@ -15,7 +15,7 @@ from typing import Any
 
 from mmkd.evaluation.format.results import ALL, read_comparisons, read_results
 from mmkd.folders.atomic import write_json
-from mmkd.folders.stage import read_manifest, versions
+from mmkd.folders.stage import read_log, read_manifest, versions
 from mmkd.progress import say
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def figures(seed: int, out: Path, seconds: float) -> dict[str, Any]:
     teachers = [name for name in teachers if name not in ("stage1", "student", *RIVALS)]
     single = max(mean[name] for name in teachers)
     error = {name: mean["best_teacher"] - mean[name] for name in ("student", *RIVALS)}
-    memory = max(read_manifest(path.parent)["peak_memory_mb"] for path in out.rglob("manifest.json"))
+    memory = max(read_log(path.parent)["peak_memory_mb"] for path in out.rglob("manifest.json"))
     intervals = {
         row.rival: [row.difference, row.low, row.high]
         for row in read_comparisons(evaluation)
