@@ -19,7 +19,7 @@ from mmkd.renamed import key_with_new_names, warn, with_new_names
 from mmkd.settings import Machine, Name, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
-from mmkd.training.settings.distill import DistillSettings
+from mmkd.training.settings.distill import DistillSettings, whole_vectors
 from mmkd.training.settings.train import PretrainSettings
 from mmkd.validation import nearest, parse, parse_toml, read_toml
 
@@ -143,11 +143,18 @@ def _places(value: Any, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _rivals(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Each rival's table laid over `[distill]`, so that it differs in the keys it names and in no other."""
+    """Each rival's table laid over `[distill]`, so that it differs in the keys it names and in no other.
+
+    Except for `nested`, which a rival whose loss maps whole vectors cannot have.
+    """
     rivals = data.get("rivals", {})
     if not isinstance(rivals, Mapping):
         raise ConfigError("rivals: expected a table per rival, [rivals.NAME]")
-    return {name: overlaid(data.get("distill", {}), table) for name, table in rivals.items()}
+    found = {name: overlaid(data.get("distill", {}), table) for name, table in rivals.items()}
+    for name, table in rivals.items():
+        if "nested" in found[name] and "nested" not in table and whole_vectors(found[name]):
+            del found[name]["nested"]
+    return found
 
 
 def _apply(data: dict[str, Any], change: str) -> None:

@@ -13,6 +13,7 @@ from mmkd.training.settings.train import TrainSettings
 from mmkd.validation import nearest
 
 Targets = Literal["none", "centre", "standardise", "phi-s", "autoencoder"]
+REFERENCES = ("mmkd", "mmkd-fixed")
 OLD_KEYS: dict[str, tuple[str, ...]] = {
     **{name: ("terms", name) for name in ("heads", "interactive", "relational")},
     "caption_trust": ("caption_posterior",),
@@ -121,9 +122,7 @@ class DistillSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _nested_without_heads(self) -> "DistillSettings":
-        headed = [name for name in self.weights if name in TERMS and TERMS[name].heads]
-        if self.nested and (self.is_reference or headed):
-            what = f"objective {self.objective!r}" if self.is_reference else f"the term {headed[0]!r}"
+        if self.nested and (what := whole_vectors({"objective": self.objective, "terms": self.terms})):
             raise ValueError(
                 f"nested does not go with {what}, which maps vectors of all dimensions; take nested out, or choose "
                 "another objective"
@@ -182,12 +181,21 @@ class DistillSettings(TrainSettings):
     @property
     def is_reference(self) -> bool:
         """Whether this is the reference recipe, as it is or mended: one drawn teacher a pair, behind a gate."""
-        return self.objective in ("mmkd", "mmkd-fixed")
+        return self.objective in REFERENCES
 
     @property
     def reference(self) -> MmkdSettings:
         """The reference recipe as this objective means it: mended under `mmkd-fixed`."""
         return self.mmkd.mended() if self.objective == "mmkd-fixed" else self.mmkd
+
+
+def whole_vectors(settings: Mapping[str, Any]) -> str:
+    """Which part of a table `[distill]` maps the student's whole vectors, in words; "" where none does."""
+    objective = settings.get("objective", "affinity")
+    if objective in REFERENCES:
+        return f"objective {objective!r}"
+    named = [objective, *(name for name, weight in dict(settings.get("terms", {})).items() if weight)]
+    return next((f"the term {name!r}" for name in named if name in TERMS and TERMS[name].heads), "")
 
 
 def _with_new_keys(data: Mapping[str, Any]) -> dict[str, Any]:
