@@ -38,7 +38,8 @@ def test_a_rival_differs_in_the_keys_it_names_and_in_no_other(tmp_path: Path) ->
 
 
 def test_a_rival_that_maps_whole_vectors_has_no_nested_ones(tmp_path: Path) -> None:
-    rivals = '[rivals.plain]\nobjective = "contrastive"\n[rivals.reference]\nobjective = "mmkd"\n[rivals.headed.terms]\nheads = 1.0\n'
+    rivals = '[rivals.plain]\nobjective = "contrastive"\n[rivals.reference]\nobjective = "mmkd"\n'
+    rivals += "[rivals.headed.terms]\nheads = 1.0\n"
     recipe = load_text(tmp_path, MINIMAL.replace("[distill]", "[distill]\nnested = [4]") + rivals)
     assert recipe.distill.nested == (4,)
     assert {name: one.nested for name, one in recipe.rivals.items()} == {"plain": (4,), "reference": (), "headed": ()}
