@@ -119,9 +119,9 @@ def as_pydicom(header: pydicom.Dataset) -> np.ndarray:
     middle = int(header.get("NumberOfFrames") or 1) // 2
     frame = pixel_array(header, index=middle)
     if header.PhotometricInterpretation == "PALETTE COLOR":
-        return pydicom.pixels.apply_color_lut(frame, header)
+        return np.asarray(pydicom.pixels.apply_color_lut(frame, header))
     if frame.ndim == 3:
-        return frame
+        return np.asarray(frame)
     return np.asarray(apply_windowing(apply_modality_lut(frame, header), header), float)
 
 

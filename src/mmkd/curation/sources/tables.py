@@ -107,10 +107,12 @@ def _tables(source: TableSource) -> NamedFiles:
 
 def _regular(folder: Path, names: Iterable[str]) -> NamedFiles:
     """In natural order. Raises DataError for a pipe or a device: libraries that open tables by path would wait."""
-    found = [(name, folder / name) for name in sorted(names, key=natural_key)]
-    for _, path in found:
+    found: NamedFiles = []
+    for name in sorted(names, key=natural_key):
+        path = folder / name
         if kind := irregular(path):
             raise DataError(f"{path}: {kind}; take it out of the folder, or name the tables by a pattern without it")
+        found.append((name, path))
     return found
 
 
