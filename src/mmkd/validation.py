@@ -21,8 +21,11 @@ DOTTED = re.compile(r"""(?:(?:[\w-]{1,99}|"[^"\n]{0,99}"|'[^'\n]{0,99}')[ \t]*\.
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError when it is missing, not UTF-8, not TOML or nested too deep."""
+    """The tables of a TOML file. Raises ConfigError when it is missing, no regular file, not UTF-8, not TOML or nested
+    too deep."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # it would be waited for, or have no end
+            raise ConfigError(f"{path}: a pipe or a device, which is not opened; write its text into a file")
         return parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mmkd.cards.card import Card
 from mmkd.cards.catalogue import catalogue_cards, matching, named, read_card
@@ -195,3 +196,20 @@ def test_the_old_name_of_include_is_read_with_a_line_that_names_the_new_one(
     assert capsys.readouterr().err.strip().splitlines() == [
         f"{tmp_path}/old.toml: [layout] only is now called include; the next release knows the new name only"
     ]
+
+
+ELSEWHERE = ["../x", "a/b", "/x", "..", ".x", "", "a\\b", "a\n", "x" * 101]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_names_that_become_files_are_no_paths(name: str) -> None:
+    """Predictors and encoders are models in the tables: their predictions are called after them."""
+    card = {"id": "s", "modality": "ct", "tasks": ["survival"], "licence": "CC0"}
+    table = {"reader": "table", "path": "t.csv"}
+    slides = {"reader": "slides", "path": "t.csv"}
+    for good in ("age_and_sex", "v1.2-b"):
+        Card.model_validate({**card, "layout": table, "covariates": {good: ["age"]}})
+        Card.model_validate({**card, "layout": {**slides, "bags": {good: "{id}.h5"}}})
+    for wrong in ({"layout": table, "covariates": {name: ["age"]}}, {"layout": {**slides, "bags": {name: "{id}.h5"}}}):
+        with pytest.raises(ValidationError, match=r"pattern|at most 100"):
+            Card.model_validate({**card, **wrong})

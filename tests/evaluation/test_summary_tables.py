@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmkd.evaluation.format.numbers import shown_p
-from mmkd.evaluation.format.results import Ranking, Result
+from mmkd.evaluation.format.results import BEST_TEACHER, UNCLEARED, Ranking, Result
 from mmkd.evaluation.summary.summary import results_from_predictions
 from mmkd.evaluation.summary.tables import MOST, printed
 from mmkd.evaluation.tasks.table import TASKS
@@ -42,6 +42,22 @@ def test_an_index_is_no_percentage() -> None:
     assert "0.654 [0.554, 0.754]" in text
     assert "Survival prediction: Harrell C\n" in text.replace(TASKS["survival"].title, "Survival prediction")
     assert "%" not in text
+
+
+def test_survival_is_printed_with_the_events_of_patients() -> None:
+    rows = [
+        replace(result(model, "survival", "harrell_c", 0.6, note), dataset=name, modality="histopathology")
+        for model in ("age", "student")
+        for name, note in (("one", "46 events of 120 patients"), ("two", "9 events of 30 patients; of 31 left out: 1"))
+    ]
+    rows[0] = replace(rows[0], note=f"{rows[0].note}; {UNCLEARED}: chance 0.58")
+    best = replace(rows[0], model=BEST_TEACHER, note="plip, chosen by harrell_c on the test data; 46 events")
+    text = printed([*rows, best], [], [])
+    below = text[text.index("Survival prediction: the data sets") :]
+    assert lines(below, "one") == [["one", "46", "events", "of", "120", "patients"]]
+    assert [" ".join(row) for row in lines(below, "two")] == ["two 9 events of 30 patients; of 31 left out: 1"]
+    others = [replace(row, task="zero_shot", metric="accuracy") for row in rows]
+    assert "the data sets" not in printed(others, [], [])
 
 
 def test_models_without_a_mean_have_a_dash_and_long_lists_are_cut() -> None:

@@ -48,7 +48,9 @@ def test_the_card_names_teachers_licences_data_and_results(facts: CardFacts, tmp
     assert "**unknown**" in card  # the tiny world's pairs state no licence, and that is stricter than MIT
     assert "| narrow | MIT | permissive | 8 |" in card
     assert str(tmp_path.parent) not in card  # no path of the machine that it was made on
-    assert "| student | a\\|b | zero\\_shot | accuracy | 0.500 | 0.400 to 0.600 | 40 |" in card
+    assert "| student | a\\|b | zero\\_shot | accuracy | 0.500 | 0.400 to 0.600 | 40 |  |" in card
+    followed = {**RESULT, "task": "survival", "note": "46 events of 120 patients"}
+    assert "| 40 | 46 events of 120 patients |" in card_of(replace(facts, results=[followed]))
 
 
 def test_the_card_shows_each_format_and_says_what_is_left_out(facts: CardFacts) -> None:

@@ -75,6 +75,7 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
         (MINIMAL + '[rivals."/tmp/x"]\nepochs = 1\n', "rivals.*match pattern"),
         (MINIMAL.replace('name = "one"', 'name = "../corpus"'), r"teachers.*name.*match pattern.*'\.\./corpus'"),
         (MINIMAL.replace('name = "one"', 'name = "one/.."'), r"teachers.*name.*match pattern"),
+        (MINIMAL.replace('kind = "table"', 'kind = "table"\nname = "../x"'), r"sources.*name.*match pattern.*'\.\./x'"),
         (MINIMAL.replace("${out}", "${NOWHERE}"), "the variable NOWHERE is not set"),
         (MINIMAL.replace('model = "ViT-B-16"', ""), "give either model"),
         (MINIMAL.replace("[curate]", "[curate"), "not valid TOML"),

@@ -23,7 +23,7 @@ from mmkd.curation.records.record import Rejected
 from mmkd.curation.settings.curate import TableSource
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import DataError
-from mmkd.reasons import BadRecordError
+from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.values import as_name, as_text, matches
 
 
@@ -43,6 +43,21 @@ def test_text_of_a_cell(value: object, text: str) -> None:
 def test_lists_and_objects_have_no_text(value: object) -> None:
     with pytest.raises(BadRecordError, match="found, expected text or a number"):
         as_text(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (json.loads('"a \\ud83d scan"'), "half of a character found (\\ud83d without its other half)"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), 'encoding = "cp1252"'),
+        (b"caf\xe9", 'encoding = "cp1252"'),
+    ],
+)
+def test_what_is_no_text_says_why(text: object, told: str) -> None:
+    with pytest.raises(BadRecordError) as refused:
+        as_text(text)
+    assert refused.value.reason == Reason.NOT_UTF8
+    assert told in refused.value.detail
 
 
 @given(st.integers(0, 2**53 - 1))

@@ -1,5 +1,6 @@
 """A model folder that tries to have its code run, in every place that a library would look at: it never is."""
 
+import ast
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+import mmkd
 from mmkd.errors import ConfigError, MmkdError, ModelError
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
@@ -241,3 +243,20 @@ def test_a_tokenizer_that_cannot_be_used_is_refused_when_it_is_loaded(
     (tmp_path / name).write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=said):
         hf_tokenizer(str(tmp_path), 16)
+
+
+LOADERS = {"from_pretrained", "pipeline", "HFTokenizer"}
+
+
+def test_every_call_that_opens_a_folder_forbids_its_code() -> None:
+    """Of transformers and of what stands around it: a call that leaves it open asks standard input."""
+    source = Path(mmkd.__file__).parent
+    found = 0
+    for path in source.rglob("*.py"):
+        for call in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]:
+            if getattr(call.func, "attr", getattr(call.func, "id", "")) in LOADERS:
+                said = [keyword.value for keyword in call.keywords if keyword.arg == "trust_remote_code"]
+                where = f"{path.relative_to(source)}:{call.lineno}"
+                assert [ast.unparse(value) for value in said] == ["False"], where
+                found += 1
+    assert found > 5

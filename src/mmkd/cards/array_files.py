@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from mmkd.errors import DataError, MmkdError
+from mmkd.folders.regular import irregular
 
 LOCAL_HEADER_BYTES = 30  # of a zip member; the lengths of the name and the extra field behind it are its last four
 CHUNK_CACHE_BYTES = 64 * 2**20  # HDF5 unpacks a whole chunk for each picture in it, unless it still has it
@@ -50,7 +51,8 @@ def _opened(path: Path, name: str) -> Any:
 def explained(path: Path, cure: str = "get the file again") -> Iterator[None]:
     """Raises DataError for whatever libraries raise that read this file."""
     if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
-        raise DataError(f"no file {path}; check the path in the card")
+        kind = irregular(path)
+        raise DataError(f"{path}: {kind}; expected a file" if kind else f"no file {path}; check the path in the card")
     try:
         yield
     except MmkdError:

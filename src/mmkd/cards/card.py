@@ -10,7 +10,7 @@ from mmkd.cards.layouts import Layout
 from mmkd.cards.samples import Split
 from mmkd.images.slide_tiles import Tiles
 from mmkd.modalities.taxonomy import MODALITIES, OTHER
-from mmkd.settings import Settings
+from mmkd.settings import Name, Settings
 
 MIXED = "mixed"  # several modalities in one gallery
 
@@ -81,7 +81,7 @@ class Card(Settings):
     warning: str = ""
     subgroups: list[str] = []
     answer_templates: list[Prompt] = []
-    covariates: dict[str, list[str]] = Field(default_factory=dict)
+    covariates: dict[Name, list[str]] = Field(default_factory=dict)
     tiles: Tiles = Tiles()
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mmkd.cards.samples import Split
 from mmkd.images.nifti import SliceKeys
-from mmkd.settings import RecipePath, Settings
+from mmkd.settings import Name, RecipePath, Settings
 from mmkd.tables.dialect import TextTable
 from mmkd.tables.sections import SectionKeys
 from mmkd.tables.values import Captions
@@ -192,7 +192,7 @@ class SlidesLayout(RowKeys):
     path: RecipePath
     tile_folder: str = ""
     slide: str = ""
-    bags: dict[str, str] = Field(default_factory=dict)
+    bags: dict[Name, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_source_of_tiles(self) -> Self:

@@ -211,10 +211,14 @@ def _untrusted(facts: CardFacts) -> list[str]:
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
     if not results:
         return ["Not evaluated in this run."]
-    head = ["| model | data set | task | metric | value | 95 % interval | n |", "|---|---|---|---|---|---|---|"]
+    head = [
+        "| model | data set | task | metric | value | 95 % interval | n | note |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     return head + [
         f"| {escaped(r['model'])} | {escaped(r['dataset'])} | {escaped(r['task'])} | {escaped(r['metric'])} "
-        f"| {r['value']:.3f} | {_interval(r['low'], r['high'])} | {r['n']} |"
+        f"| {r['value']:.3f} | {_interval(r['low'], r['high'])} | {r['n']} "
+        f"| {escaped(r.get('note', ''))} |"
         for r in results
     ]
 

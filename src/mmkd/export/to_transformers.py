@@ -174,11 +174,11 @@ class TransformersModel:
     def __init__(self, folder: Path) -> None:
         from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
 
-        self._processor = AutoImageProcessor.from_pretrained(folder)
-        self.has_texts = AutoConfig.from_pretrained(folder).model_type != IMAGE_TOWER
+        self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        self.has_texts = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type != IMAGE_TOWER
         kind = AutoModel if self.has_texts else CLIPVisionModelWithProjection
-        self._network = kind.from_pretrained(folder).eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder) if self.has_texts else None
+        self._network = kind.from_pretrained(folder, trust_remote_code=False, weights_only=True).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False) if self.has_texts else None
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image]) -> Array:
@@ -199,7 +199,7 @@ def fitting(folder: Path, texts: Sequence[str]) -> list[int]:
     """The places of the texts that are no longer than the context: the pipeline cuts none."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     lengths = [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
     return [place for place, length in enumerate(lengths) if length <= tokenizer.model_max_length]
 
@@ -211,7 +211,7 @@ def piped(folder: Path, images: Sequence[Image.Image], texts: Sequence[str]) -> 
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)  # it says that it does not list VisionTextDualEncoderModel, and runs it
     try:
-        run = pipeline("zero-shot-image-classification", model=str(folder), device="cpu")
+        run = pipeline("zero-shot-image-classification", model=str(folder), device="cpu", trust_remote_code=False)
         found = run(list(images), candidate_labels=list(texts), hypothesis_template="{}")
     finally:
         logging.disable(before)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmkd.errors import DataError
-from mmkd.folders.regular import is_foreign
+from mmkd.folders.regular import irregular, is_foreign
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -74,6 +74,8 @@ def files_by_folder(folder: Path) -> list[Names]:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
+        if kind := irregular(folder):
+            raise DataError(f"{folder}: {kind}; correct the source's path")
         pattern = "*" in folder.name
         cure = "patterns are for tables and URLs; give the folder itself" if pattern else "correct the source's path"
         raise DataError(f"{folder}: no such folder; {cure}")

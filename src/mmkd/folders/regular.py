@@ -49,6 +49,15 @@ def check_regular(path: str | Path) -> None:
     _check(os.stat(path).st_mode)
 
 
+def irregular(path: str | Path) -> str:
+    """For messages: which of KINDS it is, "" for files, folders and what is not there."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # ValueError: a NUL byte in the name
+        return ""
+    return next((f"{name}, which is not opened" for is_kind, name in KINDS if is_kind(mode)), "")
+
+
 def _check(mode: int) -> None:
     for is_kind, name in KINDS:
         if is_kind(mode):

@@ -36,6 +36,10 @@ PLUGINS = {  # transfer syntax -> decoder of pydicom
     "1.2.840.10008.1.2.4.91": "pylibjpeg",
     "1.2.840.10008.1.2.5": "pydicom",  # run lengths
 }
+JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+END_OF_IMAGE, ENDING = b"\xff\xd9", 16
+"""A marker that cannot stand in coded data, and in how many bytes at the end it is looked for, before padding. Without
+it CharLS goes on decoding for ever."""
 PIXELS = 0x7FE0  # group of the fields with pixels
 
 
@@ -99,8 +103,9 @@ def _frames(
         count = max(1, int(header.get("NumberOfFrames") or 1))
         plugin = _plugin(syntax)
         places = chosen(count)
+        whole = _whole_frames(header, places, count) if syntax in JPEG_LS else places
         for place, stored in zip(
-            places, pydicom.pixels.iter_pixels(header, indices=places, decoding_plugin=plugin), strict=True
+            places, pydicom.pixels.iter_pixels(header, indices=whole, decoding_plugin=plugin), strict=True
         ):
             yield place + 1, _picture(stored, header, place).convert("RGB")
     except BadRecordError:
@@ -112,6 +117,16 @@ def _frames(
     except Exception as error:  # decoders raise whatever a damaged or rare header makes them stumble on
         detail = f"its pixels cannot be decoded ({type(error).__name__}{_compression(syntax)})"
         raise BadRecordError(Reason.UNREADABLE_IMAGE, detail) from error
+
+
+def _whole_frames(header: Any, places: Sequence[int], count: int) -> Iterator[int]:
+    """The places, each when its stream is seen to end. Raises BadRecordError for one that is cut off."""
+    from pydicom.encaps import get_frame
+
+    for place in places:
+        if END_OF_IMAGE not in get_frame(header.PixelData, place, number_of_frames=count)[-ENDING:]:
+            raise BadRecordError(Reason.UNREADABLE_IMAGE, "its JPEG-LS data are cut off; get the file again")
+        yield place
 
 
 def pydicom_library() -> Any:

@@ -32,9 +32,17 @@ def as_text(value: object) -> str:
             return value.decode()
         text = str(value)
         text.encode()
-    except UnicodeError:
-        raise BadRecordError(Reason.NOT_UTF8, NOT_UTF8) from None
+    except UnicodeError as error:
+        raise BadRecordError(Reason.NOT_UTF8, _why_not_utf8(error)) from None
     return text
+
+
+def _why_not_utf8(error: UnicodeError) -> str:
+    """Bytes of another encoding, or in JSON the escape of half a character."""
+    half = error.object[error.start] if isinstance(error, UnicodeEncodeError) else "\udc80"
+    if "\udc80" <= half <= "\udcff":  # as `surrogateescape` decodes such bytes
+        return NOT_UTF8
+    return f"half of a character found (\\u{ord(half):04x} without its other half); correct the text where it was made"
 
 
 def as_name(value: object) -> str:

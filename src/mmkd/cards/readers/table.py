@@ -12,6 +12,7 @@ from mmkd.cards.readers.events import event_meanings
 from mmkd.cards.readers.rows import rows_of, samples_of
 from mmkd.cards.readers.tables import file_inside
 from mmkd.cards.samples import FileImage, ImageRef, Sample, ScanImage, Split
+from mmkd.folders.regular import irregular
 from mmkd.images.nifti import NIFTI_SUFFIXES, SliceKeys
 
 
@@ -47,5 +48,6 @@ def existing_file(row: Row, folder: Path, name: str, what: str, root: Path | Non
     """As `image_file`, of any kind."""
     path = file_inside(folder, name, row.place, root)
     if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
-        raise row.error(f"no {what} {path}")
+        kind = irregular(path)
+        raise row.error(f"{path}: {kind}; expected a regular file" if kind else f"no {what} {path}")
     return path

@@ -9,6 +9,7 @@ from mmkd.cards.array_images import ArrowImage
 from mmkd.errors import DataError
 from mmkd.folders.digests import bytes_digest
 from mmkd.folders.paths import ROOT_CURE, path_inside
+from mmkd.folders.regular import irregular
 from mmkd.reasons import BadRecordError
 from mmkd.tables.dialect import CURE, Declared
 from mmkd.tables.formats import SUFFIXES, dialect_of, format_of, is_text
@@ -26,7 +27,8 @@ def table_rows(path: Path, declared: Declared = UNDECLARED) -> Iterator[tuple[st
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: unknown kind of table; expected {', '.join(SUFFIXES)}")
     if not os.path.isfile(path):  # Path.is_file() raises for names that are too long
-        raise DataError(f"no table {path}; check the path in the card")
+        kind = irregular(path)
+        raise DataError(f"{path}: {kind}; expected a table" if kind else f"no table {path}; check the path in the card")
     if declared and not is_text(path):
         raise DataError(f"{path}: {path.suffix} has no delimiter, quoting or encoding; leave these out")
     dialect = dialect_of(path, declared)

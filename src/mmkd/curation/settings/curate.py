@@ -11,6 +11,7 @@ from pydantic import (
     NonNegativeInt,
     PlainSerializer,
     PositiveInt,
+    StringConstraints,
     model_validator,
 )
 
@@ -64,7 +65,7 @@ class Source(Settings):
     licence: of records that do not state theirs.
     """
 
-    name: str = ""
+    name: Annotated[str, StringConstraints(pattern=r"^(\w[\w. -]*)?$", max_length=100)] = ""
     modality: str = ""
     licence: str = "unknown"
     include: dict[str, list[str]] = {}

@@ -10,6 +10,7 @@ from mmkd.cards.readers.tables import file_inside, table_rows
 from mmkd.curation.settings.curate import FoldersSource
 from mmkd.errors import DataError
 from mmkd.folders.paths import stamp_of
+from mmkd.folders.regular import irregular
 from mmkd.tables.values import as_name
 
 FILE_COLUMNS = ("file", "path")  # the first that the table has
@@ -22,7 +23,7 @@ def read_groups(table: Path, root: Path | None) -> Mapping[str, str]:
     folder and `root`, or two rows give one file different groups.
     """
     if not table.is_file():
-        raise DataError(f"{table}: no such table; correct `groups`")
+        raise DataError(f"{table}: {irregular(table) or 'no such table'}; correct `groups`")
     return _read(table, root, stamp_of(table))
 
 

@@ -22,6 +22,7 @@ from mmkd.curation.settings.curate import NpzSource
 from mmkd.curation.sources.folders import check_include, labelled_record
 from mmkd.errors import DataError
 from mmkd.folders.paths import fingerprint_of_files
+from mmkd.folders.regular import irregular
 from mmkd.images.encode import png
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.values import matches
@@ -121,7 +122,9 @@ class NpzShard:
 def _existing(source: NpzSource) -> Path:
     """Its path. Raises DataError where that is no regular file: a named pipe would be waited for."""
     if not source.path.is_file():
-        raise DataError(f"{source.path}: no such file; correct the path of source {source.name!r}")
+        raise DataError(
+            f"{source.path}: {irregular(source.path) or 'no such file'}; correct the path of source {source.name!r}"
+        )
     return source.path
 
 

@@ -11,6 +11,7 @@ from mmkd.curation.settings.curate import Reports
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import json_digest
 from mmkd.folders.paths import stamp_of
+from mmkd.folders.regular import irregular
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
 from mmkd.tables.sections import WHOLE_REPORT, chosen_sections
@@ -95,7 +96,7 @@ def check_names(source: str, reports: Reports, names: Iterable[str]) -> None:
 def read_reports(reports: Reports) -> ReportTable:
     """The whole table: in memory, each process keeps it. Raises DataError or ConfigError as for other tables."""
     if not reports.path.is_file():
-        raise DataError(f"{reports.path}: no such table; correct the path of reports")
+        raise DataError(f"{reports.path}: {irregular(reports.path) or 'no such table'}; correct the path of reports")
     return _read(reports, stamp_of(reports.path))
 
 

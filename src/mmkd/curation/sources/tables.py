@@ -1,7 +1,7 @@
 """Tables of any format of `tables.formats`, one or many, with images beside them or inside them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -12,6 +12,7 @@ from mmkd.curation.sources.rows import Images, check_columns, names_in, records_
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import file_digest
 from mmkd.folders.paths import ROOT_CURE, files_below, natural_key
+from mmkd.folders.regular import irregular
 from mmkd.folders.remote import File, NamedFiles, Urls, fingerprint_of, stamp_of
 from mmkd.tables.dialect import CURE, Dialect
 from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, dialect_of, format_of, is_text
@@ -95,13 +96,24 @@ def _tables(source: TableSource) -> NamedFiles:
     if path.is_file():
         return [(path.name, path)]
     if path.is_dir():
-        return [(name, path / name) for name in sorted(files_below(path, SEARCHED), key=natural_key)]
+        return _regular(path, files_below(path, SEARCHED))
     folder = _before_pattern(path)
     found = (Path(name) for name in glob(str(path), recursive=True))
-    names = sorted((one.relative_to(folder).as_posix() for one in found if one.is_file()), key=natural_key)
-    if not names:
-        raise DataError(f"{path}: no such table; correct the path of source {source.name!r}")
-    return [(name, folder / name) for name in names]
+    names = [one.relative_to(folder).as_posix() for one in found if not one.is_dir()]
+    if not names or irregular(path):
+        raise DataError(f"{path}: {irregular(path) or 'no such table'}; correct the path of source {source.name!r}")
+    return _regular(folder, names)
+
+
+def _regular(folder: Path, names: Iterable[str]) -> NamedFiles:
+    """In natural order. Raises DataError for a pipe or a device: libraries that open tables by path would wait."""
+    found: NamedFiles = []
+    for name in sorted(names, key=natural_key):
+        path = folder / name
+        if kind := irregular(path):
+            raise DataError(f"{path}: {kind}; take it out of the folder, or name the tables by a pattern without it")
+        found.append((name, path))
+    return found
 
 
 def _before_pattern(path: Path) -> Path:

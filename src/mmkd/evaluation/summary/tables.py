@@ -10,6 +10,7 @@ from rich.table import Table
 from mmkd.evaluation.format.numbers import PERCENT, firsts_text, metric_label, rank_text, scale_of, shown_p
 from mmkd.evaluation.format.results import (
     ALL,
+    BEST_TEACHER,
     IN_GENERAL,
     MEAN,
     UNCLEARED,
@@ -42,6 +43,7 @@ def printed(
     for task in dict.fromkeys(row.task for row in results):
         mine = [row for row in results if row.task == task]
         tables += [modality_table(mine, task, teachers), *metric_tables(mine, task, teachers)]
+        tables += notes_table(mine, task)
         tables += [rank_table(ranking) for ranking in rankings if ranking.task == task]
     tables += [*gain_tables(comparisons), *overall_tables(overall)]
     return "\n\n".join(f"{title}\n{_text(table)}" for title, table in tables)
@@ -73,6 +75,23 @@ def metric_tables(results: Sequence[Result], task: str, teachers: Sequence[str])
     more = f" ({len(known) - len(metrics)} more in results.jsonl)" if len(known) > len(metrics) else ""
     if metrics:
         yield f"{TASKS[task].title}: mean over the data sets{more}", table
+
+
+def notes_table(results: Sequence[Result], task: str) -> list[Titled]:
+    """What is said of each data set, where the task's numbers say little without: events of patients."""
+    rows = [row for row in results if (row.task, row.subset) == (task, ALL) and row.dataset != MEAN]
+    rows = [row for row in rows if row.model != BEST_TEACHER]  # its note tells which one that is
+    notes = dict.fromkeys((row.dataset, said) for row in rows if (said := _of_the_data(row.note)))
+    if not (TASKS[task].noted and notes):
+        return []
+    table = _table(["note"], "data set")
+    for name, said in notes:
+        table.add_row(name, said)
+    return [(f"{TASKS[task].title}: the data sets", table)]
+
+
+def _of_the_data(note: str) -> str:
+    return "; ".join(part for part in note.split("; ") if not part.startswith(UNCLEARED))
 
 
 def rank_table(ranking: Ranking) -> Titled:

@@ -199,6 +199,7 @@ TASK = Task(
     needs_texts=False,
     own_models=_own_models,
     lower_is_better=("integrated_brier",),
+    noted=True,
     protocol="events of patients in the note; one row a patient: mean over pictures, then over slides; patients "
     "without outcome or with a covariate of the card missing left out; Cox model (Efron), standardised, ridge penalty "
     "by inner folds of training patients; test split, or patient-level folds with events spread evenly; "

@@ -63,6 +63,7 @@ class Task(Generic[S]):
     measure: from their columns and weights (B, N) to metrics, each (B,). primary: the one that ranks models.
     printed: the metrics of the printed table; without them the first ones that are measured.
     lower_is_better: the metrics of which the lowest is best.
+    noted: whether notes on the data sets stand below the printed table, whose numbers say little without them.
     labels: the classes that resampling keeps apart, or None.
     class_scores: what accuracy and AUC are made of, for tests without resampling, confusion matrices and the gallery;
     class_probabilities: calibrated ones, for reliability diagrams. None where there is no such thing.
@@ -87,6 +88,7 @@ class Task(Generic[S]):
     protocol: str
     printed: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
+    noted: bool = False
     labels: Callable[[Columns], Array | None] = lambda columns: None
     class_scores: Callable[[Columns], ClassScores | None] = lambda columns: None
     class_probabilities: Callable[[Columns], ClassScores | None] = lambda columns: None

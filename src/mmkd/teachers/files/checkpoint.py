@@ -23,6 +23,7 @@ from torch import Tensor
 from mmkd.errors import ModelError
 from mmkd.folders.atomic import atomic_file
 from mmkd.folders.digests import CACHE, cache_root
+from mmkd.folders.regular import irregular
 from mmkd.teachers.files.identity import file_digest
 
 StateDict = dict[str, Tensor]
@@ -48,6 +49,7 @@ def read_state_dict(path: Path) -> StateDict:
     path: of the file, or of the index of several. A bare tensor is returned under the name of its file, without the
     suffix. Raises ModelError for a file that is no checkpoint, that would run code, or that holds no tensors.
     """
+    _refuse_irregular(path)
     if path.name.endswith(INDEX):
         return {key: value for part in _parts(path) for key, value in read_state_dict(part).items()}
     if path.suffix == ".safetensors":
@@ -71,6 +73,7 @@ def refuse_lone_part(path: Path) -> None:
 
 def check_header(path: Path) -> None:
     """Raise ModelError for a file that is cut off, damaged or no checkpoint, as far as its beginning and size say."""
+    _refuse_irregular(path)
     if path.name.endswith(INDEX):
         for part in _parts(path):
             check_header(part)
@@ -83,6 +86,11 @@ def check_header(path: Path) -> None:
             pass
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error}); delete it and fetch it again") from error
+
+
+def _refuse_irregular(path: Path) -> None:
+    if kind := irregular(path):
+        raise ModelError(f"{path}: {kind}; expected a file of weights")
 
 
 def _parts(index: Path) -> list[Path]:

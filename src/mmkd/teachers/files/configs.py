@@ -16,6 +16,7 @@ from open_clip.coca_model import MultimodalCfg
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from mmkd.errors import ModelError
+from mmkd.folders.regular import irregular
 from mmkd.folders.sums import check_sums
 from mmkd.output import announce_hub
 
@@ -94,12 +95,16 @@ def model_folder(name: str, revision: str | None = None) -> Path:
 
 
 def refuse_code(folder: Path) -> None:
-    """Raise ModelError that names the file and the key by which a model folder asks for code or programs to be run."""
+    """Raise ModelError that names the file and the key by which a model folder asks for code or programs to be run, and
+    for pipes and devices in it, which libraries would wait for."""
     for name in FOREIGN_FILES:
         if (folder / name).exists():
             raise ModelError(
                 f"{folder / name}: loads the weights of another model on top; merge them, and take the file out"
             )
+    for path in sorted(folder.iterdir()):
+        if kind := irregular(path):
+            raise ModelError(f"{path}: {kind}; expected the files of a model; fetch it again")
     for path in sorted(folder.glob("*config.json")):
         described = read_json(path)
         for place, key, value in _keys(described):
@@ -115,6 +120,8 @@ def refuse_code(folder: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A table. Raises ModelError for anything else."""
+    if kind := irregular(path):
+        raise ModelError(f"{path}: {kind}; expected a file; fetch it again")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
