@@ -30,7 +30,8 @@ def stacked_term(view: View, settings: DistillSettings) -> tuple[Tensor, Tensor]
     own, keys = teachers_of(view)
     if own.slope_BT is None or own.group_B is None or keys.group_B is None:
         raise ConfigError('the term "stacked" needs the slopes of the teachers; set [reliability] method = "stacking"')
-    slope_BT, group_K, has_KT = settings.sharpness * own.slope_BT, keys.group_B, has_vectors(keys.image)
+    slope_BT, own_group_B, group_K = settings.sharpness * own.slope_BT, own.group_B, keys.group_B
+    has_KT = has_vectors(keys.image)
 
     def one_way(
         query_BD: Tensor, key_KD: Tensor, teacher_query: list[Tensor], teacher_key: list[Tensor], given_K: Tensor | None
@@ -47,7 +48,7 @@ def stacked_term(view: View, settings: DistillSettings) -> tuple[Tensor, Tensor]
             return follow_stack(target_BK, logits_BK, key_BK, ~same_BK, settings.other_groups)
 
         evidence = () if own.given_B2 is None else (own.given_B2, *own.text)
-        return in_chunks(loss, (query_BD, slope_BT, own.group_B, *teacher_query, *evidence), len(key_KD))
+        return in_chunks(loss, (query_BD, slope_BT, own_group_B, *teacher_query, *evidence), len(key_KD))
 
     forward_B = one_way(view.own.image_BD, view.keys.text_BD, own.image, keys.text, None)
     backward_B = one_way(view.own.text_BD, view.keys.image_BD, own.text, keys.image, keys.given_B2)

@@ -52,7 +52,7 @@ def _commonness(
     At least that of a caption that is alike with itself only.
     """
     logit_BS = np.zeros((len(row_B), len(row_S)), dtype=np.float32)
-    for t in np.flatnonzero(slope_T > 0):
+    for t in np.flatnonzero(slope_T > 0).tolist():
         text_BE, valid_B = features[t].take(row_B)[1:]
         text_SE, valid_S = features[t].take(row_S)[1:]
         cosine_BS = text_BE.astype(np.float32) @ text_SE.astype(np.float32).T
