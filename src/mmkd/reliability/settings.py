@@ -12,7 +12,9 @@ class ReliabilitySettings(Settings):
     """The recipe section `[reliability]`.
 
     by: groups within which teachers are tested and weighted: the corpus's modalities, or clusters of the teachers'
-    features, which need no label. clusters: how many (0: as many as the teachers' differences need).
+    features, which need no label. "nested", with method "stacking" only: modalities, and within them parts with
+    questions of their own (organs), found from the captions where the likelihood of held-out pairs says so. clusters:
+    how many (0: as many as the teachers' differences need).
     modality: that of each row as the `corpus` has it, or as the verdict of all `evidence`, teachers' votes included.
     rows: at most so many rows of a group are tested. rivals: captions that each row's own caption must beat.
     power: weights grow with this power of the advantage over chance. z_min: an advantage of fewer standard errors
@@ -30,7 +32,7 @@ class ReliabilitySettings(Settings):
     the 95 % intervals.
     """
 
-    by: Literal["modality", "cluster"] = "modality"
+    by: Literal["modality", "cluster", "nested"] = "modality"
     modality: Literal["corpus", "evidence"] = "corpus"
     clusters: NonNegativeInt = 0
     rows: PositiveInt = 20_000
@@ -50,6 +52,14 @@ class ReliabilitySettings(Settings):
     def _modality_is_read(self) -> "ReliabilitySettings":
         if self.by == "cluster" and self.modality == "evidence":
             raise ValueError('by = "cluster" reads no modality; leave out modality = "evidence" or by = "cluster"')
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_stacked(self) -> "ReliabilitySettings":
+        if self.by == "nested" and self.method != "stacking":
+            raise ValueError(
+                'by = "nested" finds parts by the likelihood of stacks; set method = "stacking", or by = "modality"'
+            )
         return self
 
     @property

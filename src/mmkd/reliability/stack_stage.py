@@ -12,11 +12,13 @@ from mmkd.corpus.schema import Corpus
 from mmkd.features.store import TeacherFeatures
 from mmkd.progress import say
 from mmkd.randomness import Purpose, generator, seed_of
+from mmkd.reliability.nest import Nest, nest_of, parts_of
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stack_pairs import stack_pairs
 from mmkd.reliability.stacking import Stack, stack_groups
 from mmkd.reliability.table import GroupReliability, GroupStack
 
+NEST_ROWS = 4  # times `stack_rows` of a modality, from which its parts are found
 PRESENT = 0.5  # of a group's pairs: a teacher with vectors of fewer has no weight there
 
 
@@ -26,20 +28,57 @@ def fit_stacks(
     corpus: Corpus,
     settings: ReliabilitySettings,
     seed: int,
+    nest: Nest | None = None,
 ) -> dict[str, Stack]:
-    """The stack of each group. groups: name -> rows of the corpus."""
+    """The stack of each group. groups: name -> rows of the corpus. nest: has the pairs of groups that are parts."""
     unit_N = _units(corpus)
     has_TN = np.array([teacher.valid() for teacher in features])
+    of_parts = nest.pairs if nest else {}
     pairs = {}
     for name, group in groups.items():
+        if name in of_parts:
+            pairs[name] = of_parts[name]
+            continue
         rows, present_T = _rows(group, has_TN[:, group], settings.stack_rows, generator(seed, Purpose.STACK_ROWS, name))
         sides = _sides(features, rows, present_T)
         draw = generator(seed, Purpose.STACK_FOLDS, name)
         pairs[name] = stack_pairs(sides, unit_N[rows], settings.folds, draw)
     seeds = {name: seed_of(seed, Purpose.STACK_BOOTSTRAP, name) for name in groups}
-    found, strength = stack_groups(pairs, settings.z_min, settings.correction, settings.bootstrap, seeds)
-    say(f"stacks of {len(found)} groups: held-out pairs draw weights towards the mean of all groups by {strength:g}")
+    wholes = nest.wholes if nest else {}
+    found, chosen = stack_groups(pairs, settings.z_min, settings.correction, settings.bootstrap, seeds, wholes)
+    towards = f", and those of parts towards their modality's by {chosen.parts:g}" if wholes else ""
+    say(
+        f"stacks of {len(found)} groups: held-out pairs draw weights towards the mean of all groups by "
+        f"{chosen.groups:g}{towards}"
+    )
     return found
+
+
+def find_nest(
+    features: Sequence[TeacherFeatures],
+    groups: Mapping[str, np.ndarray],
+    corpus: Corpus,
+    modality_N: np.ndarray,
+    settings: ReliabilitySettings,
+    seed: int,
+) -> Nest:
+    """The modalities that are divided, and the group of each row of the corpus.
+
+    groups: modality -> rows on which parts are looked for. modality_N: of each row of the corpus, strings.
+    """
+    unit_N = _units(corpus)
+    has_TN = np.array([teacher.valid() for teacher in features])
+    names, found = [teacher.name for teacher in features], {}
+    for name, group in groups.items():
+        draw = generator(seed, Purpose.NEST_ROWS, name)
+        rows, present_T = _rows(group, has_TN[:, group], NEST_ROWS * settings.stack_rows, draw)
+        if len(rows) < 2:
+            continue
+        sides, rng = _sides(features, rows, present_T), generator(seed, Purpose.NEST, name)
+        parts = parts_of(name, names, sides, unit_N[rows], settings.folds, settings.stack_rows, rng)
+        if parts is not None:
+            found[name] = parts
+    return nest_of(found, features, modality_N)
 
 
 def _units(corpus: Corpus) -> np.ndarray:
@@ -95,4 +134,5 @@ def _cell(cell: GroupReliability, teacher: int, stack: Stack) -> GroupReliabilit
 
 def _record(name: str, stack: Stack) -> GroupStack:
     bounds = float(stack.low_P[-1]), float(stack.high_P[-1])
-    return GroupStack(name, stack.count, stack.wrong, *bounds, stack.gain, stack.gain_best)
+    gains = stack.gain, stack.gain_best
+    return GroupStack(name, stack.count, stack.wrong, *bounds, *gains, stack.whole, stack.gain_whole)

@@ -1,22 +1,23 @@
 """Stacked teachers: weights of all teachers on each group, fitted together with the share of wrong captions.
 
 A group's weights maximise the likelihood of its own captions (`stack_likelihood.py`). Small groups are drawn towards
-the mean of all groups, by a normal prior whose strength the likelihood of held-out pairs chooses. A group keeps its
-stack if that likelihood is above guessing by more than chance. Intervals come from a bootstrap. Pairs of one patient
+the mean of all groups, by a normal prior whose strength the likelihood of held-out pairs chooses; parts of a group are
+drawn towards the stack of the whole instead (`stack_parts.py`). A group keeps its stack if that likelihood is above guessing by more than chance. Intervals come from a bootstrap. Pairs of one patient
 or article are held out, and drawn, together. Letters: N pairs, T teachers, P = T + 1 parameters (weights, level),
 F folds, U units that are held out and drawn together, M groups.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mmkd.reliability.rank_test import Correction, passes, shrunk
 from mmkd.reliability.stack_bootstrap import intervals
-from mmkd.reliability.stack_fit import FIRST_LEVEL, FIRST_WEIGHT, Prior, fit, weak_prior
+from mmkd.reliability.stack_fit import FIRST_LEVEL, FIRST_WEIGHT, AnyPrior, Prior, fit, weak_prior
 from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood, own_z, right_captions
 from mmkd.reliability.stack_pairs import StackPairs, variance_of_mean
+from mmkd.reliability.stack_parts import Whole, choose_pooling, part_prior
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)  # precisions of the prior; 0 is the weak one
 NO_VARIANCE = 1e-12  # of gains that are all 0
@@ -28,7 +29,9 @@ class Stack:
 
     count: pairs. weight_T: of each teacher's cosines in units of their spread; slope_T: of the raw cosines. wrong: the
     share of wrong captions. low, high: 95 % intervals of slopes and share (P,). gain: held-out nats a pair over
-    guessing, of the stack; gain_best: of the best single teacher. A group without stack has weights 0 and share 1.
+    guessing, of the stack; gain_best: of the best single teacher. whole: the group that this one is a part of, "" for
+    none; gain_whole: the gain with the ratio of the weights of the whole. A group without stack has weights 0 and
+    share 1.
     """
 
     count: int
@@ -39,6 +42,17 @@ class Stack:
     high_P: np.ndarray
     gain: float
     gain_best: float
+    whole: str = ""
+    gain_whole: float = 0.0
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """What held-out pairs chose. groups: precision of the prior towards the mean of all groups. parts: of that towards
+    the line of the whole's weights; 0 without parts."""
+
+    groups: float
+    parts: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,27 +120,39 @@ def stack_groups(
     correction: Correction,
     replicates: int,
     seeds: Mapping[str, int],
-) -> tuple[dict[str, Stack], float]:
-    """The stack of each group, and the strength of the prior that held-out pairs chose.
+    wholes: Mapping[str, Whole] | None = None,
+) -> tuple[dict[str, Stack], Strengths]:
+    """The stack of each group, and the strengths of the priors that held-out pairs chose.
 
     z_min, correction: how far above guessing, in standard errors, the held-out likelihood of a group has to be (see
-    `passes`). replicates, seeds: of each group's bootstrap.
+    `passes`). replicates, seeds: of each group's bootstrap. wholes: of the groups that are parts of another.
     """
+    wholes = wholes or {}
     fitted = {name: pairs for name, pairs in groups.items() if pairs.count >= 2}
     first = {name: first_fit(pairs) for name, pairs in fitted.items()}
-    strength, held = _chosen(fitted, first)
-    prior = _prior_of([one.all_P for one in first.values()], first, strength) if first else None
+    parts = {name: pairs for name, pairs in fitted.items() if name in wholes}
+    strength, held = _chosen({name: pairs for name, pairs in fitted.items() if name not in wholes}, first)
+    pooling = choose_pooling(parts, wholes, {name: first[name].without_FP for name in parts})
+    held |= pooling.held
+    prior = _prior_of([one.all_P for one in first.values()], first, strength) if first else weak_prior(1)
     gain_N = {name: held[name] - guessing(pairs.blocks, pairs.count) for name, pairs in fitted.items()}
     z_M = standard_errors([gain_N[name] for name in fitted], [pairs.unit_N for pairs in fitted.values()])
     passing = dict(zip(fitted, passes(z_M[:, None], z_min, correction)[:, 0].tolist(), strict=True))
     found = {}
     for name, pairs in groups.items():
         gains = (float(gain_N[name].mean()), first[name].gain_best) if name in fitted else (0.0, 0.0)
-        if prior is not None and passing.get(name):
-            found[name] = _stack(pairs, first[name], prior, gains, replicates, seeds[name])
+        if passing.get(name):
+            own = part_prior(pairs, wholes[name].slope_T, pooling.strength) if name in wholes else prior
+            stack = _stack(pairs, first[name], own, gains, replicates, seeds[name])
         else:
-            found[name] = _none(pairs, gains)
-    return found, strength
+            stack = _none(pairs, gains)
+        found[name] = _of_whole(stack, wholes[name], pairs, pooling.pooled[name]) if name in parts else stack
+    return found, Strengths(strength, pooling.strength if parts else 0.0)
+
+
+def _of_whole(stack: Stack, whole: Whole, pairs: StackPairs, pooled_N: np.ndarray) -> Stack:
+    gain_N = pooled_N - guessing(pairs.blocks, pairs.count)
+    return replace(stack, whole=whole.name, gain_whole=float(gain_N.mean()))
 
 
 def _chosen(groups: Mapping[str, StackPairs], first: Mapping[str, FirstFit]) -> tuple[float, dict[str, np.ndarray]]:
@@ -180,7 +206,7 @@ def standard_errors(gains: Sequence[np.ndarray], units: Sequence[np.ndarray]) ->
 
 
 def _stack(
-    pairs: StackPairs, first: FirstFit, prior: Prior, gains: tuple[float, float], replicates: int, seed: int
+    pairs: StackPairs, first: FirstFit, prior: AnyPrior, gains: tuple[float, float], replicates: int, seed: int
 ) -> Stack:
     parameter_P = fit(pairs.blocks, np.ones(pairs.count), prior, first.all_P)
     low_P, high_P = intervals(pairs.blocks, parameter_P, prior, pairs.unit_N, replicates, seed)
