@@ -103,10 +103,11 @@ class NestTree:
         pairs = self.pairs.at(place_N, self.generator)
         value_N, right_N, slopes = guessing(pairs.blocks, pairs.count), np.zeros(pairs.count), []
         own_2NT = own_z(pairs.blocks, pairs.count)
+        parameter_P = np.append(self.whole.slope_T * pairs.spread_T, FIRST_LEVEL)
         for fold, slope_T in enumerate(self.whole.slope_FT):
             inside_N = pairs.fold_N == fold
-            start_P = np.append(slope_T * pairs.spread_T, FIRST_LEVEL)
-            parameter_P = fit_part(pairs, (~inside_N).astype(np.float64), slope_T, DRAWN, start_P)
+            # a fold's fit lies next to that of the last one, so it starts there
+            parameter_P = fit_part(pairs, (~inside_N).astype(np.float64), slope_T, DRAWN, parameter_P)
             value_N[inside_N] = log_likelihood(pairs.blocks, parameter_P, pairs.count)[inside_N]
             right_N[inside_N] = right_captions(own_2NT, parameter_P)[inside_N]
             slopes.append(slopes_of(pairs, parameter_P))
