@@ -80,13 +80,13 @@ def test_a_modality_whose_parts_have_one_expert_stays_whole() -> None:
 def test_a_modality_of_one_organ_stays_whole(world: TwoOrgans) -> None:
     rows = np.flatnonzero(world.organ_N == 0)
     sides = [(image[rows], text[rows]) for image, text in world.sides]
-    assert found_parts(TwoOrgans(sides, world.organ_N[rows], world.finding_N[rows], world.right_N[rows])) is None
+    assert found_parts(TwoOrgans(sides, world.organ_N[rows], world.finding_N[rows], world.named_N[rows])) is None
 
 
 def test_a_modality_that_nobody_knows_or_of_one_patient_stays_whole(world: TwoOrgans) -> None:
     rng = np.random.default_rng(3)
     noise = [(rng.permutation(image), text) for image, text in world.sides]
-    assert found_parts(TwoOrgans(noise, world.organ_N, world.finding_N, world.right_N)) is None
+    assert found_parts(TwoOrgans(noise, world.organ_N, world.finding_N, world.named_N)) is None
     assert found_parts(world, np.zeros(COUNT)) is None
 
 
@@ -110,8 +110,7 @@ def test_pictures_of_one_organ_are_hardly_taken_for_the_other_and_those_of_a_fin
     fold_N = folds_of(np.arange(COUNT), 3, np.random.default_rng(0))
     pairs = NestPairs(world.sides, np.arange(COUNT), fold_N)
     whole = whole_of("ct", pairs.at(np.arange(COUNT), np.random.default_rng(0)), 3)
-    named_N = np.where(world.right_N, world.finding_N, 0)
-    tests = NestTree(pairs, whole, 2 * world.organ_N + (named_N > 1), np.random.default_rng(0))
+    tests = NestTree(pairs, whole, 2 * world.organ_N + (world.named_N > 1), np.random.default_rng(0))
     assert tests.mixed((0, 1), (0, 1, 2, 3)) < 0.05
     assert tests.mixed((0,), (0, 1)) > 0.1
 
