@@ -3,7 +3,7 @@
 In a group of kidneys and lungs most captions name the other organ, so the fit of one stack mostly learns who knows
 organs. A border in the tree stays if
 * the stacks of the parts do better on held-out pairs of the parts than the stack of the whole, by more than LEAD
-  standard errors. How sharp a stack is and how many captions are wrong is fitted in the part for both, so what counts is
+  standard errors and PRICE. How sharp a stack is and how many captions are wrong is fitted in the part for both, so what counts is
   the ratio of the teachers' weights. Parts in which there is nothing to learn gain nothing, and go; and if
 * the whole's stack hardly ever takes a picture of one part for one of another. If it does, telling the parts apart is a
   part of the question, which a border would take away.
@@ -19,13 +19,14 @@ import numpy as np
 
 from mmkd.reliability.clusters import Leaves
 from mmkd.reliability.stack_fit import FIRST_LEVEL, FIRST_WEIGHT, fit, weak_prior
-from mmkd.reliability.stack_likelihood import LOWEST, blocks_of, guessing, log_likelihood, own_z, right_captions
+from mmkd.reliability.stack_likelihood import LOWEST, blocks_of, own_z, right_captions
 from mmkd.reliability.stack_pairs import StackPairs, variance_of_mean
-from mmkd.reliability.stack_parts import POOLED, Whole, fit_part, held_out_part
+from mmkd.reliability.stack_parts import POOLED, Whole, choose_pooling, fit_part, held_out_part
 
-LEAD = 2.0
-MIXED = 0.1  # of a part's pictures may be taken for those of another part
-DRAWN = 1.0  # precision of the prior by which a node's weights are drawn towards those of the modality
+LEAD = 1.0
+PRICE = 2.0  # nats of a border; the strength of the prior is chosen on the same held-out pairs, so chance gains something
+MIXED = 0.2  # of a part's pictures may be taken for those of another part
+STRENGTHS = (POOLED, 100.0, 10.0)  # by which a node's weights are drawn towards the ratio of the modality's
 QUERIES = 1_000  # pictures of a part that are asked
 
 Sides = Sequence[tuple[np.ndarray, np.ndarray]]  # image (N, D) and text (N, D) of each teacher
@@ -101,17 +102,19 @@ class NestTree:
 
     def _fitted(self, place_N: np.ndarray) -> Node:
         pairs = self.pairs.at(place_N, self.generator)
-        value_N, right_N, slopes = guessing(pairs.blocks, pairs.count), np.zeros(pairs.count), []
-        own_2NT = own_z(pairs.blocks, pairs.count)
-        parameter_P = np.append(self.whole.slope_T * pairs.spread_T, FIRST_LEVEL)
+        start_P = np.append(self.whole.slope_T * pairs.spread_T, FIRST_LEVEL)
+        start_FP = [start_P] * len(self.whole.slope_FT)
+        pooling = choose_pooling(pairs, self.whole.slope_FT, start_FP, STRENGTHS)
+        right_N, slopes, own_2NT = np.zeros(pairs.count), [], own_z(pairs.blocks, pairs.count)
+        parameter_P = start_P
         for fold, slope_T in enumerate(self.whole.slope_FT):
             inside_N = pairs.fold_N == fold
             # a fold's fit lies next to that of the last one, so it starts there
-            parameter_P = fit_part(pairs, (~inside_N).astype(np.float64), slope_T, DRAWN, parameter_P)
-            value_N[inside_N] = log_likelihood(pairs.blocks, parameter_P, pairs.count)[inside_N]
+            weight_N = (~inside_N).astype(np.float64)
+            parameter_P = fit_part(pairs, weight_N, slope_T, pooling.strength, parameter_P)
             right_N[inside_N] = right_captions(own_2NT, parameter_P)[inside_N]
             slopes.append(slopes_of(pairs, parameter_P))
-        return Node(place_N, pairs, np.array(slopes), value_N, right_N)
+        return Node(place_N, pairs, np.array(slopes), pooling.held_N, right_N)
 
     def mixed(self, part: Leaves, whole: Leaves) -> float:
         """How often the whole's stack takes a picture of the part for one of the rest of the whole, 0..1.
@@ -147,4 +150,4 @@ def stays(apart: Sequence[Leaves], whole: Leaves, tests: NestTree) -> bool:
     if max(tests.mixed(part, whole) for part in apart) > MIXED:
         return False
     gains, variances = zip(*(tests.of(part).gain(tests.of(whole)) for part in apart), strict=True)
-    return sum(gains) > LEAD * sum(variances) ** 0.5
+    return sum(gains) > PRICE + LEAD * sum(variances) ** 0.5

@@ -2,10 +2,10 @@
 
 A part asks another question than the whole, so how sharp its stack is and how many of its captions are wrong is its
 own. What it takes from the whole is the ratio of the teachers' weights (`LinePrior`). How strongly, the likelihood of
-held-out pairs chooses, for all parts together. Letters: N pairs, T teachers, F folds, P = T + 1 parameters.
+the part's held-out pairs chooses: one of few patients keeps the ratio of the whole. Letters: N pairs, T teachers, F folds, P = T + 1 parameters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from mmkd.reliability.stack_likelihood import guessing, log_likelihood
 from mmkd.reliability.stack_pairs import StackPairs
 
 POOLED = 1e4  # precision at which the ratio of the weights is the whole's
-STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0, 100.0, POOLED)
+STRENGTHS = (POOLED, 1000.0, 100.0, 10.0, 1.0, 0.0)  # of equally likely ones the first is taken
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,21 @@ def held_out_part(
 
 @dataclass(frozen=True)
 class Pooling:
-    """strength: the chosen one. held: held-out nats of each part (N,); pooled: those with the whole's ratio alone."""
+    """What a part takes from its whole. strength: the chosen one. held_N: held-out nats of its pairs with it; pooled_N:
+    with the whole's ratio of the weights."""
 
     strength: float
-    held: Mapping[str, np.ndarray]
-    pooled: Mapping[str, np.ndarray]
+    held_N: np.ndarray
+    pooled_N: np.ndarray
 
 
 def choose_pooling(
-    parts: Mapping[str, StackPairs], wholes: Mapping[str, Whole], starts: Mapping[str, Sequence[np.ndarray]]
+    pairs: StackPairs,
+    slope_FT: np.ndarray,
+    start_FP: Sequence[np.ndarray],
+    strengths: Sequence[float] = STRENGTHS,
 ) -> Pooling:
-    """The strength at which held-out pairs of all parts are likeliest. starts: of each part's folds, see
-    `held_out_part`."""
-    held = {
-        strength: {
-            name: held_out_part(pairs, wholes[name].slope_FT, strength, starts[name]) for name, pairs in parts.items()
-        }
-        for strength in STRENGTHS
-    }
-    best = max(held, key=lambda one: sum(float(value_N.sum()) for value_N in held[one].values()))
+    """The strength, POOLED among them, at which the held-out pairs of a part are likeliest; see `held_out_part`."""
+    held = {strength: held_out_part(pairs, slope_FT, strength, start_FP) for strength in strengths}
+    best = max(held, key=lambda strength: float(held[strength].sum()))
     return Pooling(best, held[best], held[POOLED])

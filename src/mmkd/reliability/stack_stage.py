@@ -15,6 +15,7 @@ from mmkd.randomness import Purpose, generator, seed_of
 from mmkd.reliability.nest import Nest, nest_of, parts_of
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stack_pairs import stack_pairs
+from mmkd.reliability.stack_parts import POOLED
 from mmkd.reliability.stacking import Stack, stack_groups
 from mmkd.reliability.table import GroupReliability, GroupStack
 
@@ -46,11 +47,10 @@ def fit_stacks(
     seeds = {name: seed_of(seed, Purpose.STACK_BOOTSTRAP, name) for name in groups}
     wholes = nest.wholes if nest else {}
     found, chosen = stack_groups(pairs, settings.z_min, settings.correction, settings.bootstrap, seeds, wholes)
-    towards = f", and those of parts towards their modality's by {chosen.parts:g}" if wholes else ""
-    say(
-        f"stacks of {len(found)} groups: held-out pairs draw weights towards the mean of all groups by "
-        f"{chosen.groups:g}{towards}"
-    )
+    say(f"stacks of {len(found)} groups: held-out pairs draw weights towards the mean of all groups by {chosen.groups:g}")
+    if chosen.parts:
+        drawn = ", ".join(f"{name} by {strength:g}" for name, strength in chosen.parts.items())
+        say(f"  and those of parts towards the ratio of their modality's ({POOLED:g}: all of it): {drawn}")
     return found
 
 

@@ -8,7 +8,7 @@ F folds, U units that are held out and drawn together, M groups.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -48,11 +48,11 @@ class Stack:
 
 @dataclass(frozen=True)
 class Strengths:
-    """What held-out pairs chose. groups: precision of the prior towards the mean of all groups. parts: of that towards
-    the line of the whole's weights; 0 without parts."""
+    """What held-out pairs chose. groups: precision of the prior towards the mean of all groups. parts: of that of each
+    part towards the line of the whole's weights."""
 
     groups: float
-    parts: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,29 +125,58 @@ def stack_groups(
     """The stack of each group, and the strengths of the priors that held-out pairs chose.
 
     z_min, correction: how far above guessing, in standard errors, the held-out likelihood of a group has to be (see
-    `passes`). replicates, seeds: of each group's bootstrap. wholes: of the groups that are parts of another.
+    `passes`). replicates, seeds: of each group's bootstrap. wholes: of the groups that are parts of another; the parts
+    of one whole have to be above guessing together.
     """
     wholes = wholes or {}
     fitted = {name: pairs for name, pairs in groups.items() if pairs.count >= 2}
     first = {name: first_fit(pairs) for name, pairs in fitted.items()}
-    parts = {name: pairs for name, pairs in fitted.items() if name in wholes}
     strength, held = _chosen({name: pairs for name, pairs in fitted.items() if name not in wholes}, first)
-    pooling = choose_pooling(parts, wholes, {name: first[name].without_FP for name in parts})
-    held |= pooling.held
+    pooling = {
+        name: choose_pooling(pairs, wholes[name].slope_FT, first[name].without_FP)
+        for name, pairs in fitted.items()
+        if name in wholes
+    }
+    held |= {name: one.held_N for name, one in pooling.items()}
     prior = _prior_of([one.all_P for one in first.values()], first, strength) if first else weak_prior(1)
     gain_N = {name: held[name] - guessing(pairs.blocks, pairs.count) for name, pairs in fitted.items()}
-    z_M = standard_errors([gain_N[name] for name in fitted], [pairs.unit_N for pairs in fitted.values()])
-    passing = dict(zip(fitted, passes(z_M[:, None], z_min, correction)[:, 0].tolist(), strict=True))
+    passing = _passing(fitted, gain_N, wholes, z_min, correction)
     found = {}
     for name, pairs in groups.items():
         gains = (float(gain_N[name].mean()), first[name].gain_best) if name in fitted else (0.0, 0.0)
-        if passing.get(name):
-            own = part_prior(pairs, wholes[name].slope_T, pooling.strength) if name in wholes else prior
-            stack = _stack(pairs, first[name], own, gains, replicates, seeds[name])
+        if name in passing:
+            drawn = part_prior(pairs, wholes[name].slope_T, pooling[name].strength) if name in wholes else prior
+            stack = _stack(pairs, first[name], drawn, gains, replicates, seeds[name])
         else:
             stack = _none(pairs, gains)
-        found[name] = _of_whole(stack, wholes[name], pairs, pooling.pooled[name]) if name in parts else stack
-    return found, Strengths(strength, pooling.strength if parts else 0.0)
+        found[name] = _of_whole(stack, wholes[name], pairs, pooling[name].pooled_N) if name in pooling else stack
+    return found, Strengths(strength, {name: one.strength for name, one in pooling.items()})
+
+
+def _passing(
+    groups: Mapping[str, StackPairs],
+    gain_N: Mapping[str, np.ndarray],
+    wholes: Mapping[str, Whole],
+    z_min: float,
+    correction: Correction,
+) -> set[str]:
+    """The groups whose held-out gain is above that of guessing; the parts of one whole together, as one group."""
+    together: dict[tuple[bool, str], list[str]] = {}
+    for name in groups:
+        together.setdefault((name in wholes, wholes[name].name if name in wholes else name), []).append(name)
+    gains = [np.concatenate([gain_N[name] for name in names]) for names in together.values()]
+    # a patient of two parts counts as two there: parts number their units apart
+    units = [_numbered([groups[name].unit_N for name in names]) for names in together.values()]
+    passes_M = passes(standard_errors(gains, units)[:, None], z_min, correction)[:, 0]
+    return {name for names, one in zip(together.values(), passes_M.tolist(), strict=True) if one for name in names}
+
+
+def _numbered(units: Sequence[np.ndarray]) -> np.ndarray:
+    first, parts = 0, []
+    for unit_N in units:
+        parts.append(unit_N + first)
+        first += int(unit_N.max()) + 1
+    return np.concatenate(parts)
 
 
 def _of_whole(stack: Stack, whole: Whole, pairs: StackPairs, pooled_N: np.ndarray) -> Stack:
