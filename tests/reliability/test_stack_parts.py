@@ -6,7 +6,7 @@ import pytest
 from mmkd.reliability.stack_fit import LEVEL_RIDGE, RIDGE, LinePrior, fit, weak_prior
 from mmkd.reliability.stack_likelihood import Block, log_likelihood
 from mmkd.reliability.stack_pairs import StackPairs
-from mmkd.reliability.stack_parts import POOLED, Whole, choose_pooling, fit_part, part_prior
+from mmkd.reliability.stack_parts import POOLED, Pooling, Whole, choose_pooling, fit_part, part_prior
 from mmkd.reliability.stacking import first_fit, stack_groups
 from stack_world import SPREAD, drawn_blocks, drawn_pairs
 
@@ -19,9 +19,8 @@ def whole(weight_T: list[float]) -> Whole:
     return Whole("ct", slope_T, np.tile(slope_T, (FOLDS, 1)))
 
 
-def pooling_of(parts: dict[str, StackPairs], of: Whole) -> float:
-    starts = {name: first_fit(pairs).without_FP for name, pairs in parts.items()}
-    return choose_pooling(parts, dict.fromkeys(parts, of), starts).strength
+def pooling_of(pairs: StackPairs, of: Whole) -> Pooling:
+    return choose_pooling(pairs, of.slope_FT, first_fit(pairs).without_FP)
 
 
 def test_the_line_prior_by_hand() -> None:
@@ -75,14 +74,13 @@ def test_a_whole_without_a_stack_draws_nowhere() -> None:
     np.testing.assert_allclose(prior.precision_PP, weak_prior(3).precision_PP)
 
 
-def test_parts_like_their_whole_are_pooled_and_others_are_not() -> None:
-    alike = {f"ct / {k}": drawn_pairs(60, [1.2, 0.6, 0.2], 0.3, seed=10 + k) for k in range(3)}
-    apart = {
-        f"ct / {k}": drawn_pairs(250, weight, 0.3, seed=20 + k)
-        for k, weight in enumerate(([0.0, 1.5, 0.0], [0.0, 0.0, 1.5]))
-    }
-    assert pooling_of(alike, whole([1.2, 0.6, 0.2])) >= 10.0
-    assert pooling_of(apart, whole([1.5, 0.7, 0.7])) <= 1.0
+def test_a_part_like_its_whole_is_pooled_and_another_is_not() -> None:
+    alike = pooling_of(drawn_pairs(80, [1.2, 0.6, 0.2], 0.3, seed=10), whole([2.4, 1.2, 0.4]))
+    assert alike.strength >= 10.0
+    assert alike.held_N.sum() >= alike.pooled_N.sum()
+    apart = pooling_of(drawn_pairs(250, [0.0, 1.5, 0.0], 0.3, seed=20), whole([1.5, 0.7, 0.7]))
+    assert apart.strength <= 10.0
+    assert apart.held_N.mean() > apart.pooled_N.mean() + 0.05
 
 
 def test_pooled_parts_do_better_on_new_pairs_than_parts_alone() -> None:
@@ -109,15 +107,25 @@ def test_stacks_of_parts_name_their_whole_and_its_gain() -> None:
     assert [found[name].whole for name in parts] == ["ct", "ct", ""]
     assert found["ct / 1"].gain > found["ct / 1"].gain_whole + 0.05
     assert found["oct"].gain_whole == 0.0
-    assert strengths.parts <= 1.0
+    assert set(strengths.parts) == {"ct / 1", "ct / 2"}
+    assert max(strengths.parts.values()) <= 10.0
     np.testing.assert_allclose(found["ct / 1"].weight_T, [0.0, 1.5], atol=0.4)
     np.testing.assert_allclose(found["ct / 2"].weight_T, [1.5, 0.0], atol=0.4)
 
 
-def test_of_a_part_of_one_patient_nothing_is_held_out() -> None:
+def test_a_part_of_one_patient_keeps_the_ratio_of_its_whole_and_passes_with_the_others() -> None:
     lonely = drawn_pairs(40, [1.5, 0.0], 0.2, seed=43)
     lonely = StackPairs(lonely.blocks, lonely.spread_T, np.zeros(40, dtype=np.int64), np.zeros(40, dtype=np.int64))
     parts = {"ct / 1": lonely, "ct / 2": drawn_pairs(300, [1.5, 0.0], 0.3, seed=44)}
-    found, _ = stack_groups(parts, 2.0, "holm", 20, dict.fromkeys(parts, 0), dict.fromkeys(parts, whole([1.0, 0.0])))
-    assert not found["ct / 1"].weight_T.any()
-    assert found["ct / 2"].weight_T.any()
+    wholes = dict.fromkeys(parts, whole([1.0, 0.5]))
+    found, strengths = stack_groups(parts, 2.0, "holm", 20, dict.fromkeys(parts, 0), wholes)
+    assert strengths.parts["ct / 1"] == POOLED
+    weight_T = found["ct / 1"].weight_T
+    assert weight_T[0] / weight_T[1] == pytest.approx(2.0, rel=0.05)
+    assert found["ct / 2"].weight_T.argmax() == 0
+
+
+def test_parts_that_are_not_above_guessing_together_have_no_stack() -> None:
+    parts = {f"ct / {k}": drawn_pairs(150, [0.0, 0.0], 0.0, seed=50 + k) for k in range(2)}
+    found, _ = stack_groups(parts, 2.0, "holm", 20, dict.fromkeys(parts, 0), dict.fromkeys(parts, whole([1.0, 1.0])))
+    assert not any(stack.weight_T.any() for stack in found.values())

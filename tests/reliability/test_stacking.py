@@ -74,7 +74,7 @@ def test_small_groups_are_drawn_towards_the_others_where_that_helps() -> None:
     groups = {f"g{k}": drawn_pairs(size, true, 0.3, seed=40 + k) for k, size in enumerate(sizes)}
     found, strength = stacks(groups)
     assert strength.groups > 0
-    assert strength.parts == 0
+    assert not strength.parts
     fresh = drawn_blocks(1_000, true, 0.3, seed=5)
     alone, drawn = [], []
     for name in ("g0", "g1", "g2", "g3"):
