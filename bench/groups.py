@@ -2,8 +2,8 @@
 
 Stacks are fitted by modality, by cluster, nested (parts of modalities), and by the sources of the corpus, which only an
 experiment knows to be the questions. Printed for each data set whose card has the name of a source:
-* nats a pair over guessing on held-out pairs of the source, where scale and level of the stack are fitted on the others:
-  the question is the same for all ways to group, and only the ratio of the weights differs;
+* nats a pair over guessing on held-out pairs of the source, where scale and level of the stack are fitted on the
+  others: the question is the same for all ways to group, and only the ratio of the weights differs;
 * zero-shot accuracy on a split of the cards (`val` to choose, `test` once), of each teacher and of each stack.
 Embeddings of the cards are kept in RUN/../RUN-cards.
 """
@@ -24,6 +24,7 @@ from mmkd.evaluation.embed import embed
 from mmkd.evaluation.evaluate import open_data_sets
 from mmkd.evaluation.models.embeddings import Embeddings, embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import loadable_model
+from mmkd.evaluation.tasks.classes import truth_of
 from mmkd.evaluation.tasks.zero_shot import class_embeddings
 from mmkd.features.store import TeacherFeatures, open_features
 from mmkd.pipeline.recipe import load_recipe
@@ -53,7 +54,7 @@ class World:
     seed: int
 
     @cached_property
-    def source_N(self) -> np.ndarray:
+    def source(self) -> np.ndarray:
         return np.array(self.corpus.column("source"))
 
     def texts(self, card_id: str, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -75,11 +76,11 @@ def opened(recipe_path: str, out: Path) -> World:
 
 
 def slopes_by(way: str, world: World, rows: np.ndarray) -> Slopes:
-    """The slopes of each data set by stacks that were fitted on these rows."""
+    """The slopes of each data set, up to one factor, by stacks that were fitted on these rows."""
     corpus, modality_N, nest = world.corpus, world.corpus.modalities, None
     by = way if way in ("cluster", "nested") else "modality"
     settings = ReliabilitySettings.model_validate({"method": "stacking", "by": by, "bootstrap": 2})
-    group_N = world.source_N if way == "source" else modality_N
+    group_N = world.source if way == "source" else modality_N
     if way == "cluster":
         group_N = np.array([str(k) for k in find_clusters(world.features, rows, len(corpus), 0, world.seed)])
     if way == "nested":
@@ -93,13 +94,13 @@ def slopes_by(way: str, world: World, rows: np.ndarray) -> Slopes:
             cells = nest.cells[modality]
             shares = cells.shares(world.texts(card_id, list(cells.metric.slopes)))
         else:  # as `stack_of` has it: the mean over the pairs of the modality
-            inside_N = world.source_N[rows] == card_id if way == "source" else modality_N[rows] == modality
+            inside_N = world.source[rows] == card_id if way == "source" else modality_N[rows] == modality
             name_G, count_G = np.unique(group_N[rows][inside_N], return_counts=True)
             shares = dict(zip(name_G.tolist(), (count_G / count_G.sum()).tolist(), strict=True))
         known = {name: share for name, share in shares.items() if stacks[name].slope_T.any()}
         total = np.zeros(len(world.features))
         for name, share in known.items():
-            total += share / sum(known.values()) * stacks[name].slope_T
+            total += share / sum(known.values()) * stacks[name].slope_T / stacks[name].slope_T.sum()
         slopes[card_id] = total
     return slopes
 
@@ -133,7 +134,8 @@ def gains(world: World, ways: Sequence[str]) -> dict[tuple[str, str], np.ndarray
         for fold in range(FOLDS):
             slopes = slopes_by(way, world, rows[fold_N != fold])
             for name in world.sets:
-                fitted, held = (rows[part_N & (world.source_N[rows] == name)] for part_N in (fold_N != fold, fold_N == fold))
+                own_N = world.source[rows] == name
+                fitted, held = rows[own_N & (fold_N != fold)], rows[own_N & (fold_N == fold)]
                 if len(held):
                     found.setdefault((way, name), []).append(held_out_gain(world, slopes[name], fitted, held))
     return {key: np.concatenate(parts) for key, parts in found.items()}
@@ -151,14 +153,17 @@ def accuracy(world: World, card_id: str, slope_T: np.ndarray, split: str) -> flo
         one = world.embedded[card_id, teacher.name]
         class_CD = class_embeddings(one.of_texts(texts), [len(own) for own in prompts])
         score_NC += slope * one.image_ID[[row_of[sample.image] for sample in samples]] @ class_CD.T
-    right = [names[best] == sample.label or best == sample.label for best, sample in zip(score_NC.argmax(axis=1).tolist(), samples, strict=True)]
-    return 100.0 * float(np.mean(right))
+    return 100.0 * float(np.mean(score_NC.argmax(axis=1) == truth_of(data_set.card, samples)))
 
 
-def show(title: str, columns: Sequence[str], cell: Mapping[tuple[str, str], float], sets: Sequence[str], digits: int) -> None:
+def show(
+    title: str, columns: Sequence[str], cell: Mapping[tuple[str, str], float], sets: Sequence[str], digits: int
+) -> None:
     print(f"\n{title:20s}" + "".join(f"{column:>10s}" for column in columns))
     for name in [*sets, "mean"]:
-        values = [np.mean([cell[column, one] for one in sets]) if name == "mean" else cell[column, name] for column in columns]
+        values = [
+            np.mean([cell[column, one] for one in sets]) if name == "mean" else cell[column, name] for column in columns
+        ]
         print(f"{name:20s}" + "".join(f"{value:10.{digits}f}" for value in values))
 
 
@@ -166,22 +171,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("run", type=Path)
-    parser.add_argument("--split", choices=("val", "test"), default="val")
+    parser.add_argument("--splits", default="val", help="val, or val,test when nothing is left to be chosen")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--no-likelihood", action="store_true", help="accuracies only")
     options = parser.parse_args()
     world, ways = opened(options.recipe, options.run), options.ways.split(",")
     sets, rows = list(world.sets), world.corpus.rows("train")
-    cell: dict[tuple[str, str], float] = {}
+    teachers = [teacher.name for teacher in world.features]
+    slopes: dict[str, Slopes] = {}
+    for place, teacher in enumerate(teachers):
+        slopes[teacher] = dict.fromkeys(sets, np.eye(len(teachers))[place])
     for way in ways:
         started = time.process_time()
-        slopes = slopes_by(way, world, rows)
+        slopes[way] = slopes_by(way, world, rows)
         print(f"{way}: fitted in {time.process_time() - started:.1f} s of one core")
-        cell |= {(way, name): accuracy(world, name, slopes[name], options.split) for name in sets}
-    teachers = [teacher.name for teacher in world.features]
-    for place, teacher in enumerate(teachers):
-        cell |= {(teacher, name): accuracy(world, name, np.eye(len(teachers))[place], options.split) for name in sets}
-    show(f"accuracy on {options.split}", [*teachers, *ways], cell, sets, 1)
+    for split in options.splits.split(","):
+        cell = {(way, one): accuracy(world, one, of[one], split) for way, of in slopes.items() for one in sets}
+        show(f"accuracy on {split}", list(slopes), cell, sets, 1)
     if not options.no_likelihood:
         found = gains(world, ways)
         show("held-out nats a pair", ways, {key: float(gain_N.mean()) for key, gain_N in found.items()}, sets, 3)

@@ -25,7 +25,7 @@ class TwoOrgans:
     named_N: np.ndarray
 
     @property
-    def right_N(self) -> np.ndarray:
+    def right(self) -> np.ndarray:
         return np.asarray(self.named_N == self.finding_N)
 
     @property

@@ -31,7 +31,7 @@ def test_the_line_prior_by_hand() -> None:
     # the foot on the line is (1.8, 2.4); the pull points there
     expected = [-2.0 * (5.0 - 1.8) - RIDGE * 5.0, -2.0 * (0.0 - 2.4), -LEVEL_RIDGE]
     np.testing.assert_allclose(prior.pull(parameter_P), expected)
-    np.testing.assert_allclose(prior.pull(parameter_P), -prior.precision_PP @ parameter_P)
+    np.testing.assert_allclose(prior.pull(parameter_P), -prior.matrix @ parameter_P)
 
 
 def test_on_the_line_only_the_weak_prior_is_left() -> None:
@@ -42,7 +42,7 @@ def test_on_the_line_only_the_weak_prior_is_left() -> None:
 def test_shrinkage_of_one_gaussian_likelihood_by_hand() -> None:
     """Across the line a likelihood of curvature c keeps the share c / (c + strength) of its distance."""
     prior, c, best_T = LinePrior(np.array([1.0, 1.0]), 3.0), 6.0, np.array([4.0, 2.0])
-    hessian_TT = c * np.eye(2) + prior.precision_PP[:-1, :-1] - RIDGE * np.eye(2)
+    hessian_TT = c * np.eye(2) + prior.matrix[:-1, :-1] - RIDGE * np.eye(2)
     found_T = np.linalg.solve(hessian_TT, c * best_T)
     np.testing.assert_allclose(found_T, [3.0 + 6.0 / 9.0, 3.0 - 6.0 / 9.0])
 
@@ -71,7 +71,7 @@ def test_without_strength_a_part_is_fitted_alone() -> None:
 def test_a_whole_without_a_stack_draws_nowhere() -> None:
     pairs = drawn_pairs(50, [1.5, 0.5], 0.3, seed=3)
     prior = part_prior(pairs, np.zeros(2), 10.0)
-    np.testing.assert_allclose(prior.precision_PP, weak_prior(3).precision_PP)
+    np.testing.assert_allclose(prior.matrix, weak_prior(3).matrix)
 
 
 def test_a_part_like_its_whole_is_pooled_and_another_is_not() -> None:
@@ -85,8 +85,9 @@ def test_a_part_like_its_whole_is_pooled_and_another_is_not() -> None:
 
 def test_pooled_parts_do_better_on_new_pairs_than_parts_alone() -> None:
     true = [1.2, 0.6, 0.2]
-    parts, fresh = {f"ct / {k}": drawn_pairs(50, true, 0.3, seed=30 + k) for k in range(5)}, drawn_blocks(
-        1_000, true, 0.3, seed=4
+    parts, fresh = (
+        {f"ct / {k}": drawn_pairs(50, true, 0.3, seed=30 + k) for k in range(5)},
+        drawn_blocks(1_000, true, 0.3, seed=4),
     )
     of, more = whole(true), []
     for pairs in parts.values():

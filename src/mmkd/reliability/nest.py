@@ -12,7 +12,6 @@ import numpy as np
 from mmkd.corpus.schema import Corpus
 from mmkd.features.store import TeacherFeatures
 from mmkd.progress import say
-from mmkd.randomness import Purpose, generator
 from mmkd.reliability.caption_cells import CaptionCells, find_cells, metric_of
 from mmkd.reliability.clusters import joins, nearest
 from mmkd.reliability.nest_tree import NestPairs, NestTree, divided, whole_of

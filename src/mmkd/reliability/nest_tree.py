@@ -3,13 +3,14 @@
 In a group of kidneys and lungs most captions name the other organ, so the fit of one stack mostly learns who knows
 organs. A border in the tree stays if
 * the stacks of the parts do better on held-out pairs of the parts than the stack of the whole, by more than LEAD
-  standard errors and PRICE. How sharp a stack is and how many captions are wrong is fitted in the part for both, so what counts is
-  the ratio of the teachers' weights. Parts in which there is nothing to learn gain nothing, and go; and if
+  standard errors and PRICE. How sharp a stack is and how many captions are wrong is fitted in the part for both, so
+  what counts is the ratio of the teachers' weights. Parts in which there is nothing to learn gain nothing, and go; and
+  if
 * the whole's stack hardly ever takes a picture of one part for one of another. If it does, telling the parts apart is a
   part of the question, which a border would take away.
 
-Rivals within a part are the part's own pairs. Both tests use folds that cut no patient or article, and stacks are drawn
-towards that of the modality. Letters: N pairs, T teachers, F folds, C cells.
+Rivals within a part are the part's own pairs. Folds cut no patient or article, and stacks are drawn towards that of the
+modality. Letters: N pairs, T teachers, F folds, C cells.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ from mmkd.reliability.stack_pairs import StackPairs, variance_of_mean
 from mmkd.reliability.stack_parts import POOLED, Whole, choose_pooling, fit_part, held_out_part
 
 LEAD = 1.0
-PRICE = 2.0  # nats of a border; the strength of the prior is chosen on the same held-out pairs, so chance gains something
+PRICE = (
+    2.0  # nats of a border; the strength of the prior is chosen on the same held-out pairs, so chance gains something
+)
 MIXED = 0.2  # of a part's pictures may be taken for those of another part
 STRENGTHS = (POOLED, 100.0, 10.0)  # by which a node's weights are drawn towards the ratio of the modality's
 QUERIES = 1_000  # pictures of a part that are asked

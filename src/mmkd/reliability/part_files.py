@@ -16,8 +16,8 @@ PARTS = "parts.safetensors"
 
 @dataclass(frozen=True)
 class PartsOfRows:
-    """Modalities that are divided. group_N: the group of each row of the corpus, strings: a part of its modality, or the
-    modality where it is whole. cells: modality -> which captions belong to which part."""
+    """Modalities that are divided. group_N: the group of each row of the corpus, strings: a part of its modality, or
+    the modality where it is whole. cells: modality -> which captions belong to which part."""
 
     group_N: np.ndarray
     cells: Mapping[str, CaptionCells]

@@ -16,7 +16,10 @@ def print_table(reliability: ReliabilityTable) -> None:
 
     names = [teacher.name for teacher in reliability.teachers]
     table = Table(
-        reliability.group_word, "pairs", *names, title=f"rank test within the {reliability.group_word}: percentile [95 %] (weight)"
+        reliability.group_word,
+        "pairs",
+        *names,
+        title=f"rank test within the {reliability.group_word}: percentile [95 %] (weight)",
     )
     cell = {(c.group, c.teacher): c for c in reliability.cells}
     for group in reliability.group_names:

@@ -30,7 +30,7 @@ def intervals(
     def metrics(count_RN: np.ndarray) -> dict[int, np.ndarray]:
         count_RN = count_RN.astype(np.float64)
         gradient_RP = count_RN @ each.gradient_NP + prior.pull(parameter_P)
-        hessian_RPP = np.tensordot(count_RN, each.hessian_NPP, 1) - prior.precision_PP
+        hessian_RPP = np.tensordot(count_RN, each.hessian_NPP, 1) - prior.matrix
         moved_RP = np.array([_moved(parameter_P, *one) for one in zip(gradient_RP, hessian_RPP, strict=True)])
         wrong_R = [
             1.0 - np.average(right_captions(own_2NT, moved_P), weights=count_N)

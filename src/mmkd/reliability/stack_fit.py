@@ -35,7 +35,8 @@ class Prior:
         return np.asarray(self.precision_P * (self.mean_P - parameter_P))
 
     @property
-    def precision_PP(self) -> np.ndarray:
+    def matrix(self) -> np.ndarray:
+        """The precision (P, P)."""
         return np.diag(self.precision_P)
 
 
@@ -51,15 +52,16 @@ class LinePrior:
     strength: float
 
     def value(self, parameter_P: np.ndarray) -> float:
-        return float(-0.5 * parameter_P @ self.precision_PP @ parameter_P)
+        return float(-0.5 * parameter_P @ self.matrix @ parameter_P)
 
     def pull(self, parameter_P: np.ndarray) -> np.ndarray:
-        return np.asarray(-self.precision_PP @ parameter_P)
+        return np.asarray(-self.matrix @ parameter_P)
 
     @property
-    def precision_PP(self) -> np.ndarray:
+    def matrix(self) -> np.ndarray:
+        """The precision (P, P); its mean is 0."""
         direction_T = self.weight_T / np.linalg.norm(self.weight_T)
-        precision_PP = weak_prior(len(self.weight_T) + 1).precision_PP
+        precision_PP = weak_prior(len(self.weight_T) + 1).matrix
         off_line_TT = np.eye(len(direction_T)) - np.outer(direction_T, direction_T)
         precision_PP[:-1, :-1] += self.strength * off_line_TT
         return precision_PP
@@ -127,7 +129,7 @@ def concave(hessian_FF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def fit(blocks: Sequence[Block], weight_N: np.ndarray, prior: AnyPrior, start_P: np.ndarray) -> np.ndarray:
     """The parameters (P,) of the highest posterior, each pair counted weight_N times."""
-    count, precision_PP = len(weight_N), prior.precision_PP
+    count, precision_PP = len(weight_N), prior.matrix
 
     def value(parameter_P: np.ndarray) -> float:
         return float(weight_N @ log_likelihood(blocks, parameter_P, count)) + prior.value(parameter_P)

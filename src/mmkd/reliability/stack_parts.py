@@ -2,7 +2,8 @@
 
 A part asks another question than the whole, so how sharp its stack is and how many of its captions are wrong is its
 own. What it takes from the whole is the ratio of the teachers' weights (`LinePrior`). How strongly, the likelihood of
-the part's held-out pairs chooses: one of few patients keeps the ratio of the whole. Letters: N pairs, T teachers, F folds, P = T + 1 parameters.
+the part's held-out pairs chooses: one of few patients keeps the ratio of the whole. Letters: N pairs, T teachers, F
+folds, P = T + 1 parameters.
 """
 
 from collections.abc import Sequence

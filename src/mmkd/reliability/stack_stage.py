@@ -47,7 +47,8 @@ def fit_stacks(
     seeds = {name: seed_of(seed, Purpose.STACK_BOOTSTRAP, name) for name in groups}
     wholes = nest.wholes if nest else {}
     found, chosen = stack_groups(pairs, settings.z_min, settings.correction, settings.bootstrap, seeds, wholes)
-    say(f"stacks of {len(found)} groups: held-out pairs draw weights towards the mean of all groups by {chosen.groups:g}")
+    towards = f"held-out pairs draw weights towards the mean of all groups by {chosen.groups:g}"
+    say(f"stacks of {len(found)} groups: {towards}")
     if chosen.parts:
         drawn = ", ".join(f"{name} by {strength:g}" for name, strength in chosen.parts.items())
         say(f"  and those of parts towards the ratio of their modality's ({POOLED:g}: all of it): {drawn}")

@@ -2,9 +2,10 @@
 
 A group's weights maximise the likelihood of its own captions (`stack_likelihood.py`). Small groups are drawn towards
 the mean of all groups, by a normal prior whose strength the likelihood of held-out pairs chooses; parts of a group are
-drawn towards the stack of the whole instead (`stack_parts.py`). A group keeps its stack if that likelihood is above guessing by more than chance. Intervals come from a bootstrap. Pairs of one patient
-or article are held out, and drawn, together. Letters: N pairs, T teachers, P = T + 1 parameters (weights, level),
-F folds, U units that are held out and drawn together, M groups.
+drawn towards the stack of the whole instead (`stack_parts.py`). A group keeps its stack if that likelihood is above
+guessing by more than chance. Intervals come from a bootstrap. Pairs of one patient or article are held out, and drawn,
+together. Letters: N pairs, T teachers, P = T + 1 parameters (weights, level), F folds, U units that are held out and
+drawn together, M groups.
 """
 
 from collections.abc import Mapping, Sequence

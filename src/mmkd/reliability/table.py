@@ -168,7 +168,7 @@ def groups_of(
     modality_N: np.ndarray | None = None,
     parts: PartsOfRows | None = None,
 ) -> np.ndarray:
-    """The name of each row's cluster or part where there are some; else its modality, the corpus's own without others."""
+    """The name of each row's cluster or part where there are such; else its modality, the corpus's without others."""
     part_N = parts.group_N if parts else None
     for what, value_N in (("clusters", cluster_N), ("modalities", modality_N), ("parts", part_N)):
         if value_N is not None and len(value_N) != len(corpus):

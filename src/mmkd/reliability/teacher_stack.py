@@ -46,16 +46,18 @@ class TeacherStack:
         """The stack on a data set of these texts, and the share of its texts in each part that has a stack.
 
         texts: of each `asked` teacher, unit rows (N, D). On its modality the stack then has the mean of the parts'
-        slopes by those shares; without such a part it stays as it is.
+        slopes by those shares, each divided by their sum, so that a sharp stack counts no more than another; times the
+        mean sum. Without such a part it stays as it is.
         """
         found = {name: share for name, share in self.cells[modality].shares(texts).items() if self.of_part.get(name)}
         if not found:
             return self, {}
-        known = sum(found.values())
+        known, sums = sum(found.values()), {part: sum(self.of_part[part].values()) for part in found}
+        mean_sum = sum(share / known * sums[part] for part, share in found.items())
         mean: dict[str, float] = {}
         for part, share in found.items():
             for teacher, slope in self.of_part[part].items():
-                mean[teacher] = mean.get(teacher, 0.0) + share / known * slope
+                mean[teacher] = mean.get(teacher, 0.0) + share / known * slope / sums[part] * mean_sum
         return replace(self, of_modality={**self.of_modality, modality: mean}), found
 
 
