@@ -67,7 +67,8 @@ def opened(recipe_path: str, out: Path) -> World:
     corpus = Corpus(out / "corpus")
     sources = set(corpus.column("source"))
     sets = {one.card.id: one for one in open_data_sets(recipe.evaluate) if one.card.id in sources}
-    cards, embedded = out.with_name(f"{out.name}-cards"), {}
+    cards = out.with_name(f"{out.name}-cards")
+    embedded: dict[tuple[str, str], Embeddings] = {}
     for spec in run.teachers:
         embed(loadable_model(spec), list(sets.values()), cards, device, images, 256, 0)
         embedded |= {(name, spec.name): read_embeddings(embeddings_path(cards, name, spec.name)) for name in sets}

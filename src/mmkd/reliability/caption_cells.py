@@ -63,7 +63,7 @@ class CaptionCells:
 
     def part_of(self, texts: Mapping[str, np.ndarray]) -> np.ndarray:
         """The part of each caption (N,), strings: that of the cell whose centre is nearest."""
-        return np.array(self.part_C)[nearest(self.metric.at(texts), self.centre_CD)]
+        return np.asarray(np.array(self.part_C)[nearest(self.metric.at(texts), self.centre_CD)])
 
     def shares(self, texts: Mapping[str, np.ndarray]) -> dict[str, float]:
         """The share of these texts in each part, those of 0 left out, largest first."""

@@ -56,7 +56,7 @@ class NestPairs:
 def slopes_of(pairs: StackPairs, parameter_P: np.ndarray) -> np.ndarray:
     """The slope of each teacher (T,) by weights in units of their spread."""
     weight_T, known_T = parameter_P[:-1], pairs.spread_T > 0
-    return np.divide(weight_T, pairs.spread_T, out=np.zeros_like(weight_T), where=known_T)
+    return np.asarray(np.divide(weight_T, pairs.spread_T, out=np.zeros_like(weight_T), where=known_T))
 
 
 def whole_of(name: str, pairs: StackPairs, folds: int) -> Whole:
@@ -153,4 +153,4 @@ def stays(apart: Sequence[Leaves], whole: Leaves, tests: NestTree) -> bool:
     if max(tests.mixed(part, whole) for part in apart) > MIXED:
         return False
     gains, variances = zip(*(tests.of(part).gain(tests.of(whole)) for part in apart), strict=True)
-    return sum(gains) > PRICE + LEAD * sum(variances) ** 0.5
+    return bool(sum(gains) > PRICE + LEAD * sum(variances) ** 0.5)

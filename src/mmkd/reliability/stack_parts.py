@@ -45,7 +45,7 @@ def fit_part(
 
 
 def held_out_part(
-    pairs: StackPairs, slope_FT: np.ndarray, strength: float, start_FP: Sequence[np.ndarray]
+    pairs: StackPairs, slope_FT: np.ndarray, strength: float, start_FP: Sequence[np.ndarray] | np.ndarray
 ) -> np.ndarray:
     """Nats of each pair of a part (N,), by fits of part and whole without its fold; guessing where nothing was held
     out. start_FP: where the fits without each fold start."""
@@ -71,7 +71,7 @@ class Pooling:
 def choose_pooling(
     pairs: StackPairs,
     slope_FT: np.ndarray,
-    start_FP: Sequence[np.ndarray],
+    start_FP: Sequence[np.ndarray] | np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Pooling:
     """The strength, POOLED among them, at which the held-out pairs of a part are likeliest; see `held_out_part`."""
