@@ -1,5 +1,6 @@
 """The stage `reliability` with by = "nested": its folder, its table, what is said, and the stack on a data set."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,16 @@ def world(folder: Path) -> TwoOrgans:
 
 
 @pytest.fixture(scope="module")
-def table(folder: Path, world: TwoOrgans, tmp_path_factory: pytest.TempPathFactory) -> ReliabilityTable:
-    return measured(folder, tmp_path_factory.mktemp("measured") / "nested")
+def made(folder: Path, world: TwoOrgans, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stage."""
+    out = tmp_path_factory.mktemp("measured") / "nested"
+    measured(folder, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def table(made: Path) -> ReliabilityTable:
+    return load_reliability(made)
 
 
 def test_every_pair_is_in_one_group_and_ct_alone_is_divided(
@@ -118,10 +127,10 @@ def test_the_folder_is_made_again_bit_by_bit_and_says_its_parts(
     assert f"{table.stacks[0].gain_whole:.3f}" in said.out
 
 
-def test_a_folder_without_its_parts_is_none(table: ReliabilityTable, folder: Path, tmp_path: Path) -> None:
-    measured(folder, tmp_path / "damaged")
+def test_a_folder_without_its_parts_is_none(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "damaged")
     (tmp_path / "damaged" / PARTS).unlink()
-    with pytest.raises(DataError, match="not a reliability folder"):
+    with pytest.raises(DataError, match=r"parts\.safetensors is missing"):
         load_reliability(tmp_path / "damaged")
 
 
