@@ -5,7 +5,8 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mmkd.reliability.rank_test import Correction
-from mmkd.settings import Settings
+from mmkd.reliability.trained_lists import list_digests
+from mmkd.settings import RecipePath, Settings
 
 
 class ReliabilitySettings(Settings):
@@ -22,6 +23,10 @@ class ReliabilitySettings(Settings):
     errors among fifty, "none" lets one in forty guessing cells pass. spread: standard deviation of every teacher's
     logits along a row, from which its scale follows (measured on `batch` pairs); scale: use this one for every teacher
     instead.
+
+    trained_on: teacher -> a text file with the sha256, the id or the group of a pair on each line: those that it was
+    trained on. By them and others of their patients it is not judged: the rank test leaves them out for this teacher, and
+    stacks are fitted on pairs that no teacher was trained on, where there are a hundred. The gap is printed.
 
     batch: pairs on which the spread of the logits is measured.
 
@@ -42,6 +47,7 @@ class ReliabilitySettings(Settings):
     correction: Correction = "holm"
     spread: PositiveFloat = 7.5
     scale: float | None = Field(None, gt=0.0)
+    trained_on: dict[str, RecipePath] = {}
     batch: PositiveInt = 256
     method: Literal["rank", "stacking"] = "rank"
     stack_rows: int = Field(2_048, ge=2)
@@ -67,6 +73,10 @@ class ReliabilitySettings(Settings):
         """The keys that the result depends on; folders of releases without `method` are those of "rank"."""
         plain = self.model_dump(mode="json")
         unused = {"method", "stack_rows", "folds", "bootstrap"} if self.method == "rank" else set()
+        if self.trained_on:
+            plain["trained_on"] = list_digests(self.trained_on)
+        else:
+            unused = {*unused, "trained_on"}
         return {name: value for name, value in plain.items() if name not in unused}
 
     @property

@@ -18,8 +18,10 @@ from mmkd.reliability.stack_pairs import stack_pairs
 from mmkd.reliability.stack_parts import POOLED
 from mmkd.reliability.stacking import Stack, stack_groups
 from mmkd.reliability.table import GroupReliability, GroupStack
+from mmkd.reliability.trained_on import units_of
 
 NEST_ROWS = 4  # times `stack_rows` of a modality, from which its parts are found
+FEWEST = 100  # pairs that no teacher was trained on, for a stack of them alone
 PRESENT = 0.5  # of a group's pairs: a teacher with vectors of fewer has no weight there
 
 
@@ -30,9 +32,11 @@ def fit_stacks(
     settings: ReliabilitySettings,
     seed: int,
     nest: Nest | None = None,
+    seen_NT: np.ndarray | None = None,
 ) -> dict[str, Stack]:
-    """The stack of each group. groups: name -> rows of the corpus. nest: has the pairs of groups that are parts."""
-    unit_N = _units(corpus)
+    """The stack of each group. groups: name -> rows of the corpus. nest: has the pairs of groups that are parts.
+    seen_NT: rows that teachers were trained on."""
+    unit_N = units_of(corpus)
     has_TN = np.array([teacher.valid() for teacher in features])
     of_parts = nest.pairs if nest else {}
     pairs = {}
@@ -40,6 +44,7 @@ def fit_stacks(
         if name in of_parts:
             pairs[name] = of_parts[name]
             continue
+        group = unseen(name, group, seen_NT)
         rows, present_T = _rows(group, has_TN[:, group], settings.stack_rows, generator(seed, Purpose.STACK_ROWS, name))
         sides = _sides(features, rows, present_T)
         draw = generator(seed, Purpose.STACK_FOLDS, name)
@@ -62,16 +67,17 @@ def find_nest(
     modality_N: np.ndarray,
     settings: ReliabilitySettings,
     seed: int,
+    seen_NT: np.ndarray | None = None,
 ) -> Nest:
-    """The modalities that are divided, and the group of each row of the corpus.
+    """The modalities that are divided, and the group of each row of the corpus. seen_NT: see `fit_stacks`.
 
     groups: modality -> rows on which parts are looked for. modality_N: of each row of the corpus, strings.
     """
-    unit_N = _units(corpus)
+    unit_N = units_of(corpus)
     has_TN = np.array([teacher.valid() for teacher in features])
     names, found = [teacher.name for teacher in features], {}
     for name, group in groups.items():
-        draw = generator(seed, Purpose.NEST_ROWS, name)
+        group, draw = unseen(name, group, seen_NT), generator(seed, Purpose.NEST_ROWS, name)
         rows, present_T = _rows(group, has_TN[:, group], NEST_ROWS * settings.stack_rows, draw)
         if len(rows) < 2:
             continue
@@ -82,9 +88,17 @@ def find_nest(
     return nest_of(found, features, modality_N)
 
 
-def _units(corpus: Corpus) -> np.ndarray:
-    """What is held out together, of each row: its patient or article, or itself where the corpus names none."""
-    return np.array([group or f"row {row}" for row, group in enumerate(corpus.column("group"))])
+def unseen(name: str, rows: np.ndarray, seen_NT: np.ndarray | None) -> np.ndarray:
+    """The rows of a group that no teacher was trained on; all, with a line, where these are fewer than FEWEST."""
+    if seen_NT is None or not (seen_N := seen_NT[rows].any(axis=1)).any():
+        return rows
+    if (~seen_N).sum() >= FEWEST:
+        return rows[~seen_N]
+    say(
+        f"{name}: no teacher was trained on only {(~seen_N).sum():,} of {len(rows):,} pairs; the stack is fitted on "
+        "all, and flatters teachers that have seen more of them"
+    )
+    return rows
 
 
 def _rows(
