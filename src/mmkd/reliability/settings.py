@@ -25,8 +25,8 @@ class ReliabilitySettings(Settings):
     instead.
 
     trained_on: teacher -> a text file with the sha256, the id or the group of a pair on each line: those that it was
-    trained on. By them and others of their patients it is not judged: the rank test leaves them out for this teacher, and
-    stacks are fitted on pairs that no teacher was trained on, where there are a hundred. The gap is printed.
+    trained on. By them and others of their patients it is not judged: the rank test leaves them out for this teacher,
+    and stacks are fitted on pairs that no teacher was trained on, where there are a hundred. The gap is printed.
 
     batch: pairs on which the spread of the logits is measured.
 
