@@ -93,7 +93,7 @@ def unseen(name: str, rows: np.ndarray, seen_NT: np.ndarray | None) -> np.ndarra
     if seen_NT is None or not (seen_N := seen_NT[rows].any(axis=1)).any():
         return rows
     if (~seen_N).sum() >= FEWEST:
-        return rows[~seen_N]
+        return np.asarray(rows[~seen_N])
     say(
         f"{name}: no teacher was trained on only {(~seen_N).sum():,} of {len(rows):,} pairs; the stack is fitted on "
         "all, and flatters teachers that have seen more of them"
