@@ -160,12 +160,12 @@ def accuracy(world: World, card_id: str, slope_T: np.ndarray, split: str) -> flo
 def show(
     title: str, columns: Sequence[str], cell: Mapping[tuple[str, str], float], sets: Sequence[str], digits: int
 ) -> None:
-    print(f"\n{title:20s}" + "".join(f"{column:>10s}" for column in columns))
+    print(f"\n{title:20s}" + "".join(f"{column:>12s}" for column in columns))
     for name in [*sets, "mean"]:
         values = [
             np.mean([cell[column, one] for one in sets]) if name == "mean" else cell[column, name] for column in columns
         ]
-        print(f"{name:20s}" + "".join(f"{value:10.{digits}f}" for value in values))
+        print(f"{name:20s}" + "".join(f"{value:12.{digits}f}" for value in values))
 
 
 def main() -> None:
