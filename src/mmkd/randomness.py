@@ -41,6 +41,9 @@ class Purpose(StrEnum):
     STACK_ROWS = "reliability/rows of the stack of a group"
     STACK_FOLDS = "reliability/folds and rivals of the stack of a group"
     STACK_BOOTSTRAP = "reliability/bootstrap of the stack of a group"
+    TRAINED_ON = "reliability/rank test of pairs that a teacher was trained on"
+    NEST_ROWS = "reliability/rows from which the parts of a modality are found"
+    NEST = "reliability/cells, folds and rivals of the parts of a modality"
     # images and features
     WRONG_CAPTIONS = "curation/captions that are wrong on purpose"
     EVIDENCE_PROJECTIONS = "features/projections for similar images of the evidence"

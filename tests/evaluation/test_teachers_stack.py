@@ -17,13 +17,14 @@ from mmkd.corpus.schema import Corpus
 from mmkd.evaluation.evaluate import evaluate, open_data_sets
 from mmkd.evaluation.format.predictions import predictions_of
 from mmkd.evaluation.format.results import by_modality, read_comparisons, read_results
-from mmkd.evaluation.models.embeddings import EmbeddedDataSet
+from mmkd.evaluation.models.embeddings import EmbeddedDataSet, embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import loadable_model
 from mmkd.evaluation.publish import Evaluation, publish_evaluation
 from mmkd.evaluation.tasks.retrieval import TASK as RETRIEVAL
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.zero_shot import TASK, class_embedding
 from mmkd.evaluation.units import units_of
+from mmkd.reliability.caption_cells import CaptionCells, Metric
 from mmkd.reliability.table import GroupReliability, ReliabilityTable, TeacherGeometry
 from mmkd.reliability.teacher_stack import TeacherStack
 from mmkd.report.run_folder import report_run
@@ -150,6 +151,27 @@ def test_other_slopes_are_predicted_anew_and_nothing_else_is(
     assert written == {Path("predictions/zero_shot/squares_ct/teachers_stack.parquet")}
     evaluate(settings, open_data_sets(settings), models, TEACHERS, out, MACHINE, seed=0)
     assert not list(out.rglob("teachers_stack.parquet"))
+
+
+def test_the_texts_of_a_data_set_say_which_part_s_slopes_it_has(
+    settings: EvaluateSettings, models: list[TeacherSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two parts of ct one has no cell near: all texts lie in the other, whose slopes are those of the stack."""
+    data_set = next(one for one in open_data_sets(settings) if one.card.modality == "ct")
+    evaluate(settings, [data_set], models, TEACHERS, tmp_path / "plain", MACHINE, seed=0, stack=STACK)
+    stored = read_embeddings(embeddings_path(tmp_path / "plain", data_set.card.id, "blind-blue"))
+    middle_D = stored.text_TD.mean(axis=0)
+    metric = Metric({"blind-blue": 1.0}, {"blind-blue": np.zeros_like(middle_D)})
+    cells = CaptionCells(metric, np.stack([middle_D, middle_D + 100.0]), ("ct / 1", "ct / 2"))
+    parts = {"ct / 1": {"blind-blue": 8.0}, "ct / 2": {"blind-red": 8.0}}
+    nested = replace(STACK, cells={"ct": cells}, of_part=parts)
+    capsys.readouterr()
+    out = tmp_path / "nested"
+    evaluate(settings, [data_set], models, TEACHERS, out, MACHINE, seed=0, stack=nested)
+    said = capsys.readouterr()
+    assert f"teachers_stack on {data_set.card.id}: ct / 1 (100% of the texts)" in said.out + said.err
+    found = {one: of[one].columns["score:red"] for of in predictions_of(out, "zero_shot") for one in of}
+    assert_rounding(found["teachers_stack"], found["blind-blue"], dtype=np.float32)
 
 
 def test_a_stack_of_a_teacher_that_is_not_there_is_left_out_with_a_line(

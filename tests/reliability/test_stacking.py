@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood
 from mmkd.reliability.stack_pairs import StackPairs, folds_of, stack_pairs, variance_of_mean
-from mmkd.reliability.stacking import Stack, common_prior, first_fit, stack_groups, standard_errors
+from mmkd.reliability.stacking import Stack, Strengths, common_prior, first_fit, stack_groups, standard_errors
 from stack_world import SPREAD, drawn_blocks, drawn_pairs, random_sides
 
 
-def stacks(groups: dict[str, StackPairs], replicates: int = 50) -> tuple[dict[str, Stack], float]:
+def stacks(groups: dict[str, StackPairs], replicates: int = 50) -> tuple[dict[str, Stack], Strengths]:
     return stack_groups(groups, 2.0, "holm", replicates, dict.fromkeys(groups, 0))
 
 
@@ -73,7 +73,8 @@ def test_small_groups_are_drawn_towards_the_others_where_that_helps() -> None:
     true, sizes = [1.2, 0.6, 0.0], [15, 15, 20, 25, 400, 400]
     groups = {f"g{k}": drawn_pairs(size, true, 0.3, seed=40 + k) for k, size in enumerate(sizes)}
     found, strength = stacks(groups)
-    assert strength > 0
+    assert strength.groups > 0
+    assert not strength.parts
     fresh = drawn_blocks(1_000, true, 0.3, seed=5)
     alone, drawn = [], []
     for name in ("g0", "g1", "g2", "g3"):
@@ -124,7 +125,7 @@ def test_one_pair_alone_has_no_stack() -> None:
 
 
 def test_no_group_at_all_has_no_stack() -> None:
-    assert stacks({}) == ({}, 0.0)
+    assert stacks({}) == ({}, Strengths(0.0))
 
 
 def test_a_teacher_that_says_nothing_in_a_group_has_no_weight_there_whatever_it_has_elsewhere() -> None:

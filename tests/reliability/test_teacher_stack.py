@@ -7,6 +7,7 @@ import pytest
 
 from feature_world import write_corpus
 from mmkd.corpus.schema import Corpus
+from mmkd.reliability.caption_cells import CaptionCells, Metric
 from mmkd.reliability.table import GroupReliability, ReliabilityTable, TeacherGeometry
 from mmkd.reliability.teacher_stack import TeacherStack, stack_of
 from stacks import Slopes, stacked
@@ -73,3 +74,19 @@ def test_without_a_slope_anywhere_there_is_no_teacher(corpus: Corpus) -> None:
     found = stack_of(table(["ct", "oct"], {}), corpus)
     assert found == TeacherStack({"ct": {}, "mri": {}, "oct": {}}, {})
     assert found.teachers == set()
+
+
+def test_a_data_set_between_parts_has_the_mean_of_their_ratios_by_hand() -> None:
+    """Three of four texts lie in part 2; part 1 is ten times as sharp, and counts no more for that."""
+    cells = CaptionCells(Metric({"a": 1.0}, {"a": np.zeros(1)}), np.array([[1.0], [-1.0]]), ("ct / 1", "ct / 2"))
+    parts = {"ct / 1": {"a": 30.0, "b": 10.0}, "ct / 2": {"b": 4.0}}
+    stack = TeacherStack({"ct": {"a": 5.0}, "oct": {"b": 2.0}}, {"b": 1.0}, {"ct": cells}, parts)
+    texts = {"a": np.array([[0.9], [-0.9], [-0.8], [-1.0]])}
+    found, shares = stack.for_texts("ct", texts)
+    assert shares == {"ct / 2": 0.75, "ct / 1": 0.25}
+    total = 0.25 * 40.0 + 0.75 * 4.0
+    assert found.slopes("ct") == pytest.approx({"a": total * 0.25 * 0.75, "b": total * (0.25 * 0.25 + 0.75)})
+    assert found.slopes("oct") == {"b": 2.0}
+    silent = TeacherStack(stack.of_modality, stack.pooled, stack.cells, {"ct / 1": {}, "ct / 2": {}})
+    assert silent.for_texts("ct", texts) == (silent, {})
+    assert stack.teachers == {"a", "b"}

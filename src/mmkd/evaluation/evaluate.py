@@ -17,6 +17,7 @@ from mmkd.evaluation.format.not_evaluated import NotEvaluated, write_not_evaluat
 from mmkd.evaluation.format.results import NULLS, OF_TEACHERS, STUDENTS, TEACHERS_CONCAT, TEACHERS_STACK, focus_model
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import leaked_samples
+from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.evaluation.models.encoders import LoadableModel, loadable_model, null_model
 from mmkd.evaluation.summary.scores import Resampling
 from mmkd.evaluation.summary.summary import results_from_predictions, write_summary
@@ -74,7 +75,9 @@ def evaluate(
     units = [
         unit
         for data_set in data_sets
-        for unit in units_of(data_set, members, settings, seed, corrupted[data_set.card.id], stack)
+        for unit in units_of(
+            data_set, members, settings, seed, corrupted[data_set.card.id], _for_data_set(stack, data_set, folder)
+        )
     ]
     predicted, failed = _predict_all(units, folder)
     units = [unit for number, unit in enumerate(units) if number not in failed]
@@ -127,6 +130,21 @@ def _complete(stack: TeacherStack | None, loadable: Mapping[str, LoadableModel])
         return stack
     say(f"{TEACHERS_STACK} is left out: it needs {', '.join(missing)}, which cannot be evaluated here")
     return None
+
+
+def _for_data_set(stack: TeacherStack | None, data_set: DataSet, folder: Path) -> TeacherStack | None:
+    """The stack with the slopes of the parts of the modality that the data set's texts ask about, which is said."""
+    modality, card_id = data_set.card.modality, data_set.card.id
+    if stack is None or not data_set.images or not data_set.texts or not (asked := stack.asked(modality)):
+        return stack
+    texts = {name: read_embeddings(embeddings_path(folder, card_id, name)) for name in asked}
+    if any(len(one.texts) < len(data_set.texts) for one in texts.values()):  # a teacher without a text tower
+        return stack
+    stack, shares = stack.for_texts(modality, {name: one.text_TD for name, one in texts.items()})
+    if shares:
+        found = ", ".join(f"{part} ({share:.0%} of the texts)" for part, share in shares.items())
+        say(f"{TEACHERS_STACK} on {card_id}: {found}")
+    return stack
 
 
 def _embed_all(

@@ -195,7 +195,7 @@ def _weights(reliability: ReliabilityTable) -> list[str]:
         f"| {escaped(group)} | " + " | ".join(f"{weight[group, name]:.2f}" for name in names) + " |"
         for group in reliability.group_names
     ]
-    return [f"| {reliability.by} | {' | '.join(map(escaped, names))} |", "|---" * (len(names) + 1) + "|", *rows]
+    return [f"| {reliability.group_word} | {' | '.join(map(escaped, names))} |", "|---" * (len(names) + 1) + "|", *rows]
 
 
 def _untrusted(facts: CardFacts) -> list[str]:

@@ -16,7 +16,10 @@ def print_table(reliability: ReliabilityTable) -> None:
 
     names = [teacher.name for teacher in reliability.teachers]
     table = Table(
-        reliability.by, "pairs", *names, title=f"rank test within the {reliability.by}: percentile [95 %] (weight)"
+        reliability.group_word,
+        "pairs",
+        *names,
+        title=f"rank test within the {reliability.group_word}: percentile [95 %] (weight)",
     )
     cell = {(c.group, c.teacher): c for c in reliability.cells}
     for group in reliability.group_names:
@@ -41,17 +44,18 @@ def _percentile(cell: GroupReliability) -> str:
 
 def print_stacks(reliability: ReliabilityTable) -> None:
     """Weights per standard deviation of the cosines, wrong captions and gain in held-out nats a pair, with 95 %
-    intervals."""
+    intervals. Where modalities are divided, beside it the gain with the ratio of the modality's weights."""
     from rich.table import Table
 
     names = [teacher.name for teacher in reliability.teachers]
-    columns = (reliability.by, "pairs", *names, "wrong captions", "nats a pair", "best teacher")
+    divided = ["modality"] if any(stack.whole for stack in reliability.stacks) else []
+    columns = [reliability.group_word, "pairs", *names, "wrong captions", "nats a pair", "best teacher", *divided]
     title = "stack of teachers: weight per standard deviation [95 %]; held-out likelihood over guessing"
     table = Table(*columns, title=title)
     cell = {(c.group, c.teacher): c for c in reliability.cells}
     for stack in reliability.stacks:
         weights = [_weight(cell[stack.group, name]) for name in names]
-        table.add_row(stack.group, str(stack.n), *weights, *_of_group(stack, any(weights)))
+        table.add_row(stack.group, str(stack.n), *weights, *_of_group(stack, any(weights), bool(divided)))
     console(len(columns)).print(table)
 
 
@@ -62,6 +66,7 @@ def _weight(cell: GroupReliability) -> str:
     return f"{cell.z_weight:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _of_group(stack: GroupStack, has_stack: bool) -> tuple[str, str, str]:
+def _of_group(stack: GroupStack, has_stack: bool, divided: bool) -> list[str]:
     wrong = f"{stack.wrong_captions:.2f} [{stack.wrong_low:.2f}, {stack.wrong_high:.2f}]" if has_stack else "no stack"
-    return wrong, f"{stack.gain:.3f}", f"{stack.gain_best:.3f}"
+    of_whole = [f"{stack.gain_whole:.3f}" if stack.whole else ""] if divided else []
+    return [wrong, f"{stack.gain:.3f}", f"{stack.gain_best:.3f}", *of_whole]

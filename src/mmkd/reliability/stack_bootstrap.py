@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmkd.reliability.stack_fit import Prior, concave, maximise
+from mmkd.reliability.stack_fit import AnyPrior, concave, maximise
 from mmkd.reliability.stack_likelihood import Block, own_z, per_pair, right_captions
 from mmkd.statistics.bootstrap import percentile_interval, plan_draws, replicate
 
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 
 def intervals(
-    blocks: Sequence[Block], parameter_P: np.ndarray, prior: Prior, unit_N: np.ndarray, replicates: int, seed: int
+    blocks: Sequence[Block], parameter_P: np.ndarray, prior: AnyPrior, unit_N: np.ndarray, replicates: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """95 % percentile intervals, low and high (T + 1,): of the weights, and last of the share of wrong captions.
 
@@ -30,7 +30,7 @@ def intervals(
     def metrics(count_RN: np.ndarray) -> dict[int, np.ndarray]:
         count_RN = count_RN.astype(np.float64)
         gradient_RP = count_RN @ each.gradient_NP + prior.pull(parameter_P)
-        hessian_RPP = np.tensordot(count_RN, each.hessian_NPP, 1) - np.diag(prior.precision_P)
+        hessian_RPP = np.tensordot(count_RN, each.hessian_NPP, 1) - prior.matrix
         moved_RP = np.array([_moved(parameter_P, *one) for one in zip(gradient_RP, hessian_RPP, strict=True)])
         wrong_R = [
             1.0 - np.average(right_captions(own_2NT, moved_P), weights=count_N)

@@ -34,6 +34,41 @@ class Prior:
     def pull(self, parameter_P: np.ndarray) -> np.ndarray:
         return np.asarray(self.precision_P * (self.mean_P - parameter_P))
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The precision (P, P)."""
+        return np.diag(self.precision_P)
+
+
+@dataclass(frozen=True)
+class LinePrior:
+    """A normal prior of the distance of the weights from the line through 0 and `weight_T`, beside the weak one.
+
+    It says who is to be believed more than whom, and neither how sharp the stack is nor how many captions are wrong.
+    weight_T: at least one of them above 0. strength: precision of the distance.
+    """
+
+    weight_T: np.ndarray
+    strength: float
+
+    def value(self, parameter_P: np.ndarray) -> float:
+        return float(-0.5 * parameter_P @ self.matrix @ parameter_P)
+
+    def pull(self, parameter_P: np.ndarray) -> np.ndarray:
+        return np.asarray(-self.matrix @ parameter_P)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The precision (P, P); its mean is 0."""
+        direction_T = self.weight_T / np.linalg.norm(self.weight_T)
+        precision_PP = weak_prior(len(self.weight_T) + 1).matrix
+        off_line_TT = np.eye(len(direction_T)) - np.outer(direction_T, direction_T)
+        precision_PP[:-1, :-1] += self.strength * off_line_TT
+        return precision_PP
+
+
+AnyPrior = Prior | LinePrior
+
 
 def weak_prior(size: int) -> Prior:
     """RIDGE on the weights, LEVEL_RIDGE on the level; size: the number of parameters."""
@@ -92,15 +127,15 @@ def concave(hessian_FF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(curvature, FLOOR * max(1.0, float(curvature.max()))), axes
 
 
-def fit(blocks: Sequence[Block], weight_N: np.ndarray, prior: Prior, start_P: np.ndarray) -> np.ndarray:
+def fit(blocks: Sequence[Block], weight_N: np.ndarray, prior: AnyPrior, start_P: np.ndarray) -> np.ndarray:
     """The parameters (P,) of the highest posterior, each pair counted weight_N times."""
-    count = len(weight_N)
+    count, precision_PP = len(weight_N), prior.matrix
 
     def value(parameter_P: np.ndarray) -> float:
         return float(weight_N @ log_likelihood(blocks, parameter_P, count)) + prior.value(parameter_P)
 
     def derivatives(parameter_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         _, gradient_P, hessian_PP = per_pair(blocks, parameter_P, count).summed(weight_N)
-        return gradient_P + prior.pull(parameter_P), hessian_PP - np.diag(prior.precision_P)
+        return gradient_P + prior.pull(parameter_P), hessian_PP - precision_PP
 
     return maximise(value, derivatives, start_P)

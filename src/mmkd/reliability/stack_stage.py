@@ -12,11 +12,16 @@ from mmkd.corpus.schema import Corpus
 from mmkd.features.store import TeacherFeatures
 from mmkd.progress import say
 from mmkd.randomness import Purpose, generator, seed_of
+from mmkd.reliability.nest import Nest, nest_of, parts_of
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stack_pairs import stack_pairs
+from mmkd.reliability.stack_parts import POOLED
 from mmkd.reliability.stacking import Stack, stack_groups
 from mmkd.reliability.table import GroupReliability, GroupStack
+from mmkd.reliability.trained_on import units_of
 
+NEST_ROWS = 4  # times `stack_rows` of a modality, from which its parts are found
+FEWEST = 100  # pairs that no teacher was trained on, for a stack of them alone
 PRESENT = 0.5  # of a group's pairs: a teacher with vectors of fewer has no weight there
 
 
@@ -26,25 +31,74 @@ def fit_stacks(
     corpus: Corpus,
     settings: ReliabilitySettings,
     seed: int,
+    nest: Nest | None = None,
+    seen_NT: np.ndarray | None = None,
 ) -> dict[str, Stack]:
-    """The stack of each group. groups: name -> rows of the corpus."""
-    unit_N = _units(corpus)
+    """The stack of each group. groups: name -> rows of the corpus. nest: has the pairs of groups that are parts.
+    seen_NT: rows that teachers were trained on."""
+    unit_N = units_of(corpus)
     has_TN = np.array([teacher.valid() for teacher in features])
+    of_parts = nest.pairs if nest else {}
     pairs = {}
     for name, group in groups.items():
+        if name in of_parts:
+            pairs[name] = of_parts[name]
+            continue
+        group = unseen(name, group, seen_NT)
         rows, present_T = _rows(group, has_TN[:, group], settings.stack_rows, generator(seed, Purpose.STACK_ROWS, name))
         sides = _sides(features, rows, present_T)
         draw = generator(seed, Purpose.STACK_FOLDS, name)
         pairs[name] = stack_pairs(sides, unit_N[rows], settings.folds, draw)
     seeds = {name: seed_of(seed, Purpose.STACK_BOOTSTRAP, name) for name in groups}
-    found, strength = stack_groups(pairs, settings.z_min, settings.correction, settings.bootstrap, seeds)
-    say(f"stacks of {len(found)} groups: held-out pairs draw weights towards the mean of all groups by {strength:g}")
+    wholes = nest.wholes if nest else {}
+    found, chosen = stack_groups(pairs, settings.z_min, settings.correction, settings.bootstrap, seeds, wholes)
+    towards = f"held-out pairs draw weights towards the mean of all groups by {chosen.groups:g}"
+    say(f"stacks of {len(found)} groups: {towards}")
+    if chosen.parts:
+        drawn = ", ".join(f"{name} by {strength:g}" for name, strength in chosen.parts.items())
+        say(f"  and those of parts towards the ratio of their modality's ({POOLED:g}: all of it): {drawn}")
     return found
 
 
-def _units(corpus: Corpus) -> np.ndarray:
-    """What is held out together, of each row: its patient or article, or itself where the corpus names none."""
-    return np.array([group or f"row {row}" for row, group in enumerate(corpus.column("group"))])
+def find_nest(
+    features: Sequence[TeacherFeatures],
+    groups: Mapping[str, np.ndarray],
+    corpus: Corpus,
+    modality_N: np.ndarray,
+    settings: ReliabilitySettings,
+    seed: int,
+    seen_NT: np.ndarray | None = None,
+) -> Nest:
+    """The modalities that are divided, and the group of each row of the corpus. seen_NT: see `fit_stacks`.
+
+    groups: modality -> rows on which parts are looked for. modality_N: of each row of the corpus, strings.
+    """
+    unit_N = units_of(corpus)
+    has_TN = np.array([teacher.valid() for teacher in features])
+    names, found = [teacher.name for teacher in features], {}
+    for name, group in groups.items():
+        group, draw = unseen(name, group, seen_NT), generator(seed, Purpose.NEST_ROWS, name)
+        rows, present_T = _rows(group, has_TN[:, group], NEST_ROWS * settings.stack_rows, draw)
+        if len(rows) < 2:
+            continue
+        sides, rng = _sides(features, rows, present_T), generator(seed, Purpose.NEST, name)
+        parts = parts_of(name, names, sides, unit_N[rows], settings.folds, settings.stack_rows, rng)
+        if parts is not None:
+            found[name] = parts
+    return nest_of(found, features, modality_N)
+
+
+def unseen(name: str, rows: np.ndarray, seen_NT: np.ndarray | None) -> np.ndarray:
+    """The rows of a group that no teacher was trained on; all, with a line, where these are fewer than FEWEST."""
+    if seen_NT is None or not (seen_N := seen_NT[rows].any(axis=1)).any():
+        return rows
+    if (~seen_N).sum() >= FEWEST:
+        return np.asarray(rows[~seen_N])
+    say(
+        f"{name}: no teacher was trained on only {(~seen_N).sum():,} of {len(rows):,} pairs; the stack is fitted on "
+        "all, and flatters teachers that have seen more of them"
+    )
+    return rows
 
 
 def _rows(
@@ -95,4 +149,5 @@ def _cell(cell: GroupReliability, teacher: int, stack: Stack) -> GroupReliabilit
 
 def _record(name: str, stack: Stack) -> GroupStack:
     bounds = float(stack.low_P[-1]), float(stack.high_P[-1])
-    return GroupStack(name, stack.count, stack.wrong, *bounds, stack.gain, stack.gain_best)
+    gains = stack.gain, stack.gain_best
+    return GroupStack(name, stack.count, stack.wrong, *bounds, *gains, stack.whole, stack.gain_whole)

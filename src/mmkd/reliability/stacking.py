@@ -1,22 +1,24 @@
 """Stacked teachers: weights of all teachers on each group, fitted together with the share of wrong captions.
 
 A group's weights maximise the likelihood of its own captions (`stack_likelihood.py`). Small groups are drawn towards
-the mean of all groups, by a normal prior whose strength the likelihood of held-out pairs chooses. A group keeps its
-stack if that likelihood is above guessing by more than chance. Intervals come from a bootstrap. Pairs of one patient
-or article are held out, and drawn, together. Letters: N pairs, T teachers, P = T + 1 parameters (weights, level),
-F folds, U units that are held out and drawn together, M groups.
+the mean of all groups, by a normal prior whose strength the likelihood of held-out pairs chooses; parts of a group are
+drawn towards the stack of the whole instead (`stack_parts.py`). A group keeps its stack if that likelihood is above
+guessing by more than chance. Intervals come from a bootstrap. Pairs of one patient or article are held out, and drawn,
+together. Letters: N pairs, T teachers, P = T + 1 parameters (weights, level), F folds, U units that are held out and
+drawn together, M groups.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mmkd.reliability.rank_test import Correction, passes, shrunk
 from mmkd.reliability.stack_bootstrap import intervals
-from mmkd.reliability.stack_fit import FIRST_LEVEL, FIRST_WEIGHT, Prior, fit, weak_prior
+from mmkd.reliability.stack_fit import FIRST_LEVEL, FIRST_WEIGHT, AnyPrior, Prior, fit, weak_prior
 from mmkd.reliability.stack_likelihood import Block, guessing, log_likelihood, own_z, right_captions
 from mmkd.reliability.stack_pairs import StackPairs, variance_of_mean
+from mmkd.reliability.stack_parts import Whole, choose_pooling, part_prior
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)  # precisions of the prior; 0 is the weak one
 NO_VARIANCE = 1e-12  # of gains that are all 0
@@ -28,7 +30,9 @@ class Stack:
 
     count: pairs. weight_T: of each teacher's cosines in units of their spread; slope_T: of the raw cosines. wrong: the
     share of wrong captions. low, high: 95 % intervals of slopes and share (P,). gain: held-out nats a pair over
-    guessing, of the stack; gain_best: of the best single teacher. A group without stack has weights 0 and share 1.
+    guessing, of the stack; gain_best: of the best single teacher. whole: the group that this one is a part of, "" for
+    none; gain_whole: the gain with the ratio of the weights of the whole. A group without stack has weights 0 and
+    share 1.
     """
 
     count: int
@@ -39,6 +43,17 @@ class Stack:
     high_P: np.ndarray
     gain: float
     gain_best: float
+    whole: str = ""
+    gain_whole: float = 0.0
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """What held-out pairs chose. groups: precision of the prior towards the mean of all groups. parts: of that of each
+    part towards the line of the whole's weights."""
+
+    groups: float
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,27 +121,68 @@ def stack_groups(
     correction: Correction,
     replicates: int,
     seeds: Mapping[str, int],
-) -> tuple[dict[str, Stack], float]:
-    """The stack of each group, and the strength of the prior that held-out pairs chose.
+    wholes: Mapping[str, Whole] | None = None,
+) -> tuple[dict[str, Stack], Strengths]:
+    """The stack of each group, and the strengths of the priors that held-out pairs chose.
 
     z_min, correction: how far above guessing, in standard errors, the held-out likelihood of a group has to be (see
-    `passes`). replicates, seeds: of each group's bootstrap.
+    `passes`). replicates, seeds: of each group's bootstrap. wholes: of the groups that are parts of another; the parts
+    of one whole have to be above guessing together.
     """
+    wholes = wholes or {}
     fitted = {name: pairs for name, pairs in groups.items() if pairs.count >= 2}
     first = {name: first_fit(pairs) for name, pairs in fitted.items()}
-    strength, held = _chosen(fitted, first)
-    prior = _prior_of([one.all_P for one in first.values()], first, strength) if first else None
+    strength, held = _chosen({name: pairs for name, pairs in fitted.items() if name not in wholes}, first)
+    pooling = {
+        name: choose_pooling(pairs, wholes[name].slope_FT, first[name].without_FP)
+        for name, pairs in fitted.items()
+        if name in wholes
+    }
+    held |= {name: one.held_N for name, one in pooling.items()}
+    prior = _prior_of([one.all_P for one in first.values()], first, strength) if first else weak_prior(1)
     gain_N = {name: held[name] - guessing(pairs.blocks, pairs.count) for name, pairs in fitted.items()}
-    z_M = standard_errors([gain_N[name] for name in fitted], [pairs.unit_N for pairs in fitted.values()])
-    passing = dict(zip(fitted, passes(z_M[:, None], z_min, correction)[:, 0].tolist(), strict=True))
+    passing = _passing(fitted, gain_N, wholes, z_min, correction)
     found = {}
     for name, pairs in groups.items():
         gains = (float(gain_N[name].mean()), first[name].gain_best) if name in fitted else (0.0, 0.0)
-        if prior is not None and passing.get(name):
-            found[name] = _stack(pairs, first[name], prior, gains, replicates, seeds[name])
+        if name in passing:
+            drawn = part_prior(pairs, wholes[name].slope_T, pooling[name].strength) if name in wholes else prior
+            stack = _stack(pairs, first[name], drawn, gains, replicates, seeds[name])
         else:
-            found[name] = _none(pairs, gains)
-    return found, strength
+            stack = _none(pairs, gains)
+        found[name] = _of_whole(stack, wholes[name], pairs, pooling[name].pooled_N) if name in pooling else stack
+    return found, Strengths(strength, {name: one.strength for name, one in pooling.items()})
+
+
+def _passing(
+    groups: Mapping[str, StackPairs],
+    gain_N: Mapping[str, np.ndarray],
+    wholes: Mapping[str, Whole],
+    z_min: float,
+    correction: Correction,
+) -> set[str]:
+    """The groups whose held-out gain is above that of guessing; the parts of one whole together, as one group."""
+    together: dict[tuple[bool, str], list[str]] = {}
+    for name in groups:
+        together.setdefault((name in wholes, wholes[name].name if name in wholes else name), []).append(name)
+    gains = [np.concatenate([gain_N[name] for name in names]) for names in together.values()]
+    # a patient of two parts counts as two there: parts number their units apart
+    units = [_numbered([groups[name].unit_N for name in names]) for names in together.values()]
+    passes_M = passes(standard_errors(gains, units)[:, None], z_min, correction)[:, 0]
+    return {name for names, one in zip(together.values(), passes_M.tolist(), strict=True) if one for name in names}
+
+
+def _numbered(units: Sequence[np.ndarray]) -> np.ndarray:
+    first, parts = 0, []
+    for unit_N in units:
+        parts.append(unit_N + first)
+        first += int(unit_N.max()) + 1
+    return np.concatenate(parts)
+
+
+def _of_whole(stack: Stack, whole: Whole, pairs: StackPairs, pooled_N: np.ndarray) -> Stack:
+    gain_N = pooled_N - guessing(pairs.blocks, pairs.count)
+    return replace(stack, whole=whole.name, gain_whole=float(gain_N.mean()))
 
 
 def _chosen(groups: Mapping[str, StackPairs], first: Mapping[str, FirstFit]) -> tuple[float, dict[str, np.ndarray]]:
@@ -180,7 +236,7 @@ def standard_errors(gains: Sequence[np.ndarray], units: Sequence[np.ndarray]) ->
 
 
 def _stack(
-    pairs: StackPairs, first: FirstFit, prior: Prior, gains: tuple[float, float], replicates: int, seed: int
+    pairs: StackPairs, first: FirstFit, prior: AnyPrior, gains: tuple[float, float], replicates: int, seed: int
 ) -> Stack:
     parameter_P = fit(pairs.blocks, np.ones(pairs.count), prior, first.all_P)
     low_P, high_P = intervals(pairs.blocks, parameter_P, prior, pairs.unit_N, replicates, seed)

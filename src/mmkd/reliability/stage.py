@@ -1,7 +1,7 @@
 """The stage `reliability`: measure every teacher on every modality of the corpus, and print the table."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,12 @@ from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.reliability.clusters import find_clusters
 from mmkd.reliability.geometry import dispersion, mean_direction, temperature
+from mmkd.reliability.nest import say_parts
+from mmkd.reliability.part_files import PartsOfRows
 from mmkd.reliability.printed import print_stacks, print_table
 from mmkd.reliability.rank_test import RankTest, rank_test, shrunk, soft_weights
 from mmkd.reliability.settings import ReliabilitySettings
-from mmkd.reliability.stack_stage import fit_stacks, stacked_cells
+from mmkd.reliability.stack_stage import find_nest, fit_stacks, stacked_cells
 from mmkd.reliability.table import (
     GroupReliability,
     GroupStack,
@@ -28,6 +30,7 @@ from mmkd.reliability.table import (
     groups_of,
     save_reliability,
 )
+from mmkd.reliability.trained_on import gap_of, trained_on, units_of
 
 
 def measure_reliability(
@@ -47,23 +50,33 @@ def measure_reliability(
     features = open_features(features_folder, corpus, names)
     rows = corpus.rows("train")
     _check_features(features, rows)
+    seen_NT = trained_on(settings.trained_on, corpus, [teacher.name for teacher in features])
     by_cluster = settings.by == "cluster"
     cluster_N = find_clusters(features, rows, len(corpus), settings.clusters, seed) if by_cluster else None
     modality_N = _modalities_of_evidence(evidence_folder, corpus) if evidence_folder else None
-    group_N = groups_of(corpus, cluster_N, modality_N)[rows]
-    tested = {str(name): _sample(rows[group_N == name], settings.rows, seed) for name in np.unique(group_N)}
+    of_row_N = groups_of(corpus, cluster_N, modality_N)
+    nest, parts = None, None
+    if settings.by == "nested":
+        nest = find_nest(features, _by_group(rows, of_row_N), corpus, of_row_N, settings, seed, seen_NT)
+        say_parts(nest, corpus, rows)
+        of_row_N, parts = nest.group_N, PartsOfRows(nest.group_N, nest.cells)
+    group_N = of_row_N[rows]
+    tested = {name: _sample(found, settings.rows, seed) for name, found in _by_group(rows, of_row_N).items()}
     results = {
-        (name, teacher.name): _test(teacher, found, settings, seed)
+        (name, teacher.name): _test(teacher, found[~seen_NT[found, place]], settings, seed)
         for name, found in tested.items()
-        for teacher in features
+        for place, teacher in enumerate(features)
     }
+    if settings.trained_on:
+        _say_gaps(features, tested, seen_NT, corpus, settings, seed)
     teacher_names = [teacher.name for teacher in features]
     cells = _cells(list(tested), teacher_names, results, settings)
     stacks: list[GroupStack] = []
     if settings.method == "stacking":
-        cells, stacks = stacked_cells(cells, teacher_names, fit_stacks(features, tested, corpus, settings, seed))
+        found = fit_stacks(features, tested, corpus, settings, seed, nest, seen_NT)
+        cells, stacks = stacked_cells(cells, teacher_names, found)
     teachers = [_teacher(teacher, tested, cells, settings) for teacher in features]
-    reliability = ReliabilityTable(teachers, cells, settings.by, cluster_N, modality_N=modality_N, stacks=stacks)
+    reliability = ReliabilityTable(teachers, cells, settings.by, cluster_N, "", modality_N, stacks, parts)
     save_reliability(reliability, folder)
     print_table(reliability)
     if stacks:
@@ -74,6 +87,12 @@ def measure_reliability(
             "their captions alone, unless [distill] says otherwise"
         )
     return {"teachers": len(features), "groups": len(tested), "rows": sum(map(len, tested.values()))}
+
+
+def _by_group(rows: np.ndarray, of_row_N: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows of each group; of_row_N: the group of every row of the corpus."""
+    group_N = of_row_N[rows]
+    return {str(name): rows[group_N == name] for name in np.unique(group_N)}
 
 
 def _check_features(features: Sequence[TeacherFeatures], rows: np.ndarray) -> None:
@@ -102,6 +121,26 @@ def _sample(rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
 def _test(teacher: TeacherFeatures, rows: np.ndarray, settings: ReliabilitySettings, seed: int) -> RankTest:
     image_ND, text_ND, valid_N = teacher.take(rows)
     return rank_test(image_ND[valid_N], text_ND[valid_N], settings.rivals, generator(seed, Purpose.RELIABILITY_TEST))
+
+
+def _say_gaps(
+    features: Sequence[TeacherFeatures],
+    tested: Mapping[str, np.ndarray],
+    seen_NT: np.ndarray,
+    corpus: Corpus,
+    settings: ReliabilitySettings,
+    seed: int,
+) -> None:
+    """How much higher each teacher ranks captions that it was trained on."""
+    unit_N = units_of(corpus)
+    for name, found in tested.items():
+        for place, teacher in enumerate(features):
+            image_ND, text_ND, valid_N = teacher.take(found)
+            rows, sides = found[valid_N], (image_ND[valid_N], text_ND[valid_N])
+            rng = generator(seed, Purpose.TRAINED_ON, name, teacher.name)
+            gap = gap_of(name, teacher.name, sides, seen_NT[rows, place], unit_N[rows], settings.rivals, rng)
+            if gap is not None:
+                print(gap)
 
 
 def _cells(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -12,6 +13,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.folders.atomic import atomic_file, write_json
 from mmkd.folders.stage import digest_of
+from mmkd.reliability.part_files import PartsOfRows, load_parts, save_parts
 
 TABLE = "reliability.json"
 MEANS = "means.safetensors"
@@ -63,7 +65,8 @@ class GroupStack:
 
     n: pairs it was fitted on. wrong_captions: the share of wrong captions 0..1, with its 95 % interval
     wrong_low..wrong_high. gain: held-out nats a pair over guessing uniformly, the mean of both directions; gain_best:
-    that of the best single teacher.
+    that of the best single teacher. whole: the modality that the group is a part of, "" where it is none; gain_whole:
+    then the gain with the ratio of the modality's weights, sharpness and level fitted in the part.
     """
 
     group: str
@@ -73,15 +76,17 @@ class GroupStack:
     wrong_high: float
     gain: float
     gain_best: float
+    whole: str = ""
+    gain_whole: float = 0.0
 
 
 @dataclass(frozen=True)
 class ReliabilityTable:
     """Teachers in the order of their names; `cells` has every (group, teacher).
 
-    by: what the groups are, "modality" or "cluster"; cluster_N: then the cluster of each row of the corpus, int32.
-    modality_N: the modality of each row, strings, where it is not the corpus's own. stacks: one of each group under
-    method "stacking", none under "rank".
+    by: what the groups are, "modality", "cluster" or "nested"; cluster_N: then the cluster of each row of the corpus,
+    int32; parts: of "nested". modality_N: the modality of each row, strings, where it is not the corpus's own. stacks:
+    one of each group under method "stacking", none under "rank".
     """
 
     teachers: list[TeacherGeometry]
@@ -91,6 +96,7 @@ class ReliabilityTable:
     digest: str = ""
     modality_N: np.ndarray | None = None
     stacks: list[GroupStack] = field(default_factory=list)
+    parts: PartsOfRows | None = None
 
     @property
     def group_names(self) -> list[str]:
@@ -110,7 +116,12 @@ class ReliabilityTable:
 
     def groups(self, corpus: Corpus) -> np.ndarray:
         """The group of each row of the corpus, an array of strings. Raises DataError for another corpus."""
-        return groups_of(corpus, self.cluster_N, self.modality_N)
+        return groups_of(corpus, self.cluster_N, self.modality_N, self.parts)
+
+    @property
+    def group_word(self) -> str:
+        """What a group is, for the head of a table."""
+        return "group" if self.by == "nested" else self.by
 
     def weights(self, group_N: np.ndarray) -> np.ndarray:
         """The weight of each teacher (K) for rows of the given groups (N,) -> (N, K) float32.
@@ -151,14 +162,22 @@ def counted(pairs: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count:,} pair{'' if count == 1 else 's'})" for name, count in pairs.items())
 
 
-def groups_of(corpus: Corpus, cluster_N: np.ndarray | None, modality_N: np.ndarray | None = None) -> np.ndarray:
-    """The name of each row's cluster where there are clusters; else its modality, the corpus's own without others."""
-    for what, value_N in (("clusters", cluster_N), ("modalities", modality_N)):
+def groups_of(
+    corpus: Corpus,
+    cluster_N: np.ndarray | None,
+    modality_N: np.ndarray | None = None,
+    parts: PartsOfRows | None = None,
+) -> np.ndarray:
+    """The name of each row's cluster or part where there are such; else its modality, the corpus's without others."""
+    part_N = parts.group_N if parts else None
+    for what, value_N in (("clusters", cluster_N), ("modalities", modality_N), ("parts", part_N)):
         if value_N is not None and len(value_N) != len(corpus):
             raise DataError(
                 f"the reliability table has {what} of {len(value_N)} rows, but {corpus.folder} has {len(corpus)}; "
                 "run 'mmkd reliability' again"
             )
+    if part_N is not None:
+        return part_N
     if cluster_N is None:
         return corpus.modalities if modality_N is None else modality_N
     names_K = np.array([f"cluster {k:02d}" for k in range(int(cluster_N.max()) + 1)])
@@ -179,12 +198,14 @@ def save_reliability(reliability: ReliabilityTable, folder: Path) -> None:
     if reliability.cluster_N is not None:
         with atomic_file(folder / CLUSTERS) as stream:
             stream.write(save({"cluster": reliability.cluster_N}))
-    named: dict[str, list[str]] = {}
+    named: dict[str, Any] = {}
     if reliability.modality_N is not None:
         name_G, of_N = np.unique(reliability.modality_N, return_inverse=True)
-        named = {"modalities": name_G.tolist()}
+        named["modalities"] = name_G.tolist()
         with atomic_file(folder / MODALITIES) as stream:
             stream.write(save({"modality": of_N.astype(np.int16)}))
+    if reliability.parts is not None:
+        named["parts"] = save_parts(reliability.parts, folder)
     measured = {
         "reliability": [asdict(cell) for cell in reliability.cells],
         "stacks": [asdict(stack) for stack in reliability.stacks],
@@ -210,6 +231,7 @@ def load_reliability(folder: Path) -> ReliabilityTable:
         modality_N = None
         if "modalities" in table:
             modality_N = np.array(table["modalities"])[load_file(folder / MODALITIES)["modality"]]
-        return ReliabilityTable(teachers, cells, table["by"], cluster_N, digest, modality_N, stacks)
+        parts = load_parts(folder, table["parts"]) if "parts" in table else None
+        return ReliabilityTable(teachers, cells, table["by"], cluster_N, digest, modality_N, stacks, parts)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{folder}: not a reliability folder ({error!r}); run 'mmkd reliability' again") from error
