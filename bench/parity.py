@@ -98,7 +98,9 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         corpus = small_corpus(Path(name), asked.pairs, machine)
-        print("| student, precision | steps | first loss | last loss | largest difference | processor time | wall time |")
+        print(
+            "| student, precision | steps | first loss | last loss | largest difference | processor time | wall time |"
+        )
         print("|---|---:|---:|---:|---:|---:|---:|")
         for arm in asked.arms:
             row = compared(arm, corpus, Path(name), machine, asked.batch, asked.steps)

@@ -12,6 +12,7 @@ reason is known. Writes bench/results/peers.json. Other measurements stand in fi
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import math
@@ -33,7 +34,8 @@ from mmkd.folders.stage import versions
 
 RESULT = Path(__file__).parent / "results" / "peers.json"
 SLOWER = 1.1
-HEAD = "| work | size | beside | processor time, mmkd / peer | mmkd, s | peak MB, mmkd and peer | largest difference | note |"
+HEADS = ("work", "size", "beside", "processor time, mmkd / peer", "mmkd, s", "peak MB, mmkd and peer")
+MORE = ("largest difference", "note")
 MIB = 2**20
 
 
@@ -47,7 +49,7 @@ def main() -> None:
     if asked.one:
         print(json.dumps(measured(asked.one, asked.rounds)))
         return
-    print(f"{HEAD}\n|---|---|---|---:|---:|---:|---:|---|", flush=True)
+    print(f"| {' | '.join((*HEADS, *MORE))} |\n|---|---|---|---:|---:|---:|---:|---|", flush=True)
     rows = {}
     for name in asked.only:
         rows[name] = in_a_process(name, asked.rounds)
@@ -103,7 +105,12 @@ def turn(side: Side) -> dict[str, Any]:
 
 
 def reset_peak() -> float:
-    """Let the kernel's record of this process's peak begin anew; returns the resident memory now, MB."""
+    """Let the kernel's record of this process's peak begin anew; returns the resident memory now, MB.
+
+    What the C library keeps for later is given back first, so that a side does not begin in the other's leavings.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc
+        trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return peak_mb()
 

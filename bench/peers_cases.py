@@ -90,9 +90,7 @@ def contrastive_loss(_: Path) -> Sides:
 
     return Sides(
         ours,
-        lambda: _backward(
-            theirs(image.clone().requires_grad_(), text.clone().requires_grad_(), torch.tensor(14.3))
-        ),
+        lambda: _backward(theirs(image.clone().requires_grad_(), text.clone().requires_grad_(), torch.tensor(14.3))),
         "1,024 pairs, 512 dimensions, forward and backward",
         _apart,
     )

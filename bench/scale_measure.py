@@ -33,7 +33,9 @@ def _jpeg(seed: int) -> bytes:
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    value = np.add.outer(np.linspace(0, 120, SIDE), np.linspace(0, 80, SIDE))[..., None] + rng.normal(0, 12, (SIDE, SIDE, 3))
+    value = np.add.outer(np.linspace(0, 120, SIDE), np.linspace(0, 80, SIDE))[..., None] + rng.normal(
+        0, 12, (SIDE, SIDE, 3)
+    )
     stream = BytesIO()
     Image.fromarray(value.clip(0, 255).astype(np.uint8)).save(stream, "JPEG", quality=85)
     return stream.getvalue()

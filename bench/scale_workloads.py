@@ -89,10 +89,10 @@ def extraction(figures: Figures, node: Node) -> Load:
             "features, mapped": PAIRS * figures["extract_bytes"] / GIGA,
         },
         {
-            "memory": "features are read in blocks and mapped; numbers are written once by rank 0 and mapped by the others",
+            "memory": "features are read in blocks and mapped; rank 0 writes the numbers once, the others map them",
             "reading": "each picture is read and decoded once for all resident teachers",
-            "serial": "both are worked out once, in blocks against 1,024 pairs, and stored; before, every rank did it at "
-            "every start",
+            "serial": "both are worked out once, in blocks against 1,024 pairs, and stored; before, every rank did it "
+            "at every start",
             "hand-out": "a worker loads all teachers once and keeps them; the unit is a shard of 4,096 pairs, and "
             "`[extract] shard_rows` makes smaller ones",
         },

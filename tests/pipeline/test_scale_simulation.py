@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from scale import FIGURES, figures_of, limits, row
 from scale_simulation import Queue, Work, dynamic, static
 from scale_workloads import LOADS, Load, Node

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from open_clip_trainer import Case
+
 from mmkd.corpus.schema import Corpus
 from mmkd.student.settings import StudentSettings
 from mmkd.training.settings.train import PretrainSettings
-from open_clip_trainer import Case
 from tiny import MACHINE
 
 STEPS, TOLERANCE = 50, 1e-4
