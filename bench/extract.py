@@ -2,7 +2,7 @@
 
     python bench/extract.py [--pairs 128] [--teachers 5] [--batch 32] [--workers 2] [--threads 0] [--rounds 2]
                             [--device auto] [--precision fp32] [--arms networks shared loop separate]
-                            [--model ViT-B-32]
+                            [--model ViT-B-32] [--out FILE]
 
 Four arms over the same real pairs (../shared/realdata or $MMKD_REALDATA) with teachers of random weights: `networks`:
 their forward passes over images and token ids that lie in memory, nothing else. `shared`: `mmkd extract` as users run
@@ -188,6 +188,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16", "bf16"])
     parser.add_argument("--model", default="ViT-B-32")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--out", type=Path, default=RESULT, help="the JSON file that is written")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -203,8 +204,9 @@ def main() -> None:
             for arm in sorted(runs, reverse=bool(number % 2)):
                 runs[arm].append(in_a_process(arm, Path(name), options))
                 say(f"{arm}: {runs[arm][-1]['wall_s']:.1f} s, {runs[arm][-1]['cpu_s']:.1f} s of processors")
-    write_json(RESULT, facts(options) | {"pairs": pairs, "arms": show(runs, pairs), "all_rounds": runs})
-    say(f"see {RESULT}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.out, facts(options) | {"pairs": pairs, "arms": show(runs, pairs), "all_rounds": runs})
+    say(f"see {options.out}")
 
 
 def show(runs: dict[str, list[dict[str, float]]], pairs: int) -> dict[str, dict[str, float]]:
@@ -233,7 +235,7 @@ def show(runs: dict[str, list[dict[str, float]]], pairs: int) -> dict[str, dict[
 
 def facts(options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "options": {name: value for name, value in vars(options).items() if name not in ("arm", "folder")},
+        "options": {name: value for name, value in vars(options).items() if name not in ("arm", "folder", "out")},
         "cpus": len(os.sched_getaffinity(0)),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": versions(),

@@ -21,7 +21,7 @@ def decode_s() -> float:
     from mmkd.images.transform import from_preprocess
 
     transform = from_preprocess({"size": 224, "interpolation": "bicubic", "resize_mode": "shortest"})
-    data = [_jpeg(seed) for seed in range(PICTURES)]
+    data = [noisy_jpeg(seed) for seed in range(PICTURES)]
     transform.pixels(decode(data[0]))
     start = time.process_time()
     for one in data:
@@ -29,7 +29,8 @@ def decode_s() -> float:
     return (time.process_time() - start) / PICTURES
 
 
-def _jpeg(seed: int) -> bytes:
+def noisy_jpeg(seed: int) -> bytes:
+    """A grey gradient with noise, SIDE x SIDE pixels."""
     from PIL import Image
 
     rng = np.random.default_rng(seed)
