@@ -49,8 +49,8 @@ class Figure:
         """A row: what, aim, found, verdict."""
         found, aim = self.of(results), self.aim
         verdict = "" if aim is None else "not measured" if found is None else "reached" if found >= aim else "missed"
-        shown = "–" if found is None else f"{found:,.3g}"
-        return f"| {self.what} | {'–' if aim is None else f'{aim:,.3g}'} | {shown} | {verdict} |"
+        shown = "–" if found is None else f"{found:,.4g}"
+        return f"| {self.what} | {'–' if aim is None else f'{aim:,.4g}'} | {shown} | {verdict} |"
 
 
 FIGURES = (
