@@ -2,6 +2,7 @@
 
     python bench/scale.py [--nodes 1 2 4 8 16 32] [--loads curation extraction evaluation] [--figures FILE]
                           [--cores 64] [--gpus 8] [--memory-gb 512] [--tflops 300] [--disk-gb-s 2] [--slow 5]
+                          [--split 1]
     python bench/scale.py --measure [NAME ...]
 
 The loads: curation of 24 million records, 2.9 million pairs through nine teachers with what stage 2 needs of them, and
@@ -19,7 +20,7 @@ the file system delivers, one process's steps over half of the time, efficiency 
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--tflops", type=float, default=Node.tflops)
     parser.add_argument("--disk-gb-s", type=float, default=Node.disk_gb_s)
     parser.add_argument("--slow", type=float, default=5.0)
+    parser.add_argument("--split", type=int, default=1, help="units are cut into so many")
     parser.add_argument("--measure", nargs="*", choices=MEASURES)
     asked = parser.parse_args()
     if asked.measure is not None:
@@ -150,6 +152,7 @@ def main() -> None:
     print(f"A node: {node.cores} cores, {node.gpus} GPUs of {node.tflops:g} TFLOP/s, {node.memory_gb:,.0f} GB.")
     for name in asked.loads:
         load = LOADS[name](figures, node)
+        load = replace(load, work=load.work.split(asked.split))
         show(load, [row(load, nodes, asked.slow) for nodes in sorted(asked.nodes)], node, asked.slow)
 
 

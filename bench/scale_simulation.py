@@ -6,7 +6,7 @@ Letters: U units, W workers. Times in seconds.
 import heapq
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Work:
     def ideal(self) -> float:
         """Seconds of all units on one worker of speed 1, each model loaded once."""
         return float(self.seconds_U.sum()) + self.load_s * len(np.unique(self.model_U))
+
+    def split(self, parts: int) -> "Work":
+        """The same work in units of a part of the size."""
+        return replace(self, seconds_U=np.repeat(self.seconds_U / parts, parts), model_U=np.repeat(self.model_U, parts))
 
 
 @dataclass

@@ -30,6 +30,15 @@ def test_a_slow_worker_takes_fewer_units() -> None:
     assert static(work([1.0] * 9), [1.0, 1.0, 0.2]) == pytest.approx(15)
 
 
+def test_smaller_units_leave_a_slow_worker_less_to_end_with() -> None:
+    """Nine seconds in units of a third: the slow one takes 3 of them, and all end after 5 s; in 27ths, after 4.2 s."""
+    slow = [1.0, 1.0, 0.2]
+    thirds = work([1.0] * 9).split(3)
+    assert thirds.ideal == pytest.approx(9)
+    assert dynamic(thirds, slow) == pytest.approx(5)
+    assert dynamic(work([1.0] * 9).split(27), slow) == pytest.approx(9 / 2.2, rel=0.05)
+
+
 def test_a_worker_stays_with_its_model() -> None:
     """Two models of three units each, ten seconds to load one: nobody loads twice."""
     of_two = work([1.0] * 6, [0, 1] * 3, load_s=10.0)
