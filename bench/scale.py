@@ -19,7 +19,7 @@ the file system delivers, one process's steps over half of the time, efficiency 
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def limits(load: Load, rows: Sequence[Row], node: Node) -> Iterator[tuple[int, s
             yield 1, "memory", f"{step or 'the workers'}: {size:,.0f} GB, a node has {node.memory_gb:,.0f}"
     serial = sum(load.serial.values())
     steps = ", ".join(f"{name} {seconds / HOUR:.2f} h" for name, seconds in load.serial.items())
-    tests = (
+    tests: tuple[tuple[str, Callable[[Row], bool], str], ...] = (
         ("reading", lambda one: one.read_gb_s > node.disk_gb_s, f"more than {node.disk_gb_s:g} GB/s are read"),
         ("serial", lambda one: serial > SERIAL_SHARE * one.whole, f"one process has half of the time ({steps})"),
         ("hand-out", lambda one: one.efficiency < EFFICIENT, f"efficiency of the parallel part below {EFFICIENT}"),
