@@ -222,7 +222,7 @@ def curation(folder: Path) -> Sides:
     from mmkd.curation.settings.curate import CurateSettings, TableSource
     from mmkd.settings import Machine
 
-    rows, numbers = 100, count()
+    rows, numbers = 400, count()
     (folder / "images").mkdir()
     lines = ["id,image,caption"]
     for row in range(rows):
