@@ -76,6 +76,11 @@ class Case:
     def steps(self) -> int:
         return self.settings.epochs * self.order.steps_per_epoch
 
+    @property
+    def warmup(self) -> int:
+        """Steps of the warm-up: mmkd cuts one that is longer than a tenth of the run, and open_clip does not."""
+        return min(self.settings.warmup_steps, max(self.steps // 10, 1))
+
     def ours(self) -> Run:
         """mmkd's loop; joint positives are off, since open_clip takes equal captions for negatives of one another."""
         settings = self.settings.model_copy(update={"joint_positives": False, "log_every": 1})
@@ -92,7 +97,7 @@ class Case:
         args = self._arguments()
         clock, seen = Clock(), Seen()
         optimizer = _optimizer(network, settings)
-        scheduler = cosine_lr(optimizer, settings.lr, settings.warmup_steps, self.steps)
+        scheduler = cosine_lr(optimizer, settings.lr, self.warmup, self.steps)
         loss, pairs = open_clip.create_loss(args), Pairs(self.corpus, model)
         for epoch in range(settings.epochs):
             data = {"train": Data(pairs, self.order, epoch)}
