@@ -1,14 +1,17 @@
-"""What one shared pass over the images costs, against five passes of open_clip and against the networks alone.
+"""What one shared pass over the images costs, against loops of open_clip's users and against the networks alone.
 
     python bench/extract.py [--pairs 128] [--teachers 5] [--batch 32] [--workers 2] [--threads 0] [--rounds 2]
-                            [--device auto] [--precision fp32]
+                            [--device auto] [--precision fp32] [--arms networks shared loop separate]
+                            [--model ViT-B-32] [--out FILE]
 
-Three arms over the same real pairs (../shared/realdata or $MMKD_REALDATA) with ViT-B/32 teachers of random weights:
-`networks`: their forward passes over images and token ids that lie in memory, nothing else. `shared`: `mmkd extract`
-as users run it, stored features included. `separate`: for each teacher a DataLoader with open_clip's own transform and
-tokenizer, as users write it. Loading models is left out. The arms take turns; the fastest time of each counts, and the
-least processor time of all its processes, which other work on the machine disturbs less and in which nothing is hidden:
-it contains decoding, resizing, tokenising and writing. Writes bench/results/extract.json.
+Four arms over the same real pairs (../shared/realdata or $MMKD_REALDATA) with teachers of random weights: `networks`:
+their forward passes over images and token ids that lie in memory, nothing else. `shared`: `mmkd extract` as users run
+it, stored features included. `loop`: one DataLoader that decodes each picture once, with open_clip's own transforms and
+tokenizers, all networks on each batch, arrays saved at the end, as users write it. `separate`: such a loop for each
+teacher, the next loaded when the one before is done. Loading models is left out of the times. --model: an architecture
+of open_clip, or `small` (four layers a tower, 64 pixels), which shows what is not the networks. The arms take turns, in
+a process each. Processor time is that of all processes of an arm, which other work on the machine disturbs less and in
+which nothing is hidden: it contains decoding, resizing, tokenising and writing. Writes bench/results/extract.json.
 """
 
 import argparse
@@ -21,16 +24,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
+from extract_loops import Loaded, loop
+from parity import SMALL
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage, curate
@@ -53,22 +55,7 @@ from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 ROOT = Path(__file__).parents[1]
 REALDATA = Path(os.environ.get("MMKD_REALDATA", ROOT.parent / "shared" / "realdata"))
 RESULT = Path(__file__).parent / "results" / "extract.json"
-AIM = 1.05  # shared pass over the networks alone
-
-
-class Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """The corpus as an open_clip user reads it."""
-
-    def __init__(self, corpus: Corpus, transform: Callable[[Image.Image], Tensor], tokenizer: Any) -> None:
-        self.corpus, self.transform, self.tokenizer = corpus, transform, tokenizer
-
-    def __len__(self) -> int:
-        return len(self.corpus)
-
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        table = self.corpus.take([row])
-        image = decode(table.column("image").combine_chunks().field("bytes")[0].as_py())
-        return self.transform(image), self.tokenizer([table.column("caption")[0].as_py()])[0]
+ARMS = ("networks", "shared", "loop", "separate")
 
 
 class Bench:
@@ -86,7 +73,8 @@ class Bench:
     def write(self) -> None:
         """A corpus of the first pairs and one model folder, which every teacher loads for itself."""
         torch.manual_seed(0)
-        save(build(architecture("ViT-B-32")), self.folder / "model")
+        name = self.options.model
+        save(build(SMALL if name == "small" else architecture(name)), self.folder / "model")
         lines = (REALDATA / "pairs" / "pairs.jsonl").read_text().splitlines()
         chosen = lines[:: max(1, len(lines) // self.options.pairs)]  # of every modality
         (self.folder / "pairs.jsonl").write_text("\n".join(chosen) + "\n")
@@ -147,22 +135,22 @@ class Bench:
             "waited_s": clock.waited_s,
         }
 
+    def loop(self) -> dict[str, float]:
+        """One pass over the images, all teachers."""
+        return self._looped([[spec.model for spec in self.specs]])
+
     def separate(self) -> dict[str, float]:
         """One pass over the images for each teacher."""
-        seconds, used = 0.0, 0.0
-        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.options.precision)
-        for spec in self.specs:
-            network, transform = open_clip.create_model_from_pretrained(spec.model, device=self.device)
-            tokenizer = open_clip.get_tokenizer(spec.model)
+        return self._looped([[spec.model] for spec in self.specs])
+
+    def _looped(self, groups: list[list[str]]) -> dict[str, float]:
+        seconds, used, asked = 0.0, 0.0, self.options
+        for models in groups:
+            loaded, out = Loaded(models, self.device), self.folder / f"looped{time.monotonic_ns()}"
             start, before = time.perf_counter(), cpu_s()
-            loader = DataLoader(
-                Pairs(self.corpus, transform, tokenizer), self.options.batch, num_workers=self.options.workers
-            )
-            with torch.inference_mode(), torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-                for image, text in loader:
-                    network.encode_image(image.to(self.device), normalize=True).float().cpu()
-                    network.encode_text(text.to(self.device), normalize=True).float().cpu()
+            loop(loaded, self.corpus, asked.batch, asked.workers, asked.precision, out)
             seconds, used = seconds + time.perf_counter() - start, used + cpu_s() - before
+            del loaded
         return {"wall_s": seconds, "cpu_s": used}
 
 
@@ -174,7 +162,7 @@ def cpu_s() -> float:
 
 def in_a_process(arm: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Run an arm in a fresh process, so that its peak memory is its own."""
-    given = [f"--{name}={value}" for name, value in vars(options).items() if value is not None]
+    given = [f"--{name}={value}" for name, value in vars(options).items() if value is not None and name != "arms"]
     command = [sys.executable, __file__, *given, f"--arm={arm}", f"--folder={folder}"]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, float] = json.loads(said.splitlines()[-1])
@@ -198,52 +186,60 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16", "bf16"])
+    parser.add_argument("--model", default="ViT-B-32")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--out", type=Path, default=RESULT, help="the JSON file that is written")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
         one_arm(Bench(options.folder, options), options.arm)
         return
-    found: dict[str, list[dict[str, float]]] = {"networks": [], "shared": [], "separate": []}
+    runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS if arm in options.arms}
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), options)
         bench.write()
         pairs = len(bench.corpus)
-        for _ in range(options.rounds):
-            for arm, runs in found.items():
-                runs.append(in_a_process(arm, Path(name), options))
-                say(f"{arm}: {runs[-1]['wall_s']:.1f} s, {runs[-1]['cpu_s']:.1f} s of processors")
-    best = {arm: min(runs, key=lambda run: run["wall_s"]) for arm, runs in found.items()}
-    work_s = {arm: min(run["cpu_s"] for run in runs) for arm, runs in found.items()}
-    ratio, work = best["shared"]["wall_s"] / best["networks"]["wall_s"], work_s["shared"] / work_s["networks"]
-    result: dict[str, Any] = {
-        "pairs": pairs,
-        "pairs_per_s": {arm: round(pairs / run["wall_s"], 2) for arm, run in best.items()},
-        "shared_over_networks": round(ratio, 3),
-        "shared_over_networks_cpu": round(work, 3),
-        "aim": AIM,
-        "separate_over_shared": round(best["separate"]["wall_s"] / best["shared"]["wall_s"], 2),
-        "separate_over_shared_cpu": round(work_s["separate"] / work_s["shared"], 2),
-        "share_waiting_for_data": round(best["shared"]["waited_s"] / best["shared"]["wall_s"], 4),
-        "decodes_per_image": best["shared"]["decodes_per_image"],
-        "peak_mb": {arm: round(run["peak_mb"]) for arm, run in best.items()},
-        "all_rounds": found,
-        "options": {name: value for name, value in vars(options).items() if name not in ("arm", "folder")},
+        for number in range(options.rounds):
+            for arm in sorted(runs, reverse=bool(number % 2)):
+                runs[arm].append(in_a_process(arm, Path(name), options))
+                say(f"{arm}: {runs[arm][-1]['wall_s']:.1f} s, {runs[arm][-1]['cpu_s']:.1f} s of processors")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.out, facts(options) | {"pairs": pairs, "arms": show(runs, pairs), "all_rounds": runs})
+    say(f"see {options.out}")
+
+
+def show(runs: dict[str, list[dict[str, float]]], pairs: int) -> dict[str, dict[str, float]]:
+    """A table, relative to `shared` or the first arm: medians of the ratios within a round."""
+    against = "shared" if "shared" in runs else next(iter(runs))
+    found = {}
+    print(f"| arm | pairs/s | processor time over {against} | wall time | peak MB | of the largest worker |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for arm, rounds in runs.items():
+        ratio = {
+            key: median(one[key] / other[key] for one, other in zip(rounds, runs[against], strict=True))
+            for key in ("cpu_s", "wall_s")
+        }
+        most = {key: max(one[key] for one in rounds) for key in ("peak_mb", "largest_worker_mb")}
+        rate = pairs / min(one["wall_s"] for one in rounds)
+        found[arm] = {**ratio, **most, "pairs_per_s": rate}
+        print(
+            f"| {arm} | {rate:.2f} | {ratio['cpu_s']:.3f} | {ratio['wall_s']:.3f} | {most['peak_mb']:,.0f} "
+            f"| {most['largest_worker_mb']:,.0f} |"
+        )
+    if "shared" in runs:
+        one = runs["shared"][0]
+        say(f"shared waited {one['waited_s'] / one['wall_s']:.1%}; {one['decodes_per_image']:g} decodes an image")
+    return found
+
+
+def facts(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "options": {name: value for name, value in vars(options).items() if name not in ("arm", "folder", "out")},
         "cpus": len(os.sched_getaffinity(0)),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": versions(),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    write_json(RESULT, result)
-    rates = ", ".join(f"{arm} {rate}" for arm, rate in result["pairs_per_s"].items())
-    say(f"{pairs} pairs x {options.teachers} teachers, pairs/s: {rates}")
-    say(f"shared pass = {ratio:.3f} x the networks alone (aim {AIM}); {work:.3f} x in processor time")
-    say(
-        f"separate passes = {result['separate_over_shared']} x the shared one; "
-        f"{result['separate_over_shared_cpu']} x in processor time"
-    )
-    say(f"waiting for data {result['share_waiting_for_data']:.1%}; {result['decodes_per_image']:g} decodes an image")
-    say(f"peak MB: {result['peak_mb']}; see {RESULT}")
 
 
 if __name__ == "__main__":

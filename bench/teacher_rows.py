@@ -1,6 +1,7 @@
 """What reading and ranking all rows of a teacher costs: seconds and memory by rows, and what follows for more of them.
 
     python bench/teacher_rows.py [--rows 20000 200000] [--teachers 2] [--folder FOLDER]
+                                 [--steps STEP ...]
 
 Writes a corpus without pictures (two modalities, every tenth caption is another's) and random features of 512
 dimensions, in FOLDER or a temporary one, then does each step in a fresh process of one thread:
@@ -8,6 +9,7 @@ dimensions, in FOLDER or a temporary one, then does each step in a fresh process
 take: all vectors of one teacher at once; the data itself are rows x 2 KiB.
 reliability: `mmkd reliability`, all teachers, at most 20,000 rows a modality.
 gate: which teachers the reference's recipe takes for each pair; posterior: how likely each caption is right.
+clusters: groups of pairs for `[reliability] by = "cluster"`, only with --steps.
 codes: numbers for captions and pictures, as the first process of a training writes them.
 
 Processor seconds, and the peak of memory that is not a mapped file, less that at the start (`RssAnon`, every 5 ms). The
@@ -40,6 +42,7 @@ from mmkd.features.store import (
 )
 from mmkd.folders.arrow import arrow_schema, finish, write_shard
 from mmkd.folders.stage import Stage, complete
+from mmkd.reliability.clusters import find_clusters
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stage import measure_reliability
 from mmkd.training.data.tokens import coded
@@ -47,7 +50,8 @@ from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.targets.teacher_targets import caption_posteriors, gated
 
 DIM, SHARD, MODALITIES = 512, 20_000, 2
-STEPS = ("take", "reliability", "gate", "posterior", "codes")
+STEPS = ("take", "reliability", "gate", "posterior", "codes", "clusters")
+USUAL = STEPS[:-1]
 ROWS, TEACHERS = 2_900_000, 9  # projected
 
 
@@ -55,25 +59,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--teachers", type=int, default=2)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(USUAL))
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.step:
         print(json.dumps(measured(asked.step, asked.folder)))
         return
-    print("| rows | teachers | " + " | ".join(f"{step}, s | MB" for step in STEPS) + " |")
-    print("|---:|---:|" + "---:|---:|" * len(STEPS))
+    print("| rows | teachers | " + " | ".join(f"{step}, s | MB" for step in asked.steps) + " |")
+    print("|---:|---:|" + "---:|---:|" * len(asked.steps))
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         for rows in asked.rows:
             place = Path(folder) / str(rows)
             write_world(place, rows, asked.teachers)
-            told = [apart(step, place) for step in STEPS]
+            told = [apart(step, place) for step in asked.steps]
             cells = [f"{one['s']:,.1f} | {one['mb']:,.0f}" for one in told]
             print(f"| {rows:,} | {asked.teachers} | " + " | ".join(cells) + " |", flush=True)
-    # of take, codes and reliability: one teacher, no teacher, groups of a bounded size
+    # of take, codes, clusters and reliability: one teacher, no teacher, groups of a bounded size
     grows = {"take": ROWS / rows * TEACHERS, "codes": ROWS / rows, "reliability": TEACHERS / asked.teachers}
+    grows["clusters"] = TEACHERS / asked.teachers  # most of it is the fit, on a bounded number of rows
     both = ROWS / rows * TEACHERS / asked.teachers
-    cells = [f"{one['s'] * grows.get(step, both):,.0f} | –" for step, one in zip(STEPS, told, strict=True)]
+    cells = [f"{one['s'] * grows.get(step, both):,.0f} | –" for step, one in zip(asked.steps, told, strict=True)]
     print(f"| {ROWS:,} (projected) | {TEACHERS} | " + " | ".join(cells) + " |")
 
 
@@ -169,6 +175,7 @@ def _run(
         "take": lambda: features[0].take(rows),
         "gate": lambda: gated(settings, rows, features, ones_NT.astype(bool), 0),
         "posterior": lambda: caption_posteriors(ones_NT, group_N, rows, features, 0),
+        "clusters": lambda: find_clusters(features, rows, len(corpus), 0, 0),
         "codes": lambda: [coded(corpus, column, rows) for column in ("caption", "sha256")],
     }
     return steps[step]

@@ -2,6 +2,7 @@
 
     python bench/train.py [--realdata ../shared/realdata] [--batch 16] [--steps 1] [--rounds 1] [--buckets 4]
                           [--threads 1] [--workers 0] [--device auto] [--only ARM ...] [--tiny]
+                          [--out FILE]
 
 A ViT-B/16 with a BERT-base text tower, context 256, random weights; real images and captions, tokenised by a WordPiece
 of their own words; random features of nine teachers, affinity with a share of the captions. The arms see the same
@@ -235,6 +236,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", nargs="+", choices=[name for name in ARMS if name != "default"])
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--out", type=Path, help="the JSON file that is written, also with --tiny")
     return parser.parse_args()
 
 
@@ -254,9 +256,11 @@ def main() -> None:
     show(found, split)
     say("reading alone, pairs/s: " + ", ".join(f"{way} {rate:.0f}" for way, rate in reading.items()))
     say(f"tokens a caption: {length_N.mean():.1f} on average, 9 of 10 at most {np.percentile(length_N, 90):.0f}")
-    if not options.tiny:
-        write_json(RESULT, _result(options, found, split, runs, length_N) | {"reading_pairs_per_s": reading})
-        say(f"see {RESULT}")
+    out = options.out or (None if options.tiny else RESULT)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, _result(options, found, split, runs, length_N) | {"reading_pairs_per_s": reading})
+        say(f"see {out}")
 
 
 def _result(options: argparse.Namespace, found: Any, split: Any, runs: Any, length_N: np.ndarray) -> dict[str, Any]:
@@ -273,7 +277,7 @@ def _result(options: argparse.Namespace, found: Any, split: Any, runs: Any, leng
         "tokens_mean": float(length_N.mean()),
         "tokens_p90": float(np.percentile(length_N, 90)),
         "all_rounds": runs,
-        "options": json.loads(json.dumps({k: v for k, v in vars(options).items() if k != "realdata"})),
+        "options": json.loads(json.dumps({k: v for k, v in vars(options).items() if k not in ("realdata", "out")})),
         "cpus": len(os.sched_getaffinity(0)),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": versions(),

@@ -7,7 +7,7 @@ import pytest
 
 from mmkd.cli import main
 from mmkd.features.plan import pair_bytes
-from mmkd.pipeline.cost import is_contrastive, torchrun, trainings
+from mmkd.pipeline.cost import is_contrastive, torchrun
 from mmkd.pipeline.recipe import load_recipe
 
 RECIPE = """
@@ -135,7 +135,7 @@ def test_a_teacher_that_is_not_there_is_said_and_not_counted(
 
 def test_every_training_of_a_recipe_is_planned() -> None:
     recipe = load_recipe(Path(__file__).parents[2] / "recipes" / "mmkd-b16.toml", Path("runs"))
-    found = trainings(recipe)
+    found = recipe.trainings
     assert list(found) == ["pretrain", *[f"rivals/{name}" for name in recipe.rivals], "distill"]
     assert [is_contrastive(one) for one in found.values()] == [True, False, False]
 

@@ -1,13 +1,16 @@
 """Clusters are found without a label, and the weights within them give each pair its expert."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from feature_world import FeatureWorld, make_feature_world
 from mmkd.errors import DataError
+from mmkd.features.store import TeacherFeatures
 from mmkd.folders.stage import Stage, complete
+from mmkd.reliability import clusters
 from mmkd.reliability.clusters import SMALLEST, NodeTest, find_clusters, join_small, joins, nearest, pruned
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stage import measure_reliability
@@ -149,3 +152,31 @@ def test_clusters_of_another_corpus_are_refused(by_cluster: ReliabilityTable, ti
 
     with pytest.raises(DataError, match="clusters of 1500 rows, but"):
         by_cluster.groups(Corpus(tiny_corpus))
+
+
+class Counted:
+    """A teacher's features that keep how many rows were asked for at once."""
+
+    def __init__(self, inner: TeacherFeatures, asked: list[int]) -> None:
+        self.inner, self.asked = inner, asked
+
+    def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self.asked.append(len(rows))
+        return self.inner.take(rows)
+
+
+def test_no_more_rows_are_held_than_the_fit_and_a_block_have(
+    world: FeatureWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how large the blocks are decides nothing."""
+    total = len(world.modality_N)
+    monkeypatch.setattr(clusters, "FIT_ROWS", 300)
+    monkeypatch.setattr(clusters, "BLOCK", 128)
+    asked: list[int] = []
+    counted: Any = [Counted(teacher, asked) for teacher in world.features]
+    found_N = find_clusters(counted, np.arange(total), total, 3, seed=0)
+    assert max(asked) == 300
+    assert sum(asked) >= len(counted) * (total + 2 * 300), "the fit's rows and all rows were read"
+    assert found_N.dtype == np.int32
+    monkeypatch.setattr(clusters, "BLOCK", total)
+    assert found_N.tolist() == find_clusters(world.features, np.arange(total), total, 3, seed=0).tolist()

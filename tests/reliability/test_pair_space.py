@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from feature_world import make_feature_world
-from mmkd.reliability.pair_space import WAVES, Side, _side, pair_space
+from mmkd.reliability.pair_space import WAVES, Side, _side, _spread, pair_space
 
 
 @pytest.fixture
@@ -57,3 +57,8 @@ def test_one_teacher_that_tells_findings_apart_does_not_divide_a_modality_that_t
     along_N = at_ND @ (between / np.linalg.norm(between))
     apart = along_N[bone_N].min() - along_N[~bone_N].max()
     assert apart > 0  # no bone lies among the retinas
+
+
+def test_the_spread_is_that_of_all_dimensions_at_once() -> None:
+    unit_ND = np.random.default_rng(4).normal(size=(300, 150)).astype(np.float16)
+    assert _spread(unit_ND) == unit_ND.astype(np.float64).var(axis=0).sum()

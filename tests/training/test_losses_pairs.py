@@ -115,3 +115,18 @@ def test_chunks_have_the_values_and_gradients_of_the_whole(cells: int) -> None:
     ):
         torch.testing.assert_close(one, two)
     assert sum(seen) == (7 if cells >= 42 else 14)  # what was in chunks is computed again, what fits is not
+
+
+def test_equal_captions_alone_make_joint_positives_the_same_loss_under_softmax() -> None:
+    """Equal captions have one vector, so a pair's caption and its repeat cost the same; pictures repeated as well as
+    captions, of other pairs, do change the sum."""
+    caption, picture = torch.tensor([0, 0, 1, 2, 2, 3]), torch.tensor([0, 1, 1, 2, 3, 4])
+    text, image, pictures = unit(6, seed=1)[caption], unit(6, seed=2), unit(6, seed=2)[picture]
+
+    def both(image: Tensor, positive: Tensor) -> Tensor:
+        return (info_nce(image, text, 9.0, positive) + info_nce(text, image, 9.0, positive)).mean()
+
+    joint = caption[:, None] == caption
+    assert_rounding(both(image, joint), both(image, OWN))
+    apart = both(pictures, joint | (picture[:, None] == picture)) - both(pictures, OWN)
+    assert abs(float(apart)) > 1e-3

@@ -64,7 +64,7 @@ def plan_run(
     recipe, assumptions = run.recipe, _common(hardware)
     data = _data(run, pairs, tokens, assumptions)
     teachers = _teachers(run, data, assumptions)
-    trained, student = trainings(recipe), _count_once(recipe, data.tokens)
+    trained, student = recipe.trainings, _count_once(recipe, data.tokens)
     stages, memory, micro_batch = [], [], {}
     for name, settings in trained.items():
         counted = student(settings)
@@ -113,12 +113,6 @@ def _count_once(recipe: Recipe, tokens: int) -> Callable[["TrainSettings"], trai
         return known[key]
 
     return count
-
-
-def trainings(recipe: Recipe) -> dict[str, "TrainSettings"]:
-    """Every training of the student, by the name of its folder."""
-    rivals = {f"rivals/{name}": settings for name, settings in recipe.rivals.items()}
-    return {"pretrain": recipe.pretrain, **rivals, "distill": recipe.distill}
 
 
 def is_contrastive(settings: "TrainSettings") -> bool:
@@ -215,7 +209,7 @@ def _of_stages(
 
 
 def _storage(recipe: Recipe, data: Data, teachers: Sequence[TeacherCount], parameters: int) -> dict[str, float]:
-    trained = trainings(recipe)
+    trained = recipe.trainings
     return {
         "corpus": data.pairs * data.corpus_bytes / GIGA,
         "features": data.pairs * sum(pair_bytes(one.dim, data.id_bytes) for one in teachers) / GIGA,

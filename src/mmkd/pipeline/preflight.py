@@ -197,11 +197,9 @@ def _look_at_teacher(spec: TeacherSpec) -> int:
 
 
 def _students(run: Run, findings: Findings) -> None:
-    from mmkd.pipeline.cost import trainings
-
     recipe = run.recipe
     own = {f"specialists/{one.name}": (one.student, one.pretrain, one.curate.val) for one in run.specialists}
-    shared = {name: (recipe.student, one, recipe.curate.val) for name, one in trainings(recipe).items()}
+    shared = {name: (recipe.student, one, recipe.curate.val) for name, one in recipe.trainings.items()}
     to_train = {name: of for name, of in {**own, **shared}.items() if name in findings.to_make}
     if not to_train:
         return
@@ -271,10 +269,10 @@ def _readable_cards(run: Run, findings: Findings) -> "Iterator[Card]":
 
 
 def _space(run: Run, findings: Findings) -> None:
-    from mmkd.features.plan import pair_bytes
+    if dims := {name: dim for name, dim in findings.dims.items() if dim}:
+        from mmkd.features.plan import pair_bytes
 
-    for name, dim in findings.dims.items():
-        if dim:
+        for name, dim in dims.items():
             findings.bytes[f"features/{name}"] = findings.pairs * pair_bytes(dim)
     if "evaluate" in findings.to_make:
         models = len(run.teachers) + len(run.students)

@@ -20,7 +20,7 @@ from mmkd.settings import Machine, Name, Settings, overlaid
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from mmkd.training.settings.distill import DistillSettings, whole_vectors
-from mmkd.training.settings.train import PretrainSettings
+from mmkd.training.settings.train import PretrainSettings, TrainSettings
 from mmkd.validation import nearest, parse, parse_toml, read_toml
 
 RESERVED = ("stage1", "student", "teachers_concat", "teachers_stack", "best_teacher")
@@ -68,6 +68,12 @@ class Recipe(Settings):
     export: ExportSettings = ExportSettings()
     _folder: Path | None = PrivateAttr(None)
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def trainings(self) -> dict[str, TrainSettings]:
+        """Every training of the student, by the name of its folder."""
+        rivals = {f"rivals/{name}": settings for name, settings in self.rivals.items()}
+        return {"pretrain": self.pretrain, **rivals, "distill": self.distill}
 
     def relative(self, path: str) -> str:
         """A path of a section as it leads there from the recipe's folder, where the recipe says it so or the place is

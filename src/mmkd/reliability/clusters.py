@@ -36,7 +36,8 @@ def find_clusters(
     """The cluster of each of the corpus's `total` rows, int32; found on `rows`, number 0 is the largest there.
 
     clusters: how many, 0: as many as the teachers' differences need, possibly one. Of an asked number there may be
-    fewer, as small ones are joined.
+    fewer, as small ones are joined. Axes, centres and borders are found on FIT_ROWS rows drawn by the seed, and the
+    others are put to their nearest centre BLOCK at a time, so memory does not grow with the corpus but for the result.
     """
     rng = generator(seed, Purpose.CLUSTERS)
     fitted = np.sort(rng.choice(rows, min(FIT_ROWS, len(rows)), replace=False))
@@ -50,8 +51,10 @@ def find_clusters(
     else:
         sides = [teacher.take(fitted) for teacher in features]
         cluster_K = pruned(joins(centre_KD), leaf_N, sides, rng)
-    blocks = (np.arange(first, min(first + BLOCK, total)) for first in range(0, total, BLOCK))
-    found_N = np.concatenate([cluster_K[nearest(space.at(block), centre_KD)] for block in blocks])
+    found_N = np.empty(total, dtype=np.int32)
+    for first in range(0, total, BLOCK):
+        block = np.arange(first, min(first + BLOCK, total))
+        found_N[block] = cluster_K[nearest(space.at(block), centre_KD)]
     return _largest_first(found_N, cluster_K[leaf_N])
 
 

@@ -19,6 +19,7 @@ from mmkd.features.store import TeacherFeatures
 AXES = 64
 WAVES = 128  # random features of a kernel
 SPOT = 1e-9  # a spread that is none
+COLUMNS = 64  # dimensions that are widened at once
 GAMMA = 0.5  # of exp(-gamma d^2), where two random rows have d^2 = 2
 
 
@@ -68,18 +69,28 @@ def _side(unit_ND: np.ndarray, generator: np.random.Generator) -> Side:
 
     kernel = RBFSampler(gamma=GAMMA, n_components=WAVES, random_state=drawn_state(generator))
     kernel.fit(np.zeros((1, unit_ND.shape[1]), dtype=np.float32))  # it learns the dimension alone
-    spread = float(unit_ND.astype(np.float64).var(axis=0).sum()) if len(unit_ND) else 0.0
+    spread = _spread(unit_ND) if len(unit_ND) else 0.0
     return Side(spread**-0.5 if spread > SPOT else 0.0, kernel)  # on one spot, or failed on all rows: says nothing
+
+
+def _spread(unit_ND: np.ndarray) -> float:
+    """The variances of all dimensions together, in double precision, a few dimensions at a time."""
+    columns = range(0, unit_ND.shape[1], COLUMNS)
+    return float(np.concatenate([unit_ND[:, d : d + COLUMNS].astype(np.float64).var(axis=0) for d in columns]).sum())
 
 
 def _side_by_side(
     features: Sequence[TeacherFeatures], sides: Sequence[tuple[Side, Side]], rows: np.ndarray
 ) -> np.ndarray:
-    parts = []
+    """float32 (N, 2 x teachers x WAVES): no second copy of it is made, and one teacher's vectors are held at a time."""
+    wave_ND = np.empty((len(rows), 2 * len(features) * WAVES), dtype=np.float32)
+    first = 0
     for teacher, of_teacher in zip(features, sides, strict=True):
         *units, valid_N = teacher.take(rows)
-        parts += [side.at(unit_ND, valid_N) for side, unit_ND in zip(of_teacher, units, strict=True)]
-    return np.concatenate(parts, axis=1)
+        for side, unit_ND in zip(of_teacher, units, strict=True):
+            wave_ND[:, first : first + WAVES] = side.at(unit_ND, valid_N)
+            first += WAVES
+    return wave_ND
 
 
 def drawn_state(generator: np.random.Generator) -> int:
