@@ -144,11 +144,14 @@ def _linked(own: Path, path: Path, stream: int) -> bool | None:
 
 def holder_of(path: Path) -> dict[str, str | int]:
     """Who holds a lease: who, place, process, started. Empty where nobody does or it cannot be read."""
-    return _parsed(_content(path) or b"")
+    return _parsed(beats_of(path) or b"")
 
 
-def _content(path: Path) -> bytes | None:
-    """Opening the file, not its times, makes a network file system ask the server. None where there is no lease."""
+def beats_of(path: Path) -> bytes | None:
+    """What changes with each beat and each holder. None where there is no lease.
+
+    Opening the file, unlike a look at its times, makes a network file system ask the server.
+    """
     try:
         return path.read_bytes()
     except OSError:
@@ -175,7 +178,7 @@ class Watch:
 
         A holder on this machine whose process is gone needs no patience.
         """
-        content = _content(path)
+        content = beats_of(path)
         if content is None:
             self._seen.pop(path, None)
             return None
@@ -188,7 +191,7 @@ class Watch:
 
     def break_of(self, path: Path, who: str) -> dict[str, str | int] | None:
         """Break the lease if this holder has it, who is known to be gone; as `break_stale`."""
-        content = _content(path)
+        content = beats_of(path)
         return self._break(path, content) if content and _parsed(content).get("who") == who else None
 
     def _break(self, path: Path, content: bytes) -> dict[str, str | int] | None:
