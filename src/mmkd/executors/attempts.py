@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mmkd.executors.plan import MOST_ATTEMPTS, Plan, read_note, write_note
+from mmkd.executors.plan import MOST_ATTEMPTS, MOST_TAKEN, Plan, read_note, write_note
 from mmkd.executors.unit import Outcome, Unit
 
 DIED = "this worker ended, or was not heard of, while it had the unit; it may have been killed for lack of memory"
@@ -13,9 +13,11 @@ DIED = "this worker ended, or was not heard of, while it had the unit; it may ha
 class Attempts:
     """count: of failures since the driver began. problem: the last one's line. error: a class of `mmkd.errors`, ""
     where it is none that a user can mend. trace: the last traceback. worker: who failed last. is_final: nobody tries
-    again."""
+    again. taken: how often the machine was lost or taken away during the unit, which is no failure of the unit until
+    it is `MOST_TAKEN`, as a unit that breaks machines looks the same."""
 
     count: int = 0
+    taken: int = 0
     problem: str = ""
     error: str = ""
     trace: str = ""
@@ -32,10 +34,13 @@ def attempts_of(path: Path) -> Attempts:
 
 
 def add_attempt(plan: Plan, unit: Unit, worker: str, problem: str, error: str = "", trace: str = "",
-                is_final: bool = False) -> Attempts:  # fmt: skip
-    """Note a failure; the third is final. is_final: this one is, as trying again would not help."""
-    count = attempts_of(plan.failed(unit)).count + 1
-    found = Attempts(count, problem, error, trace, worker, is_final or count >= MOST_ATTEMPTS)
+                is_final: bool = False, was_taken: bool = False) -> Attempts:  # fmt: skip
+    """Note a failure; the third is final. is_final: this one is, as trying again would not help. was_taken: the
+    worker's machine was lost, or taken away."""
+    before = attempts_of(plan.failed(unit))
+    count, taken = before.count + (not was_taken), before.taken + was_taken
+    is_final = is_final or count >= MOST_ATTEMPTS or taken >= MOST_TAKEN
+    found = Attempts(count, taken, problem, error, trace, worker, is_final)
     write_note(plan.failed(unit), asdict(found))
     return found
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -70,8 +70,11 @@ class Board:
                 self._has_failed |= bool(outcome.problem)
                 yield outcome
 
-    def break_leases(self, lost: Sequence[str]) -> None:
-        """Free the units of workers that are known to be lost, and those whose lease is stale."""
+    def break_leases(self, lost: Mapping[str, bool]) -> None:
+        """Free the units of workers that are known to be lost, and those whose lease is stale.
+
+        lost: name of a worker -> whether its machine was taken away.
+        """
         for unit in [self.open[name] for name in self._noted(LEASE)]:
             lease = self.plan.lease(unit)
             holder = next((found for who in lost if (found := self._watch.break_of(lease, who))), None)
@@ -82,6 +85,7 @@ class Board:
                     unit,
                     str(holder["who"]),
                     f"{holder['who']}: {DIED}; its log: {self.plan.log(str(holder['who']))}",
+                    was_taken=lost.get(str(holder["who"]), False),
                 )
 
     def free(self) -> int:
@@ -113,19 +117,19 @@ class _Hands:
     alive: dict[str, Worker] = field(default_factory=dict)
     in_vain: int = 0
 
-    def lost(self) -> list[str]:
-        """Names of those that have ended since the last call."""
+    def lost(self) -> dict[str, bool]:
+        """Names of those that have ended since the last call, and whether their machine was taken away."""
         ended = [name for name, worker in self.alive.items() if not worker.is_alive()]
+        taken = {name: self.alive.pop(name).was_taken for name in ended}
         for name in ended:
-            del self.alive[name]
-            has_worked = self.plan.worker(name).exists()
+            has_worked = self.plan.worker(name).exists() or taken[name]
             self.in_vain = 0 if has_worked else self.in_vain + 1
         if self.in_vain >= MOST_IN_VAIN:
             raise DataError(
                 f"{self.in_vain} workers in a row ended before they had begun; {self.plan.log(ended[-1])} has what the "
                 "last one printed, if it came so far; mend the reason and run the same command again"
             )
-        return ended
+        return taken
 
     def fill(self, free: int) -> None:
         """Have as many at work as the crew has room for and units wait for."""

@@ -36,6 +36,11 @@ class Worker(Protocol):
         """Whether it may still work, now or later; also while it waits for a machine. False only when it is certain."""
         ...
 
+    @property
+    def was_taken(self) -> bool:
+        """Of one that has ended: whether its machine was lost or taken away, for which its unit is not to blame."""
+        ...
+
     def end(self) -> None:
         """End it, if it has not ended; returns at once or soon."""
         ...

@@ -62,7 +62,7 @@ def work_here(plan: Plan) -> Iterator[Outcome]:
     board, name = Board(plan), f"{os.uname().nodename}-{os.getpid()}"
     try:
         while board.open:
-            board.break_leases([])
+            board.break_leases({})
             for _ in taken(plan, name, stay_whole=False):
                 yield from board.settled()
             yield from board.settled()
@@ -95,6 +95,7 @@ class Processes:
 class _Process:
     name: str
     process: multiprocessing.process.BaseProcess
+    was_taken: bool = False
 
     def is_alive(self) -> bool:
         return self.process.is_alive()

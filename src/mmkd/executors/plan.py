@@ -13,6 +13,7 @@ from mmkd.folders.atomic import draft_of
 from mmkd.folders.leases import PACE, Pace
 
 MOST_ATTEMPTS = 3
+MOST_TAKEN = 10  # machines that were lost while they had the unit
 LEASE, FAILED, WORKER, LOG = ".lease", ".failed", ".worker", ".log"
 UNITS = "units.json"
 NOTES = ".units"
