@@ -115,9 +115,8 @@ def connect(address: str | None, workers: int | None, need: dict[str, float]) ->
             )  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:  # also of another version of Ray
         raise ConfigError(
-            f"no connection to a Ray cluster at {address or 'this machine'}: {error}\n`ray status` on this machine "
-            "says whether it is a node of one, `ray start --head` makes it one; without --address, one is started for the "
-            "command"
+            f"no connection to a Ray cluster at {address or 'this machine'}: {error}\n`ray status` says whether this "
+            "machine is a node of one, `ray start --head` makes it one; without --address, the command starts one"
         ) from error
 
 
@@ -169,6 +168,6 @@ def _no_room(nodes: Sequence[dict[str, Any]], need: dict[str, float]) -> str:
     )
     return (
         f"no node of the Ray cluster has room for a worker ({wanted}); they have: {has or 'no node lives'}; start "
-        "other nodes, set executor.cpus and executor.gpus to what a worker may have, or, where the cluster starts nodes on "
-        "demand, executor.workers"
+        "other nodes, set executor.cpus and executor.gpus to what a worker may have, or executor.workers where the "
+        "cluster starts nodes on demand"
     )

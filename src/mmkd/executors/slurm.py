@@ -120,7 +120,8 @@ class Arrays:
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.settings.cluster)
             executor.update_parameters(**parameters(self.settings, self.resources, self.jobs.name))
-            jobs = executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
+            with executor.batch():  # of one array
+                jobs = [executor.submit(task) for task in tasks]
         except (FailedJobError, FailedSubmissionError, RuntimeError) as error:
             raise ConfigError(
                 f"Slurm did not take the jobs: {str(error).strip()}; `sinfo` lists partitions, `sacctmgr show assoc "
