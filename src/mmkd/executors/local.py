@@ -87,14 +87,17 @@ class Processes:
             arguments = (plan, name, number / len(names), seen)
             process = context.Process(target=_serve, args=arguments, name=name)
             start_deaf(process)
-            workers.append(_Process(name, process))
+            workers.append(_Process(name, process, seen))
         return workers
 
 
 @dataclass(frozen=True)
 class _Process:
+    """seen: kept for as long as the process, which opens it by its name when it begins."""
+
     name: str
     process: multiprocessing.process.BaseProcess
+    seen: "Synchronized[int]"
     was_taken: bool = False
 
     def is_alive(self) -> bool:
