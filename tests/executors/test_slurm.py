@@ -16,7 +16,7 @@ from engine_acts import PYTHONPATH, attempts, digest_of, done_by
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.slurm import Arrays, SlurmSettings
-from one_node_slurm import lacking, one_node
+from one_node_slurm import lacking, one_node, start_now
 
 pytest.importorskip("submitit")
 QUICK = {"poll_s": 0.3, "timeout_min": 30, "array_parallelism": 2}
@@ -86,11 +86,13 @@ def test_a_task_whose_node_is_taken_comes_back_and_its_unit_has_not_failed(slurm
     found: list[str] = []
     settings = SlurmSettings(**QUICK, partition="low", workers=1)
     work = threading.Thread(target=lambda: found.append(done_by(settings.open(), folder, ["sleep 0.1", "sleep 4"])))
+    work.daemon = True
     work.start()
     until(lambda: (folder / "1.attempts").exists())
     job = command("squeue", "-h", "-o", "%A").split()[0]
     command("sbatch", "-p", "high", "-n", "4", "-o", "/dev/null", "--wrap", "sleep 1")
     until(lambda: "Restarts=1" in command("scontrol", "show", "job", job))
+    start_now(job)
     until(lambda: (folder / "1.attempts").exists() and attempts(folder / "1.done") == 2)
     assert not list((folder / ".units").rglob("*.failed"))
     log = next((folder / ".units").rglob("*.log")).read_text()

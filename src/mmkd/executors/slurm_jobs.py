@@ -14,9 +14,11 @@ from typing import Any, Protocol
 from mmkd.errors import ConfigError
 from mmkd.executors.plan import Plan, read_note, write_note
 from mmkd.executors.remote import add_to_log, end_of
+from mmkd.progress import say
 
 NOTE = "slurm.json"
 PATIENCE_S = 5.0  # for tasks that have nothing left to do
+SILENCE_S = 300.0  # of the queue, after which a line says so
 LOOKS = 2  # in a row in which a task is missing, before it has ended: while it is put back, it may be missing in one
 
 
@@ -71,9 +73,9 @@ class SlurmJobs:
         self.name = job_name(plan.folder)
         self._plan, self._poll_s = plan, poll_s
         self._tasks: dict[str, Task] = {}
-        self._states: dict[str, str] = {}
         self._missing: dict[str, int] = {}
         self._looked = -float("inf")
+        self._answered = time.monotonic()
 
     def submitted(self, jobs: Mapping[str, Any]) -> list[Task]:
         """As `Jobs.submitted`; the note is for drivers to come."""
@@ -105,11 +107,18 @@ class SlurmJobs:
     def is_alive(self, task: Task) -> bool:
         """As the last look at the queue has it."""
         if time.monotonic() - self._looked >= self._poll_s:
-            found = _queue(self.name)
-            self._looked = time.monotonic()
-            if found is not None:
-                self._missing = {job: 0 if job in found else self._missing.get(job, 0) + 1 for job in self._tasks}
+            self._look()
         return self._missing.get(task.job, 0) < LOOKS
+
+    def _look(self) -> None:
+        found = _queue(self.name)
+        self._looked = time.monotonic()
+        if found is not None:
+            self._answered = self._looked
+            self._missing = {job: 0 if job in found else self._missing.get(job, 0) + 1 for job in self._tasks}
+        elif self._looked - self._answered > SILENCE_S:
+            self._answered = self._looked
+            say(f"  squeue has not answered for {SILENCE_S / 60:.0f} minutes; still waiting")
 
     def end(self) -> None:
         """Of those that run, each has some seconds to end by itself."""
