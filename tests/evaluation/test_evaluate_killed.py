@@ -10,6 +10,7 @@ from mmkd.evaluation.publish import OUTPUTS
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.executors.local import LocalExecutor
 from mmkd.folders.stage import content_digest
+from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import TeacherSpec
 from tiny import MACHINE
 from worker_deaths import killing
@@ -38,33 +39,26 @@ def test_an_evaluation_that_is_killed_ends_the_same(
     assert (whole / "results.jsonl").read_bytes() == (cut / "results.jsonl").read_bytes()
 
 
-@pytest.mark.slow
-def test_one_two_and_eight_workers_leave_the_same_bytes(
-    settings: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path
-) -> None:
-    """Real models: a worker has none of what a test has put in their place."""
-    names = [one.name for one in tiny_teachers]
-    nulled = settings.model_copy(update={"nulls": ["random_weights", "chance", "colour_and_size"]})
-    for workers in (1, 2, 8):
-        executor = LocalExecutor(workers)
-        found = evaluate(
-            nulled, open_data_sets(nulled), tiny_teachers, names, tmp_path / f"{workers}", MACHINE, 0, executor=executor
-        )
-        assert found["predictions"] == 3 * (len(names) + 3 + 1) - 1  # colours know no texts to be retrieved by
-    whole = content_digest(tmp_path / "1", OUTPUTS)
-    assert {content_digest(tmp_path / workers, OUTPUTS) for workers in ("2", "8")} == {whole}
-    assert not list(tmp_path.rglob(".units"))
+@pytest.fixture
+def real(settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch) -> EvaluateSettings:
+    """Models load as they are: a worker has none of what a test has put in their place."""
+    monkeypatch.setattr("mmkd.evaluation.models.encoders.load_teacher", load_teacher)
+    return settings.model_copy(update={"nulls": ["random_weights", "chance", "colour_and_size"]})
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_cost_nothing_in_the_results(
-    settings: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path
+def test_any_number_of_workers_leaves_the_same_bytes_also_where_some_are_killed(
+    real: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path
 ) -> None:
-    names = [one.name for one in tiny_teachers]
-    evaluate(settings, open_data_sets(settings), tiny_teachers, names, tmp_path / "whole", MACHINE, 0)
-    data_sets = open_data_sets(settings)
+    def evaluated(name: str, workers: int) -> tuple[str, int]:
+        names, executor = [one.name for one in tiny_teachers], LocalExecutor(workers)
+        data_sets = open_data_sets(real)
+        found = evaluate(real, data_sets, tiny_teachers, names, tmp_path / name, MACHINE, 0, executor=executor)
+        return content_digest(tmp_path / name, OUTPUTS), found["predictions"]
+
+    whole = evaluated("one", 1)
+    assert [evaluated("two", 2), evaluated("eight", 8)] == [whole] * 2
     with killing(tmp_path / ".units", 3) as killed:
-        evaluate(settings, data_sets, tiny_teachers, names, tmp_path / "cut", MACHINE, 0, executor=LocalExecutor(2))
+        assert evaluated("cut", 2) == whole
     assert killed
-    assert content_digest(tmp_path / "cut", OUTPUTS) == content_digest(tmp_path / "whole", OUTPUTS)
     assert not list(tmp_path.rglob(".units"))
