@@ -85,14 +85,14 @@ def test_what_fails_here_ends_what_runs_beside(run: Run, monkeypatch: pytest.Mon
 
 
 def test_a_stage_needs_what_it_reads_and_no_more(run: Run) -> None:
-    with pytest.raises(ConfigError, match="pretrain needs .*world, which is not finished; run 'mmkd world' first"):
+    with pytest.raises(ConfigError, match=r"pretrain needs .*world, which is not finished; run 'mmkd world' first"):
         require(run, "pretrain")
     STAGES["world"].work(run)
-    with pytest.raises(ConfigError, match="pretrain needs .*corpus, which is not finished; run 'mmkd curate' first"):
+    with pytest.raises(ConfigError, match=r"pretrain needs .*corpus, which is not finished; run 'mmkd curate' first"):
         require(run, "pretrain")
     STAGES["curate"].work(run)
     require(run, "pretrain")  # without specialists and features
-    with pytest.raises(ConfigError, match="distill needs .*specialists/one, which is not finished"):
+    with pytest.raises(ConfigError, match=r"distill needs .*specialists/one, which is not finished"):
         require(run, "distill")
 
 
