@@ -102,6 +102,11 @@ def begin_worker(seen: "Synchronized[int]") -> None:
     calm_libraries()
     PROCESSED.join(seen)
     pa.set_cpu_count(1)  # the processes are the parallelism
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """From now on, this process ends when the one that started it does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

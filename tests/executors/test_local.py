@@ -2,16 +2,14 @@
 
 import json
 import os
-import signal
-import time
 from collections import Counter
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_units import act, attempts, units_in
 
 import executors as bench
 from mmkd.errors import ConfigError, DataError
@@ -21,37 +19,8 @@ from mmkd.executors.local import LocalExecutor
 from mmkd.executors.plan import MOST_ATTEMPTS, Plan
 from mmkd.executors.queue import Queue
 from mmkd.executors.resident import release, resident
-from mmkd.executors.unit import Outcome, Unit, unit_id
+from mmkd.executors.unit import Outcome, Unit
 from mmkd.folders.leases import take
-
-
-def act(payload: tuple[Path, str]) -> None:
-    """Leave the file, or do what the word says; every attempt is noted beside it."""
-    done, what = payload
-    with done.with_suffix(".attempts").open("a") as stream:
-        stream.write(f"{os.getpid()}\n")
-    if what == "defect":
-        raise RuntimeError("no reason")
-    if what == "mend":
-        raise ConfigError("write it as it should be")
-    if what == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "die once" and attempts(done) == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "nothing":
-        return
-    if what == "wait":
-        time.sleep(0.02)
-    done.write_text(what)
-
-
-def attempts(done: Path) -> int:
-    return len(done.with_suffix(".attempts").read_text().split())
-
-
-def units_in(folder: Path, acts: Sequence[str]) -> list[Unit]:
-    dones = [folder / f"{number}.done" for number in range(len(acts))]
-    return [Unit(unit_id(str(done)), done.stem, done, (done, what)) for done, what in zip(dones, acts, strict=True)]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -15,7 +15,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError, ModelError
 from mmkd.features import engine as decoding
 from mmkd.features import extract as extraction
-from mmkd.features import produce
+from mmkd.features import hand_out
 from mmkd.features.extract import extract
 from mmkd.features.store import open_features
 from mmkd.folders import stage as stages
@@ -92,7 +92,7 @@ def test_a_killed_extraction_keeps_its_shards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written: list[Path] = []
-    write = produce.write_shard
+    write = hand_out.write_shard
 
     def dying(path: Path, *arguments: object) -> int:
         if len(written) == 3:
@@ -100,12 +100,12 @@ def test_a_killed_extraction_keeps_its_shards(
         written.append(path)
         return write(path, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(produce, "write_shard", dying)
+    monkeypatch.setattr(hand_out, "write_shard", dying)
     with pytest.raises(KeyboardInterrupt):
         extract(tiny_teachers, SETTINGS, tiny_corpus, tmp_path, MACHINE)
     assert not (tmp_path / "narrow").exists()
     kept = {path: path.stat().st_mtime_ns for path in written}
-    monkeypatch.setattr(produce, "write_shard", write)
+    monkeypatch.setattr(hand_out, "write_shard", write)
     extract(tiny_teachers, SETTINGS, tiny_corpus, tmp_path, MACHINE)
     for path, time in kept.items():
         assert (tmp_path / path.parent.name.removesuffix(".partial") / path.name).stat().st_mtime_ns == time

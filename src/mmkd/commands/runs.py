@@ -63,8 +63,23 @@ def _print(found: Sequence["RunState"], asked: Sequence[Path]) -> None:
     terminal = console(len(columns))
     terminal.print(table)
     for one in found:
+        for line in units_lines(one):
+            terminal.print(line, soft_wrap=True)
         if one.broken:
             terminal.print(f"{one.folder}: {one.broken}", soft_wrap=True)
+
+
+def units_lines(one: "RunState") -> list[str]:
+    """A line for each part of a stage whose work is handed out, and below it its workers and what failed."""
+    lines = []
+    for part in one.units:
+        counts = f"{part.done:,} of {part.total:,} units done, {part.running:,} running, {len(part.failed):,} failed"
+        lines.append(f"{one.folder}, {part.name}: {counts}")
+        for worker in part.workers:
+            told = f"{worker.done:,} done" + (f", {worker.failed:,} failed attempts" if worker.failed else "")
+            lines.append(f"  {worker.name}: {told}" + (f", at work on {worker.unit}" if worker.unit else ""))
+        lines += [f"  failed: {label}: {problem.splitlines()[0]}" for label, problem in part.failed.items()]
+    return lines
 
 
 def _row(one: "RunState", now: datetime) -> list[str]:

@@ -57,6 +57,11 @@ class LocalExecutor:
             yield from work_here(plan)
 
 
+def is_in_process(executor: Executor) -> bool:
+    """Whether the caller's own process does the work, where a stage asks for one worker: it may then read ahead."""
+    return isinstance(executor, LocalExecutor) and executor.workers in (None, 1)
+
+
 def work_here(plan: Plan) -> Iterator[Outcome]:
     """The outcomes of the plan's units, done in this process; waits for those that others are at work on."""
     board, name = Board(plan), f"{os.uname().nodename}-{os.getpid()}"

@@ -49,9 +49,11 @@ def place() -> str:
 
 
 def _started(process: int) -> str:
-    """When a process began, in ticks since boot: tells it from a later one of the same number. "" where it is gone."""
+    """When a process began, in ticks since boot: tells it from a later one of the same number. "" where it cannot be
+    seen, and "ended" where it has and nobody has asked for its exit code."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        facts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "ended" if facts[0] in "ZX" else facts[19]
     except (OSError, IndexError):
         return ""
 
