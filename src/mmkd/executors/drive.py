@@ -39,20 +39,24 @@ def drive(plan: Plan, crew: Crew, sleep: Callable[[float], None] = time.sleep) -
             board.break_leases(hands.lost())
             hands.fill(board.free())
             sleep(min(LONGEST_S, max(SHORTEST_S, (time.perf_counter() - start) / SHARE)))
+    except DataError:  # of workers that end in vain: their logs say why
+        board.has_failed = True
+        raise
     finally:
         hands.end()
         board.close()
 
 
 class Board:
-    """The units of a plan as their files have them. open: id -> unit that is not settled."""
+    """The units of a plan as their files have them. open: id -> unit that is not settled. has_failed: whether the notes
+    are kept at the end."""
 
     def __init__(self, plan: Plan) -> None:
         """Begin: a new driver gives every unit new attempts."""
         self.plan = plan
         self.open = {unit.id: unit for unit in plan.units}
         self._watch = Watch(plan.pace)
-        self._has_failed = False
+        self.has_failed = False
         plan.folder.mkdir(parents=True, exist_ok=True)
         for unit in plan.units:
             plan.failed(unit).unlink(missing_ok=True)
@@ -67,7 +71,7 @@ class Board:
             outcome = Outcome(unit) if unit.is_done else outcome_of(self.plan, unit) if unit.id in noted else None
             if outcome is not None:
                 del self.open[unit.id]
-                self._has_failed |= bool(outcome.problem)
+                self.has_failed |= bool(outcome.problem)
                 yield outcome
 
     def break_leases(self, lost: Mapping[str, bool]) -> None:
@@ -94,7 +98,7 @@ class Board:
 
     def close(self) -> None:
         """Remove the notes; all stay where a unit failed, and where somebody else is at work."""
-        if not self._has_failed and not self._noted(LEASE):
+        if not self.has_failed and not self._noted(LEASE):
             shutil.rmtree(self.plan.folder, ignore_errors=True)
             with suppress(OSError):  # other stages have notes there
                 self.plan.folder.parent.rmdir()

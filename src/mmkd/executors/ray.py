@@ -4,6 +4,7 @@ Ray places the actors on nodes and says which of them have ended. It is never as
 that. Nothing goes through Ray but the list of units; no code and no data is sent, workers import mmkd where they are.
 """
 
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -113,7 +114,7 @@ def connect(address: str | None, workers: int | None, need: dict[str, float]) ->
                 address="local", num_cpus=_own_cpus(workers, need["CPU"]), object_store_memory=STORE_BYTES,
                 include_dashboard=False, logging_level="warning",
             )  # fmt: skip
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:  # also of another version of Ray
+    except Exception as error:  # also of another version of Ray, or a machine too busy to start one: a bare Exception
         raise ConfigError(
             f"no connection to a Ray cluster at {address or 'this machine'}: {error}\n`ray status` says whether this "
             "machine is a node of one, `ray start --head` makes it one; without --address, the command starts one"
@@ -121,8 +122,9 @@ def connect(address: str | None, workers: int | None, need: dict[str, float]) ->
 
 
 def _own_cpus(workers: int | None, cpus: float) -> int:
-    """Of a cluster that is started here: room for the workers that were asked for, else this process's processors."""
-    return max(1, -int(-workers * cpus // 1)) if workers else own_processors()
+    """Of a cluster that is started here: room for the workers that were asked for, else as many processors as this
+    process has, and for one worker in any case."""
+    return math.ceil(workers * cpus) if workers else max(own_processors(), math.ceil(cpus))
 
 
 @dataclass
