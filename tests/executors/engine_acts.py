@@ -69,8 +69,9 @@ def digest_of(folder: Path) -> str:
 
 if __name__ == "__main__":
     import engine_acts  # not __main__: workers import the function by the module's name
-    from mmkd.executors.table import AnyExecutor
     from pydantic import TypeAdapter
+
+    from mmkd.executors.table import AnyExecutor
 
     settings = TypeAdapter(AnyExecutor).validate_python(json.loads(sys.argv[1]))
     print(engine_acts.done_by(settings.open(), Path(sys.argv[2]), sys.argv[3:]), flush=True)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import engine_acts
+import pytest
 from engine_acts import PYTHONPATH, attempts, digest_of, done_by
+
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.ray import RaySettings, connect
@@ -84,7 +84,7 @@ def test_a_gpu_that_no_node_has_is_an_error_and_so_is_a_module_that_no_worker_fi
     # sent as a reference to a module that only this process has
     monkeypatch.setitem(sys.modules, "only_here", sys.modules["engine_acts"])
     monkeypatch.setattr(engine_acts.act, "__module__", "only_here")
-    with pytest.raises(DataError, match="ended before they had begun; (.*) has what") as caught:
+    with pytest.raises(DataError, match=r"ended before they had begun; .* has what") as caught:
         done_by(RaySettings(address="auto", workers=2).open(), tmp_path, ["sleep 0"] * 2)
     log = Path(str(caught.value).partition("begun; ")[2].partition(" has what")[0])
     assert "No module named 'only_here'" in log.read_text()

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 import engine_acts
+import pytest
 from engine_acts import PYTHONPATH, attempts, digest_of, done_by
+from one_node_slurm import lacking, one_node, start_now
+
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.slurm import Arrays, SlurmSettings
-from one_node_slurm import lacking, one_node, start_now
 
 pytest.importorskip("submitit")
 QUICK = {"poll_s": 0.3, "timeout_min": 30, "array_parallelism": 2}
@@ -135,5 +135,5 @@ def test_jobs_that_slurm_refuses_are_an_error_with_its_words(slurm: None, tmp_pa
 
 def test_without_slurm_the_error_says_how_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable))
-    with pytest.raises(ConfigError, match="squeue|srun"):
+    with pytest.raises(ConfigError, match=r"squeue|srun"):
         done_by(SlurmSettings().open(), tmp_path, ["sleep 0"])
