@@ -14,10 +14,12 @@ from typing import Any
 import engine_acts
 import pytest
 from engine_acts import PYTHONPATH, attempts, digest_of, done_by
+from extracted import extracted
 
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.ray import RaySettings, connect
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -88,6 +90,14 @@ def test_a_gpu_that_no_node_has_is_an_error_and_so_is_a_module_that_no_worker_fi
         done_by(RaySettings(address="auto", workers=2).open(), tmp_path, ["sleep 0"] * 2)
     log = Path(str(caught.value).partition("begun; ")[2].partition(" has what")[0])
     assert "No module named 'only_here'" in log.read_text()
+
+
+def test_extraction_writes_the_bytes_of_one_process(
+    cluster: Any, tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path
+) -> None:
+    executor = RaySettings(address="auto", workers=2, cpus=1).open()
+    made = extracted(executor, tiny_corpus, tiny_teachers, tmp_path / "ray" / "features")
+    assert made == extracted(LocalExecutor(1), tiny_corpus, tiny_teachers, tmp_path / "one" / "features")
 
 
 def test_a_driver_that_was_killed_is_started_again(cluster: Any, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 import engine_acts
 import pytest
 from engine_acts import PYTHONPATH, attempts, digest_of, done_by
+from extracted import extracted
 from one_node_slurm import lacking, one_node, start_now
 
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.slurm import Arrays, SlurmSettings
+from mmkd.teachers.zoo.settings import TeacherSpec
 
 pytest.importorskip("submitit")
 QUICK = {"poll_s": 0.3, "timeout_min": 30, "array_parallelism": 2}
@@ -125,6 +127,15 @@ def test_a_driver_that_is_started_again_takes_over_the_array_of_the_killed_one(
     assert done_by(SlurmSettings(**settings).open(), folder, acts) == digest_of(folder)
     assert [attempts(path) for path in folder.glob("*.done")] == [1] * 30
     until(lambda: not command("squeue", "-h"))
+
+
+@pytest.mark.slow
+def test_extraction_writes_the_bytes_of_one_process(
+    slurm: None, tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path
+) -> None:
+    executor = SlurmSettings(**QUICK, cpus=1).open()
+    made = extracted(executor, tiny_corpus, tiny_teachers, tmp_path / "slurm" / "features")
+    assert made == extracted(LocalExecutor(1), tiny_corpus, tiny_teachers, tmp_path / "one" / "features")
 
 
 @pytest.mark.slow

@@ -38,8 +38,8 @@ class RaySettings(Settings):
     kind: of the executor. address: of a running cluster, `auto` for the one that this machine is a node of, or
     HOST:PORT of its head node; not given: a cluster of this machine alone is started, which ends with the command.
     workers: actors at a time; not given: as many as the nodes have room for, also those that join later. A cluster
-    that starts nodes on demand needs the number. cpus, gpus: of one worker, instead of what the stage asks for; with
-    0.25 GPUs each, four workers share one.
+    that starts nodes on demand needs the number. cpus: of one worker, instead of what the stage asks for. gpus:
+    of one worker, instead of what the stage asks for; with 0.25 each, four workers share a GPU.
     """
 
     kind: Literal["ray"] = "ray"

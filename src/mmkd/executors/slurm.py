@@ -25,6 +25,7 @@ from mmkd.executors.slurm_task import ArrayTask
 from mmkd.executors.unit import ONE, Function, Outcome, Resources, Unit
 from mmkd.settings import Settings
 
+WORKERS = 8  # where nothing is said
 INSTALL = "install it with: pip install 'mmkd[slurm]'"
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:;=@%+&|*()\[\]/~-]+$", max_length=500)]
 """A value in a batch script: no blanks, quotes or line ends, behind which commands could stand."""
@@ -32,22 +33,23 @@ Option = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]*$", max_length=
 
 
 class SlurmSettings(Settings):
-    """Job arrays of a Slurm cluster, of the extra `slurm`; in the batch script, all keys are options of sbatch.
+    """Job arrays of a Slurm cluster, of the extra `slurm`.
 
     kind: of the executor. partition, account, qos: of the jobs; not given: Slurm's defaults. array_parallelism: array
-    tasks, each of which is a worker, that run at a time. workers: array tasks that are in the queue at a time; not
-    given: array_parallelism. timeout_min: time limit of a task, minutes, in which it does as many units as it can; a
-    unit that takes longer than that fails. signal_s: seconds before the limit from which on a task begins no other
-    unit. cpus, gpus, memory_mb: of one task (MiB), instead of what the stage asks for; Slurm gives whole GPUs. options:
-    other options of sbatch, as `constraint = "a100"`. poll_s: seconds between two looks at the queue. cluster: `local`
-    runs the tasks as processes of this machine, to try without Slurm.
+    tasks, each of which is a worker, that run at a time; not given: workers. workers: array tasks that are in the queue
+    at a time; not given: array_parallelism, or 8. timeout_min: time limit of a task, minutes, in which it does as many
+    units as it can; a unit that takes longer than that fails. signal_s: seconds before the limit from which on a task
+    begins no other unit. cpus: of a task, instead of what the stage asks for. gpus: of a task, whole ones, instead of
+    what the stage asks for. memory_mb: of a task, MiB, instead of what the stage asks for. options: other options of
+    sbatch, as `constraint = "a100"`. poll_s: seconds between two looks at the queue. cluster: `local` runs the tasks as
+    processes of this machine, to try without Slurm.
     """
 
     kind: Literal["slurm"] = "slurm"
     partition: Word | None = None
     account: Word | None = None
     qos: Word | None = None
-    array_parallelism: PositiveInt = 8
+    array_parallelism: PositiveInt | None = None
     workers: PositiveInt | None = None
     timeout_min: PositiveInt = 240
     signal_s: PositiveInt = 120
@@ -101,7 +103,7 @@ class Arrays:
     @property
     def size(self) -> int:
         """As `Crew.size`."""
-        return self.settings.workers or self.settings.array_parallelism
+        return self.settings.workers or self.settings.array_parallelism or WORKERS
 
     def start(self, plan: Plan, names: Sequence[str]) -> Sequence[Worker]:
         """As `Crew.start`. Tasks that an earlier driver left in the queue are workers again, under their old names."""
@@ -144,6 +146,7 @@ def parameters(settings: SlurmSettings, resources: Resources, name: str) -> dict
     cpus = settings.cpus or max(1, math.ceil(resources.cpus))
     gpus = math.ceil(resources.gpus) if settings.gpus is None else settings.gpus
     memory_mb = settings.memory_mb or resources.memory_mb
+    at_a_time = settings.array_parallelism or settings.workers or WORKERS
     shared: dict[str, Any] = {"timeout_min": settings.timeout_min, "gpus_per_node": gpus}
     if settings.cluster == "local":
         return shared
@@ -154,7 +157,7 @@ def parameters(settings: SlurmSettings, resources: Resources, name: str) -> dict
     if not gpus:
         del shared["gpus_per_node"]  # clusters without GPUs do not know the option
     return {
-        **shared, "name": name, "cpus_per_task": cpus, "slurm_array_parallelism": settings.array_parallelism,
+        **shared, "name": name, "cpus_per_task": cpus, "slurm_array_parallelism": at_a_time,
         "slurm_signal_delay_s": settings.signal_s, "slurm_additional_parameters": extra,
         "slurm_setup": [f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{cpus}}}"],
         **{f"slurm_{key}": value for key, value in given.items() if value},
