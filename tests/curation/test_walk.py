@@ -16,7 +16,7 @@ from mmkd.curation.settings.curate import CurateSettings
 SOURCE = f"{Path(mmkd.__file__).parent}/"
 STEPS = ("filter_shards", "select", "write_corpus")
 COUNTING = {"progress.py", "notebook.py", "output.py", "processes.py"}  # they see how many records there are
-HANDING_OUT = ("executors/", "folders/leases.py", "folders/digests.py")  # they see shards, and no record
+HANDING_OUT = ("executors/", "folders/leases.py", "folders/digests.py", "folders/atomic.py")  # they see no record
 MOST = 25
 
 

@@ -48,5 +48,5 @@ def takes_executor(command: Callable[..., None]) -> Callable[..., None]:
         for name, kind in OPTIONS.items()
     ]
     with_options.__signature__ = own.replace(parameters=[*kept, *more])  # type: ignore[attr-defined]
-    del with_options.__wrapped__  # type: ignore[attr-defined]  # the command line wraps what has none
+    del with_options.__wrapped__  # the command line wraps what has none
     return with_options

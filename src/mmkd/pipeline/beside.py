@@ -119,7 +119,7 @@ def _work(run: Run, name: str, answer: Connection) -> None:
     end_with_parent()
     problem: MmkdError | None = None
     try:
-        with redirect_stdout(_Lines(sys.stdout)):  # type: ignore[type-var]
+        with redirect_stdout(_Lines(sys.stdout)):
             STAGES[name].work(run)
     except MmkdError as error:
         problem = TrainingError(f"{name}: {error}")

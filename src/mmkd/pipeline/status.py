@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
+from mmkd.executors.plan import NOTES
 from mmkd.executors.state import UnitsState, units_beside
 from mmkd.folders.locks import is_owned
 from mmkd.folders.stage import BEGUN, MANIFEST, read_manifest, status
@@ -137,7 +138,7 @@ def _published(folder: Path, pattern: str) -> set[Path]:
     """Final names of what matches, finished or not; a plain name always."""
     if "*" not in pattern:
         return {folder / pattern}
-    found = [path for path in folder.glob(pattern) if path.is_dir() and path.suffix != ".old"]
+    found = [path for path in folder.glob(pattern) if path.is_dir() and path.suffix != ".old" and path.name != NOTES]
     return {path.with_name(path.name.removesuffix(PARTIAL)) for path in found}
 
 
