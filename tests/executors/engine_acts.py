@@ -23,8 +23,8 @@ PYTHONPATH = os.pathsep.join([str(HERE), str(HERE.parents[1] / "src")])
 
 
 def act(payload: tuple[str, str]) -> None:
-    """Do what the word says (`sleep 0.1`, `die`, `die once`, `defect`), and leave a file that depends on nothing else
-    than its name. Each attempt adds a line, with the process that makes it, to a file beside it."""
+    """Do what the word says (`sleep 0.1`, `die`, `die once`, `defect`, `await FILE`), and leave a file that depends on
+    nothing else than its name. Each attempt adds a line, with its process, to a file beside it."""
     path, what = payload
     done = Path(path)
     with done.with_suffix(".attempts").open("a") as stream:
@@ -33,6 +33,8 @@ def act(payload: tuple[str, str]) -> None:
     word, _, much = what.partition(" ")
     if word == "sleep":
         time.sleep(float(much))
+    while word == "await" and not (done.parent / much).exists():
+        time.sleep(0.05)
     if what == "defect":
         raise RuntimeError("no reason")
     if what == "die" or (what == "die once" and attempts(done) == 1):
