@@ -80,7 +80,7 @@ def compared(workers: int, repeats: int, number: int, seconds: float) -> dict[st
 
 
 def median(times: Sequence[Took], what: str) -> float:
-    return statistics.median(getattr(one, what) for one in times)
+    return float(statistics.median(getattr(one, what) for one in times))
 
 
 def main() -> None:

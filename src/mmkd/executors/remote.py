@@ -33,7 +33,7 @@ def copied_to(log: Path) -> Iterator[None]:
     """What Python prints in the block goes to this file too, beside where the engine has it go."""
     before = sys.stdout, sys.stderr
     with log.open("a", buffering=1) as copy:
-        sys.stdout, sys.stderr = _Both(before[0], copy), _Both(before[1], copy)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = _Both(before[0], copy), _Both(before[1], copy)
         try:
             yield
         finally:
