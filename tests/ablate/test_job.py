@@ -167,4 +167,4 @@ def test_two_workers_at_a_time_make_the_same_bits_also_after_the_driver_was_kill
         for name in ("corpus", "features/one", "pretrain", "distill"):
             own, other = (place / "out" / variant / "seed-0" / name for place in (tmp_path, home))
             assert digest_of(own) == digest_of(other)
-    assert not list((tmp_path / "out").rglob(".units"))
+    assert not list(tmp_path.rglob(".units"))

@@ -191,16 +191,15 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("workers", "kills"), [(2, 0), (2, 2), (8, 0)])
 def test_any_number_of_workers_makes_the_same_bytes_also_where_some_are_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
     settings = settings_for(many(tmp_path, 24))
-    for workers in (1, 2, 8):
-        run(settings, tmp_path / f"{workers}", Machine(workers=workers))
-    with killing(tmp_path / ".units", 3) as killed:
-        run(settings, tmp_path / "killed", Machine(workers=2))
-    assert killed
-    wanted = published(tmp_path / "1")
-    assert [published(tmp_path / name) for name in ("2", "8", "killed")] == [wanted] * 3
+    run(settings, tmp_path / "one", Machine(workers=1))
+    with killing(tmp_path / ".units", kills) as killed:
+        run(settings, tmp_path / "many", Machine(workers=workers))
+    assert len(killed) == kills
+    assert published(tmp_path / "many") == published(tmp_path / "one")
     assert not (tmp_path / ".units").exists()

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from toy_units import act, attempts, units_in
 import executors as bench
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors import local
+from mmkd.executors import work as working
 from mmkd.executors.failures import check, raise_failed
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.plan import MOST_ATTEMPTS, Plan
 from mmkd.executors.queue import Queue
 from mmkd.executors.resident import release, resident
 from mmkd.executors.unit import Outcome, Unit
+from mmkd.executors.work import has_touched_a_unit, work
 from mmkd.folders.leases import take
 
 
@@ -164,3 +167,33 @@ def test_killed_at_random_nothing_is_lost_or_done_again(tmp_path: Path) -> None:
     assert (found["lost"], found["again"]) == (0, 0)
     assert found["worker"] + found["driver"] == 8
     assert found["driver"] == 2
+
+
+def test_a_worker_whose_folder_is_gone_ends(tmp_path: Path) -> None:
+    """The driver was stopped, and a task of it comes to its turn later."""
+    units = units_in(tmp_path, ["go"] * 2)
+    work(Plan(units, act, tmp_path / "gone"), "late")
+    assert not units[0].done.exists()
+
+
+def test_workers_that_cannot_take_a_unit_are_told_from_those_that_find_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(units_in(tmp_path, ["go"]), act, tmp_path)
+    assert not has_touched_a_unit(plan, "never begun")
+    lease = take(plan.lease(plan.units[0]), "another")
+    assert lease is not None
+    work(plan, "idle")
+    assert has_touched_a_unit(plan, "idle")
+    lease.release()
+    monkeypatch.setattr(working, "take", raising(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        work(plan, "full")
+    assert not has_touched_a_unit(plan, "full")
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*given: object) -> None:
+        raise error
+
+    return fail

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toy_units import act, units_in
 
-from mmkd.commands.runs import units_lines
+from mmkd.commands.runs import _units_of_ablations, units_lines
 from mmkd.executors.attempts import add_attempt
 from mmkd.executors.drive import Board
 from mmkd.executors.plan import NOTES, Plan, notes_of, write_note
@@ -38,6 +38,8 @@ def test_units_are_done_running_or_failed_by_worker(tmp_path: Path) -> None:
         "  two: 0 done, at work on 3",
         "  failed: 1: worse",
     ]
+    (shown,) = _units_of_ablations([tmp_path])  # as the folder that an ablation lies in
+    assert (shown.folder, list(shown.units)) == (str(tmp_path), [found])
     lease.release()
 
 

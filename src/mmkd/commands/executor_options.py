@@ -35,7 +35,7 @@ def takes_executor(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_options(*args: Any, **options: Any) -> None:
-        given = {name: options.pop(name) for name in OPTIONS}
+        given = {name: options.pop(name, None) for name in OPTIONS}
         kind = given.pop("executor")
         changes = [f"executor={{kind = {json.dumps(kind)}}}"] if kind else []
         changes += [f"executor.{name}={json.dumps(value)}" for name, value in given.items() if value is not None]

@@ -62,11 +62,19 @@ def _print(found: Sequence["RunState"], asked: Sequence[Path]) -> None:
         table.add_row(*_row(one, now))
     terminal = console(len(columns))
     terminal.print(table)
-    for one in found:
+    for one in (*found, *_units_of_ablations(asked)):
         for line in units_lines(one):
             terminal.print(line, soft_wrap=True)
         if one.broken:
             terminal.print(f"{one.folder}: {one.broken}", soft_wrap=True)
+
+
+def _units_of_ablations(asked: Sequence[Path]) -> "list[RunState]":
+    """In the folders that ablations lie in, which are no runs themselves."""
+    from mmkd.executors.state import units_beside
+    from mmkd.pipeline.status import RunState, is_run
+
+    return [RunState(str(one), one.name, units=[*units_beside(one)]) for one in asked if not is_run(one)]
 
 
 def units_lines(one: "RunState") -> list[str]:

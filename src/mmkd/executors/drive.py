@@ -17,6 +17,7 @@ from mmkd.executors.attempts import DIED, add_attempt, outcome_of
 from mmkd.executors.executor import Crew, Worker
 from mmkd.executors.plan import FAILED, LEASE, UNITS, Plan, write_note
 from mmkd.executors.unit import Outcome
+from mmkd.executors.work import has_touched_a_unit
 from mmkd.folders.leases import Watch
 
 _numbers = count(1)
@@ -126,7 +127,7 @@ class _Hands:
         ended = [name for name, worker in self.alive.items() if not worker.is_alive()]
         taken = {name: self.alive.pop(name).was_taken for name in ended}
         for name in ended:
-            has_worked = self.plan.worker(name).exists() or taken[name]
+            has_worked = has_touched_a_unit(self.plan, name) or taken[name]
             self.in_vain = 0 if has_worked else self.in_vain + 1
         if self.in_vain >= MOST_IN_VAIN:
             raise DataError(

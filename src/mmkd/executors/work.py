@@ -13,7 +13,7 @@ from pathlib import Path
 from mmkd.errors import MmkdError
 from mmkd.executors.attempts import add_attempt, outcome_of
 from mmkd.executors.failures import mendable
-from mmkd.executors.plan import Plan, write_note
+from mmkd.executors.plan import Plan, read_note, write_note
 from mmkd.executors.queue import Queue
 from mmkd.executors.resident import release
 from mmkd.executors.unit import Unit
@@ -23,7 +23,7 @@ from mmkd.folders.leases import Lease, take
 @dataclass
 class WorkerState:
     """machine, process: where it is. unit: label of what it works on, "" for nothing. done, failed: attempts. work_s:
-    seconds spent in units."""
+    seconds spent in units. ended: it has found nothing more to do."""
 
     name: str
     machine: str
@@ -32,6 +32,16 @@ class WorkerState:
     done: int = 0
     failed: int = 0
     work_s: float = 0.0
+    ended: bool = False
+
+
+def has_touched_a_unit(plan: Plan, name: str) -> bool:
+    """Whether a worker that has ended was at work on a unit at some time, or found that there was nothing to do.
+
+    One that was killed during its first unit was; one that could not make a lease was not.
+    """
+    found = read_note(plan.worker(name))
+    return any(found.get(key) for key in ("unit", "done", "failed", "ended"))
 
 
 def work(plan: Plan, name: str, place: float = 0.0) -> None:
@@ -57,7 +67,11 @@ def taken(plan: Plan, name: str, place: float = 0.0, stay_whole: bool = True) ->
             if lease is not None:
                 _do(plan, unit, state, lease, stay_whole)
                 yield unit
+            elif not plan.folder.is_dir():  # a driver has found everything done, or was stopped
+                return
             queue.put_off(unit)
+        state.ended = True
+        write_note(plan.worker(name), asdict(state))
     finally:
         release()
 

@@ -135,11 +135,14 @@ class ModelFeatures:
         settings: ExtractSettings,
         workers: int,
         label: str = "extract",
+        stays: bool = False,
     ) -> None:
+        """stays: the processes that decode stay from call to call of `produce`, where each asks for one shard."""
         self.teachers, self.corpus, self.settings, self.workers, self.label = teachers, corpus, settings, workers, label
         self.dims = [teacher.dim for teacher in teachers]
         self.views = Views(teachers)
         self.clock = Clock()
+        self._stays = stays and workers > 0
         self._asked: list[np.ndarray] = []
         self._loader: DataLoader[DecodedBatch] | None = None
 
@@ -158,6 +161,7 @@ class ModelFeatures:
                 tables = self._tables(shard, islice(decoded, len(parts)))
                 self.clock.tick()
                 yield shard, tables
+            next(decoded, None)  # there is no more: the loader is free for the next call
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"the GPU's memory is too small for {len(self.teachers)} teachers at once with batches of "
@@ -165,7 +169,6 @@ class ModelFeatures:
             ) from error
 
     def _decoded(self, rows: Sequence[np.ndarray]) -> Iterator[DecodedBatch]:
-        """The processes that decode stay for the next shards, where one call asks for few."""
         self._asked[:] = rows
         loader, self._loader = self._loader, None  # who stops half way leaves batches in it, and gets another
         if loader is None:
@@ -175,11 +178,11 @@ class ModelFeatures:
                 sampler=self._asked,
                 num_workers=self.workers,
                 prefetch_factor=AHEAD if self.workers else None,
-                persistent_workers=self.workers > 0,
+                persistent_workers=self._stays,
                 pin_memory=self.teachers[0].device.type == "cuda",
             )
         yield from loader
-        self._loader = loader
+        self._loader = loader if self._stays else None
 
     def _tables(self, shard: Shard, batches: Iterable[DecodedBatch]) -> list[pa.Table]:
         images: dict[int, list[Tensor]] = {k: [] for k in shard.todo}

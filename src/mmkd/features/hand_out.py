@@ -43,7 +43,7 @@ class Group:
             return ReferenceFeatures(Path(self.specs[0].model), [spec.name for spec in self.specs], corpus)
         device = prepare(self.machine)
         teachers = [load_teacher(spec, device, self.settings.precision) for spec in self.specs]
-        return ModelFeatures(teachers, corpus, self.settings, self.machine.loaders)
+        return ModelFeatures(teachers, corpus, self.settings, self.machine.loaders, stays=True)
 
 
 def hand_out(
