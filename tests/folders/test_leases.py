@@ -99,7 +99,8 @@ def test_a_fresh_lease_in_the_place_of_a_stale_one_is_put_back(tmp_path: Path, m
     stale, watch = taken(path, "stale"), Watch(NEVER, clock)
     watch.break_stale(path)
     clock.now = 11
-    rename, fresh = os.rename, []
+    rename = os.rename
+    fresh: list[Lease] = []
 
     def late(source: Path, target: Path) -> None:
         if not fresh:

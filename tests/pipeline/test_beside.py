@@ -21,11 +21,12 @@ class Noted:
     """In the place of another process: says when it starts and ends. ends_after: stages of this process till then."""
 
     def __init__(self, told: list[str], ends_after: int, problem: Exception | None = None) -> None:
-        self.told, self.left, self.problem, self.spec = told, ends_after, problem, None
+        self.told, self.left, self.problem = told, ends_after, problem
+        self.spec: StageSpec | None = None
 
     def start(self, spec: StageSpec) -> None:
         self.told.append(f"({spec.name}")
-        self.spec: StageSpec | None = spec
+        self.spec = spec
 
     def is_over(self) -> bool:
         self.left -= 1
