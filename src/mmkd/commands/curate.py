@@ -45,7 +45,7 @@ def curate(
         from mmkd.commands.from_url import recipe_of
 
         file = recipe_of(recipe, out)
-    work = open_run(file, out, [*(changes or []), *executor], force, parallel=True)
+    work = open_run(file, out, [*executor, *(changes or [])], force, parallel=True)
     if dry_run:
         from mmkd.curation.curate import check_apart
         from mmkd.curation.plan import plan_curation

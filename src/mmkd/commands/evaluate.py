@@ -56,7 +56,7 @@ def evaluate(
     if recipe is not None:
         if corruptions:
             raise ConfigError("--corruptions belongs to --model; in a recipe set evaluate.corruptions")
-        _of_recipe(recipe, out, [*(changes or []), *executor], force, dry_run)
+        _of_recipe(recipe, out, [*executor, *(changes or [])], force, dry_run)
         return
     if changes:
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")

@@ -45,7 +45,7 @@ def extract(
     from mmkd.pipeline.stages import extract_teachers
     from mmkd.pipeline.work import require, told_of_changes
 
-    changed = [*(changes or []), *executor, *([f"extract.licence={licence}"] if licence else [])]
+    changed = [*executor, *(changes or []), *([f"extract.licence={licence}"] if licence else [])]
     work = open_run(recipe, out, changed, force, parallel=True)
     names = [name.strip() for name in teachers.split(",") if name.strip()]
     if dry_run:

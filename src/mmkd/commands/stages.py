@@ -20,7 +20,7 @@ def run(
     On several GPUs or nodes: torchrun --nproc-per-node N -m mmkd run RECIPE. With --executor, curation, extraction and
     evaluation are shared among workers, on machines of a cluster, too.
     """
-    work = open_run(recipe, out, [*(changes or []), *executor], force, parallel=True)
+    work = open_run(recipe, out, [*executor, *(changes or [])], force, parallel=True)
     if dry_run:
         from mmkd.pipeline.preflight import show_standings
 
