@@ -181,7 +181,7 @@ def main() -> None:
         slow = found["slow"] = one_slow(fresh(home, "slow"), 400, 0.1)
         print(f"one of {SLOW_OF} workers {SLOW:.0f} times slower: {100 * slow['over']:.1f} % over the ideal")
         numbers = [n for n in (1, 2, 4, 8) if n <= given.workers]
-        found["evaluations"] = [evaluations(fresh(home, f"by {n}"), n, SETS, MODELS, 0.15) for n in numbers]
+        found["evaluations"] = [evaluations(fresh(home, f"by {n}"), n, SETS, MODELS, 0.1) for n in numbers]
         alone = found["evaluations"][0]["took_s"]
         for one in found["evaluations"]:
             one["efficiency"] = alone / (one["took_s"] * one["workers"])

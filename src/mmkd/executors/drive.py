@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,7 +16,7 @@ from mmkd.errors import DataError
 from mmkd.executors.attempts import DIED, add_attempt, outcome_of
 from mmkd.executors.executor import Crew, Worker
 from mmkd.executors.plan import FAILED, LEASE, UNITS, Plan, write_note
-from mmkd.executors.unit import Outcome
+from mmkd.executors.unit import Outcome, Unit
 from mmkd.executors.work import has_touched_a_unit
 from mmkd.folders.leases import Watch
 
@@ -65,10 +65,10 @@ class Board:
         listed = [[unit.id, unit.label, os.path.relpath(unit.done, plan.folder)] for unit in plan.units]
         write_note(plan.folder / UNITS, {"units": listed})
 
-    def settled(self) -> Iterator[Outcome]:
-        """Outcomes since the last call."""
+    def settled(self, among: Sequence[Unit] | None = None) -> Iterator[Outcome]:
+        """Outcomes since the last call. among: of these units alone, without a look at the others."""
         noted = self._noted(FAILED)
-        for unit in list(self.open.values()):
+        for unit in list(self.open.values()) if among is None else [one for one in among if one.id in self.open]:
             outcome = Outcome(unit) if unit.is_done else outcome_of(self.plan, unit) if unit.id in noted else None
             if outcome is not None:
                 del self.open[unit.id]

@@ -68,8 +68,8 @@ def work_here(plan: Plan) -> Iterator[Outcome]:
     try:
         while board.open:
             board.break_leases({})
-            for _ in taken(plan, name, stay_whole=False):
-                yield from board.settled()
+            for unit in taken(plan, name, stay_whole=False):
+                yield from board.settled([unit])
             yield from board.settled()
             if board.open:
                 time.sleep(10 * SHORTEST_S)

@@ -60,6 +60,20 @@ def write_note(path: Path, value: Mapping[str, Any]) -> None:
         os.replace(draft, path)
 
 
+def overwrite_note(path: Path, value: Mapping[str, Any]) -> None:
+    """As `write_note`, for one writer that does so often: in place, since a rename over a file waits for the disk.
+
+    A reader may see a part, and then finds no note.
+    """
+    data = json.dumps(value).encode()
+    with suppress(FileNotFoundError):
+        stream = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        try:
+            os.pwrite(stream, data.ljust(os.fstat(stream).st_size), 0)  # blanks behind a shorter one
+        finally:
+            os.close(stream)
+
+
 def read_note(path: Path) -> dict[str, Any]:
     """What `write_note` left; empty where it is missing or damaged."""
     try:

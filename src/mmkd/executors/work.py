@@ -13,7 +13,7 @@ from pathlib import Path
 from mmkd.errors import MmkdError
 from mmkd.executors.attempts import add_attempt, outcome_of
 from mmkd.executors.failures import mendable
-from mmkd.executors.plan import Plan, read_note, write_note
+from mmkd.executors.plan import Plan, overwrite_note, read_note
 from mmkd.executors.queue import Queue
 from mmkd.executors.resident import release
 from mmkd.executors.unit import Unit
@@ -60,7 +60,7 @@ def taken(plan: Plan, name: str, place: float = 0.0, stay_whole: bool = True) ->
     state = WorkerState(name, socket.gethostname(), os.getpid())
     queue = Queue(plan.units, place)
     _ask_the_server(plan.folder)
-    write_note(plan.worker(name), asdict(state))
+    overwrite_note(plan.worker(name), asdict(state))
     try:
         while (unit := queue.next(partial(_is_settled, plan), partial(_is_held, plan))) is not None:
             lease = _lease(plan, unit, name)
@@ -71,7 +71,7 @@ def taken(plan: Plan, name: str, place: float = 0.0, stay_whole: bool = True) ->
                 return
             queue.put_off(unit)
         state.ended = True
-        write_note(plan.worker(name), asdict(state))
+        overwrite_note(plan.worker(name), asdict(state))
     finally:
         release()
 
@@ -101,7 +101,7 @@ def _do(plan: Plan, unit: Unit, state: WorkerState, lease: Lease, stay_whole: bo
         if outcome_of(plan, unit) is not None:  # settled between the look and the lease
             return
         state.unit = unit.label
-        write_note(plan.worker(state.name), asdict(state))
+        overwrite_note(plan.worker(state.name), asdict(state))
         plan.function(unit.payload)
         if not unit.is_done:
             raise FileNotFoundError(f"the work on {unit.label} ended without an error, but {unit.done} is not there")
@@ -116,7 +116,7 @@ def _do(plan: Plan, unit: Unit, state: WorkerState, lease: Lease, stay_whole: bo
         add_attempt(plan, unit, state.name, f"{type(error).__name__}: {error}", "", traceback.format_exc())
     finally:
         state.unit, state.work_s = "", state.work_s + time.perf_counter() - start
-        write_note(plan.worker(state.name), asdict(state))
+        overwrite_note(plan.worker(state.name), asdict(state))
         lease.release()
 
 

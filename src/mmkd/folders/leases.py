@@ -25,6 +25,7 @@ from pathlib import Path
 
 _numbers = count()
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+IDLE_S = 60.0  # the thread looks up at least this often
 WIDTH = 12  # digits of the counter: a beat changes the file's content and never its size
 
 
@@ -59,24 +60,28 @@ def _started(process: int) -> str:
 
 
 class Lease:
-    """A lease that this process holds. Beats by itself, in a thread, until it is released."""
+    """A lease that this process holds. One thread beats for all of a process's leases until they are released."""
 
     def __init__(self, path: Path, stream: int, head: bytes, pace: Pace) -> None:
-        self.path = path
+        self.path, self.every_s = path, pace.beat_s
+        self.due = time.monotonic() + pace.beat_s
         self._stream, self._head, self._beats = stream, head, 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat_until_over, args=(pace.beat_s,), daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()
+        _beats.add(self)
 
     def beat(self) -> None:
         """Say that the holder lives. Goes to this process's own file: a lease that was broken is not taken back."""
-        self._beats += 1
-        with suppress(OSError):  # a full disk or a server that is away for a while: the next beat tries again
-            os.pwrite(self._stream, b"%s%0*d\n" % (self._head, WIDTH, self._beats), 0)
-            os.fsync(self._stream)  # over a network, what others see
+        with self._lock:
+            self.due = time.monotonic() + self.every_s
+            if self._stream < 0:
+                return
+            self._beats += 1
+            with suppress(OSError):  # a full disk or a server that is away for a while: the next beat tries again
+                os.pwrite(self._stream, b"%s%0*d\n" % (self._head, WIDTH, self._beats), 0)
+                os.fsync(self._stream)  # over a network, what others see
 
     def is_held(self) -> bool:
-        """Whether nobody has broken it."""
+        """Whether nobody has broken it, and it was not released."""
         try:
             return os.path.samestat(os.fstat(self._stream), self.path.stat())
         except OSError:
@@ -84,15 +89,53 @@ class Lease:
 
     def release(self) -> None:
         """Give it back, if it is still held."""
-        self._over.set()
-        self._thread.join()
-        if self.is_held():
-            self.path.unlink(missing_ok=True)
-        os.close(self._stream)
+        _beats.remove(self)
+        with self._lock:
+            if self.is_held():
+                self.path.unlink(missing_ok=True)
+            stream, self._stream = self._stream, -1
+            os.close(stream)
 
-    def _beat_until_over(self, every_s: float) -> None:
-        while not self._over.wait(every_s):
-            self.beat()
+
+class _Beats:
+    """The thread that beats."""
+
+    def __init__(self) -> None:
+        self._leases: set[Lease] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, lease: Lease) -> None:
+        with self._changed:
+            self._leases.add(lease)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, lease: Lease) -> None:
+        with self._changed:
+            self._leases.discard(lease)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                due = [lease for lease in self._leases if lease.due <= now]
+                if not due:
+                    self._changed.wait(min((lease.due - now for lease in self._leases), default=IDLE_S))
+            for lease in due:
+                lease.beat()
+
+
+def _forget() -> None:
+    """In a process that was forked: the thread and the leases are its parent's."""
+    global _beats
+    _beats = _Beats()
+
+
+_beats = _Beats()
+os.register_at_fork(after_in_child=_forget)
 
 
 def take(path: Path, who: str, pace: Pace = PACE) -> Lease | None:
