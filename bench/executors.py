@@ -65,10 +65,10 @@ def sleep(unit: Sleep) -> None:
     start = time.monotonic()
     if unit.done.exists():
         (unit.folder / f"{unit.name}.again").touch()
-    loads: list[int] = []
+    loads: list[float] = []
     if unit.model:
         resident(unit.model, lambda: load(unit, loads))
-        start = time.monotonic() if not loads else start
+        start = loads[0] if loads else time.monotonic()
     time.sleep(unit.work_s * (unit.slow if worker.endswith("-1") else 1.0))
     write_note(unit.done, {"worker": worker, "start": start, "end": time.monotonic(), "loads": len(loads)})
 
@@ -82,10 +82,11 @@ def meet(folder: Path, worker: str, number: int) -> bool:
     return True
 
 
-def load(unit: Sleep, loads: list[int]) -> bool:
+def load(unit: Sleep, loads: list[float]) -> bool:
+    """Notes when it began, which is when all workers had started."""
     meet(unit.folder / "workers", multiprocessing.current_process().name, unit.together)
+    loads.append(time.monotonic())
     time.sleep(unit.load_s)
-    loads.append(1)
     return True
 
 

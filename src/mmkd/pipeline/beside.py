@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from multiprocessing.connection import Connection
@@ -13,6 +14,7 @@ from mmkd.output import calm_libraries
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import STAGES, StageSpec
 from mmkd.processes import end_with_parent, start_deaf
+from mmkd.progress import say
 
 
 def in_order_of_inputs(run: Run, work: Callable[[StageSpec], None]) -> None:
@@ -56,11 +58,12 @@ class _Beside:
         self.spec: StageSpec | None = None
         self._process: BaseProcess | None = None
         self._answers: Connection | None = None
+        self._begun = 0.0
 
     def start(self, spec: StageSpec) -> None:
         context = multiprocessing.get_context("spawn")
         self._answers, answer = context.Pipe(duplex=False)
-        self.spec = spec
+        self.spec, self._begun = spec, time.perf_counter()
         self._process = context.Process(target=_work, args=(self._run, spec.name, answer), name=spec.name)
         start_deaf(self._process)
         answer.close()
@@ -80,9 +83,10 @@ class _Beside:
                 "kept: run the same command again, with fewer workers"
             )
         self._process.join()
-        self.spec = self._process = None
+        name, self.spec, self._process = self.spec.name, None, None
         if problem:
             raise problem
+        say(f"{name} took {time.perf_counter() - self._begun:.1f} s, beside others")
 
     def end(self) -> None:
         """Its own workers end with it."""
