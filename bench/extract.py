@@ -97,7 +97,7 @@ class Bench:
         teachers = [load_teacher(spec, self.device, self.options.precision) for spec in self.specs]
         rows = np.arange(len(self.corpus))
         batches = np.array_split(rows, -(-len(rows) // self.options.batch))
-        ready = [DecodedBatches(self.corpus, batches, Views(teachers))[k] for k in range(len(batches))]
+        ready = [DecodedBatches(self.corpus, Views(teachers))[rows] for rows in batches]
         for teacher in teachers:  # the first pass through a network allocates
             teacher.encode_images(ready[0].views[0])
         start, used = time.perf_counter(), cpu_s()

@@ -18,6 +18,7 @@ ORDER = (
     ("settings", "interpolate", "validation", "processes"),
     ("device",),
     ("folders",),
+    ("executors",),
     ("images",),
     ("tables",),
     ("statistics",),

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 
 from mmkd.errors import DataError
@@ -55,7 +56,7 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (Arrow's, torch's) may hang
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_begin_worker, initargs=(PROCESSED.share(context),)
+        workers, mp_context=context, initializer=begin_worker, initargs=(PROCESSED.share(context),)
     )
     _start(pool)
     try:
@@ -75,19 +76,37 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 def _start(pool: ProcessPoolExecutor) -> None:
     """Start the processes, which inherit that Ctrl-C does not reach them: the process that waits for them ends them."""
+    with _deaf():
+        pool.submit(int)
+
+
+def start_deaf(process: BaseProcess) -> None:
+    """Start a process that Ctrl-C does not reach; who starts it has to end it."""
+    with _deaf():
+        process.start()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        pool.submit(int)
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_worker(seen: "Synchronized[int]") -> None:
+def begin_worker(seen: "Synchronized[int]") -> None:
+    """What a worker process does first. It ends when the process that started it does. seen: of `PROCESSED.share`."""
     import pyarrow as pa
 
     calm_libraries()
     PROCESSED.join(seen)
     pa.set_cpu_count(1)  # the processes are the parallelism
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """From now on, this process ends when the one that started it does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

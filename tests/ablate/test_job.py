@@ -16,7 +16,8 @@ from mmkd.ablate.schedule import Job, gathered, jobs_of, rows_of, run_all, work
 from mmkd.ablate.settings import load_ablation
 from mmkd.ablate.summary import ACCURACY, RESULTS, SECONDS, read_results, summarise
 from mmkd.commands.options import open_run
-from mmkd.errors import ConfigError, TrainingError
+from mmkd.errors import ConfigError, StaleError, TrainingError
+from mmkd.executors.local import LocalExecutor
 from mmkd.folders.stage import digest_of
 from mmkd.pipeline.table import STAGES
 from seen_world import RECIPE
@@ -85,7 +86,7 @@ def test_a_run_killed_half_way_ends_with_the_same_bits(home: Path, tmp_path: Pat
     os.kill(child.pid or 0, signal.SIGKILL)
     child.join()
     assert not (job.folder / RESULTS).exists()
-    assert work(job) == ""
+    work(job)
     for name in ("pretrain", "distill"):
         assert digest_of(job.folder / name) == digest_of(home / "out" / "default" / "seed-0" / name)
 
@@ -106,11 +107,12 @@ def test_another_recipe_is_refused_unless_forced(home: Path, tmp_path: Path) -> 
     job = finished(home)
     distill = job.recipe.distill.model_copy(update={"lr": 0.25})
     other = replace(job, recipe=job.recipe.model_copy(update={"distill": distill}))
-    assert "settings.lr (was 0.0005, now 0.25)" in work(other)
+    with pytest.raises(StaleError, match=r"settings\.lr \(was 0\.0005, now 0\.25\)"):
+        work(other)
     made = target(home, "contrastive", "distill")
-    assert work(replace(other, force=True)) == ""
+    work(replace(other, force=True))
     assert target(home, "contrastive", "distill") != made
-    assert work(replace(job, force=True)) == ""  # back to where it was, without training
+    work(replace(job, force=True))  # back to where it was, without training
     assert target(home, "contrastive", "distill") == made
 
 
@@ -147,3 +149,22 @@ def test_evidence_is_made_where_the_reliability_goes_by_it(
     monkeypatch.setattr(job_module, "_measure", lambda run, job: [])
     assert rows_of(Job("default", recipe, tmp_path / "run", tmp_path / "pool")) == []
     assert done == ["curate", "extract", *made, "reliability", "pretrain", "distill"]  # it has no world
+
+
+@pytest.mark.slow
+def test_two_workers_at_a_time_make_the_same_bits_also_after_the_driver_was_killed(home: Path, tmp_path: Path) -> None:
+    ablation = load_ablation(home / "ablation.toml")
+    jobs = jobs_of(ablation, tmp_path / "out", tmp_path / "pool", ["default", "right"], [0], jobs=2)
+    child = multiprocessing.get_context("spawn").Process(
+        target=run_all, args=(jobs, tmp_path / "out", LocalExecutor(2))
+    )
+    child.start()
+    wait_for(lambda: any((tmp_path / "pool").glob("corpus-*")), child, "a corpus is there")
+    os.kill(child.pid or 0, signal.SIGKILL)
+    child.join()
+    run_all(jobs, tmp_path / "out", LocalExecutor(2))
+    for variant in ("default", "right"):
+        for name in ("corpus", "features/one", "pretrain", "distill"):
+            own, other = (place / "out" / variant / "seed-0" / name for place in (tmp_path, home))
+            assert digest_of(own) == digest_of(other)
+    assert not list(tmp_path.rglob(".units"))

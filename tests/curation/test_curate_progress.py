@@ -9,8 +9,9 @@ from corpus_samples import png, run, write_tar
 
 from mmkd import progress
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import FilteredShard, filter_shards
+from mmkd.curation.shards import FilteredShard, Hands, filter_shards
 from mmkd.curation.sources.kinds import open_source
+from mmkd.executors.local import LocalExecutor
 from mmkd.processes import PROCESSED
 from mmkd.report.curation import write_ledger
 
@@ -55,9 +56,10 @@ def test_every_record_is_counted_in_whatever_process_it_is_read(tmp_path: Path, 
     shards = open_source(settings.sources[0]).shards()
     filtered = [FilteredShard(number, shard, tmp_path) for number, shard in enumerate(shards)]
     before = PROCESSED.total()
-    filter_shards(filtered, settings, workers)
+    hands = Hands(LocalExecutor(), workers, tmp_path / "corpus")
+    filter_shards(filtered, settings, hands)
     assert PROCESSED.total() - before == 30 + 31 + 32
-    filter_shards(filtered, settings, workers)  # all are there
+    filter_shards(filtered, settings, hands)  # all are there
     assert PROCESSED.total() - before == 93
 
 

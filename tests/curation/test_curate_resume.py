@@ -15,11 +15,11 @@ from corpus_samples import HERE, TABLE_RECIPE, many, png, run, settings_for, sha
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import curate
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.errors import DataError
 from mmkd.folders.arrow import BATCH_ROWS, read_shard
 from mmkd.folders.stage import read_log
 from mmkd.settings import Machine
 from mmkd.tables import text as text_tables
+from worker_deaths import killing
 
 
 @pytest.fixture(scope="module")
@@ -190,13 +190,16 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) ->
         assert Corpus(tmp_path / f"{name}/corpus").digest == Corpus(tmp_path / "undisturbed/corpus").digest
 
 
-def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures.process import BrokenProcessPool
-
-    def dies(futures: object) -> None:
-        raise BrokenProcessPool
-
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "kills"), [(2, 0), (2, 2), (8, 0)])
+def test_any_number_of_workers_makes_the_same_bytes_also_where_some_are_killed(
+    workers: int, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
-    monkeypatch.setattr("mmkd.curation.shards.as_completed", dies)
-    with pytest.raises(DataError, match="with fewer"):
-        run(settings_for(many(tmp_path, 4)), tmp_path / "out", Machine(workers=2))
+    settings = settings_for(many(tmp_path, 24))
+    run(settings, tmp_path / "one", Machine(workers=1))
+    with killing(tmp_path / ".units", kills) as killed:
+        run(settings, tmp_path / "many", Machine(workers=workers))
+    assert len(killed) == kills
+    assert published(tmp_path / "many") == published(tmp_path / "one")
+    assert not (tmp_path / ".units").exists()

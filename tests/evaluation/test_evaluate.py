@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_from_the_embeddings_it_has(
     assert not (tmp_path / "out/results.jsonl").exists()
     ColourModel.loaded.clear()
     evaluate(settings, open_data_sets(settings), models, TEACHERS, tmp_path / "out", MACHINE, seed=0)
-    assert ColourModel.loaded == ["stage1", "mmkd", "student"]
+    assert ColourModel.loaded == ["stage1"]  # the others were embedded although it failed
 
 
 def test_other_pixels_or_another_model_are_embedded_anew(

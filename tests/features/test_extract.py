@@ -15,9 +15,9 @@ from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError, ModelError
 from mmkd.features import engine as decoding
 from mmkd.features import extract as extraction
-from mmkd.features import produce
+from mmkd.features import hand_out
 from mmkd.features.extract import extract
-from mmkd.features.store import open_features
+from mmkd.features.store import Shard, open_features
 from mmkd.folders import stage as stages
 from mmkd.folders.arrow import read_shard, write_shard
 from mmkd.images.decode import decode
@@ -62,6 +62,24 @@ def test_workers_change_no_byte(
     assert shard_bytes(tmp_path / "wide") == shard_bytes(tiny_features / "wide")
 
 
+def test_processes_that_stay_decode_shard_after_shard(
+    tiny_corpus: Path, tiny_features: Path, tiny_teachers: list[TeacherSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an executor's worker has it: a shard a call, one set of processes for all."""
+    made: list[int] = []
+    loader = decoding.DataLoader
+    monkeypatch.setattr(decoding, "DataLoader", lambda *given, **named: made.append(1) or loader(*given, **named))
+    teacher, corpus = load_teacher(tiny_teachers[1], torch.device("cpu")), Corpus(tiny_corpus)
+    producer = decoding.ModelFeatures([teacher], corpus, SETTINGS, workers=1, stays=True)
+    (stored,) = open_features(tiny_features, corpus, ["wide"])
+    for first in (0, 30, 60):
+        shard = Shard("one", np.arange(first, first + 20), (0,))
+        ((_, (table,)),) = producer.produce([shard])
+        wanted, _, _ = stored.take(shard.rows)
+        np.testing.assert_allclose(table.column("image").to_pylist(), wanted, atol=2e-3)  # float16, another batch
+    assert len(made) == 1
+
+
 def test_a_new_teacher_touches_nothing_else_and_images_are_decoded_once(
     tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +110,7 @@ def test_a_killed_extraction_keeps_its_shards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written: list[Path] = []
-    write = produce.write_shard
+    write = hand_out.write_shard
 
     def dying(path: Path, *arguments: object) -> int:
         if len(written) == 3:
@@ -100,12 +118,12 @@ def test_a_killed_extraction_keeps_its_shards(
         written.append(path)
         return write(path, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(produce, "write_shard", dying)
+    monkeypatch.setattr(hand_out, "write_shard", dying)
     with pytest.raises(KeyboardInterrupt):
         extract(tiny_teachers, SETTINGS, tiny_corpus, tmp_path, MACHINE)
     assert not (tmp_path / "narrow").exists()
     kept = {path: path.stat().st_mtime_ns for path in written}
-    monkeypatch.setattr(produce, "write_shard", write)
+    monkeypatch.setattr(hand_out, "write_shard", write)
     extract(tiny_teachers, SETTINGS, tiny_corpus, tmp_path, MACHINE)
     for path, time in kept.items():
         assert (tmp_path / path.parent.name.removesuffix(".partial") / path.name).stat().st_mtime_ns == time

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from mmkd.distributed import World
+from mmkd.executors.local import LocalExecutor
 from mmkd.features.extract import extract
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
 from tiny import MACHINE, recipe_of
+from worker_deaths import killing
 
 RECIPE = recipe_of("""
 [extract]
@@ -110,3 +112,23 @@ def test_shares_are_disjoint_and_complete(size: int) -> None:
     shares = [World(rank, size).share(items) for rank in range(size)]
     assert sorted(item for share in shares for item in share) == items
     assert shares[0] == items[::size]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "kills"), [(2, 0), (2, 2), (8, 0)])
+def test_any_number_of_workers_makes_the_same_bytes_also_where_some_are_killed(
+    workers: int, kills: int, tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path
+) -> None:
+    settings = ExtractSettings(batch_size=10, shard_rows=10)
+
+    def extracted(name: str, workers: int) -> dict[str, bytes]:
+        folder = tmp_path / name / "features"
+        extract(tiny_teachers, settings, tiny_corpus, folder, MACHINE, executor=LocalExecutor(workers))
+        return shards(tmp_path / name)
+
+    whole = extracted("one", 1)
+    assert len(whole) == 24
+    with killing(tmp_path / "many", kills) as killed:
+        assert extracted("many", workers) == whole
+    assert len(killed) == kills
+    assert not list(tmp_path.rglob(".units"))

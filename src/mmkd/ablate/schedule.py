@@ -1,4 +1,4 @@
-"""The runs of an ablation, one after another or in several processes, and their rows in one file.
+"""The runs of an ablation, handed out by an executor, and their rows in one file.
 
 A run is one variant with one seed: the stages up to stage 2 in a shared pool, and the zero-shot accuracy that the
 student has reached on each data set, by the task that evaluation runs.
@@ -7,8 +7,7 @@ student has reached on each data set, by the task that evaluation runs.
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,10 @@ from mmkd.evaluation.models.embeddings import EmbeddedDataSet
 from mmkd.evaluation.models.encoders import Encoder, loadable_model
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.tasks.table import TASKS
+from mmkd.executors.executor import Executor
+from mmkd.executors.local import LocalExecutor, LocalSettings
+from mmkd.executors.plan import notes_of
+from mmkd.executors.unit import Resources, Unit, unit_id
 from mmkd.folders.atomic import write_json
 from mmkd.folders.json_lines import write_json_lines
 from mmkd.folders.locks import sole_owner
@@ -32,12 +35,12 @@ from mmkd.folders.stage import Stage, check_link, complete, digest_of, read_log,
 from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import needed_for
-from mmkd.processes import worker_pool
 from mmkd.progress import say
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 from mmkd.validation import nearest
 
 LOG = "log.txt"
+ALONE = LocalExecutor(1)
 FOUND = "accuracy.json"
 
 
@@ -53,19 +56,21 @@ class Job:
     teachers: bool = False
 
 
-def work(job: Job) -> str:
-    """Do the job, with all that it has to say in its folder's log; returns "" or why it failed.
-
-    Only what a user can mend is returned; a defect of ours is raised.
-    """
+def work(job: Job) -> None:
+    """Do the job, with all that it has to say in its folder's log, and why it failed where it did."""
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / LOG).open("a") as log, contextlib.redirect_stdout(log):
         try:
             write_json_lines(job.folder / RESULTS, rows_of(job))
         except MmkdError as error:
             print(error, file=log)
-            return str(error)
-    return ""
+            raise
+
+
+def _work_and_mark(given: tuple[Job, Path]) -> None:
+    job, mark = given
+    work(job)
+    write_json(mark, {"variant": job.variant, "seed": job.recipe.seed})
 
 
 def rows_of(job: Job) -> list[Row]:
@@ -180,23 +185,32 @@ def jobs_of(
 
 
 def _for_one_process(recipe: Recipe, jobs: int) -> Recipe:
-    """The processors are shared out; image workers would be processes of processes."""
+    """The processors are shared out; image workers and an executor's would be processes of processes."""
     cores = len(os.sched_getaffinity(0))
     machine = {"workers": 0, "threads": max(1, cores // jobs)} if jobs > 1 else {}
-    return recipe.model_copy(update={"machine": recipe.machine.model_copy(update=machine)})
+    return recipe.model_copy(
+        update={"machine": recipe.machine.model_copy(update=machine), "executor": LocalSettings(workers=1)}
+    )
 
 
-def run_all(work_list: Sequence[Job], out: Path, jobs: int = 1) -> None:
-    """Do the jobs; after each, `results.jsonl` has the rows of all finished ones.
+def run_all(work_list: Sequence[Job], out: Path, executor: Executor = ALONE) -> None:
+    """Have the jobs done; after each, `results.jsonl` has the rows of all finished ones.
 
-    A run that fails for a reason a user can mend does not keep the others from going on; raises TrainingError at the
-    end that names them.
+    A run that fails does not keep the others from going on; raises TrainingError at the end that names them.
     """
+    notes = notes_of(out, "runs")
+    units = [unit_of(job, notes) for job in work_list]
+    for unit in units:  # a call that was cut off has left the marks of what it had finished
+        if not (unit.payload[0].folder / RESULTS).is_file():
+            unit.done.unlink(missing_ok=True)
+    done = sum(unit.is_done for unit in units)
     failed = []
-    for done, (job, problem) in enumerate(_finished(work_list, jobs), start=1):
-        label = f"[{done}/{len(work_list)}] {job.variant}, seed {job.recipe.seed}"
-        say(f"{label}: failed, see {job.folder / LOG}\n  {problem}" if problem else f"{label}: finished")
-        failed += [label] if problem else []
+    for outcome in executor.map(units, _work_and_mark, notes, Resources()):
+        done, job = done + 1, outcome.unit.payload[0]
+        label = f"[{done}/{len(work_list)}] {outcome.unit.label}"
+        log = job.folder / LOG
+        say(f"{label}: failed, see {log}\n  {outcome.problem}" if outcome.problem else f"{label}: finished")
+        failed += [label] if outcome.problem else []
         write_json_lines(out / RESULTS, gathered(out))
     if failed:
         raise TrainingError(
@@ -205,15 +219,13 @@ def run_all(work_list: Sequence[Job], out: Path, jobs: int = 1) -> None:
         )
 
 
-def _finished(work_list: Sequence[Job], jobs: int) -> Iterator[tuple[Job, str]]:
-    if jobs == 1:
-        for job in work_list:
-            yield job, work(job)
-        return
-    with worker_pool(jobs) as pool:
-        waiting = {pool.submit(work, job): job for job in work_list}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+def unit_of(job: Job, notes: Path) -> Unit:
+    """The job as a unit of work, complete when its mark is there: the notes go, and their marks with them, when all
+    jobs are done, so that the next call looks at every stage again."""
+    recipe = job.recipe.model_dump(mode="json", exclude={"machine", "executor"})
+    made_from = unit_id(job.variant, recipe, str(job.folder), str(job.pool), job.force)
+    mark = notes / f"{made_from}.done"
+    return Unit(made_from, f"{job.variant}, seed {job.recipe.seed}", mark, (job, mark))
 
 
 def gathered(out: Path) -> list[Row]:

@@ -1,9 +1,12 @@
 """`mmkd ablate ABLATION.toml`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from mmkd.commands.executor_options import takes_executor
 
 if TYPE_CHECKING:
     from mmkd.ablate.schedule import Job
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 AblationFile = Annotated[Path, typer.Argument(metavar="ABLATION", help="The ablation, a TOML file.")]
 
 
+@takes_executor
 def ablate(
     ablation: AblationFile,
     out: Annotated[Path | None, typer.Option("--out", help="[default: runs/ablations/<the file's name>]")] = None,
@@ -21,11 +25,12 @@ def ablate(
             "--pool", help="Where stages lie that runs, also of other ablations, share. [default: beside OUT]"
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at the same time.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at the same time; the same as --workers.")] = 1,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="VARIANT", help="These variants alone.")] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="As 0,1,2. [default: the ablation's]")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Make runs anew whose recipe has changed.")] = False,
+    executor: Sequence[str] = (),
 ) -> None:
     """Train one student for each variant of a recipe and seed, and compare them in one table and page.
 
@@ -34,17 +39,20 @@ def ablate(
     """
     from mmkd.ablate.schedule import jobs_of, run_all
     from mmkd.ablate.settings import check_variants, load_ablation
+    from mmkd.pipeline.recipe import executor_of
 
     loaded = load_ablation(ablation)
     home = (out or Path("runs") / "ablations" / ablation.stem).resolve()
     check_variants(loaded, home)
     shared = (pool or home.parent / "pool").resolve()
-    todo = jobs_of(loaded, home, shared, only or [], _numbers(seeds), jobs, force)
+    settings = executor_of(["executor.workers=" + str(jobs), *executor])
+    together = (settings.workers or 1) if settings.kind == "local" else 1
+    todo = jobs_of(loaded, home, shared, only or [], _numbers(seeds), together, force)
     if dry_run:
         _show(todo)
         return
     try:
-        run_all(todo, home, jobs)
+        run_all(todo, home, settings.open())
     finally:
         _summarise(loaded, ablation.stem, home)
 

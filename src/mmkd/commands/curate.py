@@ -1,12 +1,14 @@
 """`mmkd curate`: the stage's command, which also plans it and is shared among processes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmkd.commands.executor_options import takes_executor
 from mmkd.commands.options import Force, Out, Set, open_run
 from mmkd.errors import ConfigError
 from mmkd.pipeline.shipped import SHIPPED
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from mmkd.curation.plan import SourcePlan
 
 
+@takes_executor
 def curate(
     recipe: Annotated[
         str,
@@ -32,6 +35,7 @@ def curate(
         bool, typer.Option("--dry-run", help="Print shards, records, bytes, time and what would be done, and stop.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+    executor: Sequence[str] = (),
 ) -> None:
     """The stage, or with --dry-run its plan."""
     from mmkd.pipeline.work import work_one
@@ -41,7 +45,7 @@ def curate(
         from mmkd.commands.from_url import recipe_of
 
         file = recipe_of(recipe, out)
-    work = open_run(file, out, changes, force, parallel=True)
+    work = open_run(file, out, [*executor, *(changes or [])], force, parallel=True)
     if dry_run:
         from mmkd.curation.curate import check_apart
         from mmkd.curation.plan import plan_curation

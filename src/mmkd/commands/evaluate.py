@@ -1,12 +1,14 @@
 """`mmkd evaluate`: the stage of a recipe, or any models on any data sets."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmkd.commands.executor_options import takes_executor
 from mmkd.commands.options import DryRun, Force, Out, Set, open_run
 from mmkd.errors import ConfigError
 
@@ -21,6 +23,7 @@ CORRUPTIONS_HELP = (
 BY_MODALITY = "modality"
 
 
+@takes_executor
 def evaluate(
     recipe: Annotated[
         Path | None, typer.Argument(metavar="[RECIPE]", help="The recipe whose models to evaluate.")
@@ -43,6 +46,7 @@ def evaluate(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     dry_run: DryRun = False,
+    executor: Sequence[str] = (),
 ) -> None:
     """The stage of a recipe, or an evaluation of any models."""
     if (recipe is None) == (not models):
@@ -52,7 +56,7 @@ def evaluate(
     if recipe is not None:
         if corruptions:
             raise ConfigError("--corruptions belongs to --model; in a recipe set evaluate.corruptions")
-        _of_recipe(recipe, out, changes, force, dry_run)
+        _of_recipe(recipe, out, [*executor, *(changes or [])], force, dry_run)
         return
     if changes:
         raise ConfigError("--set changes a recipe; with --model give --datasets, --card, --bootstrap or --seed")
@@ -61,6 +65,7 @@ def evaluate(
     from mmkd.evaluation.publish import Evaluation, publish_evaluation
     from mmkd.evaluation.tasks.settings import EvaluateSettings
     from mmkd.inference.model import model_spec
+    from mmkd.pipeline.recipe import executor_of
     from mmkd.pipeline.run import with_paths
     from mmkd.report.run_folder import report_run
     from mmkd.settings import Machine
@@ -78,7 +83,9 @@ def evaluate(
     folder = (out or Path("runs") / "evaluation").resolve()
     kept = partial(with_paths, change=lambda path: os.path.relpath(path, folder))
     name = ", ".join(spec.name for spec in specs)
-    one = Evaluation(name, settings, specs, {}, Machine(device=device), seed, kept=kept)
+    one = Evaluation(
+        name, settings, specs, {}, Machine(device=device), seed, kept=kept, executor=executor_of(executor).open()
+    )
     publish_evaluation(one, folder, force=True)  # more models or data sets only add to what is there
     print(f"report:  {report_run(folder, force=True)}")
 

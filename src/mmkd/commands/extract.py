@@ -1,10 +1,12 @@
 """`mmkd extract`: the stage's command, which also plans it and shares it among processes."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmkd.commands.executor_options import takes_executor
 from mmkd.commands.options import Force, Out, RecipeFile, Set, open_run
 from mmkd.errors import ConfigError
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 LICENCE_HELP = "Refuse teachers whose weights forbid this use, or of which it is not known."
 
 
+@takes_executor
 def extract(
     recipe: RecipeFile,
     out: Out = None,
@@ -35,13 +38,14 @@ def extract(
         float | None, typer.Option("--tflops", min=0.01, help="With --dry-run: also for a machine that sustains this.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+    executor: Sequence[str] = (),
 ) -> None:
     """The stage, of all teachers or of some, or with --dry-run its plan."""
     from mmkd.distributed import join_world
     from mmkd.pipeline.stages import extract_teachers
     from mmkd.pipeline.work import require, told_of_changes
 
-    changed = [*(changes or []), *([f"extract.licence={licence}"] if licence else [])]
+    changed = [*executor, *(changes or []), *([f"extract.licence={licence}"] if licence else [])]
     work = open_run(recipe, out, changed, force, parallel=True)
     names = [name.strip() for name in teachers.split(",") if name.strip()]
     if dry_run:

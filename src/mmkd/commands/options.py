@@ -12,6 +12,7 @@ from mmkd.pipeline.shipped import SHIPPED, recipe_file
 if TYPE_CHECKING:
     from mmkd.pipeline.run import Run
 
+LOCAL = "local"  # the executor that torchrun's processes may each have
 RecipeFile = Annotated[
     Path, typer.Argument(metavar="RECIPE", help=f"A TOML file, or a recipe of mmkd's own: {', '.join(SHIPPED)}.")
 ]
@@ -42,4 +43,10 @@ def open_run(
             f"{shared}); start it without torchrun"
         )
     folder = (out or Path("runs") / recipe.stem).resolve()
-    return Run(load_recipe(recipe_file(recipe), folder, changes or []), folder, force)
+    loaded = load_recipe(recipe_file(recipe), folder, changes or [])
+    if processes() > 1 and loaded.executor.kind != LOCAL:
+        raise ConfigError(
+            f"torchrun started several processes, which share the work by themselves, and executor is "
+            f"{loaded.executor.kind!r}; start the command without torchrun, or with --executor local"
+        )
+    return Run(loaded, folder, force)

@@ -62,9 +62,32 @@ def _print(found: Sequence["RunState"], asked: Sequence[Path]) -> None:
         table.add_row(*_row(one, now))
     terminal = console(len(columns))
     terminal.print(table)
-    for one in found:
+    for one in (*found, *_units_of_ablations(asked)):
+        for line in units_lines(one):
+            terminal.print(line, soft_wrap=True)
         if one.broken:
             terminal.print(f"{one.folder}: {one.broken}", soft_wrap=True)
+
+
+def _units_of_ablations(asked: Sequence[Path]) -> "list[RunState]":
+    """In the folders that ablations lie in, which are no runs themselves."""
+    from mmkd.executors.state import units_beside
+    from mmkd.pipeline.status import RunState, is_run
+
+    return [RunState(str(one), one.name, units=[*units_beside(one)]) for one in asked if not is_run(one)]
+
+
+def units_lines(one: "RunState") -> list[str]:
+    """A line for each part of a stage whose work is handed out, and below it its workers and what failed."""
+    lines = []
+    for part in one.units:
+        counts = f"{part.done:,} of {part.total:,} units done, {part.running:,} running, {len(part.failed):,} failed"
+        lines.append(f"{one.folder}, {part.name}: {counts}")
+        for worker in part.workers:
+            told = f"{worker.done:,} done" + (f", {worker.failed:,} failed attempts" if worker.failed else "")
+            lines.append(f"  {worker.name}: {told}" + (f", at work on {worker.unit}" if worker.unit else ""))
+        lines += [f"  failed: {label}: {problem.splitlines()[0]}" for label, problem in part.failed.items()]
+    return lines
 
 
 def _row(one: "RunState", now: datetime) -> list[str]:

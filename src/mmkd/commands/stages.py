@@ -1,22 +1,26 @@
 """`mmkd run`, and the commands of the stages that need no more than a recipe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from mmkd.commands.executor_options import takes_executor
 from mmkd.commands.options import DryRun, Force, Out, RecipeFile, Set, open_run
 
 
+@takes_executor
 def run(
     recipe: RecipeFile,
     out: Out = None,
     changes: Set = None,
     force: Force = False,
     dry_run: DryRun = False,
+    executor: Sequence[str] = (),
 ) -> None:
     """Run every stage of a recipe, in order.
 
-    On several GPUs or nodes: torchrun --nproc-per-node N -m mmkd run RECIPE.
+    On several GPUs or nodes: torchrun --nproc-per-node N -m mmkd run RECIPE. With --executor, curation, extraction and
+    evaluation are shared among workers, on machines of a cluster, too.
     """
-    work = open_run(recipe, out, changes, force, parallel=True)
+    work = open_run(recipe, out, [*executor, *(changes or [])], force, parallel=True)
     if dry_run:
         from mmkd.pipeline.preflight import show_standings
 

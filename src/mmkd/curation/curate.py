@@ -18,12 +18,14 @@ from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import AnySource, CurateSettings
 from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
-from mmkd.curation.shards import FilteredShard, filter_shards, write_corpus
+from mmkd.curation.shards import FilteredShard, Hands, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 from mmkd.curation.sources.wrong_captions import DRAWN, warning_of
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
+from mmkd.executors.executor import Executor
+from mmkd.executors.local import LocalExecutor
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import Stage
 from mmkd.progress import say
@@ -31,6 +33,7 @@ from mmkd.reasons import Reason
 from mmkd.settings import Machine
 
 SHARDS = "shards"
+LOCAL = LocalExecutor()
 NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 WHOLE_FOLDERS = ("dicom", "nifti", "folders", "table")  # kinds whose source may be a folder of which all files count
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
@@ -46,13 +49,15 @@ def curate(
     seed: int,
     evaluation_images: ReadEvaluationImages = no_evaluation_images,
     world: World = ALONE,
+    executor: Executor = LOCAL,
 ) -> dict[str, int]:
     """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and excluded, and rows per
     split.
 
     Goes on from the shards that an earlier, killed run left there, and writes the same bytes in any case and with any
     number of workers and processes of the world: those share the shards, and the first does the rest (the others return
-    nothing). evaluation_images: that must not be in the corpus. Raises DataError when more than `max_rejected`
+    nothing). evaluation_images: that must not be in the corpus. executor: who hands out the shards, by
+    itself to `[machine] workers` processes. Raises DataError when more than `max_rejected`
     of the records are rejected or none is left.
     """
     if world.agree((folder / FUNNEL).is_file()):  # written last: an earlier run was killed after everything was done
@@ -65,7 +70,7 @@ def curate(
         say(warning)
     shards = _shards(sources, settings, folder)
     filtered = filter_cached_shards if settings.cache_shards else filter_shards
-    filtered(world.share(shards), settings, machine.processes)
+    filtered(shards, settings, Hands(executor, machine.processes, folder))  # processes of the world share by leases
     world.wait()
     if not world.first:
         return {}

@@ -7,7 +7,6 @@ Every run decides anew, from its columns, what is wanted; it reads no source and
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.resources import files
@@ -21,8 +20,9 @@ import mmkd
 from mmkd.curation.cached_records import CACHED, cached_records, reading_settings, rows_to_cache
 from mmkd.curation.records.record import Reader, Shard, Stamped
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import PAIRS, FilteredShard, batches_of, each_shard, with_progress, write_filtered
+from mmkd.curation.shards import PAIRS, FilteredShard, Hands, batches_of, each_shard, with_progress, write_filtered
 from mmkd.folders.arrow import read_shard, write_shard
+from mmkd.folders.atomic import draft_of
 from mmkd.folders.digests import bytes_digest, folder_digest, json_digest
 
 DECIDED_LATER: Mapping[str, Any] = {
@@ -81,18 +81,16 @@ def cache_names(shards: Sequence[tuple[Reader, Shard]], settings: CurateSettings
     return names
 
 
-def filter_cached_shards(shards: Sequence[FilteredShard], settings: CurateSettings, workers: int) -> None:
+def filter_cached_shards(shards: Sequence[FilteredShard], settings: CurateSettings, hands: Hands) -> None:
     """Read the shards that are not cached yet, then filter all of them; as `shards.filter_shards`."""
-    unread = [shard for shard in shards if not shard.images.is_file()]
-    each_shard("read", cache_shard, unread, settings, workers, len(shards))
-    todo = [shard for shard in shards if not shard.pairs.is_file()]
-    each_shard("filter", filter_cached_shard, todo, settings, workers, len(shards))
+    each_shard("read", cache_shard, [(shard, shard.images) for shard in shards], settings, hands)
+    each_shard("filter", filter_cached_shard, [(shard, shard.pairs) for shard in shards], settings, hands)
 
 
 def cache_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Write a cached shard, whole or not at all."""
     home = shard.images
-    draft = home.with_name(f"{home.stem}.{os.getpid()}.draft")
+    draft = draft_of(home)
     rows = rows_to_cache(with_progress(shard.shard.records()), reading_settings(settings))
     write_shard(draft, CACHED, batches_of(rows, CACHED))
     draft.replace(home)

@@ -8,10 +8,8 @@ corpus out, in the order of the sources.
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -26,9 +24,14 @@ from mmkd.curation.filters.decide import decide
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
+from mmkd.executors.executor import Executor
+from mmkd.executors.failures import raise_failed
+from mmkd.executors.plan import notes_of
+from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
+from mmkd.folders.atomic import draft_of
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS
-from mmkd.processes import PROCESSED, worker_pool
+from mmkd.processes import PROCESSED
 from mmkd.progress import counted, track
 
 T = TypeVar("T")
@@ -90,20 +93,52 @@ class Removed:
     noted: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def filter_shards(shards: Sequence[FilteredShard], settings: CurateSettings, workers: int) -> None:
-    """Write all shards that are not there yet, in `workers` processes (fewer than two: in this one)."""
-    each_shard(
-        "curate", filter_shard, [shard for shard in shards if not shard.pairs.is_file()], settings, workers, len(shards)
-    )
+@dataclass(frozen=True)
+class Hands:
+    """Who writes the shards. workers: of the executor, where its settings do not say it. folder: of the stage, beside
+    which the notes lie."""
+
+    executor: Executor
+    workers: int
+    folder: Path
+
+
+def filter_shards(shards: Sequence[FilteredShard], settings: CurateSettings, hands: Hands) -> None:
+    """Write all shards that are not there yet."""
+    each_shard("curate", filter_shard, [(shard, shard.pairs) for shard in shards], settings, hands)
 
 
 def each_shard(
-    label: str, body: Callable[[FilteredShard, CurateSettings], None], todo: Sequence[FilteredShard],
-    settings: CurateSettings, workers: int, total: int,
+    label: str, body: Callable[[FilteredShard, CurateSettings], None], shards: Sequence[tuple[FilteredShard, Path]],
+    settings: CurateSettings, hands: Hands,
 ) -> None:  # fmt: skip
-    """Call `body`, which reports records by `with_progress`, for each shard of `todo`. total: of all."""
-    done = total - len(todo)
-    counted(_each(body, todo, settings, workers), label, total, "shards", PROCESSED.total, "records", done)
+    """Have `body`, which reports records by `with_progress`, called for each shard whose file is not there yet.
+
+    Raises what it raises, when the other shards are done.
+    """
+    name = settings.model_dump(mode="json")
+    units = [
+        Unit(unit_id(name, str(done)), f"shard {shard.number}", done, (body, shard, settings)) for shard, done in shards
+    ]
+    outcomes = hands.executor.map(units, _call, notes_of(hands.folder, label), Resources(workers=max(1, hands.workers)))
+    failed: list[Outcome] = []
+    before = sum(done.is_file() for _, done in shards)
+    counted(_kept(outcomes, failed), label, len(units), "shards", PROCESSED.total, "records", before)
+    raise_failed(failed)
+
+
+def _kept(outcomes: Iterable[Outcome], failed: list[Outcome]) -> Iterator[None]:
+    """Nothing for each outcome; those that failed are kept."""
+    for outcome in outcomes:
+        failed += [outcome] if outcome.problem else []
+        yield
+
+
+def _call(
+    work: tuple[Callable[[FilteredShard, CurateSettings], None], FilteredShard, CurateSettings],
+) -> None:
+    body, shard, settings = work
+    body(shard, settings)
 
 
 def with_progress(records: Iterable[T]) -> Iterator[T]:
@@ -128,8 +163,7 @@ def write_filtered(
 ) -> None:
     """Decide on the records of a shard; write the rows of those that are kept, and what is removed."""
     removed = Removed()
-    # the name is this process's own: a process left over from a killed run must not write into the same file
-    draft = shard.folder / f"{shard.number:06d}.{os.getpid()}.draft"
+    draft = draft_of(shard.pairs)  # this process's own: one left over from a killed run may still write
     write_shard(draft, schema, batches_of(filtered_rows(records, settings, removed), schema))
     noted = [(*key, files) for key, files in removed.noted.items()]
     counted_too = REJECTIONS.with_metadata({EXCLUDED: json.dumps(removed.excluded), NOTED: json.dumps(noted)})
@@ -185,22 +219,6 @@ def batches_of(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa
 def printable(value: str) -> str:
     """With backslashes for what is not UTF-8, and not too long for a list."""
     return value.encode("utf-8", "backslashreplace").decode()[:MAX_DETAIL]
-
-
-def _each(
-    body: Callable[[FilteredShard, CurateSettings], None], todo: Sequence[FilteredShard], settings: CurateSettings,
-    workers: int,
-) -> Iterator[None]:  # fmt: skip
-    """Nothing for each shard, when it is done."""
-    processes = min(workers, len(todo))
-    if processes < 2:
-        for shard in todo:
-            body(shard, settings)
-            yield
-        return
-    with worker_pool(processes) as pool:
-        for future in as_completed([pool.submit(body, shard, settings) for shard in todo]):
-            yield future.result()
 
 
 def write_corpus(

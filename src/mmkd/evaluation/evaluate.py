@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from mmkd.device import prepare
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError
 from mmkd.evaluation.corrupted import corrupted_sets
-from mmkd.evaluation.corruptions.families import Family
 from mmkd.evaluation.data_sets.choose import chosen_cards
 from mmkd.evaluation.data_sets.opened import DataSet, DecodedImages, open_data_set
-from mmkd.evaluation.embed import embed
 from mmkd.evaluation.format.not_evaluated import NotEvaluated, write_not_evaluated
 from mmkd.evaluation.format.results import NULLS, OF_TEACHERS, STUDENTS, TEACHERS_CONCAT, TEACHERS_STACK, focus_model
+from mmkd.evaluation.hand_out import embed_all, predict_all
 from mmkd.evaluation.leakage.audit import audit
 from mmkd.evaluation.leakage.matches import leaked_samples
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
@@ -24,20 +21,20 @@ from mmkd.evaluation.summary.summary import results_from_predictions, write_summ
 from mmkd.evaluation.summary.tables import printed
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.units import (
-    EvaluationUnit,
-    predict,
-    remove_prediction,
-    remove_stale_predictions,
     units_of,
     write_cards,
     write_galleries,
     write_task_files,
 )
-from mmkd.progress import say, track
+from mmkd.executors.executor import Executor
+from mmkd.executors.local import LocalExecutor
+from mmkd.progress import say
 from mmkd.reliability.teacher_stack import TeacherStack
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.validation import nearest
+
+ALONE = LocalExecutor(1)
 
 
 def evaluate(
@@ -51,10 +48,12 @@ def evaluate(
     corpus: Path | None = None,
     unread: Sequence[NotEvaluated] = (),
     stack: TeacherStack | None = None,
+    executor: Executor = ALONE,
 ) -> dict[str, int]:
     """Leave embeddings, predictions, images for the report and the tables of results in the folder; returns counts.
 
-    data_sets: of the settings' cards. models: teachers and students alike, one in memory at a time. teachers: the names
+    data_sets: of the settings' cards. models: teachers and students alike, one in the memory of a worker at a time.
+    executor: who hands out embeddings and predictions. teachers: the names
     of those that are teachers; two or more also make the ensemble `teachers_concat`. corpus: what the students were
     trained on, for the leakage audit. What the folder has of an earlier or a cut-off call is not made again. Raises
     ConfigError, DataError or ModelError before results are written. A data set that cannot be read, and a task that one
@@ -63,12 +62,13 @@ def evaluate(
     """
     names = [spec.name for spec in models]
     _check_names(names, teachers, settings.corruption_baseline)
-    device, images = prepare(machine), DecodedImages(machine.decoded_cache_mb)
+    images = DecodedImages(machine.decoded_cache_mb)
     focus = models[names.index(focus_model(names, teachers))]
     loadable = {spec.name: loadable_model(spec) for spec in models}
     loadable |= {name: null_model(name, focus, seed) for name in settings.nulls}
     corrupted = {one.card.id: corrupted_sets(one, settings.corruptions) for one in data_sets}
-    unreadable = _embed_all(list(loadable.values()), data_sets, corrupted, folder, device, images, settings, machine)
+    models_to_embed = list(loadable.values())
+    unreadable = embed_all(models_to_embed, data_sets, corrupted, folder, images, settings, machine, executor)
     data_sets = [data_set for data_set in data_sets if data_set.card.id not in unreadable]
     members = _members(loadable, teachers)
     stack = _complete(stack, loadable)
@@ -79,7 +79,7 @@ def evaluate(
             data_set, members, settings, seed, corrupted[data_set.card.id], _for_data_set(stack, data_set, folder)
         )
     ]
-    predicted, failed = _predict_all(units, folder)
+    predicted, failed = predict_all(units, folder, executor)
     units = [unit for number, unit in enumerate(units) if number not in failed]
     missing = [*unread, *(NotEvaluated(*one) for one in unreadable.items()), *failed.values()]
     write_not_evaluated(folder, missing)
@@ -87,7 +87,7 @@ def evaluate(
     write_galleries(folder, units, focus.name, images, settings.gallery)
     write_task_files(folder, units, focus.name, settings)
     if settings.audit:
-        audit(data_sets, corpus, folder, images, loadable[focus.name], device, machine.loaders)
+        audit(data_sets, corpus, folder, images, loadable[focus.name], prepare(machine), machine.loaders)
     resampling = Resampling(settings.bootstrap, settings.confidence, seed)
     summary = results_from_predictions(
         folder,
@@ -145,47 +145,6 @@ def _for_data_set(stack: TeacherStack | None, data_set: DataSet, folder: Path) -
         found = ", ".join(f"{part} ({share:.0%} of the texts)" for part, share in shares.items())
         say(f"{TEACHERS_STACK} on {card_id}: {found}")
     return stack
-
-
-def _embed_all(
-    models: Sequence[LoadableModel],
-    data_sets: Sequence[DataSet],
-    corrupted: Mapping[str, Mapping[Family, DataSet]],
-    folder: Path,
-    device: torch.device,
-    images: DecodedImages,
-    settings: EvaluateSettings,
-    machine: Machine,
-) -> dict[str, str]:
-    """Data set with a picture that cannot be read -> why. Raises the last DataError where no data set is left."""
-    unreadable: dict[str, str] = {}
-    for model in models:
-        good = [data_set for data_set in data_sets if data_set.images and data_set.card.id not in unreadable]
-        worse = [one for data_set in good if model.name not in NULLS for one in corrupted[data_set.card.id].values()]
-        found = embed(model, [*good, *worse], folder, device, images, settings.batch_size, machine.loaders)
-        unreadable |= {name.split("/")[0]: why for name, why in found.items()}  # a corrupted one is below its own
-        if len(unreadable) == len(data_sets):
-            raise DataError("\n".join(unreadable.values()))
-    return unreadable
-
-
-def _predict_all(units: Sequence[EvaluationUnit], folder: Path) -> tuple[int, dict[int, NotEvaluated]]:
-    """How many predictions were made (those that were there already do not count), and place of a unit that cannot be
-    evaluated -> why.
-
-    A data set that one task cannot use still serves the others. Raises the last DataError where no unit is left.
-    """
-    remove_stale_predictions(folder, units)
-    made, failed = 0, dict[int, NotEvaluated]()
-    for number, unit in enumerate(track(units, "predict", len(units), "predictions")):
-        try:
-            made += predict(unit, folder)
-        except DataError as error:
-            if len(failed) + 1 == len(units):
-                raise
-            remove_prediction(unit, folder)
-            failed[number] = NotEvaluated(unit.data_set.card.id, str(error), unit.task_name, unit.model)
-    return made, failed
 
 
 def _check_names(models: Sequence[str], teachers: Sequence[str], baseline: str) -> None:

@@ -12,6 +12,8 @@ from mmkd.evaluation.data_sets.source import DataSetSource, read_source
 from mmkd.evaluation.format.not_evaluated import NotEvaluated
 from mmkd.evaluation.format.results import TEACHERS_STACK
 from mmkd.evaluation.tasks.settings import EvaluateSettings
+from mmkd.executors.executor import Executor
+from mmkd.executors.local import LocalExecutor
 from mmkd.folders.stage import Stage, complete, status
 from mmkd.progress import say
 from mmkd.settings import Machine
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 EVALUATE = "evaluate"
 UNREAD = "not readable"
+ALONE = LocalExecutor(1)
 OUTPUTS = ("*.jsonl", "predictions/**/*.parquet")
 
 
@@ -31,7 +34,7 @@ class Evaluation:
 
     corpus: images that the models were trained on, for the leakage audit. digests: of the models' folders, by name.
     kept: settings as the manifest keeps them, see `Stage`. reliability: folder of that stage, whose stack of the
-    teachers on this corpus is evaluated beside them.
+    teachers on this corpus is evaluated beside them. executor: who hands out the work.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Evaluation:
     digests: Mapping[str, str] = field(default_factory=dict)
     kept: Callable[[Any], Any] = copy
     reliability: Path | None = None
+    executor: Executor = ALONE
 
 
 def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
@@ -78,6 +82,7 @@ def publish_evaluation(one: Evaluation, out: Path, force: bool = False) -> None:
             one.corpus,
             unread,
             _stack(one) if len(teachers) > 1 else None,
+            one.executor,
         )
 
     complete(stage, body, force)

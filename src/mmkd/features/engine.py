@@ -73,16 +73,13 @@ class DecodedBatch:
 
 
 class DecodedBatches(Dataset[DecodedBatch]):
-    """Batches of corpus rows, decoded; made for worker processes, so an item is a whole batch."""
+    """Batches of corpus rows, decoded; made for worker processes, so an item is a whole batch, named by its rows."""
 
-    def __init__(self, corpus: Corpus, batches: Sequence[np.ndarray], views: Views) -> None:
-        self.corpus, self.batches, self.views = corpus, batches, views
+    def __init__(self, corpus: Corpus, views: Views) -> None:
+        self.corpus, self.views = corpus, views
 
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> DecodedBatch:
-        table = self.corpus.take(self.batches[index])
+    def __getitem__(self, rows: np.ndarray) -> DecodedBatch:
+        table = self.corpus.take(rows)
         encoded = table.column("image").combine_chunks().field("bytes").to_pylist()
         images = [_decoded(data) for data in encoded]
         shown = [image or Image.new("RGB", (32, 32)) for image in images]
@@ -138,11 +135,16 @@ class ModelFeatures:
         settings: ExtractSettings,
         workers: int,
         label: str = "extract",
+        stays: bool = False,
     ) -> None:
+        """stays: the processes that decode stay from call to call of `produce`, where each asks for one shard."""
         self.teachers, self.corpus, self.settings, self.workers, self.label = teachers, corpus, settings, workers, label
         self.dims = [teacher.dim for teacher in teachers]
         self.views = Views(teachers)
         self.clock = Clock()
+        self._stays = stays and workers > 0
+        self._asked: list[np.ndarray] = []
+        self._loader: DataLoader[DecodedBatch] | None = None
 
     def produce(self, shards: Sequence[Shard]) -> Produced:
         """The tables of each shard's missing teachers, in the order of its `todo`.
@@ -151,27 +153,36 @@ class ModelFeatures:
         """
         batches = [np.array_split(s.rows, -(-len(s.rows) // self.settings.batch_size)) for s in shards]
         flat = [rows for shard in batches for rows in shard]
-        on_gpu = self.teachers[0].device.type == "cuda"
-        loader = DataLoader(
-            DecodedBatches(self.corpus, flat, self.views),
-            batch_size=None,
-            num_workers=self.workers,
-            prefetch_factor=AHEAD if self.workers else None,
-            pin_memory=on_gpu,
-        )
         self.clock = Clock()
-        shown = track(loader, self.label, sum(map(len, flat)), "pairs", weight=self.settings.batch_size)
+        shown = track(self._decoded(flat), self.label, sum(map(len, flat)), "pairs", weight=self.settings.batch_size)
         decoded = self.clock.waiting(shown)
         try:
             for shard, parts in zip(shards, batches, strict=True):
                 tables = self._tables(shard, islice(decoded, len(parts)))
                 self.clock.tick()
                 yield shard, tables
+            next(decoded, None)  # there is no more: the loader is free for the next call
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"the GPU's memory is too small for {len(self.teachers)} teachers at once with batches of "
                 f"{self.settings.batch_size}; finished shards are kept: set [extract] batch_size or memory_gb smaller"
             ) from error
+
+    def _decoded(self, rows: Sequence[np.ndarray]) -> Iterator[DecodedBatch]:
+        self._asked[:] = rows
+        loader, self._loader = self._loader, None  # who stops half way leaves batches in it, and gets another
+        if loader is None:
+            loader = DataLoader(
+                DecodedBatches(self.corpus, self.views),
+                batch_size=None,
+                sampler=self._asked,
+                num_workers=self.workers,
+                prefetch_factor=AHEAD if self.workers else None,
+                persistent_workers=self._stays,
+                pin_memory=self.teachers[0].device.type == "cuda",
+            )
+        yield from loader
+        self._loader = loader if self._stays else None
 
     def _tables(self, shard: Shard, batches: Iterable[DecodedBatch]) -> list[pa.Table]:
         images: dict[int, list[Tensor]] = {k: [] for k in shard.todo}

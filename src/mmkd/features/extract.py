@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mmkd.corpus.schema import Corpus
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ModelError
+from mmkd.executors.executor import Executor
+from mmkd.executors.local import LocalExecutor
 from mmkd.folders import stage as stages
 from mmkd.folders.digests import bytes_digest
 from mmkd.folders.locks import sole_owner
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from mmkd.features.engine import Clock
 
 BEHAVIOUR = {*("adapter", "architecture", "config", "bert", "layout", "preprocess", "padding", "context_length", "dim")}
+LOCAL_EXECUTOR = LocalExecutor()
 WHEREABOUTS = ("weights", "revision")  # what lies there is known by its digest, wherever it lies
 
 
@@ -72,10 +75,12 @@ def extract(
     force: bool = False,
     world: World = ALONE,
     kept: Callable[[Any], Any] = copy,
+    executor: Executor = LOCAL_EXECUTOR,
 ) -> "list[Clock]":
     """Publish `folder/<teacher>/` for every teacher; finished ones are skipped, half-finished ones go on.
 
-    Returns where this process's time went, one clock for each group of models that was resident together. Raises
+    executor: who hands out the shards; under torchrun its processes share them. Returns where this process's time went,
+    one clock for each group of models that it had resident together. Raises
     ConfigError for a licence that the settings do not allow, and ModelError or DataError, before any work, when a
     teacher cannot be had.
     """
@@ -90,7 +95,7 @@ def extract(
         if pending:
             from mmkd.features.produce import produce  # loads torch, which finding everything finished does without
 
-            clocks = produce(pending, settings, Corpus(corpus_folder), machine, world)
+            clocks = produce(pending, settings, Corpus(corpus_folder), machine, world, executor)
         world.wait()
     return clocks
 

@@ -11,11 +11,14 @@ import numpy as np
 from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
 from mmkd.distributed import World
+from mmkd.executors.executor import Executor
+from mmkd.executors.local import is_in_process
 from mmkd.features.engine import Clock, ModelFeatures, resident
 from mmkd.features.from_reference import ReferenceFeatures
+from mmkd.features.hand_out import hand_out, write_tables
 from mmkd.features.store import SIDES, Producer, Shard, TeacherFacts, feature_columns, write_facts
 from mmkd.folders import stage as stages
-from mmkd.folders.arrow import arrow_schema, finish, read_shard, write_shard
+from mmkd.folders.arrow import finish, read_shard
 from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import Stage
 from mmkd.progress import say
@@ -25,22 +28,34 @@ from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ExtractSettings, Teache
 Pending = Sequence[tuple[TeacherSpec, Stage]]
 
 
-def produce(pending: Pending, settings: ExtractSettings, corpus: Corpus, machine: Machine, world: World) -> list[Clock]:
-    """Publish the folders of these teachers; returns a clock for each group of models that was resident together."""
+def produce(
+    pending: Pending, settings: ExtractSettings, corpus: Corpus, machine: Machine, world: World, executor: Executor
+) -> list[Clock]:
+    """Publish the folders of these teachers; returns a clock for each group of models that this process has run.
+
+    Processes of the world, and a single one, read and decode ahead from shard to shard. An executor's workers take a
+    shard at a time; this process then loads the teachers once, to see which of them fit into memory together and that
+    all of them load, and lets them go.
+    """
     clocks = []
     for producer, group in _producers(pending, corpus, settings, machine, world):
         start = time.perf_counter()
-        shards = world.share(world.agree(_missing(group, len(corpus), settings.shard_rows)))
-        for shard, tables in producer.produce(shards):
-            for k, table in zip(shard.todo, tables, strict=True):
-                write_shard(group[k][1].partial / shard.name, arrow_schema(feature_columns(producer.dims[k])), [table])
-        if isinstance(producer, ModelFeatures):
-            producer.clock.tick()
-            clocks.append(producer.clock)
-            say(f"  {_who(world)}{producer.clock}")
+        facts = [_facts(spec, k, producer) for k, (spec, _) in enumerate(group)]
+        missing = world.agree(_missing(group, len(corpus), settings.shard_rows))
+        if world.size > 1 or is_in_process(executor):
+            for shard, tables in producer.produce(world.share(missing)):
+                write_tables(shard, tables, producer.dims, [stage.partial for _, stage in group])
+            if isinstance(producer, ModelFeatures):
+                producer.clock.tick()
+                clocks.append(producer.clock)
+                say(f"  {_who(world)}{producer.clock}")
+        else:
+            if isinstance(producer, ModelFeatures):
+                producer.teachers = []  # the workers load them
+            hand_out(group, missing, corpus, settings, machine, executor)
         world.wait()
         if world.first:
-            _publish_all(group, producer, corpus, time.perf_counter() - start)
+            _publish_all(group, facts, corpus, time.perf_counter() - start)
         del producer  # so that the next group finds its memory free
     return clocks
 
@@ -74,11 +89,11 @@ def _missing(group: Pending, rows: int, shard_rows: int) -> list[Shard]:
     return shards
 
 
-def _publish_all(group: Pending, producer: Producer, corpus: Corpus, wall_s: float) -> None:
-    for k, (spec, stage) in enumerate(group):
-        write_facts(stage.partial, _facts(spec, k, producer))
+def _publish_all(group: Pending, facts: Sequence[TeacherFacts], corpus: Corpus, wall_s: float) -> None:
+    for (spec, stage), known in zip(group, facts, strict=True):
+        write_facts(stage.partial, known)
         shards = sorted(path.name for path in stage.partial.glob("data-*.arrow"))
-        finish(stage.partial, feature_columns(producer.dims[k]), shards, json_digest(stage.made_from))
+        finish(stage.partial, feature_columns(known.dim), shards, json_digest(stage.made_from))
         tables = [read_shard(stage.partial / name) for name in shards]
         null = sum(max(table.column(side).null_count for side in SIDES) for table in tables)
         counts = {"rows": sum(table.num_rows for table in tables), "null": null}

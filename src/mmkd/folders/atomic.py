@@ -47,6 +47,14 @@ def remove_drafts(*paths: Path) -> None:
                     draft.unlink(missing_ok=True)
 
 
+def may_be_written(draft: Path) -> bool:
+    """Whether a process may still write this `.*.tmp`: a living one of this machine, or one of another machine."""
+    head, dash, number = draft.name.removesuffix(".tmp").rpartition("-")
+    if not dash or not number.isdecimal() or "." not in head.lstrip("."):
+        return False
+    return _is_alive(int(number)) if head.endswith(f".{socket.gethostname()}") else True
+
+
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)

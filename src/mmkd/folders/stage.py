@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import mmkd
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError, StaleError
-from mmkd.folders.atomic import draft_of, write_json
+from mmkd.folders.atomic import draft_of, may_be_written, write_json
 from mmkd.folders.digests import file_digest, folder_digest, json_digest, remembered_digest
 from mmkd.folders.intact import FILES, LOG, check_files, list_files
 from mmkd.folders.locks import sole_owner
@@ -128,8 +128,9 @@ def begin(stage: Stage, force: bool = False) -> dict[str, Any] | None:
     if stage.partial.exists() and not _goes_on(stage, force):
         shutil.rmtree(stage.partial)
     stage.partial.mkdir(parents=True, exist_ok=True)
-    for draft in stage.partial.rglob(".*.tmp"):  # of a run that was killed; ours is the only one, by sole_owner
-        draft.unlink()
+    for draft in stage.partial.rglob(".*.tmp"):  # of a run that was killed; workers on other machines may live on
+        if not may_be_written(draft):
+            draft.unlink(missing_ok=True)
     write_json(stage.partial / BEGUN, stage.made_from)
     return None
 
@@ -148,6 +149,8 @@ def _has_begun(stage: Stage) -> bool:
 
 def publish(stage: Stage, counts: Mapping[str, int], wall_s: float) -> dict[str, Any]:
     """Write the manifest into the partial folder, last, and give the folder its final name."""
+    for draft in stage.partial.rglob(".*.tmp"):  # of workers that were lost
+        draft.unlink(missing_ok=True)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     write_json(stage.partial / LOG, {"wall_s": round(wall_s, 3), "peak_memory_mb": memory})
     listed, files = list_files(stage.partial, (MANIFEST, BEGUN), stage.folder)

@@ -10,6 +10,8 @@ from pydantic import Field, PrivateAttr, model_validator
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import ConfigError
 from mmkd.evaluation.tasks.settings import EvaluateSettings
+from mmkd.executors.local import LocalSettings
+from mmkd.executors.table import AnyExecutor
 from mmkd.export.settings import ExportSettings
 from mmkd.features.evidence.settings import EvidenceSettings
 from mmkd.interpolate import expand
@@ -46,13 +48,15 @@ class Recipe(Settings):
     another student from the same stage 1: its table holds only the keys in which it differs from `[distill]`.
     leave_out: names of teachers and specialists that this run does without.
 
-    name: of the run, in the report and on the model card. seed: of every random choice of the run.
+    name: of the run, in the report and on the model card. seed: of every random choice of the run. executor: who hands
+    out the work of the stages that can be shared; like `[machine]` it changes no result.
     """
 
     name: Name
     seed: int = Field(default=0, ge=0, lt=2**32)
     leave_out: list[str] = []
     machine: Machine = Machine()
+    executor: AnyExecutor = LocalSettings()
     phantom: PhantomSettings | None = None
     specialists: list[SpecialistSettings] = []
     curate: CurateSettings
@@ -135,6 +139,18 @@ def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mappin
     if recipe.distill.without_effect and not over:  # a variant may select what reads fewer keys of its recipe
         raise ConfigError(f"{path}: distill: {recipe.distill.problem}")
     return recipe
+
+
+class _Executor(Settings):
+    executor: AnyExecutor = LocalSettings()
+
+
+def executor_of(changes: Sequence[str]) -> AnyExecutor:
+    """Of a command without a recipe. changes: `executor.key=value`. Raises ConfigError for what is none."""
+    data: dict[str, Any] = {}
+    for change in changes:
+        _apply(data, change)
+    return parse(_Executor, data, "the command's options").executor
 
 
 def _places(value: Any, folder: Path) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError
+from mmkd.executors.executor import Executor
 from mmkd.folders.stage import Stage, complete, content_digest, digest_of
 from mmkd.pipeline.recipe import Recipe, SpecialistSettings
 from mmkd.pipeline.standing import Standing, stand, unmade
@@ -36,6 +37,11 @@ class Run:
             for one in self.specialists
         ]
         return [*[one for one in self.recipe.teachers if one.name not in self.recipe.leave_out], *trained]
+
+    @property
+    def executor(self) -> Executor:
+        """Who hands out its work."""
+        return self.recipe.executor.open()
 
     @property
     def specialists(self) -> list[SpecialistSettings]:

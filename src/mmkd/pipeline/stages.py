@@ -65,7 +65,7 @@ def _curate(run: "Run", settings: Any, name: str, world: World) -> None:
     def make(stage: Stage) -> Counts:
         from mmkd.report.curation import write_ledger
 
-        counts = body(settings, stage.partial, recipe.machine, recipe.seed, evaluation.read, world)
+        counts = body(settings, stage.partial, recipe.machine, recipe.seed, evaluation.read, world, run.executor)
         if world.first:
             write_ledger(stage.partial, name)
         return counts
@@ -95,7 +95,9 @@ def extract_teachers(run: "Run", names: Sequence[str], world: World) -> None:
 
     settings, features, specs = run.recipe.extract, run.out / "features", run.named_teachers(names)
     if run.standings is None:
-        body(specs, settings, run.out / "corpus", features, run.recipe.machine, run.force, world, run.kept)
+        body(
+            specs, settings, run.out / "corpus", features, run.recipe.machine, run.force, world, run.kept, run.executor
+        )
     for spec in specs:
         made_from = partial(feature_stage, spec, settings, folder=features, kept=run.kept)
         run.is_looked_at(f"features/{spec.name}", lambda made_from=made_from: made_from(run.digest("corpus")))  # type: ignore[misc]
@@ -229,6 +231,7 @@ def _evaluation(run: "Run") -> "Evaluation":
         digests=digests,
         kept=run.kept,
         reliability=out / "reliability",
+        executor=run.executor,
     )
 
 

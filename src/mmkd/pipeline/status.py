@@ -3,13 +3,15 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mmkd.errors import DataError
+from mmkd.executors.plan import NOTES
+from mmkd.executors.state import UnitsState, units_beside
 from mmkd.folders.locks import is_owned
 from mmkd.folders.stage import BEGUN, MANIFEST, read_manifest, status
 from mmkd.pipeline.table import STAGES, is_read
@@ -44,7 +46,8 @@ class TrainingState:
 class RunState:
     """stages: name -> complete, partial, to do or running. written: UTC, ISO 8601. zero_shot: mean accuracy, 0..1.
 
-    recipe: "" until an evaluation or export says it. broken: why the folder cannot be read, "" where it can.
+    recipe: "" until an evaluation or export says it. units: of work that an executor hands out now, or that was cut off
+    or has failed. broken: why the folder cannot be read, "" where it can.
     """
 
     folder: str
@@ -54,6 +57,7 @@ class RunState:
     training: TrainingState | None = None
     zero_shot: float | None = None
     written: str = ""
+    units: Sequence[UnitsState] = ()
     broken: str = ""
 
 
@@ -101,10 +105,17 @@ def read_run(folder: Path) -> RunState:
             stages={stage: _state(found) for stage, found in published.items()},
             training=_training(folder),
             zero_shot=_zero_shot(folder / RESULTS),
+            units=_units(published.values()),
             written=_written([path for found in published.values() for path in found]),
         )
     except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return RunState(place, folder.resolve().name, broken=str(error) or repr(error))
+
+
+def _units(published: Iterable[set[Path]]) -> list[UnitsState]:
+    """Of the stages' folders, the specialists' and teachers' among them: their notes lie beside them."""
+    homes = {path.parent for found in published for path in found}
+    return [one for home in sorted(homes) for one in units_beside(home)]
 
 
 def _folders(folder: Path, patterns: Sequence[str]) -> set[Path]:
@@ -127,7 +138,7 @@ def _published(folder: Path, pattern: str) -> set[Path]:
     """Final names of what matches, finished or not; a plain name always."""
     if "*" not in pattern:
         return {folder / pattern}
-    found = [path for path in folder.glob(pattern) if path.is_dir() and path.suffix != ".old"]
+    found = [path for path in folder.glob(pattern) if path.is_dir() and path.suffix != ".old" and path.name != NOTES]
     return {path.with_name(path.name.removesuffix(PARTIAL)) for path in found}
 
 

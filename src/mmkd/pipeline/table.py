@@ -28,7 +28,8 @@ class StageSpec:
     stand for all names of the recipe, `{evidence}` for the folder where the reliability is measured by it, and
     `{reliability}` for the folder where it has a stack of the teachers.
     section: of the recipe; without it the stage is left out. "" for a stage of every run. parallel: the processes of
-    torchrun share the work; otherwise rank 0 works and the others wait. old_name: of its command in the release before.
+    torchrun share the work; otherwise rank 0 works and the others wait. handed_out: an executor may have its work done
+    by others, so that this process is free for another stage. old_name: of its command in the release before.
     """
 
     name: str
@@ -38,6 +39,7 @@ class StageSpec:
     body: Callable[["StageSpec", "Run", World], None]
     section: str = ""
     parallel: bool = False
+    handed_out: bool = False
     old_name: str = ""
 
     def is_used(self, run: "Run") -> bool:
@@ -130,6 +132,7 @@ STAGES: dict[str, StageSpec] = {
             folders=("corpus",),
             inputs=("world",),
             body=stages.curate,
+            handed_out=True,
             parallel=True,
         ),
         StageSpec(
@@ -139,6 +142,7 @@ STAGES: dict[str, StageSpec] = {
             folders=("features/{teacher}",),
             inputs=("corpus", "specialists/{specialist}"),
             body=stages.extract,
+            handed_out=True,
             parallel=True,
         ),
         StageSpec(
@@ -181,6 +185,7 @@ STAGES: dict[str, StageSpec] = {
             folders=("evaluate",),
             inputs=("corpus", "features/{teacher}", "{reliability}", "pretrain", "rivals/{rival}", "distill"),
             body=stages.evaluate,
+            handed_out=True,
         ),
         StageSpec(
             "report",

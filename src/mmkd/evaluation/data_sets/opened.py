@@ -1,6 +1,7 @@
 """A data set opened for evaluation: its samples, its distinct images and texts, and a digest of all of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
@@ -53,11 +54,17 @@ def open_for_tasks(source: DataSetSource) -> tuple[DataSet | None, dict[str, str
 
 
 class DecodedImages:
-    """Decoded images, so that the next model need not decode them again; the first `limit_mb` of them stay."""
+    """Decoded images, so that the next model need not decode them again; the first `limit_mb` of them stay.
+
+    A worker gets it empty, and fills it by itself.
+    """
 
     def __init__(self, limit_mb: int) -> None:
-        self._left = limit_mb * 2**20
+        self._limit = self._left = limit_mb * 2**20
         self._kept: dict[ImageRef, Image.Image] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_limit": self._limit, "_left": self._limit, "_kept": {}}
 
     def get(self, reference: ImageRef) -> Image.Image:
         """The image as RGB. Raises DataError when it cannot be read.

@@ -6,6 +6,7 @@ B images of a batch, T texts, D dimensions, H x W pixels.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +42,8 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class LoadableModel:
-    """A model to evaluate. digest: of everything that decides its vectors. load: opens it on a device."""
+    """A model to evaluate. digest: of everything that decides its vectors. load: opens it on a device; picklable, as
+    a worker may do it."""
 
     name: str
     digest: str
@@ -106,17 +108,33 @@ def loadable_model(spec: TeacherSpec) -> LoadableModel:
     local = Path(spec.model.removeprefix(LOCAL)) if spec.model.startswith(LOCAL) else None
     weights = content_digest(local, ("*.safetensors", "*.json"), remember=True) if local else identity(spec)
     facts = spec.model_dump(exclude={"model", "licence"} if local else {"licence"})  # a folder may be moved
-    return LoadableModel(spec.name, _digest([facts, weights]), lambda device: ModelEncoder(load_teacher(spec, device)))
+    return LoadableModel(spec.name, _digest([facts, weights]), partial(_load, spec))
 
 
 def null_model(name: str, reference: TeacherSpec, seed: int) -> LoadableModel:
     """A model of `NULLS`. reference: the model whose architecture `random_weights` has."""
     if name == "chance":
-        return LoadableModel(name, _digest([name, RANDOM_DIM]), lambda device: Chance())
+        return LoadableModel(name, _digest([name, RANDOM_DIM]), _chance)
     if name == "colour_and_size":
-        return LoadableModel(name, _digest([name, STATISTICS_SIDE, BINS]), lambda device: ColourAndSize())
+        return LoadableModel(name, _digest([name, STATISTICS_SIDE, BINS]), _colour_and_size)
     digest = _digest([name, loadable_model(reference).digest, seed])
-    return LoadableModel(name, digest, lambda device: ModelEncoder(_shuffled(load_teacher(reference, device), seed)))
+    return LoadableModel(name, digest, partial(_load_shuffled, reference, seed))
+
+
+def _load(spec: TeacherSpec, device: torch.device) -> Encoder:
+    return ModelEncoder(load_teacher(spec, device))
+
+
+def _load_shuffled(spec: TeacherSpec, seed: int, device: torch.device) -> Encoder:
+    return ModelEncoder(_shuffled(load_teacher(spec, device), seed))
+
+
+def _chance(device: torch.device) -> Encoder:
+    return Chance()
+
+
+def _colour_and_size(device: torch.device) -> Encoder:
+    return ColourAndSize()
 
 
 def _shuffled(teacher: Teacher, seed: int) -> Teacher:
