@@ -14,7 +14,7 @@ export TOKENIZERS_PARALLELISM = false
 .PHONY: demo test test-all check format bench-demo hosts docs docs-pages clean
 
 $(READY): pyproject.toml constraints.txt
-	@echo "==> making $(VENV) and installing the pinned dependencies (about 5.5 GB, a few minutes)"
+	@echo "==> making $(VENV) and installing the pinned dependencies (about 7.5 GB, a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@start=$$(date +%s); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,track]' \
