@@ -35,9 +35,12 @@ def cluster() -> Iterator[Any]:
         patch.setenv("PYTHONPATH", PYTHONPATH)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         node = {"num_cpus": 1, "object_store_memory": STORE}
-        cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=node))
-        for _ in range(2):
-            patiently(lambda: cluster.add_node(**node))
+        try:
+            cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=node))
+            for _ in range(2):
+                patiently(lambda: cluster.add_node(**node))
+        except Exception as error:  # whatever Ray's own start raises
+            pytest.skip(f"Ray is installed and does not start here: {error}")
         connect(cluster.address, None, {"CPU": 1})
         try:
             yield cluster
