@@ -37,14 +37,18 @@ def test_a_rival_differs_in_the_keys_it_names_and_in_no_other(tmp_path: Path) ->
     assert recipe.rivals["calm"] == ours.model_copy(update={"augment": ours.augment.model_copy(update={"noise": 0.0})})
 
 
-def test_a_rival_that_maps_whole_vectors_has_no_nested_ones(tmp_path: Path) -> None:
+def test_a_rival_that_maps_whole_vectors_has_no_matryoshka_ones(tmp_path: Path) -> None:
     rivals = '[rivals.plain]\nobjective = "contrastive"\n[rivals.reference]\nobjective = "mmkd"\n'
     rivals += "[rivals.headed.terms]\nheads = 1.0\n"
-    recipe = load_text(tmp_path, MINIMAL.replace("[distill]", "[distill]\nnested = [4]") + rivals)
-    assert recipe.distill.nested == (4,)
-    assert {name: one.nested for name, one in recipe.rivals.items()} == {"plain": (4,), "reference": (), "headed": ()}
-    with pytest.raises(ConfigError, match="nested does not go with objective 'mmkd'"):
-        load_text(tmp_path, MINIMAL + '[rivals.reference]\nobjective = "mmkd"\nnested = [4]\n')
+    recipe = load_text(tmp_path, MINIMAL.replace("[distill]", "[distill]\nmatryoshka = [4]") + rivals)
+    assert recipe.distill.matryoshka == (4,)
+    assert {name: one.matryoshka for name, one in recipe.rivals.items()} == {
+        "plain": (4,),
+        "reference": (),
+        "headed": (),
+    }
+    with pytest.raises(ConfigError, match="matryoshka does not go with objective 'mmkd'"):
+        load_text(tmp_path, MINIMAL + '[rivals.reference]\nobjective = "mmkd"\nmatryoshka = [4]\n')
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_steps_and_hours_by_hand() -> None:
         ({"objective": "stacked"}, 8, 1),  # once for all
         ({"objective": "stacked", "caption_evidence": True}, 8, 2),
         ({"terms": {"stacked": 0.5}}, 3 * 8, 2),
-        ({"objective": "stacked", "nested": (4, 2)}, 8 + 4 + 2, 3),
+        ({"objective": "stacked", "matryoshka": (4, 2)}, 8 + 4 + 2, 3),
         ({"objective": "mmkd"}, 2 * 8, 1),
     ],
 )

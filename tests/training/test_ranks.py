@@ -19,7 +19,7 @@ SETTINGS = {
     "epochs": 2, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 5, "log_every": 1, "validate_every": 4,
     "text_buckets": 2, "augment": {"shift": 0.1, "noise": 0.02},
 }  # fmt: skip
-AVERAGED = {**SETTINGS, "nested": [6, 3], "ema": 0.9, "select": "best", "checkpoint_every": 3}
+AVERAGED = {**SETTINGS, "matryoshka": [6, 3], "ema": 0.9, "select": "best", "checkpoint_every": 3}
 TERMS = {
     "weighting": "everyone",
     "contrastive": 0.3,

@@ -29,7 +29,7 @@ def export(
     ] = None,
     dim: Annotated[
         int | None,
-        typer.Option("--dim", min=1, help="Keep the first dimensions of the vectors only (a student of `nested`)."),
+        typer.Option("--dim", min=1, help="Keep the first dimensions of the vectors only (a student of `matryoshka`)."),
     ] = None,
     changes: Set = None,
     force: Force = False,

@@ -18,8 +18,8 @@ class ExportSettings(Settings):
 
     name: of the model on its card. note: a sentence for the card. pictures: of the corpus, held-out ones first, on
     which the formats must agree. dim: how many of the first dimensions of the student's vectors are kept, for a student
-    that was trained with `nested`; without it, all. sign: file with a private key (elliptic curve, PEM) that signs the
-    folder.
+    that was trained with `matryoshka`; without it, all. sign: file with a private key (elliptic curve, PEM) that signs
+    the folder.
     """
 
     name: str = "mmkd-student"

@@ -205,7 +205,7 @@ def _students(run: Run, findings: Findings) -> None:
         return
     from mmkd.device import prepare
     from mmkd.features.plan import CAPTION_TOKENS
-    from mmkd.training.nested import check_nested
+    from mmkd.training.matryoshka import check_matryoshka
     from mmkd.training.plan import checkpoint_bytes, count_student
 
     _tried(lambda: prepare(recipe.machine), findings)
@@ -229,7 +229,7 @@ def _students(run: Run, findings: Findings) -> None:
         parameters, dim = counted[key]
         findings.bytes[name] = FLOAT * parameters + checkpoint_bytes(settings, parameters)
         if dim:
-            _tried(partial(check_nested, settings.nested, dim), findings, f"{name}: ")
+            _tried(partial(check_matryoshka, settings.matryoshka, dim), findings, f"{name}: ")
 
 
 def _look_at_student(name: str, count: "Callable[[], StudentCount]", findings: Findings) -> tuple[int, int]:

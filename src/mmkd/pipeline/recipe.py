@@ -167,15 +167,15 @@ def _places(value: Any, folder: Path) -> Iterator[tuple[str, str]]:
 def _rivals(data: Mapping[str, Any]) -> dict[str, Any]:
     """Each rival's table laid over `[distill]`, so that it differs in the keys it names and in no other.
 
-    Except for `nested`, which a rival whose loss maps whole vectors cannot have.
+    Except for `matryoshka`, which a rival whose loss maps whole vectors cannot have.
     """
     rivals = data.get("rivals", {})
     if not isinstance(rivals, Mapping):
         raise ConfigError("rivals: expected a table per rival, [rivals.NAME]")
     found = {name: overlaid(data.get("distill", {}), table) for name, table in rivals.items()}
     for name, table in rivals.items():
-        if "nested" in found[name] and "nested" not in table and whole_vectors(found[name]):
-            del found[name]["nested"]
+        if "matryoshka" in found[name] and "matryoshka" not in table and whole_vectors(found[name]):
+            del found[name]["matryoshka"]
     return found
 
 

@@ -1,6 +1,6 @@
 """A student of which only the first dimensions of its vectors are kept.
 
-Trained with `nested`, they are vectors by themselves (Matryoshka representations, arXiv 2205.13147).
+Trained with `matryoshka`, they are vectors by themselves (arXiv 2205.13147).
 """
 
 from collections.abc import Mapping

@@ -168,8 +168,8 @@ def plan_stage(
 def loss_gflop(settings: TrainSettings, dim: int, teacher_dims: Sequence[int]) -> float:
     """Of one pair against the keys of a batch, both ways: the student's logits there and back, the teachers' there."""
     student, teachers = logit_matrices(settings, len(teacher_dims))
-    views = 1 + len(settings.nested)
-    products = TRAINING * student * (dim + sum(settings.nested)) + teachers * views * sum(teacher_dims)
+    views = 1 + len(settings.matryoshka)
+    products = TRAINING * student * (dim + sum(settings.matryoshka)) + teachers * views * sum(teacher_dims)
     return 2 * 2 * settings.batch_size * products / GIGA
 
 

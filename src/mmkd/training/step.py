@@ -22,7 +22,7 @@ from mmkd.training.batches import PairBatch
 from mmkd.training.data.augment import augment, normalise
 from mmkd.training.data.view import Embedded, View, gather_embedded, gather_rows, gather_teachers
 from mmkd.training.engine import Engine, clipped_norm, share_gradients
-from mmkd.training.nested import nested_losses
+from mmkd.training.matryoshka import matryoshka_losses
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.train import TrainSettings
 
@@ -167,7 +167,7 @@ class Stepper:
             offset=offset,
             world=world,
         )
-        return nested_losses(self.objective, view, self.settings.nested, draws)
+        return matryoshka_losses(self.objective, view, self.settings.matryoshka, draws)
 
 
 def positives(caption_B: Tensor, image_B: Tensor, offset: int, world: World, joint: bool) -> Tensor:

@@ -23,7 +23,7 @@ from mmkd.training.batches import PairImages, StepBatches
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import captions_done, tokenise
 from mmkd.training.loop import CHECKPOINTS, Fit, Place, fit
-from mmkd.training.nested import check_nested
+from mmkd.training.matryoshka import check_matryoshka
 from mmkd.training.objectives.contrastive import Contrastive
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.records.checkpoint_files import with_room
@@ -55,7 +55,7 @@ def train(
     The config is the last file that `save` writes: where it is there, an earlier run was killed after training.
     """
     folder, world = place.folder, place.world
-    check_nested(settings.nested, model.dim)
+    check_matryoshka(settings.matryoshka, model.dim)
     device = prepare(place.machine, world.local_rank if world.size > 1 else None)
     rows = corpus.rows("train")
     groups = corpus.modalities if group_N is None else group_N

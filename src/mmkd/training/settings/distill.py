@@ -121,11 +121,11 @@ class DistillSettings(TrainSettings):
         return {"joint_positives": False, **data} if data.get("objective") == "mmkd" else data
 
     @model_validator(mode="after")
-    def _nested_without_heads(self) -> "DistillSettings":
-        if self.nested and (what := whole_vectors({"objective": self.objective, "terms": self.terms})):
+    def _matryoshka_without_heads(self) -> "DistillSettings":
+        if self.matryoshka and (what := whole_vectors({"objective": self.objective, "terms": self.terms})):
             raise ValueError(
-                f"nested does not go with {what}, which maps vectors of all dimensions; take nested out, or choose "
-                "another objective"
+                f"matryoshka does not go with {what}, which maps vectors of all dimensions; take matryoshka out, or "
+                "choose another objective"
             )
         return self
 

@@ -47,8 +47,8 @@ class TrainSettings(Settings):
     validated ones. ema: decay of an average of the weights, which is what is validated and published (0: none).
     wise_ft: share of the trained weights in their mean with those the stage began with (1: only the trained ones;
     WiSE-FT, arXiv 2109.01903).
-    nested: numbers of dimensions, as [64, 128]: the first ones of a vector are trained to be a vector by themselves,
-    for smaller archives (Matryoshka, arXiv 2205.13147); losses are the mean over them and the whole. `mmkd export
+    matryoshka: numbers of dimensions, as [64, 128]: the first ones of a vector are trained to be a vector by
+    themselves, for smaller archives (arXiv 2205.13147); losses are the mean over them and the whole. `mmkd export
     --dim` cuts the student.
     on_nonfinite: `stop` at a step whose loss or gradient is not finite, or `skip` it, at most max_skipped times.
 
@@ -78,7 +78,7 @@ class TrainSettings(Settings):
     select: Literal["last", "best"] = "last"
     ema: float = Field(0.0, ge=0.0, lt=1.0)
     wise_ft: float = Field(1.0, gt=0.0, le=1.0)
-    nested: tuple[PositiveInt, ...] = ()
+    matryoshka: tuple[PositiveInt, ...] = ()
     on_nonfinite: Literal["stop", "skip"] = "stop"
     max_skipped: NonNegativeInt = 10
 
@@ -86,12 +86,12 @@ class TrainSettings(Settings):
         """How many groups of captions go through a text tower of a context of so many tokens."""
         return self.text_buckets or (4 if context > 64 else 1)
 
-    @field_validator("nested")
+    @field_validator("matryoshka")
     @classmethod
-    def _each_once(cls, nested: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(nested)) < len(nested):
-            raise ValueError(f"a number stands there twice: {', '.join(map(str, nested))}")
-        return nested
+    def _each_once(cls, matryoshka: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(matryoshka)) < len(matryoshka):
+            raise ValueError(f"a number stands there twice: {', '.join(map(str, matryoshka))}")
+        return matryoshka
 
     @model_validator(mode="after")
     def _best_of_something(self) -> "TrainSettings":

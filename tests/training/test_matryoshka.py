@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkd.errors import ConfigError
-from mmkd.training.nested import check_nested, nested_losses
+from mmkd.training.matryoshka import check_matryoshka, matryoshka_losses
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.train import PretrainSettings
 from objective_views import DIM, Batch, batch, build, view_of
@@ -34,7 +34,7 @@ def test_the_loss_is_the_mean_of_those_of_students_with_fewer_dimensions(objecti
     of = batch(seed=1)
     drawn = {"weighting": "dropping"} if objective == "affinity" else {}  # all of them have to draw the same
     made = build(DistillSettings(objective=objective, **drawn), of)  # type: ignore[arg-type]
-    found = nested_losses(made, view_of(of), dims, draws)
+    found = matryoshka_losses(made, view_of(of), dims, draws)
     each = [made(view_of(student)) for student in (of, *(first(of, dim) for dim in dims))]
     expected = {name: torch.stack([losses[name] for losses in each]).mean() for name in each[0]}
     assert found.keys() == expected.keys()
@@ -49,11 +49,11 @@ def test_the_loss_is_the_mean_of_those_of_students_with_fewer_dimensions(objecti
 
 
 def test_the_numbers_must_be_smaller_than_the_student_and_stand_once() -> None:
-    check_nested((4, 2), DIM)
-    with pytest.raises(ConfigError, match="nested: 8, 9, but the student's vectors have 8 dimensions"):
-        check_nested((4, 8, 9), DIM)
+    check_matryoshka((4, 2), DIM)
+    with pytest.raises(ConfigError, match="matryoshka: 8, 9, but the student's vectors have 8 dimensions"):
+        check_matryoshka((4, 8, 9), DIM)
     with pytest.raises(ValueError, match="twice: 4, 4"):
-        PretrainSettings(nested=(4, 4))
+        PretrainSettings(matryoshka=(4, 4))
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_the_numbers_must_be_smaller_than_the_student_and_stand_once() -> None:
     ],
 )
 def test_what_maps_all_dimensions_does_not_go_with_it(changes: dict[str, object], what: str) -> None:
-    with pytest.raises(ValueError, match=f"nested does not go with {what}"):
-        DistillSettings(nested=(4,), **changes)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"matryoshka does not go with {what}"):
+        DistillSettings(matryoshka=(4,), **changes)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from mmkd.errors import ConfigError
 from mmkd.training.data.view import Embedded, View
 
 
-def nested_losses(
+def matryoshka_losses(
     objective: Callable[[View], Mapping[str, Tensor]],
     view: View,
     dims: Sequence[int],
@@ -34,10 +34,10 @@ def _first(embedded: Embedded, dim: int) -> Embedded:
     return Embedded(image_BD, text_BD, embedded.scale)
 
 
-def check_nested(dims: Sequence[int], dim: int) -> None:
+def check_matryoshka(dims: Sequence[int], dim: int) -> None:
     """Raise ConfigError unless each of `dims` is fewer dimensions than the student's `dim`."""
     if wide := [one for one in dims if one >= dim]:
         raise ConfigError(
-            f"nested: {', '.join(map(str, wide))}, but the student's vectors have {dim} dimensions; name "
+            f"matryoshka: {', '.join(map(str, wide))}, but the student's vectors have {dim} dimensions; name "
             "smaller numbers"
         )
