@@ -268,7 +268,7 @@ class Here(World):
         return value
 
 
-def test_processes_share_the_shards_and_the_first_writes_the_same_bytes(
+def test_no_shard_is_made_by_two_processes_and_the_first_writes_the_same_bytes(
     tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_tables, "ROWS_PER_SHARD", 2)
@@ -278,7 +278,7 @@ def test_processes_share_the_shards_and_the_first_writes_the_same_bytes(
     made.clear()
     (tmp_path / "shared").mkdir()
     assert curate(settings, tmp_path / "shared", HERE, 7, world=Here(rank=1, size=2)) == {}
-    assert made == [f"pairs.jsonl:{row}" for row in (2, 3, 6, 7)]
+    assert sorted(made) == [f"pairs.jsonl:{row}" for row in range(9)]  # whoever is free takes the next shard
     counts = curate(settings, tmp_path / "shared", HERE, 7, world=Here(rank=0, size=2))
     assert counts["kept"] == 9
     assert len(made) == 9
