@@ -1,5 +1,6 @@
 """What needs no engine: room on nodes, options of a batch script, the queue as it answers, signals, attempts."""
 
+import ast
 import os
 import signal
 import sys
@@ -13,16 +14,16 @@ from engine_acts import act, units_in
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError
 from mmkd.executors import ray, slurm_jobs
 from mmkd.executors.attempts import add_attempt, attempts_of, outcome_of
 from mmkd.executors.drive import drive
 from mmkd.executors.plan import MOST_TAKEN, Plan
 from mmkd.executors.ray import RaySettings, needed, room
 from mmkd.executors.remote import copied_to
-from mmkd.executors.slurm import SlurmSettings, parameters
-from mmkd.executors.slurm_jobs import LOOKS, SlurmJobs, job_name
-from mmkd.executors.slurm_task import ArrayTask, Clock, TimeLimitError
+from mmkd.executors.slurm import Arrays, SlurmSettings, parameters
+from mmkd.executors.slurm_jobs import LOOKS, LocalJobs, SlurmJobs, job_name
+from mmkd.executors.slurm_task import Clock, TimeLimitError
 from mmkd.executors.table import AnyExecutor
 from mmkd.executors.unit import Resources
 from mmkd.executors.work import taken, work
@@ -260,11 +261,29 @@ def test_folders_of_one_name_have_jobs_of_different_names() -> None:
     assert job_name(Path("/a/x")) != job_name(Path("/b/x"))
 
 
-def test_a_task_runs_what_was_submitted_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "plan.pickle"
-    path.write_bytes(b"\x80\x04.")
-    with pytest.raises(DataError, match="is not what was submitted"):
-        ArrayTask(path, "0" * 64, "a", 0.0, 60.0)._loaded()
+def test_no_executor_unpickles_a_file() -> None:
+    """Submitit and Ray carry units to their workers by themselves; nothing of ours reads code out of a folder."""
+    for path in Path(slurm_jobs.__file__).parent.glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {one.name for node in nodes if isinstance(node, ast.Import) for one in node.names}
+        names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert "dataclasses" in names or path.stem not in ("ray", "slurm", "work")  # the walk sees imports
+        assert not {"pickle", "cloudpickle", "marshal"} & names, path
+
+
+def test_only_the_user_can_change_what_tasks_are_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitit = pytest.importorskip("submitit")
+    seen = []
+
+    def refuse(folder: Path, cluster: str) -> None:
+        seen.append((folder, folder.stat().st_mode & 0o777))
+        raise RuntimeError("no queue")
+
+    monkeypatch.setattr(submitit, "AutoExecutor", refuse)
+    plan, settings = plan_in(tmp_path), SlurmSettings(cluster="local")
+    with pytest.raises(ConfigError, match="Slurm did not take the jobs: no queue"):
+        Arrays(settings, Resources(), LocalJobs(plan)).start(plan, ["a"])
+    assert seen == [(plan.folder / "slurm/a", 0o700)]
 
 
 def interrupted(signals: Sequence[int], waits: Sequence[float], limit_s: float, plan: Plan) -> list[Any]:

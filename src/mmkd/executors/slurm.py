@@ -5,9 +5,7 @@ takes a node from back into the queue. What the driver knows it reads from files
 that was killed goes on with the arrays that it left there.
 """
 
-import hashlib
 import math
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -116,9 +114,9 @@ class Arrays:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         folder = plan.folder / "slurm" / names[0]
-        path, digest = _stored(plan, folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # tasks run what submitit leaves there: ours alone
         limit_s = 60.0 * self.settings.timeout_min
-        tasks = [ArrayTask(path, digest, name, n / len(names), limit_s) for n, name in enumerate(names)]
+        tasks = [ArrayTask(plan, name, n / len(names), limit_s) for n, name in enumerate(names)]
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.settings.cluster)
             executor.update_parameters(**parameters(self.settings, self.resources, self.jobs.name))
@@ -130,15 +128,6 @@ class Arrays:
                 "user=$USER` accounts; set [executor] accordingly, or executor.cluster to local to try without Slurm"
             ) from error
         return self.jobs.submitted(dict(zip(names, jobs, strict=True)))
-
-
-def _stored(plan: Plan, folder: Path) -> tuple[Path, str]:
-    """The plan in one file for all tasks, and its digest, which is in the job that Slurm has."""
-    content = pickle.dumps(plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder.absolute() / "plan.pickle"
-    path.write_bytes(content)
-    return path, hashlib.sha256(content).hexdigest()
 
 
 def parameters(settings: SlurmSettings, resources: Resources, name: str) -> dict[str, Any]:

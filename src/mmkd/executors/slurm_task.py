@@ -1,18 +1,14 @@
 """What runs in a task of a job array."""
 
-import hashlib
 import os
-import pickle
 import signal
 import socket
 import subprocess
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from mmkd.errors import DataError
 from mmkd.executors.plan import Plan
 from mmkd.executors.remote import begin, print_to
 from mmkd.executors.unit import Function
@@ -25,17 +21,15 @@ class TimeLimitError(Exception):
 
 @dataclass(frozen=True)
 class ArrayTask:
-    """A worker; called by submitit in the job. plan, digest: a pickled plan and its SHA-256, which came with the job:
-    nothing else is unpickled. limit_s: the job's time limit, seconds."""
+    """A worker; submitit carries it to the job and calls it there. limit_s: the job's time limit, seconds."""
 
-    plan: Path
-    digest: str
+    plan: Plan
     name: str
     place: float
     limit_s: float
 
     def __call__(self) -> None:
-        plan = self._loaded()
+        plan = self.plan
         print_to(plan.log(self.name))
         job = os.environ.get("SLURM_JOB_ID", "of this machine")
         times = os.environ.get("SLURM_RESTART_COUNT", "0")
@@ -48,13 +42,6 @@ class ArrayTask:
             if clock.is_over:
                 _put_back(job)
                 break
-
-    def _loaded(self) -> Plan:
-        content = self.plan.read_bytes()
-        if hashlib.sha256(content).hexdigest() != self.digest:
-            raise DataError(f"{self.plan} is not what was submitted; run the command again, which submits new jobs")
-        plan: Plan = pickle.loads(content)
-        return plan
 
 
 class Clock:
