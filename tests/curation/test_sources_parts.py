@@ -165,6 +165,18 @@ def test_wrong_captions_are_drawn_by_name_and_seed_alone(home: Path, monkeypatch
     assert captions() == whole
 
 
+def test_a_share_of_wrong_captions_for_all_sources_that_have_none_of_their_own() -> None:
+    folders = {"kind": "folders", "path": "/pictures", "licence": "CC0-1.0"}
+    table = {"kind": "table", "path": "/pairs.csv", "licence": "CC0-1.0"}
+    data = {"wrong_captions": 0.3, "sources": [{**folders, "wrong_captions": 0.1}, folders, table]}
+    own, common, _ = CurateSettings.model_validate(data).read_sources
+    assert isinstance(own, FoldersSource)
+    assert isinstance(common, FoldersSource)
+    assert (own.wrong_captions, common.wrong_captions) == (0.1, 0.3)
+    with pytest.raises(ValidationError, match="less than or equal to 1"):
+        CurateSettings.model_validate({**data, "wrong_captions": 1.5})
+
+
 def test_wrong_captions_name_classes_that_include_selects(home: Path) -> None:
     found = records(reader(home / "train", include={"class": ["ant", "bee"]}, wrong_captions=1.0).shards())
     assert {r.caption for r in found} == {"ant", "bee"}

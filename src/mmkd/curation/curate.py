@@ -65,7 +65,7 @@ def curate(
             return {}
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         return dict(json.loads((folder / FUNNEL).read_text())["total"])
-    sources = named_sources(settings.sources)
+    sources = named_sources(settings.read_sources)
     if world.first and (warning := warning_of(sources)):
         say(warning)
     shards = _shards(sources, settings, folder)
@@ -110,7 +110,7 @@ def corpus_stage(
 
 def check_apart(settings: CurateSettings, folder: Path) -> None:
     """Raises ConfigError where the corpus would lie in the folder of a source, which it would change."""
-    for source in named_sources(settings.sources):
+    for source in named_sources(settings.read_sources):
         home = source.path
         if source.kind in WHOLE_FOLDERS and isinstance(home, Path) and folder.resolve().is_relative_to(home.resolve()):
             raise ConfigError(
@@ -121,7 +121,7 @@ def check_apart(settings: CurateSettings, folder: Path) -> None:
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:
     """Source name -> fingerprint of what it reads, for the inputs of the stage."""
-    return {source.name: open_source(source).fingerprint() for source in named_sources(settings.sources)}
+    return {source.name: open_source(source).fingerprint() for source in named_sources(settings.read_sources)}
 
 
 def _shards(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[FilteredShard]:

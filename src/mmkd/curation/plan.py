@@ -52,7 +52,7 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
     """
     return [
         _planned(source.name, open_source(source).shards(), settings, sample)
-        for source in named_sources(settings.sources)
+        for source in named_sources(settings.read_sources)
     ]
 
 

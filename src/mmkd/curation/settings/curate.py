@@ -363,6 +363,8 @@ class CurateSettings(Settings):
     by max_side and max_pixels and, where `panels` cuts figures, by that, min_side, min_caption and captions.references;
     a change of these reads everything anew.
 
+    wrong_captions: for experiments, that of the sources of kind `folders` that have none of their own.
+
     shard_rows: records of a part, the unit that survives a kill. decontaminate_radius: bits in which perceptual
     hashes may differ from those of an evaluation picture. decontaminate_correlation: least correlation of the
     thumbnails.
@@ -385,6 +387,7 @@ class CurateSettings(Settings):
     decontaminate_radius: int = Field(DECONTAMINATION.radius, ge=0, le=MAX_RADIUS)
     decontaminate_correlation: float = Field(DECONTAMINATION.correlation, ge=0.0, le=1.0)
     cache_shards: bool = False
+    wrong_captions: float | None = Field(None, ge=0.0, le=1.0)
 
     @model_validator(mode="after")
     def _known_columns(self) -> "CurateSettings":
@@ -393,3 +396,12 @@ class CurateSettings(Settings):
             if unknown:
                 raise ValueError(f"columns maps unknown fields {sorted(unknown)}; the fields are {', '.join(FIELDS)}")
         return self
+
+    @property
+    def read_sources(self) -> list[AnySource]:
+        """The sources, each with its share of wrong captions."""
+        if self.wrong_captions is None:
+            return self.sources
+        common = {"wrong_captions": self.wrong_captions}
+        asked = [isinstance(one, FoldersSource) and not common.keys() & one.model_fields_set for one in self.sources]
+        return [one.model_copy(update=common) if add else one for one, add in zip(self.sources, asked, strict=True)]
