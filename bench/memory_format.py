@@ -47,7 +47,7 @@ def main() -> None:
 def turns(name: str, size: int, batch: int, repeats: int, train: bool) -> tuple[float, float]:
     """Milliseconds of a pass over images as they are and over channels last, medians."""
     torch.manual_seed(0)
-    tower = timm.create_model(name, num_classes=64, img_size=size) if "vit" == name[-3:] else timm.create_model(name)
+    tower = timm.create_model(name, num_classes=64, img_size=size) if name[-3:] == "vit" else timm.create_model(name)
     tower.train(train)
     plain = torch.randn(batch, 3, size, size)
     images = (plain, plain.to(memory_format=torch.channels_last))
