@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -20,8 +21,10 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.slurm import Arrays, SlurmSettings
 from mmkd.teachers.zoo.settings import TeacherSpec
+from mmkd.training.records.metrics_log import read_metrics
 
 pytest.importorskip("submitit")
+TRAINING = Path(__file__).parents[1] / "training" / "rank_jobs.py"
 QUICK = {"poll_s": 0.3, "timeout_min": 30, "array_parallelism": 2}
 
 
@@ -141,6 +144,26 @@ def test_extraction_writes_the_bytes_of_one_process(
     executor = SlurmSettings(**QUICK, cpus=1).open()
     made = extracted(executor, tiny_corpus, tiny_teachers, tmp_path / "slurm" / "features")
     assert made == extracted(LocalExecutor(1), tiny_corpus, tiny_teachers, tmp_path / "one" / "features")
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_a_job_trains_on_its_node_and_saves_when_its_time_is_over(
+    slurm: None, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    """As `sbatch --signal B:TERM@120 --wrap 'exec mmkd pretrain my.toml --gpus 2'`."""
+    settings = {"epochs": 300, "batch_size": 16, "checkpoint_every": 5000, "log_every": 1}
+    job = {"corpus": tiny_corpus, "settings": settings, "out": tmp_path / "student", "gpus": 2}
+    script, log = tmp_path / "job.sh", tmp_path / "job.log"
+    said = [sys.executable, str(TRAINING), json.dumps([job], default=str)]
+    script.write_text(f"#!/bin/sh\nexec {shlex.join(said)}\n")
+    options = ("--parsable", "--ntasks=1", "--cpus-per-task=2", "--export=ALL", f"--output={log}")
+    number = command("sbatch", *options, str(script)).strip()
+    until(lambda: len(read_metrics(tmp_path / "student.partial" / "metrics.jsonl")) > 2, 300)
+    command("scancel", "--signal=TERM", "--batch", number)
+    until(lambda: not command("squeue", "-h", "-j", number).strip(), 120)
+    assert log.read_text().count("stopped by SIGTERM after step") == 1, log.read_text()
+    assert len(list((tmp_path / "student.partial" / "checkpoints").glob("step-*.json"))) == 1
+    assert list((tmp_path / "logs").glob("process-1.log"))
 
 
 @pytest.mark.slow

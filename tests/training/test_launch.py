@@ -204,7 +204,9 @@ def test_several_gpus_and_one_by_its_number_are_refused() -> None:
 @pytest.mark.parametrize("name", ["run", "pretrain", "distill"])
 def test_the_option_asks_for_processes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.toml").write_text(
-        recipe_of('[student]\nmodel = "ViT-B-16"\n[[teachers]]\nname = "one"\nmodel = "a:b"\n[evaluate]\n')
+        recipe_of(
+            '[student]\nmodel = "ViT-B-16"\n[[teachers]]\nname = "one"\nmodel = "a:b"\n[evaluate]\ncards = ["a.toml"]\n'
+        )
     )
     asked = []
     for place in ("mmkd.pipeline.work.work_all", "mmkd.pipeline.work.work_one"):
