@@ -24,7 +24,7 @@ from short_runs import same
 from tiny import MACHINE, recipe_of
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-SETTINGS = {"epochs": 40, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 5, "log_every": 1}
+SETTINGS = {"epochs": 20, "batch_size": 16, "lr": 1e-3, "checkpoint_every": 5, "log_every": 1}
 
 
 def refused(place: Place) -> dict[str, int]:
@@ -84,7 +84,7 @@ def begun(job: Job) -> subprocess.Popen[str]:
     steps = len(read_metrics(log))
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command([job], 1), env=ONE_THREAD, start_new_session=True, **pipes)
-    while len(read_metrics(log)) < steps + 12:
+    while len(read_metrics(log)) < steps + 5:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     return process
