@@ -1,6 +1,6 @@
 """What the intervals of a large data set cost, whole and a block of replicates at a time: is it worth handing them out?
 
-    python bench/bootstrap_units.py [--samples 7180] [--classes 9] [--models 10] [--replicates 5000]
+    python bench/bootstrap_units.py [--samples 100 624 7180] [--classes 9] [--models 10] [--replicates 5000]
 
 Zero-shot classification: the models' predictions are made up, and measured by the functions of the evaluation. A row is
 a data set; its columns: seconds of all replicates (what one process computes), blocks and seconds of each of them (what
@@ -57,17 +57,18 @@ def measured(samples: int, classes: int, models: int, replicates: int) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, usual in (("samples", 7180), ("classes", 9), ("models", 10), ("replicates", 5000)):
+    parser.add_argument("--samples", type=int, nargs="+", default=[100, 624, 7180])
+    for name, usual in (("classes", 9), ("models", 10), ("replicates", 5000)):
         parser.add_argument(f"--{name}", type=int, default=usual)
     asked = parser.parse_args()
-    row = measured(asked.samples, asked.classes, asked.models, asked.replicates)
+    rows: list[dict[str, Any]] = []
     print("| " + " | ".join(HEADS) + " |\n|" + "---:|" * len(HEADS))
-    print(
-        "| "
-        + " | ".join(f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" for value in row.values())
-        + " |"
-    )
-    write_json(RESULT, {"row": row, "asked": vars(asked), "versions": versions()})
+    for samples in asked.samples:
+        row = measured(samples, asked.classes, asked.models, asked.replicates)
+        cells = (f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row.values())
+        print("| " + " | ".join(cells) + " |", flush=True)
+        rows.append(row)
+    write_json(RESULT, {"rows": rows, "asked": vars(asked), "versions": versions()})
 
 
 if __name__ == "__main__":
