@@ -14,7 +14,7 @@ from typing import Any
 from mmkd.distributed import join_world
 from mmkd.executors.failures import mendable
 from mmkd.executors.plan import read_note, write_note
-from mmkd.executors.remote import copied_to, print_to
+from mmkd.executors.remote import add_to_log, copied_to, print_to
 from mmkd.output import NoTerminal, calm_libraries
 from mmkd.processes import end_with_parent
 from mmkd.training.loop import Place
@@ -70,21 +70,29 @@ def train_together(body: Body, arguments: tuple[Any, ...], place: Place, logs: P
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_parent()
     calm_libraries()
-    rank = int(os.environ["RANK"])
-    with _printing(rank, log_of(logs, rank)):
-        print(f"process {rank} of {os.environ['WORLD_SIZE']}, {time.strftime('%F %T')}", file=sys.stderr)
-        with join_world() as world:
-            try:
-                return body(*arguments, replace(place, world=world))
-            except SystemExit as ended:
-                _tell(logs, End(rank, time.time(), stopped=ended.code == 0))
-                raise SystemExit(STOPPED if ended.code == 0 else ended.code) from None
-            except Exception as error:  # told before the others find this process gone, and end for that
-                _tell(logs, End(rank, time.time(), error=mendable(error), problem=f"{error}"))
-                traceback.print_exc()
-                if not mendable(error):  # maybe as another is gone, which is to be found first
-                    time.sleep(WAIT_S)
-                raise SystemExit(1) from None
+    rank, counts = int(os.environ["RANK"]), dict[str, int]()
+    add_to_log(log_of(logs, rank), f"process {rank} of {os.environ['WORLD_SIZE']}, {time.strftime('%F %T')}")
+    with _printing(rank, log_of(logs, rank)), _telling(logs, rank), join_world() as world, _telling(logs, rank):
+        counts.update(body(*arguments, replace(place, world=world)))
+    return counts
+
+
+@contextmanager
+def _telling(logs: Path, rank: int) -> Iterator[None]:
+    """How the block ends, if not well, is told before the others find this process gone, and end for that."""
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code:
+            raise
+        _tell(logs, End(rank, time.time(), stopped=True))
+        raise SystemExit(STOPPED) from None
+    except Exception as error:
+        _tell(logs, End(rank, time.time(), error=mendable(error), problem=f"{error}"))
+        traceback.print_exc()
+        if not mendable(error):  # maybe as another is gone, which is to be found first
+            time.sleep(WAIT_S)
+        raise SystemExit(1) from None
 
 
 def _tell(logs: Path, end: End) -> None:
