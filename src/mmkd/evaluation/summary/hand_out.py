@@ -31,7 +31,7 @@ from mmkd.folders.atomic import atomic_file
 from mmkd.statistics.bootstrap import Draws
 
 FOLDER = ".replicates"  # of the evaluation, while they are made
-SHORTEST = 2**23  # models x replicates x samples of a unit: a second or so; what is shorter is computed at the end
+SHORTEST = 2**23  # models x replicates x samples of a unit: half a second or so; what is shorter is computed at the end
 LEAST = 2**27  # of all units together; starting workers takes as long as computing less than that
 
 
