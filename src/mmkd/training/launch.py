@@ -117,7 +117,7 @@ def _free_gpu() -> None:
     """What this process has cached of a GPU, one of the others needs."""
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 
