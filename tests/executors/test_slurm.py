@@ -20,8 +20,10 @@ from one_node_slurm import lacking, one_node, start_now
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.slurm import Arrays, SlurmSettings
+from mmkd.inference.embed import embed
 from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.training.records.metrics_log import read_metrics
+from tiny import write_noise
 
 pytest.importorskip("submitit")
 TRAINING = Path(__file__).parents[1] / "training" / "rank_jobs.py"
@@ -144,6 +146,20 @@ def test_extraction_writes_the_bytes_of_one_process(
     executor = SlurmSettings(**QUICK, cpus=1).open()
     made = extracted(executor, tiny_corpus, tiny_teachers, tmp_path / "slurm" / "features")
     assert made == extracted(LocalExecutor(1), tiny_corpus, tiny_teachers, tmp_path / "one" / "features")
+
+
+@pytest.mark.slow
+def test_embedding_writes_the_bytes_of_one_process(
+    tiny_teachers: list[TeacherSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Submitit's local executor stands in for Slurm."""
+    monkeypatch.setattr("mmkd.inference.blocks.BLOCK", 4)
+    (tmp_path / "pictures").mkdir()
+    write_noise(tmp_path / "pictures", 10, 0)
+    model = tiny_teachers[0].model.removeprefix("local-dir:")
+    for name, executor in (("one", None), ("two", SlurmSettings(**QUICK, cluster="local", workers=2).open())):
+        embed(tmp_path / "pictures", model, tmp_path / f"{name}.parquet", devices=["cpu"], executor=executor)
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
 
 @pytest.mark.slow
