@@ -116,7 +116,7 @@ def evaluation(figures: Figures, node: Node) -> Load:
         {
             "memory": "predictions are files, and results read one data set at a time",
             "reading": "nothing: pictures are read once a model",
-            "serial": "replicates are compared once for all; results are still made in one process",
+            "serial": "replicates are compared once for all, and handed out in blocks, which is not simulated here",
             "hand-out": "the largest data set is one unit a model; the longest units are handed out first",
         },
     )

@@ -27,7 +27,8 @@ The exit code is 2 where the run would be refused. Every stage's command has the
 `evidence` where the recipe has `[reliability] modality = "evidence"`.
 
 A stage with a recipe section runs only if the recipe has that section. A parallel stage is shared by the processes of
-torchrun; any other runs on one process while the others wait.
+torchrun; any other runs on one process while the others wait. `--gpus N` has `pretrain` and `distill` start processes
+of their own.
 
 | stage | folders | reads | recipe section | parallel |
 |---|---|---|---|---|

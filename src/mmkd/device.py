@@ -29,6 +29,21 @@ def prepare(machine: Machine, local_rank: int | None = None) -> torch.device:
     return device
 
 
+def check_gpus(machine: Machine) -> None:
+    """Raise ConfigError where `machine.gpus` asks for more GPUs than torch sees; without GPUs, processes are asked for.
+
+    Starts nothing on a GPU.
+    """
+    if machine.gpus == 1 or machine.device == "cpu":
+        return
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < machine.gpus:
+        raise ConfigError(
+            f"{machine.gpus} GPUs are asked for (--gpus, machine.gpus), but torch sees {found or 'none'}; ask for as "
+            "many as there are, or set machine.device to cpu, which trains by that many processes without a GPU"
+        )
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that a process may still take: of the GPU, or of the machine."""
     if device.type == "cuda":

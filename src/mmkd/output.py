@@ -74,6 +74,19 @@ class _OneLineEach(logging.StreamHandler[TextIO]):
         return f"{record.levelname.lower()}: {text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'}"
 
 
+class NoTerminal:
+    """A stream that says it is no terminal, so that progress is told in lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def isatty(self) -> bool:
+        return False
+
+
 class UntilClosed:
     """A stream that ends the program with code 0 when its reader has gone (`mmkd ... | head -1`)."""
 

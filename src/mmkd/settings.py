@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     NonNegativeInt,
     PositiveFloat,
+    PositiveInt,
     StringConstraints,
     ValidationInfo,
     model_validator,
@@ -104,24 +105,32 @@ class Machine(Settings):
     decoded_cache_mb: images of a training corpus are kept decoded when all of them fit into this; otherwise they are
     decoded again at each step.
 
-    These change training up to rounding only. micro_batch: pairs that go through the student at once (0: all of a
-    process's); the loss is still that of the whole batch (GradCache, arXiv 2101.06983). grad_checkpointing:
-    activations are computed again instead of kept. compile: `torch.compile` the towers. sharding: `ddp` copies the
-    student to every process, `fsdp` shares its weights out. tflops: bf16 peak of one device, of which the records tell
-    the share that is used; common GPUs are known. track: other places that get the metrics, which are always in
-    metrics.jsonl.
+    These change training up to rounding only. gpus: of this machine, on which `pretrain` and `distill` train, in a
+    process for each that they start; with device "cpu", the number of processes. micro_batch: pairs that go through the
+    student at once (0: all of a process's); the loss is still that of the whole batch (GradCache, arXiv 2101.06983).
+    grad_checkpointing: activations are computed again instead of kept. compile: `torch.compile` the towers. sharding:
+    `ddp` copies the student to every process, `fsdp` shares its weights out. tflops: bf16 peak of one device, of which
+    the records tell the share that is used; common GPUs are known. track: other places that get the metrics, which are
+    always in metrics.jsonl.
     """
 
     device: Annotated[str, AfterValidator(_device)] = "auto"
     workers: NonNegativeInt | None = None
     threads: NonNegativeInt = 0
     decoded_cache_mb: NonNegativeInt = 1024
+    gpus: PositiveInt = 1
     micro_batch: NonNegativeInt = 0
     grad_checkpointing: bool = False
     compile: bool = False
     sharding: Literal["ddp", "fsdp"] = "ddp"
     tflops: PositiveFloat | None = None
     track: list[Literal["tensorboard", "wandb"]] = []
+
+    @model_validator(mode="after")
+    def _one_device_for_one(self) -> "Machine":
+        if self.gpus > 1 and ":" in self.device:
+            raise ValueError(f'gpus is {self.gpus}, but device "{self.device}" is one GPU; set device to auto or cuda')
+        return self
 
     @property
     def processes(self) -> int:

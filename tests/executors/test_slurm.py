@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -19,9 +20,13 @@ from one_node_slurm import lacking, one_node, start_now
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.slurm import Arrays, SlurmSettings
+from mmkd.inference.embed import embed
 from mmkd.teachers.zoo.settings import TeacherSpec
+from mmkd.training.records.metrics_log import read_metrics
+from tiny import write_noise
 
 pytest.importorskip("submitit")
+TRAINING = Path(__file__).parents[1] / "training" / "rank_jobs.py"
 QUICK = {"poll_s": 0.3, "timeout_min": 30, "array_parallelism": 2}
 
 
@@ -141,6 +146,40 @@ def test_extraction_writes_the_bytes_of_one_process(
     executor = SlurmSettings(**QUICK, cpus=1).open()
     made = extracted(executor, tiny_corpus, tiny_teachers, tmp_path / "slurm" / "features")
     assert made == extracted(LocalExecutor(1), tiny_corpus, tiny_teachers, tmp_path / "one" / "features")
+
+
+@pytest.mark.slow
+def test_embedding_writes_the_bytes_of_one_process(
+    tiny_teachers: list[TeacherSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Submitit's local executor stands in for Slurm."""
+    monkeypatch.setattr("mmkd.inference.blocks.BLOCK", 4)
+    (tmp_path / "pictures").mkdir()
+    write_noise(tmp_path / "pictures", 10, 0)
+    model = tiny_teachers[0].model.removeprefix("local-dir:")
+    for name, executor in (("one", None), ("two", SlurmSettings(**QUICK, cluster="local", workers=2).open())):
+        embed(tmp_path / "pictures", model, tmp_path / f"{name}.parquet", devices=["cpu"], executor=executor)
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_a_job_trains_on_its_node_and_saves_when_its_time_is_over(
+    slurm: None, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    """As `sbatch --signal B:TERM@120 --wrap 'exec mmkd pretrain my.toml --gpus 2'`."""
+    settings = {"epochs": 300, "batch_size": 16, "checkpoint_every": 5000, "log_every": 1}
+    job = {"corpus": tiny_corpus, "settings": settings, "out": tmp_path / "student", "gpus": 2}
+    script, log = tmp_path / "job.sh", tmp_path / "job.log"
+    said = [sys.executable, str(TRAINING), json.dumps([job], default=str)]
+    script.write_text(f"#!/bin/sh\nexec {shlex.join(said)}\n")
+    options = ("--parsable", "--ntasks=1", "--cpus-per-task=2", "--export=ALL", f"--output={log}")
+    number = command("sbatch", *options, str(script)).strip()
+    until(lambda: len(read_metrics(tmp_path / "student.partial" / "metrics.jsonl")) > 2, 300)
+    command("scancel", "--signal=TERM", "--batch", number)
+    until(lambda: not command("squeue", "-h", "-j", number).strip(), 120)
+    assert log.read_text().count("stopped by SIGTERM after step") == 1, log.read_text()
+    assert len(list((tmp_path / "student.partial" / "checkpoints").glob("step-*.json"))) == 1
+    assert list((tmp_path / "logs").glob("process-1.log"))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`mmkd run` in two processes of torchrun: one process group from the first stage to the last."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from ablation_files import write_files
 from safetensors.torch import load_file
 
-from mmkd.folders.stage import digest_of
+from mmkd.folders.stage import digest_of, read_manifest
 from mmkd.pipeline.table import STAGES
 
 EXACT = ("world", "specialists/one", "specialists/two", "corpus", "features/one", "features/two", "reliability")
@@ -38,6 +39,27 @@ def test_a_whole_run_in_two_processes(finished_run: tuple[Path, Any], tmp_path: 
         one, two = (load_file(folder / name / WEIGHTS) for folder in folders)
         for key, value in one.items():
             torch.testing.assert_close(two[key], value, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_stage_whose_processes_the_command_starts(finished_run: tuple[Path, Any], tmp_path: Path) -> None:
+    recipe, _ = finished_run
+    for name in ("world", "corpus"):
+        shutil.copytree(recipe.parent / "run" / name, tmp_path / name)
+    done = mmkd(1, "pretrain", recipe, "--out", tmp_path, "--gpus", 2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 processes train together" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "logs" / "pretrain").iterdir()) == [
+        "process-0.log",
+        "process-1.log",
+    ]
+    alone, two = (folder / "pretrain" for folder in (recipe.parent / "run", tmp_path))
+    assert read_manifest(two)["settings"] == read_manifest(alone)["settings"]
+    for key, value in load_file(alone / WEIGHTS).items():
+        torch.testing.assert_close(load_file(two / WEIGHTS)[key], value, atol=1e-4, rtol=1e-4)
+    again = mmkd(1, "pretrain", recipe, "--out", tmp_path, "--gpus", 2)
+    assert "is complete, skipped" in again.stdout
+    assert "train together" not in again.stdout
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ if __name__ == "__main__":
 from mmkd.distributed import ALONE, World, join_world
 from mmkd.folders.stage import Stage, complete
 from mmkd.student.settings import StudentSettings
+from mmkd.training.launch import train_by
 from mmkd.training.loop import Place
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.train import PretrainSettings
@@ -23,7 +24,8 @@ from short_runs import WEIGHTS
 from tiny import MACHINE, tiny_config
 
 Job = dict[str, Any]
-"""out, settings; corpus of a stage 1, or inputs of a stage 2; machine: changes; killed_at: a step, by kill -9."""
+"""out, settings; corpus of a stage 1, or inputs of a stage 2; machine: changes; killed_at: a step, by kill -9. Of a
+stage 1, gpus: processes that the one process starts, whose logs lie in the folder `logs` beside out."""
 
 
 def train(job: Job, world: World = ALONE) -> None:
@@ -35,7 +37,9 @@ def train(job: Job, world: World = ALONE) -> None:
             inputs = Inputs(student, corpus, features, weights, ["narrow", "wide"])
             return distill(DistillSettings(**job["settings"]), inputs, Place(folder, machine, 0, None, world))
         settings, config = PretrainSettings(**job["settings"]), StudentSettings(config=tiny_config())
-        return pretrain(settings, config, Path(job["corpus"]), Place(folder, machine, 0, None, world))
+        place = Place(folder, machine, 0, None, world)
+        logs = Path(job["out"]).with_name("logs")
+        return train_by(job.get("gpus", 1), pretrain, settings, config, Path(job["corpus"]), place=place, logs=logs)
 
     complete(Stage("student", Path(job["out"]), job["settings"], outputs=(WEIGHTS,)), body, world=world)
 

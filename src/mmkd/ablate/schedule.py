@@ -187,7 +187,7 @@ def jobs_of(
 def _for_one_process(recipe: Recipe, jobs: int) -> Recipe:
     """The processors are shared out; image workers and an executor's would be processes of processes."""
     cores = len(os.sched_getaffinity(0))
-    machine = {"workers": 0, "threads": max(1, cores // jobs)} if jobs > 1 else {}
+    machine = {"workers": 0, "threads": max(1, cores // jobs), "gpus": 1} if jobs > 1 else {}
     return recipe.model_copy(
         update={"machine": recipe.machine.model_copy(update=machine), "executor": LocalSettings(workers=1)}
     )

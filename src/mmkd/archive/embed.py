@@ -13,6 +13,7 @@ from mmkd.archive.archive import Added, Archive, add_vectors
 from mmkd.archive.index import check_foreign, source_name
 from mmkd.archive.rows import facts_of
 from mmkd.errors import ConfigError
+from mmkd.executors.executor import Executor
 from mmkd.folders.digests import bytes_digest, json_digest
 from mmkd.inference.embed import GROUP_ROWS, Embedded, check_out, embed, vectors_in
 from mmkd.inference.model import absolute, open_model
@@ -38,11 +39,12 @@ def embed_into(
     devices: Sequence[str] = ("auto",),
     workers: int = 0,
     batch: int = 32,
+    executor: Executor | None = None,
 ) -> Stored:
     """Add the pictures' vectors to the archive, which is made where there is none. Rows have no thumbnail.
 
-    The vectors lie in a hidden file beside the archive until all of them are in it. Raises ConfigError, DataError,
-    ModelError.
+    executor: as of `embed`. The vectors lie in a hidden file beside the archive until all of them are in it. Raises
+    ConfigError, DataError, ModelError.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise ConfigError(
@@ -55,7 +57,9 @@ def embed_into(
     opened = open_model(text, devices[0])
     facts = facts_of(opened, text)
     archive = Archive.create(place, facts)
-    embedded = embed(source, opened if len(devices) == 1 else text, made, options, devices, workers, batch)
+    embedded = embed(
+        source, opened if len(devices) == 1 and not executor else text, made, options, devices, workers, batch, executor
+    )
     added, name = Added(), source_name(source)
     with pq.ParquetFile(made) as file:
         for part in file.iter_batches(GROUP_ROWS):

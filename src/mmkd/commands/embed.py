@@ -1,10 +1,12 @@
 """`mmkd embed`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmkd.commands.executor_options import ExecutorSet, executor_for, takes_executor
 from mmkd.commands.source_options import (
     BurntIn,
     Delimiter,
@@ -17,10 +19,12 @@ from mmkd.commands.source_options import (
     Root,
     Source,
     Step,
+    WorkersOrThreads,
     source_options,
 )
 
 
+@takes_executor
 def embed(
     source: Source,
     model: ModelName,
@@ -31,7 +35,7 @@ def embed(
     devices: Annotated[
         str, typer.Option("--devices", metavar="LIST", help="A process for each: auto, cpu, 0,1 or cpu,cpu.")
     ] = "auto",
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
+    workers: WorkersOrThreads = 0,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures that the model sees at once.")] = 32,
     image: Image = "",
     root: Root = None,
@@ -42,27 +46,30 @@ def embed(
     encoding: Encoding = "",
     delimiter: Delimiter = "",
     quoting: Quoting = "",
+    changes: ExecutorSet = None,
+    executor: Sequence[str] = (),
 ) -> None:
     """Write the vector of every picture, with its path, caption, patient, series and slice where they are known.
 
     Into a file, or into an archive for `mmkd search`, without thumbnails. A run that was killed goes on where it was.
-    What cannot be read is listed beside the file, each with its reason.
+    What cannot be read is listed beside the file, each with its reason. With --executor, workers share the pictures.
     """
     options = source_options(
         image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding,
         delimiter=delimiter, quoting=quoting,
     )  # fmt: skip
+    chosen = executor_for([*executor, *(changes or [])])
     if is_archive(out):
         from mmkd.archive.embed import embed_into
 
-        stored = embed_into(source, model, Path(out), options, device_names(devices), workers, batch)
+        stored = embed_into(source, model, Path(out), options, device_names(devices), workers, batch, chosen)
         print(f"{stored.embedded.told}{stored.embedded.listed}")
         added = f"{stored.added.new:,} new, {stored.added.changed:,} changed, {stored.added.same:,} as before"
         print(f"{out}: {added}; {stored.rows:,} in all")
         return
     from mmkd.inference.embed import embed as body
 
-    found = body(source, model, Path(out), options, device_names(devices), workers, batch)
+    found = body(source, model, Path(out), options, device_names(devices), workers, batch, chosen)
     if found.embedded or found.rejected:  # under torchrun the first process speaks
         print(found)
 

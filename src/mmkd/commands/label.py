@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmkd.commands.executor_options import ExecutorSet, executor_for, takes_executor
 from mmkd.commands.source_options import (
     BurntIn,
     Delimiter,
@@ -21,6 +22,7 @@ from mmkd.commands.source_options import (
     Root,
     Source,
     Step,
+    WorkersOrThreads,
     source_options,
 )
 from mmkd.errors import ConfigError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 SHOWN = 30  # labels that are counted on the terminal, the commonest first
 
 
+@takes_executor
 def label(
     source: Source,
     model: ModelName,
@@ -63,7 +66,7 @@ def label(
         typer.Option("--label-studio", metavar="FILE", help="Also write pre-annotations for Label Studio (.json)."),
     ] = None,
     device: Device = "auto",
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Threads that decode. [default: processors]")] = 0,
+    workers: WorkersOrThreads = 0,
     image: Image = "",
     root: Root = None,
     group: Group = "",
@@ -73,6 +76,8 @@ def label(
     encoding: Encoding = "",
     delimiter: Delimiter = "",
     quoting: Quoting = "",
+    changes: ExecutorSet = None,
+    executor: Sequence[str] = (),
 ) -> None:
     """Label every picture with the likeliest of some classes, each a text: no training, no labels needed.
 
@@ -80,6 +85,8 @@ def label(
 
     With labelled pictures (--calibrate) the probabilities are calibrated, and each picture gets the set of classes that
     has the true one in 90 % of cases. Without, they are the model's own, and the output says so.
+
+    With --executor, workers share the pictures.
     """
     options = source_options(
         image=image, root=root, group=group, step=step, modality=modality, burnt_in=burnt_in, encoding=encoding,
@@ -87,6 +94,7 @@ def label(
     )  # fmt: skip
     from mmkd.adapt.classifier import Classifier
     from mmkd.inference.embed import check_out
+    from mmkd.inference.hand_out import workers_of
     from mmkd.inference.model import named_folder, open_model
     from mmkd.labels.calibrate import run_of
     from mmkd.labels.classes import classes_of
@@ -105,6 +113,7 @@ def label(
     own = None if classes or card or folder is None else Classifier.of_model(folder)
     wanted = classes_of(classes, card, run) if own is None else own.head().classes
     opened = open_model(model, device)
+    hands = workers_of(executor_for([*executor, *(changes or [])]), model, device, workers, out)
     workers = workers or len(os.sched_getaffinity(0))
     head = by_prompts(opened, wanted, run) if own is None else own.head()
     if calibrate is not None:
@@ -113,9 +122,9 @@ def label(
         if own is not None:
             own.check_not_learnt(calibrate)
         work = out.with_name(f".{out.name}.calibration")
-        fitted = calibration_from(calibrate, label_column, opened, head, coverage, options, work, workers)
+        fitted = calibration_from(calibrate, label_column, opened, head, coverage, options, work, workers, hands=hands)
         head = replace(head, calibration=fitted)
-    found = body(source, opened, head, out, threshold, options, workers)
+    found = body(source, opened, head, out, threshold, options, workers, hands)
     page = out.with_suffix(".html")
     write_labels_page(page, source, found, options, threshold, opened.name)
     _report(found, page)

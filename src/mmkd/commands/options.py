@@ -21,6 +21,14 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Make stages anew whose recipe or inputs have changed.")]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        min=1,
+        help="GPUs of this machine to train on, a process each; with machine.device=cpu, processes. [default: 1]",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what is finished, would be made or be refused, and stop.")
 ]
@@ -49,4 +57,14 @@ def open_run(
             f"torchrun started several processes, which share the work by themselves, and executor is "
             f"{loaded.executor.kind!r}; start the command without torchrun, or with --executor local"
         )
+    if processes() > 1 and loaded.machine.gpus > 1:
+        raise ConfigError(
+            f"torchrun started several processes, and machine.gpus is {loaded.machine.gpus}, for which the command "
+            "starts processes itself; leave out one of the two"
+        )
     return Run(loaded, folder, force)
+
+
+def of_gpus(gpus: int | None) -> list[str]:
+    """`--gpus` as changes of a recipe."""
+    return [] if gpus is None else [f"machine.gpus={gpus}"]

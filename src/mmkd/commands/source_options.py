@@ -31,6 +31,14 @@ ModelName = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WorkersOrThreads = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Threads that decode, of as many as there are processors; with --executor, its workers at a time.",
+    ),
+]
 Image = Annotated[str, typer.Option("--image", metavar="COLUMN", help="Of a table: the pictures. [default: guessed]")]
 Root = Annotated[
     Path | None, typer.Option("--root", metavar="FOLDER", help="Pictures that a table or a link names may lie below.")

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from mmkd.commands.executor_options import takes_executor
-from mmkd.commands.options import DryRun, Force, Out, RecipeFile, Set, open_run
+from mmkd.commands.options import DryRun, Force, Gpus, Out, RecipeFile, Set, of_gpus, open_run
+from mmkd.pipeline.table import STAGES
 
 
 @takes_executor
@@ -13,14 +14,16 @@ def run(
     changes: Set = None,
     force: Force = False,
     dry_run: DryRun = False,
+    gpus: Gpus = None,
     executor: Sequence[str] = (),
 ) -> None:
     """Run every stage of a recipe, in order.
 
-    On several GPUs or nodes: torchrun --nproc-per-node N -m mmkd run RECIPE. With --executor, curation, extraction and
-    evaluation are shared among workers, on machines of a cluster, too.
+    With --gpus, both stages of training are shared among that many processes. With --executor, curation, extraction and
+    evaluation are shared among workers, on machines of a cluster, too. To have every stage on several GPUs or nodes
+    without an executor: torchrun --nproc-per-node N -m mmkd run RECIPE.
     """
-    work = open_run(recipe, out, [*executor, *(changes or [])], force, parallel=True)
+    work = open_run(recipe, out, [*executor, *of_gpus(gpus), *(changes or [])], force, parallel=True)
     if dry_run:
         from mmkd.pipeline.preflight import show_standings
 
@@ -53,10 +56,19 @@ def check(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force
 def stage_command(name: str, old_name: str = "") -> Callable[..., None]:
     """The command of a stage. old_name: under which it goes on for one release, with a line that gives the new one."""
 
+    def trained(
+        recipe: RecipeFile,
+        out: Out = None,
+        changes: Set = None,
+        force: Force = False,
+        dry_run: DryRun = False,
+        gpus: Gpus = None,
+    ) -> None:
+        command(recipe, out, [*of_gpus(gpus), *(changes or [])], force, dry_run)
+
     def command(
         recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False, dry_run: DryRun = False
     ) -> None:
-        from mmkd.pipeline.table import STAGES
         from mmkd.pipeline.work import work_one
         from mmkd.renamed import warn
 
@@ -64,4 +76,4 @@ def stage_command(name: str, old_name: str = "") -> Callable[..., None]:
             warn(f"'mmkd {old_name}' is now called 'mmkd {name}'; the next release knows the new name only")
         work_one(open_run(recipe, out, changes, force, parallel=STAGES[name].parallel), name, dry_run)
 
-    return command
+    return trained if STAGES[name].is_training else command

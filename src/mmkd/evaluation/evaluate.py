@@ -96,6 +96,7 @@ def evaluate(
         names,
         partial(leaked_samples, folder),
         settings.corruption_baseline,
+        executor,
     )
     write_summary(folder, summary)
     print(printed(summary.results, summary.comparisons, teachers, summary.rankings, summary.overall))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -92,13 +92,31 @@ def plan_of(task: Task) -> list[Block]:
     return plan
 
 
+Prepared = Sequence["Future[np.ndarray | Rejected]"]
+Listed = Iterator[tuple[Block, list[Found]]]
+
+
+class Hands(Protocol):
+    """Who embeds blocks in place of this process."""
+
+    def embed(self, task: Task, blocks: Sequence[Block], folder: Path) -> Iterator[None]:
+        """None for each block whose file has come to be there."""
+        ...
+
+
 def embed_blocks(
-    task: Task, plan: Sequence[Block], folder: Path, devices: Sequence[str], workers: int, world: World = ALONE
+    task: Task,
+    plan: Sequence[Block],
+    folder: Path,
+    devices: Sequence[str],
+    workers: int,
+    world: World = ALONE,
+    hands: Hands | None = None,
 ) -> int:
     """Write the files of all blocks that are not there; returns how many pictures were there already.
 
     devices: a process for each. workers: threads of each process that decode. world: processes of torchrun, of which
-    each takes its share. Raises DataError where the source changes meanwhile.
+    each takes its share. hands: do it in place of all these. Raises DataError where the source changes meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if world.first:
@@ -110,7 +128,8 @@ def embed_blocks(
     total = done + sum(block.pictures for block in own)
     made = _in_processes if len(devices) > 1 else _here
     if own:
-        for _ in track(made(task, own, folder, devices, workers), "embed", total, "pictures", done, weight=task.block):
+        ended = hands.embed(task, own, folder) if hands else made(task, own, folder, devices, workers)
+        for _ in track(ended, "embed", total, "pictures", done, weight=task.block):
             pass
     world.wait()
     return done
@@ -150,22 +169,30 @@ def _drop_stale(plan: Sequence[Block], folder: Path) -> None:
 
 def _here(task: Task, own: Sequence[Block], folder: Path, devices: Sequence[str], workers: int) -> Iterator[None]:
     model = open_model(task.model, devices[0]) if isinstance(task.model, str) else task.model
-    with ThreadPoolExecutor(max(1, workers)) as pool, without_warnings():  # of DICOM files, which quote their headers
-        for block, found, prepared in _prepared(task, {block.number: block for block in own}, model, pool):
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        yield from write_blocks(task, own, folder, model, pool, task.blocks())
+
+
+def write_blocks(
+    task: Task, own: Sequence[Block], folder: Path, model: Model, pool: ThreadPoolExecutor, listed: Listed
+) -> Iterator[None]:
+    """Write the files of these blocks, in order; None after each. listed: has all of them, in order.
+
+    Raises DataError where the source has changed, ModelError for a vector that is not finite.
+    """
+    with without_warnings():  # of DICOM files, which quote their headers
+        for block, found, prepared in _prepared(task, {block.number: block for block in own}, model, pool, listed):
             _write(block, found, prepared, model, task.batch, folder)
             yield
 
 
-Prepared = Sequence["Future[np.ndarray | Rejected]"]
-
-
 def _prepared(
-    task: Task, wanted: Mapping[int, Block], model: Model, pool: ThreadPoolExecutor
+    task: Task, wanted: Mapping[int, Block], model: Model, pool: ThreadPoolExecutor, listed: Listed
 ) -> Iterator[tuple[Block, list[Found], Prepared]]:
     """The wanted blocks, while the next one is decoded."""
     ahead: deque[tuple[Block, list[Found], Prepared]] = deque()
     left = len(wanted)
-    for block, found in task.blocks():
+    for block, found in listed:
         if block.number not in wanted:
             continue
         if block != wanted[block.number]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from mmkd.curation.records.record import Rejected
 from mmkd.distributed import World, join_world
 from mmkd.errors import ConfigError
+from mmkd.executors.executor import Executor
 from mmkd.folders.atomic import atomic_file, remove_drafts, write_json
 from mmkd.folders.digests import json_digest
 from mmkd.folders.locks import sole_owner
@@ -32,6 +33,7 @@ from mmkd.inference.blocks import (
     schema_of,
     tables_of,
 )
+from mmkd.inference.hand_out import workers_of
 from mmkd.inference.model import Model, open_model
 from mmkd.inference.pictures import DEFAULTS, SourceOptions
 from mmkd.progress import say
@@ -81,15 +83,22 @@ def embed(
     devices: Sequence[str] = ("auto",),
     workers: int = 0,
     batch: int = BATCH,
+    executor: Executor | None = None,
 ) -> Embedded:
     """Write the vectors of all pictures of the source to `out`, a `.parquet` or `.npy` file.
 
     A run that was killed goes on with the same call. devices: a process for each; under torchrun each process takes its
-    own. workers: threads of a process that decode, 0 for all processors. Raises ConfigError, DataError, ModelError.
+    own. workers: threads of a process that decode, 0 for all processors. executor: has workers embed, see `hand_out`.
+    Raises ConfigError, DataError, ModelError.
     """
     check_out(source, out)
-    if len(devices) > 1 and not isinstance(model, str):
-        raise ConfigError("several devices need the name or folder of a model, which every process opens itself")
+    if (len(devices) > 1 or executor) and not isinstance(model, str):
+        raise ConfigError("several processes need the name or folder of a model, which every process opens itself")
+    if len(devices) > 1 and executor:
+        raise ConfigError(
+            f"--devices {','.join(devices)} starts a process for each, and --executor workers; leave out one of the two"
+        )
+    hands = workers_of(executor, model, devices[0], workers, out) if isinstance(model, str) else None
     workers = workers or len(os.sched_getaffinity(0))
     parts = out.with_name(f".{out.name}.parts")
     with join_world() as world:
@@ -112,7 +121,7 @@ def embed(
                 world.agree([])
                 embed_blocks(task, [], parts, devices, workers, world)
                 return finished
-            reused = embed_blocks(task, world.agree(plan), parts, devices, workers, world)
+            reused = embed_blocks(task, world.agree(plan), parts, devices, workers, world, hands)
             found = _written(out, plan, parts, facts)
             remove_blocks(parts)
     return replace(found, reused=reused)

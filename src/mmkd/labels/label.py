@@ -16,7 +16,7 @@ from mmkd.curation.records.record import Rejected
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.atomic import atomic_file, remove_drafts, write_json
 from mmkd.folders.locks import sole_owner
-from mmkd.inference.blocks import Task, embed_blocks, plan_of, rejected_in, remove_blocks, tables_of
+from mmkd.inference.blocks import Hands, Task, embed_blocks, plan_of, rejected_in, remove_blocks, tables_of
 from mmkd.inference.embed import BESIDE, check_out, vectors_in, write_rejects
 from mmkd.inference.model import Model
 from mmkd.inference.pictures import SourceOptions
@@ -50,11 +50,12 @@ def label(
     least: float,
     options: SourceOptions,
     workers: int,
+    hands: Hands | None = None,
 ) -> Labelled:
     """Write a row for each picture of the source: label, probabilities, and the set where the calibration has one.
 
-    least: below this probability the label is left empty, and `abstained` is true. A run that was killed goes on with
-    the same call. Raises ConfigError and DataError.
+    least: below this probability the label is left empty, and `abstained` is true. hands: embed the pictures in place
+    of this process. A run that was killed goes on with the same call. Raises ConfigError and DataError.
     """
     if not 0 <= least <= 1:  # NaN, too
         raise ConfigError(f"--threshold {least}: expected a probability, 0 to 1")
@@ -64,7 +65,7 @@ def label(
         remove_drafts(out, *map(out.with_suffix, BESIDE))
         task = Task(source, options, model, model.digest)
         plan = plan_of(task)
-        embed_blocks(task, plan, parts, [""], workers)
+        embed_blocks(task, plan, parts, [""], workers, hands=hands)
         rejected, tables = list[Rejected](), list[pa.Table]()
         for table in tables_of(plan, parts):
             rejected += rejected_in(table)
@@ -140,17 +141,17 @@ def _facts(model: Model, head: Head, least: float) -> Mapping[str, Any]:
 
 def calibration_from(
     table: Path, column: str, model: Model, head: Head, coverage: float, options: SourceOptions, work: Path,
-    workers: int, seed: int = 0,
+    workers: int, seed: int = 0, hands: Hands | None = None,
 ) -> Calibration:  # fmt: skip
     """From a table of labelled pictures; column: of the labels. work: a folder for the vectors while they are made.
 
-    Pictures without a label are left out. Raises DataError, also for those that cannot be read.
+    hands: as of `label`. Pictures without a label are left out. Raises DataError, also for those that cannot be read.
     """
     if not 0 <= coverage < 1:
         raise ConfigError(f"--coverage {coverage}: expected a share from 0 to below 1, such as 0.9")
     task = Task(table, options.model_copy(update={"caption": column, "image": ""}), model, model.digest)
     plan = plan_of(task)
-    embed_blocks(task, plan, work, [""], workers)
+    embed_blocks(task, plan, work, [""], workers, hands=hands)
     parts = list(tables_of(plan, work))
     if unread := [one for part in parts for one in rejected_in(part)]:
         raise DataError(

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from mmkd.errors import MmkdError, TrainingError
-from mmkd.output import calm_libraries
+from mmkd.output import NoTerminal, calm_libraries
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import STAGES, StageSpec
 from mmkd.processes import end_with_parent, start_deaf
@@ -104,26 +103,13 @@ def _at_most_one(run: Run) -> Iterator[_Beside]:
         beside.end()
 
 
-class _Lines:
-    """Standard output that is no terminal: two processes cannot draw bars on one."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def isatty(self) -> bool:
-        return False
-
-
 def _work(run: Run, name: str, answer: Connection) -> None:
     """The other process. A defect has its traceback on standard error, and no answer."""
     calm_libraries()
     end_with_parent()
     problem: MmkdError | None = None
     try:
-        with redirect_stdout(_Lines(sys.stdout)):
+        with redirect_stdout(NoTerminal(sys.stdout)):  # two processes cannot draw bars on one
             STAGES[name].work(run)
     except MmkdError as error:
         problem = TrainingError(f"{name}: {error}")

@@ -203,12 +203,14 @@ def _students(run: Run, findings: Findings) -> None:
     to_train = {name: of for name, of in {**own, **shared}.items() if name in findings.to_make}
     if not to_train:
         return
-    from mmkd.device import prepare
+    from mmkd.device import check_gpus, prepare
     from mmkd.features.plan import CAPTION_TOKENS
     from mmkd.training.matryoshka import check_matryoshka
     from mmkd.training.plan import checkpoint_bytes, count_student
 
     _tried(lambda: prepare(recipe.machine), findings)
+    if shared.keys() & to_train:  # specialists are trained by this process
+        _tried(lambda: check_gpus(recipe.machine), findings)
     counted: dict[str, tuple[int, int]] = {}
     for name, (student, settings, val) in to_train.items():
         if settings.validate_every and not val:

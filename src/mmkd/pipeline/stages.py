@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Settings = Mapping[str, Any]  # as a manifest keeps them
 Counts = Mapping[str, int]
+LOGS = "logs"  # of processes that train together, below the run's folder
 MODEL_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
 
 
@@ -42,7 +43,7 @@ def specialists(spec: "StageSpec", run: "Run", world: World) -> None:
     """The recipe's own teachers: each curates its pairs and is trained with stage 1."""
     for one in run.specialists:
         _curate(run, one.curate, f"specialists/{one.name}.corpus", world)
-        _pretrain(run, one, f"specialists/{one.name}.corpus", f"specialists/{one.name}", world)
+        _pretrain(run, one, f"specialists/{one.name}.corpus", f"specialists/{one.name}", world, ranks=1)
 
 
 def curate(spec: "StageSpec", run: "Run", world: World) -> None:
@@ -141,10 +142,13 @@ def reliability(run: "Run", stage: Stage) -> Counts:
 
 def pretrain(spec: "StageSpec", run: "Run", world: World) -> None:
     """Stage 1; processes share each batch."""
-    _pretrain(run, run.recipe, "corpus", "pretrain", world)
+    _pretrain(run, run.recipe, "corpus", "pretrain", world, run.recipe.machine.gpus)
 
 
-def _pretrain(run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name: str, world: World) -> None:
+def _pretrain(
+    run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name: str, world: World, ranks: int
+) -> None:
+    """ranks: processes that a run of one starts for it."""
     recipe, out = run.recipe, run.out
     settings = {"pretrain": run.plain(what.pretrain), "student": run.plain(what.student), "seed": recipe.seed}
 
@@ -152,12 +156,14 @@ def _pretrain(run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name
         return run.stage("student", name, settings, [corpus], MODEL_FILES, paths_of=what.student)
 
     def train(stage: Stage) -> Counts:
+        from mmkd.training.launch import train_by
         from mmkd.training.loop import Place
         from mmkd.training.train import pretrain as body
 
         say(f"{name}: stage 1")
         place = Place(stage.partial, recipe.machine, recipe.seed, stage.folder, world)
-        return body(what.pretrain, what.student, out / corpus, place)
+        inputs = what.pretrain, what.student, out / corpus
+        return train_by(ranks, body, *inputs, place=place, logs=out / LOGS / name)
 
     run.finish(name, made_from, train, world)
     _draw_curves(run, world)
@@ -184,6 +190,7 @@ def distill(spec: "StageSpec", run: "Run", world: World) -> None:
 
 
 def _distill(run: "Run", settings: Any, world: World, name: str, stage: Stage) -> Counts:
+    from mmkd.training.launch import train_by
     from mmkd.training.loop import Place
     from mmkd.training.train import Inputs
     from mmkd.training.train import distill as body
@@ -192,7 +199,7 @@ def _distill(run: "Run", settings: Any, world: World, name: str, stage: Stage) -
     out, teachers = run.out, run.names["teacher"]
     inputs = Inputs(out / "pretrain", out / "corpus", out / "features", out / "reliability", teachers)
     place = Place(stage.partial, run.recipe.machine, run.recipe.seed, stage.folder, world)
-    return body(settings, inputs, place)
+    return train_by(run.recipe.machine.gpus, body, settings, inputs, place=place, logs=out / LOGS / name)
 
 
 def evaluate(spec: "StageSpec", run: "Run", world: World) -> None:

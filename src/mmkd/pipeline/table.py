@@ -29,7 +29,8 @@ class StageSpec:
     `{reliability}` for the folder where it has a stack of the teachers.
     section: of the recipe; without it the stage is left out. "" for a stage of every run. parallel: the processes of
     torchrun share the work; otherwise rank 0 works and the others wait. handed_out: an executor may have its work done
-    by others, so that this process is free for another stage. old_name: of its command in the release before.
+    by others, so that this process is free for another stage. is_training: `[machine] gpus` has it start processes that
+    train together. old_name: of its command in the release before.
     """
 
     name: str
@@ -40,6 +41,7 @@ class StageSpec:
     section: str = ""
     parallel: bool = False
     handed_out: bool = False
+    is_training: bool = False
     old_name: str = ""
 
     def is_used(self, run: "Run") -> bool:
@@ -170,6 +172,7 @@ STAGES: dict[str, StageSpec] = {
             inputs=("corpus",),
             body=stages.pretrain,
             parallel=True,
+            is_training=True,
         ),
         StageSpec(
             "distill",
@@ -178,6 +181,7 @@ STAGES: dict[str, StageSpec] = {
             inputs=("corpus", "pretrain", "reliability", "features/{teacher}"),
             body=stages.distill,
             parallel=True,
+            is_training=True,
         ),
         StageSpec(
             "evaluate",

@@ -6,6 +6,7 @@ data set is measured on the same draws, so differences are paired.
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -31,14 +32,18 @@ class Draws:
     replicates: int
     seed: tuple[int, ...]
 
+    @property
+    def rows(self) -> int:
+        """R, of all blocks but the last."""
+        return max(1, BLOCK_CELLS // len(self.unit_N))
+
     def blocks(self) -> Iterator[Array]:
         """How often each replicate draws each sample: uint16 (R, N), block after block until there were B replicates.
 
         Every stratum has a random stream of its own, so the size of the blocks changes nothing.
         """
         streams = [stream(self.seed, number) for number in range(len(self.strata))]
-        units = sum(map(len, self.strata))
-        rows = max(1, BLOCK_CELLS // len(self.unit_N))
+        units, rows = sum(map(len, self.strata)), self.rows
         for start in range(0, self.replicates, rows):
             count_RU = np.empty((min(rows, self.replicates - start), units), np.uint16)
             for rng, members in zip(streams, self.strata, strict=True):
@@ -93,9 +98,14 @@ def _counts(size: int, replicates: int, rng: np.random.Generator) -> Array:
     return count_RU
 
 
-def replicate(metrics: Callable[[Array], dict[Name, Array]], draws: Draws) -> dict[Name, Array]:
-    """What `metrics` finds on every replicate, each (B,); the memory does not grow with B."""
-    parts = [metrics(count_RN) for count_RN in draws.blocks()]
+def replicate(
+    metrics: Callable[[Array], dict[Name, Array]], draws: Draws, only: slice = slice(None)
+) -> dict[Name, Array]:
+    """What `metrics` finds on every replicate, each (B,); the memory does not grow with B.
+
+    only: of the blocks, counted from 0; blocks in a row put together are as all at once, to the bit.
+    """
+    parts = [metrics(count_RN) for count_RN in islice(draws.blocks(), only.start, only.stop)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

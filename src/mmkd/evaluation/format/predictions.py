@@ -136,10 +136,15 @@ def predictions_of(folder: Path, task: str) -> Iterator[dict[str, Predictions]]:
     Raises DataError when the models of a data set did not see the same samples in the same order.
     """
     for data_set in sorted(path for path in (folder / PREDICTIONS / task).glob("*") if path.is_dir()):
-        found = [read_predictions(path) for path in sorted(data_set.glob("*.parquet"))]
-        _check_aligned(data_set, found)
-        if found:
-            yield {predictions.facts.model: predictions for predictions in found}
+        if found := predictions_on(data_set):
+            yield found
+
+
+def predictions_on(data_set: Path) -> dict[str, Predictions]:
+    """Of every model, from the folder of a task and data set. Raises as `predictions_of` does."""
+    found = [read_predictions(path) for path in sorted(data_set.glob("*.parquet"))]
+    _check_aligned(data_set, found)
+    return {predictions.facts.model: predictions for predictions in found}
 
 
 def _facts(path: Path) -> PredictionFacts:

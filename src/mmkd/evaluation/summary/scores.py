@@ -7,7 +7,7 @@ same ones.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,11 +22,25 @@ from mmkd.statistics.metrics import Array
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made; see `EvaluateSettings`."""
+    """How intervals are made; see `EvaluateSettings`. replicated: the replicates' metrics, in place of what is computed
+    here; of none, an estimate has no replicates."""
 
     replicates: int
     confidence: float
     seed: int
+    replicated: "Replicated | None" = None
+
+
+Replicates = dict[tuple[str, str], Array]
+"""(model, metric) -> (B,)."""
+
+
+class Replicated(Protocol):
+    """Gives the replicates of a data set or a subset of it. name: of the draws."""
+
+    def __call__(
+        self, name: str, task: Task[Any], predictions: Mapping[str, Predictions], draws: Draws
+    ) -> Replicates: ...
 
 
 @dataclass(frozen=True)
@@ -89,16 +103,19 @@ def score_subset(
             metric: Estimate(float(value_1[0]), np.empty(0), len(first.id), predicted.facts.warning)
             for metric, value_1 in plain.items()
         }
-    for (model, metric), value_B in _replicates(task, predictions, draws).items():
+    found = resampling.replicated or replicates_of
+    for (model, metric), value_B in found(name, task, predictions, draws).items():
         estimates[model][metric] = replace(estimates[model][metric], replicate_B=value_B)
     return Scores(first.facts, draws.words, estimates, subset)
 
 
-def _replicates(task: Task[Any], predictions: Mapping[str, Predictions], draws: Draws) -> dict[tuple[str, str], Array]:
-    """Every block of draws is made once and shown to all models."""
+def replicates_of(
+    name: str, task: Task[Any], predictions: Mapping[str, Predictions], draws: Draws, only: slice = slice(None)
+) -> Replicates:
+    """Every block of draws is made once and shown to all models. only: of the blocks, see `bootstrap.replicate`."""
 
-    def measure(weight_BN: Array) -> dict[tuple[str, str], Array]:
-        found: dict[tuple[str, str], Array] = {}
+    def measure(weight_BN: Array) -> Replicates:
+        found: Replicates = {}
         for model, predicted in predictions.items():
             with _naming(predicted):
                 found |= {
@@ -106,7 +123,7 @@ def _replicates(task: Task[Any], predictions: Mapping[str, Predictions], draws: 
                 }
         return found
 
-    return replicate(measure, draws)
+    return replicate(measure, draws, only)
 
 
 def _where(predictions: Predictions) -> str:

@@ -1,6 +1,6 @@
 """From predictions to results: metrics, intervals, paired differences and rankings, without any model."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,27 +20,23 @@ from mmkd.evaluation.format.results import (
     in_order,
 )
 from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
-from mmkd.evaluation.summary.corruption_errors import with_baseline
+from mmkd.evaluation.summary.hand_out import handed_out
 from mmkd.evaluation.summary.means import families, in_general, means, rankings
 from mmkd.evaluation.summary.overall import Setting, overall, settings_of
+from mmkd.evaluation.summary.scored import LeakedSamples, Plan, scored_of
 from mmkd.evaluation.summary.scores import (
     Resampling,
     Scores,
     deciding_metric,
-    score,
-    with_best_teacher,
-    with_note,
     with_null_notes,
 )
-from mmkd.evaluation.summary.subsets import clean, subgroups
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
+from mmkd.executors.executor import Executor
 from mmkd.folders.json_lines import read_objects, write_json_lines
 from mmkd.statistics.bootstrap import percentile_interval
 
 CARDS = "cards.jsonl"
-LeakedSamples = Callable[[str], Collection[str]]
-"""Data set -> ids of its samples that lie near training images."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +47,6 @@ class Summary:
     comparisons: list[Comparison] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
     overall: list[Overall] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Arguments of `results_from_predictions`. family_of: data set -> its family, see `families`."""
-
-    models: Sequence[str]
-    teachers: Sequence[str]
-    resampling: Resampling
-    family_of: Mapping[str, str]
-    leaked: LeakedSamples
-    corruption_baseline: str
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
@@ -79,55 +63,25 @@ def results_from_predictions(
     models: Sequence[str] = (),
     leaked: LeakedSamples = lambda dataset: (),
     corruption_baseline: str = "",
+    executor: Executor | None = None,
 ) -> Summary:
     """Everything that follows from `folder/predictions`.
 
     teachers: the models among which `best_teacher` is chosen, in the order of the tables. The focus model is
     compared with every other one. models: as they were asked for, see `focus_model`. leaked: what a leakage
-    audit found. corruption_baseline: see `EvaluateSettings`. What `cards.jsonl` of the folder says of overlapping data
+    audit found. corruption_baseline: see `EvaluateSettings`. executor: has workers compute the replicates, where that
+    pays; leaked is then pickled. What `cards.jsonl` of the folder says of overlapping data
     sets is used, if it is there. Raises DataError for damaged or unaligned predictions and for metrics that are not
     defined.
     """
     plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked, corruption_baseline)
     summary, settings = Summary(), list[Setting]()
-    for name, task in TASKS.items():
-        if by_data_set := list(predictions_of(folder, name)):
-            settings += settings_of(_summarise(task, by_data_set, plan, summary), task)
+    with handed_out(folder, plan, executor) as plan:
+        for name, task in TASKS.items():
+            if by_data_set := list(predictions_of(folder, name)):
+                settings += settings_of(_summarise(task, by_data_set, plan, summary), task)
     summary.overall.extend(overall(settings, models, plan.family_of, resampling.seed, resampling.confidence))
     return summary
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One data set: all of its samples, subsets of them, and the distances between subgroups.
-
-    leaked: whether samples near training images were found; clean: the scores without them, None where nothing is
-    left to be measured.
-    """
-
-    whole: Scores
-    leaked: bool
-    clean: Scores | None
-    subgroups: list[Scores]
-    gaps: list[Scores]
-
-
-def _scored(task: Task[Any], predictions: Mapping[str, Predictions], plan: Plan) -> Scored:
-    measured = with_baseline(score(task, predictions, plan.resampling), plan.corruption_baseline)
-    whole = with_best_teacher(measured, plan.teachers, task)
-    leaked = plan.leaked(whole.facts.dataset)
-    parts = subgroups(task, predictions, plan.resampling)
-    cleaned = clean(task, predictions, whole, leaked, plan.resampling)
-    left_out = parts.left_out + ([cleaned] if isinstance(cleaned, str) else [])
-    for model in whole.estimates if left_out else ():
-        whole = with_note(whole, model, deciding_metric(whole, task), f"without rows: {'; '.join(left_out)}")
-    return Scored(
-        whole=whole,
-        leaked=bool(leaked),
-        clean=None if isinstance(cleaned, str) else with_best_teacher(cleaned, plan.teachers, task),
-        subgroups=[with_best_teacher(one, plan.teachers, task) for one in parts.scores],
-        gaps=parts.gaps,
-    )
 
 
 def _summarise(
@@ -135,7 +89,7 @@ def _summarise(
 ) -> list[Scores]:
     """Adds the task's rows; returns the scores of its data sets."""
     confidence = plan.resampling.confidence
-    scored = [_scored(task, predictions, plan) for predictions in by_data_set]
+    scored = [scored_of(task, predictions, plan) for predictions in by_data_set]
     whole = [one.whole for one in scored]
     derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
     if any(one.leaked for one in scored):  # each data set without leaked samples, and the means of these
