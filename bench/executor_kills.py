@@ -104,9 +104,9 @@ def at_work(notes: Path, killed: Collection[int]) -> Iterator[int]:
     """Processes of workers that are at work on a unit."""
     for path in notes.glob("*.worker"):
         note = read_note(path)
-        process = note.get("process")
+        process = int(note.get("process", 0))
         if note.get("unit") and process not in killed and Path(f"/proc/{process}").exists():
-            yield int(process)
+            yield process
 
 
 def drive(settings: dict[str, Any], folder: Path, units: int, seconds: float) -> None:
