@@ -87,8 +87,7 @@ def test_a_recipe_with_the_printed_lines_finds_everything_complete(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # 190 million parameters
 def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_path: Path) -> None:
-    """The towers of ViT-B/16 and BERT-base with random weights, on small pictures and the beginnings of captions: four
-    steps on all eight teachers."""
+    """ViT-B/16 and a BERT-base text tower with random weights: four steps on all eight teachers."""
     from transformers import BertConfig
 
     from mmkd.phantom.write import write_tokenizer
@@ -105,8 +104,8 @@ def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_
     corpus = imported / "corpus"
     write_tokenizer(tmp_path / "bert", Corpus(corpus).column("caption"), vocab_size=30522, lowercase=True)
     BertConfig().save_pretrained(tmp_path / "bert")
-    text = {"hf_model_name": str(tmp_path / "bert"), "hf_tokenizer_name": str(tmp_path / "bert"), "context_length": 16}
-    vision = {"image_size": 64, "layers": 12, "width": 768, "patch_size": 16}
+    text = {"hf_model_name": str(tmp_path / "bert"), "hf_tokenizer_name": str(tmp_path / "bert"), "context_length": 64}
+    vision = {"image_size": 224, "layers": 12, "width": 768, "patch_size": 16}
     pooling = {"hf_proj_type": "mlp", "hf_pooler_type": "cls_last_hidden_state_pooler"}
     config = {"embed_dim": 512, "vision_cfg": vision, "text_cfg": text | pooling}
     student = build_student(StudentSettings(config=config), seed=0)
