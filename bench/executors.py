@@ -6,8 +6,7 @@ Writes bench/results/executors.json. Sleeping units say nothing of what eight wo
 disks, only what is lost between units: eight need no eight processors. Times begin when all workers have started and
 end with the last unit. One of four workers five times slower: the ideal is all units at the speed of all four together.
 58 data sets x 10 models: efficiency is the time of one worker over that of W and W; a worker that comes to another
-model loads it, which takes ten times as long as a median unit. Kills: of a random worker or, one time in four, of the
-driver, which is then started again, as a user does.
+model loads it, which takes ten times as long as a median unit. Kills: as `executor_kills.py` does, of the local one.
 """
 
 import argparse
@@ -15,17 +14,15 @@ import json
 import multiprocessing
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmkd.errors import DataError
+from executor_kills import kills
+
 from mmkd.executors.failures import check
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.plan import write_note
@@ -37,7 +34,6 @@ RESULT = Path(__file__).parent / "results" / "executors.json"
 SLOW, SLOW_OF = 5.0, 4  # times slower, one of so many workers
 SETS, MODELS = 58, 10
 LOAD_UNITS = 10.0  # median units' time
-DRIVER_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,6 @@ def sleep(unit: Sleep) -> None:
     worker = multiprocessing.current_process().name
     resident("began", lambda: meet(unit.folder / "workers", worker, unit.together)) if not unit.model else None
     start = time.monotonic()
-    if unit.done.exists():
-        (unit.folder / f"{unit.name}.again").touch()
     loads: list[float] = []
     if unit.model:
         resident(unit.model, lambda: load(unit, loads))
@@ -125,58 +119,11 @@ def evaluations(folder: Path, workers: int, sets: int, models: int, median_s: fl
     return {"workers": workers, "took_s": took, "loads": loads, "in_units_s": in_units}
 
 
-def kills(folder: Path, units: int, work_s: float, workers: int, number: int) -> dict[str, int]:
-    """lost: units that are not done at the end. again: begun although done. drivers: how often one was started."""
-    draw, work = random.Random(0), [Sleep(folder, f"{n}", work_s) for n in range(units)]
-    command = [sys.executable, __file__, "--drive", str(folder), str(units), str(work_s), str(workers)]
-    killed = {"worker": 0, "driver": 0}
-    drivers = 1
-    driver = subprocess.Popen(command)
-    while True:
-        time.sleep(draw.uniform(2, 6) * work_s)
-        if driver.poll() is not None:
-            if driver.returncode != -signal.SIGKILL:
-                break
-            drivers += 1
-            driver = subprocess.Popen(command)
-        if sum(killed.values()) < number and (victims := list(alive(folder, driver.pid))):
-            what = "driver" if sum(killed.values()) % DRIVER_EVERY == DRIVER_EVERY - 1 else "worker"
-            os.kill(driver.pid if what == "driver" else draw.choice(victims), signal.SIGKILL)
-            killed[what] += 1
-            if what == "driver":
-                driver.wait()
-    if driver.returncode != 0:
-        raise DataError(f"the last driver ended with {driver.returncode}")
-    again = len(list(folder.glob("*.again")))
-    lost = sum(not one.done.exists() for one in work)
-    return {"units": units, **killed, "drivers": drivers, "lost": lost, "again": again}
-
-
-def alive(folder: Path, driver: int) -> Iterator[int]:
-    """Worker processes of this driver that are at work on a unit."""
-    for note in (folder / "notes").glob("*.worker"):
-        try:
-            state = json.loads(note.read_text())
-        except (OSError, ValueError):
-            continue
-        if f"-{driver}-" in state["name"] and state["unit"] and Path(f"/proc/{state['process']}").exists():
-            yield int(state["process"])
-
-
-def drive(folder: Path, units: int, work_s: float, workers: int) -> None:
-    check(LocalExecutor(workers).map(units_of([Sleep(folder, f"{n}", work_s) for n in range(units)]), sleep,
-                                     folder / "notes"))  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--drive", nargs=4, metavar=("FOLDER", "UNITS", "SECONDS", "WORKERS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.drive:
-        drive(Path(given.drive[0]), int(given.drive[1]), float(given.drive[2]), int(given.drive[3]))
-        return
     found: dict[str, Any] = {}
     with TemporaryDirectory() as home:
         slow = found["slow"] = one_slow(fresh(home, "slow"), 400, 0.1)
@@ -188,8 +135,9 @@ def main() -> None:
             one["efficiency"] = alone / (one["took_s"] * one["workers"])
             print(f"{SETS} x {MODELS} by {one['workers']}: {one['took_s']:.1f} s, efficiency {one['efficiency']:.3f}, "
                   f"{one['loads']:.0f} loads of a model")  # fmt: skip
-        killed = found["kills"] = kills(fresh(home, "kills"), 600, 0.3, 4, given.kills)
-        print(f"{killed['worker']} workers and {killed['driver']} drivers killed: {killed['lost']} of "
+        local = {"kind": "local", "workers": 4}
+        killed = found["kills"] = kills(fresh(home, "kills"), local, 600, 0.3, given.kills)
+        print(f"{killed['workers_killed']} workers and {killed['drivers_killed']} drivers killed: {killed['lost']} of "
               f"{killed['units']} units lost, {killed['again']} done again")  # fmt: skip
     write_json(RESULT, found)
 

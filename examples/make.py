@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,22 @@ def _cell(kind: str, text: str) -> Any:
     return nbformat.v4.new_code_cell(re.sub(r"^# !", "!", text, flags=re.MULTILINE))
 
 
-def execute(name: str, folder: Path, swaps: Mapping[str, str] | None = None) -> Any:
-    """The notebook with its outputs, executed in the folder. Raises CellExecutionError for a cell that fails."""
-    made = notebook(name, swaps)
+def execute(names: Sequence[str], folder: Path, swaps: Mapping[str, Mapping[str, str]] | None = None) -> list[Any]:
+    """The notebooks with their outputs, executed in the folder by one process; none sees the variables of another.
+
+    swaps: of the notebook of that name, as of `notebook`. Raises CellExecutionError for a cell that fails.
+    """
+    made = [notebook(name, (swaps or {}).get(name)) for name in names]
+    cells = list(made[0].cells)
+    for place, one in enumerate(made[1:]):
+        cells += [nbformat.v4.new_code_cell("%reset -f", id=f"before-{place}"), *one.cells]
+    together = nbformat.v4.new_notebook(cells=cells, metadata=made[0].metadata)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # for `!mmkd`
-    client = NotebookClient(made, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": folder}})
+    client = NotebookClient(
+        together, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": folder}}
+    )
     client.execute(env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"})
-    for cell in made.cells:
+    for cell in cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if is_result(output, cell.source)]
             cell.metadata.pop("execution", None)  # when it ran
@@ -67,7 +76,7 @@ def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in NAMES:
             print(f"{name} ...", flush=True)
-            made = execute(name, Path(folder))
+            [made] = execute([name], Path(folder))
             if not names or name in names:
                 nbformat.write(made, HERE / f"{name}.ipynb")
 

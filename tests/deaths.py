@@ -8,9 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from glob import glob
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +47,45 @@ def die_in_validation(number: int) -> None:
     Validation._embedded = dying  # type: ignore[method-assign, assignment]
 
 
+def die_after_record(given: tuple[int, float]) -> None:
+    """Be killed so many seconds after the record of that number, from 1, that this life writes of its training."""
+    from mmkd.training.records.metrics_log import MetricsLog
+
+    (number, delay_s), write, numbers = given, MetricsLog.write, count(1)
+
+    def dying(self: MetricsLog, *given: Any) -> None:
+        write(self, *given)
+        if next(numbers) == number:
+            threading.Thread(target=_die_in, args=(delay_s,), daemon=True).start()
+
+    MetricsLog.write = dying  # type: ignore[method-assign, assignment]
+
+
+def die_after_stages(given: tuple[str, int, float]) -> None:
+    """Be killed so many seconds after that number of folders is finished in the run; in whichever life they were."""
+    folder, number, delay_s = given
+
+    def watch() -> None:
+        # glob overlooks folders that go while it reads, which Path.glob does not
+        while sum(len(glob(f"{folder}/{depth}/manifest.json")) for depth in ("*", "*/*")) < number:
+            time.sleep(0.02)
+        _die_in(delay_s)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _die_in(seconds: float) -> None:
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 Deaths = Sequence[tuple[str, Any]]  # a name in DEATHS and what it is called with
-DEATHS: dict[str, Callable[[Any], None]] = {"draft": die_at_draft_of, "validation": die_in_validation}
+DEATHS: dict[str, Callable[[Any], None]] = {
+    "draft": die_at_draft_of,
+    "validation": die_in_validation,
+    "record": die_after_record,
+    "stages": die_after_stages,
+}
 
 
 def life(body: Callable[[], Any], death: tuple[str, Any] | None) -> int:
@@ -112,8 +153,38 @@ def evidence(job: dict[str, Any]) -> None:
     complete(stage, make)
 
 
+def run(job: dict[str, Any]) -> None:
+    """The command `mmkd run`. It is not run before the lives begin: torch computes no gradients in a process that was
+    forked from one in which another thread has."""
+    from mmkd import cli
+
+    sys.argv = ["mmkd", "run", job["recipe"], "--out", job["out"]]
+    try:
+        cli.main()
+    except SystemExit as end:
+        if end.code:
+            raise
+
+
+def import_what_runs_need() -> None:
+    import datasets  # noqa: F401
+    import open_clip  # noqa: F401
+    import transformers  # noqa: F401
+
+    import mmkd.curation.curate
+    import mmkd.curation.sources.kinds
+    import mmkd.evaluation.publish
+    import mmkd.export.export
+    import mmkd.features.extract
+    import mmkd.pipeline.preflight
+    import mmkd.training.train  # noqa: F401
+
+
 def live_through(job: dict[str, Any], deaths: Deaths, folder: Path) -> tuple[Path, Path]:
-    """The folders of an undisturbed run, and of one that was killed each time it was started, but for the last."""
+    """The folders of an undisturbed work, and of one that was killed each time it was started, but for the last.
+
+    A `run` has no undisturbed one.
+    """
     (folder / "job.json").write_text(json.dumps({**job, "deaths": deaths, "out": str(folder)}, default=str))
     done = subprocess.run([sys.executable, __file__, str(folder / "job.json")], capture_output=True, text=True)
     ended = json.loads(done.stdout.rpartition("ended ")[2])
@@ -132,7 +203,10 @@ if __name__ == "__main__":
     tests = Path(__file__).parent
     sys.path[:0] = [str(tests), str(tests / "evaluation")]
     job = json.loads(Path(sys.argv[1]).read_text())
-    body = {"train": train, "evaluate": evaluate, "evidence": evidence}[job["stage"]]
-    body({**job, "out": f"{job['out']}/whole"})  # here, so that what it imports is there in every life
+    body = {"train": train, "evaluate": evaluate, "evidence": evidence, "run": run}[job["stage"]]
+    if job["stage"] == "run":
+        import_what_runs_need()
+    else:
+        body({**job, "out": f"{job['out']}/whole"})  # here, so that what it imports is there in every life
     ended = [life(lambda: body({**job, "out": f"{job['out']}/cut"}), death) for death in [*job["deaths"], None]]
     print("ended", json.dumps(ended))

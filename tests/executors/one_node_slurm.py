@@ -2,6 +2,8 @@
 
 Partition `low` loses its nodes to jobs of partition `high`, and its jobs go back into the queue. Slurm lets such a job
 wait for two minutes, unless `start_now` tells it not to.
+
+As a script: `one_node_slurm.py COMMAND ...` runs the command with it.
 """
 
 import os
@@ -9,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -131,3 +134,10 @@ def _stop(pid_file: Path) -> None:
             os.kill(process, 0)  # raises once it is gone
             time.sleep(0.1)
         os.kill(process, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    if why := lacking():
+        sys.exit(why)
+    with one_node() as found:
+        sys.exit(subprocess.run(sys.argv[1:], env={**os.environ, "SLURM_CONF": str(found)}).returncode)

@@ -14,12 +14,11 @@ from typing import Any
 import engine_acts
 import pytest
 from engine_acts import PYTHONPATH, attempts, digest_of, done_by
-from extracted import extracted
+from stage_work import STAGES, Check
 
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.ray import RaySettings, connect
-from mmkd.teachers.zoo.settings import TeacherSpec
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -106,12 +105,9 @@ def test_a_gpu_that_no_node_has_is_an_error_and_so_is_a_module_that_no_worker_fi
     assert "No module named 'only_here'" in log.read_text()
 
 
-def test_extraction_writes_the_bytes_of_one_process(
-    cluster: Any, tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path
-) -> None:
-    executor = RaySettings(address="auto", workers=2, cpus=1).open()
-    made = extracted(executor, tiny_corpus, tiny_teachers, tmp_path / "ray" / "features")
-    assert made == extracted(LocalExecutor(1), tiny_corpus, tiny_teachers, tmp_path / "one" / "features")
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_leaves_what_one_process_does(cluster: Any, stage: str, makes_the_same: Check) -> None:
+    makes_the_same(stage, RaySettings(address="auto", workers=2, cpus=1).open())
 
 
 def test_a_driver_that_was_killed_is_started_again(cluster: Any, tmp_path: Path) -> None:

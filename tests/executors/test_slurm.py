@@ -14,8 +14,8 @@ from pathlib import Path
 import engine_acts
 import pytest
 from engine_acts import PYTHONPATH, attempts, digest_of, done_by
-from extracted import extracted
 from one_node_slurm import lacking, one_node, start_now
+from stage_work import STAGES, Check
 
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
@@ -38,16 +38,22 @@ def package_is_found() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def slurm(package_is_found: None) -> Iterator[None]:
-    if why := lacking():
-        pytest.skip(why)
+def why_none(package_is_found: None) -> Iterator[str]:
+    """Why there is no Slurm here; "" where there is, while the fixture lives."""
     with ExitStack() as held:
-        try:
-            conf = held.enter_context(one_node())
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"Slurm is installed and does not start here: {error}")
-        held.enter_context(pytest.MonkeyPatch.context()).setenv("SLURM_CONF", str(conf))
-        yield
+        if not (why := lacking()):
+            try:
+                conf = held.enter_context(one_node())
+                held.enter_context(pytest.MonkeyPatch.context()).setenv("SLURM_CONF", str(conf))
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                why = f"Slurm is installed and does not start here: {error}"
+        yield why
+
+
+@pytest.fixture
+def slurm(why_none: str) -> None:
+    if why_none:
+        pytest.skip(why_none)
 
 
 def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
@@ -140,12 +146,10 @@ def test_a_driver_that_is_started_again_takes_over_the_array_of_the_killed_one(
 
 
 @pytest.mark.slow
-def test_extraction_writes_the_bytes_of_one_process(
-    slurm: None, tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path
-) -> None:
-    executor = SlurmSettings(**QUICK, cpus=1).open()
-    made = extracted(executor, tiny_corpus, tiny_teachers, tmp_path / "slurm" / "features")
-    assert made == extracted(LocalExecutor(1), tiny_corpus, tiny_teachers, tmp_path / "one" / "features")
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_leaves_what_one_process_does(why_none: str, stage: str, makes_the_same: Check) -> None:
+    """Where there is no Slurm, by processes of submitit."""
+    makes_the_same(stage, SlurmSettings(**QUICK, cpus=1, cluster="local" if why_none else "slurm").open())
 
 
 @pytest.mark.slow

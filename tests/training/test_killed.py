@@ -1,4 +1,5 @@
-"""kill -9 where it hurts most: half of a file written, one of two files written, in the middle of a validation."""
+"""kill -9 where it hurts most: half of a file written, one of two files written, in the middle of a validation;
+and at any moment of a step."""
 
 from pathlib import Path
 
@@ -8,11 +9,14 @@ from deaths import assert_same, live_through
 from mmkd.training.records.metrics_log import read_metrics
 
 DEATHS = [
+    ("record", (2, 0.01)),
     ("draft", "step-00000003.safetensors"),
     ("draft", "step-00000003.json"),
     ("validation", 1),
     ("draft", "best-00000004.safetensors"),
     ("draft", "best-00000004.json"),
+    ("record", (1, 0.002)),
+    ("record", (2, 0.015)),
     ("draft", "step-00000009.json"),
     ("validation", 1),
     ("draft", "open_clip_model.safetensors"),
@@ -22,7 +26,9 @@ DEATHS = [
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_while_it_saves_or_validates_ends_the_same(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_a_training_that_is_killed_while_it_steps_saves_or_validates_ends_the_same(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
     settings = {
         "epochs": 2, "batch_size": 16, "lr": 1e-3, "log_every": 1, "ema": 0.5,
         "checkpoint_every": 3, "validate_every": 4, "select": "best",

@@ -1,11 +1,5 @@
 """Both training stages on the tiny world: every objective, exact resume, damage, bad numbers."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -170,46 +164,6 @@ def test_a_corpus_smaller_than_a_batch_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"batch_size 512 is larger than the \d+ training pairs"):
         pretrain(PretrainSettings(batch_size=512), tiny_student, tiny_corpus, Place(tmp_path, MACHINE, 0))
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from tiny import MACHINE, tiny_config
-from mmkd.folders.stage import Stage, complete
-from mmkd.student.settings import StudentSettings
-from mmkd.training.loop import Place
-from mmkd.training.train import pretrain
-from mmkd.training.settings.train import PretrainSettings
-settings = PretrainSettings(epochs=20, batch_size=16, lr=1e-3, checkpoint_every=7, log_every=1)
-stage = Stage("student", Path(sys.argv[2]), settings.model_dump(mode="json"), outputs=({weights!r},))
-student = StudentSettings(config=tiny_config())
-complete(stage, lambda folder: pretrain(settings, student, Path(sys.argv[1]), Place(folder, MACHINE, 0)))
-"""
-
-
-@pytest.mark.slow
-def test_kill_nine_at_many_moments_gives_the_undisturbed_result(tiny_corpus: Path, tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), weights=WEIGHTS))
-    command = [sys.executable, str(script), str(tiny_corpus)]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
-    killed = 0
-    metrics = tmp_path / "cut.partial" / "metrics.jsonl"
-    for step in (10, 60):
-        worker = subprocess.Popen([*command, str(tmp_path / "cut")], stdout=subprocess.DEVNULL)
-        while worker.poll() is None and len(read_metrics(metrics)) < step:
-            time.sleep(0.005)
-        if worker.poll() is None:
-            os.kill(worker.pid, signal.SIGKILL)
-            killed += 1
-        worker.wait()
-    subprocess.run([*command, str(tmp_path / "cut")], check=True, capture_output=True)
-    assert killed == 2
-    digests = [json.loads((tmp_path / name / "manifest.json").read_text())["digest"] for name in ("whole", "cut")]
-    assert digests[0] == digests[1]
-    assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
 
 
 def test_stage_and_complete_agree_on_the_published_folder(
