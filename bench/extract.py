@@ -36,7 +36,8 @@ from PIL import Image
 
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage, curate
-from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import TableSource
 from mmkd.device import prepare
 from mmkd.features import engine
 from mmkd.features.engine import DecodedBatches, Views

@@ -24,7 +24,8 @@ from open_clip_trainer import Case
 
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage, curate
-from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import TableSource
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import complete, versions
 from mmkd.phantom.sampling import World

@@ -219,7 +219,8 @@ def curation(folder: Path) -> Sides:
     from scale_measure import SIDE, noisy_jpeg
 
     from mmkd.curation.curate import curate
-    from mmkd.curation.settings.curate import CurateSettings, TableSource
+    from mmkd.curation.settings.curate import CurateSettings
+    from mmkd.curation.settings.sources import TableSource
     from mmkd.settings import Machine
 
     rows, numbers = 400, count()

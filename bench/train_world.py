@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage, curate
-from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import TableSource
 from mmkd.device import prepare
 from mmkd.features.store import TeacherFacts, feature_columns, feature_table, open_features, write_facts
 from mmkd.folders.arrow import arrow_schema, finish, write_shard

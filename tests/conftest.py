@@ -11,7 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes test at once,
 import pytest
 
 from mmkd.curation.curate import curate, fingerprints
-from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import TableSource
 from mmkd.folders.stage import Stage, complete
 from mmkd.phantom.sampling import World
 from mmkd.phantom.write import write_pairs

@@ -11,7 +11,7 @@ from reader_cards import table
 
 from mmkd.cards.readers.read import read_samples
 from mmkd.curation.records.record import Record
-from mmkd.curation.settings.curate import TableSource
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import DataError
 

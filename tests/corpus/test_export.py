@@ -18,7 +18,7 @@ from mmkd.corpus.export.export import LAYOUTS, export_corpus
 from mmkd.corpus.export.layout import METADATA, image_suffix, pairs_of, pieces
 from mmkd.corpus.schema import COLUMNS, NEUTRAL, Corpus
 from mmkd.curation.records.record import Record
-from mmkd.curation.settings.curate import HubSource, TableSource, WebDatasetSource
+from mmkd.curation.settings.sources import HubSource, TableSource, WebDatasetSource
 from mmkd.curation.sources.hub import HubReader
 from mmkd.curation.sources.tables import TableReader
 from mmkd.curation.sources.webdataset import WebDatasetReader

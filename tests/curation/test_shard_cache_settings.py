@@ -18,7 +18,8 @@ from mmkd.curation.facts.pairs import SourceRecord
 from mmkd.curation.filters.decide import decide
 from mmkd.curation.records.record import Excluded, Record, Rejected
 from mmkd.curation.rejected_examples import rejected_examples
-from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.shard_cache import DECIDED_LATER, ROWS
 from mmkd.curation.shards import rejection_table
 from mmkd.curation.sources.tables import TableReader, TableShard

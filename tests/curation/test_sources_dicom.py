@@ -11,7 +11,8 @@ from pydicom.datadict import DicomDictionary
 from pydicom.uid import generate_uid
 
 from mmkd.curation.records.record import Record, Rejected
-from mmkd.curation.settings.curate import CurateSettings, DicomSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import DicomSource
 from mmkd.curation.sources.dicom_series import CAPTION_FIELDS, KEPT_BURNT_IN, SILENT, caption_fields, caption_of
 from mmkd.report.curation import write_ledger
 

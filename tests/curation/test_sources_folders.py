@@ -6,7 +6,7 @@ from corpus_samples import REALDATA, everything, needs_realdata, png, reasons, r
 from pydantic import ValidationError
 
 from mmkd.curation.records.record import Record, Rejected
-from mmkd.curation.settings.curate import FoldersSource
+from mmkd.curation.settings.sources import FoldersSource
 from mmkd.curation.sources import folders
 from mmkd.curation.sources.folders import FoldersReader
 from mmkd.errors import ConfigError, DataError

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from corpus_samples import png, reasons, records, write_files
 
-from mmkd.curation.settings.curate import AnySource, HubSource
+from mmkd.curation.settings.sources import AnySource, HubSource
 from mmkd.curation.sources.hub import HubReader, HubShard
 from mmkd.curation.sources.kinds import READERS
 from mmkd.errors import ConfigError, DataError

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from corpus_samples import png, records, run, write_files
 
-from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.tables import TableReader
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from corpus_samples import write_files
 
-from mmkd.curation.settings.curate import DicomSource, FoldersSource
+from mmkd.curation.settings.sources import DicomSource, FoldersSource
 from mmkd.curation.sources.dicom_series import DicomReader, DicomShard
 from mmkd.curation.sources.folders import FoldersReader, FoldersShard
 from mmkd.errors import DataError

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mmkd.curation.settings.curate import CurateSettings, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.shard_cache import cache_names
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import ConfigError, DataError

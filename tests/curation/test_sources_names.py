@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from test_shard_cache import again
 
-from mmkd.curation.settings.curate import AnySource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import AnySource
 from mmkd.curation.sources.names import name_of, named_sources
 from mmkd.curation.sources.tables import TableShard
 from mmkd.errors import ConfigError
@@ -50,8 +51,9 @@ def test_of_two_with_one_name_the_user_is_asked_for_another() -> None:
     with pytest.raises(
         ConfigError, match=r"'a' is taken twice, by sources 1 \(table, path 'a/train.csv'\) and 3 .*name ="
     ):
-        named_sources([first, source("table", "c.csv"), second])
-    assert [one.name for one in named_sources([first, source("folders", "b/a/train", name="b")])] == ["a", "b"]
+        named_sources(CurateSettings(sources=[first, source("table", "c.csv"), second]))
+    other = CurateSettings(sources=[first, source("folders", "b/a/train", name="b")])
+    assert [one.name for one in named_sources(other)] == ["a", "b"]
 
 
 PATHS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1, max_size=4)

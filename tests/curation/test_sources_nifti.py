@@ -10,7 +10,7 @@ from corpus_samples import everything, reasons, records, write_files
 from PIL import Image
 
 from mmkd.curation.records.record import Rejected
-from mmkd.curation.settings.curate import NiftiSource
+from mmkd.curation.settings.sources import NiftiSource
 from mmkd.curation.sources.nifti import NiftiReader
 from mmkd.errors import DataError
 

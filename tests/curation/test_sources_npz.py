@@ -6,7 +6,7 @@ import pytest
 from corpus_samples import everything, noise, reasons, records
 from PIL import Image
 
-from mmkd.curation.settings.curate import NpzSource
+from mmkd.curation.settings.sources import NpzSource
 from mmkd.curation.sources import npz
 from mmkd.curation.sources.npz import NpzReader
 from mmkd.errors import ConfigError, DataError

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from mmkd.curation.curate import corpus_stage, curate
 from mmkd.curation.ledger.funnel import noted
 from mmkd.curation.records.record import Excluded, Noted
-from mmkd.curation.settings.curate import CurateSettings, FoldersSource
+from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.parts import PartOfGroups
+from mmkd.curation.settings.sources import FoldersSource
 from mmkd.curation.sources import folders
 from mmkd.curation.sources.folders import FoldersReader
+from mmkd.curation.sources.names import named_sources
 from mmkd.curation.sources.wrong_captions import DRAWN
 from mmkd.errors import ConfigError, DataError
 from mmkd.settings import Machine
@@ -168,8 +170,8 @@ def test_wrong_captions_are_drawn_by_name_and_seed_alone(home: Path, monkeypatch
 def test_a_share_of_wrong_captions_for_all_sources_that_have_none_of_their_own() -> None:
     folders = {"kind": "folders", "path": "/pictures", "licence": "CC0-1.0"}
     table = {"kind": "table", "path": "/pairs.csv", "licence": "CC0-1.0"}
-    data = {"wrong_captions": 0.3, "sources": [{**folders, "wrong_captions": 0.1}, folders, table]}
-    own, common, _ = CurateSettings.model_validate(data).read_sources
+    data = {"wrong_captions": 0.3, "sources": [{**folders, "name": "own", "wrong_captions": 0.1}, folders, table]}
+    own, common, _ = named_sources(CurateSettings.model_validate(data))
     assert isinstance(own, FoldersSource)
     assert isinstance(common, FoldersSource)
     assert (own.wrong_captions, common.wrong_captions) == (0.1, 0.3)

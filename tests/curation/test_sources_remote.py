@@ -181,7 +181,7 @@ def test_no_secret_is_written_down(archive: Path, tmp_path: Path) -> None:
 
 
 def test_images_of_a_remote_table_stay_in_its_folder(archive: Path) -> None:
-    from mmkd.curation.settings.curate import TableSource
+    from mmkd.curation.settings.sources import TableSource
     from mmkd.curation.sources.tables import TableReader
 
     lines = "".join(

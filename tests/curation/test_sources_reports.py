@@ -14,7 +14,8 @@ from PIL import Image
 from pydicom.uid import generate_uid
 
 from mmkd.curation.records.record import Record, Rejected
-from mmkd.curation.settings.curate import CurateSettings, NiftiSource, TableSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import NiftiSource, TableSource
 from mmkd.curation.sources.nifti import NiftiReader
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import ConfigError, DataError

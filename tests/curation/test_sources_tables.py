@@ -9,7 +9,7 @@ import pytest
 from corpus_samples import everything, png, reasons, records, write_files
 
 from mmkd.curation.records.record import Rejected
-from mmkd.curation.settings.curate import TableSource
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import ConfigError, DataError
 from mmkd.tables.formats import SUFFIXES

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_iterator
 
-from mmkd.curation.settings.curate import WebDatasetSource
+from mmkd.curation.settings.sources import WebDatasetSource
 from mmkd.curation.sources.tar_samples import NAME, pairs_of, samples
 from mmkd.curation.sources.webdataset import WebDatasetReader
 from mmkd.errors import DataError

@@ -8,7 +8,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from mmkd.curation.settings.curate import DicomSource
+from mmkd.curation.settings.sources import DicomSource
 from mmkd.curation.sources.dicom_series import DicomReader
 
 PATIENT = ("Doe^Jane", "MRN471100", "19620229")

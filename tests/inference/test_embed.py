@@ -18,9 +18,9 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.inference import blocks
 from mmkd.inference.embed import MADE_FROM, embed, vectors_in
 from mmkd.inference.model import open_model
-from mmkd.teachers.zoo.settings import TeacherSpec
 
 PICTURES = 11
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 @pytest.fixture
@@ -32,16 +32,6 @@ def source(tmp_path: Path) -> Path:
     (folder / "3.jpg").write_bytes(b"no picture")
     (folder / "notes.pdf").write_bytes(b"%PDF")
     return folder
-
-
-@pytest.fixture(scope="session")
-def model(tiny_teachers: list[TeacherSpec]) -> str:
-    return tiny_teachers[0].model.removeprefix("local-dir:")
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 4)
 
 
 def test_vectors_are_those_of_open_clip(source: Path, model: str, tmp_path: Path) -> None:

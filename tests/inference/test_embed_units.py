@@ -23,10 +23,10 @@ from mmkd.inference.blocks import Block, SourceOptions, Task, embed_blocks, plan
 from mmkd.inference.embed import embed
 from mmkd.inference.hand_out import Listing, Work, Workers, embed_unit, own_threads, workers_of
 from mmkd.inference.model import open_model
-from mmkd.teachers.zoo.settings import TeacherSpec
 from worker_deaths import killing
 
 PICTURES = 23
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 @pytest.fixture
@@ -37,16 +37,6 @@ def source(tmp_path: Path) -> Path:
         (folder / f"{number}.png").write_bytes(png(number))
     (folder / "3.jpg").write_bytes(b"no picture")
     return folder
-
-
-@pytest.fixture(scope="session")
-def model(tiny_teachers: list[TeacherSpec]) -> str:
-    return tiny_teachers[0].model.removeprefix("local-dir:")
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 4)
 
 
 @pytest.fixture(autouse=True)

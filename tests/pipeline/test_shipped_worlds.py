@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mmkd.ablate.settings import check_variants, load_ablation
 from mmkd.cli import app
-from mmkd.curation.settings.curate import FoldersSource
+from mmkd.curation.settings.sources import FoldersSource
 from mmkd.evaluation.data_sets.choose import load_card
 from mmkd.pipeline.preflight import check, standings
 from mmkd.pipeline.recipe import Recipe, load_recipe

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mmkd.cards.readers.tables import table_rows
-from mmkd.curation.settings.curate import TableSource
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import ConfigError, DataError
 from mmkd.tables import text as text_tables

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mmkd
-from mmkd.curation.settings.curate import TableSource
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.tables import TableReader
 from mmkd.tables import text as text_tables
 from mmkd.tables.dialect import Dialect

@@ -20,7 +20,7 @@ from mmkd.cards.card import Card
 from mmkd.cards.readers.read import read_samples
 from mmkd.curation.facts.pairs import SourceRecord
 from mmkd.curation.records.record import Rejected
-from mmkd.curation.settings.curate import TableSource
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.tables import TableReader
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError, Reason

@@ -13,7 +13,7 @@ def recipe_of(url: str, out: Path | None) -> Path:
 
     Raises ConfigError for a URL with secrets, of no known kind, or where the folder has another recipe of that name.
     """
-    from mmkd.curation.settings.curate import WebDatasetSource
+    from mmkd.curation.settings.sources import WebDatasetSource
     from mmkd.curation.sources.names import name_of
     from mmkd.progress import say
 

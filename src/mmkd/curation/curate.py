@@ -16,7 +16,8 @@ from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.rows import REJECTED
 from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
-from mmkd.curation.settings.curate import AnySource, CurateSettings
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import AnySource
 from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
 from mmkd.curation.shards import FilteredShard, Hands, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
@@ -65,7 +66,7 @@ def curate(
             return {}
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         return dict(json.loads((folder / FUNNEL).read_text())["total"])
-    sources = named_sources(settings.read_sources)
+    sources = named_sources(settings)
     if world.first and (warning := warning_of(sources)):
         say(warning)
     shards = _shards(sources, settings, folder)
@@ -110,7 +111,7 @@ def corpus_stage(
 
 def check_apart(settings: CurateSettings, folder: Path) -> None:
     """Raises ConfigError where the corpus would lie in the folder of a source, which it would change."""
-    for source in named_sources(settings.read_sources):
+    for source in named_sources(settings):
         home = source.path
         if source.kind in WHOLE_FOLDERS and isinstance(home, Path) and folder.resolve().is_relative_to(home.resolve()):
             raise ConfigError(
@@ -121,7 +122,7 @@ def check_apart(settings: CurateSettings, folder: Path) -> None:
 
 def fingerprints(settings: CurateSettings) -> dict[str, str]:
     """Source name -> fingerprint of what it reads, for the inputs of the stage."""
-    return {source.name: open_source(source).fingerprint() for source in named_sources(settings.read_sources)}
+    return {source.name: open_source(source).fingerprint() for source in named_sources(settings)}
 
 
 def _shards(sources: Sequence[AnySource], settings: CurateSettings, folder: Path) -> list[FilteredShard]:

@@ -50,10 +50,7 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 
     Raises ConfigError and DataError as the readers do.
     """
-    return [
-        _planned(source.name, open_source(source).shards(), settings, sample)
-        for source in named_sources(settings.read_sources)
-    ]
+    return [_planned(source.name, open_source(source).shards(), settings, sample) for source in named_sources(settings)]
 
 
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:

@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import AfterValidator, NonNegativeInt
 
 from mmkd.curation.records.record import Rejected
-from mmkd.curation.settings.curate import DicomKeys, pattern_with_a_group
+from mmkd.curation.settings.sources import DicomKeys, pattern_with_a_group
 from mmkd.images.nifti import SliceKeys
 from mmkd.modalities.taxonomy import BY_NAME, fine_modality
 from mmkd.settings import RecipePath

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mmkd.curation.curate import corpus_stage, curate
-from mmkd.curation.settings.curate import CurateSettings, ReferenceSource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import ReferenceSource
 from mmkd.errors import DataError
 from mmkd.features.extract import extract
 from mmkd.features.from_reference import teacher_names

@@ -131,7 +131,7 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
     for path in settings.decontaminate:
         if not path.exists() and not _waits(run, str(path), findings):
             findings.problems.append(f"[curate] decontaminate: no {path}; expected a data-set card or a folder")
-    named = _tried(lambda: named_sources(settings.read_sources), findings) or []
+    named = _tried(lambda: named_sources(settings), findings) or []
     findings.looked_at += filter(None, [warning_of(named)])
     for source in named:
         if source.kind == "datasets" and not Path(source.path).exists():

@@ -47,7 +47,7 @@ def embed(
 
     The vectors are those of an uncut batch, to rounding; with dropout they draw other random numbers.
     """
-    # with channels last, convolutions take half to three quarters of the time on a CPU (bench/memory_format.py)
+    # with channels last, most convolutional towers take two thirds of the time on a CPU (bench/memory_format.py)
     image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
     image_BD = F.normalize(network.encode_image(image_BCHW), dim=-1)  # type: ignore[operator]
     groups = _groups(network, length_B, token_BL.shape[1], buckets, step)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, runtime_checkable
 
-from mmkd.curation.settings.curate import Source
+from mmkd.curation.settings.sources import Source
 from mmkd.errors import ConfigError
 from mmkd.reasons import Reason
 

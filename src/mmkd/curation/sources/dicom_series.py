@@ -15,7 +15,7 @@ from itertools import chain
 from PIL import Image
 
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard, each_caption, group_in
-from mmkd.curation.settings.curate import DicomKeys, DicomSource, Reports
+from mmkd.curation.settings.sources import DicomKeys, DicomSource, Reports
 from mmkd.curation.sources.folders import check_include
 from mmkd.curation.sources.reports import check_names, file_keys, read_reports, stamped
 from mmkd.errors import ConfigError

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard, check_group, group_in
-from mmkd.curation.settings.curate import FoldersSource, NpzSource, Source
+from mmkd.curation.settings.sources import FoldersSource, NpzSource, Source
 from mmkd.curation.sources.groups import check_all_grouped, table_group
 from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.curation.sources.wrong_captions import DRAWN, drawn_class

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmkd.cards.readers.cells import Row
 from mmkd.cards.readers.tables import file_inside, table_rows
-from mmkd.curation.settings.curate import FoldersSource
+from mmkd.curation.settings.sources import FoldersSource
 from mmkd.errors import DataError
 from mmkd.folders.paths import stamp_of
 from mmkd.folders.regular import irregular

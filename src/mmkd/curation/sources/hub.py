@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmkd.curation.records.record import Found, Shard, check_group
-from mmkd.curation.settings.curate import HubSource
+from mmkd.curation.settings.sources import HubSource
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import DataError
 from mmkd.folders.paths import ROOT_CURE

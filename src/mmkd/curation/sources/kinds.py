@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmkd.curation.records.record import Reader
-from mmkd.curation.settings.curate import AnySource
+from mmkd.curation.settings.sources import AnySource
 from mmkd.curation.sources.dicom_series import DicomReader
 from mmkd.curation.sources.folders import FoldersReader
 from mmkd.curation.sources.hub import HubReader

@@ -7,9 +7,10 @@ one more source must rename no other.
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from typing import Any
 
-from mmkd.curation.settings.curate import AnySource
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import AnySource, FoldersSource
 from mmkd.errors import ConfigError
 from mmkd.folders.remote import Urls
 
@@ -23,9 +24,10 @@ _PATTERN = re.compile(r"[*?\[]")
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
-def named_sources(sources: Sequence[AnySource]) -> list[AnySource]:
-    """The sources, each with a name: its own, or `name_of` it. Raises ConfigError when two have the same."""
-    named = [source.model_copy(update={"name": source.name or name_of(source)}) for source in sources]
+def named_sources(settings: CurateSettings) -> list[AnySource]:
+    """The sources as they are read, each with a name: its own, or `name_of` it; and those of folders with the share of
+    wrong captions of all, where they have none of their own. Raises ConfigError when two have the same name."""
+    named = [source.model_copy(update=_filled_in(source, settings)) for source in settings.sources]
     first: dict[str, int] = {}
     for place, source in enumerate(named):
         earlier = first.setdefault(source.name, place)
@@ -37,6 +39,13 @@ def named_sources(sources: Sequence[AnySource]) -> list[AnySource]:
                 f"give one of them another: name = ..."
             )
     return named
+
+
+def _filled_in(source: AnySource, settings: CurateSettings) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": source.name or name_of(source)}
+    if isinstance(source, FoldersSource) and "wrong_captions" not in source.model_fields_set:
+        found["wrong_captions"] = settings.wrong_captions or 0.0
+    return found
 
 
 def name_of(source: AnySource) -> str:

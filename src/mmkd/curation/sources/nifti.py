@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, check_group, each_caption, group_in
-from mmkd.curation.settings.curate import NiftiSource
+from mmkd.curation.settings.sources import NiftiSource
 from mmkd.curation.sources.folders import COLUMNS, check_include
 from mmkd.curation.sources.other_files import other_files, rejected_others, with_others
 from mmkd.curation.sources.reports import check_names, file_keys, read_reports, stamped

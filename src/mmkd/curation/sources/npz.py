@@ -18,7 +18,7 @@ from PIL import Image
 
 from mmkd.cards.array_files import npy_header
 from mmkd.curation.records.record import Excluded, Found, Rejected, Shard, group_in
-from mmkd.curation.settings.curate import NpzSource
+from mmkd.curation.settings.sources import NpzSource
 from mmkd.curation.sources.folders import check_include, labelled_record
 from mmkd.errors import DataError
 from mmkd.folders.paths import fingerprint_of_files

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, check_group, group_in
-from mmkd.curation.settings.curate import ReferenceSource
+from mmkd.curation.settings.sources import ReferenceSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
 from mmkd.errors import DataError
 from mmkd.folders.digests import file_digest

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mmkd.curation.records.record import Rejected
-from mmkd.curation.settings.curate import Reports
+from mmkd.curation.settings.sources import Reports
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import json_digest
 from mmkd.folders.paths import stamp_of

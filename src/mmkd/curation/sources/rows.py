@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, each_caption, group_in
-from mmkd.curation.settings.curate import FIELDS, NAMED, RowSource
+from mmkd.curation.settings.sources import FIELDS, NAMED, RowSource
 from mmkd.curation.sources.dicom_series import SHOWN, caption_fields, labels_of, noted_of, pseudonym, shown_frames
 from mmkd.errors import ConfigError
 from mmkd.folders.paths import IMAGE_SUFFIXES, path_inside, read_inside

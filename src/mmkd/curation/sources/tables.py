@@ -7,7 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from mmkd.curation.records.record import Found, Shard, check_group
-from mmkd.curation.settings.curate import TableSource
+from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import file_digest

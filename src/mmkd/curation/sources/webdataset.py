@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mmkd.curation.records.record import Excluded, Found, Record, Rejected, Shard, check_group, each_caption, group_in
-from mmkd.curation.settings.curate import WebDatasetSource
+from mmkd.curation.settings.sources import WebDatasetSource
 from mmkd.curation.sources.biomedica import figure_facts, parse_meta
 from mmkd.curation.sources.tar_samples import WANTED, DamagedTarError, Files, Pair, pairs_of, samples
 from mmkd.folders.paths import files_below

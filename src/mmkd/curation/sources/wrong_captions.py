@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmkd.curation.settings.curate import AnySource, FoldersSource
+from mmkd.curation.settings.sources import AnySource, FoldersSource
 from mmkd.randomness import Purpose, generator
 
 DRAWN = "caption names a class drawn at random (wrong_captions)"
