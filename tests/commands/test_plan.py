@@ -7,7 +7,7 @@ import pytest
 
 from mmkd.cli import main
 from mmkd.features.plan import pair_bytes
-from mmkd.pipeline.cost import is_contrastive, torchrun
+from mmkd.pipeline.cost import is_contrastive, started
 from mmkd.pipeline.recipe import load_recipe
 
 RECIPE = """
@@ -109,7 +109,7 @@ def test_a_plan_says_what_it_assumes_and_how_to_run(
         "50 KB a pair",
     ):
         assert line in said
-    assert "torchrun --nproc-per-node 3 -m mmkd distill mine.toml" in said
+    assert "mmkd run mine.toml --gpus 3 --workers 3" in said
     assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
 
 
@@ -143,8 +143,8 @@ def test_every_training_of_a_recipe_is_planned() -> None:
 @pytest.mark.parametrize(
     ("gpus", "line"),
     [
-        (1, "mmkd extract a.toml"),
-        (8, "torchrun --nproc-per-node 8 -m mmkd extract a.toml"),
+        (1, "mmkd run a.toml"),
+        (8, "mmkd run a.toml --gpus 8 --workers 8"),
         (
             16,
             "torchrun --nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node 8 "
@@ -153,4 +153,4 @@ def test_every_training_of_a_recipe_is_planned() -> None:
     ],
 )
 def test_the_command_for_so_many_gpus(gpus: int, line: str) -> None:
-    assert torchrun(Path("a.toml"), gpus)[0] == line
+    assert started(Path("a.toml"), gpus)[0] == line
