@@ -9,6 +9,8 @@ from mmkd.cli import main
 from mmkd.features.plan import pair_bytes
 from mmkd.pipeline.cost import is_contrastive, started
 from mmkd.pipeline.recipe import load_recipe
+from mmkd.pipeline.shipped import recipe_file
+from mmkd.training.plan import count_student
 
 RECIPE = """
 name = "mine"
@@ -154,3 +156,10 @@ def test_every_training_of_a_recipe_is_planned() -> None:
 )
 def test_the_command_for_so_many_gpus(gpus: int, line: str) -> None:
     assert started(Path("a.toml"), gpus)[0] == line
+
+
+def test_the_small_student_has_a_quarter_of_the_image_towers_work() -> None:
+    loaded = [load_recipe(recipe_file(Path(name)), Path("runs")) for name in ("mmkd-b16", "mmkd-s16")]
+    large, small = (count_student(one.student, one.distill, 64) for one in loaded)
+    assert 0.2 < small.image_gflop / large.image_gflop < 0.3
+    assert small.text_gflop == pytest.approx(large.text_gflop, rel=0.01)
