@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmkd.commands.options import open_run
-from mmkd.folders.stage import MANIFEST, read_manifest
+from mmkd.folders.stage import MANIFEST, Change, read_manifest
 from mmkd.pipeline.preflight import standings
 from mmkd.pipeline.work import work_one
 
@@ -86,6 +86,13 @@ def test_another_place_is_told_with_both(project: Path, monkeypatch: pytest.Monk
     state, why = of_curate(project)
     assert state == "refused"
     assert why == f"made from other settings.sources[1].path (was 'own', now '{tmp_path / 'own'}')"
+
+
+def test_a_path_as_long_as_a_digest_is_told_whole() -> None:
+    path, digest = "/".rjust(60, "/") + "data", "0123456789abcdef" * 4
+    assert len(path) == len(digest)
+    assert str(Change("a", path, None)) == f"a (was {path!r}, now None)"
+    assert str(Change("a", digest, None)) == "a (was '0123456789a...ef', now None)"
 
 
 def test_manifests_of_the_release_before_have_absolute_paths(project: Path) -> None:

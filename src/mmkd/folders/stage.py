@@ -8,6 +8,7 @@ written there, last of all files, and the folder is renamed to `NAME`. The same 
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import time
@@ -289,7 +290,8 @@ def _differing(key: str, old: Any, new: Any) -> Iterator[Change]:
 def _shortened(value: Any) -> str:
     """Digests are told by their beginning; paths are left as they are."""
     text = repr(value)
-    most = DIGEST - 1 if isinstance(value, str) and len(value) == DIGEST else LONGEST
+    is_digest = isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{DIGEST}}}", value)
+    most = DIGEST - 1 if is_digest else LONGEST
     return text if len(text) <= most else f"{text[: most // 5]}...{text[-3:]}"
 
 
