@@ -81,7 +81,7 @@ def when_saved(out: Path, name: str, act: Callable[[], None]) -> threading.Threa
     """Act once that training has saved a checkpoint; so does a thread that is joined after it has."""
 
     def watch() -> None:
-        until = time.monotonic() + 120  # the machine may be busy
+        until = time.monotonic() + 300  # the machine may be busy
         while not any((out / f"{name}.partial" / "checkpoints").glob("step-*.json")) and time.monotonic() < until:
             time.sleep(0.002)
         act()
@@ -91,9 +91,9 @@ def when_saved(out: Path, name: str, act: Callable[[], None]) -> threading.Threa
     return thread
 
 
-def kill_worker(out: Path, name: str) -> None:
-    """Kill the process that has begun the training last, by its log."""
-    os.kill(int(re.findall(r": process (\d+) on", log_of(out, name).read_text())[-1]), signal.SIGKILL)
+def end_worker(out: Path, name: str, how: signal.Signals) -> None:
+    """Send the signal to the process that has begun the training last, by its log."""
+    os.kill(int(re.findall(r": process (\d+) on", log_of(out, name).read_text())[-1]), how)
 
 
 def failing_once(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
@@ -137,7 +137,7 @@ def test_two_workers_train_what_one_does(
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_checkpoint(longer: Path, opened: Opened) -> None:
     run = opened(*STUDENTS, changes=[*LONGER, TWO])
-    killer = when_saved(run.out, "distill", partial(kill_worker, run.out, "distill"))
+    killer = when_saved(run.out, "distill", partial(end_worker, run.out, "distill", signal.SIGKILL))
     work_one(run, "distill")
     killer.join()
     told = log_of(run.out, "distill").read_text()
@@ -176,6 +176,19 @@ def test_after_a_failure_was_mended_all_are_finished(
     work_one(run, "distill")
     assert same_digests(run.out, finished_run[0].parent / "run", *STUDENTS)
     assert not list(run.out.rglob(NOTES))
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_nothing_is_told_of_failures_that_one_process_has_mended(
+    finished_run: Finished, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = opened(*STUDENTS, changes=[TWO])
+    monkeypatch.setattr(open_clip_folder, "load", failing_once(open_clip_folder.load))
+    with pytest.raises(TrainingError, match="1 of 2 trainings failed"):
+        work_one(run, "distill")
+    assert [*units_beside(run.out)]
+    work_one(open_run(finished_run[0], run.out, []), "distill")
+    assert not [*units_beside(run.out)]
 
 
 def test_what_would_be_refused_is_refused_before_any_training(opened: Opened) -> None:
@@ -266,15 +279,27 @@ def test_sigterm_has_the_trainings_save(longer: Path, opened: Opened, finished_r
     assert stopped.returncode == 0, problem
     assert told.endswith("stopped by SIGTERM; run the same command again to go on\n")
     assert "stopped by SIGTERM after step" in log_of(run.out, "distill").read_text()
-    work_one(open_run(finished_run[0], run.out, [*LONGER, TWO]), "distill")
+    work_one(open_run(finished_run[0], run.out, LONGER), "distill")  # another number of workers changes nothing
     assert same_digests(longer, run.out, *STUDENTS)
 
 
 @pytest.mark.slow
-def test_tasks_of_slurm_train_the_same(finished_run: Finished, opened: Opened) -> None:
-    pytest.importorskip("submitit")
-    run = opened(*STUDENTS, "pretrain", changes=["executor={kind = 'slurm', cluster = 'local', workers = 2}"])
-    for stage in ("pretrain", "distill"):
-        work_one(run, stage)
-    assert same_digests(run.out, finished_run[0].parent / "run", "pretrain", *STUDENTS)
-    assert log_of(run.out, "pretrain").is_file()
+@pytest.mark.parametrize(
+    ("module", "executor"),
+    [("submitit", "{kind = 'slurm', cluster = 'local', workers = 2}"), ("ray", "{kind = 'ray', workers = 2}")],
+)
+def test_workers_of_an_engine_train_the_same_and_go_on_after_sigterm(
+    module: str, executor: str, longer: Path, opened: Opened, finished_run: Finished
+) -> None:
+    pytest.importorskip(module)
+    run = opened(*STUDENTS, changes=[])
+    training = command(run, finished_run[0], *LONGER, f"executor={executor}")
+    ender = when_saved(run.out, "distill", partial(end_worker, run.out, "distill", signal.SIGTERM))
+    told, problem = training.communicate(timeout=500)
+    ender.join()
+    assert training.returncode == 0, problem
+    assert "distill: 2 trainings are handed out" in told
+    log = log_of(run.out, "distill").read_text()
+    assert "stopped by SIGTERM after step" in log
+    assert "resumed after step" in log
+    assert same_digests(longer, run.out, *STUDENTS)

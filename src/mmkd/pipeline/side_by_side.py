@@ -120,9 +120,11 @@ def machines_of(run: "Run", number: int) -> list[Machine]:
 
 def _gpus(machine: Machine) -> int:
     """That trainings may use here."""
+    if machine.device == "cpu":
+        return 0
     import torch
 
-    return torch.cuda.device_count() if machine.device != "cpu" and torch.cuda.is_available() else 0
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def _needs(machine: Machine) -> Resources:

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import ALONE, World
+from mmkd.executors.failures import discard
+from mmkd.executors.plan import notes_of
 from mmkd.folders.stage import Stage
 from mmkd.pipeline.side_by_side import LOGS, hand_out, to_hand_out
 from mmkd.pipeline.stages import MODEL_FILES, curate_into
@@ -28,13 +30,15 @@ def train_all(spec: "StageSpec", run: "Run", world: World) -> None:
     has an executor that hands them out. What is finished or refused is found here in both cases, before work begins.
     """
     trainings = {name: partial(train, name, spec.input_names(run)) for name in spec.folder_names(run)}
-    others = to_hand_out(trainings, run, world)
+    by_workers = to_hand_out(trainings, run, world)
     for name, training in trainings.items():
-        if name not in others:
+        if name not in by_workers:
             training(run, world)
             _draw_curves(run, world)
-    for _ in hand_out({name: trainings[name] for name in others}, run, spec.name):
+    for _ in hand_out({name: trainings[name] for name in by_workers}, run, spec.name):
         _draw_curves(run, world)
+    if world.first and run.standings is None:
+        discard(notes_of(run.out / spec.name))  # of trainings that failed when they were handed out
 
 
 def train(name: str, inputs: Sequence[str], run: "Run", world: World = ALONE) -> None:
