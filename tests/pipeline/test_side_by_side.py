@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,12 +21,13 @@ from mmkd.commands.options import open_run
 from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError, TrainingError
 from mmkd.executors.local import work_here
-from mmkd.executors.plan import NOTES
+from mmkd.executors.plan import LEASE, NOTES
 from mmkd.executors.state import units_beside
+from mmkd.executors.unit import Unit
 from mmkd.folders.stage import digest_of
 from mmkd.pipeline.preflight import show_standings
 from mmkd.pipeline.run import Run
-from mmkd.pipeline.side_by_side import machines_of, to_hand_out
+from mmkd.pipeline.side_by_side import Watch, machines_of, to_hand_out
 from mmkd.pipeline.trainings import train
 from mmkd.pipeline.work import work_one
 from mmkd.teachers.files import open_clip_folder
@@ -252,6 +254,22 @@ def test_what_the_recipe_leaves_open_of_the_machine_is_shared(opened: Opened, mo
     many = opened(changes=["machine={}", "executor.workers=8"], name="many")
     assert [one.device for one in machines_of(many, 3)] == ["cuda:0", "cuda:1", "cuda:0"]
     assert machines_of(many, 3)[0].threads == 2
+
+
+def test_the_command_tells_which_trainings_run_and_their_last_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = {name: tmp_path / f"{name}.log" for name in ("one", "two")}
+    units = [Unit(name, name, tmp_path / "mark", SimpleNamespace(log=log)) for name, log in logs.items()]
+    (tmp_path / f"one{LEASE}").touch()  # nobody works on the other
+    watch = Watch(units, tmp_path, every_s=0)
+    watch.tell()
+    watch.tell()  # nothing is in the log
+    assert capsys.readouterr().out == f"  one: runs; its log: {logs['one']}\n"
+    logs["one"].write_text("one: stage 1\n  train: 7 of 9 steps\n  train: 8 o")
+    logs["two"].write_text("of an earlier call\n")
+    watch.tell()
+    assert capsys.readouterr().out == "  one: train: 7 of 9 steps\n"
 
 
 @pytest.mark.slow

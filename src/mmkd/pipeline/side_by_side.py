@@ -86,7 +86,7 @@ def hand_out(trainings: Mapping[str, Training], run: "Run", stage: str) -> Itera
     ]
     say(f"{stage}: {len(units)} trainings are handed out: {', '.join(trainings)}")
     failed: list[Outcome] = []
-    with repeated(_Told(units, notes).tell, LOOK_S), ended_softly() if is_here else nullcontext():
+    with repeated(Watch(units, notes).tell, LOOK_S), ended_softly() if is_here else nullcontext():
         for number, outcome in enumerate(executor.map(units, work, notes, _needs(machines[0])), start=1):
             name, log = outcome.unit.label, outcome.unit.payload.log
             end = f"failed, see {log}\n  {outcome.problem}" if outcome.problem else "finished"
@@ -167,17 +167,17 @@ def _wait_for(folder: Path) -> None:
         time.sleep(LOOK_S / 5)
 
 
-class _Told:
-    """What the command says of trainings at work, from their leases and logs alone."""
+class Watch:
+    """What the command says of trainings at work, from their leases and logs alone. every_s: between two last lines."""
 
-    def __init__(self, units: Sequence[Unit], notes: Path) -> None:
-        self._units, self._notes = units, notes
+    def __init__(self, units: Sequence[Unit], notes: Path, every_s: float = PLAIN_EVERY_S) -> None:
+        self._units, self._notes, self._every_s = units, notes, every_s
         self._begun: set[str] = set()
         self._said = time.monotonic()
 
     def tell(self) -> None:
         """Which have begun, and at times the last line of each that runs."""
-        is_due = time.monotonic() - self._said >= PLAIN_EVERY_S
+        is_due = time.monotonic() - self._said >= self._every_s
         for unit in self._units:
             if not (self._notes / f"{unit.id}{LEASE}").exists():
                 continue
