@@ -7,8 +7,10 @@ import pytest
 
 from mmkd.cli import main
 from mmkd.features.plan import pair_bytes
-from mmkd.pipeline.cost import is_contrastive, torchrun
+from mmkd.pipeline.cost import is_contrastive, started
 from mmkd.pipeline.recipe import load_recipe
+from mmkd.pipeline.shipped import recipe_file
+from mmkd.training.plan import count_student
 
 RECIPE = """
 name = "mine"
@@ -109,7 +111,7 @@ def test_a_plan_says_what_it_assumes_and_how_to_run(
         "50 KB a pair",
     ):
         assert line in said
-    assert "torchrun --nproc-per-node 3 -m mmkd distill mine.toml" in said
+    assert "mmkd run mine.toml --gpus 3 --workers 3" in said
     assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
 
 
@@ -143,8 +145,8 @@ def test_every_training_of_a_recipe_is_planned() -> None:
 @pytest.mark.parametrize(
     ("gpus", "line"),
     [
-        (1, "mmkd extract a.toml"),
-        (8, "torchrun --nproc-per-node 8 -m mmkd extract a.toml"),
+        (1, "mmkd run a.toml"),
+        (8, "mmkd run a.toml --gpus 8 --workers 8"),
         (
             16,
             "torchrun --nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node 8 "
@@ -153,4 +155,11 @@ def test_every_training_of_a_recipe_is_planned() -> None:
     ],
 )
 def test_the_command_for_so_many_gpus(gpus: int, line: str) -> None:
-    assert torchrun(Path("a.toml"), gpus)[0] == line
+    assert started(Path("a.toml"), gpus)[0] == line
+
+
+def test_the_small_student_has_a_quarter_of_the_image_towers_work() -> None:
+    loaded = [load_recipe(recipe_file(Path(name)), Path("runs")) for name in ("mmkd-b16", "mmkd-s16")]
+    large, small = (count_student(one.student, one.distill, 64) for one in loaded)
+    assert 0.2 < small.image_gflop / large.image_gflop < 0.3
+    assert small.text_gflop == pytest.approx(large.text_gflop, rel=0.01)

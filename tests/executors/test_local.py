@@ -22,7 +22,7 @@ from mmkd.executors.local import LocalExecutor
 from mmkd.executors.plan import MOST_ATTEMPTS, Plan
 from mmkd.executors.queue import Queue
 from mmkd.executors.resident import release, resident
-from mmkd.executors.unit import Outcome, Unit
+from mmkd.executors.unit import Outcome, Resources, Unit, gpus_of
 from mmkd.executors.work import has_touched_a_unit, work
 from mmkd.folders.leases import take
 
@@ -65,6 +65,36 @@ def test_a_single_error_that_a_user_can_mend_is_raised_as_it_was(tmp_path: Path)
         with pytest.raises(ConfigError, match=r"^write it as it should be$"):
             check(LocalExecutor(workers).map(units_in(tmp_path, ["wait", "mend", "wait"]), act, tmp_path / "notes"))
     assert (tmp_path / "2.done").exists()
+
+
+def test_workers_share_the_gpus_evenly_and_each_sees_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")
+    assert local.visible_gpus() == ["5", "GPU-7"]
+    units = units_in(tmp_path, ["gpu"] * 2)
+    list(LocalExecutor(2).map(units, act, tmp_path / "notes", Resources(gpus=1)))
+    assert sorted(unit.done.read_text() for unit in units) == ["5", "GPU-7"]
+    units = units_in(tmp_path / "without", ["gpu"] * 2)
+    units[0].done.parent.mkdir()
+    list(LocalExecutor(2).map(units, act, tmp_path / "notes"))
+    assert [unit.done.read_text() for unit in units] == ["5,GPU-7"] * 2
+
+
+def test_a_worker_takes_the_gpu_of_one_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = {"a", "b", "c", "d", "e"}
+    monkeypatch.setattr(local, "start_deaf", lambda process: None)
+    monkeypatch.setattr(local._Process, "is_alive", lambda self: self.name in alive)
+    crew, plan = local.Processes(3, ["0", "1"]), Plan((), act, tmp_path)
+    assert [one.gpu for one in crew.start(plan, ["a", "b", "c"])] == ["0", "1", "0"]  # type: ignore[attr-defined]
+    alive -= {"a", "c"}
+    assert [one.gpu for one in crew.start(plan, ["d", "e"])] == ["0", "0"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("device", "has_gpu", "gpus"),
+    [("auto", True, 1), ("cuda", True, 1), ("cuda:1", True, 0), ("cpu", True, 0), ("auto", False, 0)],
+)
+def test_a_worker_needs_a_gpu_of_its_own_unless_a_certain_one_is_named(device: str, has_gpu: bool, gpus: float) -> None:
+    assert gpus_of(device, has_gpu) == gpus
 
 
 def test_a_later_driver_tries_again_what_failed(tmp_path: Path) -> None:

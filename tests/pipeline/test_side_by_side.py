@@ -27,7 +27,7 @@ from mmkd.executors.unit import Unit
 from mmkd.folders.stage import digest_of
 from mmkd.pipeline.preflight import show_standings
 from mmkd.pipeline.run import Run
-from mmkd.pipeline.side_by_side import Watch, machines_of, to_hand_out
+from mmkd.pipeline.side_by_side import Watch, shared_machine, to_hand_out
 from mmkd.pipeline.trainings import train
 from mmkd.pipeline.work import work_one
 from mmkd.teachers.files import open_clip_folder
@@ -117,9 +117,16 @@ def command(run: Run, recipe: Path, *changes: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_workers_train_what_one_does(
-    finished_run: Finished, opened: Opened, capsys: pytest.CaptureFixture[str]
+    processes: int,
+    finished_run: Finished,
+    opened: Opened,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
+    if processes == 1:
+        request.getfixturevalue("no_processes")
     gone = "specialists/one", "specialists/two", "specialists/one.corpus"
     run = opened(*gone, changes=[TWO])
     work_one(run, "specialists")
@@ -246,14 +253,13 @@ def test_a_single_training_is_handed_to_other_machines_only(opened: Opened) -> N
 def test_what_the_recipe_leaves_open_of_the_machine_is_shared(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmkd.pipeline.side_by_side.own_processors", lambda: 6)
     run = opened(changes=["machine={device = 'cpu'}", TWO])
-    assert [(one.threads, one.workers) for one in machines_of(run, 3)] == [(3, 3)] * 3
+    shared = shared_machine(run, 3)
+    assert (shared.threads, shared.workers) == (3, 3)
+    many = opened(changes=["machine={device = 'cpu'}", "executor.workers=8"], name="many")
+    assert shared_machine(many, 3).threads == 2  # no more work at the same time
     given = opened(changes=["machine={device = 'cpu', threads = 1, workers = 0}", TWO], name="given")
-    assert [(one.threads, one.workers) for one in machines_of(given, 2)] == [(1, 0)] * 2
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    many = opened(changes=["machine={}", "executor.workers=8"], name="many")
-    assert [one.device for one in machines_of(many, 3)] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert machines_of(many, 3)[0].threads == 2
+    shared = shared_machine(given, 2)
+    assert (shared.threads, shared.workers) == (1, 0)
 
 
 def test_the_command_tells_which_trainings_run_and_their_last_lines(

@@ -54,7 +54,7 @@ def _print(found: "RunPlan") -> None:
     stored = ", ".join(f"{name} {size:,.1f} GB" for name, size in found.storage.items())
     print(f"storage: {stored}; {sum(found.storage.values()):,.1f} GB in all\n")
     print("assumed:\n" + "\n".join(f"  - {line}" for line in found.assumptions))
-    print("\nrun:\n" + "\n".join(f"  {line}" for line in found.torchrun))
+    print("\nrun:\n" + "\n".join(f"  {line}" for line in found.commands))
 
 
 def _operations(found: "RunPlan") -> None:

@@ -22,7 +22,7 @@ from mmkd.executors.executor import Executor
 from mmkd.executors.failures import discard, raise_failed
 from mmkd.executors.plan import notes_of
 from mmkd.executors.resident import resident
-from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
+from mmkd.executors.unit import Outcome, Resources, Unit, gpus_of, unit_id
 from mmkd.folders.atomic import write_json
 from mmkd.progress import say, track
 from mmkd.settings import Machine
@@ -82,8 +82,7 @@ def embed_all(
         units += found
         if not found:
             say(f"evaluate: {model.name}: embeddings are there already")
-    is_gpu = machine.device.startswith("cuda") or (machine.device == "auto" and torch.cuda.is_available())
-    needs = Resources(cpus=max(1, machine.loaders), gpus=1 if is_gpu else 0)
+    needs = Resources(cpus=max(1, machine.loaders), gpus=gpus_of(machine.device, torch.cuda.is_available()))
     failed: list[Outcome] = []
     for number, outcome in enumerate(executor.map(units, embed, notes, needs), start=1):
         failed += [outcome] if outcome.problem else []

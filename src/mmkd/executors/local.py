@@ -5,8 +5,9 @@ import multiprocessing.process
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ from mmkd.executors.work import taken, work
 from mmkd.processes import PROCESSED, begin_worker, start_deaf
 from mmkd.settings import Settings
 
+GPUS = "CUDA_VISIBLE_DEVICES"
 PATIENCE_S = 5.0  # for a worker that has nothing left to do
 
 
@@ -52,7 +54,7 @@ class LocalExecutor:
         plan = Plan(tuple(unit for unit in units if not unit.is_done), function, folder)
         workers = min(self.workers or resources.workers, len(plan.units))
         if workers > 1:
-            yield from drive(plan, Processes(workers))
+            yield from drive(plan, Processes(workers, visible_gpus() if resources.gpus else ()))
         elif plan.units:
             yield from work_here(plan)
 
@@ -77,11 +79,24 @@ def work_here(plan: Plan) -> Iterator[Outcome]:
         board.close()
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Starts nothing on them."""
+    named = os.environ.get(GPUS)
+    if named is not None:
+        return [one.strip() for one in named.split(",") if one.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
 @dataclass(frozen=True)
 class Processes:
-    """A crew of fresh processes. size: at a time."""
+    """A crew of fresh processes. size: at a time. gpus: each process sees one of them, that with the fewest others;
+    without any named, all see what this process sees."""
 
     size: int
+    gpus: Sequence[str] = ()
+    _started: "list[_Process]" = field(default_factory=list)
 
     def start(self, plan: Plan, names: Sequence[str]) -> Sequence[Worker]:
         """As `Crew.start`."""
@@ -89,20 +104,27 @@ class Processes:
         seen = PROCESSED.share(context)  # again for later ones: who was killed may have held the lock of the first
         workers = []
         for number, name in enumerate(names):
-            arguments = (plan, name, number / len(names), seen)
+            gpu = self._free_gpu()
+            arguments = (plan, name, number / len(names), seen, gpu)
             process = context.Process(target=_serve, args=arguments, name=name)
             start_deaf(process)
-            workers.append(_Process(name, process, seen))
+            workers.append(_Process(name, process, seen, gpu))
+            self._started.append(workers[-1])
         return workers
+
+    def _free_gpu(self) -> str | None:
+        taken = Counter(one.gpu for one in self._started if one.is_alive())
+        return min(self.gpus, key=lambda gpu: taken[gpu], default=None)
 
 
 @dataclass(frozen=True)
 class _Process:
-    """seen: kept for as long as the process, which opens it by its name when it begins."""
+    """seen: kept for as long as the process, which opens it by its name when it begins. gpu: the one that it sees."""
 
     name: str
     process: multiprocessing.process.BaseProcess
     seen: "Synchronized[int]"
+    gpu: str | None = None
     was_taken: bool = False
 
     def is_alive(self) -> bool:
@@ -115,8 +137,10 @@ class _Process:
         self.process.join()
 
 
-def _serve(plan: Plan, name: str, place: float, seen: "Synchronized[int]") -> None:
+def _serve(plan: Plan, name: str, place: float, seen: "Synchronized[int]", gpu: str | None) -> None:
     """What a worker process does; what it prints goes to its log."""
+    if gpu is not None:
+        os.environ[GPUS] = gpu  # torch and ONNX Runtime read it when they first look for a GPU
     log = os.open(plan.log(name), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(log, stream)

@@ -55,6 +55,14 @@ ONE = Resources()
 """A worker at a time, of one processor."""
 
 
+def gpus_of(device: str, has_gpu: bool) -> float:
+    """GPUs of a worker that computes on a device of the settings: one of its own, or none.
+
+    A device with a number is a certain GPU of this machine, which all workers share; engines have none to give for it.
+    """
+    return 1.0 if has_gpu and device in ("auto", "cuda") else 0.0
+
+
 class Outcome(NamedTuple):
     """A unit that is done, or that failed for good.
 

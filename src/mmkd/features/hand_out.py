@@ -13,7 +13,7 @@ from mmkd.executors.executor import Executor
 from mmkd.executors.failures import raise_failed
 from mmkd.executors.plan import notes_of
 from mmkd.executors.resident import resident
-from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
+from mmkd.executors.unit import Outcome, Resources, Unit, gpus_of, unit_id
 from mmkd.features.engine import ModelFeatures
 from mmkd.features.from_reference import ReferenceFeatures
 from mmkd.features.store import Producer, Shard, feature_columns
@@ -68,8 +68,7 @@ def hand_out(
         )
         for shard in shards
     ]
-    is_gpu = machine.device.startswith("cuda") or (machine.device == "auto" and torch.cuda.is_available())
-    needs = Resources(cpus=1 + machine.loaders, gpus=1 if is_gpu else 0)
+    needs = Resources(cpus=1 + machine.loaders, gpus=gpus_of(machine.device, torch.cuda.is_available()))
     notes = notes_of(partials[0].parent, f"extract-{group.key[:8]}")
     failed: list[Outcome] = []
     for outcome in track(executor.map(units, extract_shard, notes, needs), "extract", len(units), "shards"):

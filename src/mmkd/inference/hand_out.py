@@ -13,7 +13,7 @@ from mmkd.executors.failures import raise_failed
 from mmkd.executors.local import LocalExecutor, is_in_process
 from mmkd.executors.plan import notes_of
 from mmkd.executors.resident import resident
-from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
+from mmkd.executors.unit import Outcome, Resources, Unit, gpus_of, unit_id
 from mmkd.inference.blocks import Block, Task, write_blocks
 from mmkd.inference.model import GPU, Model, absolute, open_model, split_form
 from mmkd.inference.picture import Found
@@ -43,8 +43,8 @@ class Workers:
         task = replace(task, model=self.model)
         key = unit_id(task.model_digest, self.device, str(task.source.resolve()), task.options.model_dump(mode="json"))
         units = [self._unit(task, run, folder, key) for run in _in_rows(blocks)]
-        on_gpu = self.device != "cpu" and GPU.exists() and split_form(self.model, "torch")[1] != "onnx"
-        needs = Resources(cpus=self.threads or len(os.sched_getaffinity(0)), gpus=1 if on_gpu else 0)
+        has_gpu = GPU.exists() and split_form(self.model, "torch")[1] != "onnx"
+        needs = Resources(cpus=self.threads or len(os.sched_getaffinity(0)), gpus=gpus_of(self.device, has_gpu))
         failed: list[Outcome] = []
         for outcome in self.executor.map(units, embed_unit, self.notes, needs):
             failed += [outcome] if outcome.problem else []

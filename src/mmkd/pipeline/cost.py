@@ -54,7 +54,7 @@ class RunPlan:
     evaluation: EvaluationPlan
     storage: dict[str, float]
     assumptions: list[str]
-    torchrun: list[str]
+    commands: list[str]
 
 
 def plan_run(
@@ -98,7 +98,7 @@ def plan_run(
         ),
         storage=_storage(recipe, data, teachers, shown.parameters),
         assumptions=assumptions,
-        torchrun=torchrun(recipe_file, hardware.gpus),
+        commands=started(recipe_file, hardware.gpus),
     )
 
 
@@ -120,12 +120,13 @@ def is_contrastive(settings: "TrainSettings") -> bool:
     return getattr(settings, "objective", "contrastive") == "contrastive"
 
 
-def torchrun(recipe: Path, gpus: int) -> list[str]:
-    """The stages that several processes share, one process a GPU."""
+def started(recipe: Path, gpus: int) -> list[str]:
+    """The commands that use all GPUs: one for a machine, one a stage with torchrun for several."""
     nodes = math.ceil(gpus / GPUS_A_NODE)
-    several = f"--nnodes {nodes} --rdzv-backend c10d --rdzv-endpoint HOST:29500 " if nodes > 1 else ""
-    each = f"torchrun {several}--nproc-per-node {min(gpus, GPUS_A_NODE)} -m mmkd"
-    return [f"{each if gpus > 1 else 'mmkd'} {stage} {recipe}" for stage in ("extract", "pretrain", "distill")]
+    if nodes == 1:
+        return [f"mmkd run {recipe}" + (f" --gpus {gpus} --workers {gpus}" if gpus > 1 else "")]
+    several = f"--nnodes {nodes} --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node {GPUS_A_NODE}"
+    return [f"torchrun {several} -m mmkd {stage} {recipe}" for stage in ("extract", "pretrain", "distill")]
 
 
 def _common(hardware: training.Hardware) -> list[str]:

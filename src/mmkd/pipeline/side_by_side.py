@@ -15,7 +15,7 @@ from mmkd.errors import MmkdError, TrainingError
 from mmkd.executors.local import LocalExecutor, LocalSettings, is_in_process
 from mmkd.executors.plan import LEASE, notes_of
 from mmkd.executors.remote import end_of
-from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
+from mmkd.executors.unit import Outcome, Resources, Unit, gpus_of, unit_id
 from mmkd.folders.atomic import write_json
 from mmkd.folders.locks import is_owned
 from mmkd.pipeline.standing import BROKEN, COMPLETE, STALE, Standing
@@ -79,15 +79,12 @@ def hand_out(trainings: Mapping[str, Training], run: "Run", stage: str) -> Itera
         return
     notes, executor = notes_of(run.out / stage), run.executor
     is_here = isinstance(executor, LocalExecutor)
-    machines = machines_of(run, len(trainings)) if is_here else [run.recipe.machine] * len(trainings)
-    units = [
-        _unit(training, run, name, machine, notes)
-        for (name, training), machine in zip(trainings.items(), machines, strict=True)
-    ]
+    machine = shared_machine(run, len(trainings)) if is_here else run.recipe.machine
+    units = [_unit(training, run, name, machine, notes) for name, training in trainings.items()]
     say(f"{stage}: {len(units)} trainings are handed out: {', '.join(trainings)}")
     failed: list[Outcome] = []
     with repeated(Watch(units, notes).tell, LOOK_S), ended_softly() if is_here else nullcontext():
-        for number, outcome in enumerate(executor.map(units, work, notes, _needs(machines[0])), start=1):
+        for number, outcome in enumerate(executor.map(units, work, notes, _needs(machine)), start=1):
             name, log = outcome.unit.label, outcome.unit.payload.log
             end = f"failed, see {log}\n  {outcome.problem}" if outcome.problem else "finished"
             say(f"[{number}/{len(units)}] {name}: {end}")
@@ -103,32 +100,24 @@ def hand_out(trainings: Mapping[str, Training], run: "Run", stage: str) -> Itera
         )
 
 
-def machines_of(run: "Run", number: int) -> list[Machine]:
-    """`[machine]` of each of so many trainings that processes of this machine do at the same time.
+def shared_machine(run: "Run", number: int) -> Machine:
+    """`[machine]` of each of so many trainings that processes of this machine do.
 
-    What the recipe leaves open is shared: the processors among the processes, the GPUs among the trainings.
+    Those that work at the same time share the processors, where the recipe leaves open how many each has.
     """
     executor: Any = run.executor
     machine, share = run.recipe.machine, max(1, own_processors() // min(executor.workers or 1, number))
     workers = share if machine.workers is None else machine.workers
-    shared = machine.model_copy(update={"threads": machine.threads or share, "workers": workers})
-    gpus = _gpus(machine)
-    if gpus < 2 or ":" in machine.device:
-        return [shared] * number
-    return [shared.model_copy(update={"device": f"cuda:{place % gpus}"}) for place in range(number)]
-
-
-def _gpus(machine: Machine) -> int:
-    """That trainings may use here."""
-    if machine.device == "cpu":
-        return 0
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return machine.model_copy(update={"threads": machine.threads or share, "workers": workers})
 
 
 def _needs(machine: Machine) -> Resources:
-    return Resources(cpus=max(1, machine.threads, machine.loaders), gpus=min(1, _gpus(machine)))
+    cpus = max(1, machine.threads, machine.loaders)
+    if machine.device == "cpu":
+        return Resources(cpus)
+    import torch
+
+    return Resources(cpus, gpus_of(machine.device, torch.cuda.is_available()))
 
 
 def _unit(training: Training, run: "Run", name: str, machine: Machine, notes: Path) -> Unit:
