@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +16,9 @@ from multiprocessing.sharedctypes import Synchronized
 
 from mmkd.errors import DataError
 from mmkd.output import calm_libraries
+from mmkd.progress import say
+
+PATIENCE_S = 600  # after SIGTERM, for the step and the checkpoint; a scheduler kills earlier if it wants to
 
 
 class Tally:
@@ -93,6 +97,37 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def ended_softly() -> Iterator[None]:
+    """While the block runs, SIGTERM ends the processes that this one has started first, with SIGTERM: a training saves.
+
+    Then SystemExit is raised here, with code 0. Outside the main thread, where Python allows no handler, nothing is
+    caught.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped, until = True, time.monotonic() + PATIENCE_S
+        children = multiprocessing.active_children()
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join(max(0.0, until - time.monotonic()))
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if stopped:
+            say("stopped by SIGTERM; run the same command again to go on")
 
 
 def begin_worker(seen: "Synchronized[int]") -> None:

@@ -71,7 +71,7 @@ def counted(
         else:
             say(f"  {label}: {number:,} of {total:,} {unit}{rest()}")
 
-    with _repeated(show, CELL_EVERY_S if bar else PLAIN_EVERY_S):
+    with repeated(show, CELL_EVERY_S if bar else PLAIN_EVERY_S):
         for _ in made:
             number += 1
     if bar:
@@ -79,7 +79,7 @@ def counted(
 
 
 @contextmanager
-def _repeated(action: Callable[[], None], every_s: float) -> Iterator[None]:
+def repeated(action: Callable[[], None], every_s: float) -> Iterator[None]:
     """Do it at this pace while the block runs, in a thread that a notebook takes for the cell's own."""
     over = threading.Event()
 

@@ -101,9 +101,9 @@ class Machine(Settings):
 
     device: "auto" takes a GPU where there is one. workers: processes that decode images (0: none; not given: one for
     each processor that this process may use, shared among the processes that torchrun started on the machine; where
-    they hold whole batches, at most MOST_LOADERS). threads: of torch in the main process (0: torch decides).
-    decoded_cache_mb: images of a training corpus are kept decoded when all of them fit into this; otherwise they are
-    decoded again at each step.
+    they hold whole batches, at most MOST_LOADERS). threads: of torch in the main process (0: torch decides; trainings
+    that run at the same time share the processors). decoded_cache_mb: images of a training corpus are kept decoded when
+    all of them fit into this; otherwise they are decoded again at each step.
 
     These change training up to rounding only. gpus: of this machine, on which `pretrain` and `distill` train, in a
     process for each that they start; with device "cpu", the number of processes. micro_batch: pairs that go through the

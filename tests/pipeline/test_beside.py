@@ -104,6 +104,8 @@ def test_a_whole_run_by_two_workers_ends_in_the_bits_of_one(finished_run: tuple[
     recipe, _ = finished_run
     done = mmkd(1, "run", recipe, "--out", tmp_path, "--executor", "local", "--workers", "2")
     assert done.returncode == 0, done.stderr[-3000:]
-    for name in ("corpus", "features/one", "features/given", "reliability", "pretrain", "distill", "evaluate"):
+    trained = "specialists/one", "specialists/two", "pretrain", "rivals/other", "distill"
+    for name in ("corpus", "features/one", "features/given", "reliability", "evaluate", *trained):
         assert digest_of(tmp_path / name) == digest_of(recipe.parent / "run" / name), name
     assert not list(tmp_path.rglob(".units"))
+    assert [done.stdout.count(f"{stage}: 2 trainings are handed out") for stage in ("specialists", "distill")] == [1, 1]

@@ -20,8 +20,8 @@ def run(
     """Run every stage of a recipe, in order.
 
     With --gpus, both stages of training are shared among that many processes. With --executor, curation, extraction and
-    evaluation are shared among workers, on machines of a cluster, too. To have every stage on several GPUs or nodes
-    without an executor: torchrun --nproc-per-node N -m mmkd run RECIPE.
+    evaluation are shared among workers, on machines of a cluster, too, and several trainings run at the same time. To
+    have every stage on several GPUs or nodes without an executor: torchrun --nproc-per-node N -m mmkd run RECIPE.
     """
     work = open_run(recipe, out, [*executor, *of_gpus(gpus), *(changes or [])], force, parallel=True)
     if dry_run:

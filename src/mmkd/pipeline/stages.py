@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import World
 from mmkd.folders.stage import Stage, content_digest, read_manifest, status
-from mmkd.progress import say
 
 if TYPE_CHECKING:
     from mmkd.evaluation.format.results import Result
     from mmkd.evaluation.publish import Evaluation
-    from mmkd.pipeline.recipe import Recipe, SpecialistSettings
     from mmkd.pipeline.run import Run
     from mmkd.pipeline.table import StageSpec
 
 Settings = Mapping[str, Any]  # as a manifest keeps them
 Counts = Mapping[str, int]
-LOGS = "logs"  # of processes that train together, below the run's folder
 MODEL_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
 
 
@@ -39,19 +36,13 @@ def world(run: "Run", stage: Stage) -> Counts:
     return write_world(phantom, stage.partial, run.recipe.machine, run.recipe.seed)
 
 
-def specialists(spec: "StageSpec", run: "Run", world: World) -> None:
-    """The recipe's own teachers: each curates its pairs and is trained with stage 1."""
-    for one in run.specialists:
-        _curate(run, one.curate, f"specialists/{one.name}.corpus", world)
-        _pretrain(run, one, f"specialists/{one.name}.corpus", f"specialists/{one.name}", world, ranks=1)
-
-
 def curate(spec: "StageSpec", run: "Run", world: World) -> None:
     """Sources -> corpus; processes share the parts."""
-    _curate(run, run.recipe.curate, "corpus", world)
+    curate_into("corpus", run, run.recipe.curate, world)
 
 
-def _curate(run: "Run", settings: Any, name: str, world: World) -> None:
+def curate_into(name: str, run: "Run", settings: Any, world: World) -> None:
+    """A corpus into this folder of the run."""
     from mmkd.curation.curate import corpus_stage
     from mmkd.curation.curate import curate as body
     from mmkd.evaluation.leakage.decontamination_images import DecontaminationImages
@@ -138,68 +129,6 @@ def reliability(run: "Run", stage: Stage) -> Counts:
     evidence = out / "evidence" if settings.needs_evidence else None
     names = run.names["teacher"]
     return body(settings, out / "corpus", out / "features", names, stage.partial, run.recipe.seed, evidence)
-
-
-def pretrain(spec: "StageSpec", run: "Run", world: World) -> None:
-    """Stage 1; processes share each batch."""
-    _pretrain(run, run.recipe, "corpus", "pretrain", world, run.recipe.machine.gpus)
-
-
-def _pretrain(
-    run: "Run", what: "Recipe | SpecialistSettings", corpus: str, name: str, world: World, ranks: int
-) -> None:
-    """ranks: processes that a run of one starts for it."""
-    recipe, out = run.recipe, run.out
-    settings = {"pretrain": run.plain(what.pretrain), "student": run.plain(what.student), "seed": recipe.seed}
-
-    def made_from() -> Stage:
-        return run.stage("student", name, settings, [corpus], MODEL_FILES, paths_of=what.student)
-
-    def train(stage: Stage) -> Counts:
-        from mmkd.training.launch import train_by
-        from mmkd.training.loop import Place
-        from mmkd.training.train import pretrain as body
-
-        say(f"{name}: stage 1")
-        place = Place(stage.partial, recipe.machine, recipe.seed, stage.folder, world)
-        inputs = what.pretrain, what.student, out / corpus
-        return train_by(ranks, body, *inputs, place=place, logs=out / LOGS / name)
-
-    run.finish(name, made_from, train, world)
-    _draw_curves(run, world)
-
-
-def _draw_curves(run: "Run", world: World) -> None:
-    """One page for all trainings of a run; runs that share a pool are many, and their results are drawn elsewhere."""
-    from mmkd.training.records.curves import have_written_since_page
-
-    if world.first and run.pool is None and run.standings is None and have_written_since_page(run.out):
-        from mmkd.report.training_page import write_curves
-
-        write_curves(run.out)
-
-
-def distill(spec: "StageSpec", run: "Run", world: World) -> None:
-    """Stage 2: the rivals, and the student that is compared with them; processes share each batch."""
-    rivals = {f"rivals/{name}": settings for name, settings in run.recipe.rivals.items()}
-    for name, settings in {**rivals, "distill": run.recipe.distill}.items():
-        plain = {**run.plain(settings), "seed": run.recipe.seed}
-        made_from = partial(run.stage, "student", name, plain, spec.input_names(run), MODEL_FILES)
-        run.finish(name, made_from, partial(_distill, run, settings, world, name), world)
-        _draw_curves(run, world)
-
-
-def _distill(run: "Run", settings: Any, world: World, name: str, stage: Stage) -> Counts:
-    from mmkd.training.launch import train_by
-    from mmkd.training.loop import Place
-    from mmkd.training.train import Inputs
-    from mmkd.training.train import distill as body
-
-    say(f"{name}: stage 2, objective {settings.objective}")
-    out, teachers = run.out, run.names["teacher"]
-    inputs = Inputs(out / "pretrain", out / "corpus", out / "features", out / "reliability", teachers)
-    place = Place(stage.partial, run.recipe.machine, run.recipe.seed, stage.folder, world)
-    return train_by(run.recipe.machine.gpus, body, settings, inputs, place=place, logs=out / LOGS / name)
 
 
 def evaluate(spec: "StageSpec", run: "Run", world: World) -> None:

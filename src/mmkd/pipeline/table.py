@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import ALONE, World
 from mmkd.folders.stage import Stage, digest_of, status
-from mmkd.pipeline import stages
+from mmkd.pipeline import stages, trainings
 
 if TYPE_CHECKING:
     from mmkd.pipeline.run import Run
@@ -124,7 +124,7 @@ STAGES: dict[str, StageSpec] = {
             "Train the recipe's own small teachers (recipes that have specialists).",
             folders=("specialists/{specialist}",),
             inputs=("world",),
-            body=stages.specialists,
+            body=trainings.train_all,
             section="specialists",
         ),
         StageSpec(
@@ -170,7 +170,7 @@ STAGES: dict[str, StageSpec] = {
             "Stage 1: train the student on the captions.",
             folders=("pretrain",),
             inputs=("corpus",),
-            body=stages.pretrain,
+            body=trainings.train_all,
             parallel=True,
             is_training=True,
         ),
@@ -179,7 +179,7 @@ STAGES: dict[str, StageSpec] = {
             "Stage 2: distil the teachers into the student; train the rivals it is compared with.",
             folders=("rivals/{rival}", "distill"),
             inputs=("corpus", "pretrain", "reliability", "features/{teacher}"),
-            body=stages.distill,
+            body=trainings.train_all,
             parallel=True,
             is_training=True,
         ),

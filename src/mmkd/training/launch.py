@@ -17,6 +17,7 @@ from mmkd.errors import MmkdError, TrainingError
 from mmkd.executors.failures import KINDS
 from mmkd.executors.remote import end_of
 from mmkd.output import is_verbose
+from mmkd.processes import PATIENCE_S
 from mmkd.progress import say
 from mmkd.training.loop import Place
 from mmkd.training.rank import Body, clear_ends, ends_in, log_of, train_together
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 HERE = "127.0.0.1"
 SHOWN_LINES = 15  # of the log of a process that failed
-PATIENCE_S = 600  # after SIGTERM, for the step and the checkpoint; a scheduler kills earlier if it wants to
 ENVIRONMENT = {  # of the processes, where it does not say something else already
     "OMP_NUM_THREADS": "1",  # as torchrun has it
     "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(PATIENCE_S),
