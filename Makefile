@@ -50,7 +50,7 @@ format: $(READY)
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 bench-demo: $(READY)
-	@$(BIN)/python bench/demo.py
+	@$(BIN)/python bench/above_teachers.py demo --out runs/bench
 
 # hosts that cannot be in .venv, on top of it: FiftyOne needs an older starlette, Label Studio's SDK an older OpenCV
 HOSTS := .venv-hosts
