@@ -59,7 +59,7 @@ class Difference:
 
 
 def run(recipe: str, seed: int, out: Path, changes: Sequence[str]) -> None:
-    """Run the recipe with a seed; its words go to a log beside the folder."""
+    """Run the recipe with a seed; what it prints goes to a log beside the folder."""
     sets = [word for change in (f"seed={seed}", *changes) for word in ("--set", change)]
     with out.with_suffix(".log").open("w") as log:
         command = [sys.executable, "-m", "mmkd", "run", recipe, "--out", str(out), *sets]
@@ -171,9 +171,11 @@ def main() -> None:
     name = Path(arguments.recipe).stem
     folders = [(arguments.out / name / f"seed{seed}").resolve() for seed in arguments.seeds]
     folders[0].parent.mkdir(parents=True, exist_ok=True)
+    # several runs are the parallelism; a single one has the workers that its recipe names
+    changes = [*(["executor.workers=1"] if arguments.jobs > 1 else []), *arguments.changes]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         jobs = [
-            pool.submit(run, arguments.recipe, seed, out, arguments.changes)
+            pool.submit(run, arguments.recipe, seed, out, changes)
             for seed, out in zip(arguments.seeds, folders, strict=True)
         ]
         for job in jobs:
