@@ -5,12 +5,12 @@
 
 The first writes bench/results/losses.json. Each variant runs in a fresh process on the CPU: it makes the student's and
 the teachers' vectors, notes the memory it has by then, computes all losses with their gradients once, and reports how
-far its peak resident memory rose above that. `affinity` is the default objective, `stacked` follows all teachers as
-one, `all terms` has the captions, heads, interactive and relational terms beside affinity. `whole` is the same code
-with chunks as large as the batch.
+far its peak resident memory rose above that. `affinity` follows each teacher apart,
+`stacked` all teachers as one, `default` has the own caption as evidence beside that, `all terms` has the captions,
+heads, interactive and relational terms beside affinity. `whole` is the same code with chunks as large as the batch.
 
-The second writes bench/results/losses_beside.json: the processor time of a forward and backward pass of `affinity` and
-of `stacked` at batches of these sizes, in turns in one process, so that other work on the machine meets both.
+The second writes bench/results/losses_beside.json: the processor time of a forward and backward pass of `affinity`,
+`stacked` and `default` at batches of these sizes, in turns in one process, so that other work on the machine meets all.
 """
 
 import argparse
@@ -33,9 +33,14 @@ RESULT = Path(__file__).parent / "results" / "losses.json"
 AIM_MB = 2000.0
 BESIDE = RESULT.with_name("losses_beside.json")
 VARIANTS: dict[str, dict[str, Any]] = {
-    "affinity": {},
-    "stacked": {"objective": "stacked"},
-    "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 1.0, "relational": 1.0}},
+    "affinity": {"objective": "affinity"},
+    "stacked": {"objective": "stacked", "caption_evidence": False},
+    "default": {},
+    "all terms": {
+        "objective": "affinity",
+        "contrastive": 0.3,
+        "terms": {"heads": 1.0, "interactive": 1.0, "relational": 1.0},
+    },
 }
 MIB = 2**20
 
@@ -47,7 +52,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--one", nargs=2, metavar=("VARIANT", "CHUNKS"), help="measure this one here, print it as JSON")
-    parser.add_argument("--beside", nargs="+", type=int, metavar="BATCH", help="affinity and stacked in turns")
+    parser.add_argument("--beside", nargs="+", type=int, metavar="BATCH", help="one variant after the other, in turns")
     parser.add_argument("--repeats", type=int, default=9)
     asked = parser.parse_args()
     facts = {name: getattr(asked, name) for name in ("batch", "teachers", "dim", "threads")}
@@ -72,11 +77,11 @@ def main() -> None:
 
 
 def beside(batch: int, teachers: int, dim: int, threads: int, repeats: int) -> dict[str, Any]:
-    """The median seconds of processor time of both objectives, and the median of their ratio in the same turn."""
+    """Medians of each variant: processor seconds, and their ratio to those of affinity in the same turn."""
     import torch
 
     torch.set_num_threads(threads)
-    made = {name: make(name, batch, teachers, dim) for name in ("affinity", "stacked")}
+    made = {name: make(name, batch, teachers, dim) for name in ("affinity", "stacked", "default")}
     turns: list[dict[str, float]] = []
     for turn in range(repeats + 1):  # the first warms up
         names = list(made) if turn % 2 else list(made)[::-1]
@@ -86,13 +91,11 @@ def beside(batch: int, teachers: int, dim: int, threads: int, repeats: int) -> d
             run(*made[name])
             seconds[name] = time.process_time() - start
         turns.append(seconds)
-    found = {f"{name}_s": median(turn[name] for turn in turns[1:]) for name in made}
-    found["ratio"] = median(turn["stacked"] / turn["affinity"] for turn in turns[1:])
-    say(
-        f"batch {batch:5d}: affinity {1e3 * found['affinity_s']:8.1f} ms, stacked {1e3 * found['stacked_s']:8.1f} ms, "
-        f"ratio {found['ratio']:.2f}"
-    )
-    return {"batch": batch, **found}
+    seconds = {name: median(turn[name] for turn in turns[1:]) for name in made}
+    ratio = {name: median(turn[name] / turn["affinity"] for turn in turns[1:]) for name in made}
+    shown = ", ".join(f"{name} {1e3 * seconds[name]:,.1f} ms ({ratio[name]:.2f})" for name in made)
+    say(f"batch {batch:5d}: {shown}")
+    return {"batch": batch, "seconds": seconds, "ratio": ratio}
 
 
 def apart(asked: argparse.Namespace, variant: str, chunks: str) -> dict[str, Any]:
@@ -151,13 +154,15 @@ def make(variant: str, batch: int, teachers: int, dim: int) -> tuple[Any, Any, l
         TeacherShape(50.0, fit_target("centre", i[:256].numpy(), t[:256].numpy(), rng))
         for i, t in zip(image, text, strict=True)
     ]
-    settings = DistillSettings.model_validate({"objective": "affinity", **VARIANTS[variant]})
+    settings = DistillSettings.model_validate(VARIANTS[variant])
     objective = OBJECTIVES[settings.objective].load()(settings, dim, shapes, generator)
     trust, group = torch.ones(batch, teachers), torch.zeros(batch, dtype=torch.long)
     leaves = [unit().requires_grad_(), unit().requires_grad_(), torch.tensor(50.0, requires_grad=True)]
     own = Embedded(leaves[0], leaves[1], leaves[2])
     positive = torch.eye(batch, dtype=torch.bool)
-    view = single_view(own, positive, TeacherBatch(image, text, trust, trust.bool(), 8.0 * trust, group), generator)
+    given_B2 = torch.tensor([0.3, 2.0]).repeat(batch, 1) if settings.caption_evidence else None
+    of_teachers = TeacherBatch(image, text, trust, trust.bool(), 8.0 * trust, group, given_B2)
+    view = single_view(own, positive, of_teachers, generator)
     return objective, view, leaves
 
 

@@ -110,6 +110,7 @@ def tiny_features(
 
 @pytest.fixture(scope="session")
 def tiny_reliability(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By the rank test, which takes less time than a fit; `tiny_stacks` has slopes beside it."""
     from mmkd.reliability.settings import ReliabilitySettings
     from mmkd.reliability.stage import measure_reliability
 
@@ -117,7 +118,7 @@ def tiny_reliability(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: p
     complete(
         stage,
         lambda partial: measure_reliability(
-            ReliabilitySettings(), tiny_corpus, tiny_features, ["narrow", "wide"], partial, seed=0
+            ReliabilitySettings(method="rank"), tiny_corpus, tiny_features, ["narrow", "wide"], partial, seed=0
         ),
     )
     return stage.folder

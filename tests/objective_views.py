@@ -70,6 +70,13 @@ def batch(pairs: int = PAIRS, dims: Sequence[int] = DIMS, seed: int = 0) -> Batc
     return made
 
 
+def with_given(of: Batch, wrong: Sequence[float] | float = 0.3, factor: Sequence[float] | float = 2.1) -> Batch:
+    """The batch with captions as evidence: of each pair (K,) or of all, the share of wrong captions and the factor."""
+    pairs = len(of.image_KD)
+    given = torch.stack([torch.as_tensor(one).double().expand(pairs) for one in (wrong, factor)], dim=1)
+    return replace(of, teachers=replace(of.teachers, given_B2=given.to(torch.get_default_dtype())))
+
+
 def picked(teachers: TeacherBatch, rows: slice | Tensor) -> TeacherBatch:
     return teachers.map(lambda one: one[rows])
 

@@ -34,7 +34,7 @@ def test_a_variant_is_the_recipe_with_common_keys_its_own_and_the_seed(tmp_path:
     ("found", "instead", "message"),
     [
         ("objective =", "objectiv =", r"(?s)variant 'contrastive'.*'distill.objectiv'; did you mean"),
-        ('objective = "contrastive"', 'objective = "affinity"', r"distill.objective is what the default has already"),
+        ('objective = "contrastive"', 'objective = "stacked"', r"distill.objective is what the default has already"),
         ("distill.objective", "log_every = 2\ndistill.objective", r"unknown key 'log_every'"),
         ('distill.objective = "contrastive"', "", r"'contrastive': names no key"),
         ('distill.objective = "contrastive"', "seed = 3", r"seed is not for variants"),

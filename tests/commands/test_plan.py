@@ -51,7 +51,16 @@ def mmkd(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-def test_a_plan_in_json(recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("objective", "logits"), [("affinity", 1), ("stacked", 2)])
+def test_a_plan_in_json(
+    objective: str,
+    logits: int,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """logits: how often those of the teacher are computed; under `stacked` captions are compared as well."""
+    recipe.write_text(RECIPE.replace("[distill]", f'[distill]\nobjective = "{objective}"'))
     given = ["--gpus", "2", "--tflops", "10", "--mfu", "0.5", "--pairs", "1000", "--tokens", "12"]
     assert mmkd(monkeypatch, str(recipe), *given, "--json") == 0
     found = json.loads(capsys.readouterr().out)
@@ -61,7 +70,7 @@ def test_a_plan_in_json(recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert found["extraction_hours"] == pytest.approx(1000 * teacher["gflop"] * 1e9 / (2 * 10e12 * 0.5) / 3600)
     student = found["student"]["image_gflop"] + found["student"]["context_gflop"]
     for one in found["stages"]:
-        loss = 4 * 100 * (3 * 16 + (512 if one["name"] == "distill" else 0)) / 1e9
+        loss = 4 * 100 * (3 * 16 + (logits * 512 if one["name"] == "distill" else 0)) / 1e9
         assert one["gflop"] == pytest.approx(3 * student + loss)
     weights = 4 * found["student"]["parameters"] / 1e9
     assert found["storage"]["features"] == pytest.approx(1000 * pair_bytes(512) / 1e9)

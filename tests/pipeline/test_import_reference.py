@@ -116,11 +116,12 @@ def test_a_base_sized_student_learns_from_the_real_features(imported: Path, tmp_
     complete(
         stage,
         lambda folder: measure_reliability(
-            ReliabilitySettings(), corpus, imported / "features", list(STORED), folder, seed=0
+            ReliabilitySettings(method="rank"), corpus, imported / "features", list(STORED), folder, seed=0
         ),
     )
     # eight records cannot show whom to trust, so all teachers have the same weight
     settings = DistillSettings(
+        objective="affinity",
         weighting="everyone",
         terms={"heads": 1.0},
         epochs=4,

@@ -89,10 +89,14 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
             r"needs the teachers' votes .* add a section \[evidence\]",
         ),
         (
-            MINIMAL.replace("[distill]", '[distill]\nobjective = "stacked"'),
+            MINIMAL + '[reliability]\nmethod = "rank"\n',
             r'distill: the term \'stacked\' follows .* set \[reliability\] method = "stacking"',
         ),
-        (MINIMAL + "[rivals.two.terms]\nstacked = 0.5\n", r"rivals\.two: the term 'stacked' follows"),
+        (
+            MINIMAL.replace("[distill]", '[reliability]\nmethod = "rank"\n[distill]\nobjective = "affinity"')
+            + "[rivals.two.terms]\nstacked = 0.5\n",
+            r"rivals\.two: the term 'stacked' follows",
+        ),
         (MINIMAL + '[evidence]\n[reliability]\nby = "cluster"\nmodality = "evidence"\n', "reads no modality"),
     ],
 )

@@ -114,7 +114,8 @@ def test_a_command_of_the_release_before_goes_on_with_a_line(
 @pytest.mark.parametrize(("method", "reads"), [("rank", False), ("stacking", True)])
 def test_the_evaluation_reads_the_reliability_where_it_has_a_stack(method: str, reads: bool, tmp_path: Path) -> None:
     write_files(tmp_path)
-    run = open_run(tmp_path / "recipe.toml", tmp_path / "run", [f"reliability.method={method}"])
+    changes = [f"reliability.method={method}", "distill.objective=affinity"]
+    run = open_run(tmp_path / "recipe.toml", tmp_path / "run", changes)
     assert ("reliability" in STAGES["evaluate"].input_names(run)) is reads
     assert "reliability" in [spec.name for spec in needed_for(run, "evaluate")]  # stage 2 reads it in any case
     for name in ("corpus", "reliability", "pretrain", "distill", "rivals/other", "specialists/one", "specialists/two"):

@@ -39,7 +39,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> FeatureWorld:
 
 @pytest.fixture(scope="module")
 def by_cluster(world: FeatureWorld, tmp_path_factory: pytest.TempPathFactory) -> ReliabilityTable:
-    return measured(world, ReliabilitySettings(by="cluster"), tmp_path_factory.mktemp("measured") / "clusters")
+    return measured(
+        world, ReliabilitySettings(by="cluster", method="rank"), tmp_path_factory.mktemp("measured") / "clusters"
+    )
 
 
 def test_the_nearest_leaves_are_joined_first() -> None:
@@ -122,7 +124,8 @@ def test_each_pair_gets_its_expert_and_neither_the_useless_nor_the_contrary(
 def test_a_number_of_clusters_that_is_asked_for_excludes_the_contrary_as_well(
     world: FeatureWorld, clusters: int, tmp_path: Path
 ) -> None:
-    found = measured(world, ReliabilitySettings(by="cluster", clusters=clusters), tmp_path / "reliability")
+    settings = ReliabilitySettings(by="cluster", clusters=clusters, method="rank")
+    found = measured(world, settings, tmp_path / "reliability")
     weight = dict(zip(SKILLS, found.weights(found.groups(world.corpus)).T, strict=True))
     assert weight["contrary"][world.modality_N == "retina"].mean() < 0.01
     assert weight["retinology"][world.modality_N == "retina"].mean() > 0.7  # of 5, one may hold a single finding
@@ -131,17 +134,20 @@ def test_a_number_of_clusters_that_is_asked_for_excludes_the_contrary_as_well(
 
 def test_by_modality_the_same_teachers_are_trusted(tmp_path: Path) -> None:
     world = make_feature_world(tmp_path, SKILLS, SIZES, labelled=True)
-    cell = {(c.group, c.teacher): c for c in measured(world, ReliabilitySettings(), tmp_path / "reliability").cells}
+    found = measured(world, ReliabilitySettings(method="rank"), tmp_path / "reliability")
+    cell = {(c.group, c.teacher): c for c in found.cells}
     assert cell["retina", "contrary"].percentile < 0.47
     assert cell["retina", "contrary"].weight == cell["skin", "contrary"].weight == 0.0
     assert cell["retina", "retinology"].weight == 1.0
     assert cell["retina", "useless"].weight < 0.01
 
 
+@pytest.mark.parametrize("method", ["rank", "stacking"])
 @pytest.mark.parametrize("few", [1, 2, 12])
-def test_a_modality_of_few_pairs_trusts_nobody_by_chance(few: int, tmp_path: Path) -> None:
+def test_a_modality_of_few_pairs_trusts_nobody_by_chance(few: int, method: str, tmp_path: Path) -> None:
     world = make_feature_world(tmp_path, SKILLS, {**SIZES, "rare": few}, labelled=True, seed=few)
-    found = measured(world, ReliabilitySettings(), tmp_path / "reliability")
+    settings = ReliabilitySettings.model_validate({"method": method, "bootstrap": 50})
+    found = measured(world, settings, tmp_path / "reliability")
     weights = [cell.weight for cell in found.cells if cell.group == "rare"]
     assert len(weights) in (0, 4)  # none where its only pair was held out
     assert not any(weights)

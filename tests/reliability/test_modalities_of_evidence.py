@@ -39,11 +39,12 @@ def judged(world: SeenWorld, *teachers: str) -> np.ndarray:
     return StoredEvidence(stage.folder, corpus).column("modality")
 
 
-def measured(world: SeenWorld, *teachers: str, by_evidence: bool) -> ReliabilityTable:
+def measured(world: SeenWorld, *teachers: str, by_evidence: bool, method: str = "rank") -> ReliabilityTable:
+    settings = ReliabilitySettings.model_validate({"method": method, "bootstrap": 50})
     corpus, features = world.folder / "corpus", world.folder / "features"
     beside = world.folder / "evidence" if by_evidence else None
     stage = Stage("reliability", world.folder / f"reliability-{by_evidence}", {})
-    complete(stage, lambda to: measure_reliability(ReliabilitySettings(), corpus, features, teachers, to, 0, beside))
+    complete(stage, lambda to: measure_reliability(settings, corpus, features, teachers, to, 0, beside))
     return load_reliability(stage.folder)
 
 
@@ -82,7 +83,8 @@ def test_rows_of_which_nothing_speaks_are_a_group_of_their_own(world: SeenWorld)
     assert cells["unknown"].n == (verdict_N[corpus.rows("train")] == "unknown").sum() > 0
 
 
-def test_each_row_learns_from_whom_its_own_verdict_trusts(world: SeenWorld) -> None:
+@pytest.mark.parametrize(("method", "objective"), [("rank", "affinity"), ("stacking", "stacked")])
+def test_each_row_learns_from_whom_its_own_verdict_trusts(method: str, objective: str, world: SeenWorld) -> None:
     """The expert pairs pictures and captions of MRI alone; trust and training must call these rows the same."""
     rng = np.random.default_rng(3)
     world.add("sharp", 1.0, seed=1)
@@ -91,9 +93,12 @@ def test_each_row_learns_from_whom_its_own_verdict_trusts(world: SeenWorld) -> N
     sides = {side: rng.normal(size=(240, DIM)) for side in ("image", "text")}
     sides["text"][is_mri_N] = sides["image"][is_mri_N]
     write_features(world.folder / "features" / "expert", corpus, sides)
-    reliability, rows = measured(world, "expert", by_evidence=True), corpus.rows("train")
+    reliability, rows = measured(world, "expert", by_evidence=True, method=method), corpus.rows("train")
     features = open_features(world.folder / "features", corpus, ["expert"])
-    targets = teacher_targets(DistillSettings(), corpus, rows, features, reliability, 0)
+    targets = teacher_targets(DistillSettings(objective=objective), corpus, rows, features, reliability, 0)
+    if objective == "stacked":
+        assert targets.slope_NT is not None
+        assert (targets.slope_NT[:, 0] > 0).tolist() == is_mri_N[rows].tolist()
     assert (targets.weight_NT[:, 0] == 1.0).tolist() == is_mri_N[rows].tolist()
     assert targets.weight_NT[~is_mri_N[rows]].max() < 0.05
 

@@ -136,4 +136,4 @@ def test_a_folder_without_its_parts_is_none(made: Path, tmp_path: Path) -> None:
 
 def test_parts_without_stacks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'by = "nested".*method = "stacking"'):
-        load_recipe(RECIPE, tmp_path, ["reliability.by=nested"])
+        load_recipe(RECIPE, tmp_path, ["reliability.by=nested", "reliability.method=rank"])

@@ -131,7 +131,10 @@ def test_missing_features_cost_the_other_teachers_nothing_or_only_those_rows(tmp
 def test_a_recipe_with_the_rank_test_keeps_the_folders_of_releases_without_the_choice(tmp_path: Path) -> None:
     ranked, stacked = (
         reliability_settings(Run(load_recipe(RECIPE, tmp_path, changes), tmp_path))
-        for changes in (["reliability.power=3.0"], ["reliability.method=stacking"])
+        for changes in (
+            ["reliability.power=3.0", "reliability.method=rank", "distill.objective=affinity"],
+            ["reliability.method=stacking"],
+        )
     )
     assert ranked["power"] == 3.0
     chosen = {"method", "stack_rows", "folds", "bootstrap"}

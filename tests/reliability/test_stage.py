@@ -54,7 +54,7 @@ def measured(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     complete(
         stage,
         lambda partial: measure_reliability(
-            ReliabilitySettings(), tiny_corpus, folder / "features", list(skills), partial, 0
+            ReliabilitySettings(method="rank"), tiny_corpus, folder / "features", list(skills), partial, 0
         ),
     )
     return stage.folder
@@ -104,7 +104,7 @@ def test_a_teacher_without_features_of_a_modality_is_not_trusted_there(
     corpus = Corpus(tiny_corpus)
     write_teacher(tmp_path / "features" / "both", corpus, {"x-ray", "oct"}, 0)
     write_teacher(tmp_path / "features" / "half", corpus, {"x-ray"}, 1, failed_on=("oct",))
-    settings = ReliabilitySettings.model_validate({"by": by})
+    settings = ReliabilitySettings.model_validate({"by": by, "method": "rank"})
     stage = Stage("reliability", tmp_path / "reliability", {})
     complete(stage, lambda p: measure_reliability(settings, tiny_corpus, tmp_path / "features", ["both", "half"], p, 0))
     found = load_reliability(stage.folder)

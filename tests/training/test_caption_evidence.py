@@ -1,7 +1,7 @@
 """A pair's own caption as evidence beside the stack of the teachers: Bayes' rule by hand, by loops, and by its laws."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,16 +12,11 @@ from mmkd.training.losses.stacked import alike_captions, caption_evidence, stack
 from mmkd.training.objectives.stacked import stacked_term
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.targets.given_captions import LEAST_WRONG, given_captions
-from objective_views import PAIRS, Batch, batch, build, on_shards, total, unit, view_of
+from objective_views import PAIRS, Batch, batch, build, on_shards, total, unit, view_of, with_given
 from tolerance import assert_rounding, assert_rounding_of_all
 
 pytestmark = pytest.mark.usefixtures("float64")
 STACKED = DistillSettings(objective="stacked", other_groups=0.0)
-
-
-def with_given(of: Batch, wrong: Sequence[float] | float = 0.3, factor: Sequence[float] | float = 2.1) -> Batch:
-    given = torch.stack([torch.as_tensor(one).double().expand(PAIRS) for one in (wrong, factor)], dim=1)
-    return replace(of, teachers=replace(of.teachers, given_B2=given.to(torch.get_default_dtype())))
 
 
 def naive(of: Batch) -> Tensor:

@@ -19,7 +19,20 @@ from mmkd.training.settings.distill import DistillSettings, MmkdSettings
 from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS
 from mmkd.training.settings.train import TrainSettings
 from mmkd.training.step import positives
-from objective_views import DIM, PAIRS, Batch, batch, build, objective_of, on_shards, picked, shapes, total, view_of
+from objective_views import (
+    DIM,
+    PAIRS,
+    Batch,
+    batch,
+    build,
+    objective_of,
+    on_shards,
+    picked,
+    shapes,
+    total,
+    view_of,
+    with_given,
+)
 from tolerance import assert_rounding, assert_rounding_of_all
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -28,16 +41,29 @@ CASES: dict[str, DistillSettings] = {
     name: DistillSettings.model_validate({"objective": name, "mmkd": GATHERED}) for name in OBJECTIVES
 } | {
     "every term": DistillSettings(contrastive=0.3, terms={name: 0.5 for name in TERMS}),
-    **{f"weighting {name}": DistillSettings(weighting=name, terms={"relational": 1.0}) for name in WEIGHTINGS},
+    "every term beside affinity": DistillSettings(
+        objective="affinity", contrastive=0.3, terms={name: 0.5 for name in TERMS}
+    ),
+    "without the captions": DistillSettings(caption_evidence=False),
+    "sharper, one softmax": DistillSettings(sharpness=2.0, other_groups=1.0),
+    **{
+        f"weighting {name}": DistillSettings(objective="affinity", weighting=name, terms={"relational": 1.0})
+        for name in WEIGHTINGS
+    },
     "sigmoid": DistillSettings(objective="contrastive", pairwise="sigmoid"),
     "cosine, phi-s": DistillSettings(objective="heads", head_loss="cosine", targets="phi-s"),
     "smooth L1, standardise": DistillSettings(objective="heads", head_loss="smooth_l1", targets="standardise"),
-    "confidence": DistillSettings(weighting="confidence", confidence=0.5),
+    "confidence": DistillSettings(objective="affinity", weighting="confidence", confidence=0.5),
     "dropping": DistillSettings(objective="heads", weighting="dropping", keep=0.4),
-    "uncertainty": DistillSettings(weighting="uncertainty", terms={"heads": 1.0}),
-    "min_weight": DistillSettings(min_weight=0.25),
+    "uncertainty": DistillSettings(objective="affinity", weighting="uncertainty", terms={"heads": 1.0}),
+    "min_weight": DistillSettings(objective="affinity", min_weight=0.25),
     "one_space": DistillSettings(objective="mmkd", mmkd=MmkdSettings(one_space=True, gather_gradient=True)),
 }
+
+
+def batch_of(settings: DistillSettings) -> Batch:
+    """A batch with what the stage hands to this recipe: captions as evidence where a term of the stack reads them."""
+    return with_given(batch()) if settings.is_stacked and settings.caption_evidence else batch()
 
 
 def settled(settings: DistillSettings) -> DistillSettings:
@@ -57,7 +83,7 @@ def gradients_by_name(loss: Tensor, of: Batch, objective: Objective) -> dict[str
 
 @pytest.mark.parametrize("name", CASES)
 def test_shards_average_to_the_whole_batch(name: str) -> None:
-    of = batch()
+    of = batch_of(CASES[name])
     objective = build(CASES[name], of)
     whole, parts = total(objective, view_of(of)), on_shards(objective, of, cuts=[5])
     assert_rounding(parts, whole)
@@ -66,7 +92,7 @@ def test_shards_average_to_the_whole_batch(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_part_of_the_student_has_a_gradient_and_no_teacher(name: str) -> None:
-    of = batch()
+    of = batch_of(CASES[name])
     objective = build(CASES[name], of)
     image, text, *_ = gradients(total(objective, view_of(of)), of, objective)
     for gradient in (image, text):
@@ -78,7 +104,7 @@ def test_every_part_of_the_student_has_a_gradient_and_no_teacher(name: str) -> N
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
-    of = batch()
+    of = batch_of(CASES[name])
     if CASES[name].is_reference:  # its draw depends on the place in the batch: leave it one choice
         of.teachers.available_BT[:] = F.one_hot(torch.arange(PAIRS) % 3, 3).bool()
     objective = build(settled(CASES[name]), of)
@@ -92,7 +118,7 @@ def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_size_of_chunks_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    of = batch()
+    of = batch_of(CASES[name])
     objective = build(CASES[name], of)
     whole = total(objective, view_of(of))
     expected = gradients_by_name(whole, of, objective)
@@ -170,7 +196,8 @@ def test_a_pair_whose_caption_has_weight_zero_has_no_contrastive_loss() -> None:
 def test_a_teacher_without_weight_anywhere_changes_nothing() -> None:
     of = batch()
     of.teachers.weight_BT[:, 2] = 0.04  # below min_weight
-    objective = build(DistillSettings(terms={"heads": 1.0, "relational": 1.0, "interactive": 1.0}), of)
+    terms = {"heads": 1.0, "relational": 1.0, "interactive": 1.0}
+    objective = build(DistillSettings(objective="affinity", terms=terms), of)
     before = total(objective, view_of(of))
     of.teachers.image[2], of.teachers.text[2] = -of.teachers.text[2], of.teachers.image[2] ** 2
     torch.testing.assert_close(total(objective, view_of(of)), before)
@@ -179,7 +206,7 @@ def test_a_teacher_without_weight_anywhere_changes_nothing() -> None:
 def test_where_no_teacher_has_weight_the_loss_and_its_gradient_are_zero() -> None:
     of = batch()
     of.teachers.weight_BT[:] = 0.0
-    objective = build(DistillSettings(terms={"relational": 1.0, "interactive": 1.0}), of)
+    objective = build(DistillSettings(objective="affinity", terms={"relational": 1.0, "interactive": 1.0}), of)
     loss = total(objective, view_of(of))
     assert loss.item() == 0.0
     assert all((one == 0).all() for one in gradients(loss, of, objective))
@@ -189,7 +216,7 @@ def test_an_objective_without_teachers_says_what_it_needs() -> None:
     of = batch()
     view = view_of(of)
     without = type(view)(**{**vars(view), "teachers": None, "teacher_keys": None})
-    for name in ("affinity", "mmkd"):
+    for name in ("stacked", "affinity", "mmkd"):
         with pytest.raises(ConfigError, match="only 'contrastive' goes without"):
             build(CASES[name], of)(without)
 
@@ -229,7 +256,7 @@ def test_pairs_with_equal_captions_or_images_are_positives_of_one_another() -> N
 
 @pytest.mark.parametrize("name", CASES)
 def test_all_that_is_trained_has_a_gradient(name: str) -> None:
-    of = batch()
+    of = batch_of(CASES[name])
     objective = build(CASES[name], of)
     trained = [p for p in objective.parameters() if p.requires_grad]
     torch.autograd.grad(total(objective, view_of(of)), [*of.leaves(), *trained])  # raises for one without

@@ -26,6 +26,7 @@ WEIGHTS = "open_clip_model.safetensors"
 QUICK = MmkdSettings(autoencoder_epochs=1)
 CASES: dict[str, dict[str, Any]] = {name: {"objective": name, "weighting": "everyone"} for name in OBJECTIVES} | {
     "every term": {
+        "objective": "affinity",
         "weighting": "everyone",
         "contrastive": 0.3,
         "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0, "stacked": 0.5},
@@ -33,7 +34,7 @@ CASES: dict[str, dict[str, Any]] = {name: {"objective": name, "weighting": "ever
     "phi-s": {"objective": "heads", "targets": "phi-s", "head_loss": "smooth_l1", "weighting": "uncertainty"},
     "autoencoder": {"objective": "heads", "targets": "autoencoder", "weighting": "dropping"},
     "linear": {"objective": "mmkd", "mmkd": {"projection": "linear", "gate_top": 1.0}},
-    "confidence": {"weighting": "confidence", "pairwise": "sigmoid", "contrastive": 0.5},
+    "confidence": {"objective": "affinity", "weighting": "confidence", "pairwise": "sigmoid", "contrastive": 0.5},
 }
 
 

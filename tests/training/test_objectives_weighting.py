@@ -42,17 +42,19 @@ def test_every_process_draws_its_rows_of_the_same_numbers() -> None:
 def test_keeping_all_is_no_dropping() -> None:
     of = batch()
     plain, kept = (
-        total(build(DistillSettings(weighting=weighting, keep=1.0), of), view_of(of))
+        total(build(DistillSettings(objective="affinity", weighting=weighting, keep=1.0), of), view_of(of))
         for weighting in ("soft", "dropping")
     )
     torch.testing.assert_close(plain, kept)
 
 
-def test_captions_of_pairs_without_a_teacher_are_added_by_their_share_of_the_batch() -> None:
+@pytest.mark.parametrize("name", ["stacked", "affinity"])
+def test_captions_of_pairs_without_a_teacher_are_added_by_their_share_of_the_batch(name: str) -> None:
     of = batch()
-    of.teachers.weight_BT[:3] = 0.0
+    assert of.teachers.slope_BT is not None
+    of.teachers.weight_BT[:3] = of.teachers.slope_BT[:3] = 0.0
     of.caption_weight_K = (torch.arange(PAIRS) < 3).double()
-    plain, added = (build(DistillSettings(), of) for _ in range(2))
+    plain, added = (build(DistillSettings(objective=name), of) for _ in range(2))
     assert isinstance(added, Distilled)
     added.learn_from_captions()
     image, text, scale = (leaf.detach() for leaf in of.leaves())
@@ -65,7 +67,7 @@ def test_captions_of_pairs_without_a_teacher_are_added_by_their_share_of_the_bat
 
 def test_the_teacher_s_probability_of_a_pair_by_hand() -> None:
     of = batch()
-    objective = build(DistillSettings(), of)
+    objective = build(DistillSettings(objective="affinity"), of)
     assert isinstance(objective, Distilled)
     view = view_of(of)
     teacher = objective._inputs(view)[0]
@@ -83,7 +85,7 @@ def test_the_teacher_s_probability_of_a_pair_by_hand() -> None:
 def test_confidence_weighs_by_the_probability_to_the_power() -> None:
     of = batch()
     view = view_of(of)
-    objective = build(DistillSettings(weighting="confidence", confidence=2.0), of)
+    objective = build(DistillSettings(objective="affinity", weighting="confidence", confidence=2.0), of)
     assert isinstance(objective, Distilled)
     teachers = objective._inputs(view)
     probability, value = (
@@ -106,7 +108,8 @@ def test_uncertainty_by_hand_and_at_its_best() -> None:
 
 def test_uncertainty_trains_one_number_a_teacher_and_term() -> None:
     of = batch()
-    objective = build(DistillSettings(weighting="uncertainty", terms={"relational": 1.0}), of)
+    settings = DistillSettings(objective="affinity", weighting="uncertainty", terms={"relational": 1.0})
+    objective = build(settings, of)
     trained = {name: p for name, p in objective.named_parameters() if "log_variance" in name}
     assert {name: tuple(p.shape) for name, p in trained.items()} == {
         "weighting.log_variance.affinity": (3,),

@@ -142,12 +142,15 @@ def test_steps_and_hours_by_hand() -> None:
     ("changes", "student", "teachers"),
     [
         ({"objective": "contrastive"}, 8, 0),
-        ({}, 2 * 8, 1),  # affinity: beside each teacher
-        ({"contrastive": 0.3}, 3 * 8, 1),
-        ({"objective": "stacked"}, 8, 1),  # once for all
-        ({"objective": "stacked", "caption_evidence": True}, 8, 2),
-        ({"terms": {"stacked": 0.5}}, 3 * 8, 2),
-        ({"objective": "stacked", "matryoshka": (4, 2)}, 8 + 4 + 2, 3),
+        ({"objective": "affinity"}, 2 * 8, 1),  # beside each teacher
+        ({"objective": "affinity", "contrastive": 0.3}, 3 * 8, 1),
+        ({}, 8, 2),  # stacked: once for all, whose captions are compared with one another as well
+        ({"caption_evidence": False}, 8, 1),
+        ({"contrastive": 0.3}, 2 * 8, 2),
+        ({"objective": "affinity", "terms": {"stacked": 0.5}}, 3 * 8, 3),
+        ({"objective": "affinity", "terms": {"stacked": 0.5}, "caption_evidence": False}, 3 * 8, 2),
+        ({"matryoshka": (4, 2)}, 8 + 4 + 2, 6),
+        ({"caption_evidence": False, "matryoshka": (4, 2)}, 8 + 4 + 2, 3),
         ({"objective": "mmkd"}, 2 * 8, 1),
     ],
 )

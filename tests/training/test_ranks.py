@@ -21,6 +21,7 @@ SETTINGS = {
 }  # fmt: skip
 AVERAGED = {**SETTINGS, "matryoshka": [6, 3], "ema": 0.9, "select": "best", "checkpoint_every": 3}
 TERMS = {
+    "objective": "affinity",
     "weighting": "everyone",
     "contrastive": 0.3,
     "terms": {"heads": 0.5, "interactive": 0.2, "relational": 0.2, "stacked": 0.5},

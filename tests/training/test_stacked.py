@@ -84,7 +84,7 @@ def test_one_teacher_of_slope_s_is_affinity_at_the_scale_s() -> None:
     one.teachers.group_B.zero_()
     one.teachers.weight_BT.fill_(1.0)
     known = shapes(one, scale=7.0)
-    affine = Distilled(DistillSettings(), 8, known, torch.Generator())
+    affine = Distilled(DistillSettings(objective="affinity"), 8, known, torch.Generator())
     assert_rounding(value(one), total(affine, view_of(one)))
     view = view_of(one)
     of_each, counted = stacked_term(view, STACKED)
@@ -185,9 +185,9 @@ def test_the_weights_of_the_teachers_have_no_part() -> None:
 
 def test_beside_affinity_each_has_its_own_value() -> None:
     of = batch()
-    both = build(DistillSettings(terms={"stacked": 0.5}), of)(view_of(of))
+    both = build(DistillSettings(objective="affinity", terms={"stacked": 0.5}), of)(view_of(of))
     assert_rounding(both["stacked"], value(of))
-    assert_rounding(both["affinity"], value(of, DistillSettings()))
+    assert_rounding(both["affinity"], value(of, DistillSettings(objective="affinity")))
 
 
 def test_without_slopes_it_says_where_they_come_from() -> None:

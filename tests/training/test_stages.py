@@ -34,8 +34,8 @@ def stage1(tiny_corpus: Path, tiny_student: StudentSettings, tmp_path_factory: p
 
 
 @pytest.fixture(scope="module")
-def inputs(stage1: Path, tiny_corpus: Path, tiny_features: Path, tiny_reliability: Path) -> Inputs:
-    return Inputs(stage1, tiny_corpus, tiny_features, tiny_reliability, ["narrow", "wide"])
+def inputs(stage1: Path, tiny_corpus: Path, tiny_features: Path, tiny_stacks: Path) -> Inputs:
+    return Inputs(stage1, tiny_corpus, tiny_features, tiny_stacks, ["narrow", "wide"])
 
 
 def losses(folder: Path) -> list[Any]:
@@ -76,8 +76,11 @@ def test_decoding_at_each_step_changes_nothing(
 
 
 OBJECTIVES: dict[str, DistillSettings] = {
-    "affinity": DistillSettings(weighting="everyone"),
-    "affinity with heads and captions": DistillSettings(weighting="everyone", terms={"heads": 1.0}, contrastive=0.3),
+    "default": DistillSettings(),
+    "affinity": DistillSettings(objective="affinity", weighting="everyone"),
+    "affinity with heads and captions": DistillSettings(
+        objective="affinity", weighting="everyone", terms={"heads": 1.0}, contrastive=0.3
+    ),
     "mmkd": DistillSettings(objective="mmkd", mmkd=MmkdSettings(autoencoder_epochs=1)),
     "mmkd, linear": DistillSettings(objective="mmkd", mmkd=MmkdSettings(projection="linear", gate_top=1.0)),
     "contrastive": DistillSettings(objective="contrastive"),
@@ -89,7 +92,7 @@ def short(settings: DistillSettings, **changes: Any) -> DistillSettings:
     return settings.model_copy(update=common | changes)
 
 
-@pytest.mark.parametrize("name", repetitions(OBJECTIVES, fast=["affinity"]))
+@pytest.mark.parametrize("name", repetitions(OBJECTIVES, fast=["default", "affinity"]))
 def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
     settings = short(OBJECTIVES[name])
     distill(settings, inputs, Place(tmp_path / "whole", MACHINE, 3))
@@ -151,9 +154,10 @@ def test_a_loss_that_is_not_finite_names_the_pairs_and_keeps_the_checkpoint(inpu
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.json"))
 
 
-def test_bf16_trains_to_about_the_same(inputs: Inputs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["default", "affinity"])
+def test_bf16_trains_to_about_the_same(name: str, inputs: Inputs, tmp_path: Path) -> None:
     for precision in ("fp32", "bf16"):
-        settings = short(OBJECTIVES["affinity"], precision=precision)
+        settings = short(OBJECTIVES[name], precision=precision)
         distill(settings, inputs, Place(tmp_path / precision, MACHINE, 0))
     assert losses(tmp_path / "bf16") != losses(tmp_path / "fp32")
     assert losses(tmp_path / "bf16") == pytest.approx(losses(tmp_path / "fp32"), rel=0.05)

@@ -21,7 +21,7 @@ from mmkd.training.experimental.targets import fit_target
 from mmkd.training.objectives.objective import TeacherShape
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.distill import DistillSettings
-from mmkd.training.settings.tables import OBJECTIVES, WEIGHTINGS
+from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS
 from mmkd.training.step import Stepper
 from objective_views import mapped
 from tiny import MACHINE, tiny_config
@@ -29,17 +29,19 @@ from tiny import MACHINE, tiny_config
 META = torch.device("meta")
 PAIRS, DIM, DIMS = 16, 16, (8, 24)
 CASES: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES} | {
-    "all terms": {"contrastive": 0.3, "terms": {"heads": 1.0, "interactive": 0.5, "relational": 1.0, "stacked": 0.5}},
+    "all terms": {"contrastive": 0.3, "terms": {name: 0.5 for name in TERMS}},
+    "without the captions": {"caption_evidence": False},
     "sigmoid": {"objective": "contrastive", "pairwise": "sigmoid"},
     "phi-s": {"objective": "heads", "targets": "phi-s"},
-    **{weighting: {"weighting": weighting} for weighting in WEIGHTINGS},
+    **{weighting: {"objective": "affinity", "weighting": weighting} for weighting in WEIGHTINGS},
 }
 
 
-def meta_batch() -> PairBatch:
+def meta_batch(settings: DistillSettings) -> PairBatch:
     image, text = ([torch.empty(PAIRS, dim, device=META) for dim in DIMS] for _ in ("image", "text"))
     weight_BT = torch.empty(PAIRS, len(DIMS), device=META)
     code_B = torch.arange(PAIRS, device=META)
+    given_B2 = torch.empty(PAIRS, 2, device=META) if settings.caption_evidence else None
     return PairBatch(
         row_B=np.arange(PAIRS),
         image_BCHW=torch.empty(PAIRS, 3, 32, 32, dtype=torch.uint8, device=META),
@@ -48,7 +50,7 @@ def meta_batch() -> PairBatch:
         caption_B=code_B,
         image_code_B=code_B,
         caption_weight_B=torch.empty(PAIRS, device=META),
-        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0, weight_BT, code_B),
+        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0, weight_BT, code_B, given_B2),
     )
 
 
@@ -87,7 +89,7 @@ def test_a_step_reads_no_value_and_stays_on_its_device(case: str, micro_batch: i
     augment = {"shift": 0.1, "gain": 0.1, "flip": True}  # no noise: this device has no random numbers of its own
     settings = DistillSettings.model_validate({**CASES[case], "batch_size": PAIRS, "augment": augment})
     stepper = meta_stepper(settings, micro_batch)
-    outcome = stepper(meta_batch(), 3)
+    outcome = stepper(meta_batch(settings), 3)
     assert {value.device for value in (*outcome.losses.values(), outcome.total, outcome.norm, outcome.bad)} == {META}
     average = stepper.trained.average
     assert average is not None

@@ -13,6 +13,7 @@ from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES, TERMS, WEIGHTINGS, Entry, Term
 from objective_views import batch, build, total, view_of
 
+AFFINITY = {"objective": "affinity"}
 ENTRIES = [*TERMS.values(), *WEIGHTINGS.values(), *OBJECTIVES.values()]
 
 
@@ -40,13 +41,14 @@ def constant_term(view: View, teacher: TeacherInputs) -> Tensor:
     return torch.full((len(view.own.image_BD),), 3.0)
 
 
-def test_a_new_term_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("main", ["stacked", "affinity"])
+def test_a_new_term_is_one_entry(main: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tables.TERMS, "constant", Term(f"{__name__}:constant_term"))  # type: ignore[arg-type]
     of = batch()
-    settings = DistillSettings(terms={"constant": 2.0})
+    settings = DistillSettings(objective=main, terms={"constant": 2.0})
     found = build(settings, of)(view_of(of))
     torch.testing.assert_close(found["constant"], torch.tensor(3.0))
-    without = total(build(DistillSettings(), of), view_of(of))
+    without = total(build(DistillSettings(objective=main), of), view_of(of))
     torch.testing.assert_close(total(build(settings, of), view_of(of)), without + 6.0)
 
 
@@ -67,21 +69,24 @@ def test_unknown_names_are_refused(changes: dict[str, object], message: str) -> 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"keep": 0.4}, ["keep"]),
-        ({"keep": 0.4, "weighting": "dropping"}, []),
-        ({"confidence": 2.0, "weighting": "dropping"}, ["confidence"]),
-        ({"targets": "phi-s"}, ["targets"]),
-        ({"targets": "phi-s", "terms": {"interactive": 1.0}}, []),
-        ({"targets": "phi-s", "terms": {"interactive": 0.0}}, ["targets"]),
+        ({**AFFINITY, "keep": 0.4}, ["keep"]),
+        ({**AFFINITY, "keep": 0.4, "weighting": "dropping"}, []),
+        ({**AFFINITY, "confidence": 2.0, "weighting": "dropping"}, ["confidence"]),
+        ({**AFFINITY, "targets": "phi-s"}, ["targets"]),
+        ({**AFFINITY, "targets": "phi-s", "terms": {"interactive": 1.0}}, []),
+        ({**AFFINITY, "targets": "phi-s", "terms": {"interactive": 0.0}}, ["targets"]),
         ({"head_loss": "cosine", "objective": "interactive"}, ["head_loss"]),
         ({"objective": "mmkd", "terms": {"heads": 1.0}}, ["terms"]),
         ({"objective": "contrastive", "weighting": "best"}, ["weighting"]),
-        ({"objective": "stacked", "weighting": "best"}, ["weighting"]),
-        ({"objective": "stacked", "sharpness": 2.0, "other_groups": 0.0}, []),
-        ({"terms": {"stacked": 1.0}, "weighting": "best", "sharpness": 2.0}, []),
-        ({"sharpness": 2.0, "other_groups": 1.0}, ["sharpness", "other_groups"]),
-        ({"mmkd": {"gate_top": 0.5}}, ["mmkd"]),
-        ({"mmkd": {"gate_top": 0.5}, "weighting": "per_sample"}, []),
+        ({"weighting": "best"}, ["weighting"]),  # stacked, which has slopes in place of weights
+        ({"weighting": "dropping", "keep": 0.4}, ["weighting", "keep"]),
+        ({"weighting": "best", "terms": {"affinity": 0.5}}, []),
+        ({"sharpness": 2.0, "other_groups": 0.0, "caption_evidence": False}, []),
+        ({**AFFINITY, "terms": {"stacked": 1.0}, "weighting": "best", "sharpness": 2.0}, []),
+        ({**AFFINITY, "sharpness": 2.0, "other_groups": 1.0}, ["sharpness", "other_groups"]),
+        ({**AFFINITY, "caption_evidence": False}, ["caption_evidence"]),
+        ({**AFFINITY, "mmkd": {"gate_top": 0.5}}, ["mmkd"]),
+        ({**AFFINITY, "mmkd": {"gate_top": 0.5}, "weighting": "per_sample"}, []),
         ({"epochs": 3, "pairwise": "sigmoid", "contrastive": 0.3, "caption_posterior": 2.0}, []),
     ],
 )

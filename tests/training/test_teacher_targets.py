@@ -28,7 +28,7 @@ AVAILABLE = np.array([[True, False, True], [False, True, True]])
 
 
 def targets(world: FeatureWorld, by: str, folder: Path, **changes: object) -> TeacherTargets:
-    settings = ReliabilitySettings.model_validate({"by": by})
+    settings = ReliabilitySettings.model_validate({"by": by, "method": "rank"})
     stage = Stage("reliability", folder / f"reliability-{by}", {})
     corpus, features = world.folder / "corpus", world.folder / "features"
     complete(stage, lambda partial: measure_reliability(settings, corpus, features, world.teachers, partial, 0))
@@ -36,7 +36,7 @@ def targets(world: FeatureWorld, by: str, folder: Path, **changes: object) -> Te
 
 
 def of(world: FeatureWorld, reliability: ReliabilityTable, **changes: object) -> TeacherTargets:
-    settings = DistillSettings.model_validate(changes)
+    settings = DistillSettings.model_validate({"objective": "affinity", **changes})
     corpus = world.corpus
     return teacher_targets(settings, corpus, corpus.rows("train"), world.features, reliability, seed=0)
 
@@ -97,11 +97,11 @@ def test_the_weight_of_a_caption_is_a_power_of_the_posterior(world: FeatureWorld
 def test_pairs_without_a_teacher_learn_from_their_captions_though_nothing_else_does(
     world: FeatureWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    default = targets(world, "modality", tmp_path)
+    found = targets(world, "modality", tmp_path)
     modality_N = world.modality_N[world.corpus.rows("train")]
     skin_N = modality_N == "skin"  # in which nobody knows anything
-    assert default.captions_alone
-    np.testing.assert_array_equal(default.caption_weight_N, skin_N.astype(np.float32))
+    assert found.captions_alone
+    np.testing.assert_array_equal(found.caption_weight_N, skin_N.astype(np.float32))
     told = " ".join(capsys.readouterr().out.split())
     count = f"{np.count_nonzero(skin_N):,}"
     assert f"no teacher passes the rank test on skin ({count} pairs)" in told
@@ -194,7 +194,7 @@ def slopes_of(world: FeatureWorld, by: str, folder: Path, **changes: object) -> 
 
 
 def test_slopes_are_those_of_a_pair_s_group_and_codes_tell_groups_apart(world: FeatureWorld, tmp_path: Path) -> None:
-    found = slopes_of(world, "modality", tmp_path)
+    found = slopes_of(world, "modality", tmp_path, caption_evidence=False)
     modality_N = world.modality_N[world.corpus.rows("train")]
     column = {name: k for k, name in enumerate(SKILLS)}
     assert found.slope_NT is not None
@@ -216,7 +216,7 @@ def test_slopes_are_those_of_a_pair_s_group_and_codes_tell_groups_apart(world: F
 
 
 def test_captions_are_evidence_by_the_share_of_wrong_ones_of_their_group(world: FeatureWorld, tmp_path: Path) -> None:
-    found = slopes_of(world, "modality", tmp_path, caption_evidence=True)
+    found = slopes_of(world, "modality", tmp_path)
     rows = world.corpus.rows("train")
     assert found.given_N2 is not None
     assert found.given_N2.shape == (len(rows), 2)

@@ -30,9 +30,9 @@ class ReliabilitySettings(Settings):
 
     batch: pairs on which the spread of the logits is measured.
 
-    method: what weighs the teachers. "rank": the rank test alone, with `power`. "stacking": weights of all teachers and
-    the share of wrong captions, fitted together in each group by the likelihood of its own captions; the rank test is
-    shown beside it. The other keys are of "stacking". stack_rows: at most so many pairs of a group are fitted.
+    method: what weighs the teachers. "stacking": weights of all teachers and the share of wrong captions, fitted
+    together in each group by the likelihood of its own captions; the rank test is shown beside it. "rank": the rank
+    test alone, with `power`. The other keys are of "stacking". stack_rows: at most so many pairs of a group are fitted.
     folds: parts of a group, cutting no patient or article, of which each is held out once. bootstrap: replicates of
     the 95 % intervals.
     """
@@ -49,7 +49,7 @@ class ReliabilitySettings(Settings):
     scale: float | None = Field(None, gt=0.0)
     trained_on: dict[str, RecipePath] = {}
     batch: PositiveInt = 256
-    method: Literal["rank", "stacking"] = "rank"
+    method: Literal["rank", "stacking"] = "stacking"
     stack_rows: int = Field(2_048, ge=2)
     folds: int = Field(5, ge=2)
     bootstrap: PositiveInt = 1_000

@@ -1,7 +1,7 @@
 """Distillation from all weighted teachers at every step: a main term, others beside it, and a contrastive share.
 
-The default term is affinity: the student's softmax over the batch follows each teacher's. Terms of the stack follow
-all teachers at once.
+Affinity has the student's softmax over the batch follow each teacher's; the default, the term of the stack, that of all
+teachers at once.
 
 Letters: B own pairs, K keys, D student dimension, T teachers.
 """

@@ -67,8 +67,8 @@ DEFECTS = ("exp_scale", "train_scale", "normalise", "one_space", "shuffle", "gat
 class DistillSettings(TrainSettings):
     """The recipe section `[distill]`: stage 2.
 
-    objective: the main term. `affinity` (the teachers' image-text softmax, both ways), `stacked` (one image-text
-    softmax of all teachers together, their cosines weighted and summed as `[reliability] method = "stacking"` fits it),
+    objective: the main term. `stacked` (one image-text softmax of all teachers together, both ways, their cosines
+    weighted and summed as `[reliability] method = "stacking"` fits it), `affinity` (the softmax of each teacher apart),
     `heads` (a light head per teacher and side towards its vectors), `interactive` (student against teacher captions and
     images, through those heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1
     continued), `mmkd` (the reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive:
@@ -96,7 +96,7 @@ class DistillSettings(TrainSettings):
     confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
-    objective: Annotated[str, _entry_of(OBJECTIVES)] = "affinity"
+    objective: Annotated[str, _entry_of(OBJECTIVES)] = "stacked"
     contrastive: float = Field(0.0, ge=0.0, le=1.0)
     terms: dict[Annotated[str, _entry_of(TERMS)], NonNegativeFloat] = {}
     head_loss: Literal["cosine", "smooth_l1", "angle"] = "angle"
@@ -105,7 +105,7 @@ class DistillSettings(TrainSettings):
     weighting: Annotated[str, _entry_of(WEIGHTINGS)] = "soft"
     sharpness: PositiveFloat = 1.0
     other_groups: NonNegativeFloat = 0.1
-    caption_evidence: bool = False
+    caption_evidence: bool = True
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
     without_teacher: Literal["captions", "nothing"] = "captions"
@@ -191,7 +191,7 @@ class DistillSettings(TrainSettings):
 
 def whole_vectors(settings: Mapping[str, Any]) -> str:
     """Which part of a table `[distill]` maps the student's whole vectors, in words; "" where none does."""
-    objective = settings.get("objective", "affinity")
+    objective = settings.get("objective", "stacked")
     if objective in REFERENCES:
         return f"objective {objective!r}"
     named = [objective, *(name for name, weight in dict(settings.get("terms", {})).items() if weight)]
