@@ -56,6 +56,7 @@ checkpoint_every = 5
 epochs = 4
 batch_size = 16
 checkpoint_every = 5
+objective = "affinity"
 weighting = "everyone"
 [rivals.contrastive]
 objective = "contrastive"

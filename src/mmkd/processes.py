@@ -18,6 +18,9 @@ from mmkd.errors import DataError
 from mmkd.output import calm_libraries
 from mmkd.progress import say
 
+LOADERS = "fork"
+"""How processes of torch's DataLoader start, said at each: those of a worker would inherit `spawn`, which has to pickle
+tokenizers and memory maps."""
 PATIENCE_S = 600  # after SIGTERM, for the step and the checkpoint; a scheduler kills earlier if it wants to
 
 

@@ -47,6 +47,7 @@ batch_size = 16
 [distill]
 epochs = 1
 batch_size = 16
+objective = "affinity"
 weighting = "everyone"
 [evaluate]
 cards = ["my_set.toml"]

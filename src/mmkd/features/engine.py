@@ -23,6 +23,7 @@ from mmkd.errors import ConfigError
 from mmkd.features.store import SIDES, Produced, Shard, feature_table
 from mmkd.images.decode import decode
 from mmkd.images.transform import ImageTransform
+from mmkd.processes import LOADERS
 from mmkd.progress import track
 from mmkd.reasons import BadRecordError
 from mmkd.settings import Machine
@@ -177,6 +178,7 @@ class ModelFeatures:
                 batch_size=None,
                 sampler=self._asked,
                 num_workers=self.workers,
+                multiprocessing_context=LOADERS if self.workers else None,
                 prefetch_factor=AHEAD if self.workers else None,
                 persistent_workers=self._stays,
                 pin_memory=self.teachers[0].device.type == "cuda",

@@ -19,6 +19,7 @@ from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, DataError
 from mmkd.images.decode import decode
 from mmkd.images.transform import from_compose
+from mmkd.processes import LOADERS
 from mmkd.progress import say
 from mmkd.reasons import BadRecordError
 from mmkd.settings import Machine
@@ -151,6 +152,7 @@ def loader(batches: StepBatches, first: int, last: int, machine: Machine) -> Dat
         batch_size=None,
         sampler=range(first, last),
         num_workers=workers,
+        multiprocessing_context=LOADERS if workers else None,
         pin_memory=pinned,
         worker_init_fn=_leave_sigterm,
     )
