@@ -132,3 +132,15 @@ def test_eight_workers_of_which_two_are_killed_make_the_bytes_of_one(
         assert extracted("many", 8) == whole
     assert len(killed) == 2
     assert not list(tmp_path.rglob(".units"))
+
+
+@pytest.mark.slow
+def test_workers_have_processes_that_decode_images(
+    tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path
+) -> None:
+    """Workers are spawned. What they start by themselves is not: tokenizers cannot be sent to a spawned process."""
+    settings, decoding = ExtractSettings(batch_size=10, shard_rows=30), MACHINE.model_copy(update={"workers": 1})
+    for name, machine, workers in (("alone", MACHINE, 1), ("by two", decoding, 2)):
+        folder = tmp_path / name / "features"
+        extract(tiny_teachers, settings, tiny_corpus, folder, machine, executor=LocalExecutor(workers))
+    assert shards(tmp_path / "by two") == shards(tmp_path / "alone") != {}
