@@ -85,12 +85,11 @@ def beside(batch: int, teachers: int, dim: int, threads: int, repeats: int) -> d
     turns: list[dict[str, float]] = []
     for turn in range(repeats + 1):  # the first warms up
         names = list(made) if turn % 2 else list(made)[::-1]
-        seconds = {}
+        turns.append({})
         for name in names:
             start = time.process_time()
             run(*made[name])
-            seconds[name] = time.process_time() - start
-        turns.append(seconds)
+            turns[-1][name] = time.process_time() - start
     seconds = {name: median(turn[name] for turn in turns[1:]) for name in made}
     ratio = {name: median(turn[name] / turn["affinity"] for turn in turns[1:]) for name in made}
     shown = ", ".join(f"{name} {1e3 * seconds[name]:,.1f} ms ({ratio[name]:.2f})" for name in made)

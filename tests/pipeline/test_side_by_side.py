@@ -172,14 +172,20 @@ def test_a_failed_training_is_named_and_the_others_finish(
     assert (state.name, state.done, [*state.failed]) == ("distill", 1, ["rivals/other"])
 
 
-@pytest.mark.usefixtures("no_processes")
-def test_after_a_failure_was_mended_all_are_finished(
-    finished_run: Finished, opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def failed_once(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run by two workers of which one training has failed, for a reason that is mended by now."""
     run = opened(*STUDENTS, changes=[TWO])
     monkeypatch.setattr(open_clip_folder, "load", failing_once(open_clip_folder.load))
     with pytest.raises(TrainingError, match="1 of 2 trainings failed"):
         work_one(run, "distill")
+    return run
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_after_a_failure_was_mended_all_are_finished(
+    finished_run: Finished, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = failed_once(opened, monkeypatch)
     assert (run.out / "distill").exists()
     shutil.rmtree(run.out / "distill")  # its mark is still there
     work_one(run, "distill")
@@ -191,10 +197,7 @@ def test_after_a_failure_was_mended_all_are_finished(
 def test_nothing_is_told_of_failures_that_one_process_has_mended(
     finished_run: Finished, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = opened(*STUDENTS, changes=[TWO])
-    monkeypatch.setattr(open_clip_folder, "load", failing_once(open_clip_folder.load))
-    with pytest.raises(TrainingError, match="1 of 2 trainings failed"):
-        work_one(run, "distill")
+    run = failed_once(opened, monkeypatch)
     assert [*units_beside(run.out)]
     work_one(open_run(finished_run[0], run.out, []), "distill")
     assert not [*units_beside(run.out)]
