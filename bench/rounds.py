@@ -26,6 +26,7 @@ from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = ("world", "specialists/*", "corpus", "features/*", "pretrain")
+MADE_ANEW = ("extract", "reliability", "distill")
 FIRST, SECOND = "first_round", "second_round"
 MEAN = "mean"
 
@@ -62,7 +63,8 @@ def again(name: Path, run: Path, changes: list[str]) -> Run:
     student = TeacherSpec(name=FIRST, licence="Apache-2.0", model=f"{LOCAL}{run / 'distill'}")
     second = Run(recipe.model_copy(update={"teachers": [*recipe.teachers, student], "rivals": {}}), out)
     for stage in needed_for(second, "distill"):
-        stage.work(second)
+        if stage.name in MADE_ANEW:
+            stage.work(second)
     return second
 
 
