@@ -28,7 +28,7 @@ def unit(rows: int, dim: int = 5, seed: int = 0) -> Tensor:
 
 @dataclass
 class Batch:
-    """All pairs of a step. caption: equal numbers are equal captions."""
+    """All pairs of a step. caption: equal numbers are equal captions. average: of the weights, where it teaches."""
 
     image_KD: Tensor
     text_KD: Tensor
@@ -36,6 +36,7 @@ class Batch:
     teachers: TeacherBatch
     caption_K: Tensor
     caption_weight_K: Tensor
+    average: Embedded | None = None
 
     def leaves(self) -> list[Tensor]:
         return [self.image_KD, self.text_KD, self.log_scale]
@@ -77,6 +78,17 @@ def with_given(of: Batch, wrong: Sequence[float] | float = 0.3, factor: Sequence
     return replace(of, teachers=replace(of.teachers, given_B2=given.to(torch.get_default_dtype())))
 
 
+def with_average_of(of: Batch, seed: int = 40) -> Batch:
+    """The batch with a student's average that embeds its pairs somewhere else, at a scale of its own."""
+    pairs = len(of.image_KD)
+    return replace(of, average=Embedded(unit(pairs, DIM, seed), unit(pairs, DIM, seed + 1), torch.tensor(6.0)))
+
+
+def averaged(of: Batch, rows: slice | Tensor) -> Embedded | None:
+    """Some rows of what the average embeds."""
+    return of.average and Embedded(of.average.image_BD[rows], of.average.text_BD[rows], of.average.scale)
+
+
 def picked(teachers: TeacherBatch, rows: slice | Tensor) -> TeacherBatch:
     return teachers.map(lambda one: one[rows])
 
@@ -95,6 +107,8 @@ def view_of(of: Batch, rows: slice | None = None, world: World = ALONE, seed: in
         generator=torch.Generator().manual_seed(seed),
         offset=rows.start,
         world=world,
+        average=averaged(of, rows),
+        average_keys=of.average,
     )
 
 

@@ -23,6 +23,7 @@ from objective_views import (
     DIM,
     PAIRS,
     Batch,
+    averaged,
     batch,
     build,
     objective_of,
@@ -31,6 +32,7 @@ from objective_views import (
     shapes,
     total,
     view_of,
+    with_average_of,
     with_given,
 )
 from tolerance import assert_rounding, assert_rounding_of_all
@@ -45,6 +47,7 @@ CASES: dict[str, DistillSettings] = {
         objective="affinity", contrastive=0.3, terms={name: 0.5 for name in TERMS}
     ),
     "without the captions": DistillSettings(caption_evidence=False),
+    "self-teacher": DistillSettings(ema=0.9, self_teacher=0.3),
     "sharper, one softmax": DistillSettings(sharpness=2.0, other_groups=1.0),
     **{
         f"weighting {name}": DistillSettings(objective="affinity", weighting=name, terms={"relational": 1.0})
@@ -62,8 +65,10 @@ CASES: dict[str, DistillSettings] = {
 
 
 def batch_of(settings: DistillSettings) -> Batch:
-    """A batch with what the stage hands to this recipe: captions as evidence where a term of the stack reads them."""
-    return with_given(batch()) if settings.is_stacked and settings.caption_evidence else batch()
+    """A batch with what the stage hands to this recipe: captions as evidence where a term of the stack reads them, and
+    what the average of the weights embeds where it teaches."""
+    of = with_given(batch()) if settings.is_stacked and settings.caption_evidence else batch()
+    return with_average_of(of) if settings.self_taught else of
 
 
 def settled(settings: DistillSettings) -> DistillSettings:
@@ -111,7 +116,7 @@ def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
     turned = torch.randperm(PAIRS, generator=torch.Generator().manual_seed(2))
     moved = Batch(
         of.image_KD[turned], of.text_KD[turned], of.log_scale, picked(of.teachers, turned), of.caption_K[turned],
-        of.caption_weight_K[turned],
+        of.caption_weight_K[turned], averaged(of, turned),
     )  # fmt: skip
     assert_rounding(total(objective, view_of(moved)), total(objective, view_of(of)))
 

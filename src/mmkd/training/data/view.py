@@ -55,8 +55,9 @@ class View:
     """A step's batch. `own` and `teachers` are this process's pairs, `keys` and `teacher_keys` those of all processes.
 
     keys carries gradients back to the process that embedded each row. Own pair b is key offset + b.
-    positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B: 0..1, scales
-    each own pair's contrastive term. generator: the same on every process.
+    average, average_keys: the same pairs as the average of the student's weights embeds them, without a gradient; None
+    where it teaches nothing. positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B:
+    0..1, scales each own pair's contrastive term. generator: the same on every process.
     """
 
     own: Embedded
@@ -68,6 +69,8 @@ class View:
     generator: torch.Generator
     offset: int = 0
     world: World = ALONE
+    average: Embedded | None = None
+    average_keys: Embedded | None = None
 
     @property
     def own_keys(self) -> slice:
