@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mmkd.corpus.schema import Corpus
-from mmkd.errors import DataError
+from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.features.check import check_features
 from mmkd.features.extract import extract, feature_stage
@@ -27,7 +27,7 @@ from mmkd.images.decode import decode
 from mmkd.settings import Machine
 from mmkd.teachers.load import load_teacher
 from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
-from mmkd.training.targets.patch_relations import common_grid, relations
+from mmkd.training.targets.patch_relations import common_grid, places_to_follow, relations
 from signed_folder import sign
 from tiny import MACHINE
 from tolerance import assert_rounding
@@ -195,11 +195,34 @@ def test_the_plan_counts_the_bytes_of_patches(
 def test_relations_are_cosines_and_zero_where_there_are_no_patches(tiny_corpus: Path, tiny_patches: Path) -> None:
     features = open_features(tiny_patches, Corpus(tiny_corpus), ["narrow", "blind", "wide"])
     assert common_grid(features) == 2
-    found_BTPP = relations(features, ROWS, 2)
+    places = places_to_follow(features, 2, (0.125, 0.0, 0.875, 1.0))
+    assert places == (0, 2)
+    found_BTPP = relations(features, places, ROWS, 2)
     assert found_BTPP.shape == (4, 3, 4, 4)
     assert found_BTPP[:, 1].abs().max() == 0.0
+    assert relations(features, [2], ROWS, 2)[:, 0].abs().max() == 0.0
     patch_PE = features[2].patches(ROWS)[0][1].astype(np.float64)
     assert_rounding(found_BTPP[1, 2], patch_PE @ patch_PE.T, roundings=64, size=1.0)
+
+
+def test_teachers_that_see_another_part_of_a_picture_are_left_out_and_named(
+    tiny_corpus: Path, tiny_patches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = Corpus(tiny_corpus)
+    shutil.copytree(tiny_patches / "narrow", tmp_path / "narrow")
+    facts = json.loads((tmp_path / "narrow" / FACTS).read_text())
+    assert facts["view"] == pytest.approx([0.125, 0.0, 0.875, 1.0], abs=0.02)  # the square in the middle of 400 x 300
+    (tmp_path / "narrow" / FACTS).write_text(json.dumps({**facts, "view": [0.0, 0.3, 1.0, 1.0]}))
+    sign(tmp_path / "narrow")
+    features = [TeacherFeatures(tmp_path / "narrow", corpus), *open_features(tiny_patches, corpus, ["wide"])]
+    assert places_to_follow(features, 2, facts["view"]) == (1,)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "term patches: without narrow, which sees another part of a picture than the student (0 to 100 %" in said
+    assert places_to_follow(features, 2, [0.0, 0.1, 0.9, 1.0]) == (0, 1)  # to a quarter of the side
+    with pytest.raises(
+        ConfigError, match=r"no teacher's patches lie where the student's do; set \[student\] resize_mode"
+    ):
+        places_to_follow(features, 2, [0.5, 0.0, 0.5, 1.0])
 
 
 def test_teachers_without_a_common_grid_are_refused(

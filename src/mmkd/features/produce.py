@@ -21,6 +21,7 @@ from mmkd.folders import stage as stages
 from mmkd.folders.arrow import finish, read_shard
 from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import Stage
+from mmkd.images.transform import seen_part
 from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ExtractSettings, TeacherSpec
@@ -107,11 +108,12 @@ def _publish_all(group: Pending, facts: Sequence[TeacherFacts], corpus: Corpus, 
 
 def _facts(spec: TeacherSpec, k: int, producer: Producer, grid: int) -> TeacherFacts:
     facts = TeacherFacts(spec.name, producer.dims[k], spec.licence, _without_its_place(spec.model), spec.variant or "")
-    if producer.patch_widths[k]:
-        facts = replace(facts, grid=grid, patch_width=producer.patch_widths[k])
     if not isinstance(producer, ModelFeatures):
         return facts
     towers = producer.teachers[k].towers
+    if producer.patch_widths[k]:
+        view = seen_part(towers.transform)
+        facts = replace(facts, grid=grid, patch_width=producer.patch_widths[k], view=view)
     return replace(facts, revision=towers.revision, weights=towers.weights)
 
 

@@ -79,7 +79,8 @@ def to_numpy(column: pa.ChunkedArray, dim: int) -> tuple[np.ndarray, np.ndarray]
 class TeacherFacts:
     """What a feature folder says of its teacher. variant, revision, weights (a digest): "" where there is none.
 
-    grid: side of the grid of patches, patch_width: E; 0 where the folder has no patches, and then not in the file.
+    Of a folder with patches, and not in the file of others: grid, the side of their grid; patch_width, E; view, which
+    part of pictures they are of, see `mmkd.images.transform.seen_part`.
     """
 
     name: str
@@ -91,6 +92,7 @@ class TeacherFacts:
     weights: str = ""
     grid: int = 0
     patch_width: int = 0
+    view: Sequence[float] = ()
 
     @property
     def patch_numbers(self) -> int:
@@ -99,7 +101,7 @@ class TeacherFacts:
 
 
 def write_facts(folder: Path, facts: TeacherFacts) -> None:
-    write_json(folder / FACTS, {k: v for k, v in vars(facts).items() if v or k not in ("grid", "patch_width")})
+    write_json(folder / FACTS, {k: v for k, v in vars(facts).items() if v or k not in ("grid", "patch_width", "view")})
 
 
 class TeacherFeatures:

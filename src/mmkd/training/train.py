@@ -1,7 +1,7 @@
 """The bodies of both training stages, and what they share: fit a model to the split `train`, leave it in a folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -13,6 +13,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, DataError, ModelError
 from mmkd.features.store import open_features
+from mmkd.images.transform import from_compose, seen_part
 from mmkd.randomness import Purpose, torch_generator
 from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.student.build import build_student
@@ -33,6 +34,7 @@ from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES
 from mmkd.training.settings.train import PretrainSettings, TrainSettings
 from mmkd.training.targets.frozen_targets import frozen_targets
+from mmkd.training.targets.patch_relations import places_to_follow
 from mmkd.training.targets.stored import stored_done
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.validate import Validation
@@ -123,7 +125,9 @@ def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[
     model = open_clip_folder.load(inputs.student)
     reliability = load_reliability(inputs.reliability)
     teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
-    patches = _patches(settings, model, teachers.grid) if teachers is not None and teachers.grid else None
+    patches = None
+    if teachers is not None and teachers.grid:
+        patches, teachers = _patches(settings, model, teachers)
     generator = torch_generator(place.seed, Purpose.OBJECTIVE_WEIGHTS)
     objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
     if teachers is not None and teachers.captions_alone:
@@ -133,12 +137,19 @@ def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[
     return train(model, objective, settings, corpus, place, teachers, groups, shuffle, patches)
 
 
-def _patches(settings: DistillSettings, model: OpenClipModel, grid: int) -> TowerPatches:
-    """How the student gives patches on the teachers' grid. Raises ConfigError where it cannot, or may not, follow."""
+def _patches(
+    settings: DistillSettings, model: OpenClipModel, teachers: TeacherTargets
+) -> tuple[TowerPatches, TeacherTargets]:
+    """How the student gives patches on the teachers' grid, and the teachers with those that it follows there.
+
+    Raises ConfigError where it cannot, or may not, follow.
+    """
+    grid = teachers.grid
     if problem := settings.patch_problem(grid):
         raise ConfigError(problem)
+    places = places_to_follow(teachers.features, grid, seen_part(from_compose(model.transform)))
     try:
-        return patches_of_tower(model.network.get_submodule("visual"), grid)
+        return patches_of_tower(model.network.get_submodule("visual"), grid), replace(teachers, patch_places=places)
     except ModelError as error:
         raise ConfigError(
             f"the term 'patches' needs a student that gives patches on the teachers' grid: {error}; choose another "

@@ -39,7 +39,8 @@ class TeacherTargets:
     captions_alone: no pair but those without a teacher has a weight of its caption, and there are such pairs.
     slope_NT: float32, of each teacher in the stack's logits; group_N: int64, equal numbers are equal groups of the
     fit; given_N2: float32, what each caption is worth as evidence, see `given_captions`. None where no term asks.
-    grid: side of the grid of the patches that a term follows, 0 where none asks.
+    grid: side of the grid of the patches that a term follows, 0 where none asks; patch_places: of the teachers whose
+    patches it follows.
     """
 
     features: list[TeacherFeatures]
@@ -51,6 +52,7 @@ class TeacherTargets:
     group_N: np.ndarray | None = None
     given_N2: np.ndarray | None = None
     grid: int = 0
+    patch_places: tuple[int, ...] = ()
 
     def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
         """The teachers' side of a batch; a teacher that failed on a pair gets weight and slope 0 there."""
@@ -63,7 +65,7 @@ class TeacherTargets:
         valid_BT = torch.stack(valid, dim=1)
         weight_BT = torch.from_numpy(self.weight_NT[position_B]) * valid_BT
         available_BT = torch.from_numpy(self.available_NT[position_B])
-        relation_BTPP = relations(self.features, row_B, self.grid) if self.grid else None
+        relation_BTPP = relations(self.features, self.patch_places, row_B, self.grid) if self.grid else None
         if self.slope_NT is None or self.group_N is None:
             return TeacherBatch(image, text, weight_BT, available_BT, relation_BTPP=relation_BTPP)
         slope_BT = torch.from_numpy(self.slope_NT[position_B]) * valid_BT
