@@ -134,6 +134,18 @@ def test_towers_of_open_clip_give_what_their_pooling_sees(name: str) -> None:
     assert not network.training
 
 
+@torch.no_grad()
+def test_averages_are_float32_whatever_the_tower_computes_in() -> None:
+    network = build_network({**tiny_config(), "vision_cfg": VIT}).eval()
+    image_BCHW = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        vector_BD, patch_BPE = open_clip.patches(network, 4)(image_BCHW)
+        found = seen_inside(network.visual.ln_post, lambda: network.encode_image(image_BCHW))
+    assert (vector_BD.dtype, patch_BPE.dtype) == (torch.bfloat16, torch.float32)
+    map_BEHW = found[:, 1:].float().transpose(1, 2).reshape(2, 32, 8, 8)
+    assert_rounding(patch_BPE, averages(map_BEHW, 4), roundings=64, size=1.0)
+
+
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 @torch.no_grad()
 def test_towers_of_transformers_leave_the_class_token_out(kind: str) -> None:

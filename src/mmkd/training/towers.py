@@ -41,7 +41,7 @@ class StudentTowers(nn.Module):
         length_B: tokens of each caption, on the host. Patches are given in training only.
         """
         scale: Any = self.network.logit_scale
-        if self.patches is None or not self.training:
+        if self.patches is None or not self.network.training:
             image_BD, text_BD = embed(self.network, image_BCHW, token_BL, length_B, self.buckets, self.step)
             return image_BD, text_BD, scale.exp(), None
         image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)

@@ -4,6 +4,7 @@ Letters: B pictures of C x H x W pixels, D dimension of a vector, E width of a m
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,14 @@ def pooled(map_BEHW: Tensor, grid: int) -> Tensor:
     same cells. Matrix products, whose gradients are the same in every run, which those of adaptive pooling are not.
     """
     over_gH, over_gW = (_shares(size, grid, map_BEHW) for size in map_BEHW.shape[2:])
-    cell_BggE = torch.einsum("gh,behw,kw->bgke", over_gH, map_BEHW.float(), over_gW)
-    return F.normalize(cell_BggE.flatten(1, 2), dim=-1, eps=EPS)
+    with _without_autocast(map_BEHW.device.type):
+        cell_BggE = torch.einsum("gh,behw,kw->bgke", over_gH, map_BEHW.float(), over_gW)
+        return F.normalize(cell_BggE.flatten(1, 2), dim=-1, eps=EPS)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    """Averages are taken in float32, whatever the tower computed in; some kinds of devices know no autocast."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _shares(size: int, grid: int, like: Tensor) -> Tensor:
