@@ -148,11 +148,12 @@ class Bench:
         def towers() -> Embedded:
             image = normalise(batch.image_BCHW, mean, std)
             with stepper.engine.autocast():
-                image_BD, text_BD, scale = stepper.engine.towers(image, batch.token_BL, batch.length_B)
+                image_BD, text_BD, scale, _ = stepper.engine.towers(image, batch.token_BL, batch.length_B)
             return Embedded(image_BD.float(), text_BD.float(), scale.float())
 
         embedded = self._timed(seconds, "towers", towers)
-        leaves = Embedded(*(side.detach().requires_grad_() for side in vars(embedded).values()))
+        sides = (embedded.image_BD, embedded.text_BD, embedded.scale)
+        leaves = Embedded(*(side.detach().requires_grad_() for side in sides))
 
         def losses() -> None:
             found = stepper._losses(leaves, batch, 0)

@@ -39,10 +39,12 @@ TEACHERS, DIM, CONTEXT, WORDS = 9, 512, 256, 4000
 class PaddedTowers(StudentTowers):
     """open_clip's own calls on whole captions."""
 
-    def forward(self, image_BCHW: Tensor, token_BL: Tensor, length_B: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, image_BCHW: Tensor, token_BL: Tensor, length_B: np.ndarray
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         network: Any = self.network
         image_BD, text_BD = network.encode_image(image_BCHW, normalize=True), network.encode_text(token_BL, True)
-        return image_BD, text_BD, network.logit_scale.exp()
+        return image_BD, text_BD, network.logit_scale.exp(), None
 
     def groups(self, length_B: np.ndarray, context: int) -> list[tuple[np.ndarray, int]]:
         return [(np.arange(len(length_B)), context)]

@@ -109,6 +109,21 @@ def tiny_features(
 
 
 @pytest.fixture(scope="session")
+def tiny_patches(tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same features with patches on a grid of 2 x 2, and `blind`, whose one patch is smaller than that."""
+    from mmkd.features.extract import extract
+    from mmkd.student.build import build_student
+    from mmkd.teachers.files.open_clip_folder import save
+
+    folder = tmp_path_factory.mktemp("patches")
+    save(build_student(StudentSettings(config=tiny_config(12, patch=32)), 7), folder / "models" / "blind")
+    blind = TeacherSpec(name="blind", model=f"local-dir:{folder / 'models' / 'blind'}", licence="MIT")
+    settings = ExtractSettings(batch_size=32, shard_rows=50, patches=2)
+    extract([*tiny_teachers, blind], settings, tiny_corpus, folder / "features", MACHINE)
+    return folder / "features"
+
+
+@pytest.fixture(scope="session")
 def tiny_reliability(tiny_corpus: Path, tiny_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """By the rank test, which takes less time than a fit; `tiny_stacks` has slopes beside it."""
     from mmkd.reliability.settings import ReliabilitySettings

@@ -28,7 +28,10 @@ def unit(rows: int, dim: int = 5, seed: int = 0) -> Tensor:
 
 @dataclass
 class Batch:
-    """All pairs of a step. caption: equal numbers are equal captions. average: of the weights, where it teaches."""
+    """All pairs of a step. caption: equal numbers are equal captions. average: of the weights, where it teaches.
+
+    patch: see `with_patches`.
+    """
 
     image_KD: Tensor
     text_KD: Tensor
@@ -37,9 +40,11 @@ class Batch:
     caption_K: Tensor
     caption_weight_K: Tensor
     average: Embedded | None = None
+    patch_KPE: Tensor | None = None
 
     def leaves(self) -> list[Tensor]:
-        return [self.image_KD, self.text_KD, self.log_scale]
+        patches = [] if self.patch_KPE is None else [self.patch_KPE]
+        return [self.image_KD, self.text_KD, self.log_scale, *patches]
 
 
 def batch(pairs: int = PAIRS, dims: Sequence[int] = DIMS, seed: int = 0) -> Batch:
@@ -89,6 +94,16 @@ def averaged(of: Batch, rows: slice | Tensor) -> Embedded | None:
     return of.average and Embedded(of.average.image_BD[rows], of.average.text_BD[rows], of.average.scale)
 
 
+def with_patches(of: Batch, cells: int = 4, width: int = 6) -> Batch:
+    """The batch with patches of the student's and of all teachers but the last; the first one lacks a pair's."""
+    pairs, teachers = len(of.image_KD), len(of.teachers.image)
+    made = [unit(pairs * cells, width, 40 + t).reshape(pairs, cells, width) for t in range(teachers)]
+    relation = torch.stack([patch_KPE @ patch_KPE.transpose(1, 2) for patch_KPE in made], dim=1)
+    relation[0, 0], relation[:, -1] = 0.0, 0.0
+    student = unit(pairs * cells, width + 1, 39).reshape(pairs, cells, width + 1).requires_grad_()
+    return replace(of, patch_KPE=student, teachers=replace(of.teachers, relation_BTPP=relation))
+
+
 def picked(teachers: TeacherBatch, rows: slice | Tensor) -> TeacherBatch:
     return teachers.map(lambda one: one[rows])
 
@@ -98,7 +113,7 @@ def view_of(of: Batch, rows: slice | None = None, world: World = ALONE, seed: in
     rows = rows or slice(0, len(of.image_KD))
     scale = of.log_scale.exp()
     return View(
-        own=Embedded(of.image_KD[rows], of.text_KD[rows], scale),
+        own=Embedded(of.image_KD[rows], of.text_KD[rows], scale, None if of.patch_KPE is None else of.patch_KPE[rows]),
         keys=Embedded(of.image_KD, of.text_KD, scale),
         positive_BK=of.caption_K[rows, None] == of.caption_K,
         caption_weight_B=of.caption_weight_K[rows],

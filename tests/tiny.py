@@ -12,9 +12,9 @@ REALDATA = Path(os.environ.get("MMKD_REALDATA", Path(__file__).parents[2] / "sha
 MACHINE = Machine(device="cpu", workers=0, threads=1)
 
 
-def tiny_config(dim: int = 16, width: int = 32) -> dict[str, object]:
+def tiny_config(dim: int = 16, width: int = 32, patch: int = 16) -> dict[str, object]:
     """A small ViT with a one-layer text tower over CLIP's own tokenizer."""
-    vision = {"image_size": 32, "layers": 1, "width": width, "head_width": 16, "patch_size": 16}
+    vision = {"image_size": 32, "layers": 1, "width": width, "head_width": 16, "patch_size": patch}
     text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     return {"embed_dim": dim, "vision_cfg": vision, "text_cfg": text}
 

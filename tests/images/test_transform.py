@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Normalize, ToTensor
 
 from mmkd.images.plain import plain
-from mmkd.images.transform import ImageTransform, from_compose, from_preprocess
+from mmkd.images.transform import ImageTransform, from_compose, from_preprocess, seen_part
 
 SIDES = {"square": 32, "pair": (32, 32), "wide": (24, 40), "tall": (40, 24)}
 MODES = ("shortest", "longest", "squash")
@@ -130,3 +130,18 @@ def test_unknown_keys_and_values_are_refused(preprocess: dict[str, Any]) -> None
 def test_pipelines_in_another_order_are_refused(steps: list[Any]) -> None:
     with pytest.raises(ValueError, match="ends in ToTensor and Normalize"):
         from_compose(Compose(steps))
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("shortest", (0.125, 0.0, 0.875, 1.0)),  # the square in the middle of 400 x 300
+        ("squash", (0.0, 0.0, 1.0, 1.0)),
+        ("longest", (0.0, 0.0, 1.0, 0.0)),  # padded above and below
+    ],
+)
+@pytest.mark.parametrize("size", [32, 224])
+def test_the_part_of_a_picture_that_is_seen(mode: str, expected: tuple[float, ...], size: int) -> None:
+    """Equal for models of other sizes, to a pixel of theirs."""
+    found = seen_part(from_preprocess({"size": size, "resize_mode": mode}))
+    assert found == pytest.approx(expected, abs=1 / size)

@@ -1,6 +1,7 @@
 """Objectives: laws that hold for every one in the table, and for every switch of the composed ones."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,6 +35,7 @@ from objective_views import (
     view_of,
     with_average_of,
     with_given,
+    with_patches,
 )
 from tolerance import assert_rounding, assert_rounding_of_all
 
@@ -46,6 +48,7 @@ CASES: dict[str, DistillSettings] = {
     "every term beside affinity": DistillSettings(
         objective="affinity", contrastive=0.3, terms={name: 0.5 for name in TERMS}
     ),
+    "patches by weights": DistillSettings(objective="affinity", terms={"patches": 0.5}, min_weight=0.25),
     "without the captions": DistillSettings(caption_evidence=False),
     "self-teacher": DistillSettings(ema=0.9, self_teacher=0.3),
     "sharper, one softmax": DistillSettings(sharpness=2.0, other_groups=1.0),
@@ -66,9 +69,15 @@ CASES: dict[str, DistillSettings] = {
 
 def batch_of(settings: DistillSettings) -> Batch:
     """A batch with what the stage hands to this recipe: captions as evidence where a term of the stack reads them, and
-    what the average of the weights embeds where it teaches."""
+    what the average of the weights embeds where it teaches, and patches where a term follows them.
+
+    A reliability without a stack has no slopes.
+    """
     of = with_given(batch()) if settings.is_stacked and settings.caption_evidence else batch()
-    return with_average_of(of) if settings.self_taught else of
+    if not settings.is_stacked:
+        of = replace(of, teachers=replace(of.teachers, slope_BT=None, group_B=None))
+    of = with_average_of(of) if settings.self_taught else of
+    return with_patches(of) if settings.follows_patches else of
 
 
 def settled(settings: DistillSettings) -> DistillSettings:
@@ -116,7 +125,7 @@ def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
     turned = torch.randperm(PAIRS, generator=torch.Generator().manual_seed(2))
     moved = Batch(
         of.image_KD[turned], of.text_KD[turned], of.log_scale, picked(of.teachers, turned), of.caption_K[turned],
-        of.caption_weight_K[turned], averaged(of, turned),
+        of.caption_weight_K[turned], averaged(of, turned), None if of.patch_KPE is None else of.patch_KPE[turned],
     )  # fmt: skip
     assert_rounding(total(objective, view_of(moved)), total(objective, view_of(of)))
 
@@ -173,7 +182,7 @@ def test_a_perfect_student_has_the_minimum(name: str) -> None:
         assert loss(F.normalize(perfect + noise[0], dim=1), F.normalize(perfect + noise[1], dim=1)) > least
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", [name for name in TERMS if name in OBJECTIVES])
 def test_the_main_term_has_what_the_captions_leave(name: str) -> None:
     settings = DistillSettings.model_validate({"objective": name, "contrastive": 0.25})
     assert build(settings, batch()).weights == {name: 0.75, "contrastive": 0.25}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from mmkd.errors import ConfigError
 from mmkd.settings import Machine
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import architecture, build_network
@@ -21,6 +22,8 @@ from mmkd.training.plan import (
     logit_bytes,
     loss_gflop,
     pair_bytes,
+    patch_bytes,
+    patch_gflop,
     plan_memory,
     plan_stage,
     state_bytes,
@@ -174,6 +177,30 @@ def test_an_average_that_teaches_is_one_more_forward_pass_and_one_more_teacher(
     assert more == pytest.approx(taught * 4 * 64 * 8 / 1e9)
     logits = [plan_memory("a", one, STUDENT, [10, 20], Machine(), HARDWARE).logits for one in (settings, before)]
     assert logits[0] - logits[1] == pytest.approx(taught * 4 * 2 * 64 * 8 / 1e9)
+
+
+def test_patches_by_hand() -> None:
+    """A tiny student has 2 x 2 patches of width 32; two teachers."""
+    follows = DistillSettings(batch_size=64, terms={"patches": 0.5}, text_buckets=1)
+    found = count_student(StudentSettings(config=tiny_config()), follows, 9, 2)
+    assert (found.patches, found.patch_width) == (4, 32)
+    assert patch_gflop(found) == pytest.approx(3 * 2 * 4 * 4 * 32 / 1e9)
+    assert patch_bytes(16, found, 2) == 4 * 16 * (4 * 32 + 7 * 16)
+    assert loss_gflop(follows, 8, [10, 20]) == loss_gflop(DistillSettings(batch_size=64), 8, [10, 20])
+    without = count_student(StudentSettings(config=tiny_config()), DistillSettings(), 9, 2)
+    assert (without.patches, patch_gflop(without), patch_bytes(16, without, 2)) == (0, 0.0, 0.0)
+    plans = [plan_stage("a", follows, 640, one, [10, 20], Machine(), HARDWARE) for one in (found, without)]
+    assert plans[0].loss_gflop - plans[1].loss_gflop == pytest.approx(patch_gflop(found))
+    memory = [plan_memory("a", follows, one, [10, 20], Machine(), HARDWARE).logits for one in (found, without)]
+    assert memory[0] - memory[1] == pytest.approx(patch_bytes(16, found, 2) / 1e9)
+    with pytest.raises(ConfigError, match=r"needs a student that gives patches .* smaller than the grid of 3 x 3"):
+        count_student(StudentSettings(config=tiny_config()), follows, 9, 3)
+
+
+@pytest.mark.parametrize(("name", "width"), [("plip", 768), ("biomedclip", 768), ("pmc-clip", 2048), ("medclip", 0)])
+def test_patches_of_the_zoo_are_counted_without_weights(name: str, width: int) -> None:
+    """ViT-B of transformers and timm, a ResNet-50's last map; nobody reads MedCLIP's."""
+    assert count_teacher(TeacherSpec.model_validate(name), 64, 4).patch_width == width
 
 
 @pytest.mark.parametrize(

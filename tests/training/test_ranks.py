@@ -32,6 +32,7 @@ TERMS = {
 FSDP = {"sharding": "fsdp"}
 UNLIKE = ("pairs_per_s", "wait", "mfu", "tflops", "memory_gb")
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+PATCHES = {"terms": {"patches": 0.5}, "augment": {"shift": 0.1}, "matryoshka": [6]}
 CASES = {
     "plain": ("pretrain", {}),
     "micro-batches": ("pretrain", {"micro_batch": 4}),
@@ -39,13 +40,20 @@ CASES = {
     "averaged, validated, fsdp": ("averaged", FSDP),
     "distilled": ("distill", {}),
     "distilled, fsdp": ("distill", FSDP),
+    "patches": ("patches", {}),
+    "patches, micro-batches": ("patches", {"micro_batch": 4}),
+    "patches, fsdp": ("patches", FSDP),
 }
 """What two processes train, all in one launch -> the job of one process that it equals, and changes of the machine."""
 
 
 @pytest.fixture(scope="module")
 def alone(
-    tiny_corpus: Path, tiny_features: Path, tiny_stacks: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_corpus: Path,
+    tiny_features: Path,
+    tiny_patches: Path,
+    tiny_stacks: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Job]:
     """The jobs, done by one process."""
     folder = tmp_path_factory.mktemp("alone")
@@ -54,6 +62,11 @@ def alone(
         "pretrain": {"corpus": tiny_corpus, "settings": SETTINGS, "out": folder / "pretrain"},
         "averaged": {"corpus": tiny_corpus, "settings": AVERAGED, "out": folder / "averaged"},
         "distill": {"inputs": inputs, "settings": {**SETTINGS, "epochs": 1, **TERMS}, "out": folder / "distill"},
+        "patches": {
+            "inputs": [folder / "pretrain", tiny_corpus, tiny_patches, tiny_stacks],
+            "settings": {**SETTINGS, "epochs": 1, **PATCHES},
+            "out": folder / "patches",
+        },
     }
     for job in jobs.values():
         train(job)

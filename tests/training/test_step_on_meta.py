@@ -13,6 +13,7 @@ import torch
 from mmkd.distributed import ALONE
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.encoders.patches import patches_of_tower
 from mmkd.training.batches import PairBatch
 from mmkd.training.data.view import TeacherBatch
 from mmkd.training.engine import clipped_norm, make_engine
@@ -43,6 +44,7 @@ def meta_batch(settings: DistillSettings) -> PairBatch:
     weight_BT = torch.empty(PAIRS, len(DIMS), device=META)
     code_B = torch.arange(PAIRS, device=META)
     given_B2 = torch.empty(PAIRS, 2, device=META) if settings.caption_evidence else None
+    relation_BTPP = torch.empty(PAIRS, len(DIMS), 4, 4, device=META) if settings.follows_patches else None
     return PairBatch(
         row_B=np.arange(PAIRS),
         image_BCHW=torch.empty(PAIRS, 3, 32, 32, dtype=torch.uint8, device=META),
@@ -51,7 +53,7 @@ def meta_batch(settings: DistillSettings) -> PairBatch:
         caption_B=code_B,
         image_code_B=code_B,
         caption_weight_B=torch.empty(PAIRS, device=META),
-        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0, weight_BT, code_B, given_B2),
+        teachers=TeacherBatch(image, text, weight_BT, weight_BT > 0, weight_BT, code_B, given_B2, relation_BTPP),
     )
 
 
@@ -71,7 +73,9 @@ def teacher_shapes(settings: DistillSettings) -> list[TeacherShape]:
 def meta_stepper(settings: DistillSettings, micro_batch: int) -> Stepper:
     model = build_student(StudentSettings(config=tiny_config(DIM)), 0)
     machine = MACHINE.model_copy(update={"micro_batch": micro_batch})
-    engine = make_engine(model.network.to_empty(device=META), 2, False, machine, META, ALONE)
+    network = model.network.to_empty(device=META)
+    patches = patches_of_tower(network.get_submodule("visual"), 2) if settings.follows_patches else None
+    engine = make_engine(network, 2, False, machine, META, ALONE, patches)
     objective = (
         OBJECTIVES[settings.objective]
         .load()(settings, DIM, teacher_shapes(settings), torch.Generator().manual_seed(0))
@@ -87,7 +91,12 @@ def meta_stepper(settings: DistillSettings, micro_batch: int) -> Stepper:
 @pytest.mark.parametrize("micro_batch", [0, 5])
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_reads_no_value_and_stays_on_its_device(case: str, micro_batch: int) -> None:
-    augment = {"shift": 0.1, "gain": 0.1, "flip": True}  # no noise: this device has no random numbers of its own
+    follows_patches = "patches" in CASES[case].get("terms", {})  # which cannot be mirrored
+    augment = {
+        "shift": 0.1,
+        "gain": 0.1,
+        "flip": not follows_patches,
+    }  # no noise: this device has no random numbers of its own
     settings = DistillSettings.model_validate({**CASES[case], "batch_size": PAIRS, "augment": augment})
     stepper = meta_stepper(settings, micro_batch)
     outcome = stepper(meta_batch(settings), 3)

@@ -32,7 +32,11 @@ def test_weightings_of_a_step_are_made_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", TERMS)
 def test_every_term_counts_as_the_main_one_and_beside_another(name: str) -> None:
-    assert DistillSettings(objective=name).weights == {name: 1.0}
+    if TERMS[name].patches:  # which trains no vectors of whole pictures
+        with pytest.raises(ValidationError, match=f"no entry '{name}'"):
+            DistillSettings(objective=name)
+    else:
+        assert DistillSettings(objective=name).weights == {name: 1.0}
     other = next(one for one in TERMS if one != name)
     assert DistillSettings(objective=other, terms={name: 0.25}).weights == {other: 1.0, name: 0.25}
 
@@ -81,6 +85,8 @@ def test_unknown_names_are_refused(changes: dict[str, object], message: str) -> 
         ({"weighting": "best"}, ["weighting"]),  # stacked, which has slopes in place of weights
         ({"weighting": "dropping", "keep": 0.4}, ["weighting", "keep"]),
         ({"weighting": "best", "terms": {"affinity": 0.5}}, []),
+        ({"weighting": "best", "terms": {"patches": 0.5}}, ["weighting"]),  # by slopes, as the stack beside it
+        ({**AFFINITY, "weighting": "best", "terms": {"patches": 0.5}}, []),
         ({"sharpness": 2.0, "other_groups": 0.0, "caption_evidence": False}, []),
         ({**AFFINITY, "terms": {"stacked": 1.0}, "weighting": "best", "sharpness": 2.0}, []),
         ({**AFFINITY, "sharpness": 2.0, "other_groups": 1.0}, ["sharpness", "other_groups"]),

@@ -196,7 +196,8 @@ def test_both_towers_attend_with_torchs_fused_attention(network_of: Any) -> None
 def test_the_module_gives_the_scale_and_its_groups(network_of: Any) -> None:
     network = network_of(TOWERS["clip, argmax"])
     towers = StudentTowers(network, 2)
-    image_BD, text_BD, scale = towers(*batch())
+    image_BD, text_BD, scale, patch_BPE = towers(*batch())
+    assert patch_BPE is None
     assert image_BD.shape == text_BD.shape == (len(LENGTHS), 16)
     torch.testing.assert_close(scale, network.logit_scale.exp())
     assert [width for _, width in towers.groups(LENGTHS, CONTEXT)] == [16, 24]

@@ -163,6 +163,7 @@ def _print_check(row: dict[str, Any]) -> None:
         "found in": row.get("found"),
         "revision": row.get("revision"),
         "weights": f"sha256 {row['weights']}" if row.get("weights") else None,
+        "patches": row.get("patches"),
         "self-test": row.get("self_test"),
     }
     for name, value in shown.items():

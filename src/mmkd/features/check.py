@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
-from mmkd.features.store import REASON, SIDES, TeacherFeatures, to_numpy
+from mmkd.features.store import PATCHES, REASON, SIDES, TeacherFacts, TeacherFeatures, to_numpy
 from mmkd.folders.intact import damage
 from mmkd.folders.stage import MANIFEST, read_manifest
 from mmkd.validation import nearest
@@ -63,6 +63,7 @@ def _check(folder: Path, corpus: Corpus) -> FeatureCheck:
         return found
     found.rows, found.dim = features.table.num_rows, features.dim
     found.problems += _vectors(features)
+    found.problems += _patches(features)
     found.problems += _nulls(features, found)
     return found
 
@@ -83,6 +84,40 @@ def _vectors(features: TeacherFeatures) -> Iterator[str]:
             first += len(chunk)
         if wrong:
             yield f"{len(wrong):,} {side} vectors have another norm than 1, the first in row {wrong[0]}"
+
+
+def _patches(features: TeacherFeatures) -> Iterator[str]:
+    """Another size of the grid than the teacher's facts say, patches of another norm than 1 or 0, rows that lack them.
+
+    Norm 0 is that of a patch where the tower gives nothing.
+    """
+    facts, columns = features.facts, features.table.data.column_names
+    if (PATCHES in columns) != bool(facts.grid):
+        yield f"the facts of the teacher have a grid of {facts.grid}, but the columns are {', '.join(columns)}"
+    if PATCHES not in columns or not facts.grid:
+        return
+    column: pa.ChunkedArray = features.table.data.column(PATCHES)
+    if column.type.list_size != facts.patch_numbers:
+        yield f"patches have {column.type.list_size} numbers; expected {facts.grid}^2 x {facts.patch_width}"
+        return
+    unsaid = pc.and_(pc.is_null(column), pc.is_null(features.table.data.column(REASON)))
+    if lacking := int(pc.sum(unsaid).as_py() or 0):
+        yield f"{lacking:,} rows have no patches and do not say why"
+    yield from _patch_norms(column, facts)
+
+
+def _patch_norms(column: pa.ChunkedArray, facts: TeacherFacts) -> Iterator[str]:
+    """The first patch that is not of norm 1 or 0."""
+    first = 0
+    for chunk in column.chunks:
+        flat_NX, _ = to_numpy(pa.chunked_array([chunk]), facts.patch_numbers)
+        patch_NPE = flat_NX.reshape(len(flat_NX), -1, facts.patch_width).astype(np.float32)
+        norm_NP = np.linalg.norm(patch_NPE, axis=2)
+        wrong_N = np.flatnonzero(~((np.abs(norm_NP - 1) <= NORM_TOLERANCE) | (norm_NP == 0)).all(axis=1))
+        if len(wrong_N):
+            yield f"patches have another norm than 1, the first in row {first + wrong_N[0]}"
+            return
+        first += len(chunk)
 
 
 def _nulls(features: TeacherFeatures, found: FeatureCheck) -> Iterator[str]:

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmkd.corpus.schema import Corpus
 from mmkd.device import free_bytes
-from mmkd.errors import ConfigError
-from mmkd.features.store import SIDES, Produced, Shard, feature_table
+from mmkd.errors import ConfigError, ModelError
+from mmkd.features.store import PATCHES, SIDES, Produced, Shard, feature_table
 from mmkd.images.decode import decode
 from mmkd.images.transform import ImageTransform
 from mmkd.processes import LOADERS
@@ -141,6 +141,7 @@ class ModelFeatures:
         """stays: the processes that decode stay from call to call of `produce`, where each asks for one shard."""
         self.teachers, self.corpus, self.settings, self.workers, self.label = teachers, corpus, settings, workers, label
         self.dims = [teacher.dim for teacher in teachers]
+        self.patch_widths, self.patchless = patch_widths(teachers, settings.patches)
         self.views = Views(teachers)
         self.clock = Clock()
         self._stays = stays and workers > 0
@@ -188,13 +189,20 @@ class ModelFeatures:
 
     def _tables(self, shard: Shard, batches: Iterable[DecodedBatch]) -> list[pa.Table]:
         images: dict[int, list[Tensor]] = {k: [] for k in shard.todo}
+        patches: dict[int, list[Tensor]] = {k: [] for k in shard.todo if self.patch_widths[k]}
         tokens: list[list[Tokens]] = [[] for _ in self.views.tokenizers]
         reasons: list[str | None] = []
         device = self.teachers[0].device
         for batch in batches:
             views = [view.to(device, non_blocking=True) for view in batch.views]
             for k in shard.todo:
-                images[k].append(self.teachers[k].embed_images(views[self.views.image_of[k]]))
+                view = views[self.views.image_of[k]]
+                if k not in patches:
+                    images[k].append(self.teachers[k].embed_images(view))
+                    continue
+                vector_BD, patch_BPE = self.teachers[k].embed_patches(view, self.settings.patches)
+                images[k].append(vector_BD)
+                patches[k].append(patch_BPE.flatten(1).half())
             for kept, new in zip(tokens, batch.tokens, strict=True):
                 kept.append(new)
             reasons += batch.reasons
@@ -203,12 +211,32 @@ class ModelFeatures:
         unread_N = np.array([reason is not None for reason in reasons])
         tables = []
         for k in shard.todo:
-            image_ND = torch.cat(images.pop(k)).cpu().numpy()
-            image_ND[unread_N] = np.nan
+            image_ND = _joined(images.pop(k), unread_N)
             different, index_N = texts[self.views.text_of[k]]
             text_ND = self.teachers[k].encode_tokens(different)[index_N].numpy()
-            tables.append(feature_table(ids, dict(zip(SIDES, (image_ND, text_ND), strict=True)), reasons))
+            values = dict(zip(SIDES, (image_ND, text_ND), strict=True))
+            if k in patches:
+                values[PATCHES] = _joined(patches.pop(k), unread_N)
+            tables.append(feature_table(ids, values, reasons))
         return tables
+
+
+def _joined(parts: Sequence[Tensor], unread_N: np.ndarray) -> np.ndarray:
+    """The rows of all batches; what stands in for an unreadable picture is not a number."""
+    row_NX: np.ndarray = torch.cat(list(parts)).cpu().numpy()
+    row_NX[unread_N] = np.nan
+    return row_NX
+
+
+def patch_widths(teachers: Sequence[Teacher], grid: int) -> tuple[list[int], list[str]]:
+    """Of each teacher, 0 without patches, and why those without have none where a grid is asked for."""
+    widths, reasons = [0] * len(teachers), []
+    for k, teacher in enumerate(teachers if grid else ()):
+        try:
+            widths[k] = teacher.patch_width(grid)
+        except ModelError as error:
+            reasons.append(f"{teacher.name}: {error}")
+    return widths, reasons
 
 
 def resident(

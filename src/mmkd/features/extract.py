@@ -63,6 +63,8 @@ def feature_stage(
         facts = zoo_entry(spec.model, spec.variant).model_dump_json(include=BEHAVIOUR)
         described["entry"] = bytes_digest(facts.encode())[:16]
     described |= {"precision": settings.precision, "shard_rows": settings.shard_rows}
+    if settings.patches:  # a folder without them is the one that it was before there were any
+        described["patches"] = settings.patches
     return Stage("features", target, kept(described), inputs, ("data-*.arrow",), kept=kept)
 
 

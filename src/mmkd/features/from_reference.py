@@ -31,6 +31,8 @@ class ReferenceFeatures:
         self.root, self.names, self.corpus = root, list(names), corpus
         self.folder_of = {record["id"]: str(Path(record["imgpath"]).parent) for record in records(root)}
         self.dims = self._dims()
+        self.patch_widths = [0] * len(self.names)
+        self.patchless = [f"{name} has stored vectors of whole pictures only" for name in self.names]
 
     def produce(self, shards: Sequence[Shard]) -> Produced:
         """See `mmkd.features.extract.Producer`; teachers that a record lacks are null there."""

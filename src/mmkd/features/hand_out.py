@@ -16,7 +16,7 @@ from mmkd.executors.resident import resident
 from mmkd.executors.unit import Outcome, Resources, Unit, gpus_of, unit_id
 from mmkd.features.engine import ModelFeatures
 from mmkd.features.from_reference import ReferenceFeatures
-from mmkd.features.store import Producer, Shard, feature_columns
+from mmkd.features.store import Producer, Shard, TeacherFacts, feature_columns
 from mmkd.folders.arrow import arrow_schema, write_shard
 from mmkd.folders.stage import Stage
 from mmkd.progress import track
@@ -27,10 +27,14 @@ from mmkd.teachers.zoo.settings import REFERENCE, ExtractSettings, TeacherSpec
 
 @dataclass(frozen=True)
 class Group:
-    """Teachers that a worker keeps loaded together, and their partial folders. key: of all that they are made from."""
+    """Teachers that a worker keeps loaded together, what their folders say of them, and their partial folders.
+
+    key: of all that they are made from.
+    """
 
     key: str
     specs: tuple[TeacherSpec, ...]
+    facts: tuple[TeacherFacts, ...]
     partials: tuple[Path, ...]
     corpus: Path
     settings: ExtractSettings
@@ -48,6 +52,7 @@ class Group:
 
 def hand_out(
     items: Sequence[tuple[TeacherSpec, Stage]],
+    facts: Sequence[TeacherFacts],
     shards: Sequence[Shard],
     corpus: Corpus,
     settings: ExtractSettings,
@@ -57,7 +62,8 @@ def hand_out(
     """Have the shards' missing files written. items: the teachers of a group. Raises what a unit could not mend."""
     made_from = [stage.made_from for _, stage in items]
     specs, partials = tuple(spec for spec, _ in items), tuple(stage.partial for _, stage in items)
-    group = Group(unit_id(made_from, settings.batch_size), specs, partials, corpus.folder, settings, machine)
+    key = unit_id(made_from, settings.batch_size)
+    group = Group(key, specs, tuple(facts), partials, corpus.folder, settings, machine)
     units = [
         Unit(
             unit_id([made_from[k] for k in shard.todo], shard.name),
@@ -81,10 +87,13 @@ def extract_shard(work: tuple[Group, Shard]) -> None:
     group, shard = work
     producer = resident(group.key, group.load)
     for made, tables in producer.produce([shard]):
-        write_tables(made, tables, producer.dims, group.partials)
+        write_tables(made, tables, group.facts, group.partials)
 
 
-def write_tables(shard: Shard, tables: Sequence[pa.Table], dims: Sequence[int], partials: Sequence[Path]) -> None:
-    """A file for each teacher of the shard's `todo`, in this order. dims, partials: of all K teachers."""
+def write_tables(
+    shard: Shard, tables: Sequence[pa.Table], facts: Sequence[TeacherFacts], partials: Sequence[Path]
+) -> None:
+    """A file for each teacher of the shard's `todo`, in this order. facts, partials: of all K teachers."""
     for k, table in zip(shard.todo, tables, strict=True):
-        write_shard(partials[k] / shard.name, arrow_schema(feature_columns(dims[k])), [table])
+        columns = feature_columns(facts[k].dim, facts[k].patch_numbers)
+        write_shard(partials[k] / shard.name, arrow_schema(columns), [table])

@@ -122,8 +122,8 @@ def _embed_dim(config: Path) -> int | None:
 def check(spec: TeacherSpec, device: "torch.device") -> dict[str, Any]:
     """Load a teacher and try it; the row has an `error` where it does not load or fails.
 
-    weights: SHA-256 of its files, "" for what a library holds. revision: their commit, "" in a folder. Teachers that
-    are not run, whose features are stored, are looked for in the records.
+    weights: SHA-256 of its files, "" for what a library holds. revision: their commit, "" in a folder. patches: whether
+    it gives features of patches. Teachers that are not run, whose features are stored, are looked for in the records.
     """
     row: dict[str, Any] = {"name": spec.name, "library": spec.library, "licence": spec.licence}
     try:
@@ -143,6 +143,7 @@ def check(spec: TeacherSpec, device: "torch.device") -> dict[str, Any]:
     }
     if spec.library == ZOO:
         row["found"] = _found(zoo_entry(spec.model, spec.variant), spec.weights, spec.revision)
+    row["patches"] = _patches(teacher)
     problems = self_test(teacher)
     return row | ({"error": f"self-test failed: {'; '.join(problems)}"} if problems else {"self_test": "passed"})
 
@@ -154,6 +155,14 @@ def _stored(spec: TeacherSpec) -> str:
     if not having:
         raise ModelError(f"{spec.model}: no record has features of {spec.name!r}; check the teacher's name")
     return f"not run: {having:,} records have its stored features"
+
+
+def _patches(teacher: "Teacher") -> str:
+    """Whether it gives features of patches, on the smallest grid, in words."""
+    try:
+        return f"a map of {teacher.patch_width(2):,} channels"
+    except ModelError as error:
+        return f"none: {error}"
 
 
 def self_test(teacher: "Teacher") -> list[str]:

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ModelError
+from mmkd.features.engine import patch_widths
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Tokens
 from mmkd.teachers.files.identity import identity
@@ -35,7 +36,7 @@ ROW_BYTES = 4 + 4 + 0.5  # offsets of id and reason, validity bits
 
 @dataclass(frozen=True)
 class TeacherPlan:
-    """gflop, seconds, bytes: of one pair. weights: "found", or why they are not."""
+    """gflop, seconds, bytes: of one pair. weights: "found", or why they are not. patch_width: 0 without patches."""
 
     name: str
     dim: int
@@ -43,6 +44,7 @@ class TeacherPlan:
     gflop: float
     seconds: float
     bytes: float
+    patch_width: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,16 @@ def plan_extraction(
     for spec in specs:
         teacher = _untrained(spec, device, settings.precision) if spec.library == ZOO else load_teacher(spec, device)
         gflop, seconds = _cost(teacher, caption_tokens)
-        size = pair_bytes(teacher.dim, id_bytes)
-        teachers.append(TeacherPlan(spec.name, teacher.dim, _weights(spec), gflop, seconds, size))
+        (width,), _ = patch_widths([teacher], settings.patches)
+        size = pair_bytes(teacher.dim, id_bytes, settings.patches**2 * width)
+        teachers.append(TeacherPlan(spec.name, teacher.dim, _weights(spec), gflop, seconds, size, width))
         del teacher
     return ExtractionPlan(rows, str(device), teachers)
 
 
-def pair_bytes(dim: int, id_bytes: float = ID_BYTES) -> float:
-    """Of one teacher's features of a pair: both vectors, the id, offsets and validity."""
-    return 2 * VECTOR_BYTES * dim + id_bytes + ROW_BYTES
+def pair_bytes(dim: int, id_bytes: float = ID_BYTES, patches: int = 0) -> float:
+    """Of one teacher's features of a pair: both vectors, the numbers of its patches, the id, offsets and validity."""
+    return VECTOR_BYTES * (2 * dim + patches) + id_bytes + ROW_BYTES
 
 
 def lengths(corpus: Corpus) -> tuple[float, int]:

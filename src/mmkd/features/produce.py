@@ -21,6 +21,7 @@ from mmkd.folders import stage as stages
 from mmkd.folders.arrow import finish, read_shard
 from mmkd.folders.digests import json_digest
 from mmkd.folders.stage import Stage
+from mmkd.images.transform import seen_part
 from mmkd.progress import say
 from mmkd.settings import Machine
 from mmkd.teachers.zoo.settings import LOCAL, REFERENCE, ExtractSettings, TeacherSpec
@@ -40,11 +41,14 @@ def produce(
     clocks = []
     for producer, group in _producers(pending, corpus, settings, machine, world):
         start = time.perf_counter()
-        facts = [_facts(spec, k, producer) for k, (spec, _) in enumerate(group)]
+        facts = [_facts(spec, k, producer, settings.patches) for k, (spec, _) in enumerate(group)]
+        if settings.patches and world.first:
+            for reason in producer.patchless:
+                say(f"  stored without patches: {reason}")
         missing = world.agree(_missing(group, len(corpus), settings.shard_rows))
         if world.size > 1 or is_in_process(executor):
             for shard, tables in producer.produce(world.share(missing)):
-                write_tables(shard, tables, producer.dims, [stage.partial for _, stage in group])
+                write_tables(shard, tables, facts, [stage.partial for _, stage in group])
             if isinstance(producer, ModelFeatures):
                 producer.clock.tick()
                 clocks.append(producer.clock)
@@ -52,7 +56,7 @@ def produce(
         else:
             if isinstance(producer, ModelFeatures):
                 producer.teachers = []  # the workers load them
-            hand_out(group, missing, corpus, settings, machine, executor)
+            hand_out(group, facts, missing, corpus, settings, machine, executor)
         world.wait()
         if world.first:
             _publish_all(group, facts, corpus, time.perf_counter() - start)
@@ -93,7 +97,7 @@ def _publish_all(group: Pending, facts: Sequence[TeacherFacts], corpus: Corpus, 
     for (spec, stage), known in zip(group, facts, strict=True):
         write_facts(stage.partial, known)
         shards = sorted(path.name for path in stage.partial.glob("data-*.arrow"))
-        finish(stage.partial, feature_columns(known.dim), shards, json_digest(stage.made_from))
+        finish(stage.partial, feature_columns(known.dim, known.patch_numbers), shards, json_digest(stage.made_from))
         tables = [read_shard(stage.partial / name) for name in shards]
         null = sum(max(table.column(side).null_count for side in SIDES) for table in tables)
         counts = {"rows": sum(table.num_rows for table in tables), "null": null}
@@ -102,11 +106,14 @@ def _publish_all(group: Pending, facts: Sequence[TeacherFacts], corpus: Corpus, 
         stages.publish(stage, counts, wall_s)
 
 
-def _facts(spec: TeacherSpec, k: int, producer: Producer) -> TeacherFacts:
+def _facts(spec: TeacherSpec, k: int, producer: Producer, grid: int) -> TeacherFacts:
     facts = TeacherFacts(spec.name, producer.dims[k], spec.licence, _without_its_place(spec.model), spec.variant or "")
     if not isinstance(producer, ModelFeatures):
         return facts
     towers = producer.teachers[k].towers
+    if producer.patch_widths[k]:
+        view = seen_part(towers.transform)
+        facts = replace(facts, grid=grid, patch_width=producer.patch_widths[k], view=view)
     return replace(facts, revision=towers.revision, weights=towers.weights)
 
 

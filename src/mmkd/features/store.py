@@ -1,6 +1,7 @@
 """Features on disk: one folder per teacher, the same rows in the same order as the corpus, written shard by shard.
 
-Letters: N rows, D the teacher's dimension. Vectors are float16 with norm 1; a row that the teacher failed on is null.
+Letters: N rows, D the teacher's dimension, P patches of a picture, E their width. Vectors are float16 with norm 1; a
+row that the teacher failed on is null. Patches stand row by row of their grid, one after the other.
 """
 
 import json
@@ -23,17 +24,22 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 SIDES = ("image", "text")
+PATCHES = "patches"
 REASON = "reason"
 FACTS = "teacher.json"
 TAKEN_AT_ONCE = 4096  # rows, a few megabytes
 
 
-def feature_columns(dim: int) -> "Features":
-    """The Hugging Face features of a teacher's folder; `reason` says why a vector is null."""
+def feature_columns(dim: int, patches: int = 0) -> "Features":
+    """The Hugging Face features of a teacher's folder; `reason` says why a vector is null.
+
+    patches: numbers of a picture's patches, P * E; without them there is no such column.
+    """
     from datasets import Features, List, Value
 
     sides = {side: List(Value("float16"), length=dim) for side in SIDES}
-    return Features({"id": Value("string"), **sides, REASON: Value("string")})
+    cells = {PATCHES: List(Value("float16"), length=patches)} if patches else {}
+    return Features({"id": Value("string"), **sides, **cells, REASON: Value("string")})
 
 
 def vectors(values_ND: np.ndarray, valid_N: np.ndarray) -> pa.Array:
@@ -45,7 +51,8 @@ def vectors(values_ND: np.ndarray, valid_N: np.ndarray) -> pa.Array:
 def feature_table(
     ids: pa.ChunkedArray, values: Mapping[str, np.ndarray], reasons: Sequence[str | None] | None = None
 ) -> pa.Table:
-    """A shard's table from (N, D) arrays for `image` and `text`; rows that are not finite become null.
+    """A shard's table from (N, D) arrays for `image` and `text`, and (N, P * E) for `patches` where there are any; rows
+    that are not finite become null.
 
     reasons: why, where it is known; a row that is null without one is said to be not finite.
     """
@@ -55,7 +62,7 @@ def feature_table(
         finite_N = np.isfinite(value_ND).all(axis=1)
         columns[side] = vectors(np.where(finite_N[:, None], value_ND, 0.0), finite_N)
         for row in np.flatnonzero(~finite_N).tolist():
-            found[row] = found[row] or f"{side} vector is not finite"
+            found[row] = found[row] or f"{side} vector is not finite"  # as a vector of patches is one, of all of them
     return pa.table({**columns, REASON: pa.array(found, pa.string())})
 
 
@@ -70,7 +77,11 @@ def to_numpy(column: pa.ChunkedArray, dim: int) -> tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class TeacherFacts:
-    """What a feature folder says of its teacher. variant, revision, weights (a digest): "" where there is none."""
+    """What a feature folder says of its teacher. variant, revision, weights (a digest): "" where there is none.
+
+    Of a folder with patches, and not in the file of others: grid, the side of their grid; patch_width, E; view, which
+    part of pictures they are of, see `mmkd.images.transform.seen_part`.
+    """
 
     name: str
     dim: int
@@ -79,10 +90,18 @@ class TeacherFacts:
     variant: str = ""
     revision: str = ""
     weights: str = ""
+    grid: int = 0
+    patch_width: int = 0
+    view: Sequence[float] = ()
+
+    @property
+    def patch_numbers(self) -> int:
+        """Of a picture, P * E."""
+        return self.grid**2 * self.patch_width
 
 
 def write_facts(folder: Path, facts: TeacherFacts) -> None:
-    write_json(folder / FACTS, vars(facts))
+    write_json(folder / FACTS, {k: v for k, v in vars(facts).items() if v or k not in ("grid", "patch_width", "view")})
 
 
 class TeacherFeatures:
@@ -109,6 +128,10 @@ class TeacherFeatures:
             raise DataError(f"{folder}: the row ids differ from those of {corpus.folder}; extract again")
         facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
         self.facts = TeacherFacts(**facts)
+        # gathering rows gathers all their columns, and patches are many times the size of the rest
+        stored = PATCHES in self.table.column_names
+        self._sides: Dataset = self.table.select_columns(list(SIDES)) if stored else self.table
+        self._patches: Dataset | None = self.table.select_columns([PATCHES]) if stored and self.facts.grid else None
 
     @property
     def name(self) -> str:
@@ -132,10 +155,23 @@ class TeacherFeatures:
         return image_ND, text_ND, both_N
 
     def _take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        table = self.table[rows]
+        table = self._sides[rows]
         image_ND, has_image_N = to_numpy(table.column("image"), self.dim)
         text_ND, has_text_N = to_numpy(table.column("text"), self.dim)
         return image_ND, text_ND, has_image_N & has_text_N
+
+    def patches(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of the patches as float16 (N, P, E) and which rows have them (N,).
+
+        Raises DataError for a folder without patches.
+        """
+        if self._patches is None:
+            raise DataError(
+                f"{self.folder}: no patches in it; set [extract] patches and run 'mmkd extract' again, or ask for "
+                "those of other teachers"
+            )
+        flat_NX, valid_N = to_numpy(self._patches[rows].column(PATCHES), self.facts.patch_numbers)
+        return flat_NX.reshape(len(rows), self.facts.grid**2, self.facts.patch_width), valid_N
 
     def block(self, side: str, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Vectors of one side of the rows first..stop - 1 as float16 (N, D) and which rows have one (N,)."""
@@ -166,10 +202,16 @@ Produced = Iterator[tuple[Shard, list[pa.Table]]]
 
 
 class Producer(Protocol):
-    """Where features come from: models that are run, or files that hold them. dims: of each of its K teachers."""
+    """Where features come from: models that are run, or files that hold them.
+
+    dims, patch_widths: of each of its K teachers; 0 for one without patches. patchless: why those have none, where
+    patches were asked for.
+    """
 
     dims: list[int]
+    patch_widths: list[int]
+    patchless: list[str]
 
     def produce(self, shards: Sequence[Shard]) -> Produced:
-        """The tables (columns id, image, text, reason) of each shard's teachers, in the order of its `todo`."""
+        """The tables (columns as `feature_columns` has them) of each shard's teachers, in the order of its `todo`."""
         ...

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from open_clip.transform import MaybeToTensor, PreprocessCfg, image_transform_v2
 from PIL import Image
@@ -16,6 +17,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from torchvision.transforms.functional import pil_to_tensor
 
 Geometry = Callable[[Image.Image], Image.Image]
+PICTURE = (400, 300)  # width and height of a picture wide enough to tell a crop from a squeeze
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,20 @@ class ImageTransform:
     def __call__(self, image: Image.Image) -> Tensor:
         """Both steps for one image: float32 (C, H, W)."""
         return self.normalise(self.pixels(image))
+
+
+def seen_part(transform: ImageTransform) -> tuple[float, float, float, float]:
+    """Which part of a wide picture a model sees: left, top, right, bottom, as shares of its sides.
+
+    What is padded has the share 0. Models that see the same part have the same things in the same places.
+    """
+    ramp = np.zeros((PICTURE[1], PICTURE[0], 3), dtype=np.uint8)
+    ramp[..., 0] = np.linspace(0, 255, PICTURE[0]).round()
+    ramp[..., 1] = np.linspace(0, 255, PICTURE[1]).round()[:, None]
+    pixel_CHW = transform.pixels(Image.fromarray(ramp)).double() / 255
+    across, down = pixel_CHW[0, pixel_CHW.shape[1] // 2], pixel_CHW[1, :, pixel_CHW.shape[2] // 2]
+    left, top, right, bottom = (round(float(one), 3) for one in (across[0], down[0], across[-1], down[-1]))
+    return left, top, right, bottom
 
 
 def from_preprocess(preprocess: Mapping[str, Any]) -> ImageTransform:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, ModelError
-from mmkd.features.plan import CAPTION_TOKENS, ID_BYTES, lengths, pair_bytes, plan_extraction
+from mmkd.features.plan import CAPTION_TOKENS, ID_BYTES, VECTOR_BYTES, lengths, pair_bytes, plan_extraction
 from mmkd.folders.stage import status
 from mmkd.pipeline.evaluation_cost import EvaluationPlan, plan_evaluation
 from mmkd.pipeline.recipe import Recipe
@@ -77,6 +77,7 @@ def plan_run(
         )
     shown = student(recipe.distill)
     assumptions += _of_stages(trained, hardware, shown)
+    assumptions += _of_patches(recipe, data, teachers)
     assumptions.append(_of_reliability(recipe.reliability, [one.dim for one in teachers]))
     return RunPlan(
         recipe=recipe.name,
@@ -104,12 +105,12 @@ def plan_run(
 
 def _count_once(recipe: Recipe, tokens: int) -> Callable[["TrainSettings"], training.StudentCount]:
     """Stages with the same settings of the student share its count."""
-    known: dict[tuple[int, str], training.StudentCount] = {}
+    known: dict[tuple[int, str, bool], training.StudentCount] = {}
 
     def count(settings: "TrainSettings") -> training.StudentCount:
-        key = (settings.text_buckets, settings.precision)
+        key = (settings.text_buckets, settings.precision, training.follows_patches(settings))
         if key not in known:
-            known[key] = training.count_student(recipe.student, settings, tokens)
+            known[key] = training.count_student(recipe.student, settings, tokens, recipe.extract.patches)
         return known[key]
 
     return count
@@ -177,9 +178,9 @@ def _teachers(run: Run, data: Data, assumptions: list[str]) -> list[TeacherCount
 def _teacher(run: Run, spec: TeacherSpec, tokens: int) -> TeacherCount:
     """The zoo's are counted without weights; others have to be there, as for the extraction's own plan."""
     if spec.library == ZOO:
-        return count_teacher(spec, tokens)
+        return count_teacher(spec, tokens, run.recipe.extract.patches)
     (one,) = plan_extraction([spec], run.recipe.extract, 1, prepare(run.recipe.machine)).teachers
-    return TeacherCount(one.name, one.dim, one.gflop)
+    return TeacherCount(one.name, one.dim, one.gflop, one.patch_width)
 
 
 def _of_reliability(settings: ReliabilitySettings, dims: Sequence[int]) -> str:
@@ -192,6 +193,25 @@ def _of_reliability(settings: ReliabilitySettings, dims: Sequence[int]) -> str:
         f"reliability is computed on the CPU and not in the hours: {test}, and its stack has {settings.bootstrap:,} "
         f"replicates of a fit of {len(dims)} weights on at most {settings.stack_rows:,} pairs"
     )
+
+
+def _of_patches(recipe: Recipe, data: Data, teachers: Sequence[TeacherCount]) -> Iterator[str]:
+    """Who stores no patches, and what a term that follows them reads, which no GPU computes."""
+    if not recipe.extract.patches:
+        return
+    if without := [one.name for one in teachers if not one.patch_width]:
+        yield f"{', '.join(without)}: no patches on a grid of side {recipe.extract.patches}, so none are stored"
+    if following := [name for name, one in recipe.trainings.items() if training.follows_patches(one)]:
+        size = data.train * sum(VECTOR_BYTES * _patch_numbers(recipe, one) for one in teachers) / GIGA
+        yield (
+            f"the term patches ({', '.join(following)}) reads {size:,.1f} GB of stored patches in an epoch; their "
+            "cosines are computed on the CPUs that read them, and are not in the hours"
+        )
+
+
+def _patch_numbers(recipe: Recipe, teacher: TeacherCount) -> int:
+    """Of a picture."""
+    return recipe.extract.patches**2 * teacher.patch_width
 
 
 def _of_stages(
@@ -213,7 +233,9 @@ def _storage(recipe: Recipe, data: Data, teachers: Sequence[TeacherCount], param
     trained = recipe.trainings
     return {
         "corpus": data.pairs * data.corpus_bytes / GIGA,
-        "features": data.pairs * sum(pair_bytes(one.dim, data.id_bytes) for one in teachers) / GIGA,
+        "features": data.pairs
+        * sum(pair_bytes(one.dim, data.id_bytes, _patch_numbers(recipe, one)) for one in teachers)
+        / GIGA,
         "checkpoints": max(training.checkpoint_bytes(one, parameters) for one in trained.values()) / GIGA,
         "students": (len(trained) + 1) * training.FLOAT * parameters / GIGA,
     }

@@ -206,7 +206,7 @@ def _students(run: Run, findings: Findings) -> None:
     from mmkd.device import check_gpus, prepare
     from mmkd.features.plan import CAPTION_TOKENS
     from mmkd.training.matryoshka import check_matryoshka
-    from mmkd.training.plan import checkpoint_bytes, count_student
+    from mmkd.training.plan import checkpoint_bytes, count_student, follows_patches
 
     _tried(lambda: prepare(recipe.machine), findings)
     if shared.keys() & to_train:  # specialists are trained by this process
@@ -220,9 +220,10 @@ def _students(run: Run, findings: Findings) -> None:
                 f"{name}: batch_size {settings.batch_size:,} is larger than the corpus of {findings.pairs:,} pairs; "
                 "lower it or add pairs"
             )
-        key = student.model_dump_json()
+        key = student.model_dump_json() + str(follows_patches(settings))
         if key not in counted:
-            counted[key] = _look_at_student(name, partial(count_student, student, settings, CAPTION_TOKENS), findings)
+            look = partial(count_student, student, settings, CAPTION_TOKENS, recipe.extract.patches)
+            counted[key] = _look_at_student(name, look, findings)
             findings.problems += [
                 f"{name}: no {path}; check the path in the recipe"
                 for path in (student.tokenizer, student.weights)
@@ -282,6 +283,8 @@ def _space(run: Run, findings: Findings) -> None:
     place = next(path for path in (run.out, *run.out.parents) if path.exists())
     free, needed = shutil.disk_usage(place).free, sum(findings.bytes.values())
     sizes = ", ".join(f"{name} {size / GIGA:,.2f}" for name, size in findings.bytes.items() if size)
+    if run.recipe.extract.patches and findings.dims:
+        sizes += "; patches of the teachers, which 'mmkd plan' counts, come on top"
     told = f"disk: about {needed / GIGA:,.2f} GB are needed ({sizes or 'nothing'}), {free / GIGA:,.1f} GB are free"
     if needed > free * (UNSURE if "corpus" in findings.to_make else 1):
         findings.problems.append(f"{told} in {place}; make room, or choose another --out")

@@ -120,6 +120,14 @@ class Recipe(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _patches(self) -> "Recipe":
+        students = {"distill": self.distill, **{f"rivals.{name}": one for name, one in self.rivals.items()}}
+        for name, one in students.items():
+            if problem := one.patch_problem(self.extract.patches):
+                raise ValueError(f"{name}: {problem}")
+        return self
+
 
 def load_recipe(path: Path, out: Path, changes: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
     """Read and check a recipe. `${out}` and environment variables are filled in; changes are `section.key=value`.

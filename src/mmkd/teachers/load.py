@@ -1,6 +1,7 @@
 """From a spec to a loaded teacher: one adapter per library."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -69,6 +70,7 @@ def wired(
         network=network,
         encode_image=lambda image: adapter.image(network, image),
         encode_text=lambda ids, length: adapter.text(network, ids, length),
+        patches=partial(adapter.patches, network),
         transform=adapter.transform(entry),
         tokenizer=tokenizer,
         weights=weights,

@@ -6,7 +6,7 @@ operator goes the way that it goes on a real device. Letters: B inputs, L tokens
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmkd.errors import ModelError
 from mmkd.teachers.files.configs import transformers_config
 from mmkd.teachers.load import ADAPTERS
 from mmkd.teachers.zoo.entry import zoo, zoo_entry
@@ -57,15 +58,19 @@ def gflop_of(forward: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class TeacherCount:
-    """Of one pair. dim: of the vectors."""
+    """Of one pair. dim: of the vectors. patch_width: of those of patches, 0 where it gives none."""
 
     name: str
     dim: int
     gflop: float
+    patch_width: int = 0
 
 
-def count_teacher(spec: TeacherSpec, caption_tokens: int) -> TeacherCount:
-    """What a teacher of the zoo does with an image and a caption. Raises ModelError for one that is refused."""
+def count_teacher(spec: TeacherSpec, caption_tokens: int, grid: int = 0) -> TeacherCount:
+    """What a teacher of the zoo does with an image and a caption; grid: side of the grid of patches, 0 without.
+
+    Raises ModelError for one that is refused.
+    """
     entry = zoo_entry(spec.model, spec.variant)
     adapter = ADAPTERS[str(entry.adapter)]
     size = entry.preprocess.get("size", 224)
@@ -76,7 +81,11 @@ def count_teacher(spec: TeacherSpec, caption_tokens: int) -> TeacherCount:
         image_BCHW = torch.empty(1, CHANNELS, height, width)
         ids_BL, length_B = torch.zeros(1, length, dtype=torch.long), torch.full((1,), length)
         gflop = gflop_of(lambda: (adapter.image(network, image_BCHW), adapter.text(network, ids_BL, length_B)))
-    return TeacherCount(spec.name, entry.dim or 0, gflop)
+        width = 0
+        if grid:
+            with suppress(ModelError):  # it gives no patches
+                width = int(adapter.patches(network, grid)(image_BCHW)[1].shape[2])
+    return TeacherCount(spec.name, entry.dim or 0, gflop, width)
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 from mmkd.distributed import World
 from mmkd.errors import ConfigError
 from mmkd.settings import Machine
+from mmkd.teachers.encoders.patches import TowerPatches
 from mmkd.training.towers import COMPILED_STEP, STEP, StudentTowers, compile_towers, recompute_activations
 
 
 @dataclass
 class Engine:
-    """Where and how a step runs. towers: (image_BCHW, token_BL, length_B) -> image_BD, text_BD, scale."""
+    """Where and how a step runs. towers: as `StudentTowers` has it."""
 
     towers: nn.Module
     machine: Machine
@@ -66,20 +67,34 @@ class Engine:
 
 
 def make_engine(
-    network: nn.Module, buckets: int, bf16: bool, machine: Machine, device: torch.device, world: World
+    network: nn.Module,
+    buckets: int,
+    bf16: bool,
+    machine: Machine,
+    device: torch.device,
+    world: World,
+    patches: TowerPatches | None = None,
 ) -> Engine:
-    """Put the network on the device, its towers ready. Raises ConfigError for what does not go together."""
+    """Put the network on the device, its towers ready. Raises ConfigError for what does not go together.
+
+    patches: how the image tower gives patches, where a term asks for them.
+    """
     if machine.micro_batch and has_batch_norm(network):
         raise ConfigError(
             "machine.micro_batch cuts the batch, but the student has batch normalisation, whose statistics are those "
             "of the whole batch; set micro_batch to 0 or take a student without it"
+        )
+    if machine.compile and patches is not None:
+        raise ConfigError(
+            "machine.compile does not reach the pass that gives the patches for the term 'patches'; set compile to "
+            "false, or take the term out"
         )
     network.to(device).train()
     if machine.grad_checkpointing:
         recompute_activations(network)
     if machine.compile:
         compile_towers(network)
-    towers: nn.Module = StudentTowers(network, buckets, COMPILED_STEP if machine.compile else STEP)
+    towers: nn.Module = StudentTowers(network, buckets, COMPILED_STEP if machine.compile else STEP, patches)
     if world.size > 1:
         towers = _shard(towers) if machine.sharding == "fsdp" else _copy(towers, device)
     return Engine(towers, machine, device, world, bf16)

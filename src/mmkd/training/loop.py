@@ -19,6 +19,7 @@ from mmkd.distributed import ALONE, World
 from mmkd.errors import ConfigError, TrainingError
 from mmkd.progress import say, track
 from mmkd.settings import Machine
+from mmkd.teachers.encoders.patches import TowerPatches
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import Prefetcher, StepBatches, loader
 from mmkd.training.engine import has_batch_norm, make_engine
@@ -71,7 +72,10 @@ class Place:
 
 @dataclass
 class Fit:
-    """One training run: what is trained, on what, how, and where its checkpoints go."""
+    """One training run: what is trained, on what, how, and where its checkpoints go.
+
+    patches: how the student gives patches, where a term asks for them.
+    """
 
     model: OpenClipModel
     objective: Any  # an Objective
@@ -80,6 +84,7 @@ class Fit:
     place: Place
     device: torch.device
     validation: Validation | None = None
+    patches: TowerPatches | None = None
     _unchecked: list[tuple[int, Outcome]] = field(default_factory=list)
 
     @property
@@ -129,7 +134,7 @@ def _stepper(run: Fit) -> Stepper:
             "needs two or more; raise batch_size or take a student without it"
         )
     groups, bf16 = settings.groups(run.batches.captions.context), settings.precision == "bf16"
-    engine = make_engine(network, groups, bf16, run.place.machine, run.device, run.place.world)
+    engine = make_engine(network, groups, bf16, run.place.machine, run.device, run.place.world, run.patches)
     run.objective.to(run.device).train()
     modules = torch.nn.ModuleDict({"student": network, "objective": run.objective})
     average = MovingAverage(network, settings.ema) if settings.ema else None

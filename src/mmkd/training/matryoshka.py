@@ -19,14 +19,17 @@ def matryoshka_losses(
 ) -> dict[str, Tensor]:
     """The objective's losses by name, the mean over the whole vectors and their first `dims` dimensions.
 
+    A loss that the objective leaves out of views of first dimensions stands as it is.
     draws: makes the generator of the step, so that what an objective draws is the same for all of them.
     """
     found = dict(objective(view))
+    times = dict.fromkeys(found, 1)
     for dim in dims:
-        part = replace(view, own=_first(view.own, dim), keys=_first(view.keys, dim), generator=draws())
+        part = replace(view, own=_first(view.own, dim), keys=_first(view.keys, dim), generator=draws(), whole=False)
         for name, loss in objective(part).items():
             found[name] = found[name] + loss
-    return {name: loss / (1 + len(dims)) for name, loss in found.items()}
+            times[name] += 1
+    return {name: loss / times[name] for name, loss in found.items()}
 
 
 def _first(embedded: Embedded, dim: int) -> Embedded:

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmkd.errors import ConfigError, ModelError
 from mmkd.settings import Machine
 from mmkd.student.build import start_of
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.adapters.open_clip import encode_text
+from mmkd.teachers.encoders.patches import patches_of_tower
 from mmkd.teachers.files.open_clip_folder import build_network
 from mmkd.teachers.weightless import CHANNELS, bert_at_hand, gflop_of, weightless
 from mmkd.training.data.order import Order
@@ -51,6 +53,7 @@ class StudentCount:
 
     kept_bytes: what the backward pass needs, at the width that `training_tokens` gives. block_bytes: the inputs of the
     transformers' blocks, which is what grad_checkpointing keeps; blocks: their number, 0 where there are none.
+    patches, patch_width: those of a picture that a term follows, and numbers of each; 0 where none does.
     """
 
     parameters: int
@@ -64,6 +67,8 @@ class StudentCount:
     block_bytes: float
     blocks: int
     assumed: str = ""
+    patches: int = 0
+    patch_width: int = 0
 
     def forward_gflop(self, settings: TrainSettings) -> float:
         """As the stage pads its captions."""
@@ -75,8 +80,12 @@ def pads_fully(settings: TrainSettings, context: int) -> bool:
     return settings.groups(context) == 1
 
 
-def count_student(student: StudentSettings, train: TrainSettings, caption_tokens: int) -> StudentCount:
-    """Count a student without weights, whatever it would start from. Raises ConfigError for an impossible config."""
+def count_student(student: StudentSettings, train: TrainSettings, caption_tokens: int, grid: int = 0) -> StudentCount:
+    """Count a student without weights, whatever it would start from.
+
+    grid: side of the teachers' grid of patches. Raises ConfigError for an impossible config, and where a term follows
+    patches that the student does not give.
+    """
     own = student.model is not None or student.config is not None
     random = {"weights": None, "pretrained_towers": False, **({"pretrained": None} if own else {})}
     start = start_of(student.model_copy(update=random))
@@ -99,6 +108,7 @@ def count_student(student: StudentSettings, train: TrainSettings, caption_tokens
         two, four = (_kept(network, both, count, train.precision == "bf16") for count in (2, 4))
         kept, inputs = ((more - less) / 2 for less, more in zip(two, four, strict=True))
         with torch.no_grad():
+            patch_width = _patch_width(network, grid) if follows_patches(train) else 0
             return StudentCount(
                 parameters=sum(p.numel() for p in network.parameters()),
                 dim=int(config["embed_dim"]),
@@ -111,7 +121,24 @@ def count_student(student: StudentSettings, train: TrainSettings, caption_tokens
                 block_bytes=inputs,
                 blocks=len(transformer_blocks(network)),
                 assumed=assumed,
+                patches=grid**2 if patch_width else 0,
+                patch_width=patch_width,
             )
+
+
+def follows_patches(settings: TrainSettings) -> bool:
+    """Whether a term of the training follows patches."""
+    return isinstance(settings, DistillSettings) and settings.follows_patches
+
+
+def _patch_width(network: Any, grid: int) -> int:
+    try:
+        return patches_of_tower(network.visual, grid).width
+    except ModelError as error:
+        raise ConfigError(
+            f"the term 'patches' needs a student that gives patches on the teachers' grid: {error}; choose another "
+            "student, or take the term out"
+        ) from error
 
 
 def _kept(network: Any, forward: Callable[[int], object], count: int, bf16: bool) -> tuple[int, int]:
@@ -158,7 +185,7 @@ def plan_stage(
 ) -> StagePlan:
     """Steps and hours. teacher_dims: of those whose image-text logits the loss computes, none for stage 1."""
     steps = settings.epochs * Order(train_pairs, settings.batch_size, 0).steps_per_epoch
-    loss = loss_gflop(settings, student.dim, teacher_dims)
+    loss = loss_gflop(settings, student.dim, teacher_dims) + patch_gflop(student)
     again = machine.grad_checkpointing + (0 < machine.micro_batch < settings.batch_size / hardware.gpus)
     gflop = (TRAINING + again + settings.self_taught) * student.forward_gflop(settings) + loss
     pairs = steps * settings.batch_size
@@ -177,6 +204,11 @@ def loss_gflop(settings: TrainSettings, dim: int, teacher_dims: Sequence[int]) -
     return 2 * 2 * settings.batch_size * products / GIGA
 
 
+def patch_gflop(student: StudentCount) -> float:
+    """Of one pair: the cosines of the student's patches, there and back; those of teachers are made on the CPU."""
+    return TRAINING * 2 * student.patches**2 * student.patch_width / GIGA
+
+
 def logit_matrices(settings: TrainSettings, teachers: int) -> tuple[int, int]:
     """How often the losses of a step compute the student's logits of the batch, and those of all teachers.
 
@@ -189,7 +221,7 @@ def logit_matrices(settings: TrainSettings, teachers: int) -> tuple[int, int]:
         return 2, 1
     chosen = [TERMS[name] for name in settings.weights if name in TERMS]
     stacks = sum(term.stack for term in chosen)
-    alone = len(chosen) - stacks
+    alone = sum(not (term.stack or term.patches) for term in chosen)
     student = alone * teachers + stacks + ("contrastive" in settings.weights)
     return student, alone + stacks * (1 + settings.caption_evidence)
 
@@ -220,6 +252,7 @@ def plan_memory(
     states = state_bytes(settings, student.parameters, machine, hardware.gpus)
     activations = at_once * pair_bytes(student, machine.grad_checkpointing)
     logits = logit_bytes(own, settings.batch_size, (1 + settings.self_taught) * student.dim, teacher_dims)
+    logits += patch_bytes(own, student, len(teacher_dims))
     total = states + activations + logits
     gb = (states / GIGA, activations / GIGA, logits / GIGA, total / GIGA)
     return MemoryPlan(name, *gb, total <= USABLE * hardware.memory_gb * GIGA)
@@ -247,6 +280,12 @@ def logit_bytes(own: int, keys: int, dim: int, teacher_dims: Sequence[int]) -> f
     return FLOAT * (2 * keys * (dim + sum(teacher_dims)) + CHUNKS * min(own * keys, CELLS))
 
 
+def patch_bytes(own: int, student: StudentCount, teachers: int) -> float:
+    """A process's patches, the cosines of those of student and teachers, and what their differences hold at once."""
+    cosines = (1 + 3 * teachers) * student.patches**2
+    return FLOAT * own * (student.patches * student.patch_width + cosines)
+
+
 def largest_micro_batch(
     settings: TrainSettings,
     student: StudentCount,
@@ -259,6 +298,7 @@ def largest_micro_batch(
     own = math.ceil(settings.batch_size / hardware.gpus)
     room = USABLE * hardware.memory_gb * GIGA - state_bytes(settings, student.parameters, machine, hardware.gpus)
     room -= logit_bytes(own, settings.batch_size, (1 + settings.self_taught) * student.dim, teacher_dims)
+    room -= patch_bytes(own, student, len(teacher_dims))
     return max(0, min(own, int(room // pair_bytes(student, checkpointing))))
 
 

@@ -38,5 +38,5 @@ def embed_by_average(
             found = [engine.plain(image_BCHW[part], token_BL[part], length_B[part]) for part in parts]
         network.train()
         engine.reshard()
-    image, text, scale = zip(*found, strict=True)
+    image, text, scale, *_ = zip(*found, strict=True)
     return Embedded(torch.cat(image).float(), torch.cat(text).float(), scale[0].float().clone())

@@ -102,6 +102,7 @@ class Stepper:
             torch.cat([one.image_BD for one in first_pass]).requires_grad_(),
             torch.cat([one.text_BD for one in first_pass]).requires_grad_(),
             first_pass[0].scale.clone().requires_grad_(),
+            _joined([one.patch_BPE for one in first_pass]),
         )
         losses = self._losses(leaves, batch, step, average)
         self._total(losses).backward()  # type: ignore[no-untyped-call]
@@ -111,6 +112,8 @@ class Stepper:
                 surrogate = _dot(again.image_BD, leaves.image_BD.grad, part) + _dot(
                     again.text_BD, leaves.text_BD.grad, part
                 )
+                if again.patch_BPE is not None and leaves.patch_BPE is not None:
+                    surrogate = surrogate + _dot(again.patch_BPE, leaves.patch_BPE.grad, part)
                 if part is parts[-1] and leaves.scale.grad is not None:
                     surrogate = surrogate + again.scale * leaves.scale.grad
                 surrogate.backward()  # type: ignore[no-untyped-call]
@@ -133,8 +136,10 @@ class Stepper:
         first = len(image) * self.engine.world.rank + part.start
         torch.manual_seed(seed_of(self.seed, Purpose.DROPOUT, step, first))
         with self.engine.autocast():
-            image_BD, text_BD, scale = self.engine.towers(image[part], batch.token_BL[part], batch.length_B[part])
-        return Embedded(image_BD.float(), text_BD.float(), scale.float())
+            image_BD, text_BD, scale, patch_BPE = self.engine.towers(
+                image[part], batch.token_BL[part], batch.length_B[part]
+            )
+        return Embedded(image_BD.float(), text_BD.float(), scale.float(), patch_BPE)  # patches are float32
 
     def _losses(self, own: Embedded, batch: PairBatch, step: int, average: Embedded | None = None) -> dict[str, Tensor]:
         world = self.engine.world
@@ -166,6 +171,12 @@ def positives(caption_B: Tensor, image_B: Tensor, offset: int, world: World, joi
         return (caption_B[:, None] == caption_K) | (image_B[:, None] == image_K)
     key_K = torch.arange(len(caption_B) * world.size, device=caption_B.device)
     return key_K[offset : offset + len(caption_B), None] == key_K
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    """The rows of all parts as a leaf, None where the towers give none."""
+    given = [part for part in parts if part is not None]
+    return torch.cat(given).requires_grad_() if given else None
 
 
 def _dot(again_BD: Tensor, gradient_BD: Tensor | None, part: slice) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import ConfigError
 from mmkd.teachers.adapters.open_clip import encode_text, padding_of
+from mmkd.teachers.encoders.patches import TowerPatches
 
 STEP = 8  # widths of groups are multiples: matrix units and attention kernels like them
 COMPILED_STEP = 32  # coarser, because each width is compiled by itself
@@ -23,17 +24,30 @@ PLAIN_MASK = ("bert", "roberta", "xlm-roberta")  # their attention takes a ready
 
 
 class StudentTowers(nn.Module):
-    """Both towers and exp(logit_scale), as one module, which DDP and FSDP2 want. buckets: groups of captions."""
+    """Both towers and exp(logit_scale), as one module, which DDP and FSDP2 want.
 
-    def __init__(self, network: nn.Module, buckets: int, step: int = STEP) -> None:
+    buckets: groups of captions. patches: how the image tower gives patches, where a term asks for them.
+    """
+
+    def __init__(self, network: nn.Module, buckets: int, step: int = STEP, patches: TowerPatches | None = None) -> None:
         super().__init__()
-        self.network, self.buckets, self.step = network, buckets, step
+        self.network, self.buckets, self.step, self.patches = network, buckets, step, patches
 
-    def forward(self, image_BCHW: Tensor, token_BL: Tensor, length_B: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit vectors of images and captions (B, D), and the scale; length_B: tokens of each caption, on the host."""
-        image_BD, text_BD = embed(self.network, image_BCHW, token_BL, length_B, self.buckets, self.step)
+    def forward(
+        self, image_BCHW: Tensor, token_BL: Tensor, length_B: np.ndarray
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Unit vectors of images and captions (B, D), the scale, and unit vectors of patches (B, P, E) or None.
+
+        length_B: tokens of each caption, on the host. Patches are given in training only.
+        """
         scale: Any = self.network.logit_scale
-        return image_BD, text_BD, scale.exp()
+        if self.patches is None or not self.network.training:
+            image_BD, text_BD = embed(self.network, image_BCHW, token_BL, length_B, self.buckets, self.step)
+            return image_BD, text_BD, scale.exp(), None
+        image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
+        vector_BD, patch_BPE = self.patches(self.network.visual, image_BCHW)
+        text_BD = embed_texts(self.network, token_BL, length_B, self.buckets, self.step)
+        return F.normalize(vector_BD, dim=-1), text_BD, scale.exp(), patch_BPE
 
     def groups(self, length_B: np.ndarray, context: int) -> list[tuple[np.ndarray, int]]:
         """How the text tower sees captions of these lengths: see `text_groups`."""
@@ -50,16 +64,21 @@ def embed(
     # with channels last, most convolutional towers take two thirds of the time on a CPU (bench/memory_format.py)
     image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
     image_BD = F.normalize(network.encode_image(image_BCHW), dim=-1)  # type: ignore[operator]
+    return image_BD, embed_texts(network, token_BL, length_B, buckets, step)
+
+
+def embed_texts(network: nn.Module, token_BL: Tensor, length_B: np.ndarray, buckets: int, step: int = STEP) -> Tensor:
+    """Unit vectors of captions (B, D), in groups of similar length."""
     groups = _groups(network, length_B, token_BL.shape[1], buckets, step)
     if len(groups) == 1:
         width = groups[0][1]
-        return image_BD, F.normalize(_text(network, token_BL[:, :width], bool(length_B.min() >= width)), dim=-1)
+        return F.normalize(_text(network, token_BL[:, :width], bool(length_B.min() >= width)), dim=-1)
     parts = []
     for index_G, width in groups:
         token_GL = token_BL[_moved(index_G, token_BL), :width]
         parts.append(_text(network, token_GL, bool(length_B[index_G].min() >= width)))
     back_B = np.argsort(np.concatenate([index for index, _ in groups]))
-    return image_BD, F.normalize(torch.cat(parts)[_moved(back_B, token_BL)], dim=-1)
+    return F.normalize(torch.cat(parts)[_moved(back_B, token_BL)], dim=-1)
 
 
 def text_groups(length_B: np.ndarray, context: int, buckets: int, step: int = STEP) -> list[tuple[np.ndarray, int]]:

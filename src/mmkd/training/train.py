@@ -1,7 +1,7 @@
 """The bodies of both training stages, and what they share: fit a model to the split `train`, leave it in a folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -11,12 +11,14 @@ import numpy as np
 
 from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
-from mmkd.errors import ConfigError, DataError
+from mmkd.errors import ConfigError, DataError, ModelError
 from mmkd.features.store import open_features
+from mmkd.images.transform import from_compose, seen_part
 from mmkd.randomness import Purpose, torch_generator
 from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.student.build import build_student
 from mmkd.student.settings import StudentSettings
+from mmkd.teachers.encoders.patches import TowerPatches, patches_of_tower
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.training.batches import PairImages, StepBatches
@@ -32,6 +34,7 @@ from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES
 from mmkd.training.settings.train import PretrainSettings, TrainSettings
 from mmkd.training.targets.frozen_targets import frozen_targets
+from mmkd.training.targets.patch_relations import places_to_follow
 from mmkd.training.targets.stored import stored_done
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.validate import Validation
@@ -48,10 +51,12 @@ def train(
     teachers: TeacherTargets | None = None,
     group_N: np.ndarray | None = None,
     shuffle: bool = True,
+    patches: TowerPatches | None = None,
 ) -> Mapping[str, int]:
     """Fit the model to the objective, save it, and clear what only a resume needs; returns counts for the manifest.
 
     group_N: the group of each row of the corpus, for balanced sampling and validation; its modality without one.
+    patches: how the student gives patches, where a term asks for them.
     The config is the last file that `save` writes: where it is there, an earlier run was killed after training.
     """
     folder, world = place.folder, place.world
@@ -66,7 +71,7 @@ def train(
         captions = tokenise(corpus, rows, model.tokenizer, folder, world)
         batches = StepBatches(rows, images, captions, teachers, order, world)
         validation = _validation(model, settings, corpus, groups, place)
-        run = Fit(model, objective, batches, settings, place, device, validation)
+        run = Fit(model, objective, batches, settings, place, device, validation, patches)
         weights = fit(run)
         if world.first:
             write = partial(save, model, folder, place.home, weights)
@@ -120,13 +125,36 @@ def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[
     model = open_clip_folder.load(inputs.student)
     reliability = load_reliability(inputs.reliability)
     teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
+    patches = None
+    if teachers is not None and teachers.grid:
+        patches, teachers = _patches(settings, model, teachers)
     generator = torch_generator(place.seed, Purpose.OBJECTIVE_WEIGHTS)
     objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
     if teachers is not None and teachers.captions_alone:
         objective.learn_from_captions()
     shuffle = not settings.is_reference or settings.reference.shuffle
     groups = reliability.groups(corpus)
-    return train(model, objective, settings, corpus, place, teachers, groups, shuffle)
+    return train(model, objective, settings, corpus, place, teachers, groups, shuffle, patches)
+
+
+def _patches(
+    settings: DistillSettings, model: OpenClipModel, teachers: TeacherTargets
+) -> tuple[TowerPatches, TeacherTargets]:
+    """How the student gives patches on the teachers' grid, and the teachers with those that it follows there.
+
+    Raises ConfigError where it cannot, or may not, follow.
+    """
+    grid = teachers.grid
+    if problem := settings.patch_problem(grid):
+        raise ConfigError(problem)
+    places = places_to_follow(teachers.features, grid, seen_part(from_compose(model.transform)))
+    try:
+        return patches_of_tower(model.network.get_submodule("visual"), grid), replace(teachers, patch_places=places)
+    except ModelError as error:
+        raise ConfigError(
+            f"the term 'patches' needs a student that gives patches on the teachers' grid: {error}; choose another "
+            "student, or take the term out"
+        ) from error
 
 
 def _teachers(

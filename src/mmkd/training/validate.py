@@ -57,5 +57,5 @@ class Validation:
         image = normalise(self.images.at(position).to(engine.device), mean, std)
         token_BL, length_B = self.captions.at(self.captions.code_N[position])
         with engine.autocast():
-            image_BD, text_BD, _ = engine.plain(image, token_BL.to(engine.device), length_B)
+            image_BD, text_BD, *_ = engine.plain(image, token_BL.to(engine.device), length_B)
         return image_BD.float().cpu().numpy(), text_BD.float().cpu().numpy()

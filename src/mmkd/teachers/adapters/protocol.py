@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import ModelError
 from mmkd.images.transform import ImageTransform, from_preprocess
+from mmkd.teachers.encoders.patches import PatchForward, no_patches
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, transformers_tokenizer
 from mmkd.teachers.files.checkpoint import StateDict, read_state_dict
 from mmkd.teachers.zoo.entry import ZooEntry
@@ -41,6 +42,7 @@ class ZooAdapter:
 
     build: the network, with random weights. read: the state dict in the published files, before its layout is
     converted. image, text: (B, C, H, W), or token ids (B, L) and lengths (B,), to vectors (B, D), not normalised.
+    patches: how the network gives patches on a grid; raises ModelError where it gives none.
     tokenizer: from the folder of its files (None for CLIP's own). check: raises ModelError when a config that lies
     beside the weights contradicts the entry.
     """
@@ -49,6 +51,7 @@ class ZooAdapter:
     tokenizer: Callable[[ZooEntry, Path | None], CaptionTokenizer]
     image: Callable[[nn.Module, Tensor], Tensor] = encode_image
     text: Callable[[nn.Module, Tensor, Tensor], Tensor] = encode_text
+    patches: Callable[[nn.Module, int], PatchForward] = no_patches
     read: Callable[[ZooEntry, Sequence[Path]], StateDict] = read_one
     transform: Callable[[ZooEntry], ImageTransform] = preprocessing
     check: Callable[[ZooEntry, Path], None] = lambda entry, folder: None

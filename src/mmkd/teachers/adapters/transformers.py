@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import isclose
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from torchvision.transforms import CenterCrop, Compose
 from mmkd.errors import ModelError
 from mmkd.images.transform import ImageTransform, from_compose
 from mmkd.teachers.adapters.protocol import ZooAdapter
+from mmkd.teachers.encoders.patches import CURE, PatchForward, check_map, map_of_tokens, pooled
 from mmkd.teachers.encoders.teacher import Towers
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, clip_tokenizer, mask, transformers_tokenizer
 from mmkd.teachers.files.configs import model_folder, nobody_is_asked, refuse_code, transformers_config
@@ -143,6 +145,23 @@ def encode_image(network: Any, image_BCHW: Tensor) -> Tensor:
     return _vector(network.get_image_features(pixel_values=image_BCHW))
 
 
+def patches(network: Any, grid: int) -> PatchForward:
+    """The last hidden states, without a class token; CLIP's are those before the last norm, which it alone passes.
+
+    The forward pass raises ModelError for a network that wraps no such states, or states that are no map.
+    """
+
+    def forward(image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        found = network.get_image_features(pixel_values=image_BCHW)
+        token_BLE = getattr(found, "last_hidden_state", None)
+        if token_BLE is None or token_BLE.ndim != 3:
+            raise ModelError(f"{type(network).__name__} gives no tokens of patches; {CURE}")
+        map_BEHW = map_of_tokens(token_BLE, *image_BCHW.shape[2:])
+        return _vector(found), pooled(check_map(map_BEHW, grid), grid)
+
+    return forward
+
+
 def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor) -> Tensor:
     """(B, D); SigLIP was trained without a mask."""
     if network.config.model_type == "siglip":
@@ -170,6 +189,7 @@ def from_spec(spec: TeacherSpec) -> Towers:
         network=network,
         encode_image=lambda image: encode_image(network, image),
         encode_text=lambda ids, length: encode_text(network, ids, length),
+        patches=partial(patches, network),
         transform=processor,
         tokenizer=transformers_tokenizer(words, context, PADDING.get(network.config.model_type, "full")),
         revision="" if Path(spec.model).is_dir() else folder.name,  # snapshots lie in folders named by their commit
@@ -274,5 +294,11 @@ def _normalisation(processor: Mapping[str, Any]) -> tuple[tuple[float, ...], tup
 
 
 ADAPTER = ZooAdapter(
-    build=build, image=encode_image, text=encode_text, tokenizer=tokenizer, transform=transform, check=check
+    build=build,
+    image=encode_image,
+    text=encode_text,
+    patches=patches,
+    tokenizer=tokenizer,
+    transform=transform,
+    check=check,
 )

@@ -119,6 +119,8 @@ class ExtractSettings(Settings):
     teachers' forward pass on a GPU; vectors are stored as float16 either way. licence: `commercial` refuses teachers
     whose weights nobody may use commercially, or of which it is not known. memory_gb: of weights that are resident at
     once (0: three quarters of what the device has free); teachers beyond it wait for a second pass over the images.
+    patches: side of a grid on which the features of a picture's patches are stored as well (4: averages of 4 x 4 parts
+    of a tower's map), for the term `patches` of `[distill]`; teachers without a map store none. 0: nobody does.
     """
 
     batch_size: PositiveInt = 256
@@ -126,3 +128,4 @@ class ExtractSettings(Settings):
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     licence: Literal["any", "commercial"] = "any"
     memory_gb: float = Field(default=0.0, ge=0.0)
+    patches: int = Field(default=0, ge=0, le=64)

@@ -19,11 +19,15 @@ OfTerm = Callable[[str, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Embedded:
-    """The student's embeddings of some pairs: unit vectors and exp(logit_scale)."""
+    """The student's embeddings of some pairs: unit vectors and exp(logit_scale).
+
+    patch_BPE: unit vectors of the pictures' patches, None where no term asks, and of keys.
+    """
 
     image_BD: Tensor
     text_BD: Tensor
     scale: Tensor
+    patch_BPE: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class TeacherBatch:
     weight_BT: of each teacher on each pair, 0 where missing. available_BT: which ones the reference recipe may draw.
     slope_BT: what multiplies each teacher's cosines in the stack's logits, 0 where missing; group_B: equal numbers are
     equal groups of the fit. given_B2: of each pair's caption as evidence, the share of wrong captions of its group, and
-    the share of right ones over how common its meaning is there. All three are None where no term asks for them.
+    the share of right ones over how common its meaning is there. relation_BTPP: cosines of a picture's patches with one
+    another, zeros where missing; of own pairs only. All four are None where no term asks for them.
     """
 
     image: list[Tensor]
@@ -43,11 +48,13 @@ class TeacherBatch:
     slope_BT: Tensor | None = None
     group_B: Tensor | None = None
     given_B2: Tensor | None = None
+    relation_BTPP: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TeacherBatch":
         image, text = ([change(rows) for rows in side] for side in (self.image, self.text))
-        of_stack = (None if one is None else change(one) for one in (self.slope_BT, self.group_B, self.given_B2))
-        return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT), *of_stack)
+        asked = (self.slope_BT, self.group_B, self.given_B2, self.relation_BTPP)
+        found = (None if one is None else change(one) for one in asked)
+        return TeacherBatch(image, text, change(self.weight_BT), change(self.available_BT), *found)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class View:
     keys carries gradients back to the process that embedded each row. Own pair b is key offset + b.
     average, average_keys: the same pairs as the average of the student's weights embeds them, without a gradient; None
     where it teaches nothing. positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B:
-    0..1, scales each own pair's contrastive term. generator: the same on every process.
+    0..1, scales each own pair's contrastive term. generator: the same on every process. whole: false where the
+    student's vectors are only their first dimensions; what does not depend on them is left out there.
     """
 
     own: Embedded
@@ -71,6 +79,7 @@ class View:
     world: World = ALONE
     average: Embedded | None = None
     average_keys: Embedded | None = None
+    whole: bool = True
 
     @property
     def own_keys(self) -> slice:

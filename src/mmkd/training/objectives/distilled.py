@@ -40,7 +40,8 @@ def affinity_term(view: View, teacher: TeacherInputs) -> Tensor:
 class Distilled(Objective):
     """The terms of `TERMS` that the settings ask for, each a mean over pairs and teachers by the teachers' weights.
 
-    A term of the stack is a mean over the pairs on which a teacher has a slope.
+    A term of the stack is a mean over the pairs on which a teacher has a slope; one of patches, over the pairs on which
+    a teacher that counts has patches.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Distilled(Objective):
         self.settings, self.scales = settings, [shape.scale for shape in shapes]
         self.weights = settings.weights
         terms = {name: term for name, term in TERMS.items() if name in self.weights}
-        self.terms = {name: term.load() for name, term in terms.items() if not term.stack}
+        self.terms = {name: term.load() for name, term in terms.items() if not (term.stack or term.patches)}
         self.stacks = {name: term.load() for name, term in terms.items() if term.stack}
+        self.patches = {name: term.load() for name, term in terms.items() if term.patches}
         self.captions = CaptionTerm(settings.pairwise) if "contrastive" in self.weights else None
         self.targets = nn.ModuleList(shape.target for shape in shapes)
         headed = shapes if any(term.heads for term in terms.values()) else []
@@ -73,8 +75,8 @@ class Distilled(Objective):
 
     def forward(self, view: View) -> dict[str, Tensor]:
         found = self._of_teachers(view) if self.terms else {}
-        for name, stack in self.stacks.items():
-            found[name] = _mean(view, *stack(view, self.settings))
+        for name, term in {**self.stacks, **(self.patches if view.whole else {})}.items():
+            found[name] = _mean(view, *term(view, self.settings))
         if self.captions is not None:
             found["contrastive"] = self.captions(view)
         return found

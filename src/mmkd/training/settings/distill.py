@@ -73,7 +73,9 @@ class DistillSettings(TrainSettings):
     images, through those heads), `relational` (student's image-image and text-text structure), `contrastive` (stage 1
     continued), `mmkd` (the reference recipe) and `mmkd-fixed` (the same with every defect of it mended). contrastive:
     share of the contrastive term, the main term has the rest. terms: weights of other terms beside the main one, by
-    their names. `contrastive`, `mmkd` and `mmkd-fixed` have no terms beside them, and shares of their own.
+    their names; `patches`, which stands beside others only, has the cosines of the patches of a picture follow those in
+    the teachers that have them (`[extract] patches`): not with `flip`, nor with a `shift` above half a patch.
+    `contrastive`, `mmkd` and `mmkd-fixed` have no terms beside them, and shares of their own.
     joint_positives is false under `mmkd` unless it is given: the public code takes a caption's repeats for negatives.
 
     head_loss: of the heads. targets: what is done to a teacher's vectors before heads see them
@@ -148,6 +150,15 @@ class DistillSettings(TrainSettings):
         """The keys that the student depends on; folders of releases without `self_teacher` are those of share 0."""
         return self.model_dump(mode="json", exclude=None if self.self_teacher else {"self_teacher"})
 
+    @model_validator(mode="after")
+    def _patches_in_their_places(self) -> "DistillSettings":
+        if self.follows_patches and self.augment.flip:
+            raise ValueError(
+                "augment.flip mirrors the student's pictures, but the teachers' patches of the term 'patches' stay in "
+                "their places; set flip to false, or take the term out"
+            )
+        return self
+
     @property
     def weights(self) -> dict[str, float]:
         """How the terms add up: the main one has what the captions leave; terms of weight 0 are left out."""
@@ -166,7 +177,29 @@ class DistillSettings(TrainSettings):
     @property
     def reads_weights(self) -> bool:
         """Whether anything but the stack decides which teachers a pair has."""
-        return not self._selected or not all(term.stack for term in self._selected)
+        return not self._selected or any(term.reads_weighting for term in self._selected)
+
+    @property
+    def follows_patches(self) -> bool:
+        """Whether a term follows the patches of pictures, and so needs those of student and teachers."""
+        return any(term.patches for term in self._selected)
+
+    def patch_problem(self, grid: int) -> str:
+        """Why the term `patches` cannot follow a grid of this side; "" where it can, or where there is no such term."""
+        if not self.follows_patches:
+            return ""
+        if grid < 2:
+            return (
+                f"the term 'patches' compares the patches of a picture, and [extract] patches is {grid}; set it to the "
+                "side of a grid, such as 4, or take the term out"
+            )
+        if self.augment.shift > 0.5 / grid:
+            return (
+                f"augment.shift {self.augment.shift:g} moves pictures by more than half a patch of a grid of {grid} x "
+                f"{grid}, but the teachers' patches of the term 'patches' stay in their places; set shift to "
+                f"{0.5 / grid:g} or less, or [extract] patches smaller"
+            )
+        return ""
 
     @property
     def _selected(self) -> list[Term]:

@@ -36,11 +36,19 @@ class Term(Entry):
     heads: it sees the teacher through heads, which are trained for it. scale: and with a trained scale.
     stack: it follows all teachers at once by their slopes, and reads no weighting; code: (View, DistillSettings) -> a
     value for each own pair (B,) and how much it counts (B,).
+    patches: it follows the patches of pictures, by slopes where a term of the stack stands beside it and by weights
+    else; code: as of a stack. It trains no vectors of whole pictures, so it stands beside another term only.
     """
 
     heads: bool = False
     scale: bool = False
     stack: bool = False
+    patches: bool = False
+
+    @property
+    def reads_weighting(self) -> bool:
+        """Whether it makes `weighting` have an effect wherever it stands; patches leave that to the terms beside."""
+        return not self.stack and not self.patches
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ TERMS: Mapping[str, Term] = {
     "affinity": Term(f"{OBJECTIVE_CODE}.distilled:affinity_term"),
     "heads": Term(f"{EXPERIMENTAL}.heads:heads_term", HEADS, heads=True),
     "interactive": Term(f"{EXPERIMENTAL}.heads:interactive_term", ("targets",), heads=True, scale=True),
+    "patches": Term(f"{EXPERIMENTAL}.patches:patches_term", patches=True),
     "relational": Term(f"{EXPERIMENTAL}.relational:relational_term"),
     "stacked": Term(
         f"{OBJECTIVE_CODE}.stacked:stacked_term",
@@ -81,7 +90,7 @@ WEIGHTINGS: Mapping[str, Weighting] = {
     "uncertainty": Weighting(f"{EXPERIMENTAL}.weightings:everyone", step=f"{EXPERIMENTAL}.weightings:Uncertainty"),
 }
 OBJECTIVES: Mapping[str, Entry] = {
-    **dict.fromkeys(TERMS, Entry(f"{OBJECTIVE_CODE}.distilled:Distilled", DISTILLED)),
+    **{name: Entry(f"{OBJECTIVE_CODE}.distilled:Distilled", DISTILLED) for name in TERMS if not TERMS[name].patches},
     "contrastive": Entry(f"{OBJECTIVE_CODE}.contrastive:Contrastive"),
     "mmkd": Entry(f"{OBJECTIVE_CODE}.mmkd:Mmkd", ("mmkd",)),
     "mmkd-fixed": Entry(f"{OBJECTIVE_CODE}.mmkd:Mmkd", ("mmkd",)),
@@ -93,7 +102,7 @@ def settings_read(objective: str, terms: Mapping[str, float], weighting: str) ->
     """The keys of `[distill]` that have an effect with this choice."""
     own = OBJECTIVES[objective].settings
     selected = {objective, *(name for name, weight in terms.items() if weight > 0)} if "terms" in own else set()
-    unread = UNREAD_BY_STACKS if selected and all(TERMS[name].stack for name in selected) else ()
+    unread = UNREAD_BY_STACKS if selected and not any(TERMS[name].reads_weighting for name in selected) else ()
     yield from ("objective", *(name for name in own if name not in unread))
     for name in selected:
         yield from TERMS[name].settings

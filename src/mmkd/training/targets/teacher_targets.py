@@ -25,6 +25,7 @@ from mmkd.training.data.view import TeacherBatch
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import WEIGHTINGS
 from mmkd.training.targets.given_captions import given_captions
+from mmkd.training.targets.patch_relations import common_grid, relations
 from mmkd.training.targets.stored import stored
 
 RIVALS = 128  # captions that each pair's own is ranked among, up to `MANY` pairs
@@ -38,6 +39,8 @@ class TeacherTargets:
     captions_alone: no pair but those without a teacher has a weight of its caption, and there are such pairs.
     slope_NT: float32, of each teacher in the stack's logits; group_N: int64, equal numbers are equal groups of the
     fit; given_N2: float32, what each caption is worth as evidence, see `given_captions`. None where no term asks.
+    grid: side of the grid of the patches that a term follows, 0 where none asks; patch_places: of the teachers whose
+    patches it follows.
     """
 
     features: list[TeacherFeatures]
@@ -48,6 +51,8 @@ class TeacherTargets:
     slope_NT: np.ndarray | None = None
     group_N: np.ndarray | None = None
     given_N2: np.ndarray | None = None
+    grid: int = 0
+    patch_places: tuple[int, ...] = ()
 
     def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
         """The teachers' side of a batch; a teacher that failed on a pair gets weight and slope 0 there."""
@@ -60,12 +65,13 @@ class TeacherTargets:
         valid_BT = torch.stack(valid, dim=1)
         weight_BT = torch.from_numpy(self.weight_NT[position_B]) * valid_BT
         available_BT = torch.from_numpy(self.available_NT[position_B])
+        relation_BTPP = relations(self.features, self.patch_places, row_B, self.grid) if self.grid else None
         if self.slope_NT is None or self.group_N is None:
-            return TeacherBatch(image, text, weight_BT, available_BT)
+            return TeacherBatch(image, text, weight_BT, available_BT, relation_BTPP=relation_BTPP)
         slope_BT = torch.from_numpy(self.slope_NT[position_B]) * valid_BT
         group_B = torch.from_numpy(self.group_N[position_B])
         given_B2 = None if self.given_N2 is None else torch.from_numpy(np.asarray(self.given_N2[position_B]))
-        return TeacherBatch(image, text, weight_BT, available_BT, slope_BT, group_B, given_B2)
+        return TeacherBatch(image, text, weight_BT, available_BT, slope_BT, group_B, given_B2, relation_BTPP)
 
 
 def teacher_targets(
@@ -124,7 +130,9 @@ def teacher_targets(
         caption_weight_N = np.where(without_N, caption_weight_N, np.float32(0.0))
     _say_without(settings, without_N, group_N)
     group_code_N = None if slope_NT is None else np.unique(group_N, return_inverse=True)[1].astype(np.int64)
-    return TeacherTargets(features, weight_NT, available_NT, caption_weight_N, alone, slope_NT, group_code_N, given_N2)
+    of_stack = (slope_NT, group_code_N, given_N2)
+    grid = common_grid(features) if settings.follows_patches else 0
+    return TeacherTargets(features, weight_NT, available_NT, caption_weight_N, alone, *of_stack, grid)
 
 
 def _slopes(reliability: ReliabilityTable, group_N: np.ndarray) -> np.ndarray:
