@@ -39,6 +39,7 @@ WRITE_ROWS = 64  # rows in memory while a shard is written
 REPORT_EVERY = 12  # records
 MAX_DETAIL = 300
 EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
+CAPTIONLESS = "captionless"  # a count, where it is not 0
 NOTED = b"noted"  # another: rows of source, what, files
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
@@ -224,7 +225,8 @@ def printable(value: str) -> str:
 def write_corpus(
     folder: Path, shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
 ) -> dict[str, int]:
-    """Write the kept rows (one bool array a shard) as a data set of `shard_rows` rows a shard; returns rows per split.
+    """Write the kept rows (one bool array a shard) as a data set of `shard_rows` rows a shard; returns rows per split,
+    and those without a caption.
 
     The bytes depend on nothing but the arguments. A batch of rows is in memory at a time.
     """
@@ -295,9 +297,12 @@ def _resized(tables: Iterable[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Ta
 
 
 def _counted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Counter[str]) -> Iterator[pa.Table]:
-    """Pass the tables on, adding them to the digest (images by their sha256) and to the rows per split."""
+    """Pass the tables on, adding them to the digest (images by their sha256), to the rows per split and without a
+    caption."""
     for table in tables:
         columns = table.drop_columns("image").to_pydict()
         content.update(json.dumps(columns).encode())
         splits.update(columns["split"])
+        if captionless := columns["caption"].count(""):
+            splits[CAPTIONLESS] += captionless
         yield table
