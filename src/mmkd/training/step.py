@@ -166,6 +166,7 @@ class Stepper:
             generator=draws(),
             offset=offset,
             world=world,
+            captioned_K=None if batch.captioned_B is None else gather_rows(batch.captioned_B.byte(), world).bool(),
         )
         return matryoshka_losses(self.objective, view, self.settings.matryoshka, draws)
 

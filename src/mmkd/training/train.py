@@ -13,6 +13,7 @@ from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
 from mmkd.errors import ConfigError, DataError
 from mmkd.features.store import open_features
+from mmkd.progress import say
 from mmkd.randomness import Purpose, torch_generator
 from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.student.build import build_student
@@ -20,6 +21,7 @@ from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.training.batches import PairImages, StepBatches
+from mmkd.training.data.caption_bank import CaptionBank, trained_rows
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import captions_done, tokenise
 from mmkd.training.loop import CHECKPOINTS, Fit, Place, fit
@@ -36,6 +38,9 @@ from mmkd.training.targets.stored import stored_done
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.validate import Validation
 
+Chosen = tuple[np.ndarray, CaptionBank | None]
+"""Corpus rows to learn from, and the bank of captions for those without one."""
+CAPTIONLESS = "captionless"  # a count, where it is not 0
 VALIDATION = "validation"  # a folder for what a resume needs of the split `val`
 
 
@@ -48,23 +53,25 @@ def train(
     teachers: TeacherTargets | None = None,
     group_N: np.ndarray | None = None,
     shuffle: bool = True,
+    chosen: Chosen | None = None,
 ) -> Mapping[str, int]:
     """Fit the model to the objective, save it, and clear what only a resume needs; returns counts for the manifest.
 
-    group_N: the group of each row of the corpus, for balanced sampling and validation; its modality without one.
+    chosen: the rows to learn from; without, all pairs of the split `train`. group_N: the group of each row of the
+    corpus, for balanced sampling and validation; its modality without one.
     The config is the last file that `save` writes: where it is there, an earlier run was killed after training.
     """
     folder, world = place.folder, place.world
     check_matryoshka(settings.matryoshka, model.dim)
     device = prepare(place.machine, world.local_rank if world.size > 1 else None)
-    rows = corpus.rows("train")
+    rows, bank = (corpus.pairs("train"), None) if chosen is None else chosen
     groups = corpus.modalities if group_N is None else group_N
     order = Order(len(rows), settings.batch_size, place.seed, shuffle, groups[rows], settings.balance)
     finished = world.agree((folder / CONFIG).is_file())
     if not finished:
         images = PairImages(corpus, rows, model, place.machine.decoded_cache_mb)
         captions = tokenise(corpus, rows, model.tokenizer, folder, world)
-        batches = StepBatches(rows, images, captions, teachers, order, world)
+        batches = StepBatches(rows, images, captions, teachers, order, world, bank)
         validation = _validation(model, settings, corpus, groups, place)
         run = Fit(model, objective, batches, settings, place, device, validation)
         weights = fit(run)
@@ -78,7 +85,10 @@ def train(
         stored_done(folder)
         rmtree(folder / VALIDATION, ignore_errors=True)
     steps, skipped = settings.epochs * order.steps_per_epoch, count_skipped(folder)
-    return {"steps": steps, "pairs": len(rows)} | ({"skipped_steps": skipped} if skipped else {})
+    counts = {"steps": steps, "pairs": len(rows)}
+    if bank is not None:
+        counts[CAPTIONLESS] = int(np.count_nonzero(~bank.captioned_N))
+    return counts | ({"skipped_steps": skipped} if skipped else {})
 
 
 def _validation(
@@ -87,7 +97,7 @@ def _validation(
     if not settings.validate_every:
         return None
     try:
-        rows = corpus.rows("val")
+        rows = corpus.pairs("val")
     except DataError as error:
         raise ConfigError(f"validate_every is {settings.validate_every}, but {error}") from error
     images = PairImages(corpus, rows, model, place.machine.decoded_cache_mb)
@@ -99,8 +109,11 @@ def pretrain(
     settings: PretrainSettings, student: StudentSettings, corpus_folder: Path, place: Place
 ) -> Mapping[str, int]:
     """Body of stage 1: train a student from its settings, contrastively, and leave it as an open_clip folder."""
-    model = build_student(student, place.seed)
-    return train(model, Contrastive(settings), settings, Corpus(corpus_folder), place)
+    model, corpus = build_student(student, place.seed), Corpus(corpus_folder)
+    rows = corpus.rows("train")
+    if without := np.count_nonzero(~corpus.captioned[rows]):
+        say(f"{without:,} of {len(rows):,} pictures have no caption and are left out of stage 1")
+    return train(model, Contrastive(settings), settings, corpus, place)
 
 
 @dataclass(frozen=True)
@@ -119,25 +132,31 @@ def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[
     corpus = Corpus(inputs.corpus)
     model = open_clip_folder.load(inputs.student)
     reliability = load_reliability(inputs.reliability)
-    teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
+    chosen = trained_rows(settings, corpus, reliability, place.seed)
+    teachers, shapes = _teachers(settings, inputs, corpus, chosen[0], reliability, model.dim, place)
     generator = torch_generator(place.seed, Purpose.OBJECTIVE_WEIGHTS)
     objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
     if teachers is not None and teachers.captions_alone:
         objective.learn_from_captions()
     shuffle = not settings.is_reference or settings.reference.shuffle
     groups = reliability.groups(corpus)
-    return train(model, objective, settings, corpus, place, teachers, groups, shuffle)
+    return train(model, objective, settings, corpus, place, teachers, groups, shuffle, chosen)
 
 
 def _teachers(
-    settings: DistillSettings, inputs: Inputs, corpus: Corpus, reliability: ReliabilityTable, dim: int, place: Place
+    settings: DistillSettings,
+    inputs: Inputs,
+    corpus: Corpus,
+    rows: np.ndarray,
+    reliability: ReliabilityTable,
+    dim: int,
+    place: Place,
 ) -> tuple[TeacherTargets | None, list[TeacherShape]]:
-    """The teachers' side of the training pairs and what the objective knows of each; none without a teacher."""
+    """The teachers' side of the training pairs (N,) and what the objective knows of each; none without a teacher."""
     if settings.objective == "contrastive":
         return None, []
     features = open_features(inputs.features, corpus, inputs.teachers)
     _check_teachers(inputs, reliability)
-    rows = corpus.rows("train")
     teachers = teacher_targets(settings, corpus, rows, features, reliability, place.seed, place.folder, place.world)
     targets = frozen_targets(settings, dim, rows, teachers, place.folder, place.seed, place.world)
     scales = [teacher.scale for teacher in reliability.teachers]

@@ -56,7 +56,8 @@ class View:
 
     keys carries gradients back to the process that embedded each row. Own pair b is key offset + b.
     positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B: 0..1, scales
-    each own pair's contrastive term. generator: the same on every process.
+    each own pair's contrastive term. captioned_K: keys whose caption is their own; None where all are such. generator:
+    the same on every process.
     """
 
     own: Embedded
@@ -68,6 +69,7 @@ class View:
     generator: torch.Generator
     offset: int = 0
     world: World = ALONE
+    captioned_K: Tensor | None = None
 
     @property
     def own_keys(self) -> slice:

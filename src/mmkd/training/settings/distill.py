@@ -91,6 +91,8 @@ class DistillSettings(TrainSettings):
     sharpness: of the term `stacked`; multiplies the fitted logits, so that 1 is the fit itself, and more is sharper.
     other_groups: of the same term; weight with which captions and pictures of other groups (modalities or clusters)
     count as wrong ones. 0 leaves them out, 1 makes one softmax of all.
+    captionless: of the same term; pictures without a caption get one of their group from a "bank" at each step, as they
+    do where this is not set, or teach "nothing". With other terms they are left out.
     caption_evidence: of the same term; whether a pair's own caption counts as evidence beside the teachers, by the
     share of wrong captions that the reliability found in its group. Captions that the teachers call alike share it.
     confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
@@ -106,6 +108,7 @@ class DistillSettings(TrainSettings):
     sharpness: PositiveFloat = 1.0
     other_groups: NonNegativeFloat = 0.1
     caption_evidence: bool = True
+    captionless: Literal["bank", "nothing"] | None = None
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
     without_teacher: Literal["captions", "nothing"] = "captions"
@@ -144,6 +147,12 @@ class DistillSettings(TrainSettings):
     def reads_weights(self) -> bool:
         """Whether anything but the stack decides which teachers a pair has."""
         return not self._selected or not all(term.stack for term in self._selected)
+
+    @property
+    def draws_captions(self) -> bool:
+        """Whether pictures without a caption take part: no term but those of the stack learns from a pair."""
+        stacks = [term.stack for term in self._selected]
+        return self.captionless != "nothing" and bool(stacks) and all(stacks)
 
     @property
     def _selected(self) -> list[Term]:

@@ -65,7 +65,9 @@ TERMS: Mapping[str, Term] = {
     "interactive": Term(f"{EXPERIMENTAL}.heads:interactive_term", ("targets",), heads=True, scale=True),
     "relational": Term(f"{EXPERIMENTAL}.relational:relational_term"),
     "stacked": Term(
-        f"{OBJECTIVE_CODE}.stacked:stacked_term", ("sharpness", "other_groups", "caption_evidence"), stack=True
+        f"{OBJECTIVE_CODE}.stacked:stacked_term",
+        ("sharpness", "other_groups", "caption_evidence", "captionless"),
+        stack=True,
     ),
 }
 WEIGHTINGS: Mapping[str, Weighting] = {
