@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmkd.curation.captions.dropped import with_caption_dropped
+from mmkd.curation.facts.dropped import with_caption_dropped
 from mmkd.curation.facts.image import GraphicSigns, ImageFacts
 from mmkd.curation.facts.pairs import (
     TEXT,

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmkd.curation.captions.dropped import warning_of_dropped
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
+from mmkd.curation.facts.dropped import warning_of_dropped
 from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.rows import REJECTED
 from mmkd.curation.rejected_examples import write_rejected_examples

@@ -123,7 +123,7 @@ def _sources(run: Run, findings: Findings) -> None:
 
 
 def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[SourcePlan]":
-    from mmkd.curation.captions.dropped import warning_of_dropped
+    from mmkd.curation.facts.dropped import warning_of_dropped
     from mmkd.curation.plan import plan_curation
     from mmkd.curation.sources.names import named_sources
     from mmkd.curation.sources.wrong_captions import warning_of

@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from mmkd.corpus.schema import caption_group
 from mmkd.curation.captions.clean import clean_caption
-from mmkd.curation.captions.dropped import with_caption_dropped
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
+from mmkd.curation.facts.dropped import with_caption_dropped
 from mmkd.curation.facts.image import ImageFacts
 from mmkd.curation.modality.votes import NAMED, Estimate, Vote, caption_vote, estimated
 from mmkd.curation.panels.split import WHOLE, Panel, panels_of, sub_captions
