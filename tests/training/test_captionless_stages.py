@@ -6,22 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from untold import COMMON, PRETRAINED, SLOPES, TEACHERS, untold_inputs
 
 from mmkd.corpus.schema import Corpus
-from mmkd.curation.curate import curate
-from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.settings.sources import TableSource
 from mmkd.distributed import World
 from mmkd.features.check import check_features
-from mmkd.features.extract import extract
 from mmkd.features.store import NO_CAPTION, open_features
-from mmkd.folders.stage import Stage, complete, read_manifest
-from mmkd.reliability.settings import ReliabilitySettings
-from mmkd.reliability.stage import measure_reliability
+from mmkd.folders.stage import read_manifest
 from mmkd.reliability.table import load_reliability
 from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files.open_clip_folder import load
-from mmkd.teachers.zoo.settings import ExtractSettings, TeacherSpec
+from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.training.batches import PairImages, StepBatches
 from mmkd.training.data.augment import normalise
 from mmkd.training.data.caption_bank import trained_rows
@@ -37,41 +32,14 @@ from mmkd.training.targets.teacher_targets import teacher_targets
 from mmkd.training.towers import embed
 from mmkd.training.train import Inputs, distill, pretrain
 from short_runs import same
-from stacks import write_stacked
 from tiny import MACHINE
 
-TEACHERS = ["narrow", "wide"]
-SLOPES = {"narrow": 12.0, "wide": 5.0}
-COMMON = {"batch_size": 16, "lr": 2e-3, "checkpoint_every": 5, "log_every": 1}
+PRETRAIN = PretrainSettings(**PRETRAINED)
 
 
 @pytest.fixture(scope="module")
-def inputs(
-    tiny_world: Path,
-    tiny_teachers: list[TeacherSpec],
-    tiny_student: StudentSettings,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Inputs:
-    """Six captions in ten are dropped. The folders that stage 2 reads, with made-up slopes."""
-    folder = tmp_path_factory.mktemp("untold")
-    source = TableSource(kind="table", path=tiny_world / "pairs" / "pairs.csv")
-    settings = CurateSettings(sources=[source], val=0.1, drop_captions=0.6)
-    stage = Stage("corpus", folder / "corpus", {}, {}, ("data-*.arrow",))
-    complete(stage, lambda partial: curate(settings, partial, MACHINE, seed=0))
-    extract(tiny_teachers, ExtractSettings(batch_size=32, shard_rows=50), stage.folder, folder / "features", MACHINE)
-    rank = ReliabilitySettings(method="rank")
-    measured = Stage("reliability", folder / "rank", {})
-    complete(
-        measured, lambda partial: measure_reliability(rank, stage.folder, folder / "features", TEACHERS, partial, 0)
-    )
-    write_stacked(load_reliability(measured.folder), folder / "reliability", SLOPES)
-    pretrain(
-        PretrainSettings(epochs=2, validate_every=2, **COMMON),
-        tiny_student,
-        stage.folder,
-        Place(folder / "pretrain", MACHINE, 0),
-    )
-    return Inputs(folder / "pretrain", stage.folder, folder / "features", folder / "reliability", TEACHERS)
+def inputs(tiny_world: Path, tiny_teachers: list[TeacherSpec], tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    return untold_inputs(tiny_world, tiny_teachers, tmp_path_factory.mktemp("untold"))
 
 
 def settings(**changes: Any) -> DistillSettings:
@@ -97,7 +65,7 @@ def test_stage_one_learns_and_validates_on_the_pairs_alone(
     inputs: Inputs, tiny_student: StudentSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus, place = Corpus(inputs.corpus), Place(tmp_path / "again", MACHINE, 0)
-    counts = pretrain(PretrainSettings(epochs=2, validate_every=2, **COMMON), tiny_student, inputs.corpus, place)
+    counts = pretrain(PRETRAIN, tiny_student, inputs.corpus, place)
     pairs, rows = len(corpus.pairs("train")), len(corpus.rows("train"))
     assert counts == {"steps": 2 * (pairs // 16), "pairs": pairs}
     assert same(place.folder, inputs.student)
@@ -123,9 +91,7 @@ def test_stage_two_has_all_pictures_and_resumes_to_the_same_bits(
     "changes",
     [{"captionless": "nothing"}, {"objective": "affinity", "weighting": "everyone"}, {"objective": "contrastive"}],
 )
-def test_without_a_bank_stage_two_has_the_pairs_alone(
-    inputs: Inputs, tmp_path: Path, changes: dict[str, Any]
-) -> None:
+def test_without_a_bank_stage_two_has_the_pairs_alone(inputs: Inputs, tmp_path: Path, changes: dict[str, Any]) -> None:
     pairs = len(Corpus(inputs.corpus).pairs("train"))
     counts = distill(settings(**changes), inputs, Place(tmp_path / "run", MACHINE, 0))
     assert counts == {"steps": 2 * (pairs // 16), "pairs": pairs}

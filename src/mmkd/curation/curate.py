@@ -15,12 +15,13 @@ from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_imag
 from mmkd.curation.facts.dropped import warning_of_dropped
 from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.rows import REJECTED
+from mmkd.curation.ledger.steps import CAPTIONLESS
 from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.sources import AnySource
 from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
-from mmkd.curation.shards import CAPTIONLESS, FilteredShard, Hands, filter_shards, write_corpus
+from mmkd.curation.shards import FilteredShard, Hands, filter_shards, write_corpus
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 from mmkd.curation.sources.wrong_captions import DRAWN, warning_of

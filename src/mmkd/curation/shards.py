@@ -21,6 +21,7 @@ import pyarrow as pa
 from mmkd.corpus.schema import SPLITS, corpus_features, split_of
 from mmkd.curation.facts.pairs import Facts, SourceRecord
 from mmkd.curation.filters.decide import decide
+from mmkd.curation.ledger.steps import CAPTIONLESS, CAPTIONLESS_TRAIN
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
@@ -39,7 +40,6 @@ WRITE_ROWS = 64  # rows in memory while a shard is written
 REPORT_EVERY = 12  # records
 MAX_DETAIL = 300
 EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
-CAPTIONLESS = "captionless"  # a count, where it is not 0
 NOTED = b"noted"  # another: rows of source, what, files
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
@@ -303,6 +303,7 @@ def _counted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Count
         columns = table.drop_columns("image").to_pydict()
         content.update(json.dumps(columns).encode())
         splits.update(columns["split"])
-        if captionless := columns["caption"].count(""):
-            splits[CAPTIONLESS] += captionless
+        untold = [split for caption, split in zip(columns["caption"], columns["split"], strict=True) if not caption]
+        if untold:
+            splits.update({CAPTIONLESS: len(untold), CAPTIONLESS_TRAIN: untold.count("train")})
         yield table
