@@ -12,7 +12,7 @@ from mmkd.folders.stage import Stage, complete
 from mmkd.reliability.settings import ReliabilitySettings
 from mmkd.reliability.stage import measure_reliability
 from mmkd.reliability.table import ReliabilityTable, load_reliability
-from mmkd.training.data.caption_bank import CaptionBank, trained_rows
+from mmkd.training.data.caption_bank import CaptionBank, caption_bank, trained_rows
 from mmkd.training.losses.contrastive import info_nce, sigmoid_pairs
 from mmkd.training.losses.stacked import caption_evidence
 from mmkd.training.settings.distill import DistillSettings
@@ -42,7 +42,9 @@ def reliability(world: FeatureWorld, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def chosen(world: FeatureWorld, reliability: ReliabilityTable) -> tuple[np.ndarray, CaptionBank]:
-    rows, bank = trained_rows(DistillSettings(), world.corpus, reliability, seed=3)
+    rows, corpus = trained_rows(DistillSettings(), world.corpus, reliability), world.corpus
+    code_N = np.unique(np.array(corpus.column("caption"))[rows], return_inverse=True)[1]
+    bank = caption_bank(corpus.captioned[rows], code_N, corpus.modalities[rows], seed=3)
     assert bank is not None
     return rows, bank
 
@@ -92,11 +94,12 @@ def test_what_nobody_could_judge_is_left_out_and_said(
 ) -> None:
     corpus = world.corpus
     train, skin_N = corpus.rows("train"), world.modality_N == "skin"
-    rows, bank = chosen(world, reliability)
+    rows, _ = chosen(world, reliability)
     assert set(train) - set(rows) == set(train[skin_N[train] & ~corpus.captioned[train]])
     said = " ".join(capsys.readouterr().out.split())
-    assert f"{len(train) - len(rows):,} of {len(train):,} pictures have no caption and no teacher with a slope" in said
-    assert f"{np.count_nonzero(~bank.captioned_N):,} of {len(rows):,} pictures have no caption: at each step" in said
+    untold = np.count_nonzero(~corpus.captioned[train])
+    assert f"{untold:,} of {len(train):,} pictures have no caption: at each step each gets one of its group" in said
+    assert f"but {len(train) - len(rows):,} of them, of groups without captions or without a teacher" in said
     for changes, why in (
         ({"captionless": "nothing"}, 'captionless = "nothing"'),
         ({"objective": "affinity"}, "objective 'affinity'"),
@@ -105,16 +108,15 @@ def test_what_nobody_could_judge_is_left_out_and_said(
         ({"terms": {"affinity": 0.5}}, "objective 'stacked'"),
         ({"contrastive": 1.0}, "objective 'stacked'"),
     ):
-        left, none = trained_rows(DistillSettings.model_validate(changes), corpus, reliability, seed=3)
-        assert none is None
+        left = trained_rows(DistillSettings.model_validate(changes), corpus, reliability)
         assert np.array_equal(left, corpus.pairs("train"))
         assert f"have no caption and are left out: {why}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_corpus_in_which_all_have_captions_has_no_bank(tmp_path: Path, reliability: ReliabilityTable) -> None:
     told = make_feature_world(tmp_path, SKILLS, SIZES, labelled=True).corpus
-    rows, bank = trained_rows(DistillSettings(), told, reliability, seed=3)
-    assert bank is None
+    rows = trained_rows(DistillSettings(), told, reliability)
+    assert caption_bank(told.captioned[rows], np.arange(len(rows)), told.modalities[rows], seed=3) is None
     assert np.array_equal(rows, told.rows("train"))
 
 

@@ -19,7 +19,7 @@ from mmkd.teachers.files.open_clip_folder import load
 from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.training.batches import PairImages, StepBatches
 from mmkd.training.data.augment import normalise
-from mmkd.training.data.caption_bank import trained_rows
+from mmkd.training.data.caption_bank import caption_bank, trained_rows
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import tokenise
 from mmkd.training.loop import Place
@@ -109,12 +109,13 @@ def test_two_processes_have_the_halves_of_one_batch_with_the_captions_that_were_
 ) -> None:
     corpus, model = Corpus(inputs.corpus), load(inputs.student)
     reliability = load_reliability(inputs.reliability)
-    rows, bank = trained_rows(settings(), corpus, reliability, seed=0)
-    assert bank is not None
+    rows = trained_rows(settings(), corpus, reliability)
     features = open_features(inputs.features, corpus, TEACHERS)
     targets = teacher_targets(settings(), corpus, rows, features, reliability, seed=0)
     images, captions = PairImages(corpus, rows, model, 64), tokenise(corpus, rows, model.tokenizer, tmp_path)
     order = Order(len(rows), 16, seed=0)
+    bank = caption_bank(corpus.captioned[rows], captions.code_N, corpus.modalities[rows], seed=0)
+    assert bank is not None
     whole, *halves = (
         StepBatches(rows, images, captions, targets, order, world, bank)
         for world in (World(), World(0, 2), World(1, 2))

@@ -21,7 +21,7 @@ from mmkd.student.settings import StudentSettings
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.training.batches import PairImages, StepBatches
-from mmkd.training.data.caption_bank import CaptionBank, trained_rows
+from mmkd.training.data.caption_bank import caption_bank, trained_rows
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import captions_done, tokenise
 from mmkd.training.loop import CHECKPOINTS, Fit, Place, fit
@@ -38,8 +38,6 @@ from mmkd.training.targets.stored import stored_done
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.validate import Validation
 
-Chosen = tuple[np.ndarray, CaptionBank | None]
-"""Corpus rows to learn from, and the bank of captions for those without one."""
 CAPTIONLESS = "captionless"  # a count, where it is not 0
 VALIDATION = "validation"  # a folder for what a resume needs of the split `val`
 
@@ -53,24 +51,27 @@ def train(
     teachers: TeacherTargets | None = None,
     group_N: np.ndarray | None = None,
     shuffle: bool = True,
-    chosen: Chosen | None = None,
+    rows: np.ndarray | None = None,
 ) -> Mapping[str, int]:
     """Fit the model to the objective, save it, and clear what only a resume needs; returns counts for the manifest.
 
-    chosen: the rows to learn from; without, all pairs of the split `train`. group_N: the group of each row of the
-    corpus, for balanced sampling and validation; its modality without one.
+    rows: of the corpus, to learn from; without, all pairs of the split `train`. Pictures without a caption among them
+    get one of their group at each step. group_N: the group of each row of the corpus, for this, for balanced sampling
+    and for validation; its modality without one.
     The config is the last file that `save` writes: where it is there, an earlier run was killed after training.
     """
     folder, world = place.folder, place.world
     check_matryoshka(settings.matryoshka, model.dim)
     device = prepare(place.machine, world.local_rank if world.size > 1 else None)
-    rows, bank = (corpus.pairs("train"), None) if chosen is None else chosen
+    rows = corpus.pairs("train") if rows is None else rows
+    captioned_N = corpus.captioned[rows]
     groups = corpus.modalities if group_N is None else group_N
     order = Order(len(rows), settings.batch_size, place.seed, shuffle, groups[rows], settings.balance)
     finished = world.agree((folder / CONFIG).is_file())
     if not finished:
         images = PairImages(corpus, rows, model, place.machine.decoded_cache_mb)
         captions = tokenise(corpus, rows, model.tokenizer, folder, world)
+        bank = caption_bank(captioned_N, captions.code_N, groups[rows], place.seed)
         batches = StepBatches(rows, images, captions, teachers, order, world, bank)
         validation = _validation(model, settings, corpus, groups, place)
         run = Fit(model, objective, batches, settings, place, device, validation)
@@ -86,8 +87,8 @@ def train(
         rmtree(folder / VALIDATION, ignore_errors=True)
     steps, skipped = settings.epochs * order.steps_per_epoch, count_skipped(folder)
     counts = {"steps": steps, "pairs": len(rows)}
-    if bank is not None:
-        counts[CAPTIONLESS] = int(np.count_nonzero(~bank.captioned_N))
+    if captionless := int(np.count_nonzero(~captioned_N)):
+        counts[CAPTIONLESS] = captionless
     return counts | ({"skipped_steps": skipped} if skipped else {})
 
 
@@ -132,15 +133,15 @@ def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[
     corpus = Corpus(inputs.corpus)
     model = open_clip_folder.load(inputs.student)
     reliability = load_reliability(inputs.reliability)
-    chosen = trained_rows(settings, corpus, reliability, place.seed)
-    teachers, shapes = _teachers(settings, inputs, corpus, chosen[0], reliability, model.dim, place)
+    rows = trained_rows(settings, corpus, reliability)
+    teachers, shapes = _teachers(settings, inputs, corpus, rows, reliability, model.dim, place)
     generator = torch_generator(place.seed, Purpose.OBJECTIVE_WEIGHTS)
     objective = OBJECTIVES[settings.objective].load()(settings, model.dim, shapes, generator)
     if teachers is not None and teachers.captions_alone:
         objective.learn_from_captions()
     shuffle = not settings.is_reference or settings.reference.shuffle
     groups = reliability.groups(corpus)
-    return train(model, objective, settings, corpus, place, teachers, groups, shuffle, chosen)
+    return train(model, objective, settings, corpus, place, teachers, groups, shuffle, rows)
 
 
 def _teachers(

@@ -13,7 +13,6 @@ from mmkd.corpus.schema import Corpus
 from mmkd.progress import say
 from mmkd.randomness import Purpose, generator
 from mmkd.reliability.table import ReliabilityTable
-from mmkd.training.data.tokens import coded
 from mmkd.training.settings.distill import DistillSettings
 
 
@@ -44,27 +43,26 @@ class CaptionBank:
         return np.where(self.captioned_N[position_S], position_S, place_S)
 
 
-def caption_bank(corpus: Corpus, rows: np.ndarray, group_N: np.ndarray, seed: int) -> CaptionBank:
-    """The bank of some rows of the corpus (N,). group_N: of each of them; every group has a row with a caption.
+def caption_bank(captioned_N: np.ndarray, code_N: np.ndarray, group_N: np.ndarray, seed: int) -> CaptionBank | None:
+    """The bank of training rows (N,); None where all have a caption. code_N: equal numbers are equal captions. Every
+    group has a row with a caption.
 
-    Of equal captions the first row stands for all of them.
+    Of equal captions of a group the first row stands for all of them.
     """
-    captioned_N = corpus.captioned[rows]
-    code_N, _ = coded(corpus, "caption", rows)
+    if captioned_N.all():
+        return None
     name_G, of_N = np.unique(group_N, return_inverse=True)
     place_C = np.flatnonzero(captioned_N)
-    _, once = np.unique(np.stack([of_N[place_C], code_N[place_C]]), axis=1, return_index=True)
+    code_C = np.asarray(code_N[place_C]).astype(np.int64)
+    _, once = np.unique(of_N[place_C] * (code_C.max() + 1) + code_C, return_index=True)
     place_M = place_C[once]  # by group, then by caption
     size_G = np.bincount(of_N[place_M], minlength=len(name_G))
     first_G = np.cumsum(size_G) - size_G
     return CaptionBank(seed, captioned_N, place_M, first_G[of_N], size_G[of_N])
 
 
-def trained_rows(
-    settings: DistillSettings, corpus: Corpus, reliability: ReliabilityTable, seed: int
-) -> tuple[np.ndarray, CaptionBank | None]:
-    """The rows of the split `train` that stage 2 learns from, and the bank for those without a caption, if there are
-    such. What is left out is said.
+def trained_rows(settings: DistillSettings, corpus: Corpus, reliability: ReliabilityTable) -> np.ndarray:
+    """The rows of the split `train` that stage 2 learns from. What is left out is said.
 
     Left out are pictures without captions where a term of the objective learns from a pair's own caption, and those of
     groups in which no teacher has a slope: nobody could say what they show.
@@ -72,25 +70,18 @@ def trained_rows(
     rows = corpus.rows("train")
     captioned_N = corpus.captioned[rows]
     if captioned_N.all():
-        return rows, None
+        return rows
+    untold = f"{np.count_nonzero(~captioned_N):,} of {len(rows):,} pictures have no caption"
     if not settings.draws_captions:
         why = 'captionless = "nothing"' if settings.captionless == "nothing" else f"objective {settings.objective!r}"
-        say(f"{np.count_nonzero(~captioned_N):,} of {len(rows):,} pictures have no caption and are left out: {why}")
-        return corpus.pairs("train"), None
+        say(f"{untold} and are left out: {why}")
+        return corpus.pairs("train")
     group_N = reliability.groups(corpus)[rows]
-    known = _known_groups(reliability, group_N, captioned_N)
-    kept_N = captioned_N | np.isin(group_N, known)
+    kept_N = captioned_N | np.isin(group_N, _known_groups(reliability, group_N, captioned_N))
+    say(f"{untold}: at each step each gets one of its group, which is no evidence of what it shows")
     if left := np.count_nonzero(~kept_N):
-        say(f"{left:,} of {len(rows):,} pictures have no caption and no teacher with a slope; they are left out")
-    rows, group_N = rows[kept_N], group_N[kept_N]
-    if corpus.captioned[rows].all():
-        return rows, None
-    bank = caption_bank(corpus, rows, group_N, seed)
-    say(
-        f"{np.count_nonzero(~bank.captioned_N):,} of {len(rows):,} pictures have no caption: at each step each gets "
-        f"one of its group from {len(bank.place_M):,} in the bank, which is no evidence of what it shows"
-    )
-    return rows, bank
+        say(f"  but {left:,} of them, of groups without captions or without a teacher with a slope, are left out")
+    return np.asarray(rows[kept_N])
 
 
 def _known_groups(reliability: ReliabilityTable, group_N: np.ndarray, captioned_N: np.ndarray) -> Sequence[str]:
