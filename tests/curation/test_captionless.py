@@ -28,6 +28,7 @@ from mmkd.curation.ledger.tally import Repeats
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.sources import FoldersSource, NiftiSource, TableSource, WebDatasetSource
 from mmkd.curation.sources.folders import FoldersReader
+from mmkd.curation.sources.names import named_sources
 from mmkd.curation.sources.nifti import NiftiReader
 from mmkd.curation.sources.tables import TableReader
 from mmkd.curation.sources.webdataset import WebDatasetReader
@@ -98,6 +99,14 @@ def test_a_folder_of_pictures_without_captions(tmp_path: Path) -> None:
 def test_what_makes_captions_has_no_effect_on_a_folder_without(tmp_path: Path, made: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=f"{next(iter(made))} would have no effect"):
         of_folder(tmp_path, captionless="keep", **made)
+
+
+def test_the_common_share_of_wrong_captions_is_not_of_pictures_without() -> None:
+    source = {"kind": "folders", "path": "pictures", "captionless": "keep"}
+    settings = CurateSettings.model_validate({"wrong_captions": 0.3, "sources": [source]})
+    [named] = named_sources(settings)
+    assert isinstance(named, FoldersSource)
+    assert named.wrong_captions == 0
 
 
 def test_samples_of_a_tar_without_text(tmp_path: Path) -> None:
