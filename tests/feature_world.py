@@ -54,8 +54,11 @@ def make_feature_world(
     wrong: float = 0.5,
     findings: int = 6,
     seed: int = 0,
+    captionless: float = 0.0,
 ) -> FeatureWorld:
-    """skills: teacher -> modality -> "right" or "wrong". sizes: modality -> pairs, of which each tenth is held out."""
+    """skills: teacher -> modality -> "right" or "wrong". sizes: modality -> pairs, of which each tenth is held out.
+    captionless: share of pictures without a caption; the others are as without such.
+    """
     rng = np.random.default_rng(seed)
     modality_N = rng.permutation(np.repeat(list(sizes), list(sizes.values())))
     finding_N = rng.integers(0, findings, len(modality_N))
@@ -63,10 +66,13 @@ def make_feature_world(
     caption_N = np.where(kept_N, finding_N, rng.integers(0, findings, len(modality_N)))
     captions = [f"{m} {c}" if labelled else f"finding {c}" for m, c in zip(modality_N, caption_N, strict=True)]
     named_N = modality_N if labelled else np.full(len(modality_N), "unknown")
+    told_N = np.random.default_rng([seed, 1]).random(len(modality_N)) >= captionless
+    captions = [caption if told else "" for caption, told in zip(captions, told_N, strict=True)]
     write_corpus(folder / "corpus", {"caption": captions, "modality": named_N.tolist()})
     corpus = Corpus(folder / "corpus")
     for name, skill in skills.items():
         sides = _vectors(skill, list(sizes), modality_N, finding_N, caption_N, findings, rng)
+        sides["text"][~told_N] = np.nan
         write_features(folder / "features" / name, corpus, sides)
     return FeatureWorld(folder, modality_N, kept_N, list(skills))
 

@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     AUGMENTATION = "training/augmentation of a step"
     OBJECTIVE_STEP = "training/draws of the objective in a step"
     DROPOUT = "training/dropout of a step"
+    CAPTION_BANK = "training/captions of a step for pictures without one"
     VALIDATION = "training/rank test of the validation"
     TEACHER_GATE = "training/rank test of each pair"
     CAPTION_POSTERIOR = "training/rank test of captions drawn anew"
@@ -46,6 +47,7 @@ class Purpose(StrEnum):
     NEST = "reliability/cells, folds and rivals of the parts of a modality"
     # images and features
     WRONG_CAPTIONS = "curation/captions that are wrong on purpose"
+    DROPPED_CAPTIONS = "curation/captions that are taken away on purpose"
     EVIDENCE_PROJECTIONS = "features/projections for similar images of the evidence"
     NEAR_DUPLICATES = "features/projections for near duplicates"
     CORPUS_SAMPLE = "corpus/rows that are shown"

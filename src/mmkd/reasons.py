@@ -40,6 +40,10 @@ class Reason(StrEnum):
     CONTAMINATED = "contaminated"  # a picture of an evaluation set, see [curate] decontaminate
 
 
+NO_CAPTION = (Reason.MISSING_FIELD, Reason.MISSING_SECTION)
+"""Where they are said of a caption or of a report, there is none."""
+
+
 class BadRecordError(Exception):
     """This record cannot be used. Caught once per record, where it becomes a `Rejected`; never reaches the user."""
 

@@ -28,14 +28,15 @@ def finish(folder: Path, counts: dict[str, int], settings: dict[str, Any] | None
     complete(Stage("any", folder, settings or {}, {}), lambda partial: counts)
 
 
-def train(folder: Path, *records: dict[str, Any]) -> None:
-    """A training that was cut off: 3 epochs of batches of 8."""
+def train(folder: Path, *records: dict[str, Any], **changes: Any) -> None:
+    """A training that was cut off: 3 epochs of batches of 8. changes: of its settings."""
 
     def body(partial: Path) -> dict[str, int]:
         (partial / METRICS).write_text("".join(json.dumps(record) + "\n" for record in records) + '{"step": 3')
         raise InterruptedError
 
-    stage = Stage("student", folder, {"epochs": 3, "batch_size": 8, "seed": 0}, {"corpus": "x", "pretrain": "y"})
+    settings = {"epochs": 3, "batch_size": 8, "seed": 0, **changes}
+    stage = Stage("student", folder, settings, {"corpus": "x", "pretrain": "y"})
     with pytest.raises(InterruptedError):
         complete(stage, body)
 
@@ -53,6 +54,22 @@ def cut_off(tmp_path: Path) -> Path:
         *({"step": 10 * k, "loss": 4.0 / k, "val_percentile": found[k - 1], "pairs_per_s": 70.0} for k in (1, 2, 3)),
     )
     return out
+
+
+@pytest.mark.parametrize(
+    ("changes", "pairs"),
+    [({}, 100), ({"captionless": "nothing"}, 44), ({"objective": "affinity"}, 44), ({"pretrain": {}}, 44)],
+)
+def test_pictures_without_captions_are_steps_where_a_training_has_them(
+    tmp_path: Path, changes: dict[str, Any], pairs: int
+) -> None:
+    finish(tmp_path / "corpus", {"train": 100, "val": 5, "captionless": 60, "captionless_train": 56})
+    if "pretrain" in changes:
+        changes = {"pretrain": {"epochs": 3, "batch_size": 8}, "student": {}}
+    train(tmp_path / "distill", {"step": 1, "loss": 4.0}, **changes)
+    found = read_run(tmp_path).training
+    assert found is not None
+    assert found.total == 3 * (pairs // 8)
 
 
 def test_a_training_that_was_cut_off(cut_off: Path) -> None:

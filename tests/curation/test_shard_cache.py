@@ -253,7 +253,7 @@ def test_recipes_with_the_old_names_are_read() -> None:
 
 def test_every_setting_is_one_of_the_check_unless_it_is_named() -> None:
     """A new setting must be put on one side or the other, or cached shards would be used that it changes."""
-    read = {"min_side", "max_side", "max_pixels", "min_caption", "panels", "wrong_captions"}
+    read = {"min_side", "max_side", "max_pixels", "min_caption", "panels", "wrong_captions", "drop_captions"}
     assert set(CurateSettings.model_fields) == read | set(DECIDED_LATER)
     assert set(CaptionSettings.model_fields) == {"references"} | set(DECIDED_LATER["captions"])
 

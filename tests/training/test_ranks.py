@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from rank_jobs import Job, command, train
+from untold import untold_inputs
 
+from mmkd.teachers.zoo.settings import TeacherSpec
 from mmkd.training.records.metrics_log import read_metrics
 from short_runs import assert_trained_alike
 
@@ -43,20 +45,25 @@ CASES = {
     "patches": ("patches", {}),
     "patches, micro-batches": ("patches", {"micro_batch": 4}),
     "patches, fsdp": ("patches", FSDP),
+    "pictures without captions": ("captionless", {}),
 }
 """What two processes train, all in one launch -> the job of one process that it equals, and changes of the machine."""
 
 
 @pytest.fixture(scope="module")
 def alone(
+    tiny_patches: Path,
+    tiny_world: Path,
+    tiny_teachers: list[TeacherSpec],
     tiny_corpus: Path,
     tiny_features: Path,
-    tiny_patches: Path,
     tiny_stacks: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Job]:
     """The jobs, done by one process."""
     folder = tmp_path_factory.mktemp("alone")
+    untold = untold_inputs(tiny_world, tiny_teachers, tmp_path_factory.mktemp("untold"))
+    told_of = [untold.student, untold.corpus, untold.features, untold.reliability]
     inputs = [folder / "pretrain", tiny_corpus, tiny_features, tiny_stacks]
     jobs: dict[str, Job] = {
         "pretrain": {"corpus": tiny_corpus, "settings": SETTINGS, "out": folder / "pretrain"},
@@ -67,6 +74,7 @@ def alone(
             "settings": {**SETTINGS, "epochs": 1, **PATCHES},
             "out": folder / "patches",
         },
+        "captionless": {"inputs": told_of, "settings": {**SETTINGS, "contrastive": 0.3}, "out": folder / "captionless"},
     }
     for job in jobs.values():
         train(job)

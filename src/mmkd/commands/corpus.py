@@ -174,6 +174,8 @@ def _print_stats(found: Mapping[str, Any]) -> None:
     if excluded := found["excluded"]:
         by_source = ", ".join(f"{name} {count:,}" for name, count in excluded.items())
         print(f"{sum(excluded.values()):,} records excluded by include or part, which are no pairs: {by_source}")
+    if found["captionless"]:
+        print(f"{found['captionless']:,} pictures without a caption, in no count of captions")
     print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
     if votes := found.get("evidence"):
         _print_counts("modality by all evidence", votes["modality"], found["pairs"])

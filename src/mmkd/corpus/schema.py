@@ -1,4 +1,7 @@
-"""The corpus on disk: one row per image-caption pair, in a folder that `datasets.load_from_disk` opens."""
+"""The corpus on disk: one row per image-caption pair, in a folder that `datasets.load_from_disk` opens.
+
+A picture without a caption is a row whose caption is "".
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmkd.errors import DataError
 from mmkd.folders.arrow import open_folder
@@ -116,6 +120,22 @@ class Corpus:
         if not len(found):
             raise DataError(f"{self.folder}: no row has split {split!r}; set a larger share in [curate] val")
         return found
+
+    @cached_property
+    def captioned(self) -> np.ndarray:
+        """Which rows have a caption (N,) bool; a picture without one has the caption ""."""
+        return np.asarray(pc.not_equal(self.table.data.column("caption"), "").to_numpy())
+
+    def pairs(self, split: str) -> np.ndarray:
+        """Row numbers (int64, ascending) of a split that have a caption. Raises DataError when there are none."""
+        rows = self.rows(split)
+        found = rows[self.captioned[rows]]
+        if not len(found):
+            raise DataError(
+                f"{self.folder}: none of the {len(rows):,} pictures of the split {split!r} has a caption; add a source "
+                "with captions"
+            )
+        return np.asarray(found)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> pa.Table:
         """The given rows, in the given order, with all COLUMNS."""

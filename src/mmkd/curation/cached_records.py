@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mmkd.curation.facts.dropped import with_caption_dropped
 from mmkd.curation.facts.image import GraphicSigns, ImageFacts
 from mmkd.curation.facts.pairs import (
     TEXT,
@@ -93,6 +94,7 @@ def rows_to_cache(found: Iterable[Found], settings: CurateSettings) -> Iterator[
 
 def rows_of(record: Record, settings: CurateSettings) -> list[dict[str, Any]]:
     """As `rows_to_cache`."""
+    record = with_caption_dropped(record, settings.drop_captions)
     facts = SourceRecord(record)
     try:
         text = facts.text(settings)
@@ -149,7 +151,9 @@ class CachedRecord:
 
     def text(self, settings: CurateSettings) -> FigureText:
         row = self.rows[0]
-        caption = usable(row["caption"], row["caption_original"], settings)
+        # whether the source keeps pictures without captions is settled: it names the shard, with drop_captions
+        refused = row["failed"] == AFTER_CAPTION and row["reason"] == Reason.EMPTY_CAPTION
+        caption = usable(row["caption"], row["caption_original"], settings, not refused)
         if row["failed"] == AFTER_CAPTION:
             raise _error(row)
         columns = {name: row[name] for name in TEXT} | {"id": row["figure_id"]}

@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
+from mmkd.curation.facts.dropped import warning_of_dropped
 from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.rows import REJECTED
+from mmkd.curation.ledger.steps import CAPTIONLESS
 from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import CurateSettings
@@ -52,8 +54,8 @@ def curate(
     world: World = ALONE,
     executor: Executor = LOCAL,
 ) -> dict[str, int]:
-    """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and excluded, and rows per
-    split.
+    """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and excluded, rows per split,
+    and those without a caption where there are some.
 
     Goes on from the shards that an earlier, killed run left there, and writes the same bytes in any case and with any
     number of workers and processes of the world: those share the shards, and the first does the rest (the others return
@@ -67,8 +69,9 @@ def curate(
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         return dict(json.loads((folder / FUNNEL).read_text())["total"])
     sources = named_sources(settings)
-    if world.first and (warning := warning_of(sources)):
-        say(warning)
+    if world.first:
+        for warning in filter(None, (warning_of(sources), warning_of_dropped(settings.drop_captions))):
+            say(warning)
     shards = _shards(sources, settings, folder)
     filtered = filter_cached_shards if settings.cache_shards else filter_shards
     filtered(shards, settings, Hands(executor, machine.processes, folder))  # processes of the world share by leases
@@ -81,16 +84,22 @@ def curate(
     funnel = _funnel(sources, selection, splits)
     write_rejected_examples(shards, folder, settings)
     write_json(folder / FUNNEL, funnel)
+    _say_counts(funnel)
+    shutil.rmtree(folder / SHARDS)
+    if settings.cache_shards:
+        prune(cache_folder(folder), shards)
+    return dict(funnel["total"])
+
+
+def _say_counts(funnel: Mapping[str, Any]) -> None:
     for name, counts in funnel["sources"].items():
         if counts["rejected"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["rejected"].items())
             say(f"{name}: {counts['read']:,} read, {counts['kept']:,} kept; rejected: {reasons}; {REJECTED} says why")
         if drawn := counts.get("noted", {}).get(DRAWN):
             say(f"WARNING: {name}: {drawn:,} of {counts['read']:,} captions name a class drawn at random")
-    shutil.rmtree(folder / SHARDS)
-    if settings.cache_shards:
-        prune(cache_folder(folder), shards)
-    return dict(funnel["total"])
+    if captionless := funnel["total"].get(CAPTIONLESS):
+        say(f"{captionless:,} of {funnel['total']['kept']:,} pictures have no caption")
 
 
 def corpus_stage(

@@ -159,14 +159,17 @@ def _on_disk(thumbnails: ReadThumbnails, folder: Path) -> ReadThumbnails:
 
 
 def keys_of(table: pa.Table, near: bool) -> Keys:
-    """The keys of a table of filtered pairs, which has COLUMNS."""
+    """The keys of a table of filtered pairs, which has COLUMNS. Pictures without captions have no caption in common."""
     ids, captions, digests = (table.column(name).to_pylist() for name in ("id", "caption", "sha256"))
     none = np.empty(0, np.uint64)
+    id_N = np.array([hash64(one) for one in ids], np.uint64)
+    captionless_N = np.array([not caption for caption in captions], bool)
+    caption_N = np.where(captionless_N, id_N, table.column("caption_group").to_numpy()) if near else none
     return Keys(
-        id_N=np.array([hash64(one) for one in ids], np.uint64),
+        id_N=id_N,
         pair_N=np.array([hash64(a + b) for a, b in zip(digests, captions, strict=True)], np.uint64),
         hash_N=table.column("phash").to_numpy() if near else none,
-        caption_N=table.column("caption_group").to_numpy() if near else none,
+        caption_N=caption_N,
     )
 
 

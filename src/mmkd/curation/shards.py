@@ -21,6 +21,7 @@ import pyarrow as pa
 from mmkd.corpus.schema import SPLITS, corpus_features, split_of
 from mmkd.curation.facts.pairs import Facts, SourceRecord
 from mmkd.curation.filters.decide import decide
+from mmkd.curation.ledger.steps import CAPTIONLESS, CAPTIONLESS_TRAIN
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
@@ -224,7 +225,8 @@ def printable(value: str) -> str:
 def write_corpus(
     folder: Path, shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
 ) -> dict[str, int]:
-    """Write the kept rows (one bool array a shard) as a data set of `shard_rows` rows a shard; returns rows per split.
+    """Write the kept rows (one bool array a shard) as a data set of `shard_rows` rows a shard; returns rows per split,
+    and those without a caption.
 
     The bytes depend on nothing but the arguments. A batch of rows is in memory at a time.
     """
@@ -295,9 +297,13 @@ def _resized(tables: Iterable[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Ta
 
 
 def _counted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Counter[str]) -> Iterator[pa.Table]:
-    """Pass the tables on, adding them to the digest (images by their sha256) and to the rows per split."""
+    """Pass the tables on, adding them to the digest (images by their sha256), to the rows per split and without a
+    caption."""
     for table in tables:
         columns = table.drop_columns("image").to_pydict()
         content.update(json.dumps(columns).encode())
         splits.update(columns["split"])
+        untold = [split for caption, split in zip(columns["caption"], columns["split"], strict=True) if not caption]
+        if untold:
+            splits.update({CAPTIONLESS: len(untold), CAPTIONLESS_TRAIN: untold.count("train")})
         yield table

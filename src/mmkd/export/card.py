@@ -199,7 +199,7 @@ def _weights(reliability: ReliabilityTable) -> list[str]:
 
 
 def _untrusted(facts: CardFacts) -> list[str]:
-    group_N = facts.teachers.groups(facts.corpus)[facts.corpus.rows("train")]
+    group_N = facts.teachers.groups(facts.corpus)[facts.corpus.pairs("train")]
     found = facts.teachers.untrusted(group_N)
     if not found:
         return []

@@ -50,7 +50,7 @@ def of_corpus(corpus: Corpus, limit: int) -> Sample:
 
 def _captions(corpus: Corpus, row_N: np.ndarray) -> list[str]:
     found: list[str] = corpus.take(row_N).column("caption").to_pylist()
-    return found
+    return [caption for caption in found if caption]
 
 
 def random_pictures() -> Sample:

@@ -12,6 +12,7 @@ from itertools import islice
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmkd.corpus.schema import Corpus
 from mmkd.device import free_bytes
 from mmkd.errors import ConfigError, ModelError
-from mmkd.features.store import PATCHES, SIDES, Produced, Shard, feature_table
+from mmkd.features.store import NO_CAPTION, PATCHES, SIDES, Produced, Shard, feature_table
 from mmkd.images.decode import decode
 from mmkd.images.transform import ImageTransform
 from mmkd.processes import LOADERS
@@ -151,7 +152,8 @@ class ModelFeatures:
     def produce(self, shards: Sequence[Shard]) -> Produced:
         """The tables of each shard's missing teachers, in the order of its `todo`.
 
-        Rows that are unreadable or whose vectors are not finite are null, with the reason.
+        Rows that are unreadable or whose vectors are not finite are null, with the reason; so is the text of pictures
+        without a caption.
         """
         batches = [np.array_split(s.rows, -(-len(s.rows) // self.settings.batch_size)) for s in shards]
         flat = [rows for shard in batches for rows in shard]
@@ -207,17 +209,21 @@ class ModelFeatures:
                 kept.append(new)
             reasons += batch.reasons
         texts = [distinct(parts) for parts in tokens]
-        ids = self.corpus.take(shard.rows).column("id")
+        pairs = self.corpus.take(shard.rows)
         unread_N = np.array([reason is not None for reason in reasons])
+        captionless_N = pc.equal(pairs.column("caption"), "").to_numpy()
+        for row in np.flatnonzero(captionless_N & ~unread_N).tolist():
+            reasons[row] = NO_CAPTION
         tables = []
         for k in shard.todo:
             image_ND = _joined(images.pop(k), unread_N)
             different, index_N = texts[self.views.text_of[k]]
             text_ND = self.teachers[k].encode_tokens(different)[index_N].numpy()
+            text_ND[captionless_N] = np.nan
             values = dict(zip(SIDES, (image_ND, text_ND), strict=True))
             if k in patches:
                 values[PATCHES] = _joined(patches.pop(k), unread_N)
-            tables.append(feature_table(ids, values, reasons))
+            tables.append(feature_table(pairs.column("id"), values, reasons))
         return tables
 
 

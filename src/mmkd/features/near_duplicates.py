@@ -60,9 +60,9 @@ def near_duplicate_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows of the corpus, the earlier first, (P, 2), and their cosines (P,); see `near_duplicate_pairs`.
 
-    Rows of which the teacher lacks a vector are in no pair. A block of vectors is in memory at a time.
+    Rows of whose image the teacher lacks a vector are in no pair. A block of vectors is in memory at a time.
     """
-    rows = np.flatnonzero(teacher.valid())
+    rows = np.flatnonzero(teacher.has("image"))
     pair_P2, cosine_P = near_duplicate_pairs(lambda places: teacher.take(rows[places])[0], len(rows), cosine, rng)
     return rows[pair_P2], cosine_P
 

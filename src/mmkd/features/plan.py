@@ -101,7 +101,8 @@ def lengths(corpus: Corpus) -> tuple[float, int]:
     """Mean bytes of an id and mean tokens of a caption, from some of the rows."""
     table = corpus.take(np.unique(np.linspace(0, len(corpus) - 1, SAMPLED).astype(np.int64)))
     ids, captions = table.column("id").to_pylist(), table.column("caption").to_pylist()
-    words = sum(len(caption.split()) for caption in captions) / len(captions)
+    told = [caption for caption in captions if caption]
+    words = sum(len(caption.split()) for caption in told) / max(len(told), 1)
     return sum(len(name.encode()) for name in ids) / len(ids), round(TOKENS_PER_WORD * words) + 2
 
 

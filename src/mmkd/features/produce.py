@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmkd.corpus.schema import Corpus
 from mmkd.device import prepare
@@ -16,7 +18,7 @@ from mmkd.executors.local import is_in_process
 from mmkd.features.engine import Clock, ModelFeatures, resident
 from mmkd.features.from_reference import ReferenceFeatures
 from mmkd.features.hand_out import hand_out, write_tables
-from mmkd.features.store import SIDES, Producer, Shard, TeacherFacts, feature_columns, write_facts
+from mmkd.features.store import NO_CAPTION, REASON, Producer, Shard, TeacherFacts, feature_columns, write_facts
 from mmkd.folders import stage as stages
 from mmkd.folders.arrow import finish, read_shard
 from mmkd.folders.digests import json_digest
@@ -99,11 +101,16 @@ def _publish_all(group: Pending, facts: Sequence[TeacherFacts], corpus: Corpus, 
         shards = sorted(path.name for path in stage.partial.glob("data-*.arrow"))
         finish(stage.partial, feature_columns(known.dim, known.patch_numbers), shards, json_digest(stage.made_from))
         tables = [read_shard(stage.partial / name) for name in shards]
-        null = sum(max(table.column(side).null_count for side in SIDES) for table in tables)
+        null = sum(map(_failed, tables))
         counts = {"rows": sum(table.num_rows for table in tables), "null": null}
         if null:
             say(f"  {spec.name}: {null:,} of {len(corpus):,} rows have no features; column reason says why")
         stages.publish(stage, counts, wall_s)
+
+
+def _failed(table: pa.Table) -> int:
+    """Rows without a vector that they should have."""
+    return int(pc.sum(pc.not_equal(table.column(REASON), NO_CAPTION)).as_py() or 0)
 
 
 def _facts(spec: TeacherSpec, k: int, producer: Producer, grid: int) -> TeacherFacts:

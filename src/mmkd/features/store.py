@@ -1,7 +1,8 @@
 """Features on disk: one folder per teacher, the same rows in the same order as the corpus, written shard by shard.
 
 Letters: N rows, D the teacher's dimension, P patches of a picture, E their width. Vectors are float16 with norm 1; a
-row that the teacher failed on is null. Patches stand row by row of their grid, one after the other.
+row that the teacher failed on is null, and so is the text of a picture without a caption. Patches stand row by row of
+their grid, one after the other.
 """
 
 import json
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SIDES = ("image", "text")
 PATCHES = "patches"
 REASON = "reason"
+NO_CAPTION = "the picture has no caption"  # a reason that is no failure
 FACTS = "teacher.json"
 TAKEN_AT_ONCE = 4096  # rows, a few megabytes
 
@@ -141,23 +143,30 @@ class TeacherFeatures:
     def dim(self) -> int:
         return self.facts.dim
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image (N, D) and text (N, D) vectors as float16 and which rows have both (N,)."""
+    def take(
+        self, rows: Sequence[int] | np.ndarray, text_rows: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image (N, D) and text (N, D) vectors as float16 and which rows have both (N,).
+
+        text_rows: where the texts come from, if not from the images' rows.
+        """
         rows = np.asarray(rows)
+        text_rows = rows if text_rows is None else text_rows
         if len(rows) <= TAKEN_AT_ONCE:
-            return self._take(rows)
+            return self._take(rows, text_rows)
         # Arrow copies what it gathers, and again to join its chunks: pieces keep that small
         image_ND, text_ND = (np.empty((len(rows), self.dim), np.float16) for _ in SIDES)
         both_N = np.empty(len(rows), bool)
         for first in range(0, len(rows), TAKEN_AT_ONCE):
             part = slice(first, first + TAKEN_AT_ONCE)
-            image_ND[part], text_ND[part], both_N[part] = self._take(rows[part])
+            image_ND[part], text_ND[part], both_N[part] = self._take(rows[part], text_rows[part])
         return image_ND, text_ND, both_N
 
-    def _take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _take(self, rows: np.ndarray, text_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         table = self._sides[rows]
+        texts = table if np.array_equal(rows, text_rows) else self._sides[text_rows]
         image_ND, has_image_N = to_numpy(table.column("image"), self.dim)
-        text_ND, has_text_N = to_numpy(table.column("text"), self.dim)
+        text_ND, has_text_N = to_numpy(texts.column("text"), self.dim)
         return image_ND, text_ND, has_image_N & has_text_N
 
     def patches(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,9 +188,11 @@ class TeacherFeatures:
 
     def valid(self) -> np.ndarray:
         """Which rows of the corpus have both vectors (N,)."""
-        data = self.table.data
-        both = pc.and_(pc.is_valid(data.column("image")), pc.is_valid(data.column("text")))
-        return np.asarray(both.to_numpy())
+        return np.asarray(self.has("image") & self.has("text"))
+
+    def has(self, side: str) -> np.ndarray:
+        """Which rows of the corpus have a vector of this side (N,)."""
+        return np.asarray(pc.is_valid(self.table.data.column(side)).to_numpy())
 
 
 def open_features(folder: Path, corpus: Corpus, teachers: Sequence[str]) -> list[TeacherFeatures]:

@@ -29,10 +29,12 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Data:
-    """pairs: of the corpus; train: of its split. bytes: of a pair in the corpus and of an id in the features."""
+    """pairs: of the corpus; train: of its split, captioned: those of them that have a caption. bytes: of a pair in the
+    corpus and of an id in the features."""
 
     pairs: int
     train: int
+    captioned: int
     tokens: int
     corpus_bytes: float
     id_bytes: float
@@ -69,7 +71,8 @@ def plan_run(
     for name, settings in trained.items():
         counted = student(settings)
         dims = [] if is_contrastive(settings) else [one.dim for one in teachers]
-        stages.append(training.plan_stage(name, settings, data.train, counted, dims, recipe.machine, hardware))
+        count = data.train if getattr(settings, "draws_captions", False) else data.captioned
+        stages.append(training.plan_stage(name, settings, count, counted, dims, recipe.machine, hardware))
         memory.append(training.plan_memory(name, settings, counted, dims, recipe.machine, hardware))
         micro_batch[name] = (
             training.largest_micro_batch(settings, counted, dims, recipe.machine, hardware, checkpointing=False),
@@ -156,10 +159,12 @@ def _data(run: Run, pairs: int | None, tokens: int | None, assumptions: list[str
         source = "counted in the corpus" if corpus else "of figure captions, 40 words"
         assumptions.append(f"a caption has {caption_tokens} tokens on average ({source}); --tokens changes it")
     if corpus and pairs is None:
-        return Data(len(corpus), len(corpus.rows("train")), tokens or caption_tokens, size, id_bytes)
+        train, captioned = len(corpus.rows("train")), len(corpus.pairs("train"))
+        return Data(len(corpus), train, captioned, tokens or caption_tokens, size, id_bytes)
     count = pairs or 0
     assumptions.append(f"{100 * run.recipe.curate.val:g} % of the pairs go to the split val, as [curate] val says")
-    return Data(count, count - round(run.recipe.curate.val * count), tokens or caption_tokens, size, id_bytes)
+    train = count - round(run.recipe.curate.val * count)
+    return Data(count, train, train, tokens or caption_tokens, size, id_bytes)
 
 
 def _teachers(run: Run, data: Data, assumptions: list[str]) -> list[TeacherCount]:

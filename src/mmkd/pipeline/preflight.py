@@ -123,6 +123,7 @@ def _sources(run: Run, findings: Findings) -> None:
 
 
 def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[SourcePlan]":
+    from mmkd.curation.facts.dropped import warning_of_dropped
     from mmkd.curation.plan import plan_curation
     from mmkd.curation.sources.names import named_sources
     from mmkd.curation.sources.wrong_captions import warning_of
@@ -132,7 +133,7 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
         if not path.exists() and not _waits(run, str(path), findings):
             findings.problems.append(f"[curate] decontaminate: no {path}; expected a data-set card or a folder")
     named = _tried(lambda: named_sources(settings), findings) or []
-    findings.looked_at += filter(None, [warning_of(named)])
+    findings.looked_at += filter(None, [warning_of(named), warning_of_dropped(settings.drop_captions)])
     for source in named:
         if source.kind == "datasets" and not Path(source.path).exists():
             findings.looked_at.append(f"source {source.name}: {source.path} is on a hub, and was not looked at")

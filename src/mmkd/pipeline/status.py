@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mmkd.curation.ledger.steps import CAPTIONLESS_TRAIN
 from mmkd.errors import DataError
 from mmkd.executors.plan import NOTES
 from mmkd.executors.state import UnitsState, units_beside
@@ -180,7 +181,8 @@ def _best_validation(path: Path) -> tuple[str, float | None]:
 
 
 def _total_steps(run: Path, training: Path) -> int | None:
-    """As the manifest counts them, or as the training will: whole batches of the corpus, times the epochs."""
+    """As the manifest counts them, or as the training will: whole batches of the corpus, times the epochs. Pictures
+    without captions count where the training has them; if no teacher knows some, fewer than are counted here."""
     if (training / MANIFEST).is_file():
         return int(read_manifest(training)["counts"]["steps"])
     if not (training / BEGUN).is_file():
@@ -190,8 +192,19 @@ def _total_steps(run: Path, training: Path) -> int | None:
     if corpus is None or status(corpus) != "complete":
         return None
     settings = begun["settings"].get("pretrain", begun["settings"])
-    pairs = int(read_manifest(corpus)["counts"]["train"])
+    counts = read_manifest(corpus)["counts"]
+    pairs = int(counts["train"])
+    if (captionless := counts.get(CAPTIONLESS_TRAIN, 0)) and not _draws_captions(begun["settings"]):
+        pairs -= int(captionless)
     return int(settings["epochs"]) * (pairs // int(settings["batch_size"]))
+
+
+def _draws_captions(settings: dict[str, Any]) -> bool:
+    """Whether a training, by its settings as its manifest has them, has the pictures without captions."""
+    from mmkd.training.settings.distill import DistillSettings
+
+    known = {name: value for name, value in settings.items() if name in DistillSettings.model_fields}
+    return "pretrain" not in settings and DistillSettings.model_validate(known).draws_captions
 
 
 def _zero_shot(path: Path) -> float | None:

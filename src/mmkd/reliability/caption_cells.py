@@ -27,6 +27,11 @@ class Metric:
     slopes: Mapping[str, float]
     means: Mapping[str, np.ndarray]
 
+    def scaled(self, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
+        """float32 (N, D): as `at`, but for the means; one that has no vector of a row has zeros."""
+        parts = [np.float32(slope**0.5) * vectors[name].astype(np.float32) for name, slope in self.slopes.items()]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
     def at(self, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
         """float32 (N, D). vectors: of each teacher, unit rows; one that has no vector of a row lies at its mean."""
         parts = []
@@ -64,6 +69,14 @@ class CaptionCells:
     def part_of(self, texts: Mapping[str, np.ndarray]) -> np.ndarray:
         """The part of each caption (N,), strings: that of the cell whose centre is nearest."""
         return np.asarray(np.array(self.part_C)[nearest(self.metric.at(texts), self.centre_CD)])
+
+    def part_of_pictures(self, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The part of each picture (N,), strings: that of the cell whose mean caption has the highest logit.
+
+        In the metric the product of a picture's vector with a centre is that logit, less what all cells have in common.
+        """
+        logit_NC = self.metric.scaled(images) @ self.centre_CD.T
+        return np.asarray(np.array(self.part_C)[logit_NC.argmax(axis=1)])
 
     def shares(self, texts: Mapping[str, np.ndarray]) -> dict[str, float]:
         """The share of these texts in each part, those of 0 left out, largest first."""

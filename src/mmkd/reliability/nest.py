@@ -109,18 +109,30 @@ def _pair_means(caption_ND: np.ndarray, picture_ND: np.ndarray, cell_N: np.ndarr
 def nest_of(
     divided_modalities: Mapping[str, Parts], features: Sequence[TeacherFeatures], modality_N: np.ndarray
 ) -> Nest:
-    """The nest of a corpus. modality_N: of each row, strings."""
+    """The nest of a corpus. modality_N: of each row, strings.
+
+    A pair is in the part of its caption; a picture without one where the stack finds its caption likeliest.
+    """
     group_N = modality_N.astype(object)
     asked = {name for parts in divided_modalities.values() for name in parts.cells.metric.slopes}
     for first in range(0, len(modality_N) if divided_modalities else 0, BLOCK):
         stop = min(first + BLOCK, len(modality_N))
         texts = {one.name: one.block("text", first, stop)[0] for one in features if one.name in asked}
+        told_N = np.any([text_ND.any(axis=1) for text_ND in texts.values()], axis=0)  # what is missing is 0
+        pictures = {}
+        if not told_N.all():
+            pictures = {one.name: one.block("image", first, stop)[0] for one in features if one.name in asked}
         for name, parts in divided_modalities.items():
             inside_N = modality_N[first:stop] == name
-            if inside_N.any():
-                own = {teacher: text_ND[inside_N] for teacher, text_ND in texts.items()}
-                group_N[first:stop][inside_N] = parts.cells.part_of(own)
+            if (told := inside_N & told_N).any():
+                group_N[first:stop][told] = parts.cells.part_of(_rows_of(texts, told))
+            if (shown := inside_N & ~told_N).any():
+                group_N[first:stop][shown] = parts.cells.part_of_pictures(_rows_of(pictures, shown))
     return Nest(divided_modalities, group_N.astype(str))
+
+
+def _rows_of(vectors: Mapping[str, np.ndarray], wanted_N: np.ndarray) -> dict[str, np.ndarray]:
+    return {teacher: value_ND[wanted_N] for teacher, value_ND in vectors.items()}
 
 
 def say_parts(nest: Nest, corpus: Corpus, rows: np.ndarray) -> None:

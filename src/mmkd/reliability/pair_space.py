@@ -82,13 +82,17 @@ def _spread(unit_ND: np.ndarray) -> float:
 def _side_by_side(
     features: Sequence[TeacherFeatures], sides: Sequence[tuple[Side, Side]], rows: np.ndarray
 ) -> np.ndarray:
-    """float32 (N, 2 x teachers x WAVES): no second copy of it is made, and one teacher's vectors are held at a time."""
+    """float32 (N, 2 x teachers x WAVES): no second copy of it is made, and one teacher's vectors are held at a time.
+
+    A picture without a caption lies where its image does.
+    """
     wave_ND = np.empty((len(rows), 2 * len(features) * WAVES), dtype=np.float32)
     first = 0
     for teacher, of_teacher in zip(features, sides, strict=True):
-        *units, valid_N = teacher.take(rows)
-        for side, unit_ND in zip(of_teacher, units, strict=True):
-            wave_ND[:, first : first + WAVES] = side.at(unit_ND, valid_N)
+        image_ND, text_ND, valid_N = teacher.take(rows)
+        shown_N = np.asarray(image_ND.any(axis=1))  # what is missing is 0
+        for side, unit_ND, has_N in zip(of_teacher, (image_ND, text_ND), (shown_N, valid_N), strict=True):
+            wave_ND[:, first : first + WAVES] = side.at(unit_ND, has_N)
             first += WAVES
     return wave_ND
 

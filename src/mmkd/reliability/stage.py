@@ -48,7 +48,9 @@ def measure_reliability(
     """
     corpus = Corpus(corpus_folder)
     features = open_features(features_folder, corpus, names)
-    rows = corpus.rows("train")
+    rows = corpus.pairs("train")
+    if without := len(corpus.rows("train")) - len(rows):
+        say(f"{without:,} pictures without a caption cannot show who is right about captions, and are left out")
     _check_features(features, rows)
     seen_NT = trained_on(settings.trained_on, corpus, [teacher.name for teacher in features])
     by_cluster = settings.by == "cluster"

@@ -67,7 +67,7 @@ def stack_of(table: ReliabilityTable, corpus: Corpus) -> TeacherStack:
     Of a modality that lies in several groups, as clusters do, the slopes are the mean over its pairs, and the pooled
     ones that over all pairs. Pairs of groups in which no teacher has a slope have no part.
     """
-    rows = corpus.rows("train")
+    rows = corpus.pairs("train")
     group_N, modality_N = table.groups(corpus)[rows], corpus.modalities[rows]
     if table.modality_N is not None:
         modality_N = table.modality_N[rows]

@@ -85,8 +85,9 @@ def _tiles(ledger: Ledger) -> list[Tile]:
     facts, groups = ledger.facts, ledger.facts.repeats["groups"]
     splits = [f"{number:,} {name}" for name, number in most_common(facts.by["split"]).items()]
     many = len(ledger.funnel.by_source())
+    without = [f"{facts.captionless:,} without a caption"] if facts.captionless else []
     return [
-        Tile("pairs", f"{facts.pairs:,}", [", ".join(splits)], ours=True),
+        Tile("pairs", f"{facts.pairs:,}", [", ".join(splits), *without], ours=True),
         Tile("groups", f"{groups.distinct:,}", [f"the largest has {groups.largest:,} pairs"]),
         Tile("modalities", f"{len(facts.by['modality']):,}", [f"from {many} source{'s' * (many != 1)}"]),
     ]

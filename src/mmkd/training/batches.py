@@ -24,6 +24,7 @@ from mmkd.progress import say
 from mmkd.reasons import BadRecordError
 from mmkd.settings import Machine
 from mmkd.teachers.files.open_clip_folder import OpenClipModel
+from mmkd.training.data.caption_bank import CaptionBank
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import Captions
 from mmkd.training.data.view import TeacherBatch
@@ -36,7 +37,8 @@ DECODE_AT_ONCE = 256
 class PairBatch:
     """One step's pairs. row_B: corpus rows. image_BCHW: uint8. length_B: tokens of each caption, known to the host.
 
-    caption_B, image_code_B: equal numbers mean equal captions, equal images. caption_weight_B: 0..1.
+    caption_B, image_code_B: equal numbers mean equal captions, equal images. caption_weight_B: 0..1. captioned_B: pairs
+    whose caption is their own, bool; None where all are such.
     """
 
     row_B: np.ndarray
@@ -47,6 +49,7 @@ class PairBatch:
     image_code_B: Tensor
     caption_weight_B: Tensor
     teachers: TeacherBatch | None
+    captioned_B: Tensor | None = None
 
     def pin_memory(self) -> "PairBatch":
         """Called by DataLoader: page-locked memory travels to a GPU while it computes."""
@@ -96,8 +99,8 @@ class PairImages:
 class StepBatches(Dataset[PairBatch]):
     """Item `step` is this process's part of that global step's batch, so a loader may start anywhere.
 
-    rows: corpus rows of the training pairs, which `order` permutes. Raises ConfigError when the processes cannot have
-    equal parts.
+    rows: corpus rows of the training pairs, which `order` permutes. bank: captions for pictures that have none. Raises
+    ConfigError when the processes cannot have equal parts.
     """
 
     def __init__(
@@ -108,20 +111,24 @@ class StepBatches(Dataset[PairBatch]):
         teachers: TeacherTargets | None,
         order: Order,
         world: World = ALONE,
+        bank: CaptionBank | None = None,
     ) -> None:
         if order.batch_size % world.size:
             raise ConfigError(
                 f"batch_size {order.batch_size} cannot be shared equally by {world.size} processes; "
                 f"set it to a multiple of {world.size}"
             )
-        self.world = world
+        self.world, self.bank = world, bank
         self.rows, self.images, self.captions, self.teachers, self.order = rows, images, captions, teachers, order
         share = order.batch_size // world.size
         self._own = slice(world.rank * share, (world.rank + 1) * share)
 
     def __getitem__(self, step: int) -> PairBatch:
-        position_B = self.order.at(step)[self._own]
-        row_B, caption_B = self.rows[position_B], np.asarray(self.captions.code_N[position_B])
+        position_S = self.order.at(step)
+        told_S = position_S if self.bank is None else self.bank.at(step, position_S)  # whose captions they have
+        position_B, told_B = position_S[self._own], told_S[self._own]
+        row_B, caption_B = self.rows[position_B], np.asarray(self.captions.code_N[told_B])
+        text_row_B = None if self.bank is None else self.rows[told_B]
         token_BL, length_B = self.captions.at(caption_B)
         caption_weight_B = np.ones(len(row_B)) if self.teachers is None else self.teachers.caption_weight_N[position_B]
         return PairBatch(
@@ -132,7 +139,8 @@ class StepBatches(Dataset[PairBatch]):
             torch.from_numpy(caption_B),
             torch.from_numpy(np.asarray(self.captions.image_code_N[position_B])),
             torch.from_numpy(caption_weight_B).float(),
-            self.teachers.at(position_B, row_B) if self.teachers else None,
+            self.teachers.at(position_B, row_B, text_row_B) if self.teachers else None,
+            None if self.bank is None else torch.from_numpy(self.bank.captioned_N[position_B]),
         )
 
     def ids(self, step: int) -> list[str]:

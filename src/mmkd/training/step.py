@@ -157,6 +157,7 @@ class Stepper:
             world=world,
             average=average,
             average_keys=None if average is None else gather_embedded(average, world),
+            captioned_K=None if batch.captioned_B is None else gather_rows(batch.captioned_B.byte(), world).bool(),
         )
         return matryoshka_losses(self.objective, view, self.settings.matryoshka, draws)
 

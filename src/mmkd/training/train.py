@@ -14,6 +14,7 @@ from mmkd.device import prepare
 from mmkd.errors import ConfigError, DataError, ModelError
 from mmkd.features.store import open_features
 from mmkd.images.transform import from_compose, seen_part
+from mmkd.progress import say
 from mmkd.randomness import Purpose, torch_generator
 from mmkd.reliability.table import ReliabilityTable, load_reliability
 from mmkd.student.build import build_student
@@ -22,6 +23,7 @@ from mmkd.teachers.encoders.patches import TowerPatches, patches_of_tower
 from mmkd.teachers.files import open_clip_folder
 from mmkd.teachers.files.open_clip_folder import CONFIG, OpenClipModel, save
 from mmkd.training.batches import PairImages, StepBatches
+from mmkd.training.data.caption_bank import caption_bank, trained_rows
 from mmkd.training.data.order import Order
 from mmkd.training.data.tokens import captions_done, tokenise
 from mmkd.training.loop import CHECKPOINTS, Fit, Place, fit
@@ -39,6 +41,7 @@ from mmkd.training.targets.stored import stored_done
 from mmkd.training.targets.teacher_targets import TeacherTargets, teacher_targets
 from mmkd.training.validate import Validation
 
+CAPTIONLESS = "captionless"  # a count, where it is not 0
 VALIDATION = "validation"  # a folder for what a resume needs of the split `val`
 
 
@@ -52,24 +55,29 @@ def train(
     group_N: np.ndarray | None = None,
     shuffle: bool = True,
     patches: TowerPatches | None = None,
+    rows: np.ndarray | None = None,
 ) -> Mapping[str, int]:
     """Fit the model to the objective, save it, and clear what only a resume needs; returns counts for the manifest.
 
-    group_N: the group of each row of the corpus, for balanced sampling and validation; its modality without one.
-    patches: how the student gives patches, where a term asks for them.
+    rows: of the corpus, to learn from; without, all pairs of the split `train`. Pictures without a caption among them
+    get one of their group at each step. group_N: the group of each row of the corpus, for this, for balanced sampling
+    and for validation; its modality without one. patches: how the student gives patches, where a term asks for them.
+
     The config is the last file that `save` writes: where it is there, an earlier run was killed after training.
     """
     folder, world = place.folder, place.world
     check_matryoshka(settings.matryoshka, model.dim)
     device = prepare(place.machine, world.local_rank if world.size > 1 else None)
-    rows = corpus.rows("train")
+    rows = corpus.pairs("train") if rows is None else rows
+    captioned_N = corpus.captioned[rows]
     groups = corpus.modalities if group_N is None else group_N
     order = Order(len(rows), settings.batch_size, place.seed, shuffle, groups[rows], settings.balance)
     finished = world.agree((folder / CONFIG).is_file())
     if not finished:
         images = PairImages(corpus, rows, model, place.machine.decoded_cache_mb)
         captions = tokenise(corpus, rows, model.tokenizer, folder, world)
-        batches = StepBatches(rows, images, captions, teachers, order, world)
+        bank = caption_bank(captioned_N, captions.code_N, groups[rows], place.seed)
+        batches = StepBatches(rows, images, captions, teachers, order, world, bank)
         validation = _validation(model, settings, corpus, groups, place)
         run = Fit(model, objective, batches, settings, place, device, validation, patches)
         weights = fit(run)
@@ -83,7 +91,10 @@ def train(
         stored_done(folder)
         rmtree(folder / VALIDATION, ignore_errors=True)
     steps, skipped = settings.epochs * order.steps_per_epoch, count_skipped(folder)
-    return {"steps": steps, "pairs": len(rows)} | ({"skipped_steps": skipped} if skipped else {})
+    counts = {"steps": steps, "pairs": len(rows)}
+    if captionless := int(np.count_nonzero(~captioned_N)):
+        counts[CAPTIONLESS] = captionless
+    return counts | ({"skipped_steps": skipped} if skipped else {})
 
 
 def _validation(
@@ -92,7 +103,7 @@ def _validation(
     if not settings.validate_every:
         return None
     try:
-        rows = corpus.rows("val")
+        rows = corpus.pairs("val")
     except DataError as error:
         raise ConfigError(f"validate_every is {settings.validate_every}, but {error}") from error
     images = PairImages(corpus, rows, model, place.machine.decoded_cache_mb)
@@ -104,8 +115,11 @@ def pretrain(
     settings: PretrainSettings, student: StudentSettings, corpus_folder: Path, place: Place
 ) -> Mapping[str, int]:
     """Body of stage 1: train a student from its settings, contrastively, and leave it as an open_clip folder."""
-    model = build_student(student, place.seed)
-    return train(model, Contrastive(settings), settings, Corpus(corpus_folder), place)
+    model, corpus = build_student(student, place.seed), Corpus(corpus_folder)
+    rows = corpus.rows("train")
+    if without := np.count_nonzero(~corpus.captioned[rows]):
+        say(f"{without:,} of {len(rows):,} pictures have no caption and are left out of stage 1")
+    return train(model, Contrastive(settings), settings, corpus, place)
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,8 @@ def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[
     corpus = Corpus(inputs.corpus)
     model = open_clip_folder.load(inputs.student)
     reliability = load_reliability(inputs.reliability)
-    teachers, shapes = _teachers(settings, inputs, corpus, reliability, model.dim, place)
+    rows = trained_rows(settings, corpus, reliability)
+    teachers, shapes = _teachers(settings, inputs, corpus, rows, reliability, model.dim, place)
     patches = None
     if teachers is not None and teachers.grid:
         patches, teachers = _patches(settings, model, teachers)
@@ -134,7 +149,7 @@ def distill(settings: DistillSettings, inputs: Inputs, place: Place) -> Mapping[
         objective.learn_from_captions()
     shuffle = not settings.is_reference or settings.reference.shuffle
     groups = reliability.groups(corpus)
-    return train(model, objective, settings, corpus, place, teachers, groups, shuffle, patches)
+    return train(model, objective, settings, corpus, place, teachers, groups, shuffle, patches, rows)
 
 
 def _patches(
@@ -158,14 +173,19 @@ def _patches(
 
 
 def _teachers(
-    settings: DistillSettings, inputs: Inputs, corpus: Corpus, reliability: ReliabilityTable, dim: int, place: Place
+    settings: DistillSettings,
+    inputs: Inputs,
+    corpus: Corpus,
+    rows: np.ndarray,
+    reliability: ReliabilityTable,
+    dim: int,
+    place: Place,
 ) -> tuple[TeacherTargets | None, list[TeacherShape]]:
-    """The teachers' side of the training pairs and what the objective knows of each; none without a teacher."""
+    """The teachers' side of the training pairs (N,) and what the objective knows of each; none without a teacher."""
     if settings.objective == "contrastive":
         return None, []
     features = open_features(inputs.features, corpus, inputs.teachers)
     _check_teachers(inputs, reliability)
-    rows = corpus.rows("train")
     teachers = teacher_targets(settings, corpus, rows, features, reliability, place.seed, place.folder, place.world)
     targets = frozen_targets(settings, dim, rows, teachers, place.folder, place.seed, place.world)
     scales = [teacher.scale for teacher in reliability.teachers]

@@ -8,8 +8,8 @@ from mmkd.cards.samples import CorpusImage, Sample, corpus_of
 
 
 def read_corpus(card: Card, layout: CorpusLayout) -> Iterator[Sample]:
-    """The pairs of the split, as test samples."""
+    """The pairs of the split, as test samples; pictures without a caption are none."""
     corpus = corpus_of(layout.path)
     ids, captions, groups = (corpus.column(name) for name in ("id", "caption", "group"))
-    for row in corpus.rows(layout.split):
+    for row in corpus.pairs(layout.split):
         yield Sample(ids[row], (CorpusImage(layout.path, int(row)),), caption=captions[row], group=groups[row])

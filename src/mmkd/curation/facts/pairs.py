@@ -12,6 +12,7 @@ from mmkd.corpus.schema import caption_group
 from mmkd.curation.captions.clean import clean_caption
 from mmkd.curation.captions.language import language_of
 from mmkd.curation.captions.references import strip_references
+from mmkd.curation.facts.dropped import with_caption_dropped
 from mmkd.curation.facts.image import ImageFacts
 from mmkd.curation.modality.votes import NAMED, Estimate, Vote, caption_vote, estimated
 from mmkd.curation.panels.split import WHOLE, Panel, panels_of, sub_captions
@@ -118,8 +119,13 @@ def caption_of(record: Record) -> tuple[str, str]:
     return original, clean_caption(original)
 
 
-def usable(marked: str, original: str, settings: CurateSettings) -> str:
-    """What is left of a clean caption; original: for the message. Raises BadRecordError where that is too little."""
+def usable(marked: str, original: str, settings: CurateSettings, captionless: bool = False) -> str:
+    """What is left of a clean caption; original: for the message. Raises BadRecordError where that is too little.
+
+    captionless: one that is empty to begin with is no fault.
+    """
+    if captionless and not marked:
+        return ""
     caption = fitted(marked, settings)
     if not caption:
         raise BadRecordError(Reason.EMPTY_CAPTION, f"nothing is left of {original[:40]!r} after cleaning")
@@ -192,9 +198,9 @@ class SourceRecord:
 
     def text(self, settings: CurateSettings) -> FigureText:
         """Raises BadRecordError for a caption that is empty, too short or too long, and for what is not UTF-8."""
-        record = self.record
+        record = with_caption_dropped(self.record, settings.drop_captions)
         original, marked = caption_of(record)
-        caption = usable(marked, original, settings)
+        caption = usable(marked, original, settings, record.captionless)
         columns = {name: as_text(getattr(record, name)) for name in TEXT if name != "caption_original"}
         columns["group"] = as_name(record.group) or columns["id"]  # of one spelling, else a patient is in two splits
         mention = as_text(record.mention)[:MAX_CAPTION]

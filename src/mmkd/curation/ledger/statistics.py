@@ -53,7 +53,8 @@ class CorpusStatistics:
     numbers: what -> value -> rows: caption lengths in `characters` and `words`, image `width` and `height` in pixels,
     `confidence` in the modality in hundredths, where it is known. evidence: value of the column -> rows; conflicts: the
     first of those in which one kind disagrees. repeats: of captions, image bytes and groups.
-    mentions: pairs with text of the article on the figure.
+    mentions: pairs with text of the article on the figure. captionless: pictures without a caption, which are in no
+    count of captions.
     """
 
     pairs: int
@@ -64,6 +65,7 @@ class CorpusStatistics:
     conflicts: Sequence[Conflict]
     repeats: Mapping[str, Repeats]
     mentions: int
+    captionless: int = 0
 
     @property
     def conflicting(self) -> int:
@@ -78,6 +80,7 @@ class CorpusStatistics:
             **{name: summary(counts) for name, counts in self.numbers.items()},
             "repeats": {name: vars(found) for name, found in self.repeats.items()},
             "mentions": self.mentions,
+            "captionless": self.captionless,
             "modality_evidence": most_common(self.evidence),
             "conflicts": self.conflicting,
         }
@@ -92,7 +95,7 @@ def corpus_statistics(folder: Path, label: str = "") -> CorpusStatistics:
     tables: Counter[tuple[str, str]] = Counter()
     evidence: Counter[str] = Counter()
     conflicts: list[Conflict] = []
-    pairs = mentions = 0
+    pairs = mentions = captionless = 0
     for batch in corpus_batches(folder, COLUMNS, label):
         column = {name: batch.column(name).to_pylist() for name in COLUMNS}
         pairs += batch.num_rows
@@ -101,20 +104,22 @@ def corpus_statistics(folder: Path, label: str = "") -> CorpusStatistics:
         for name, values in _numbers(column).items():
             numbers[name].update(values)
         for name, keys in _keys(column).items():
-            keys_of[name].append(np.fromiter(keys, np.uint64, batch.num_rows))
+            keys_of[name].append(np.fromiter(keys, np.uint64))
         tables.update(zip(column["modality"], column["source"], strict=True))
         evidence.update(value or NO_EVIDENCE for value in column["modality_evidence"])
         conflicts += _conflicts(column)[: MOST_CONFLICTS - len(conflicts)]
         mentions += sum(map(bool, column["caption_mention"]))
+        captionless += column["caption"].count("")
     repeating = {name: repeats(keys) for name, keys in keys_of.items()}
-    return CorpusStatistics(pairs, by, tables, numbers, evidence, conflicts, repeating, mentions)
+    return CorpusStatistics(pairs, by, tables, numbers, evidence, conflicts, repeating, mentions, captionless)
 
 
 def _numbers(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
     confidences = zip(column["modality_confidence"], column["modality_evidence"], strict=True)
+    captions = [text for text in column["caption"] if text]
     return {
-        "characters": map(len, column["caption"]),
-        "words": (len(text.split()) for text in column["caption"]),
+        "characters": map(len, captions),
+        "words": (len(text.split()) for text in captions),
         "width": column["width"],
         "height": column["height"],
         "confidence": (round(100 * value) for value, evidence in confidences if evidence),
@@ -130,7 +135,7 @@ def _conflicts(column: dict[str, list[Any]]) -> list[Conflict]:
 def _keys(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
     """64-bit keys of what may repeat: two of 24 million values collide with a probability of 2e-5."""
     return {
-        "captions": column["caption_group"],
+        "captions": (key for key, text in zip(column["caption_group"], column["caption"], strict=True) if text),
         "images": (int(digest[:16], 16) for digest in column["sha256"]),
         "groups": map(hash64, column["group"]),
     }

@@ -5,6 +5,8 @@ from mmkd.reasons import Reason
 KEPT = "kept"
 SOURCE = "source"
 FILTERS = "filters"
+CAPTIONLESS, CAPTIONLESS_TRAIN = "captionless", "captionless_train"
+"""Counts of a corpus with pictures without captions: of all, and of those in the split `train`."""
 
 # In the order in which a figure in one piece meets them. The words and the modality of a panel come after its image.
 # What labels or caption show to be nonclinical is rejected before its image but counted with what the image shows so.

@@ -22,7 +22,8 @@ class Record:
 
     where: the file and the place in it (`pairs.csv:12`; rows are counted from 0), for messages. modality: what the
     source says, "" where it does not; where `labels` alone say it, what they say. labels: the source's own, the most
-    specific first. mention: what the article's text says of the figure.
+    specific first. mention: what the article's text says of the figure. captionless: without a caption it is kept as a
+    picture without one.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Record:
     where: str
     labels: tuple[str, ...] = ()
     mention: str = ""
+    captionless: bool = False
 
 
 def each_caption(record: Record, captions: Sequence[str | bytes]) -> Iterator[Record]:

@@ -47,7 +47,8 @@ class CurateSettings(Settings):
     by max_side and max_pixels and, where `panels` cuts figures, by that, min_side, min_caption and captions.references;
     a change of these reads everything anew.
 
-    wrong_captions: for experiments, that of the sources of kind `folders` that have none of their own.
+    wrong_captions: for experiments, that of the sources of kind `folders` that have none of their own. drop_captions:
+    for experiments, share (0..1) of all captions that are taken away; their pictures are kept without.
 
     shard_rows: records of a part, the unit that survives a kill. decontaminate_radius: bits in which perceptual
     hashes may differ from those of an evaluation picture. decontaminate_correlation: least correlation of the
@@ -72,6 +73,7 @@ class CurateSettings(Settings):
     decontaminate_correlation: float = Field(DECONTAMINATION.correlation, ge=0.0, le=1.0)
     cache_shards: bool = False
     wrong_captions: float | None = Field(None, ge=0.0, le=1.0)
+    drop_captions: float | None = Field(None, ge=0.0, le=1.0)
 
     @model_validator(mode="after")
     def _known_columns(self) -> "CurateSettings":

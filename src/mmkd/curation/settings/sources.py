@@ -112,7 +112,20 @@ class DicomKeys(Settings):
     key: RecipePath | None = None
 
 
-class RowSource(Source, SectionKeys, SliceKeys, DicomKeys):
+class CaptionlessKey(Settings):
+    """captionless: records without a caption, or whose report lacks what is asked of it, are "reject"ed, as they are
+    where this is not set, or "keep" makes them pictures without a caption: teachers judge what they show, and stage 2
+    gives them captions of other pairs.
+    """
+
+    captionless: Literal["reject", "keep"] | None = None
+
+    @property
+    def keeps_captionless(self) -> bool:
+        return self.captionless == "keep"
+
+
+class RowSource(Source, SectionKeys, SliceKeys, DicomKeys, CaptionlessKey):
     """What tables and data sets with a row per pair have in common. An image may be a DICOM file, a NIfTI volume or a
     folder with the slices of one series: its middle slice is taken, and rows without a group have that of the patient.
 
@@ -147,12 +160,17 @@ class Reports(TextTable, SectionKeys):
     captions: Captions = "one"
 
 
-class WithReports(Settings):
+class WithReports(CaptionlessKey):
     """reports: a table of reports that become the captions. root: a folder below which files may lie that links lead
     to."""
 
     reports: Reports | None = None
     root: RecipePath | None = None
+
+    @property
+    def makes_captions(self) -> bool:
+        """Whether captions come from templates, not from reports and not from nowhere."""
+        return not self.reports and not (self.keeps_captionless and "templates" not in self.model_fields_set)
 
     @model_validator(mode="after")
     def _one_origin_of_captions(self) -> Self:
@@ -177,8 +195,9 @@ class TableSource(RowSource, TextTable):
     header: Annotated[list[str], AfterValidator(_each_once)] = []
 
 
-class FoldersSource(Source):
-    """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn.
+class FoldersSource(Source, CaptionlessKey):
+    """A folder per class; the caption is made from the class name: `{name}` in each template, templates in turn. With
+    captionless = "keep", a folder of pictures without captions, of which nothing has to be in a folder of a class.
 
     groups: a table (CSV, TSV, JSON, JSONL, Parquet or Arrow) with the columns `file` or `path` (relative to the folder
     of that table) and `group` of every picture. part: some of several parts that share no group (`{ of = 3, take = [0]
@@ -201,6 +220,16 @@ class FoldersSource(Source):
     wrong_captions_seed: NonNegativeInt = 0
 
     @model_validator(mode="after")
+    def _captions_or_none(self) -> Self:
+        made = sorted({"templates", "names", "wrong_captions"} & self.model_fields_set)
+        if self.keeps_captionless and made:
+            raise ValueError(
+                f'with captionless = "keep" the pictures of a folder have no captions, so {" and ".join(made)} would '
+                "have no effect; remove them, or captionless"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_origin_of_groups(self) -> Self:
         if self.groups and self.group:
             raise ValueError("give either groups (a table) or group (a pattern)")
@@ -212,7 +241,7 @@ class FoldersSource(Source):
         return self
 
 
-class WebDatasetSource(Source):
+class WebDatasetSource(Source, CaptionlessKey):
     """WebDataset tar shards (`path` is a tar or a folder of tars).
 
     A sample is the files that share a key: one with an image suffix, `txt` or `caption` with the caption (open_clip),
@@ -271,7 +300,8 @@ class DicomSource(Source, DicomKeys, WithReports):
     Of a file with several frames the middle one is taken, or with `frame_step` every `frame_step`th from its middle.
     Patients are known by a digest of their id.
 
-    templates: the caption is the first of which all fields are known: modality, body_part, view, laterality.
+    templates: the caption is the first of which all fields are known: modality, body_part, view, laterality. With
+    captionless = "keep" and no templates, pictures without a report have no caption.
 
     path: the folder. step: of the files of a series, every so many are read.
     """
@@ -293,7 +323,8 @@ class DicomSource(Source, DicomKeys, WithReports):
 class NiftiSource(Source, SliceKeys, WithReports):
     """A folder of NIfTI volumes (`.nii`, `.nii.gz`) per class, or with reports: every `step`th slice, from the middle.
 
-    templates: captions in turn, `{name}` is the class in words, `{plane}` the axis.
+    templates: captions in turn, `{name}` is the class in words, `{plane}` the axis. With captionless = "keep" and no
+    templates, pictures without a report have no caption.
 
     path: the folder. step: every so many slices are read. names: folder name -> class name in words.
     """

@@ -130,7 +130,7 @@ class DicomShard:
         """Captions and labels from the reports, nothing where the source has none."""
         if (reports := self.source.reports) is None:
             return [], ()
-        return read_reports(reports).captions(_keys_of(name, header, reports))
+        return read_reports(reports).captions(_keys_of(name, header, reports), self.source.keeps_captionless)
 
     def _slice(
         self, number: int, name: str, header: Header, captions: list[str | bytes], labels: tuple[str, ...]
@@ -139,7 +139,7 @@ class DicomShard:
         instance = header["SOPInstanceUID"].strip() or f"without instance: {name}"  # de-identified files may lack it
         where, identity = f"file {number}", f"{self.source.name}/{pseudonym(instance, self.source)}"
         try:
-            captions = captions or [caption_of(fields, self.source.templates)]
+            captions = captions or [self._made_caption(fields)]
             for frame, picture in shown_frames(_data(self.source, name), header, self.source):
                 record = Record(
                     id=f"{identity}/{frame:04d}" if frame else identity,
@@ -151,11 +151,23 @@ class DicomShard:
                     source=self.source.name,
                     where=f"{where}:{frame}" if frame else where,
                     labels=(*labels_of(header), *labels),
+                    captionless=self.source.keeps_captionless,
                 )
                 yield from each_caption(record, captions)
             yield from (Noted(self.source.name, what) for what in noted_of(header))
         except BadRecordError as bad:
             yield Rejected(self.source.name, where, identity, bad.reason, bad.detail)
+
+    def _made_caption(self, fields: dict[str, str]) -> str:
+        """From the header; "" where the source keeps pictures without captions and gives no template that fits."""
+        if not self.source.makes_captions:
+            return ""
+        try:
+            return caption_of(fields, self.source.templates)
+        except BadRecordError:
+            if self.source.keeps_captionless:
+                return ""
+            raise
 
 
 def caption_fields(header: Header) -> dict[str, str]:

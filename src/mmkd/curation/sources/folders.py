@@ -23,7 +23,8 @@ COLUMNS = ("class", "image")  # what `include` can select by
 
 @dataclass(frozen=True)
 class FoldersReader:
-    """Classes are the first-level folders; images may lie deeper in them. Other files are rejected."""
+    """Classes are the first-level folders; images may lie deeper in them. Other files are rejected. Pictures without
+    captions may lie anywhere."""
 
     source: FoldersSource
 
@@ -36,10 +37,14 @@ class FoldersReader:
         while chunk := list(islice(names, ROWS_PER_SHARD)):
             shards.append(FoldersShard(self.source, first, Names.of(chunk), classes))
             first += len(chunk)
-        return with_others(shards, Names.of(other_files(self.source.path, IMAGE_SUFFIXES)))
+        return with_others(shards, Names.of(other_files(self.source.path, IMAGE_SUFFIXES, self._in_classes)))
 
     def fingerprint(self) -> str:
         return _with_groups(fingerprint_of_files(self.source.path, self._files()), self.source)
+
+    @property
+    def _in_classes(self) -> bool:
+        return not self.source.keeps_captionless
 
     def _classes(self) -> tuple[str, ...]:
         """Those that `include` selects, sorted."""
@@ -50,7 +55,7 @@ class FoldersReader:
     def _files(self) -> Iterator[str]:
         found = False
         for name in files_in_order(self.source.path, IMAGE_SUFFIXES):
-            if "/" in name:
+            if "/" in name or not self._in_classes:
                 found = True
                 yield name
         if not found:
@@ -74,7 +79,7 @@ class FoldersShard:
 
     def records(self) -> Iterator[Found]:
         for number, name in enumerate(self.files, self.first):
-            label, group = PurePosixPath(name).parts[0], self._group(name)
+            label, group = PurePosixPath(name).parts[0] if "/" in name else "", self._group(name)
             if not matches({"class": label, "image": name}, self.source.include) or not self._is_in_part(group or name):
                 yield Excluded(self.source.name)
                 continue
@@ -102,17 +107,20 @@ class FoldersShard:
 def labelled_record(
     source: FoldersSource | NpzSource, identity: str, where: str, image: bytes, words: str, number: int, group: str = ""
 ) -> Record:
-    """A record whose caption is the class in words, put into the template whose turn it is. group: "" for its own."""
+    """A record whose caption is the class in words, put into the template whose turn it is; without a caption where the
+    source is a folder of such pictures. group: "" for its own."""
     template = source.templates[number % len(source.templates)]
+    captionless = isinstance(source, FoldersSource) and source.keeps_captionless
     return Record(
         id=identity,
         image=image,
-        caption=template.replace("{name}", words),
+        caption="" if captionless else template.replace("{name}", words),
         modality=source.modality,
         group=group or identity,
         licence=source.licence,
         source=source.name,
         where=where,
+        captionless=captionless,
     )
 
 

@@ -44,7 +44,7 @@ def named_sources(settings: CurateSettings) -> list[AnySource]:
 def _filled_in(source: AnySource, settings: CurateSettings) -> dict[str, Any]:
     found: dict[str, Any] = {"name": source.name or name_of(source)}
     if isinstance(source, FoldersSource) and "wrong_captions" not in source.model_fields_set:
-        found["wrong_captions"] = settings.wrong_captions or 0.0
+        found["wrong_captions"] = 0.0 if source.keeps_captionless else settings.wrong_captions or 0.0
     return found
 
 

@@ -20,7 +20,7 @@ from mmkd.tables.values import matches
 
 @dataclass(frozen=True)
 class NiftiReader:
-    """Classes are the first-level folders; every part is a volume."""
+    """Classes are the first-level folders, where captions are made from them; every part is a volume."""
 
     source: NiftiSource
 
@@ -32,14 +32,16 @@ class NiftiReader:
             read_reports(reports)  # whose settings are checked here
             check_names(self.source.name, reports, files)
         parts = [NiftiShard(self.source, name, is_last=bool(reports) and name == files[-1]) for name in files]
-        return with_others(parts, Names.of(other_files(self.source.path, NIFTI_SUFFIXES, in_classes=not reports)))
+        return with_others(
+            parts, Names.of(other_files(self.source.path, NIFTI_SUFFIXES, in_classes=self.source.makes_captions))
+        )
 
     def fingerprint(self) -> str:
         return stamped(fingerprint_of_files(self.source.path, self._files()), self.source.reports)
 
     def _files(self) -> list[str]:
         files = files_below(self.source.path, NIFTI_SUFFIXES)
-        if not self.source.reports and not (files := [name for name in files if "/" in name]):
+        if self.source.makes_captions and not (files := [name for name in files if "/" in name]):
             raise DataError(
                 f"{self.source.path}: volumes found, but none in a folder of its class; make one per class, "
                 "or name their reports"
@@ -80,7 +82,10 @@ class NiftiShard:
         words = source.names.get(label, label.replace("_", " "))
         try:
             if source.reports:
-                captions, labels = read_reports(source.reports).captions(file_keys(self.name, source.reports))
+                keys = file_keys(self.name, source.reports)
+                captions, labels = read_reports(source.reports).captions(keys, source.keeps_captionless)
+            elif not source.makes_captions:
+                captions = [""]
             path = path_inside(source.path, self.name, source.root, ROOT_CURE)
             for number, (place, picture) in enumerate(nifti_slices(path, source, source.step, source.modality)):
                 template = source.templates[number % len(source.templates)]
@@ -95,6 +100,7 @@ class NiftiShard:
                     source=source.name,
                     where=f"{self.name}:{place}",
                     labels=labels,
+                    captionless=source.keeps_captionless,
                 )
                 yield from each_caption(record, made)
         except BadRecordError as bad:

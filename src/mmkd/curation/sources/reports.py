@@ -12,7 +12,7 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import json_digest
 from mmkd.folders.paths import stamp_of
 from mmkd.folders.regular import irregular
-from mmkd.reasons import BadRecordError, Reason
+from mmkd.reasons import NO_CAPTION, BadRecordError, Reason
 from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
 from mmkd.tables.sections import WHOLE_REPORT, chosen_sections
 from mmkd.tables.spans import Row
@@ -30,6 +30,11 @@ class Report:
     labels: tuple[str, ...] = ()
     refused: tuple[int, BadRecordError] | None = None
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is empty, or has none of the sections that are asked for."""
+        return not self.texts and self.refused is not None and self.refused[1].reason in NO_CAPTION
+
 
 @dataclass(frozen=True)
 class ReportTable:
@@ -39,12 +44,15 @@ class ReportTable:
     of: Mapping[str, Report]
     unusable: Sequence[tuple[int, BadRecordError]]
 
-    def captions(self, keys: Sequence[str]) -> tuple[list[str | bytes], tuple[str, ...]]:
+    def captions(self, keys: Sequence[str], captionless: bool = False) -> tuple[list[str | bytes], tuple[str, ...]]:
         """The captions of a picture that may have its report under each of these keys, and its labels.
 
-        Raises BadRecordError where there is none, or several of which nobody says which one is meant.
+        captionless: one "" where there is no report, or one without what is asked of it. Raises BadRecordError where
+        there is none, or several of which nobody says which one is meant.
         """
         report = next((self.of[key] for key in keys if key in self.of), None)
+        if captionless and (report is None or report.says_nothing):
+            return [""], ()
         if report is None:
             lacking = "no report has its" if any(keys) else "it lacks the"
             raise BadRecordError(Reason.MISSING_REPORT, f"{lacking} {self.settings.key}")

@@ -17,7 +17,7 @@ from mmkd.images.dicom import every, is_dicom
 from mmkd.images.encode import png
 from mmkd.images.nifti import NIFTI_SUFFIXES, nifti_slices
 from mmkd.images.scans import dicom_header, slices_of_folder
-from mmkd.reasons import BadRecordError, Reason
+from mmkd.reasons import NO_CAPTION, BadRecordError, Reason
 from mmkd.tables.sections import WHOLE_REPORT, chosen_sections
 from mmkd.tables.spans import Row
 from mmkd.tables.values import as_text, captions_in, is_container, kind_of, matches
@@ -39,12 +39,15 @@ class Images:
 
 def check_columns(found: Iterable[str], source: RowSource, where: str, advice: str = "") -> None:
     """Raise ConfigError when the table lacks the image or caption column, or one that the settings name. Columns of all
-    sections stand for a caption column that the settings do not name.
+    sections stand for a caption column that the settings do not name; a source that keeps pictures without captions
+    needs none.
 
     `found` is read until all of them are found. advice: what else to do than to name other columns.
     """
     named = [column for field in {*source.columns, "image", "caption"} for column in columns_of(source, field)]
     missing, sections = {*named, *source.include}, set(source.sections)
+    if source.keeps_captionless and "caption" not in source.columns:
+        missing.discard("caption")
     stand_in = bool(sections) and "caption" not in source.columns
     read = []
     for column in found:
@@ -107,8 +110,7 @@ def _records(
     field: Mapping[str, Any], identity: str, where: str, source: RowSource, images: Images
 ) -> Iterator[Record | Noted]:
     """One, or one of each caption; those are of one group."""
-    chosen, whole = chosen_sections(field["caption"], source)
-    captions = captions_in(chosen, source.captions)
+    captions, whole = _captions(field["caption"], source)
     modality = _told(field, "modality") or source.modality
     for shown in _pictures(field["image"], images, source, modality):
         record = Record(
@@ -122,9 +124,21 @@ def _records(
             where=f"{where}:{shown.part}" if shown.part else where,
             labels=(*_texts(field["labels"]), *shown.labels, *((WHOLE_REPORT,) if whole else ())),
             mention=" ".join(_texts(field["mention"])),
+            captionless=source.keeps_captionless,
         )
         yield from each_caption(record, captions)
         yield from (Noted(source.name, what) for what in shown.noted)
+
+
+def _captions(value: object, source: RowSource) -> tuple[Sequence[str | bytes], bool]:
+    """The captions of a row, "" for one without where the source keeps it, and whether a report was taken whole."""
+    try:
+        chosen, whole = chosen_sections(value, source)
+        return captions_in(chosen, source.captions), whole
+    except BadRecordError as bad:
+        if source.keeps_captionless and bad.reason in NO_CAPTION:
+            return [""], False
+        raise
 
 
 def _told(field: Mapping[str, Any], name: str) -> str:

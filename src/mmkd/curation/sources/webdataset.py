@@ -122,7 +122,7 @@ def _records(
         return
     facts = figure_facts(meta, source.captions)
     caption = _content(files, pair.caption)
-    captions = [caption] if caption else facts.captions
+    captions = [caption] if caption else facts.captions or ((b"",) if source.keeps_captionless else ())
     if not (image := _content(files, pair.image)) or not captions:
         lacking = "caption" if image else "image"
         raise BadRecordError(Reason.MISSING_FIELD, f"no {lacking} among {', '.join(sorted(files))}")
@@ -137,6 +137,7 @@ def _records(
         where=where,
         labels=facts.labels,
         mention=facts.mention,
+        captionless=source.keeps_captionless,
     )
     yield from each_caption(record, captions)
 

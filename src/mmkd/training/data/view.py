@@ -65,7 +65,8 @@ class View:
     average, average_keys: the same pairs as the average of the student's weights embeds them, without a gradient; None
     where it teaches nothing. positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B:
     0..1, scales each own pair's contrastive term. generator: the same on every process. whole: false where the
-    student's vectors are only their first dimensions; what does not depend on them is left out there.
+    student's vectors are only their first dimensions; what does not depend on them is left out there. captioned_K: keys
+    whose caption is their own; None where all are such.
     """
 
     own: Embedded
@@ -80,6 +81,7 @@ class View:
     average: Embedded | None = None
     average_keys: Embedded | None = None
     whole: bool = True
+    captioned_K: Tensor | None = None
 
     @property
     def own_keys(self) -> slice:

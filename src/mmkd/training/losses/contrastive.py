@@ -26,14 +26,21 @@ def info_nce(
 
 
 def sigmoid_pairs(
-    query_BD: Tensor, key_KD: Tensor, scale: Tensor | float, bias: Tensor | float, positive_BK: Tensor
+    query_BD: Tensor,
+    key_KD: Tensor,
+    scale: Tensor | float,
+    bias: Tensor | float,
+    positive_BK: Tensor,
+    key_K: Tensor | None = None,
 ) -> Tensor:
     """SigLIP, arXiv 2303.15343: each cell by itself is a pair or is none; the sum over a query's keys (B,).
 
-    `bias` is added to the logits: about minus the logarithm of the number of keys when training begins.
+    `bias` is added to the logits: about minus the logarithm of the number of keys when training begins. key_K: which
+    keys take part, all of them if None.
     """
     logits_BK = scale * query_BD @ key_KD.T + bias
-    return -F.logsigmoid(logits_BK.where(positive_BK, -logits_BK)).sum(dim=1)
+    cost_BK = -F.logsigmoid(logits_BK.where(positive_BK, -logits_BK))
+    return (cost_BK if key_K is None else cost_BK * key_K).sum(dim=1)
 
 
 def kl_rows(target_BK: Tensor, logits_BK: Tensor) -> Tensor:

@@ -27,7 +27,10 @@ class CaptionTerm(nn.Module):
         self.gather_gradient = gather_gradient
 
     def forward(self, view: View) -> Tensor:
-        """The mean over the pairs, each multiplied by the weight of its caption."""
+        """The mean over the pairs, each multiplied by the weight of its caption.
+
+        A picture without a caption of its own, and the caption that it has instead, are no keys.
+        """
         forward_B = self._one_way(view, view.own.image_BD, view.keys.text_BD)
         backward_B = self._one_way(view, view.own.text_BD, view.keys.image_BD)
         return view.row_mean((forward_B + backward_B) / 2 * view.caption_weight_B)
@@ -39,8 +42,8 @@ class CaptionTerm(nn.Module):
 
         def loss(query_BD: Tensor, positive_BK: Tensor) -> Tensor:
             if self.bias is None:
-                return info_nce(query_BD, key_KD, view.own.scale, positive_BK)
-            return sigmoid_pairs(query_BD, key_KD, view.own.scale, self.bias, positive_BK)
+                return info_nce(query_BD, key_KD, view.own.scale, positive_BK, view.captioned_K)
+            return sigmoid_pairs(query_BD, key_KD, view.own.scale, self.bias, positive_BK, view.captioned_K)
 
         return in_chunks(loss, (query_BD, view.positive_BK), len(key_KD))
 

@@ -93,6 +93,8 @@ class DistillSettings(TrainSettings):
     sharpness: of the term `stacked`; multiplies the fitted logits, so that 1 is the fit itself, and more is sharper.
     other_groups: of the same term; weight with which captions and pictures of other groups (modalities or clusters)
     count as wrong ones. 0 leaves them out, 1 makes one softmax of all.
+    captionless: of the same term; pictures without a caption get one of their group from a "bank" at each step, as they
+    do where this is not set, or teach "nothing". With other terms they are left out.
     caption_evidence: of the same term; whether a pair's own caption counts as evidence beside the teachers, by the
     share of wrong captions that the reliability found in its group. Captions that the teachers call alike share it.
     self_teacher: of the same term; share of the target that comes from the average of the student's weights (mean
@@ -113,6 +115,7 @@ class DistillSettings(TrainSettings):
     other_groups: NonNegativeFloat = 0.1
     caption_evidence: bool = True
     self_teacher: float = Field(0.0, ge=0.0, lt=1.0)
+    captionless: Literal["bank", "nothing"] | None = None
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
     without_teacher: Literal["captions", "nothing"] = "captions"
@@ -200,6 +203,12 @@ class DistillSettings(TrainSettings):
                 f"{0.5 / grid:g} or less, or [extract] patches smaller"
             )
         return ""
+
+    @property
+    def draws_captions(self) -> bool:
+        """Whether pictures without a caption take part: no term but those of the stack learns from a pair."""
+        stacks = [term.stack for term in self._selected]
+        return self.captionless != "nothing" and bool(stacks) and all(stacks)
 
     @property
     def _selected(self) -> list[Term]:

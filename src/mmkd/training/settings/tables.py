@@ -75,7 +75,7 @@ TERMS: Mapping[str, Term] = {
     "relational": Term(f"{EXPERIMENTAL}.relational:relational_term"),
     "stacked": Term(
         f"{OBJECTIVE_CODE}.stacked:stacked_term",
-        ("sharpness", "other_groups", "caption_evidence", "self_teacher"),
+        ("sharpness", "other_groups", "caption_evidence", "captionless", "self_teacher"),
         stack=True,
     ),
 }

@@ -22,6 +22,7 @@ def given_captions(
     slope_NT: np.ndarray,
     wrong_N: np.ndarray,
     seed: int,
+    captioned_N: np.ndarray | None = None,
 ) -> np.ndarray:
     """Of each pair's caption, the share of wrong captions of its group, at least LEAST_WRONG, and the share of right
     ones over the mean of its likeness to the captions of the group (N, 2) float32.
@@ -30,12 +31,15 @@ def given_captions(
     SAMPLE captions drawn from the group, so that memory does not depend on its size. slope_NT, wrong_N: the same for
     all pairs of a group. Where no teacher has a slope, nothing is known of captions and the second number is the first
     one's complement.
+    captioned_N: rows with a caption, all of them if None; what another one has in its place is surely not its own, and
+    (1, 0) is no evidence at all.
     """
-    wrong_N = np.maximum(wrong_N, LEAST_WRONG)
+    captioned_N = np.ones(len(rows), dtype=bool) if captioned_N is None else captioned_N
+    wrong_N = np.where(captioned_N, np.maximum(wrong_N, LEAST_WRONG), np.float32(1.0))
     common_N = np.ones(len(rows))
     rng = generator(seed, Purpose.GIVEN_CAPTIONS)
-    for name in np.unique(group_N):
-        place_G = np.flatnonzero(group_N == name)
+    for name in np.unique(group_N[captioned_N]):
+        place_G = np.flatnonzero(captioned_N & (group_N == name))
         place_S = np.sort(rng.choice(place_G, min(SAMPLE, len(place_G)), replace=False))
         slope_T = slope_NT[place_G[0]]
         for first in range(0, len(place_G), BLOCK):

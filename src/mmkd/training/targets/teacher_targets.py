@@ -35,7 +35,8 @@ RIVALS = 128  # captions that each pair's own is ranked among, up to `MANY` pair
 class TeacherTargets:
     """Features of T teachers, and for each training pair the teachers' weights (N, T) and availability (N, T).
 
-    caption_weight_N: float32 0..1, multiplies the pair's contrastive term; all 1 without caption_posterior.
+    caption_weight_N: float32 0..1, multiplies the pair's contrastive term; 1 without caption_posterior, and 0 without a
+    caption.
     captions_alone: no pair but those without a teacher has a weight of its caption, and there are such pairs.
     slope_NT: float32, of each teacher in the stack's logits; group_N: int64, equal numbers are equal groups of the
     fit; given_N2: float32, what each caption is worth as evidence, see `given_captions`. None where no term asks.
@@ -54,11 +55,15 @@ class TeacherTargets:
     grid: int = 0
     patch_places: tuple[int, ...] = ()
 
-    def at(self, position_B: np.ndarray, row_B: np.ndarray) -> TeacherBatch:
-        """The teachers' side of a batch; a teacher that failed on a pair gets weight and slope 0 there."""
+    def at(self, position_B: np.ndarray, row_B: np.ndarray, text_row_B: np.ndarray | None = None) -> TeacherBatch:
+        """The teachers' side of a batch; a teacher that failed on a pair gets weight and slope 0 there.
+
+        text_row_B: corpus rows of the captions, where some are of other pairs.
+        """
         image, text, valid = [], [], []
+        asked = (row_B,) if text_row_B is None else (row_B, text_row_B)
         for features in self.features:
-            image_BD, text_BD, valid_B = features.take(row_B)
+            image_BD, text_BD, valid_B = features.take(*asked)
             image.append(torch.from_numpy(image_BD.astype(np.float32)))
             text.append(torch.from_numpy(text_BD.astype(np.float32)))
             valid.append(torch.from_numpy(valid_B))
@@ -84,16 +89,16 @@ def teacher_targets(
     folder: Path | None = None,
     world: World = ALONE,
 ) -> TeacherTargets:
-    """What the recipe asks of each teacher on each of the corpus rows (N,).
+    """What the recipe asks of each teacher on each of the corpus rows (N,), some of which may lack a caption.
 
     folder: where the first process leaves what all pairs are ranked for, see `stored`; without one it is worked out
     here.
     Raises DataError when the reference recipe meets a pair that has features of no teacher, and ConfigError when a term
     asks for slopes that the reliability does not have.
     """
-    group_N = reliability.groups(corpus)[rows]
+    group_N, captioned_N = reliability.groups(corpus)[rows], corpus.captioned[rows]
     soft_NT, weighting = reliability.weights(group_N), WEIGHTINGS[settings.weighting]
-    valid_NT = np.stack([teacher.valid()[rows] for teacher in features], axis=1)
+    valid_NT = np.stack([np.where(captioned_N, one.valid()[rows], one.has("image")[rows]) for one in features], axis=1)
     available_NT = valid_NT
 
     def keep(name: str, asked: dict[str, Any], make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -117,14 +122,17 @@ def teacher_targets(
         trust: dict[str, Any] = {"reliability": reliability.digest, "least": settings.min_weight}
         posterior_N = keep("posterior", trust, lambda: caption_posteriors(strong_NT, group_N, rows, features, seed))
         caption_weight_N = np.asarray(posterior_N) ** np.float32(settings.caption_posterior)
+    caption_weight_N = np.where(captioned_N, caption_weight_N, np.float32(0.0))
     weight_NT = weighting.load()(soft_NT, available_NT)
     slope_NT = _slopes(reliability, group_N) if settings.is_stacked else None
     given_N2 = None
     if slope_NT is not None and settings.caption_evidence:
         wrong_N, used_NT = reliability.wrong_captions(group_N), slope_NT * np.float32(settings.sharpness)
         fitted: dict[str, Any] = {"reliability": reliability.digest, "sharpness": settings.sharpness}
-        given_N2 = keep("given", fitted, lambda: given_captions(features, rows, group_N, used_NT, wrong_N, seed))
-    without_N = ~(_followed(settings, weight_NT, slope_NT) & valid_NT).any(axis=1)
+        given_N2 = keep(
+            "given", fitted, lambda: given_captions(features, rows, group_N, used_NT, wrong_N, seed, captioned_N)
+        )
+    without_N = ~(_followed(settings, weight_NT, slope_NT) & valid_NT).any(axis=1) & captioned_N
     alone = bool(without_N.any()) and learns_alone(settings)
     if alone:
         caption_weight_N = np.where(without_N, caption_weight_N, np.float32(0.0))
@@ -190,7 +198,7 @@ def caption_posteriors(
 ) -> np.ndarray:
     """The posterior of each pair's caption being right (N,) float32: the weighted mean over the teachers' own.
 
-    weight_NT: the same for all pairs of a group. Pairs for which no teacher of weight > 0 has features get 1.
+    weight_NT: the same for all pairs of a group. Pairs for which no teacher of weight > 0 has both features get 1.
     """
     rng = generator(seed, Purpose.CAPTION_POSTERIOR)
     total_N, weight_N = np.zeros(len(rows)), np.zeros(len(rows))
