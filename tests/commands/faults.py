@@ -1,8 +1,8 @@
 """Commands of mmkd, each a process of its own, that meet a full disk, Ctrl-C or kill -9 at a chosen place.
 
-As a script: `faults.py JOBS.json`, a list of jobs `{"arguments": [...], "fault": [kind, place]}`; prints how each
-ended: its exit code (minus a signal) and the lines it left on standard error. Processes are forked from one that has
-imported all libraries and opened nothing.
+As a script it reads lines, each a list of jobs `{"arguments": [...], "fault": [kind, place]}`, and answers each with
+how they ended: the exit code (minus a signal) and the lines left on standard error. Processes are forked from one that
+has imported all libraries, which takes longer than most of the commands, and opened nothing.
 
 kinds: `full`, `interrupt`, `kill` at a file of a pattern, when all of it is written and it has no name yet, half of it
 gone for `kill`; the second of such files where the pattern ends in `:2`. `limit`: no file may be larger than so many
@@ -75,10 +75,11 @@ FAULTS: dict[str, Callable[[str, str], None]] = {
 def life(arguments: list[str], fault: list[str]) -> tuple[int, list[str]]:
     """Exit code and standard error."""
     read, write = os.pipe()  # no file: those have the limit of the fault
-    with os.fdopen(read, "rb") as told, open(os.devnull, "w") as nowhere:
+    with os.fdopen(read, "rb") as told, open(os.devnull, "r+") as nowhere:
         if not (process := os.fork()):
             os.dup2(write, 2)
             os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 0)
             sys.argv = ["mmkd", *arguments]
             signal.signal(signal.SIGINT, signal.default_int_handler)
             code: object = 1
@@ -114,5 +115,6 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     blocks.BLOCK, indexing.READ, indexing.COMMITTED_ROWS = 4, 4, 4
-    jobs = json.loads(Path(sys.argv[1]).read_text())
-    print("ended", json.dumps([life(job["arguments"], job["fault"]) for job in jobs]))
+    for line in sys.stdin:
+        ended = [life(job["arguments"], job["fault"]) for job in json.loads(line)]
+        print("ended", json.dumps(ended), flush=True)

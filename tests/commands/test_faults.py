@@ -4,8 +4,9 @@ one line, no draft is left, and the same command again leaves what an undisturbe
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE
 
 import lancedb
 import pytest
@@ -16,6 +17,8 @@ from tiny import save_tiny, write_noise
 pytestmark = pytest.mark.slow
 COLOURS = {"a": (200, 40, 40), "b": (40, 40, 200)}
 Fault = tuple[str, str]
+Jobs = Sequence[tuple[list[str], Fault | tuple[()]]]
+Lives = Callable[[Jobs], list[tuple[int, list[str]]]]
 CODES = {"full": 2, "interrupt": 130, "kill": -9, "limit": 2}
 UNEQUAL = ("log.json", "files.json", "manifest.json", "adapt.html", "adapt.json", "agreement.json", "SHA256SUMS")
 """Times, seconds of a comparison, and digests over these."""
@@ -73,14 +76,25 @@ def faults_of(name: str) -> list[Fault]:
     return found + [("limit", str(size)) for size in LIMITS.get(name, ())]
 
 
-def lives(folder: Path, jobs: Sequence[tuple[list[str], Fault | tuple[()]]]) -> list[tuple[int, list[str]]]:
-    listed = folder / "jobs.json"
-    listed.write_text(json.dumps([{"arguments": arguments, "fault": fault} for arguments, fault in jobs]))
-    script = [sys.executable, str(Path(__file__).with_name("faults.py")), str(listed)]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=500)
-    assert "ended " in done.stdout, done.stdout + done.stderr
-    found: list[tuple[int, list[str]]] = json.loads(done.stdout.rpartition("ended ")[2])
-    return found
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
+    """Runs commands, each with a fault or (); one process for all tests here imports what they need."""
+    script = [sys.executable, str(Path(__file__).with_name("faults.py"))]
+    log = tmp_path_factory.mktemp("lives") / "log"
+    with log.open("w") as told, subprocess.Popen(script, stdin=PIPE, stdout=PIPE, stderr=told, text=True) as process:
+
+        def live(jobs: Jobs) -> list[tuple[int, list[str]]]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            asked = [{"arguments": arguments, "fault": fault} for arguments, fault in jobs]
+            print(json.dumps(asked), file=process.stdin, flush=True)
+            answer = next((line for line in process.stdout if line.startswith("ended ")), "")
+            assert answer, log.read_text()
+            found: list[tuple[int, list[str]]] = json.loads(answer.removeprefix("ended "))
+            return found
+
+        yield live
+        process.kill()  # it waits for more and holds nothing
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -92,7 +106,7 @@ def content(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["embed", "embed-npy", "label", "adapt", "export", "search", "index"])
-def test_a_command_that_was_cut_off_goes_on(world: Path, tmp_path: Path, name: str) -> None:
+def test_a_command_that_was_cut_off_goes_on(world: Path, lives: Lives, tmp_path: Path, name: str) -> None:
     faults, jobs = faults_of(name), []
     places = {fault: tmp_path / f"{number}" for number, fault in enumerate(faults)}
     for out in (whole := tmp_path / "whole", *places.values()):
@@ -100,7 +114,7 @@ def test_a_command_that_was_cut_off_goes_on(world: Path, tmp_path: Path, name: s
     if name == "search" and not (world / "archive").exists():
         jobs.append((["index", str(world / "pictures"), "--model", f"{world}/model", "--out", f"{world}/archive"], ()))
     jobs.append((command(world, name, whole), ()))
-    ended = lives(tmp_path, [*jobs, *((command(world, name, out), fault) for fault, out in places.items())])
+    ended = lives([*jobs, *((command(world, name, out), fault) for fault, out in places.items())])
     assert [code for code, _ in ended[: len(jobs)]] == [0] * len(jobs), ended[: len(jobs)]
     for (kind, place), (code, told) in zip(faults, ended[len(jobs) :], strict=True):
         out = places[kind, place]
@@ -111,7 +125,7 @@ def test_a_command_that_was_cut_off_goes_on(world: Path, tmp_path: Path, name: s
             assert not list(out.rglob("*.tmp")), (kind, place)
         if place == RESULTS.get(name):
             assert not (out / place).exists(), (kind, place)
-    again = lives(tmp_path, [(command(world, name, out), ()) for out in places.values()])
+    again = lives([(command(world, name, out), ()) for out in places.values()])
     assert [code for code, _ in again] == [0] * len(faults), again
     for fault, out in places.items():
         if name == "index":

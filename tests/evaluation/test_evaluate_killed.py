@@ -47,7 +47,7 @@ def real(settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch) -> Evaluat
 
 
 @pytest.mark.slow
-def test_eight_workers_of_which_two_are_killed_leave_the_bytes_of_one(
+def test_four_workers_of_which_two_are_killed_leave_the_bytes_of_one(
     real: EvaluateSettings, tiny_teachers: list[TeacherSpec], tmp_path: Path
 ) -> None:
     """A run by two workers, none of whom is killed, is made in `tests/pipeline/test_beside.py`."""
@@ -60,6 +60,6 @@ def test_eight_workers_of_which_two_are_killed_leave_the_bytes_of_one(
 
     whole = evaluated("one", 1)
     with killing(tmp_path / ".units", 2) as killed:
-        assert evaluated("many", 8) == whole
+        assert evaluated("many", 4) == whole
     assert len(killed) == 2
     assert not list(tmp_path.rglob(".units"))

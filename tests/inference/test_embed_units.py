@@ -16,8 +16,10 @@ from deaths import life
 from mmkd.cli import app
 from mmkd.commands.executor_options import executor_for
 from mmkd.errors import ConfigError, DataError, ModelError
-from mmkd.executors.local import LocalExecutor
+from mmkd.executors.local import LocalExecutor, Processes, work_here
+from mmkd.executors.plan import Plan
 from mmkd.executors.resident import release
+from mmkd.executors.unit import Outcome
 from mmkd.inference import blocks, hand_out
 from mmkd.inference.blocks import Block, SourceOptions, Task, embed_blocks, plan_of
 from mmkd.inference.embed import embed
@@ -181,8 +183,17 @@ def run(*words: Any) -> str:
     return done.output
 
 
-@pytest.mark.slow  # workers import torch
-def test_commands_by_two_workers_write_the_bytes_of_one(source: Path, model: str, tmp_path: Path) -> None:
+def test_commands_by_two_workers_write_the_bytes_of_one(
+    source: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process does the units; processes do them where they are killed, below."""
+    driven: list[int] = []
+
+    def drive(plan: Plan, crew: Processes) -> Iterator[Outcome]:
+        driven.append(crew.size)
+        return work_here(plan)
+
+    monkeypatch.setattr("mmkd.executors.local.drive", drive)
     two = ("--executor", "local", "--workers", 2)
     for name in ("v.parquet", "v.npy"):
         for folder, options in (("one", ("--workers", 1)), ("two", two)):
@@ -194,6 +205,7 @@ def test_commands_by_two_workers_write_the_bytes_of_one(source: Path, model: str
     one, two_ = (sorted(path for path in (tmp_path / name).iterdir()) for name in ("one", "two"))
     assert [path.name for path in one] == [path.name for path in two_]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two_]
+    assert driven == [2, 2, 2]
     assert {path.name for path in one} >= {"v.parquet", "v.npy", "v.ids.csv", "v.json", "v.rejected.csv", "l.csv"}
 
 

@@ -117,16 +117,11 @@ def command(run: Run, recipe: Path, *changes: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("no_processes")
 def test_two_workers_train_what_one_does(
-    processes: int,
-    finished_run: Finished,
-    opened: Opened,
-    capsys: pytest.CaptureFixture[str],
-    request: pytest.FixtureRequest,
+    finished_run: Finished, opened: Opened, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if processes == 1:
-        request.getfixturevalue("no_processes")
+    """By processes the same bits are made in a whole run, in `test_beside.py`."""
     gone = "specialists/one", "specialists/two", "specialists/one.corpus"
     run = opened(*gone, changes=[TWO])
     work_one(run, "specialists")

@@ -1,15 +1,18 @@
 """Training by processes that the command starts itself: the weights of torchrun's, and no process that stays behind."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rank_jobs import Job, command
+from rank_jobs import Job, command, train
 from typer.testing import CliRunner
 
 from mmkd.cli import app
@@ -80,26 +83,40 @@ def is_alive(process: int) -> bool:
     return state != "Z"
 
 
-def begun(job: Job) -> subprocess.Popen[str]:
-    """A process that has others train, when these have made some steps more than were there."""
-    log = Path(job["out"]).with_name("student.partial") / "metrics.jsonl"
-    steps = len(read_metrics(log))
-    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command([job], 1), env=ONE_THREAD, start_new_session=True, **pipes)
-    while len(read_metrics(log)) < steps + 5:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    return process
+class Parent:
+    """A process that has others train. Forked from this one, it has imported all; what it prints goes to a file."""
 
+    def __init__(self, job: Job, said: Path) -> None:
+        self.job, self.said = job, said
+        self.process = multiprocessing.get_context("fork").Process(target=self._train)
+        self.process.start()
+        self.pid = self.process.pid or 0
 
-def ended(process: subprocess.Popen[str], others: set[int]) -> tuple[int, str]:
-    """Its exit code and what it printed; raises AssertionError where one of the others is left."""
-    said, problem = process.communicate(timeout=120)
-    until = time.monotonic() + 10
-    while any(map(is_alive, others)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not [one for one in others if is_alive(one)]
-    return process.returncode, said + problem
+    def _train(self) -> None:
+        os.environ.update(ONE_THREAD)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stdout = sys.stderr = out = self.said.open("w", buffering=1)  # left open for a traceback
+        for number in (1, 2):
+            os.dup2(out.fileno(), number)
+        train(self.job)
+
+    def begin(self) -> set[int]:
+        """Wait until the others have made some steps more than were there; returns them."""
+        log = Path(self.job["out"]).with_name("student.partial") / "metrics.jsonl"
+        steps = len(read_metrics(log))
+        while len(read_metrics(log)) < steps + 5:
+            assert self.process.is_alive(), self.said.read_text()
+            time.sleep(0.01)
+        return children_of(self.pid)
+
+    def end(self, others: Collection[int] = ()) -> tuple[int | None, str]:
+        """Its exit code and what it printed; raises AssertionError where one of the others is left."""
+        self.process.join(120)
+        until = time.monotonic() + 10
+        while any(map(is_alive, others)) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not [one for one in others if is_alive(one)]
+        return self.process.exitcode, self.said.read_text()
 
 
 @pytest.mark.slow
@@ -110,37 +127,38 @@ def test_a_training_that_ends_in_every_way_goes_on_to_the_weights_of_torchrun(
     subprocess.run(command([by_hand], 2), env=ONE_THREAD, check=True, capture_output=True)
     job: Job = {**by_hand, "gpus": 2, "out": tmp_path / "own" / "student"}
 
-    process = begun(job)
-    first, second = sorted(children_of(process.pid))[-2:]
-    os.kill(second, signal.SIGKILL)
-    code, said = ended(process, {first, second})
+    def started() -> tuple[Parent, set[int]]:
+        parent = Parent(job, tmp_path / "said")
+        return parent, parent.begin()
+
+    parent, others = started()
+    os.kill(max(others), signal.SIGKILL)
+    code, said = parent.end(others)
     assert code == 1
     assert "process 1 of the 2 that train together was killed by SIGKILL: most likely for lack of memory" in said
     assert "process-1.log:\n  process 1 of 2, " in said  # its last lines
 
-    process = begun(job)
-    others = children_of(process.pid)
-    process.send_signal(signal.SIGTERM)
-    code, said = ended(process, others)
+    parent, others = started()
+    os.kill(parent.pid, signal.SIGTERM)
+    code, said = parent.end(others)
     assert code == 0, said
     assert said.count("resumed after step") == 1
     assert said.count("stopped by SIGTERM after step") == 1
 
-    process = begun(job)
-    others = children_of(process.pid)
-    process.send_signal(signal.SIGINT)
-    code, said = ended(process, others)
+    parent, others = started()
+    os.kill(parent.pid, signal.SIGINT)
+    code, said = parent.end(others)
     assert code in (1, -signal.SIGINT)
     assert "KeyboardInterrupt" in said
 
-    process = begun(job)
-    others = children_of(process.pid)
-    process.kill()
-    code, _ = ended(process, others)
+    parent, others = started()
+    os.kill(parent.pid, signal.SIGKILL)
+    code, _ = parent.end(others)
     assert code == -signal.SIGKILL
 
-    done = subprocess.run(command([job], 1), env=ONE_THREAD, check=True, capture_output=True, text=True)
-    assert done.stdout.count("resumed after step") == 1
+    code, said = Parent(job, tmp_path / "said").end()
+    assert code == 0, said
+    assert said.count("resumed after step") == 1
     assert same(by_hand["out"], job["out"])
 
 
