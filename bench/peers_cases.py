@@ -108,10 +108,12 @@ def _vectors(many: int, rows: int, dim: int) -> Any:
     return normalize(torch.randn(many, rows, dim, generator=torch.Generator().manual_seed(0)), dim=2)
 
 
-def retrieval(_: Path) -> Sides:
-    import torch
-    from open_clip_train.train import get_clip_metrics
+RECALLS = (1, 5, 10)
+Recalls = Callable[[np.ndarray, np.ndarray], list[float]]
+"""(image (N, D), text (N, D)) -> recall at each of `RECALLS`, from images to texts and from texts to images."""
 
+
+def retrieval(theirs: Recalls, _: Path) -> Sides:
     from mmkd.evaluation.tasks.retrieval import best_positive_ranks
 
     image, text = _vectors(2, 4000, 512).numpy()
@@ -120,13 +122,30 @@ def retrieval(_: Path) -> Sides:
 
     def ours() -> list[float]:
         ranks = [best_positive_ranks(a, b, key_N) for a, b in ((image, text), (text, image))]
-        return [float((rank_N <= k).mean()) for rank_N in ranks for k in (1, 5, 10)]
+        return [float((rank_N <= k).mean()) for rank_N in ranks for k in RECALLS]
 
-    def theirs() -> list[float]:
-        found = get_clip_metrics(torch.from_numpy(image), torch.from_numpy(text), torch.tensor(1.0))
-        return [float(found[f"{way}_R@{k}"]) for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
+    return Sides(ours, lambda: theirs(image, text), "4,000 pairs both ways, 512 dimensions", _apart)
 
-    return Sides(ours, theirs, "4,000 pairs both ways, 512 dimensions", _apart)
+
+def open_clip_recalls(image: np.ndarray, text: np.ndarray) -> list[float]:
+    import torch
+    from open_clip_train.train import get_clip_metrics
+
+    found = get_clip_metrics(torch.from_numpy(image), torch.from_numpy(text), torch.tensor(1.0))
+    return [float(found[f"{way}_R@{k}"]) for way in ("image_to_text", "text_to_image") for k in RECALLS]
+
+
+def clip_benchmark_recalls(image: np.ndarray, text: np.ndarray) -> list[float]:
+    """As its `evaluate` does it after the embeddings, with its batches of 64."""
+    import torch
+    from clip_benchmark.metrics.zeroshot_retrieval import batchify, recall_at_k
+
+    score_NN, own_NN = torch.from_numpy(image @ text.T), torch.eye(len(image), dtype=torch.bool)
+    return [
+        float((batchify(recall_at_k, score, own_NN, 64, "cpu", k=k) > 0).float().mean())
+        for score in (score_NN, score_NN.T)
+        for k in RECALLS
+    ]
 
 
 def linear_probe(_: Path) -> Sides:
@@ -267,7 +286,15 @@ COMPARISONS: dict[str, Comparison] = {
         contrastive_loss,
         "any pairs may be positives of one another, not the diagonal alone; losses are less than 1 % of a step",
     ),
-    "retrieval": Comparison("ranks and recall", "open_clip's get_clip_metrics", "open_clip_train", retrieval),
+    "retrieval": Comparison(
+        "ranks and recall",
+        "open_clip's get_clip_metrics",
+        "open_clip_train",
+        partial(retrieval, open_clip_recalls),
+    ),
+    "recall": Comparison(
+        "ranks and recall", "CLIP_benchmark", "clip_benchmark", partial(retrieval, clip_benchmark_recalls)
+    ),
     "probe": Comparison(
         "a linear probe",
         "scikit-learn",

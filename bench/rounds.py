@@ -3,31 +3,32 @@
     python bench/rounds.py RECIPE RUN [RUN ...] [--set KEY=VALUE ...]
 
 Each RUN is a finished folder of the recipe, one for each seed. World, teachers, features and stage 1 are linked into
-RUN-again, where the student of the run is one more teacher; reliability, stage 2 and evaluation are made anew, without
-rivals. Prints zero-shot accuracy of both students by modality, and writes bench/results/rounds_RECIPE.json. The second
-student begins from the same stage 1 and makes the same number of steps. Its new teacher was trained on the corpus.
+RUN-again, where the student of the run is one more teacher; reliability and stage 2 are made anew. Prints zero-shot
+accuracy of both students by modality, and writes bench/results/rounds_RECIPE.json. The second student begins from the
+same stage 1 and makes the same number of steps. Its new teacher was trained on the corpus.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from above_teachers import accuracies
 
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, STUDENT, TEACHERS_STACK
+from mmkd.ablate.schedule import measured, zero_shot_sets
+from mmkd.evaluation.data_sets.opened import DecodedImages
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import read_manifest, versions
 from mmkd.pipeline.recipe import load_recipe
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.shipped import recipe_file
-from mmkd.pipeline.work import work_all
+from mmkd.pipeline.table import needed_for
 from mmkd.progress import say
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = ("world", "specialists/*", "corpus", "features/*", "pretrain")
-FIRST = "first_round"
-SHOWN = (BEST_TEACHER, TEACHERS_STACK, FIRST, STUDENT)
+MADE_ANEW = ("extract", "reliability", "distill")
+FIRST, SECOND = "first_round", "second_round"
+MEAN = "mean"
 
 
 def main() -> None:
@@ -36,21 +37,20 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
-    folders = [again(asked.recipe, run.resolve(), asked.changes) for run in asked.runs]
-    found = accuracies([folder / "evaluate" for folder in folders])
-    modalities = [name for name in found[STUDENT] if name != MEAN]
-    say("| zero-shot accuracy, % | " + " | ".join([*modalities, "mean", "each run"]) + " |")
-    say("|---|" + "---:|" * (len(modalities) + 1) + "---|")
-    for model in SHOWN:
-        by = found[model]
-        cells = [f"{np.mean(by[name]):.1f}" for name in (*modalities, MEAN)]
-        say(f"| {model} | {' | '.join(cells)} | {', '.join(f'{value:.1f}' for value in by[MEAN])} |")
-    facts = {"runs": [run.name for run in asked.runs], "accuracy": {name: found[name] for name in SHOWN}}
+    runs = [again(asked.recipe, run.resolve(), asked.changes) for run in asked.runs]
+    found = {name: [accuracies(run, name) for run in runs] for name in (FIRST, SECOND)}
+    names = list(found[FIRST][0])
+    say("| zero-shot accuracy, % | " + " | ".join(names) + " | each run |")
+    say("|---|" + "---:|" * len(names) + "---|")
+    for round_, of_runs in found.items():
+        cells = [f"{np.mean([one[name] for one in of_runs]):.1f}" for name in names]
+        say(f"| {round_} | {' | '.join(cells)} | {', '.join(f'{one[MEAN]:.1f}' for one in of_runs)} |")
+    facts = {"runs": [run.name for run in asked.runs], "accuracy": found}
     write_json(RESULTS / f"rounds_{asked.recipe.stem}.json", {**facts, "versions": versions()})
 
 
-def again(name: Path, run: Path, changes: list[str]) -> Path:
-    """The second round of a run, in a folder beside it."""
+def again(name: Path, run: Path, changes: list[str]) -> Run:
+    """The second round of a run, up to its student, in a folder beside it."""
     out = run.with_name(f"{run.name}-again")
     for kept in KEPT:
         for folder in run.glob(kept):
@@ -61,8 +61,21 @@ def again(name: Path, run: Path, changes: list[str]) -> Path:
     seed = read_manifest(run / "distill")["settings"]["seed"]
     recipe = load_recipe(recipe_file(name), out, [f"seed={seed}", *changes])
     student = TeacherSpec(name=FIRST, licence="Apache-2.0", model=f"{LOCAL}{run / 'distill'}")
-    work_all(Run(recipe.model_copy(update={"teachers": [student], "rivals": {}}), out))
-    return out
+    second = Run(recipe.model_copy(update={"teachers": [*recipe.teachers, student], "rivals": {}}), out)
+    for stage in needed_for(second, "distill"):
+        if stage.name in MADE_ANEW:
+            stage.work(second)
+    return second
+
+
+def accuracies(run: Run, name: str) -> dict[str, float]:
+    """Data set (`MEAN`: all) -> zero-shot accuracy of a round's student in %."""
+    settings = run.recipe.evaluate
+    folder = run.out.with_name(run.out.name.removesuffix("-again")) if name == FIRST else run.out
+    spec = TeacherSpec(name=name, model=f"{LOCAL}{folder / 'distill'}")
+    rows = measured(run, spec, zero_shot_sets(settings), DecodedImages(run.recipe.machine.decoded_cache_mb))
+    found = {row["dataset"]: 100 * row["value"] for row in rows}
+    return {**found, MEAN: float(np.mean(list(found.values())))}
 
 
 if __name__ == "__main__":

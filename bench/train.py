@@ -46,10 +46,11 @@ from mmkd.training.data.augment import normalise
 from mmkd.training.data.view import Embedded
 from mmkd.training.engine import clipped_norm, make_engine
 from mmkd.training.objectives.objective import Objective
+from mmkd.training.optimizer import make_optimizer
 from mmkd.training.records.checkpoint import Trained
 from mmkd.training.settings.distill import DistillSettings
 from mmkd.training.settings.tables import OBJECTIVES
-from mmkd.training.step import Stepper, make_optimizer
+from mmkd.training.step import Stepper
 from mmkd.training.throughput import Throughput
 
 ROOT = Path(__file__).parents[1]

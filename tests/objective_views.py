@@ -28,7 +28,10 @@ def unit(rows: int, dim: int = 5, seed: int = 0) -> Tensor:
 
 @dataclass
 class Batch:
-    """All pairs of a step. caption: equal numbers are equal captions. patch: see `with_patches`."""
+    """All pairs of a step. caption: equal numbers are equal captions. average: of the weights, where it teaches.
+
+    patch: see `with_patches`.
+    """
 
     image_KD: Tensor
     text_KD: Tensor
@@ -36,6 +39,7 @@ class Batch:
     teachers: TeacherBatch
     caption_K: Tensor
     caption_weight_K: Tensor
+    average: Embedded | None = None
     patch_KPE: Tensor | None = None
 
     def leaves(self) -> list[Tensor]:
@@ -89,6 +93,17 @@ def with_patches(of: Batch, cells: int = 4, width: int = 6) -> Batch:
     return replace(of, patch_KPE=student, teachers=replace(of.teachers, relation_BTPP=relation))
 
 
+def with_average_of(of: Batch, seed: int = 40) -> Batch:
+    """The batch with a student's average that embeds its pairs somewhere else, at a scale of its own."""
+    pairs = len(of.image_KD)
+    return replace(of, average=Embedded(unit(pairs, DIM, seed), unit(pairs, DIM, seed + 1), torch.tensor(6.0)))
+
+
+def averaged(of: Batch, rows: slice | Tensor) -> Embedded | None:
+    """Some rows of what the average embeds."""
+    return of.average and Embedded(of.average.image_BD[rows], of.average.text_BD[rows], of.average.scale)
+
+
 def picked(teachers: TeacherBatch, rows: slice | Tensor) -> TeacherBatch:
     return teachers.map(lambda one: one[rows])
 
@@ -107,6 +122,8 @@ def view_of(of: Batch, rows: slice | None = None, world: World = ALONE, seed: in
         generator=torch.Generator().manual_seed(seed),
         offset=rows.start,
         world=world,
+        average=averaged(of, rows),
+        average_keys=of.average,
     )
 
 

@@ -49,8 +49,8 @@ def bad_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     losses_of = Stepper._losses
 
     def arm(*steps: int) -> None:
-        def poisoned(self: Stepper, own: Any, batch: Any, step: int) -> Any:
-            found = losses_of(self, own, batch, step)
+        def poisoned(self: Stepper, own: Any, batch: Any, step: int, *more: Any) -> Any:
+            found = losses_of(self, own, batch, step, *more)
             return {name: loss * float("nan") for name, loss in found.items()} if step in steps else found
 
         monkeypatch.setattr(Stepper, "_losses", poisoned)

@@ -18,10 +18,11 @@ from mmkd.student.settings import StudentSettings
 from mmkd.training import engine, loop
 from mmkd.training.experimental.average import MovingAverage, mix
 from mmkd.training.loop import Place
+from mmkd.training.optimizer import make_optimizer
 from mmkd.training.records.checkpoint import Trained, restore_newest
 from mmkd.training.records.metrics_log import TRACKERS, read_metrics
 from mmkd.training.settings.train import PretrainSettings
-from mmkd.training.step import Stepper, make_optimizer
+from mmkd.training.step import Stepper
 from mmkd.training.towers import compile_towers
 from mmkd.training.train import pretrain
 from short_runs import SETTINGS, assert_trained_alike, same, weights

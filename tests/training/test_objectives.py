@@ -24,6 +24,7 @@ from objective_views import (
     DIM,
     PAIRS,
     Batch,
+    averaged,
     batch,
     build,
     objective_of,
@@ -32,6 +33,7 @@ from objective_views import (
     shapes,
     total,
     view_of,
+    with_average_of,
     with_given,
     with_patches,
 )
@@ -48,6 +50,7 @@ CASES: dict[str, DistillSettings] = {
     ),
     "patches by weights": DistillSettings(objective="affinity", terms={"patches": 0.5}, min_weight=0.25),
     "without the captions": DistillSettings(caption_evidence=False),
+    "self-teacher": DistillSettings(ema=0.9, self_teacher=0.3),
     "sharper, one softmax": DistillSettings(sharpness=2.0, other_groups=1.0),
     **{
         f"weighting {name}": DistillSettings(objective="affinity", weighting=name, terms={"relational": 1.0})
@@ -66,10 +69,12 @@ CASES: dict[str, DistillSettings] = {
 
 def batch_of(settings: DistillSettings) -> Batch:
     """A batch with what the stage hands to this recipe: captions as evidence where a term of the stack reads them, and
-    patches where a term follows them. A reliability without a stack has no slopes."""
+    what the average of the weights embeds where it teaches, and patches where a term follows them. A reliability
+    without a stack has no slopes."""
     of = with_given(batch()) if settings.is_stacked and settings.caption_evidence else batch()
     if not settings.is_stacked:
         of = replace(of, teachers=replace(of.teachers, slope_BT=None, group_B=None))
+    of = with_average_of(of) if settings.self_taught else of
     return with_patches(of) if settings.follows_patches else of
 
 
@@ -118,7 +123,7 @@ def test_the_order_of_the_pairs_changes_nothing(name: str) -> None:
     turned = torch.randperm(PAIRS, generator=torch.Generator().manual_seed(2))
     moved = Batch(
         of.image_KD[turned], of.text_KD[turned], of.log_scale, picked(of.teachers, turned), of.caption_K[turned],
-        of.caption_weight_K[turned], None if of.patch_KPE is None else of.patch_KPE[turned],
+        of.caption_weight_K[turned], averaged(of, turned), None if of.patch_KPE is None else of.patch_KPE[turned],
     )  # fmt: skip
     assert_rounding(total(objective, view_of(moved)), total(objective, view_of(of)))
 

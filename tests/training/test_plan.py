@@ -153,6 +153,7 @@ def test_steps_and_hours_by_hand() -> None:
         ({"objective": "affinity", "terms": {"stacked": 0.5}}, 3 * 8, 3),
         ({"objective": "affinity", "terms": {"stacked": 0.5}, "caption_evidence": False}, 3 * 8, 2),
         ({"matryoshka": (4, 2)}, 8 + 4 + 2, 6),
+        ({"ema": 0.9}, 8, 2),
         ({"caption_evidence": False, "matryoshka": (4, 2)}, 8 + 4 + 2, 3),
         ({"objective": "mmkd"}, 2 * 8, 1),
     ],
@@ -185,6 +186,21 @@ def test_patches_by_hand() -> None:
 def test_patches_of_the_zoo_are_counted_without_weights(name: str, width: int) -> None:
     """ViT-B of transformers and timm, a ResNet-50's last map; nobody reads MedCLIP's."""
     assert count_teacher(TeacherSpec.model_validate(name), 64, 4).patch_width == width
+
+
+@pytest.mark.parametrize(("changes", "passes"), [({}, 3), ({"self_teacher": 0.3}, 4), ({"objective": "affinity"}, 3)])
+def test_an_average_that_teaches_is_one_more_forward_pass_and_one_more_teacher(
+    changes: dict[str, Any], passes: int
+) -> None:
+    settings = DistillSettings(epochs=1, batch_size=64, text_buckets=1, ema=0.9, **changes)
+    found = plan_stage("a", settings, 640, STUDENT, [10, 20], Machine(), HARDWARE)
+    assert found.gflop - found.loss_gflop == pytest.approx(passes * 5.0)
+    before = settings.model_copy(update={"self_teacher": 0.0})
+    taught = passes - 3
+    more = loss_gflop(settings, 8, [10, 20]) - loss_gflop(before, 8, [10, 20])
+    assert more == pytest.approx(taught * 4 * 64 * 8 / 1e9)
+    logits = [plan_memory("a", one, STUDENT, [10, 20], Machine(), HARDWARE).logits for one in (settings, before)]
+    assert logits[0] - logits[1] == pytest.approx(taught * 4 * 2 * 64 * 8 / 1e9)
 
 
 @pytest.mark.parametrize(

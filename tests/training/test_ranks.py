@@ -26,6 +26,8 @@ TERMS = {
     "contrastive": 0.3,
     "terms": {"heads": 0.5, "interactive": 0.2, "relational": 0.2, "stacked": 0.5},
     "caption_evidence": True,
+    "ema": 0.9,
+    "self_teacher": 0.3,
 }
 FSDP = {"sharding": "fsdp"}
 UNLIKE = ("pairs_per_s", "wait", "mfu", "tflops", "memory_gb")
@@ -37,6 +39,7 @@ CASES = {
     "fsdp": ("pretrain", FSDP),
     "averaged, validated, fsdp": ("averaged", FSDP),
     "distilled": ("distill", {}),
+    "distilled, fsdp": ("distill", FSDP),
     "patches": ("patches", {}),
     "patches, micro-batches": ("patches", {"micro_batch": 4}),
     "patches, fsdp": ("patches", FSDP),

@@ -77,6 +77,7 @@ def test_decoding_at_each_step_changes_nothing(
 
 OBJECTIVES: dict[str, DistillSettings] = {
     "default": DistillSettings(),
+    "self-teacher": DistillSettings(ema=0.9, self_teacher=0.3, augment=AugmentSettings(shift=0.1, noise=0.02)),
     "affinity": DistillSettings(objective="affinity", weighting="everyone"),
     "affinity with heads and captions": DistillSettings(
         objective="affinity", weighting="everyone", terms={"heads": 1.0}, contrastive=0.3
@@ -92,7 +93,7 @@ def short(settings: DistillSettings, **changes: Any) -> DistillSettings:
     return settings.model_copy(update=common | changes)
 
 
-@pytest.mark.parametrize("name", repetitions(OBJECTIVES, fast=["default", "affinity"]))
+@pytest.mark.parametrize("name", repetitions(OBJECTIVES, fast=["default", "self-teacher", "affinity"]))
 def test_every_objective_resumes_to_the_same_bits(name: str, inputs: Inputs, tmp_path: Path, killed_at: Any) -> None:
     settings = short(OBJECTIVES[name])
     distill(settings, inputs, Place(tmp_path / "whole", MACHINE, 3))

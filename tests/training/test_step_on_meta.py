@@ -32,6 +32,7 @@ PAIRS, DIM, DIMS = 16, 16, (8, 24)
 CASES: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES} | {
     "all terms": {"contrastive": 0.3, "terms": {name: 0.5 for name in TERMS}},
     "without the captions": {"caption_evidence": False},
+    "self-teacher": {"ema": 0.9, "self_teacher": 0.3, "matryoshka": [8]},
     "sigmoid": {"objective": "contrastive", "pairwise": "sigmoid"},
     "phi-s": {"objective": "heads", "targets": "phi-s"},
     **{weighting: {"objective": "affinity", "weighting": weighting} for weighting in WEIGHTINGS},

@@ -48,11 +48,11 @@ def batch(lengths: list[int]) -> PairBatch:
     return PairBatch(np.arange(count), nothing, token_BL, np.array(lengths), nothing, nothing, nothing, None)
 
 
-def meter(model: OpenClipModel, buckets: int = 2, **machine: Any) -> Throughput:
+def meter(model: OpenClipModel, buckets: int = 2, passes: int = 3, **machine: Any) -> Throughput:
     engine = Engine(
         StudentTowers(model.network, buckets), Machine(device="cpu", **machine), torch.device("cpu"), ALONE, False
     )
-    return Throughput(engine, model, 6)
+    return Throughput(engine, model, 6, passes)
 
 
 def test_operations_are_those_counted_by_hand(model: OpenClipModel) -> None:
@@ -88,6 +88,15 @@ def test_a_record_is_made_of_known_steps_and_seconds(model: OpenClipModel, monke
     assert again["pairs_per_s"] == pytest.approx(3)
     assert again["wait"] == pytest.approx(0.05)
     assert again["tflops"] == pytest.approx(3 * 6 * (image_flop() + text_flop(16)) / 1e12 / 2)
+
+
+def test_an_average_that_teaches_is_one_more_pass(model: OpenClipModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: now[0])
+    counted = meter(model, passes=4)
+    counted.add(batch([16] * 6), waited=0.0)
+    now[0] += 2.0
+    assert counted.record()["tflops"] == pytest.approx(4 * 6 * (image_flop() + text_flop(16)) / 1e12 / 2)
 
 
 def test_parts_of_a_batch_have_groups_of_their_own(model: OpenClipModel) -> None:

@@ -78,10 +78,10 @@ def _pretrain(
 
 def _distill(run: "Run", settings: Any, inputs: Sequence[str], name: str, world: World) -> None:
     """Stage 2, of the student or a rival."""
-    recipe, out = run.recipe, run.out
+    recipe, out, kept = run.recipe, run.out, run.kept(settings.trained_with)
 
     def made_from() -> Stage:
-        return run.stage("student", name, {**run.plain(settings), "seed": recipe.seed}, inputs, MODEL_FILES)
+        return run.stage("student", name, {**kept, "seed": recipe.seed}, inputs, MODEL_FILES)
 
     def make(stage: Stage) -> Counts:
         from mmkd.training.launch import train_by

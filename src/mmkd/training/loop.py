@@ -24,12 +24,13 @@ from mmkd.teachers.files.open_clip_folder import OpenClipModel
 from mmkd.training.batches import Prefetcher, StepBatches, loader
 from mmkd.training.engine import has_batch_norm, make_engine
 from mmkd.training.experimental.average import MovingAverage, mix
+from mmkd.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from mmkd.training.records.checkpoint import Trained, load_best, restore_newest, save_best, save_checkpoint, whole
 from mmkd.training.records.checkpoint_files import with_room
 from mmkd.training.records.metrics_log import METRICS, SKIPPED, MetricsLog, list_skipped
 from mmkd.training.settings.train import TrainSettings
-from mmkd.training.step import Outcome, Stepper, learning_rate, make_optimizer, set_learning_rate
-from mmkd.training.throughput import Throughput
+from mmkd.training.step import Outcome, Stepper
+from mmkd.training.throughput import TRAINING, Throughput
 from mmkd.training.validate import METRIC, Validation
 
 CHECKPOINTS = "checkpoints"
@@ -143,7 +144,7 @@ def _stepper(run: Fit) -> Stepper:
 
 def _steps(run: Fit, stepper: Stepper, first: int, interrupt: Interrupt) -> None:
     log = _log(run, stepper.trained, first) if run.place.world.first else None
-    meter = Throughput(stepper.engine, run.model, run.settings.batch_size)
+    meter = Throughput(stepper.engine, run.model, run.settings.batch_size, TRAINING + run.settings.self_taught)
     batches = Prefetcher(loader(run.batches, first, run.total_steps, run.place.machine), run.device)
     steps = range(first, run.total_steps)
     try:

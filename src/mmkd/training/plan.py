@@ -187,16 +187,20 @@ def plan_stage(
     steps = settings.epochs * Order(train_pairs, settings.batch_size, 0).steps_per_epoch
     loss = loss_gflop(settings, student.dim, teacher_dims) + patch_gflop(student)
     again = machine.grad_checkpointing + (0 < machine.micro_batch < settings.batch_size / hardware.gpus)
-    gflop = (TRAINING + again) * student.forward_gflop(settings) + loss
+    gflop = (TRAINING + again + settings.self_taught) * student.forward_gflop(settings) + loss
     pairs = steps * settings.batch_size
     return StagePlan(name, steps, pairs, gflop, loss, hardware.hours(gflop * pairs))
 
 
 def loss_gflop(settings: TrainSettings, dim: int, teacher_dims: Sequence[int]) -> float:
-    """Of one pair against the keys of a batch, both ways: the student's logits there and back, the teachers' there."""
+    """Of one pair against the keys of a batch, both ways: the student's logits there and back, the teachers' there.
+
+    An average of the weights that teaches is one more teacher, of the student's dimension.
+    """
     student, teachers = logit_matrices(settings, len(teacher_dims))
     views = 1 + len(settings.matryoshka)
-    products = TRAINING * student * (dim + sum(settings.matryoshka)) + teachers * views * sum(teacher_dims)
+    of_teachers = teachers * sum(teacher_dims) + settings.self_taught * dim
+    products = TRAINING * student * (dim + sum(settings.matryoshka)) + views * of_teachers
     return 2 * 2 * settings.batch_size * products / GIGA
 
 
@@ -247,7 +251,7 @@ def plan_memory(
     at_once = min(machine.micro_batch or own, own)
     states = state_bytes(settings, student.parameters, machine, hardware.gpus)
     activations = at_once * pair_bytes(student, machine.grad_checkpointing)
-    logits = logit_bytes(own, settings.batch_size, student.dim, teacher_dims)
+    logits = logit_bytes(own, settings.batch_size, (1 + settings.self_taught) * student.dim, teacher_dims)
     logits += patch_bytes(own, student, len(teacher_dims))
     total = states + activations + logits
     gb = (states / GIGA, activations / GIGA, logits / GIGA, total / GIGA)
@@ -293,7 +297,7 @@ def largest_micro_batch(
     """Pairs that go through the student at once on one GPU, at most its whole part of the batch; 0: none fits."""
     own = math.ceil(settings.batch_size / hardware.gpus)
     room = USABLE * hardware.memory_gb * GIGA - state_bytes(settings, student.parameters, machine, hardware.gpus)
-    room -= logit_bytes(own, settings.batch_size, student.dim, teacher_dims)
+    room -= logit_bytes(own, settings.batch_size, (1 + settings.self_taught) * student.dim, teacher_dims)
     room -= patch_bytes(own, student, len(teacher_dims))
     return max(0, min(own, int(room // pair_bytes(student, checkpointing))))
 

@@ -1,11 +1,10 @@
-"""One update: forward, named losses of the whole batch, backward, clip, a step of AdamW at its learning rate.
+"""One update: forward, named losses of the whole batch, backward, clip, a step of AdamW.
 
 With `machine.micro_batch` the towers see a part of the pairs at a time and the loss is still that of all of them
 (GradCache, arXiv 2101.06983): embed all parts without a graph, differentiate the loss with respect to the embeddings,
 embed each part again and backpropagate its share. Letters: B pairs of this process, K of all, D student dimension.
 """
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,32 +23,10 @@ from mmkd.training.data.view import Embedded, View, gather_embedded, gather_rows
 from mmkd.training.engine import Engine, clipped_norm, share_gradients
 from mmkd.training.matryoshka import matryoshka_losses
 from mmkd.training.records.checkpoint import Trained
+from mmkd.training.self_teacher import embed_by_average
 from mmkd.training.settings.train import TrainSettings
 
 MAX_LOG_SCALE = np.log(100.0)  # as CLIP does, so that logits stay finite
-
-
-def make_optimizer(modules: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW over what is trained; gains, biases and the logit scale do not decay, as in CLIP."""
-    parameters = [p for p in modules.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
-
-
-def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Linear warm-up, then half a cosine to 0; step counts from 0. A warm-up longer than a tenth of the run is cut."""
-    warmup = min(settings.warmup_steps, max(total // 10, 1))
-    if step < warmup:
-        return settings.lr * (step + 1) / warmup
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr
 
 
 @dataclass(frozen=True)
@@ -82,7 +59,7 @@ class Stepper:
         """One update by a batch on the device; all stays as it was where the loss or the gradient is not finite."""
         world = self.engine.world
         self.trained.optimizer.zero_grad(set_to_none=True)
-        losses = self._backward(batch, step)
+        losses = self._backward(batch, step, self._average(batch))
         share_gradients(self.engine, self.objective)
         total = self._total(losses).detach()
         norm = clipped_norm(self._parameters(), self.settings.grad_clip)
@@ -104,11 +81,18 @@ class Stepper:
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         return torch.stack([self.objective.weights[name] * loss for name, loss in losses.items()]).sum()
 
-    def _backward(self, batch: PairBatch, step: int) -> dict[str, Tensor]:
+    def _average(self, batch: PairBatch) -> Embedded | None:
+        average = self.trained.average
+        if average is None or not self.settings.self_taught:
+            return None
+        plain = normalise(batch.image_BCHW, self._mean, self._std)
+        return embed_by_average(average, self.model.network, self.engine, plain, batch.token_BL, batch.length_B)
+
+    def _backward(self, batch: PairBatch, step: int, average: Embedded | None) -> dict[str, Tensor]:
         image, micro = self._image(batch, step), self.engine.machine.micro_batch
         if not micro or micro >= len(image):
             embedded = self._embed(image, batch, step, slice(0, len(image)))
-            losses = self._losses(embedded, batch, step)
+            losses = self._losses(embedded, batch, step, average)
             self._total(losses).backward()  # type: ignore[no-untyped-call]
             return losses
         parts = [slice(first, first + micro) for first in range(0, len(image), micro)]
@@ -120,7 +104,7 @@ class Stepper:
             first_pass[0].scale.clone().requires_grad_(),
             _joined([one.patch_BPE for one in first_pass]),
         )
-        losses = self._losses(leaves, batch, step)
+        losses = self._losses(leaves, batch, step, average)
         self._total(losses).backward()  # type: ignore[no-untyped-call]
         for part in parts:
             with nullcontext() if part is parts[-1] else self.engine.without_sync():
@@ -157,7 +141,7 @@ class Stepper:
             )
         return Embedded(image_BD.float(), text_BD.float(), scale.float(), patch_BPE)  # patches are float32
 
-    def _losses(self, own: Embedded, batch: PairBatch, step: int) -> dict[str, Tensor]:
+    def _losses(self, own: Embedded, batch: PairBatch, step: int, average: Embedded | None = None) -> dict[str, Tensor]:
         world = self.engine.world
         offset = len(batch.caption_B) * world.rank
         draws = partial(torch_generator, self.seed, Purpose.OBJECTIVE_STEP, step)
@@ -171,6 +155,8 @@ class Stepper:
             generator=draws(),
             offset=offset,
             world=world,
+            average=average,
+            average_keys=None if average is None else gather_embedded(average, world),
         )
         return matryoshka_losses(self.objective, view, self.settings.matryoshka, draws)
 

@@ -1,8 +1,9 @@
 """How fast training goes: pairs a second, waiting for data, model FLOPs, memory.
 
 FLOPs are counted, not estimated: one image and one caption of each width go through the same network without weights,
-where shapes only are computed. A multiplication and an addition are two. Training is three times the forward pass;
-computing activations again for `grad_checkpointing` or `micro_batch` is no useful work and does not count.
+where shapes only are computed. A multiplication and an addition are two. Training is three times the forward pass, four
+times where the average of the weights teaches; computing activations again for `grad_checkpointing` or `micro_batch`
+is no useful work and does not count.
 """
 
 import resource
@@ -77,10 +78,13 @@ def _pair(network: nn.Module, pixels: torch.Tensor, width: int) -> object:
 
 
 class Throughput:
-    """Counts steps and says what they came to. Seconds are those between two records."""
+    """Counts steps and says what they came to. Seconds are those between two records.
 
-    def __init__(self, engine: Engine, model: OpenClipModel, batch_size: int) -> None:
-        self.engine, self.batch_size = engine, batch_size
+    passes: forward passes that the useful work of a step equals.
+    """
+
+    def __init__(self, engine: Engine, model: OpenClipModel, batch_size: int, passes: int = TRAINING) -> None:
+        self.engine, self.batch_size, self.passes = engine, batch_size, passes
         self._towers = next(module for module in engine.towers.modules() if isinstance(module, StudentTowers))
         self._model = model
         self._image_tflop: float | None = 0.0
@@ -138,7 +142,7 @@ class Throughput:
         if self._image_tflop is None:
             return None
         text = sum(count * self._text_tflop[width] for width, count in self._widths.items())
-        return TRAINING * (sum(self._widths.values()) * self._image_tflop + text)
+        return self.passes * (sum(self._widths.values()) * self._image_tflop + text)
 
 
 def _peak(engine: Engine) -> float | None:

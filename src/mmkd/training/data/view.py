@@ -62,9 +62,10 @@ class View:
     """A step's batch. `own` and `teachers` are this process's pairs, `keys` and `teacher_keys` those of all processes.
 
     keys carries gradients back to the process that embedded each row. Own pair b is key offset + b.
-    positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B: 0..1, scales
-    each own pair's contrastive term. generator: the same on every process. whole: false where the student's vectors are
-    only their first dimensions; what does not depend on them is left out there.
+    average, average_keys: the same pairs as the average of the student's weights embeds them, without a gradient; None
+    where it teaches nothing. positive_BK: which keys are positives of an own pair (at least its own). caption_weight_B:
+    0..1, scales each own pair's contrastive term. generator: the same on every process. whole: false where the vectors
+    of the student are only their first dimensions; what does not depend on them is left out there.
     """
 
     own: Embedded
@@ -76,6 +77,8 @@ class View:
     generator: torch.Generator
     offset: int = 0
     world: World = ALONE
+    average: Embedded | None = None
+    average_keys: Embedded | None = None
     whole: bool = True
 
     @property

@@ -3,9 +3,11 @@
 Letters: B queries, K keys, T teachers, E a teacher's dimension.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmkd.training.losses.contrastive import MASKED, kl_rows
@@ -36,6 +38,18 @@ def stack_logits(query: Sequence[Tensor], slope_BT: Tensor, key: Sequence[Tensor
     for t, (query_BE, key_KE) in enumerate(zip(query, key, strict=True)):
         logits_BK = torch.addmm(logits_BK, query_BE * slope_BT[:, t, None], key_KE.T)
     return logits_BK
+
+
+def with_average(target_BK: Tensor, average_BK: Tensor, key_BK: Tensor, share: float) -> Tensor:
+    """Log probabilities (B, K) of (1 - share) x softmax of target_BK + share x softmax of average_BK, over key_BK.
+
+    Distributions are mixed and not logits, so that no scale of the one has to fit that of the other. share: 0..1, both
+    exclusive.
+    """
+    target_BK, average_BK = (
+        F.log_softmax(logits_BK.masked_fill(~key_BK, MASKED), dim=1) for logits_BK in (target_BK, average_BK)
+    )
+    return torch.logaddexp(target_BK + math.log1p(-share), average_BK + math.log(share))
 
 
 def alike_captions(text: Sequence[Tensor], slope_BT: Tensor, key_text: Sequence[Tensor]) -> Tensor:

@@ -95,6 +95,10 @@ class DistillSettings(TrainSettings):
     count as wrong ones. 0 leaves them out, 1 makes one softmax of all.
     caption_evidence: of the same term; whether a pair's own caption counts as evidence beside the teachers, by the
     share of wrong captions that the reliability found in its group. Captions that the teachers call alike share it.
+    self_teacher: of the same term; share of the target that comes from the average of the student's weights (mean
+    teacher, arXiv 1703.01780), which needs `ema`: (1 - share) x the softmax of the stack + share x that of the average,
+    over the same captions or pictures. The share is constant: at the first step the average is the student itself and
+    hardly pulls.
     confidence: exponent of the weighting of that name. keep: probability of the weighting `dropping`.
     """
 
@@ -108,6 +112,7 @@ class DistillSettings(TrainSettings):
     sharpness: PositiveFloat = 1.0
     other_groups: NonNegativeFloat = 0.1
     caption_evidence: bool = True
+    self_teacher: float = Field(0.0, ge=0.0, lt=1.0)
     confidence: PositiveFloat = 1.0
     keep: float = Field(0.5, ge=0.0, le=1.0)
     without_teacher: Literal["captions", "nothing"] = "captions"
@@ -140,6 +145,20 @@ class DistillSettings(TrainSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _average_that_teaches(self) -> "DistillSettings":
+        if self.self_teacher and not self.ema:
+            raise ValueError(
+                f"self_teacher is {self.self_teacher:g}, but ema is 0: there is no average of the weights that could "
+                "teach; set ema, as to 0.99, or take self_teacher out"
+            )
+        return self
+
+    @property
+    def trained_with(self) -> dict[str, Any]:
+        """The keys that the student depends on; folders of releases without `self_teacher` are those of share 0."""
+        return self.model_dump(mode="json", exclude=None if self.self_teacher else {"self_teacher"})
+
     @property
     def weights(self) -> dict[str, float]:
         """How the terms add up: the main one has what the captions leave; terms of weight 0 are left out."""
@@ -150,6 +169,10 @@ class DistillSettings(TrainSettings):
     def is_stacked(self) -> bool:
         """Whether a term follows the stack of teachers, and so needs its slopes."""
         return any(term.stack for term in self._selected)
+
+    @property
+    def self_taught(self) -> bool:
+        return self.self_teacher > 0 and self.is_stacked
 
     @property
     def reads_weights(self) -> bool:

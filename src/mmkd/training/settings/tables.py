@@ -74,7 +74,9 @@ TERMS: Mapping[str, Term] = {
     "patches": Term(f"{EXPERIMENTAL}.patches:patches_term", patches=True),
     "relational": Term(f"{EXPERIMENTAL}.relational:relational_term"),
     "stacked": Term(
-        f"{OBJECTIVE_CODE}.stacked:stacked_term", ("sharpness", "other_groups", "caption_evidence"), stack=True
+        f"{OBJECTIVE_CODE}.stacked:stacked_term",
+        ("sharpness", "other_groups", "caption_evidence", "self_teacher"),
+        stack=True,
     ),
 }
 WEIGHTINGS: Mapping[str, Weighting] = {

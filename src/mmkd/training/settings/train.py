@@ -86,6 +86,11 @@ class TrainSettings(Settings):
         """How many groups of captions go through a text tower of a context of so many tokens."""
         return self.text_buckets or (4 if context > 64 else 1)
 
+    @property
+    def self_taught(self) -> bool:
+        """Whether the average of the weights embeds every batch, as one more teacher."""
+        return False
+
     @field_validator("matryoshka")
     @classmethod
     def _each_once(cls, matryoshka: tuple[int, ...]) -> tuple[int, ...]:
