@@ -72,6 +72,17 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_student_without_the_patches_that_a_term_follows_is_a_problem_of_that_stage_alone(recipe: Path) -> None:
+    """Its map is 2 x 2."""
+    changes = ["extract.patches=3", "distill.terms.patches=0.2"]
+    with pytest.raises(ConfigError) as refused:
+        work_all(open_run(recipe, recipe.parent / "run", changes))
+    told = [line for line in str(refused.value).splitlines() if "the term 'patches' needs a student" in line]
+    assert len(told) == 1
+    assert told[0].startswith("distill: ")
+    assert "the map is 2 x 2, smaller than the grid of 3 x 3" in told[0]
+
+
 def test_all_problems_come_at_once_and_before_any_work(recipe: Path) -> None:
     folder = recipe.parent
     with pytest.raises(ConfigError) as refused:

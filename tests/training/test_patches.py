@@ -195,6 +195,13 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(inputs: Inputs, whole:
     assert_trained_alike(whole, tmp_path / "parts", lr=SETTINGS["lr"])  # type: ignore[arg-type]
 
 
+def test_it_stands_beside_an_average_that_teaches(inputs: Inputs, whole: Path, tmp_path: Path) -> None:
+    """Which embeds the plain pictures without patches; the first step's value is that of a student alone."""
+    found = train(inputs, tmp_path / "run", epochs=1, ema=0.9, self_teacher=0.3)
+    assert found[0] == pytest.approx(values(whole, "patches")[0], rel=1e-6)
+    assert len(found) == 6
+
+
 def test_what_cannot_follow_patches_is_refused_before_the_first_step(
     student: Callable[..., Path], inputs: Inputs, tiny_features: Path, tmp_path: Path
 ) -> None:

@@ -48,10 +48,10 @@ def _without_autocast(device: str) -> AbstractContextManager[object]:
 
 def _shares(size: int, grid: int, like: Tensor) -> Tensor:
     """How much each place of a line counts in the mean of each cell (grid, size); rows add up to 1."""
-    edge = torch.arange(grid + 1, dtype=torch.float64) * size / grid
-    place = torch.arange(size, dtype=torch.float64)
+    edge = torch.arange(grid + 1, dtype=torch.float64, device=like.device) * size / grid
+    place = torch.arange(size, dtype=torch.float64, device=like.device)
     inside = torch.minimum(edge[1:, None], place + 1) - torch.maximum(edge[:-1, None], place)
-    return (inside.clamp(min=0) * grid / size).float().to(like.device, non_blocking=True)
+    return (inside.clamp(min=0) * grid / size).float()
 
 
 def map_of_tokens(token_BLE: Tensor, height: int, width: int) -> Tensor:
