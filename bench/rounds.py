@@ -4,7 +4,7 @@
 
 Each RUN is a finished folder of the recipe, one for each seed. World, teachers, features and stage 1 are linked into
 RUN-again, where the student of the run is one more teacher; reliability and stage 2 are made anew. Prints zero-shot
-accuracy of both students by modality, and writes bench/results/rounds_RECIPE.json. The second student begins from the
+accuracy of both students by data set, and writes bench/results/rounds_RECIPE.json. The second student begins from the
 same stage 1 and makes the same number of steps. Its new teacher was trained on the corpus.
 """
 

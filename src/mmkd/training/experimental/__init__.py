@@ -1,1 +1,1 @@
-"""Levers that docs/results/ablations.md found idle or harmful, off by default: for comparison, not for use."""
+"""Levers that docs/results/ablations.md found idle, harmful or not yet decided, all off by default."""
