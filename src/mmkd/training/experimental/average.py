@@ -1,7 +1,7 @@
 """Averages of weights: over the steps (EMA), and with the weights the stage began with (WiSE-FT).
 
-Found by docs/results/ablations.md: EMA changes nothing; half-way weights lose most of what was learnt (69.9 where 98.1).
-The running average also teaches the student where `self_teacher` asks for it.
+Found by docs/results/ablations.md: EMA changes nothing; half-way weights lose most of what was learnt (69.9 where
+98.1). The running average also teaches the student where `self_teacher` asks for it.
 """
 
 from collections.abc import Iterator, Mapping
