@@ -83,6 +83,34 @@ def test_a_report_without_the_sections_asked_for_is_no_caption(tmp_path: Path) -
     assert [r.caption for r in records(of_table(path, captionless="keep", **asked).shards())] == ["", "a cyst"]
 
 
+@pytest.mark.parametrize(
+    ("listed", "options", "expected"),
+    [
+        (["a cyst", None], {"captions": "all"}, ["a cyst"]),
+        ([None, "a cyst", "  ", "a stone"], {"captions": "all"}, ["a cyst", "a stone"]),
+        (["", "a cyst"], {"captions": "first"}, ["a cyst"]),
+        ([None, ""], {"captions": "all"}, [""]),
+        ([], {"captions": "all"}, [""]),
+        (["FINDINGS: a cyst", "IMPRESSION: benign"], {"captions": "all", "sections": ["impression"]}, ["benign"]),
+        (["FINDINGS: a cyst", "HISTORY: pain"], {"captions": "all", "sections": ["impression"]}, [""]),
+    ],
+)
+def test_a_list_is_without_a_caption_only_where_no_element_gives_one(
+    tmp_path: Path, listed: list[str | None], options: dict[str, Any], expected: list[str]
+) -> None:
+    write_files(tmp_path, {"a.png": png(1)})
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"image": "a.png", "caption": listed}) + "\n")
+    assert [r.caption for r in records(of_table(path, captionless="keep", **options).shards())] == expected
+
+
+def test_a_list_of_which_nobody_says_what_to_take_is_rejected_all_the_same(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.png": png(1)})
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"image": "a.png", "caption": ["a cyst", None]}) + "\n")
+    assert [reason for _, reason in reasons(of_table(path, captionless="keep").shards())] == ["unreadable_row"]
+
+
 def test_a_folder_of_pictures_without_captions(tmp_path: Path) -> None:
     write_files(tmp_path, {name: png(i) for i, name in enumerate(["loose.png", "ward/1.png", "ward/deep/2.png"])})
     found = records(of_folder(tmp_path, captionless="keep", modality="CT", group="^(ward)/").shards())
