@@ -23,6 +23,7 @@ from corpus_samples import (
 from pydantic import ValidationError
 
 from mmkd.corpus.schema import Corpus
+from mmkd.curation.curate import corpus_stage
 from mmkd.curation.ledger.statistics import corpus_statistics
 from mmkd.curation.ledger.tally import Repeats
 from mmkd.curation.settings.curate import CurateSettings
@@ -109,6 +110,26 @@ def test_a_list_of_which_nobody_says_what_to_take_is_rejected_all_the_same(tmp_p
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps({"image": "a.png", "caption": ["a cyst", None]}) + "\n")
     assert [reason for _, reason in reasons(of_table(path, captionless="keep").shards())] == ["unreadable_row"]
+
+
+def test_a_pool_has_a_corpus_under_the_name_of_releases_without_these_keys(tmp_path: Path) -> None:
+    path = half_told(tmp_path)
+
+    def name_in_pool(kept: dict[str, Any], settings: CurateSettings) -> str:
+        return corpus_stage(tmp_path / "corpus", settings, kept, 0).in_pool(tmp_path).folder.name
+
+    source = {"kind": "table", "name": "t", "path": path}
+    unset = CurateSettings.model_validate({"sources": [source]})
+    kept = unset.model_dump(mode="json")
+    before = {name: value for name, value in kept.items() if name != "drop_captions"}
+    before["sources"] = [{name: value for name, value in kept["sources"][0].items() if name != "captionless"}]
+    assert before != kept
+    stage = corpus_stage(tmp_path / "corpus", unset, kept, 0)
+    assert "drop_captions" not in stage.settings
+    assert "captionless" not in stage.settings["sources"][0]
+    assert name_in_pool(kept, unset) == name_in_pool(before, unset)
+    for other in (keeping(path), CurateSettings.model_validate({"sources": [source], "drop_captions": 0.0})):
+        assert name_in_pool(other.model_dump(mode="json"), other) != name_in_pool(kept, unset)
 
 
 def test_a_folder_of_pictures_without_captions(tmp_path: Path) -> None:
