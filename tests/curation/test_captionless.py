@@ -1,6 +1,7 @@
 """Pictures without captions: which sources keep them, what filters and duplicates make of them; dropped captions."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from corpus_samples import (
     write_tar,
 )
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from mmkd.cli import app
 from mmkd.corpus.schema import Corpus
 from mmkd.curation.curate import corpus_stage
 from mmkd.curation.ledger.statistics import corpus_statistics
@@ -35,6 +38,7 @@ from mmkd.curation.sources.tables import TableReader
 from mmkd.curation.sources.webdataset import WebDatasetReader
 from mmkd.errors import DataError
 from mmkd.folders.stage import read_manifest
+from mmkd.report.curation import PAGE, write_ledger
 
 
 def of_table(path: Path, **options: Any) -> TableReader:
@@ -199,6 +203,17 @@ def test_pictures_without_a_caption_are_counted_and_in_no_statistic_of_captions(
     np.testing.assert_array_equal(corpus.captioned, [False, True] * 4)
     with_captions = run(settings_for(half_told(tmp_path / "data")), tmp_path / "told")
     assert "captionless" not in read_manifest(with_captions.folder)["counts"]
+
+
+def test_pictures_without_a_caption_are_no_pairs_where_a_corpus_is_shown(tmp_path: Path) -> None:
+    corpus = run(keeping(half_told(tmp_path / "data")), tmp_path / "corpus")
+    shown = CliRunner().invoke(app, ["corpus", "stats", str(corpus.folder)]).stdout
+    assert shown.startswith("4 pairs and 4 pictures without a caption\n")
+    assert re.search(r"^ *source +pictures +of all", shown, re.MULTILINE)
+    write_ledger(corpus.folder, "half told")
+    page = " ".join(re.sub("<[^>]*>", " ", (corpus.folder / PAGE).read_text()).split())
+    assert "4 and 4 pictures without a caption of all pictures" in page
+    assert "licence pictures of all" in page
 
 
 def test_words_that_are_not_there_keep_no_picture_out(tmp_path: Path) -> None:

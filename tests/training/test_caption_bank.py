@@ -108,7 +108,10 @@ def test_what_nobody_could_judge_is_left_out_and_said(
         ({"objective": "mmkd"}, "objective 'mmkd'"),
         ({"objective": "contrastive"}, "objective 'contrastive'"),
         ({"terms": {"affinity": 0.5}}, "the term 'affinity' learns from pairs alone"),
-        ({"terms": {"affinity": 0.5, "patches": 0.2}}, "the term 'affinity' and the term 'patches' learn from pairs alone"),
+        (
+            {"terms": {"affinity": 0.5, "patches": 0.2}},
+            "the term 'affinity' and the term 'patches' learn from pairs alone",
+        ),
         ({"contrastive": 1.0}, "a contrastive share of 1 learns from pairs alone"),
     ):
         left = trained_rows(DistillSettings.model_validate(changes), corpus, reliability)

@@ -152,7 +152,7 @@ class DistillSettings(TrainSettings):
     def _bank_that_is_read(self) -> "DistillSettings":
         if self.captionless == "bank" and not self.draws_captions:
             raise ValueError(
-                f'captionless is "bank", but {self.pairs_alone}; expected the term \'stacked\', '
+                f"captionless is \"bank\", but {self.pairs_alone}; expected the term 'stacked', "
                 "with or without a contrastive share below 1; take captionless out, and pictures without captions are "
                 "left out, or take the other out"
             )
