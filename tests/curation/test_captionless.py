@@ -1,6 +1,7 @@
 """Pictures without captions: which sources keep them, what filters and duplicates make of them; dropped captions."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from corpus_samples import (
     write_tar,
 )
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from mmkd.cli import app
 from mmkd.corpus.schema import Corpus
+from mmkd.curation.curate import corpus_stage
 from mmkd.curation.ledger.statistics import corpus_statistics
 from mmkd.curation.ledger.tally import Repeats
 from mmkd.curation.settings.curate import CurateSettings
@@ -34,6 +38,7 @@ from mmkd.curation.sources.tables import TableReader
 from mmkd.curation.sources.webdataset import WebDatasetReader
 from mmkd.errors import DataError
 from mmkd.folders.stage import read_manifest
+from mmkd.report.curation import PAGE, write_ledger
 
 
 def of_table(path: Path, **options: Any) -> TableReader:
@@ -81,6 +86,54 @@ def test_a_report_without_the_sections_asked_for_is_no_caption(tmp_path: Path) -
     asked = {"sections": ["findings"]}
     assert [reason for _, reason in reasons(of_table(path, **asked).shards())] == ["missing_section"]
     assert [r.caption for r in records(of_table(path, captionless="keep", **asked).shards())] == ["", "a cyst"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "options", "expected"),
+    [
+        (["a cyst", None], {"captions": "all"}, ["a cyst"]),
+        ([None, "a cyst", "  ", "a stone"], {"captions": "all"}, ["a cyst", "a stone"]),
+        (["", "a cyst"], {"captions": "first"}, ["a cyst"]),
+        ([None, ""], {"captions": "all"}, [""]),
+        ([], {"captions": "all"}, [""]),
+        (["FINDINGS: a cyst", "IMPRESSION: benign"], {"captions": "all", "sections": ["impression"]}, ["benign"]),
+        (["FINDINGS: a cyst", "HISTORY: pain"], {"captions": "all", "sections": ["impression"]}, [""]),
+    ],
+)
+def test_a_list_is_without_a_caption_only_where_no_element_gives_one(
+    tmp_path: Path, listed: list[str | None], options: dict[str, Any], expected: list[str]
+) -> None:
+    write_files(tmp_path, {"a.png": png(1)})
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"image": "a.png", "caption": listed}) + "\n")
+    assert [r.caption for r in records(of_table(path, captionless="keep", **options).shards())] == expected
+
+
+def test_a_list_of_which_nobody_says_what_to_take_is_rejected_all_the_same(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.png": png(1)})
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"image": "a.png", "caption": ["a cyst", None]}) + "\n")
+    assert [reason for _, reason in reasons(of_table(path, captionless="keep").shards())] == ["unreadable_row"]
+
+
+def test_a_pool_has_a_corpus_under_the_name_of_releases_without_these_keys(tmp_path: Path) -> None:
+    path = half_told(tmp_path)
+
+    def name_in_pool(kept: dict[str, Any], settings: CurateSettings) -> str:
+        return corpus_stage(tmp_path / "corpus", settings, kept, 0).in_pool(tmp_path).folder.name
+
+    source = {"kind": "table", "name": "t", "path": path}
+    unset = CurateSettings.model_validate({"sources": [source]})
+    kept = unset.model_dump(mode="json")
+    before = {name: value for name, value in kept.items() if name != "drop_captions"}
+    before["sources"] = [{name: value for name, value in kept["sources"][0].items() if name != "captionless"}]
+    assert before != kept
+    stage = corpus_stage(tmp_path / "corpus", unset, kept, 0)
+    assert "drop_captions" not in stage.settings
+    assert "captionless" not in stage.settings["sources"][0]
+    assert name_in_pool(kept, unset) == name_in_pool(before, unset)
+    for other in (keeping(path), CurateSettings.model_validate({"sources": [source], "drop_captions": 0.0})):
+        assert name_in_pool(other.model_dump(mode="json"), other) != name_in_pool(kept, unset)
 
 
 def test_a_folder_of_pictures_without_captions(tmp_path: Path) -> None:
@@ -150,6 +203,17 @@ def test_pictures_without_a_caption_are_counted_and_in_no_statistic_of_captions(
     np.testing.assert_array_equal(corpus.captioned, [False, True] * 4)
     with_captions = run(settings_for(half_told(tmp_path / "data")), tmp_path / "told")
     assert "captionless" not in read_manifest(with_captions.folder)["counts"]
+
+
+def test_pictures_without_a_caption_are_no_pairs_where_a_corpus_is_shown(tmp_path: Path) -> None:
+    corpus = run(keeping(half_told(tmp_path / "data")), tmp_path / "corpus")
+    shown = CliRunner().invoke(app, ["corpus", "stats", str(corpus.folder)]).stdout
+    assert shown.startswith("4 pairs and 4 pictures without a caption\n")
+    assert re.search(r"^ *source +pictures +of all", shown, re.MULTILINE)
+    write_ledger(corpus.folder, "half told")
+    page = " ".join(re.sub("<[^>]*>", " ", (corpus.folder / PAGE).read_text()).split())
+    assert "4 and 4 pictures without a caption of all pictures" in page
+    assert "licence pictures of all" in page
 
 
 def test_words_that_are_not_there_keep_no_picture_out(tmp_path: Path) -> None:

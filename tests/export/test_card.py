@@ -69,16 +69,17 @@ def test_the_card_shows_each_format_and_says_what_is_left_out(facts: CardFacts) 
 
 
 class Stated:
-    """A corpus of which the card asks licences and modalities only."""
+    """A corpus of which the card asks licences, modalities and which pictures have captions only."""
 
-    def __init__(self, licences: list[str], modalities: list[str]) -> None:
+    def __init__(self, licences: list[str], modalities: list[str], without: int = 0) -> None:
         self.licences, self.modalities = licences, np.array(modalities)
+        self.captioned = np.arange(len(licences)) >= without
 
     def column(self, name: str) -> list[str]:
         return self.licences
 
-    def rows(self, split: str) -> np.ndarray:
-        return np.arange(len(self.licences))
+    def pairs(self, split: str) -> np.ndarray:
+        return np.flatnonzero(self.captioned)
 
     def __len__(self) -> int:
         return len(self.licences)
@@ -95,6 +96,18 @@ def test_the_hub_reads_the_front_matter(facts: CardFacts) -> None:
     assert card.data.pipeline_tag == "zero-shot-image-classification"
     assert card.data.model_name == 'A "name": with --- #marks'
     assert card.text.lstrip().startswith("# A")
+
+
+def test_pictures_without_captions_are_no_pairs(facts: CardFacts) -> None:
+    some: Any = Stated(["MIT"] * 5, ["ct"] * 3 + ["mri"] * 2, without=2)
+    card = card_of(replace(facts, corpus=some))
+    assert "3 image-caption pairs, and 2 pictures without a caption." in card
+    assert "| modality | pictures |\n|---|---|\n| ct | 3 |" in card
+    assert "| class of licence | pictures |" in card
+    whole: Any = Stated(["MIT"] * 5, ["ct"] * 5)
+    card = card_of(replace(facts, corpus=whole))
+    assert "5 image-caption pairs.\n\n| modality | pairs |" in card
+    assert "without a caption" not in card
 
 
 def test_licences_are_grouped_by_class_with_their_counts(facts: CardFacts) -> None:

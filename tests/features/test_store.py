@@ -10,7 +10,7 @@ import pytest
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
 from mmkd.features import store
-from mmkd.features.store import TeacherFeatures, feature_table, open_features, to_numpy
+from mmkd.features.store import NO_CAPTION, TeacherFeatures, feature_table, open_features, to_numpy
 from mmkd.folders.stage import read_manifest
 
 
@@ -23,6 +23,23 @@ def test_rows_without_a_finite_vector_are_null() -> None:
     np.testing.assert_allclose(back_ND, [[0.6, 0.8], [0, 0], [1, 0]], atol=1e-3)
     sliced_ND, _ = to_numpy(table.slice(1, 2).column("image"), 2)
     np.testing.assert_allclose(sliced_ND, [[0, 0], [1, 0]], atol=1e-3)
+
+
+def test_a_missing_caption_hides_no_failure_of_the_picture() -> None:
+    good, bad = [0.6, 0.8], [np.nan, 0.0]
+    values = {
+        "image": np.array([good, bad, good, good], np.float32),
+        "text": np.array([bad, bad, bad, bad], np.float32),
+        "patches": np.array([good, good, bad, good], np.float32),
+    }
+    reasons = [NO_CAPTION, NO_CAPTION, NO_CAPTION, "image cannot be decoded"]
+    table = feature_table(pa.chunked_array([["a", "b", "c", "d"]]), values, reasons)
+    assert table.column("reason").to_pylist() == [
+        NO_CAPTION,
+        "image vector is not finite",
+        "patches vector is not finite",
+        "image cannot be decoded",
+    ]
 
 
 def test_features_of_another_corpus_are_refused(tiny_corpus: Path, tiny_features: Path, tmp_path: Path) -> None:

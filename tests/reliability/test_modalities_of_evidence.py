@@ -53,7 +53,7 @@ def test_teachers_are_tested_within_the_verdicts(world: SeenWorld, capsys: pytes
     verdict_N = judged(world, "sharp")
     assert (verdict_N == np.array(SHOWN)[world.truth_N]).all()
     found = measured(world, "sharp", by_evidence=True)
-    assert "modalities of the evidence: 240 of 240 pairs have another than in the corpus" in capsys.readouterr().out
+    assert "modalities of the evidence: 240 of 240 pictures have another than in the corpus" in capsys.readouterr().out
     assert sorted(found.group_names) == sorted(SHOWN)
     assert found.groups(world.corpus).tolist() == verdict_N.tolist()
     train_N = verdict_N[world.corpus.rows("train")]

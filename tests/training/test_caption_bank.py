@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from feature_world import FeatureWorld, make_feature_world
 from mmkd.folders.stage import Stage, complete
@@ -105,12 +107,44 @@ def test_what_nobody_could_judge_is_left_out_and_said(
         ({"objective": "affinity"}, "objective 'affinity'"),
         ({"objective": "mmkd"}, "objective 'mmkd'"),
         ({"objective": "contrastive"}, "objective 'contrastive'"),
-        ({"terms": {"affinity": 0.5}}, "objective 'stacked'"),
-        ({"contrastive": 1.0}, "objective 'stacked'"),
+        ({"terms": {"affinity": 0.5}}, "the term 'affinity' learns from pairs alone"),
+        (
+            {"terms": {"affinity": 0.5, "patches": 0.2}},
+            "the term 'affinity' and the term 'patches' learn from pairs alone",
+        ),
+        ({"contrastive": 1.0}, "a contrastive share of 1 learns from pairs alone"),
     ):
         left = trained_rows(DistillSettings.model_validate(changes), corpus, reliability)
         assert np.array_equal(left, corpus.pairs("train"))
         assert f"have no caption and are left out: {why}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"terms": {"affinity": 0.5}}, "the term 'affinity'"),
+        ({"terms": {"patches": 0.2}}, "the term 'patches'"),
+        ({"contrastive": 1.0}, "a contrastive share of 1"),
+        ({"objective": "affinity", "terms": {"stacked": 0.5}}, "objective 'affinity'"),
+        ({"objective": "mmkd"}, "objective 'mmkd'"),
+    ],
+)
+def test_a_bank_that_nothing_would_read_is_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError, match=f'captionless is "bank", but {named} .*; take captionless out'):
+        DistillSettings.model_validate({**changes, "captionless": "bank"})
+    assert not DistillSettings.model_validate(changes).draws_captions
+
+
+def test_a_bank_goes_with_the_stack_and_a_contrastive_share() -> None:
+    for changes in ({}, {"contrastive": 0.3}, {"terms": {"affinity": 0.0}}):
+        assert DistillSettings.model_validate({**changes, "captionless": "bank"}).draws_captions
+
+
+def test_settings_that_do_not_name_pictures_without_captions_are_kept_as_before() -> None:
+    """So the folder of a student in a pool has the name that it had."""
+    assert not {"captionless", "self_teacher"} & set(DistillSettings().trained_with)
+    assert DistillSettings(captionless="bank").trained_with["captionless"] == "bank"
+    assert DistillSettings(captionless="nothing").trained_with["captionless"] == "nothing"
 
 
 def test_a_corpus_in_which_all_have_captions_has_no_bank(tmp_path: Path, reliability: ReliabilityTable) -> None:

@@ -163,9 +163,12 @@ def _print_sample(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_stats(found: Mapping[str, Any]) -> None:
-    print(f"{found['pairs']:,} pairs")
+    without = found["captionless"]
+    more = f" and {without:,} pictures without a caption" if without else ""
+    print(f"{found['pairs'] - without:,} pairs{more}")
+    what = "pictures" if without else "pairs"
     for name in ("split", "modality", "source", "licence", "language", "panel", "modality_evidence"):
-        _print_counts(name.replace("_", " "), found[name], found["pairs"])
+        _print_counts(name.replace("_", " "), found[name], found["pairs"], what)
     spread = {name: found[name] for name in ("characters", "words", "width", "height", "confidence") if found[name]}
     heads = list(next(iter(spread.values()), {}))
     print_table(("", *heads), [(name, *(f"{n:,g}" for n in row.values())) for name, row in spread.items()])
@@ -174,18 +177,18 @@ def _print_stats(found: Mapping[str, Any]) -> None:
     if excluded := found["excluded"]:
         by_source = ", ".join(f"{name} {count:,}" for name, count in excluded.items())
         print(f"{sum(excluded.values()):,} records excluded by include or part, which are no pairs: {by_source}")
-    if found["captionless"]:
-        print(f"{found['captionless']:,} pictures without a caption, in no count of captions")
-    print(f"{found['mentions']:,} pairs with a mention in the text; {found['conflicts']:,} with contradicting evidence")
+    disputed = f"{found['conflicts']:,} {what} with contradicting evidence"
+    print(f"{found['mentions']:,} pairs with a mention in the text; {disputed}")
     if votes := found.get("evidence"):
-        _print_counts("modality by all evidence", votes["modality"], found["pairs"])
-        _print_counts("modality by the teachers' votes", votes["image_modality"], found["pairs"])
-        print(f"{votes['disputed']:,} pairs with contradicting evidence; {votes['near_duplicates']:,} near duplicates")
+        _print_counts("modality by all evidence", votes["modality"], found["pairs"], what)
+        _print_counts("modality by the teachers' votes", votes["image_modality"], found["pairs"], what)
+        print(f"{votes['disputed']:,} {what} with contradicting evidence; {votes['near_duplicates']:,} near duplicates")
 
 
-def _print_counts(name: str, counts: Mapping[str, int], pairs: int) -> None:
-    lines = [(value, f"{count:,}", f"{count / pairs:.1%}") for value, count in list(counts.items())[:LISTED]]
-    print_table((name, "pairs", "of all"), lines)
+def _print_counts(name: str, counts: Mapping[str, int], rows: int, what: str) -> None:
+    """rows: of the corpus. what: they are, pairs or pictures."""
+    lines = [(value, f"{count:,}", f"{count / rows:.1%}") for value, count in list(counts.items())[:LISTED]]
+    print_table((name, what, "of all"), lines)
     if len(counts) > LISTED:
         print(f"and {len(counts) - LISTED:,} more; --json has all")
 

@@ -113,9 +113,21 @@ def corpus_stage(
     -> digest."""
     check_apart(settings, folder)
     outputs = ("data-*.arrow", REJECTED, FUNNEL)
-    made_from = {name: value for name, value in kept.items() if name not in WITHOUT_EFFECT}
+    made_from = {name: value for name, value in _without_unset(kept).items() if name not in WITHOUT_EFFECT}
     inputs = {**tables(), **fingerprints(settings), **evaluation_inputs}
     return Stage("corpus", folder, {**made_from, "seed": seed}, inputs, outputs)
+
+
+def _without_unset(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without keys of pictures without captions that are not set: folders of releases without these keys
+    are the same, also in a pool."""
+    found = {name: value for name, value in kept.items() if name != "drop_captions" or value is not None}
+    if "sources" in found:
+        found["sources"] = [
+            {name: value for name, value in source.items() if name != "captionless" or value is not None}
+            for source in found["sources"]
+        ]
+    return found
 
 
 def check_apart(settings: CurateSettings, folder: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mmkd.corpus.schema import Corpus
 from mmkd.export.export import Exported
 from mmkd.export.formats import FORMATS, RESIZED
@@ -49,6 +51,8 @@ def model_card(facts: CardFacts, exported: Exported) -> str:
     data_licences = Counter(facts.corpus.column("licence"))
     licences = [teacher.licence for teacher in facts.teachers.teachers]
     strict = strictest([*licences, *data_licences])
+    without = int(np.count_nonzero(~facts.corpus.captioned))
+    counted_as = "pictures" if without else "pairs"
     lines = [
         *_front_matter(facts.name, strict, exported),
         f"# {escaped(facts.name)}",
@@ -71,13 +75,13 @@ def model_card(facts: CardFacts, exported: Exported) -> str:
         "",
         "## Data",
         "",
-        f"{len(facts.corpus):,} image-caption pairs.",
+        _counted_pairs(without, len(facts.corpus)),
         "",
-        "| modality | pairs |",
+        f"| modality | {counted_as} |",
         "|---|---|",
         *[f"| {escaped(name)} | {count:,} |" for name, count in sorted(modalities.items())],
         "",
-        "| class of licence | pairs | licences of the data |",
+        f"| class of licence | {counted_as} | licences of the data |",
         "|---|---|---|",
         *_grouped(data_licences),
         "",
@@ -113,6 +117,12 @@ def plain_card(name: str, note: str, exported: Exported) -> str:
         WARNING,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _counted_pairs(without: int, rows: int) -> str:
+    """without: pictures without a caption among the rows of the corpus; they are no pairs."""
+    more = f", and {without:,} pictures without a caption" if without else ""
+    return f"{rows - without:,} image-caption pairs{more}."
 
 
 def _use(exported: Exported) -> list[str]:

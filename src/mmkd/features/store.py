@@ -24,7 +24,7 @@ from mmkd.folders.stage import digest_of, read_manifest
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-SIDES = ("image", "text")
+_, TEXT = SIDES = ("image", "text")
 PATCHES = "patches"
 REASON = "reason"
 NO_CAPTION = "the picture has no caption"  # a reason that is no failure
@@ -56,7 +56,8 @@ def feature_table(
     """A shard's table from (N, D) arrays for `image` and `text`, and (N, P * E) for `patches` where there are any; rows
     that are not finite become null.
 
-    reasons: why, where it is known; a row that is null without one is said to be not finite.
+    reasons: why, where it is known; a row that is null without one is said to be not finite. That there is no caption
+    explains a null text only: an image or patches that are not finite are said in its place.
     """
     columns: dict[str, Any] = {"id": ids}
     found: list[str | None] = list(reasons) if reasons is not None else [None] * len(ids)
@@ -64,7 +65,8 @@ def feature_table(
         finite_N = np.isfinite(value_ND).all(axis=1)
         columns[side] = vectors(np.where(finite_N[:, None], value_ND, 0.0), finite_N)
         for row in np.flatnonzero(~finite_N).tolist():
-            found[row] = found[row] or f"{side} vector is not finite"  # as a vector of patches is one, of all of them
+            if not found[row] or (found[row] == NO_CAPTION and side != TEXT):
+                found[row] = f"{side} vector is not finite"  # as a vector of patches is one, of all of them
     return pa.table({**columns, REASON: pa.array(found, pa.string())})
 
 

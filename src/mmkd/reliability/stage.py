@@ -110,7 +110,7 @@ def _modalities_of_evidence(folder: Path, corpus: Corpus) -> np.ndarray:
     """The modality of each row by all evidence, an array of strings; "unknown" where there is none."""
     modality_N: np.ndarray = StoredEvidence(folder, corpus.folder).column("modality").astype(str)
     other = np.count_nonzero(modality_N != corpus.modalities)
-    say(f"modalities of the evidence: {other:,} of {len(corpus):,} pairs have another than in the corpus")
+    say(f"modalities of the evidence: {other:,} of {len(corpus):,} pictures have another than in the corpus")
     return modality_N
 
 

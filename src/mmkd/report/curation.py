@@ -83,11 +83,11 @@ def _about(ledger: Ledger) -> str:
 
 def _tiles(ledger: Ledger) -> list[Tile]:
     facts, groups = ledger.facts, ledger.facts.repeats["groups"]
-    splits = [f"{number:,} {name}" for name, number in most_common(facts.by["split"]).items()]
+    splits = ", ".join(f"{number:,} {name}" for name, number in most_common(facts.by["split"]).items())
     many = len(ledger.funnel.by_source())
-    without = [f"{facts.captionless:,} without a caption"] if facts.captionless else []
+    more = [f"and {facts.captionless:,} pictures without a caption", f"of all pictures {splits}"]
     return [
-        Tile("pairs", f"{facts.pairs:,}", [", ".join(splits), *without], ours=True),
+        Tile("pairs", f"{facts.captioned:,}", more if facts.captionless else [splits], ours=True),
         Tile("groups", f"{groups.distinct:,}", [f"the largest has {groups.largest:,} pairs"]),
         Tile("modalities", f"{len(facts.by['modality']):,}", [f"from {many} source{'s' * (many != 1)}"]),
     ]
@@ -195,7 +195,8 @@ def named_counts(name: str, facts: CorpusStatistics) -> Table:
     """The values of a column of the corpus, the frequent first. name: of the column."""
     counts = most_common(facts.by[name])
     rows = [[value, f"{number:,}", share(number, facts.pairs)] for value, number in list(counts.items())[:MOST_ROWS]]
-    return text_table([name, "pairs", "of all"], rows, shown_of(len(rows), len(counts)))
+    counted_as = "pictures" if facts.captionless else "pairs"
+    return text_table([name, counted_as, "of all"], rows, shown_of(len(rows), len(counts)))
 
 
 def shown_of(shown: int, total: int, what: str = "rows") -> str:

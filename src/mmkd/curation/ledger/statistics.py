@@ -48,7 +48,8 @@ def is_conflict(evidence: str) -> bool:
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """A corpus in numbers. by: column -> value -> rows; modality_source: (modality, source) -> rows.
+    """A corpus in numbers. pairs: rows, among them pictures without a caption. by: column -> value -> rows;
+    modality_source: (modality, source) -> rows.
 
     numbers: what -> value -> rows: caption lengths in `characters` and `words`, image `width` and `height` in pixels,
     `confidence` in the modality in hundredths, where it is known. evidence: value of the column -> rows; conflicts: the
@@ -66,6 +67,11 @@ class CorpusStatistics:
     repeats: Mapping[str, Repeats]
     mentions: int
     captionless: int = 0
+
+    @property
+    def captioned(self) -> int:
+        """Rows with a caption."""
+        return self.pairs - self.captionless
 
     @property
     def conflicting(self) -> int:

@@ -131,7 +131,12 @@ def _records(
 
 
 def _captions(value: object, source: RowSource) -> tuple[Sequence[str | bytes], bool]:
-    """The captions of a row, "" for one without where the source keeps it, and whether a report was taken whole."""
+    """The captions of a row, "" for one without where the source keeps it, and whether a report was taken whole.
+
+    Where the source keeps pictures without captions, elements of a list that give none are left out of it.
+    """
+    if source.keeps_captionless and isinstance(value, list):
+        value = [one for one in value if _gives_caption(one, source)]
     try:
         chosen, whole = chosen_sections(value, source)
         return captions_in(chosen, source.captions), whole
@@ -139,6 +144,17 @@ def _captions(value: object, source: RowSource) -> tuple[Sequence[str | bytes], 
         if source.keeps_captionless and bad.reason in NO_CAPTION:
             return [""], False
         raise
+
+
+def _gives_caption(value: object, source: RowSource) -> bool:
+    """False for what is missing or blank, and for a report without the sections that are asked for."""
+    try:
+        chosen, _ = chosen_sections(value, source)
+    except BadRecordError as bad:
+        return bad.reason not in NO_CAPTION
+    if isinstance(chosen, str | bytes):
+        return bool(chosen.strip())
+    return is_container(chosen) or (chosen is not None and chosen == chosen)  # NaN is unequal
 
 
 def _told(field: Mapping[str, Any], name: str) -> str:

@@ -73,7 +73,7 @@ def trained_rows(settings: DistillSettings, corpus: Corpus, reliability: Reliabi
         return rows
     untold = f"{np.count_nonzero(~captioned_N):,} of {len(rows):,} pictures have no caption"
     if not settings.draws_captions:
-        why = 'captionless = "nothing"' if settings.captionless == "nothing" else f"objective {settings.objective!r}"
+        why = 'captionless = "nothing"' if settings.captionless == "nothing" else settings.pairs_alone
         say(f"{untold} and are left out: {why}")
         return corpus.pairs("train")
     group_N = reliability.groups(corpus)[rows]

@@ -94,7 +94,7 @@ class DistillSettings(TrainSettings):
     other_groups: of the same term; weight with which captions and pictures of other groups (modalities or clusters)
     count as wrong ones. 0 leaves them out, 1 makes one softmax of all.
     captionless: of the same term; pictures without a caption get one of their group from a "bank" at each step, as they
-    do where this is not set, or teach "nothing". With other terms they are left out.
+    do where this is not set, or teach "nothing". With other terms they are left out, and "bank" is refused.
     caption_evidence: of the same term; whether a pair's own caption counts as evidence beside the teachers, by the
     share of wrong captions that the reliability found in its group. Captions that the teachers call alike share it.
     self_teacher: of the same term; share of the target that comes from the average of the student's weights (mean
@@ -148,10 +148,22 @@ class DistillSettings(TrainSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _bank_that_is_read(self) -> "DistillSettings":
+        if self.captionless == "bank" and not self.draws_captions:
+            raise ValueError(
+                f"captionless is \"bank\", but {self.pairs_alone}; expected the term 'stacked', "
+                "with or without a contrastive share below 1; take captionless out, and pictures without captions are "
+                "left out, or take the other out"
+            )
+        return self
+
     @property
     def trained_with(self) -> dict[str, Any]:
-        """The keys that the student depends on; folders of releases without `self_teacher` are those of share 0."""
-        return self.model_dump(mode="json", exclude=None if self.self_teacher else {"self_teacher"})
+        """The keys that the student depends on; folders of releases without `self_teacher` are those of share 0, and
+        those without `captionless` are those that do not set it."""
+        unset = {"self_teacher": not self.self_teacher, "captionless": self.captionless is None}
+        return self.model_dump(mode="json", exclude={name for name, is_unset in unset.items() if is_unset})
 
     @model_validator(mode="after")
     def _patches_in_their_places(self) -> "DistillSettings":
@@ -207,8 +219,19 @@ class DistillSettings(TrainSettings):
     @property
     def draws_captions(self) -> bool:
         """Whether pictures without a caption take part: no term but those of the stack learns from a pair."""
-        stacks = [term.stack for term in self._selected]
-        return self.captionless != "nothing" and bool(stacks) and all(stacks)
+        return self.captionless != "nothing" and not self.pairs_alone
+
+    @property
+    def pairs_alone(self) -> str:
+        """What learns from pairs with captions of their own only, in words; "" where pictures alone teach, too."""
+        if self.objective not in TERMS:
+            own = [f"objective {self.objective!r}"]
+        elif not self._selected:
+            own = ["a contrastive share of 1"]
+        else:
+            names = [name for name in self.weights if name in TERMS and not TERMS[name].stack]
+            own = [f"objective {name!r}" if name == self.objective else f"the term {name!r}" for name in names]
+        return f"{' and '.join(own)} learn{'s' * (len(own) == 1)} from pairs alone" if own else ""
 
     @property
     def _selected(self) -> list[Term]:
