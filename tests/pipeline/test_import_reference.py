@@ -11,14 +11,19 @@ import torch
 from PIL import Image
 
 from mmkd.corpus.schema import Corpus
+from mmkd.curation.curate import corpus_stage, curate
+from mmkd.curation.settings.curate import CurateSettings
+from mmkd.curation.settings.sources import ReferenceSource
 from mmkd.errors import DataError
+from mmkd.features.extract import extract
 from mmkd.features.from_reference import load_vectors, teacher_names
-from mmkd.features.store import open_features
+from mmkd.features.store import NO_CAPTION, open_features
 from mmkd.folders.stage import Stage, complete
 from mmkd.pipeline.import_reference import import_reference
 from mmkd.pipeline.recipe import load_recipe
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import STAGES
+from mmkd.teachers.zoo.settings import REFERENCE, ExtractSettings, TeacherSpec
 from tiny import MACHINE
 from tolerance import assert_rounding
 
@@ -180,6 +185,22 @@ def test_missing_teachers_are_null_and_vectors_are_brought_to_norm_one(made_up: 
     assert b.valid().tolist() == [False, True, True]
     assert b.table.data.column("reason").to_pylist() == ["no B_img and no B_txt in clips_output.pt", None, None]
     np.testing.assert_allclose(np.linalg.norm(b.take([1])[0].astype(np.float32)), 1.0, atol=1e-3)
+
+
+def test_texts_of_captions_that_the_corpus_lacks_are_null(made_up: Path, tmp_path: Path) -> None:
+    """Record r0 has no vectors of B at all."""
+    source = ReferenceSource(kind="reference", path=made_up.resolve())
+    settings = CurateSettings(sources=[source], val=0.0, drop_captions=1.0)
+    stage = corpus_stage(tmp_path / "corpus", settings, settings.model_dump(mode="json"), 0)
+    complete(stage, lambda folder: curate(settings, folder, MACHINE, 0))
+    specs = [TeacherSpec(name=name, model=str(made_up.resolve()), library=REFERENCE) for name in ("A", "B")]
+    extract(specs, ExtractSettings(), stage.folder, tmp_path / "features", MACHINE)
+    a, b = open_features(tmp_path / "features", Corpus(stage.folder), ["A", "B"])
+    assert a.has("image").tolist() == [True] * 3
+    assert not a.has("text").any()
+    assert not b.has("text").any()
+    assert a.table.data.column("reason").to_pylist() == [NO_CAPTION] * 3
+    assert b.table.data.column("reason").to_pylist() == ["no B_img in clips_output.pt", NO_CAPTION, NO_CAPTION]
 
 
 def test_bad_records_are_listed_and_the_others_kept(made_up: Path, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmkd.cli import app
 from mmkd.commands.options import open_run
+from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError
 from mmkd.folders.stage import MANIFEST
 from mmkd.pipeline.preflight import preflight, standings
@@ -81,6 +83,27 @@ def test_a_student_without_the_patches_that_a_term_follows_is_a_problem_of_that_
     assert len(told) == 1
     assert told[0].startswith("distill: ")
     assert "the map is 2 x 2, smaller than the grid of 3 x 3" in told[0]
+
+
+def test_pictures_without_captions_count_where_they_are_learned_from(recipe: Path) -> None:
+    """Of 12 pictures one part has no caption, of which stage 2 learns and stage 1 does not."""
+    folder, others = recipe.parent, '[[curate.sources]]\nkind = "folders"\npath = "nowhere"\n'
+    recipe.write_text(RECIPE.replace(others, "").replace('decontaminate = ["gone.toml"]', "drop_captions = 0.5"))
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    rows = [f"{number}.png,finding number {number}\n" for number in range(12)]
+    (folder / "pairs.csv").write_text("image,caption\n" + "".join(rows))
+    changes = ["pretrain.batch_size=12", "distill.batch_size=12"]
+    run = open_run(recipe, folder / "run", changes)
+    work_one(run, "curate")
+    told = int(np.count_nonzero(Corpus(folder / "run" / "corpus").captioned))
+    assert 0 < told < 12
+    problems = str(_refusal(lambda: preflight(run)))
+    assert f"pretrain: batch_size 12 is larger than the corpus of {told} pairs" in problems
+    assert "distill: batch_size" not in problems
+    left_out = str(_refusal(lambda: preflight(open_run(recipe, run.out, [*changes, "distill.captionless='nothing'"]))))
+    assert f"distill: batch_size 12 is larger than the corpus of {told} pairs" in left_out
 
 
 def test_all_problems_come_at_once_and_before_any_work(recipe: Path) -> None:

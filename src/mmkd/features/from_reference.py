@@ -16,7 +16,7 @@ import torch
 
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import DataError
-from mmkd.features.store import Produced, Shard, feature_table
+from mmkd.features.store import NO_CAPTION, Produced, Shard, feature_table
 from mmkd.progress import track
 
 META = "meta.jsonl"
@@ -35,12 +35,14 @@ class ReferenceFeatures:
         self.patchless = [f"{name} has stored vectors of whole pictures only" for name in self.names]
 
     def produce(self, shards: Sequence[Shard]) -> Produced:
-        """See `mmkd.features.extract.Producer`; teachers that a record lacks are null there."""
+        """See `mmkd.features.extract.Producer`; teachers that a record lacks are null there, and so are the texts of
+        rows of which the corpus has no caption, whatever the record has."""
         for shard in track(shards, "read", len(shards), "shards"):
             yield shard, self._tables(shard.todo, shard.rows)
 
     def _tables(self, todo: Sequence[int], rows: np.ndarray) -> list[pa.Table]:
-        ids = self.corpus.take(rows).column("id")
+        pairs = self.corpus.take(rows)
+        ids, captions = pairs.column("id"), pairs.column("caption").to_pylist()
         values = {
             k: {side: np.full((len(rows), self.dims[k]), np.nan, dtype=np.float32) for side in SUFFIX} for k in todo
         }
@@ -49,6 +51,8 @@ class ReferenceFeatures:
             stored = self._stored(identity)
             for k in todo:
                 keys = {side: self.names[k] + suffix for side, suffix in SUFFIX.items()}
+                if not captions[row]:
+                    reasons[k][row], keys = NO_CAPTION, {"image": keys["image"]}
                 for side, key in keys.items():
                     if key in stored:
                         values[k][side][row] = self._checked(stored[key], k, identity)

@@ -33,7 +33,8 @@ class Findings:
     """What was found wrong, and what was looked at, a line each.
 
     to_make: folders below the run's. bytes: how many each of them will take, as far as one can tell. pairs: of the
-    corpus, exact or from the sources' first shards. waiting: what the run makes first, so that it is not there to be
+    corpus, exact or from the sources' first shards. captionless: how many of them are pictures without a
+    caption, 0 where it is not known. waiting: what the run makes first, so that it is not there to be
     looked at. dims: of teachers. pictures: of the data sets.
     """
 
@@ -43,6 +44,7 @@ class Findings:
     waiting: list[str] = field(default_factory=list)
     bytes: dict[str, float] = field(default_factory=dict)
     pairs: int = 0
+    captionless: int = 0
     dims: dict[str, int] = field(default_factory=dict)
     pictures: int = 0
 
@@ -108,10 +110,12 @@ def check(run: Run, found: Mapping[str, Standing]) -> Findings:
 
 def _sources(run: Run, findings: Findings) -> None:
     from mmkd.curation.curate import check_apart
+    from mmkd.curation.ledger.steps import CAPTIONLESS
 
     if status(run.out / "corpus") == "complete" and "corpus" not in findings.to_make:
         counts = read_manifest(run.out / "corpus")["counts"]
         findings.pairs = counts["train"] + counts["val"]
+        findings.captionless = counts.get(CAPTIONLESS, 0)
     curated = {f"specialists/{one.name}.corpus": one.curate for one in run.specialists}
     for name, settings in {**curated, "corpus": run.recipe.curate}.items():
         if name in findings.to_make:
@@ -216,9 +220,10 @@ def _students(run: Run, findings: Findings) -> None:
     for name, (student, settings, val) in to_train.items():
         if settings.validate_every and not val:
             findings.problems.append(f"{name}: validate_every needs pairs to validate on; set [curate] val above 0")
-        if student == recipe.student and findings.pairs and settings.batch_size > findings.pairs:
+        learned = findings.pairs - (0 if getattr(settings, "draws_captions", False) else findings.captionless)
+        if student == recipe.student and findings.pairs and settings.batch_size > learned:
             findings.problems.append(
-                f"{name}: batch_size {settings.batch_size:,} is larger than the corpus of {findings.pairs:,} pairs; "
+                f"{name}: batch_size {settings.batch_size:,} is larger than the corpus of {learned:,} pairs; "
                 "lower it or add pairs"
             )
         key = student.model_dump_json() + str(follows_patches(settings))

@@ -81,11 +81,11 @@ def count_teacher(spec: TeacherSpec, caption_tokens: int, grid: int = 0) -> Teac
         image_BCHW = torch.empty(1, CHANNELS, height, width)
         ids_BL, length_B = torch.zeros(1, length, dtype=torch.long), torch.full((1,), length)
         gflop = gflop_of(lambda: (adapter.image(network, image_BCHW), adapter.text(network, ids_BL, length_B)))
-        width = 0
+        patch_width = 0
         if grid:
             with suppress(ModelError):  # it gives no patches
-                width = int(adapter.patches(network, grid)(image_BCHW)[1].shape[2])
-    return TeacherCount(spec.name, entry.dim or 0, gflop, width)
+                patch_width = int(adapter.patches(network, grid)(image_BCHW)[1].shape[2])
+    return TeacherCount(spec.name, entry.dim or 0, gflop, patch_width)
 
 
 @contextmanager
