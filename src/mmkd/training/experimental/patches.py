@@ -1,6 +1,7 @@
 """The term `patches`: the patches of a picture are alike in the student as they are in the teachers. No heads.
 
-No gain is measured (docs/results/ablations.md). Letters: B own pairs, T teachers, P patches of a picture, E their width.
+No gain is measured (docs/results/ablations.md).
+Letters: B own pairs, T teachers, P patches of a picture, E their width.
 """
 
 import torch
