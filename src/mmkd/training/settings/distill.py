@@ -158,13 +158,6 @@ class DistillSettings(TrainSettings):
             )
         return self
 
-    @property
-    def trained_with(self) -> dict[str, Any]:
-        """The keys that the student depends on; folders of releases without `self_teacher` are those of share 0, and
-        those without `captionless` are those that do not set it."""
-        unset = {"self_teacher": not self.self_teacher, "captionless": self.captionless is None}
-        return self.model_dump(mode="json", exclude={name for name, is_unset in unset.items() if is_unset})
-
     @model_validator(mode="after")
     def _patches_in_their_places(self) -> "DistillSettings":
         if self.follows_patches and self.augment.flip:
@@ -173,6 +166,13 @@ class DistillSettings(TrainSettings):
                 "their places; set flip to false, or take the term out"
             )
         return self
+
+    @property
+    def trained_with(self) -> dict[str, Any]:
+        """The keys that the student depends on; folders of releases without `self_teacher` are those of share 0, and
+        those without `captionless` are those that do not set it."""
+        unset = {"self_teacher": not self.self_teacher, "captionless": self.captionless is None}
+        return self.model_dump(mode="json", exclude={name for name, is_unset in unset.items() if is_unset})
 
     @property
     def weights(self) -> dict[str, float]:
