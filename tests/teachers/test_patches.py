@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import ModelError
 from mmkd.teachers.adapters import medclip, open_clip, transformers
-from mmkd.teachers.encoders.patches import map_of_tokens, patches_of_tower, pooled
+from mmkd.teachers.encoders.patches import map_of_tokens, patches_of_network, patches_of_tower, pooled
 from mmkd.teachers.encoders.teacher import Teacher
 from mmkd.teachers.files.open_clip_folder import build_network
 from mmkd.teachers.load import wired
@@ -123,7 +123,7 @@ def test_towers_of_open_clip_give_what_their_pooling_sees(name: str) -> None:
     side = network.visual.image_size
     side = side if isinstance(side, int) else side[0]
     image_BCHW = torch.randn(3, 3, side, side)
-    vector_BD, patch_BPE = open_clip.patches(network, grid)(image_BCHW)
+    vector_BD, patch_BPE = patches_of_network(network, grid)(image_BCHW)
     assert torch.equal(vector_BD, network.encode_image(image_BCHW))
     found = seen_inside(inside(network.visual), lambda: network.encode_image(image_BCHW))
     if found.ndim == 3:
@@ -139,7 +139,7 @@ def test_averages_are_float32_whatever_the_tower_computes_in() -> None:
     network = build_network({**tiny_config(), "vision_cfg": VIT}).eval()
     image_BCHW = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        vector_BD, patch_BPE = open_clip.patches(network, 4)(image_BCHW)
+        vector_BD, patch_BPE = patches_of_network(network, 4)(image_BCHW)
         found = seen_inside(network.visual.ln_post, lambda: network.encode_image(image_BCHW))
     assert (vector_BD.dtype, patch_BPE.dtype) == (torch.bfloat16, torch.float32)
     map_BEHW = found[:, 1:].float().transpose(1, 2).reshape(2, 32, 8, 8)

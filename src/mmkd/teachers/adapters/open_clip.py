@@ -23,7 +23,7 @@ from mmkd.errors import ModelError
 from mmkd.images.transform import from_compose
 from mmkd.settings import overlaid
 from mmkd.teachers.adapters.protocol import ZooAdapter, wordpiece_tokenizer
-from mmkd.teachers.encoders.patches import PatchForward, patches_of_tower
+from mmkd.teachers.encoders.patches import patches_of_network
 from mmkd.teachers.encoders.teacher import Towers
 from mmkd.teachers.encoders.tokens import CaptionTokenizer, Padding, clip_tokenizer, open_clip_tokenizer
 from mmkd.teachers.files import open_clip_folder
@@ -96,11 +96,6 @@ def _comparable(model: Mapping[str, Any], preprocess: Mapping[str, Any]) -> dict
         if key not in NOT_ARCHITECTURE
     }
     return cast(dict[str, Any], json.loads(json.dumps(flat)))  # tuples and lists compare alike
-
-
-def patches(network: Any, grid: int) -> PatchForward:
-    """Of the image tower. Raises ModelError where it gives none."""
-    return partial(patches_of_tower(network.visual, grid), network.visual)
 
 
 def encode_text(network: Any, ids_BL: Tensor, length_B: Tensor | None = None) -> Tensor:
@@ -178,7 +173,7 @@ def _towers(network: Any, transform: Any, tokenizer: Any, weights: str) -> Tower
         network=network,
         encode_image=network.encode_image,
         encode_text=lambda ids, length: encode_text(network, ids, length),
-        patches=partial(patches, network),
+        patches=partial(patches_of_network, network),
         transform=from_compose(transform),
         tokenizer=open_clip_tokenizer(tokenizer, padding_of(network)),
         weights=weights,
@@ -195,4 +190,4 @@ def padding_of(network: Any) -> Padding:
     return "longest" if causal and pool in ("argmax", "eos") else "full"
 
 
-ADAPTER = ZooAdapter(build=build, text=encode_text, patches=patches, tokenizer=tokenizer, check=check)
+ADAPTER = ZooAdapter(build=build, text=encode_text, patches=patches_of_network, tokenizer=tokenizer, check=check)

@@ -5,7 +5,6 @@ is a variant of the entry, and no third one is built. Letters: B images or capti
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn, randn
 from mmkd.errors import ConfigError, ModelError
 from mmkd.settings import Settings
 from mmkd.teachers.adapters.protocol import ZooAdapter, wordpiece_tokenizer
-from mmkd.teachers.encoders.patches import PatchForward, patches_of_tower
+from mmkd.teachers.encoders.patches import patches_of_network
 from mmkd.teachers.encoders.tokens import CaptionTokenizer
 from mmkd.teachers.files.checkpoint import StateDict, read_state_dict
 from mmkd.teachers.zoo.entry import ZooEntry
@@ -107,9 +106,4 @@ def tokenizer(entry: ZooEntry, folder: Path | None) -> CaptionTokenizer:
     return wordpiece_tokenizer(entry, folder, config(entry).cls_id)
 
 
-def patches(network: Any, grid: int) -> PatchForward:
-    """Of the ResNet. Raises ModelError where its maps are smaller than the grid."""
-    return partial(patches_of_tower(network.visual, grid), network.visual)
-
-
-ADAPTER = ZooAdapter(build=build, patches=patches, tokenizer=tokenizer, read=read)
+ADAPTER = ZooAdapter(build=build, patches=patches_of_network, tokenizer=tokenizer, read=read)

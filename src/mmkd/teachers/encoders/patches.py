@@ -6,6 +6,7 @@ Letters: B pictures of C x H x W pixels, D dimension of a vector, E width of a m
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -121,6 +122,11 @@ def patches_of_tower(visual: nn.Module, grid: int) -> TowerPatches:
     level = fitting[-1] if fitting else last
     check_map(maps[level], grid)
     return TowerPatches(grid, (level, last) if level < last else (last,), maps[level].shape[1], not plain)
+
+
+def patches_of_network(network: Any, grid: int) -> PatchForward:
+    """Of the image tower of a network of open_clip, or of one built like it. Raises ModelError where it gives none."""
+    return partial(patches_of_tower(network.visual, grid), network.visual)
 
 
 def _intermediates(visual: Any, image_BCHW: Tensor, levels: list[int] | None, normed: bool) -> dict[str, Any]:
