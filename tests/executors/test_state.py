@@ -1,7 +1,9 @@
 """What `mmkd runs` says of work that is handed out: from files, also damaged ones."""
 
+import itertools
 import json
 import os
+import threading
 from pathlib import Path
 
 from toy_units import act, units_in
@@ -9,7 +11,7 @@ from toy_units import act, units_in
 from mmkd.commands.runs import _units_of_ablations, units_lines
 from mmkd.executors.attempts import add_attempt
 from mmkd.executors.drive import Board
-from mmkd.executors.plan import NOTES, Plan, notes_of, write_note
+from mmkd.executors.plan import NOTES, UNITS, Plan, notes_of, overwrite_note, read_note, remove_notes, write_note
 from mmkd.executors.state import WorkerLine, units_beside
 from mmkd.folders.leases import take
 from mmkd.pipeline.status import RunState
@@ -54,3 +56,37 @@ def test_damaged_notes_are_no_units(tmp_path: Path) -> None:
     assert (found.total, found.done, found.running, found.failed) == (1, 0, 0, {})
     assert found.workers == [WorkerLine("one", "", 0, 0)]
     assert list(units_beside(tmp_path / "nowhere")) == []
+
+
+def test_what_a_worker_of_a_killed_driver_still_writes_brings_no_notes_back(tmp_path: Path) -> None:
+    folder, over = notes_of(tmp_path / "corpus"), threading.Event()
+
+    def write() -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            overwrite_note(folder / f"{number % 100}.worker", {"done": number})
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for one in writers:
+        one.start()
+    for _ in range(30):
+        folder.mkdir(parents=True)
+        while not read_note(folder / "7.worker"):
+            pass
+        remove_notes(folder)
+        assert not folder.parent.exists()
+    over.set()
+    for one in writers:
+        one.join()
+
+
+def test_notes_that_a_killed_driver_was_removing_are_removed_and_shown_to_nobody(tmp_path: Path) -> None:
+    folder = notes_of(tmp_path / "corpus")
+    removed, other = folder.with_name(".corpus.there-1.tmp"), notes_of(tmp_path / "features")
+    for path in (removed, other):
+        path.mkdir(parents=True)
+        write_note(path / UNITS, {"units": []})
+    assert [one.name for one in units_beside(tmp_path)] == ["features"]
+    remove_notes(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["features"]

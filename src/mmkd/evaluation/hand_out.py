@@ -19,8 +19,8 @@ from mmkd.evaluation.models.encoders import Encoder, LoadableModel
 from mmkd.evaluation.tasks.settings import EvaluateSettings
 from mmkd.evaluation.units import EvaluationUnit, predict, remove_prediction, remove_stale_predictions
 from mmkd.executors.executor import Executor
-from mmkd.executors.failures import discard, raise_failed
-from mmkd.executors.plan import notes_of
+from mmkd.executors.failures import raise_failed
+from mmkd.executors.plan import notes_of, remove_notes
 from mmkd.executors.resident import resident
 from mmkd.executors.unit import Outcome, Resources, Unit, gpus_of, unit_id
 from mmkd.folders.atomic import write_json
@@ -89,7 +89,7 @@ def embed_all(
         say(f"evaluate: {outcome.unit.label}: {'not ' if outcome.problem else ''}embedded ({number} of {len(units)})")
     unreadable = {_base(one.unit.payload.data_set): one.problem for one in failed if one.error == DataError.__name__}
     raise_failed([one for one in failed if one.error != DataError.__name__])
-    discard(notes)
+    remove_notes(notes)
     if len(unreadable) == len(data_sets):
         raise DataError("\n".join(unreadable.values()))
     order = [one.card.id for one in data_sets]
@@ -167,7 +167,7 @@ def predict_all(
     shown = track(outcomes, "predict", len(units), "predictions", len(units) - len(todo))
     failed = [outcome for outcome in shown if outcome.problem]
     raise_failed([one for one in failed if one.error != DataError.__name__])
-    discard(notes)
+    remove_notes(notes)
     if failed and len(failed) == len(units):
         raise DataError(failed[-1].problem)
     for outcome in failed:

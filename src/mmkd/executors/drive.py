@@ -4,18 +4,16 @@ All that it knows of the work it reads from files, so that it can be killed and 
 """
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
 from mmkd.errors import DataError
 from mmkd.executors.attempts import DIED, add_attempt, outcome_of
 from mmkd.executors.executor import Crew, Worker
-from mmkd.executors.plan import FAILED, LEASE, UNITS, Plan, write_note
+from mmkd.executors.plan import FAILED, LEASE, UNITS, Plan, remove_notes, write_note
 from mmkd.executors.unit import Outcome, Unit
 from mmkd.executors.work import has_touched_a_unit
 from mmkd.folders.leases import Watch
@@ -100,9 +98,7 @@ class Board:
     def close(self) -> None:
         """Remove the notes; all stay where a unit failed, and where somebody else is at work."""
         if not self.has_failed and not self._noted(LEASE):
-            shutil.rmtree(self.plan.folder, ignore_errors=True)
-            with suppress(OSError):  # other stages have notes there
-                self.plan.folder.parent.rmdir()
+            remove_notes(self.plan.folder)
 
     def _noted(self, ending: str) -> set[str]:
         """Ids of open units that have a note of this kind."""

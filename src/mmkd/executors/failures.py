@@ -1,9 +1,6 @@
 """One error for all units that failed."""
 
-import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from mmkd.errors import ConfigError, DataError, MmkdError, ModelError, TrainingError
 from mmkd.executors.unit import Outcome
@@ -39,10 +36,3 @@ def raise_failed(failed: Sequence[Outcome]) -> None:
     what = "1 unit of work" if len(failed) == 1 else f"{len(failed)} units of work"
     go_on = "what is finished is kept: mend the reason and run the same command again"
     raise kind("\n".join([f"{what} failed; {go_on}", *lines, *more]))
-
-
-def discard(folder: Path) -> None:
-    """Remove the notes of a call of `Executor.map` whose failures are told elsewhere, if any are left."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # other stages have notes there
-        folder.parent.rmdir()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,3 +82,17 @@ def read_note(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def remove_notes(folder: Path) -> None:
+    """Remove the notes of a call of `Executor.map`, and the folder around them where no other call has any.
+
+    A worker whose driver was killed may write for some moments more; the folder is renamed first, so that it finds
+    none to write into, rather than leaving a file in one that is being emptied.
+    """
+    with suppress(OSError):  # another driver was faster
+        os.rename(folder, draft_of(folder))
+    for path in folder.parent.glob(".*.tmp"):  # this one, and those of drivers that were killed here
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # other calls have notes there
+        folder.parent.rmdir()

@@ -37,7 +37,7 @@ class UnitsState:
 
 def units_beside(folder: Path) -> Iterator[UnitsState]:
     """Of the stages whose folders lie in this one, in the order of their names."""
-    for notes in sorted((folder / NOTES).glob(f"*/{UNITS}")):
+    for notes in sorted((folder / NOTES).glob(f"[!.]*/{UNITS}")):
         yield _read(notes.parent)
 
 

@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmkd.distributed import ALONE, World
-from mmkd.executors.failures import discard
-from mmkd.executors.plan import notes_of
+from mmkd.executors.plan import notes_of, remove_notes
 from mmkd.folders.stage import Stage
 from mmkd.pipeline.side_by_side import LOGS, hand_out, to_hand_out
 from mmkd.pipeline.stages import MODEL_FILES, curate_into
@@ -38,7 +37,7 @@ def train_all(spec: "StageSpec", run: "Run", world: World) -> None:
     for _ in hand_out({name: trainings[name] for name in by_workers}, run, spec.name):
         _draw_curves(run, world)
     if world.first and run.standings is None:
-        discard(notes_of(run.out / spec.name))  # of trainings that failed when they were handed out
+        remove_notes(notes_of(run.out / spec.name))  # of trainings that failed when they were handed out
 
 
 def train(name: str, inputs: Sequence[str], run: "Run", world: World = ALONE) -> None:
