@@ -148,7 +148,7 @@ def test_the_same_command_again_does_nothing(whole: Path) -> None:
 def test_a_changed_recipe_is_refused_with_exit_code_2(whole: Path) -> None:
     done = mmkd("run", whole.parent / "tiny.toml", "--out", whole, "--set", "distill.epochs=5")
     assert done.returncode == 2
-    assert "settings.epochs (was 4, now 5)" in done.stderr
+    assert "other epochs (was 4, now 5)" in done.stderr
     anew = (
         "--force makes rivals/contrastive, rivals/mmkd, distill anew, then evaluate, report, export if what they read"
     )

@@ -76,7 +76,7 @@ def test_a_folder_of_the_release_before_is_still_finished(tmp_path: Path) -> Non
     inputs = {"reliability": "x", "corpus": "y"}
     assert complete(Stage("student", old.folder, {"epochs": 3, "seed": 0}, inputs), lambda folder: {}) == made
     assert json.loads((old.folder / MANIFEST).read_text()) == made
-    with pytest.raises(ConfigError, match=r"settings\.epochs \(was 3, now 4\)"):
+    with pytest.raises(ConfigError, match=r"other epochs \(was 3, now 4\)"):
         complete(Stage("student", old.folder, {"epochs": 4, "seed": 0}, inputs), lambda folder: {})
 
 

@@ -14,7 +14,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    StringConstraints,
     ValidationInfo,
     model_validator,
 )
@@ -82,8 +81,19 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
 
 MOST_LOADERS = 16  # unless a recipe says more: each loader has whole batches ready, so they cost memory
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-Name = Annotated[str, StringConstraints(pattern=NAME, max_length=100)]
+LONGEST_NAME = 100
+
+
+def _name(text: str) -> str:
+    if len(text) <= LONGEST_NAME and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        return text
+    raise ValueError(
+        f"expected a letter or digit, then letters, digits, dots, underscores and hyphens, {LONGEST_NAME} at most; "
+        f"found {text[:LONGEST_NAME]!r}"
+    )
+
+
+Name = Annotated[str, AfterValidator(_name)]
 """Of what a recipe makes: a folder is called so, which stays where it belongs."""
 
 RecipePath = Annotated[Path, BeforeValidator(no_url), AfterValidator(_beside_the_recipe)]

@@ -107,7 +107,7 @@ def test_another_recipe_is_refused_unless_forced(home: Path, tmp_path: Path) -> 
     job = finished(home)
     distill = job.recipe.distill.model_copy(update={"lr": 0.25})
     other = replace(job, recipe=job.recipe.model_copy(update={"distill": distill}))
-    with pytest.raises(StaleError, match=r"settings\.lr \(was 0\.0005, now 0\.25\)"):
+    with pytest.raises(StaleError, match=r"other lr \(was 0\.0005, now 0\.25\)"):
         work(other)
     made = target(home, "contrastive", "distill")
     work(replace(other, force=True))

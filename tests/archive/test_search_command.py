@@ -102,6 +102,13 @@ def test_what_cannot_be_searched_is_refused(place: Path) -> None:
         call("search", "archive", "x", "--server", "http://127.0.0.1:9")
 
 
+def test_a_condition_that_nothing_meets_is_answered_with_the_values_there_are(place: Path) -> None:
+    out = " ".join(call("search", f"{place}/archive", "x", "--where", "patient = 'P1' OR modality = 'none'").split())
+    assert "0 meet patient = 'P1' OR modality = 'none' (patient is 'p0' (3), 'p1' (3), 'p2' (3), 'p3' (3)" in out
+    assert "; modality is " in out
+    assert "meet" in call("search", f"{place}/archive", "x", "--where", "patient = 'p1'")
+
+
 def test_pictures_are_deleted_by_id(place: Path) -> None:
     archive = f"{place}/deleted"
     call("index", f"{place}/pictures/pairs.csv", "--model", f"{place}/student", "--out", archive)

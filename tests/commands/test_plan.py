@@ -1,11 +1,13 @@
 """`mmkd plan` as its user meets it: no weights, no network, every assumption said."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from mmkd.cli import main
+from mmkd.commands.plan import _amount
 from mmkd.features.plan import pair_bytes
 from mmkd.pipeline.cost import is_contrastive, started
 from mmkd.pipeline.recipe import load_recipe
@@ -172,3 +174,15 @@ def test_the_small_student_has_a_quarter_of_the_image_towers_work() -> None:
     large, small = (count_student(one.student, one.distill, 64) for one in loaded)
     assert 0.2 < small.image_gflop / large.image_gflop < 0.3
     assert small.text_gflop == pytest.approx(large.text_gflop, rel=0.01)
+
+
+def test_the_next_commands_can_be_pasted_and_small_amounts_are_not_nothing(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipe.rename("my own.toml")
+    assert mmkd(monkeypatch, str(recipe), "--pairs", "100", "--tflops", "989") == 0
+    out = capsys.readouterr().out
+    assert "mmkd run 'my own.toml'" in out
+    assert re.search(r"student: image +│ 16 +│ 0\.000\d ", out)
+    assert [_amount(value) for value in (0.0, 0.0432, 0.06, 1234.56)] == ["0.0", "0.04", "0.1", "1,234.6"]
+    assert [_amount(value, 2) for value in (0.0021, 0.5)] == ["0.002", "0.50"]

@@ -51,7 +51,7 @@ def test_a_finished_stage_has_a_manifest_and_is_skipped(tmp_path: Path) -> None:
 def test_other_settings_or_inputs_are_refused_and_change_nothing(tmp_path: Path) -> None:
     complete(stage_in(tmp_path, a=1), write_one)
     before = (tmp_path / "made" / MANIFEST).read_bytes()
-    with pytest.raises(ConfigError, match=r"settings\.a \(was 1, now 2\).*--force"):
+    with pytest.raises(ConfigError, match=r"other a \(was 1, now 2\).*--force"):
         complete(stage_in(tmp_path, a=2), write_one)
     with pytest.raises(ConfigError, match=r"inputs\.input"):
         complete(Stage("test", tmp_path / "made", {"a": 1}, {"input": "other"}), write_one)
@@ -354,7 +354,7 @@ def test_stages_in_a_pool_are_made_once_and_linked(tmp_path: Path) -> None:
 def test_a_link_to_something_else_is_refused_and_moved_only_by_force(tmp_path: Path) -> None:
     one, other = (stage_in(tmp_path, a=value).in_pool(tmp_path / "pool") for value in (1, 2))
     complete(one, write_one)
-    with pytest.raises(ConfigError, match=r"settings\.a \(was 1, now 2\).*--force"):
+    with pytest.raises(ConfigError, match=r"other a \(was 1, now 2\).*--force"):
         complete(other, write_one)
     assert (tmp_path / "made").resolve() == one.folder
     complete(other, write_one, force=True)
@@ -396,8 +396,8 @@ def test_a_refusal_names_the_innermost_keys_with_both_values(tmp_path: Path) -> 
     with pytest.raises(StaleError) as refused:
         complete(Stage("test", tmp_path / "made", new, {"corpus": "1" * 64}), write_one)
     assert refused.value.what == (
-        f"{tmp_path / 'made'} was made from other settings.cards[1] (was None, now 'y'), "
-        "settings.sources[0].path (was 'a', now 'b'), inputs.corpus (was '00000000000...00', now '11111111111...11')"
+        f"{tmp_path / 'made'} was made from other cards[1] (was None, now 'y'), "
+        "sources[0].path (was 'a', now 'b'), inputs.corpus (was '00000000000...00', now '11111111111...11')"
     )
     assert compared(Stage("test", tmp_path / "made", old, {"corpus": "0" * 64})) == ("complete", [])
     assert compared(Stage("test", tmp_path / "other", old)) == ("to do", [])

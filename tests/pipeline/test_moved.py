@@ -85,7 +85,7 @@ def test_another_place_is_told_with_both(project: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("CLASSES", str(tmp_path / "own"))
     state, why = of_curate(project)
     assert state == "refused"
-    assert why == f"made from other settings.sources[1].path (was 'own', now '{tmp_path / 'own'}')"
+    assert why == f"made from other sources[1].path (was 'own', now '{tmp_path / 'own'}')"
 
 
 def test_a_path_as_long_as_a_digest_is_told_whole() -> None:

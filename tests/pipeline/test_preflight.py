@@ -158,7 +158,7 @@ def test_a_dry_run_makes_the_comparison_of_the_run(finished_run: tuple[Path, Any
     others = {name: one.state for name, one in found.items() if one.state != "complete"}
     refused = {"rivals/other": "refused", "distill": "refused"}
     assert others == {**refused, "evaluate": "open", "report": "open", "export": "open"}
-    assert found["distill"].why == "made from other settings.batch_size (was 16, now 8)"
+    assert found["distill"].why == "made from other batch_size (was 16, now 8)"
     assert found["evaluate"].after == ("rivals/other", "distill")
     forced = standings(open_run(recipe, out, change, force=True))
     assert {name for name, one in forced.items() if one.state == "anew"} == set(refused)

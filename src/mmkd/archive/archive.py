@@ -1,5 +1,6 @@
 """An archive of pictures: add, delete, search. N rows, D dimensions."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from mmkd.archive.plan import Plan, nearest, planned
 from mmkd.archive.recall import captions, picture_queries, tuned
 from mmkd.archive.rows import SHOWN, Facts, check_model, completed
 from mmkd.archive.store import Store, open_store
-from mmkd.archive.where import Compare, Condition, In, parse_where
+from mmkd.archive.where import Compare, Condition, In, columns_in, parse_where
 from mmkd.errors import ConfigError, DataError
 from mmkd.statistics.metrics import Array
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EXACT_ROWS = 1_000_000  # with fewer rows each search looks at all of them
 GROUPS = {"picture": "id", "series": "series", "patient": "patient"}
 """What a hit may stand for, and the column whose value its pictures have in common."""
+VALUES = 10  # of a column, named where nothing meets a condition
 MORE = 4  # rows asked for a hit of a group, at first
 
 
@@ -204,7 +206,8 @@ class Archive:
         parts = [f"{len(self):,} pictures in {self.store.place}, model {self.facts.name}, {how}"]
         if where:
             condition = parse_where(where)
-            parts.append(f"{self.store.count(condition):,} meet {where}")
+            met = self.store.count(condition)
+            parts.append(f"{met:,} meet {where}{'' if met else self._values(columns_in(condition))}")
         if excluded:
             own = self.store.count(Compare("patient", "=", excluded))
             unknown = self.store.count(Compare("patient", "=", ""))
@@ -212,6 +215,18 @@ class Archive:
         if by != "picture":
             parts.append(f"one hit a {by}: its best picture")
         return "; ".join(parts)
+
+    def _values(self, columns: Sequence[str]) -> str:
+        """For a condition that nothing meets: the most frequent values that its columns have."""
+        counts: dict[str, Counter[Any]] = {name: Counter() for name in columns}
+        for batch in self.store.scan(columns):
+            for name, count in counts.items():
+                count.update(batch[name].to_pylist())
+        told = []
+        for name, count in counts.items():
+            shown = ", ".join(f"{value!r} ({times:,})" for value, times in count.most_common(VALUES))
+            told.append(f"{name} is {shown}{' ...' if len(count) > VALUES else ''}")
+        return f" ({'; '.join(told)})"
 
     def finish(
         self, encode_texts: Callable[[Sequence[str]], Array] | None = None, is_changed: bool = True

@@ -72,6 +72,13 @@ def both(one: Condition | None, other: Condition) -> Condition:
     return other if one is None else Joined("AND", (one, other))
 
 
+def columns_in(condition: Condition) -> list[str]:
+    """The columns that it compares, in their order."""
+    if not isinstance(condition, Joined):
+        return [condition.column]
+    return list(dict.fromkeys(name for part in condition.parts for name in columns_in(part)))
+
+
 def parse_where(text: str) -> Condition:
     """Raises ConfigError that says what was found where, and what the columns are."""
     return _Parser(text).whole()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,7 +79,7 @@ def init(
     write_recipe(recipe, "init", "table", os.path.relpath(table, recipe.parent), source, modality)
     for field, column in columns.items():
         print(f"{field:9s}column {column!r}")
-    print(f"written: {recipe}, {card_of(recipe)}\nnext:    mmkd curate {recipe} --dry-run")
+    print(f"written: {recipe}, {card_of(recipe)}\nnext:    mmkd curate {shlex.quote(str(recipe))} --dry-run")
 
 
 def write_recipe(

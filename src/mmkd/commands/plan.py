@@ -51,37 +51,43 @@ def _print(found: "RunPlan") -> None:
     _operations(found)
     _time(found)
     _memory(found)
-    stored = ", ".join(f"{name} {size:,.1f} GB" for name, size in found.storage.items())
-    print(f"storage: {stored}; {sum(found.storage.values()):,.1f} GB in all\n")
+    stored = ", ".join(f"{name} {_amount(size)} GB" for name, size in found.storage.items())
+    print(f"storage: {stored}; {_amount(sum(found.storage.values()))} GB in all\n")
     print("assumed:\n" + "\n".join(f"  - {line}" for line in found.assumptions))
     print("\nrun:\n" + "\n".join(f"  {line}" for line in found.commands))
 
 
+def _amount(value: float, decimals: int = 1) -> str:
+    """With so many decimals; what would be 0 by them has one digit that is not."""
+    return f"{value:.1g}" if 0 < value < 0.5 * 10**-decimals else f"{value:,.{decimals}f}"
+
+
 def _operations(found: "RunPlan") -> None:
     student = found.student
-    rows = [[one.name, str(one.dim), f"{one.gflop:,.1f}"] for one in found.teachers]
+    rows = [[one.name, str(one.dim), _amount(one.gflop)] for one in found.teachers]
     rows.append(
         [
             "all teachers, as teachers_concat and teachers_stack run them",
             "",
-            f"{sum(one.gflop for one in found.teachers):,.1f}",
+            _amount(sum(one.gflop for one in found.teachers)),
         ]
     )
-    rows.append(["student: image", str(student.dim), f"{student.image_gflop:,.1f}"])
-    rows.append([f"student: caption of {student.tokens} tokens", "", f"{student.text_gflop:,.1f}"])
-    rows.append([f"student: caption of {student.context} tokens", "", f"{student.context_gflop:,.1f}"])
+    rows.append(["student: image", str(student.dim), _amount(student.image_gflop)])
+    rows.append([f"student: caption of {student.tokens} tokens", "", _amount(student.text_gflop)])
+    if student.context != student.tokens:
+        rows.append([f"student: caption of {student.context} tokens", "", _amount(student.context_gflop)])
     _table(["forward pass", "dimension", "GFLOP a pair"], rows)
 
 
 def _time(found: "RunPlan") -> None:
     teachers = sum(one.gflop for one in found.teachers)
-    rows = [["extract", "", f"{found.data.pairs:,}", f"{teachers:,.1f}", "", f"{found.extraction_hours:,.2f}"]]
+    rows = [["extract", "", f"{found.data.pairs:,}", _amount(teachers), "", _amount(found.extraction_hours, 2)]]
     for one in found.stages:
         share = f"{100 * one.loss_gflop / one.gflop:.1f} %"
-        rows.append([one.name, f"{one.steps:,}", f"{one.pairs:,}", f"{one.gflop:,.1f}", share, f"{one.hours:,.2f}"])
+        rows.append([one.name, f"{one.steps:,}", f"{one.pairs:,}", _amount(one.gflop), share, _amount(one.hours, 2)])
     rows += _evaluation(found)
     total = found.extraction_hours + sum(one.hours for one in found.stages) + found.evaluation.hours
-    rows.append(["all", "", "", "", "", f"{total:,.2f}"])
+    rows.append(["all", "", "", "", "", _amount(total, 2)])
     _table(["stage", "steps", "pairs or pictures", "GFLOP of one", "of it losses", "hours"], rows)
 
 
@@ -91,7 +97,7 @@ def _evaluation(found: "RunPlan") -> list[list[str]]:
     clean = (plan.pictures, plan.gflop - plan.corrupted_gflop, plan.hours - plan.corrupted_hours)
     corrupted = (plan.corrupted, plan.corrupted_gflop, plan.corrupted_hours)
     return [
-        [name, "", f"{pictures:,}", f"{gflop / pictures:,.1f}", "", f"{hours:,.2f}"]
+        [name, "", f"{pictures:,}", _amount(gflop / pictures), "", _amount(hours, 2)]
         for name, (pictures, gflop, hours) in (("evaluate", clean), ("evaluate: corrupted", corrupted))
         if pictures
     ]
@@ -101,7 +107,7 @@ def _memory(found: "RunPlan") -> None:
     rows = []
     for one in found.memory:
         plain, recomputed = found.micro_batch[one.name]
-        numbers = [f"{value:,.1f}" for value in (one.states, one.activations, one.logits, one.total)]
+        numbers = [_amount(value) for value in (one.states, one.activations, one.logits, one.total)]
         rows.append([one.name, *numbers, "yes" if one.fits else "no", f"{plain:,}", f"{recomputed:,}"])
     columns = ["GB of a GPU", "states", "activations", "logits", "sum", f"fits {found.hardware.memory_gb:g} GB"]
     _table([*columns, "largest micro_batch", "with grad_checkpointing"], rows)

@@ -1,5 +1,6 @@
 """`mmkd run`, and the commands of the stages that need no more than a recipe."""
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from mmkd.commands.executor_options import takes_executor
@@ -48,7 +49,8 @@ def check(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force
     for line in [*([f"finished, not looked at: {', '.join(finished)}"] if finished else []), *findings.looked_at]:
         print(line)
     if findings.to_make and findings.pairs:
-        print(f"hours and memory: mmkd plan {recipe} --pairs {findings.pairs}")
+        speed = "" if work.recipe.machine.tflops else " --tflops 989"
+        print(f"hours and memory: mmkd plan {shlex.quote(str(recipe))} --pairs {findings.pairs}{speed}")
     preflight.refuse(found, findings.problems)
     print("no problems")
 

@@ -254,7 +254,7 @@ class Change(NamedTuple):
     new: Any
 
     def __str__(self) -> str:
-        return f"{self.key} (was {_shortened(self.old)}, now {_shortened(self.new)})"
+        return f"{self.key.removeprefix('settings.')} (was {_shortened(self.old)}, now {_shortened(self.new)})"
 
 
 def compared(stage: Stage) -> tuple[str, list[Change]]:

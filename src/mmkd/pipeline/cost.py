@@ -1,6 +1,7 @@
 """What a whole recipe costs: all stages from the extraction to the evaluation, counted without weights or a network."""
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +127,13 @@ def is_contrastive(settings: "TrainSettings") -> bool:
 
 def started(recipe: Path, gpus: int) -> list[str]:
     """The commands that use all GPUs: one for a machine, one a stage with torchrun for several."""
-    nodes = math.ceil(gpus / GPUS_A_NODE)
+    nodes, file = math.ceil(gpus / GPUS_A_NODE), shlex.quote(str(recipe))
     if nodes == 1:
-        return [f"mmkd run {recipe}" + (f" --gpus {gpus} --workers {gpus}" if gpus > 1 else "")]
+        return [f"mmkd run {file}" + (f" --gpus {gpus} --workers {gpus}" if gpus > 1 else "")]
     several = f"--nnodes {nodes} --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node {GPUS_A_NODE}"
-    return [f"torchrun {several} -m mmkd {stage} {recipe}" for stage in ("extract", "pretrain", "distill")]
+    return [
+        f"torchrun {several} -m mmkd {stage} {file}" for stage in ("extract", "pretrain", "distill")
+    ]
 
 
 def _common(hardware: training.Hardware) -> list[str]:

@@ -48,8 +48,9 @@ class Recipe(Settings):
     another student from the same stage 1: its table holds only the keys in which it differs from `[distill]`.
     leave_out: names of teachers and specialists that this run does without.
 
-    name: of the run, in the report and on the model card. seed: of every random choice of the run. executor: who hands
-    out the work of the stages that can be shared; like `[machine]` it changes no result.
+    name: of the run, in the report and on the model card; letters, digits, dots, underscores and hyphens. seed: of
+    every random choice of the run. executor: who hands out the work of the stages that can be shared; like `[machine]`
+    it changes no result.
     """
 
     name: Name
