@@ -67,13 +67,20 @@ def run(recipe: str, seed: int, out: Path, changes: Sequence[str]) -> None:
 
 
 def asked(row: Result | Comparison) -> bool:
-    return (row.task, row.metric, row.subset) == (TASK, METRIC, ALL)
+    """A data set that no mean counts stands for no modality."""
+    return row.is_counted and (row.task, row.metric, row.subset) == (TASK, METRIC, ALL)
 
 
 def by_modality(rows: Sequence[Result]) -> dict[str, float]:
     """Modality -> value: the mean over its data sets, or its only one; `MEAN` -> that over all data sets."""
     found = {row.modality: row.value for row in rows}
     return found | {row.modality: row.value for row in rows if row.dataset == MEAN}
+
+
+def left_out(folders: Sequence[Path]) -> list[str]:
+    """Data sets with too few groups for a mean (`evaluate.least_groups`), which no figure below is made of."""
+    rows = [row for folder in folders for row in read_results(folder) if row.task == TASK and not row.is_counted]
+    return list(dict.fromkeys(row.dataset for row in rows))
 
 
 def accuracies(folders: Sequence[Path]) -> dict[str, dict[str, list[float]]]:
@@ -184,14 +191,16 @@ def main() -> None:
     found, compared = accuracies(evaluations), differences(evaluations)
     rivals = [path.name for path in sorted((folders[0] / "rivals").glob("*")) if (path / "manifest.json").is_file()]
     met = checks(found, compared, rivals)
+    if few := left_out(evaluations):
+        say(f"in no figure, for their few groups: {', '.join(few)}")
     say("\n".join([*printed(found, compared), "", *(f"{'yes' if ok else 'NO '}  {what}" for what, ok in met.items())]))
     seconds = [
         sum(float(read_log(path.parent)["wall_s"]) for path in folder.rglob("manifest.json")) for folder in folders
     ]
     say(f"seconds of the stages: {', '.join(f'{value:,.0f}' for value in seconds)}")
     result = {"recipe": name, "seeds": arguments.seeds, "changes": arguments.changes, "accuracy": found, "met": met}
-    rows = [asdict(one) for one in compared]
-    write_json(ROOT / f"bench/results/above_{name}.json", {**result, "differences": rows, "versions": versions()})
+    more = {"left_out": few, "differences": [asdict(one) for one in compared], "versions": versions()}
+    write_json(ROOT / f"bench/results/above_{name}.json", {**result, **more})
 
 
 if __name__ == "__main__":

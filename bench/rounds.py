@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd.ablate.schedule import measured, zero_shot_sets
+from mmkd.ablate.schedule import counted_sets, measured, zero_shot_sets
 from mmkd.evaluation.data_sets.opened import DecodedImages
 from mmkd.folders.atomic import write_json
 from mmkd.folders.stage import read_manifest, versions
@@ -73,9 +73,11 @@ def accuracies(run: Run, name: str) -> dict[str, float]:
     settings = run.recipe.evaluate
     folder = run.out.with_name(run.out.name.removesuffix("-again")) if name == FIRST else run.out
     spec = TeacherSpec(name=name, model=f"{LOCAL}{folder / 'distill'}")
-    rows = measured(run, spec, zero_shot_sets(settings), DecodedImages(run.recipe.machine.decoded_cache_mb))
+    data_sets = zero_shot_sets(settings)
+    rows = measured(run, spec, data_sets, DecodedImages(run.recipe.machine.decoded_cache_mb))
     found = {row["dataset"]: 100 * row["value"] for row in rows}
-    return {**found, MEAN: float(np.mean(list(found.values())))}
+    counting = counted_sets(data_sets, settings.least_groups)
+    return {**found, MEAN: float(np.mean([found[name] for name in counting]))}
 
 
 if __name__ == "__main__":

@@ -116,6 +116,14 @@ def test_another_recipe_is_refused_unless_forced(home: Path, tmp_path: Path) -> 
     assert target(home, "contrastive", "distill") == made
 
 
+def test_an_ablation_in_which_no_set_counts_is_refused(home: Path) -> None:
+    """Each set has four samples."""
+    job = finished(home)
+    asked = job.recipe.evaluate.model_copy(update={"least_groups": 5})
+    with pytest.raises(ConfigError, match="has the 5 groups in its test split that least_groups asks for"):
+        work(replace(job, recipe=job.recipe.model_copy(update={"evaluate": asked})))
+
+
 def test_one_failure_stops_no_other_run_and_is_named_at_the_end(home: Path, tmp_path: Path) -> None:
     job = finished(home)
     card = job.folder / "nowhere.toml"

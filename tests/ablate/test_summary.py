@@ -3,11 +3,13 @@
 import csv
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from mmkd.ablate.schedule import counted_sets
 from mmkd.ablate.settings import Ablation
 from mmkd.ablate.summary import (
     ACCURACY,
@@ -21,7 +23,20 @@ from mmkd.ablate.summary import (
     paired_t,
     summarise,
 )
-from mmkd.ablate.tables import HEAD, as_csv, as_markdown, cells, differences_plot, page
+from mmkd.ablate.tables import (
+    HEAD,
+    as_csv,
+    as_markdown,
+    cells,
+    differences_plot,
+    left_out_sentence,
+    limit_sentence,
+    page,
+)
+from mmkd.cards.card import Card
+from mmkd.cards.samples import Sample
+from mmkd.errors import ConfigError
+from mmkd.evaluation.data_sets.opened import DataSet
 
 
 def test_the_t_interval_is_that_of_the_paired_test() -> None:
@@ -111,6 +126,47 @@ def test_tables_and_page_hold_every_variant() -> None:
     shown = page("tiny", "about", "epochs", lines, rows())
     assert shown.count('<figure class="plot"') == 2
     assert all(f'<th scope="row">{line.variant}</th>' in shown for line in lines)
+
+
+def test_sets_with_few_groups_are_in_no_number_and_named() -> None:
+    """Two sets of modality `a`, one of them with few groups; its students and teachers change nothing."""
+    few = [replace(row, dataset="few", value=0.01, is_counted=False) for row in rows() if row.dataset == "a"]
+    several = [*few, *rows()]
+    assert summarise(ABLATION, several) == summarise(ABLATION, rows())
+    assert limit_sentence(several) == limit_sentence(rows()) != ""
+    said = "In no number: few, with fewer groups than least_groups asks for."
+    lines = summarise(ABLATION, several)
+    assert said in as_markdown("tiny", "about", lines, several)
+    assert said in page("tiny", "about", "epochs", lines, several)
+    assert left_out_sentence(rows()) == ""
+
+
+def test_a_set_that_one_run_leaves_out_is_left_out_of_those_made_before_the_limit() -> None:
+    """The default was run again with it; the others' files do not know the field."""
+    found = [replace(row, is_counted=row.dataset != "b" or row.variant != "default") for row in rows()]
+    only_a = summarise(ABLATION, [row for row in rows() if row.dataset != "b"])
+    assert summarise(ABLATION, found) == only_a
+    assert [line.mean for line in only_a] == pytest.approx([0.8, 0.8, 0.6])
+
+
+def test_a_modality_of_several_sets_has_their_mean() -> None:
+    more = [replace(row, dataset="c", value=row.value / 2) for row in rows() if row.dataset == "a"]
+    found = {line.variant: line for line in summarise(ABLATION, [*rows(), *more])}
+    assert found["default"].by_modality == pytest.approx({"a": (0.9 + 0.7 + 0.45 + 0.35) / 4, "b": 0.8})
+
+
+def test_which_sets_count_is_decided_by_the_groups_of_the_test_split() -> None:
+    def data_set(name: str, groups: list[str]) -> DataSet:
+        samples = [Sample(id=str(n), group=group) for n, group in enumerate(groups)]
+        facts: dict[str, Any] = {"id": name}
+        training = [Sample(id=f"t{n}", split="train", group=f"t{n}") for n in range(9)]
+        return DataSet(Card.model_construct(**facts), [*samples, *training], [], [], "")
+
+    sets = [data_set("three", ["a", "b", "c", "a"]), data_set("four", [""] * 4)]
+    assert counted_sets(sets, 1) == counted_sets(sets, 3) == ["three", "four"]
+    assert counted_sets(sets, 4) == ["four"]
+    with pytest.raises(ConfigError, match=r"no data set of \[evaluate\] has the 5 groups in its test split"):
+        counted_sets(sets, 5)
 
 
 def test_the_plot_has_each_difference_in_points_with_its_own_interval() -> None:

@@ -1,6 +1,7 @@
 """`mmkd compare`: who is meant, what is shared, the numbers by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,36 @@ def test_nothing_in_common_and_nothing_to_compare(runs: tuple[str, str], tmp_pat
         body(runs[0], str(tmp_path / "c"), QUICK)
     with pytest.raises(ConfigError, match="compared with itself"):
         body(runs[0], runs[0], QUICK)
+
+
+def test_sets_with_few_groups_are_in_no_mean_of_the_two(runs: tuple[str, str]) -> None:
+    for run, share in zip(runs, (0.0, 1.0), strict=True):
+        predicted(Path(run) / "evaluate", "student", "few", shares(share), group=[f"p{row % 7}" for row in range(40)])
+    found = body(*runs, replace(QUICK, least_groups=20))
+    lines = {(line.comparison.dataset, line.comparison.subset): line for line in found.lines if line.deciding}
+    assert lines["mean", "all"].comparison.difference == pytest.approx(0.2)  # with it: (0.4 + 0.2 + 0.0 - 1.0) / 4
+    assert lines["mean", "in general"].comparison.difference == pytest.approx(0.2)
+    few = lines["few", "all"].comparison
+    assert (few.difference, few.is_counted, few.p_holm is None) == (-1.0, False, False)
+    told = "few has 7 groups, evaluate.least_groups asks for 20"
+    shown = CliRunner().invoke(APP, [*runs, "--bootstrap", "300", "--least-groups", "20"]).output
+    assert told in shown.replace("\n", " ")
+    asked = [*runs, "--bootstrap", "300", "--least-groups", "20", "--json"]
+    (notice,) = json.loads(CliRunner().invoke(APP, asked).output)["notices"]
+    assert told in notice
+
+
+@pytest.mark.parametrize(("least", "counting"), [(41, ["large"]), (43, [])])
+def test_where_one_set_counts_or_none_the_two_have_no_mean(
+    runs: tuple[str, str], least: int, counting: list[str]
+) -> None:
+    for run in runs:
+        predicted(Path(run) / "evaluate", "student", "large", shares(0.5, 42))
+    found = body(*runs, replace(QUICK, least_groups=least))
+    rows = [line.comparison for line in found.lines if line.deciding]
+    assert [row.dataset for row in rows if row.is_counted] == counting
+    assert "mean" not in {row.dataset for row in rows}
+    assert ("there is no mean" in found.notices[-1]) == (not counting)
 
 
 def test_the_command_prints_a_table_or_json(runs: tuple[str, str]) -> None:

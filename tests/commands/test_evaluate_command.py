@@ -84,6 +84,13 @@ def test_models_of_others_are_evaluated_added_to_and_reported(tmp_path: Path, ti
     assert {row["dataset"] for row in rows} >= {"squares_ct", "pairs"}
     third = mmkd("evaluate", *both, "--card", squares, "--card", pairs, *fixed)
     assert "is complete, skipped" in third.stdout
+    few = mmkd("evaluate", *both, "--card", squares, "--card", pairs, *fixed, "--least-groups", 500)
+    assert few.exit_code == 0, few.exception
+    assert "there is no mean, as no data set has the 500 groups that evaluate.least_groups asks for" in few.stdout
+    assert "mean" not in {
+        json.loads(row)["dataset"] for row in (out / "evaluate/results.jsonl").read_text().splitlines()
+    }
+    assert "groups enough for a mean" in (out / "report/index.html").read_text()
     assert str(tmp_path) not in (out / "evaluate/manifest.json").read_text()
     shutil.rmtree(out / "report")
     again = mmkd("report", out)

@@ -1,6 +1,7 @@
 """Replicates of the bootstrap by workers: the results of one process, to the bit."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -102,6 +103,16 @@ def test_units_in_any_order_give_the_results_of_one_process(folder: Path, monkey
     }
     assert sum("zero_shot/set," in label for label in executor.done) == 4  # of 75 replicates
     assert not (folder / hand_out.FOLDER).exists()
+
+
+@pytest.mark.usefixtures("pays")
+def test_sets_with_few_groups_are_left_out_alike(folder: Path) -> None:
+    """`other` has three groups."""
+    asked = replace(QUICK, least_groups=4)
+    found = results(folder, Backwards(), asked)
+    assert found == results(folder, None, asked)
+    assert {row.dataset for row in found.results if not row.is_counted} == {"other"}
+    assert len(found.notices) == 1
 
 
 @pytest.mark.usefixtures("pays")

@@ -211,7 +211,7 @@ def test_the_primary_metric_is_averaged_over_the_sets_that_have_it() -> None:
 
 def estimated(dataset: str, **values: float) -> Scores:
     metrics = {name: Estimate(value, np.full(5, value), 10) for name, value in values.items()}
-    return Scores(PredictionFacts("student", dataset, "ct", "zero_shot"), "samples", {"student": metrics})
+    return Scores(PredictionFacts("student", dataset, "ct", "zero_shot"), "samples", 10, {"student": metrics})
 
 
 def test_the_interval_in_general_is_wider_and_needs_three_sets(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkd.corpus.schema import Corpus
+from mmkd.evaluation.summary.summary import results_from_predictions
 from mmkd.export.agreement import Agreement
 from mmkd.export.card import CardFacts, model_card, plain_card
 from mmkd.export.export import Exported
 from mmkd.inference.precision import INT8
 from mmkd.markdown import escaped, line
 from mmkd.reliability.table import load_reliability
+from predicted_world import QUICK, predicted
 
 RESULT = {
     "model": "student",
@@ -51,6 +53,17 @@ def test_the_card_names_teachers_licences_data_and_results(facts: CardFacts, tmp
     assert "| student | a\\|b | zero\\_shot | accuracy | 0.500 | 0.400 to 0.600 | 40 |  |" in card
     followed = {**RESULT, "task": "survival", "note": "46 events of 120 patients"}
     assert "| 40 | 46 events of 120 patients |" in card_of(replace(facts, results=[followed]))
+
+
+def test_the_card_says_which_sets_no_mean_counts(facts: CardFacts, tmp_path: Path) -> None:
+    """Where none counts it has their rows alone."""
+    for dataset in ("few", "fewer"):
+        predicted(tmp_path, "student", dataset, [True, True, False, False] * 3, group=["a", "b"] * 6)
+    found = results_from_predictions(tmp_path, [], replace(QUICK, least_groups=20)).results
+    card = card_of(replace(facts, results=[vars(row) for row in found if row.metric == "accuracy"]))
+    rows = [row for row in card.splitlines() if row.startswith("| student |")]
+    assert len(rows) == 2
+    assert all(escaped("in no mean: 2 groups, least_groups asks for 20") in row for row in rows)
 
 
 def test_the_card_shows_each_format_and_says_what_is_left_out(facts: CardFacts) -> None:

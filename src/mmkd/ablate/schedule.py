@@ -36,6 +36,7 @@ from mmkd.pipeline.recipe import Recipe
 from mmkd.pipeline.run import Run
 from mmkd.pipeline.table import needed_for
 from mmkd.progress import say
+from mmkd.statistics.bootstrap import number_of_groups
 from mmkd.teachers.zoo.settings import LOCAL, TeacherSpec
 from mmkd.validation import nearest
 
@@ -96,15 +97,16 @@ def _extract(run: Run) -> None:
 
 
 def _measure(run: Run, job: Job) -> list[Row]:
-    from mmkd.ablate.schedule import measured, zero_shot_sets
+    from mmkd.ablate.schedule import counted_sets, measured, zero_shot_sets
     from mmkd.evaluation.data_sets.opened import DecodedImages
 
     data_sets = zero_shot_sets(run.recipe.evaluate)
     images = DecodedImages(run.recipe.machine.decoded_cache_mb)
     models = [TeacherSpec(name=name, model=f"{LOCAL}{run.students[name]}") for name in (STAGE1, STUDENT)]
     models += run.teachers if job.teachers else []
+    counting = counted_sets(data_sets, run.recipe.evaluate.least_groups)
     rows = [
-        Row(job.variant, run.recipe.seed, spec.name, ACCURACY, **found)
+        Row(job.variant, run.recipe.seed, spec.name, ACCURACY, **found, is_counted=found["dataset"] in counting)
         for spec in models
         for found in measured(run, spec, data_sets, images)
     ]
@@ -121,6 +123,21 @@ def zero_shot_sets(settings: EvaluateSettings) -> list[DataSet]:
     found = [data_set for data_set in open_data_sets(settings) if TASK in data_set.card.tasks]
     if not found:
         raise ConfigError(f"an ablation measures {TASK}, but no card of [evaluate] has this task; add one")
+    return found
+
+
+def counted_sets(data_sets: Sequence[DataSet], least_groups: int) -> list[str]:
+    """Those that means are made of. Raises ConfigError when there is none."""
+    found = [
+        data_set.card.id
+        for data_set in data_sets
+        if number_of_groups([sample.group for sample in data_set.samples if sample.split == "test"]) >= least_groups
+    ]
+    if not found:
+        raise ConfigError(
+            f"an ablation compares means, but no data set of [evaluate] has the {least_groups:,} groups in its test "
+            "split that least_groups asks for; lower it or add a card"
+        )
     return found
 
 

@@ -62,7 +62,10 @@ Cells = dict[int, dict[str, float]]
 
 @dataclass(frozen=True)
 class Row:
-    """One number of one run. model: `student`, `stage1` or a teacher. n: samples, or steps for `seconds` of stage 2."""
+    """One number of one run. model: `student`, `stage1` or a teacher. n: samples, or steps for `seconds` of stage 2.
+
+    is_counted: False where the data set has fewer groups than `evaluate.least_groups` asks for; no table is made of it.
+    """
 
     variant: str
     seed: int
@@ -72,6 +75,7 @@ class Row:
     modality: str
     value: float
     n: int
+    is_counted: bool = True
 
 
 def read_results(path: Path) -> list[Row]:
@@ -90,7 +94,8 @@ class Summary:
     mean: over modalities and seeds. worst: lowest ratio to the modality's best teacher in any seed. error: mean
     distance to the best teacher of each modality and seed, which is the default's teachers' in every variant. against:
     the variant that `difference` is taken to, over the seeds that both have; t: its interval over seeds, crossed: over
-    seeds and modalities. by_modality: mean over seeds. seconds: of stage 2, mean. None where runs are missing.
+    seeds and modalities. by_modality: mean over its data sets and seeds. seconds: of stage 2, mean. None where runs are
+    missing.
     """
 
     variant: str
@@ -111,6 +116,7 @@ class Summary:
 
 def summarise(ablation: Ablation, rows: Sequence[Row]) -> list[Summary]:
     """A line for each variant with a finished run, in the ablation's order."""
+    rows = counted(rows)
     students = {name: cells_of(rows, name, [STUDENT]) for name in ablation.all_variants}
     limit = limits(rows)
     return [_line(ablation, name, students, limit, rows) for name, cells in students.items() if cells]
@@ -135,6 +141,17 @@ def limits(rows: Sequence[Row]) -> Cells:
 def modality_names(rows: Sequence[Row]) -> dict[str, str]:
     """Data set -> modality, in the order of the cards."""
     return {row.dataset: row.modality for row in rows if row.metric == ACCURACY}
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """Data sets that no mean counts: those that any run leaves out, as others may be of a time before the limit."""
+    return list(dict.fromkeys(row.dataset for row in rows if not row.is_counted))
+
+
+def counted(rows: Sequence[Row]) -> list[Row]:
+    """Without those of data sets that no mean counts."""
+    names = left_out(rows)
+    return [row for row in rows if row.dataset not in names]
 
 
 def _matrix(cells: Cells, seeds: Sequence[int], sets: Sequence[str]) -> Array:
@@ -167,6 +184,9 @@ def _line(ablation: Ablation, name: str, students: dict[str, Cells], limit: Cell
         difference=None if gap_SM is None else float(gap_SM.mean()),
         t=None if gap_SM is None else paired_t(gap_SM),
         crossed=None if gap_SM is None else crossed_bootstrap(gap_SM, generator(0, Purpose.ABLATION)),
-        by_modality={modality[one]: float(value) for one, value in zip(sets, value_SM.mean(axis=0), strict=True)},
+        by_modality={
+            name: float(value_SM[:, [modality[one] == name for one in sets]].mean())
+            for name in dict.fromkeys(modality[one] for one in sets)
+        },
         seconds=float(np.mean(seconds)),
     )

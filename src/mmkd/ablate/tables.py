@@ -7,7 +7,7 @@ from dataclasses import fields
 from itertools import chain
 
 from mmkd.ablate.settings import DEFAULT
-from mmkd.ablate.summary import ACCURACY, Interval, Summary, limits
+from mmkd.ablate.summary import ACCURACY, Interval, Summary, counted, left_out, limits
 from mmkd.ablate.summary import Row as ResultRow
 from mmkd.evaluation.format.numbers import MISSING, scale_of
 from mmkd.report.figures import difference_plot
@@ -51,10 +51,16 @@ def _interval(found: Interval | None) -> str:
 
 def limit_sentence(rows: Sequence[ResultRow]) -> str:
     """What the best teachers reach; empty before the default has run."""
-    values = [value for by_set in limits(rows).values() for value in by_set.values()]
+    values = [value for by_set in limits(counted(rows)).values() for value in by_set.values()]
     if not values:
         return ""
     return f"The best teacher of each modality reaches {SHARE.value(sum(values) / len(values))} % on average."
+
+
+def left_out_sentence(rows: Sequence[ResultRow]) -> str:
+    """Which data sets no number of the tables is made of; empty where all count."""
+    names = left_out(rows)
+    return f"In no number: {', '.join(names)}, with fewer groups than least_groups asks for." if names else ""
 
 
 def as_markdown(title: str, about: str, lines: Sequence[Summary], rows: Sequence[ResultRow]) -> str:
@@ -62,7 +68,7 @@ def as_markdown(title: str, about: str, lines: Sequence[Summary], rows: Sequence
     table = [HEAD, ["---", *["---:"] * (len(HEAD) - 1)], *[cells(line) for line in lines]]
     body = "\n".join(f"| {' | '.join(row)} |" for row in table)
     descriptions = [f"- **{line.variant}**: {line.about}" for line in lines if line.about]
-    parts = [f"# {title}", about, limit_sentence(rows), body, MEANING, "\n".join(descriptions)]
+    parts = [f"# {title}", about, limit_sentence(rows), left_out_sentence(rows), body, MEANING, "\n".join(descriptions)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -101,6 +107,7 @@ def page(title: str, about: str, axis: str, lines: Sequence[Summary], rows: Sequ
         title=title,
         about=about,
         limit=limit_sentence(rows),
+        left_out=left_out_sentence(rows),
         curves=_curves(lines, axis),
         differences=_differences([line for line in lines if line.difference is not None]),
         variants=Table(HEAD, [Row(line.variant, cells(line)[1:], _kind(line)) for line in lines]),

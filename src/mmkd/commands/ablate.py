@@ -78,7 +78,7 @@ def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
     """The tables and the page of what is finished."""
     from mmkd.ablate.schedule import gathered
     from mmkd.ablate.summary import summarise
-    from mmkd.ablate.tables import as_csv, as_markdown, page, print_table
+    from mmkd.ablate.tables import as_csv, as_markdown, left_out_sentence, page, print_table
     from mmkd.folders.atomic import atomic_file
 
     rows = gathered(home)
@@ -95,4 +95,6 @@ def _summarise(loaded: "Ablation", name: str, home: Path) -> None:
         with atomic_file(home / file) as stream:
             stream.write(text.encode())
     print_table(name, lines)
+    if left_out := left_out_sentence(rows):
+        print(left_out)
     print(f"table: {home / 'summary.md'}\npage:  {home / 'index.html'}")

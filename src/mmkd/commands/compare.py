@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmkd.commands.options import Json
+from mmkd.commands.options import Json, LeastGroups
 
 if TYPE_CHECKING:
     from mmkd.evaluation.summary.compare_runs import Line, RunComparison
@@ -20,13 +20,14 @@ def compare(
     replicates: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates.")] = 2000,
     confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the replicates.")] = 0,
+    least_groups: LeastGroups = 1,
     as_json: Json = False,
 ) -> None:
     """Compare two evaluated models sample by sample: paired differences with intervals, per data set and on average."""
     from mmkd.evaluation.summary.compare_runs import compare as body
     from mmkd.evaluation.summary.scores import Resampling
 
-    found = body(first, second, Resampling(replicates, confidence, seed))
+    found = body(first, second, Resampling(replicates, confidence, seed, least_groups=least_groups))
     print(json.dumps(as_plain(found), indent=1)) if as_json else _print(found)
 
 
@@ -61,6 +62,8 @@ def _print(found: "RunComparison") -> None:
     for name, only in ((found.first, found.only_first), (found.second, found.only_second)):
         if only:
             terminal.print(f"only {name} was evaluated on {', '.join(only)}")
+    for notice in found.notices:
+        terminal.print(notice)
 
 
 def _numbers(line: "Line") -> list[str]:

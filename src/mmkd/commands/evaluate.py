@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmkd.commands.executor_options import takes_executor
-from mmkd.commands.options import DryRun, Force, Out, Set, open_run
+from mmkd.commands.options import DryRun, Force, LeastGroups, Out, Set, open_run
 from mmkd.errors import ConfigError
 
 MODEL_HELP = (
@@ -42,6 +42,7 @@ def evaluate(
         Path | None, typer.Option("--data-root", help="Has the catalogue's data, a folder per id.")
     ] = None,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=1, help="Replicates of the intervals.")] = 5000,
+    least_groups: LeastGroups = 1,
     corruptions: Annotated[str, typer.Option("--corruptions", metavar="A,B", help=CORRUPTIONS_HELP)] = "",
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
@@ -77,6 +78,7 @@ def evaluate(
         "datasets": _listed(datasets),
         "data_root": data_root.resolve() if data_root else None,
         "bootstrap": bootstrap,
+        "least_groups": least_groups,
         "corruptions": corruptions == BY_MODALITY or _listed(corruptions) or False,
     }
     settings = parse(EvaluateSettings, asked, "mmkd evaluate")

@@ -29,6 +29,9 @@ Gpus = Annotated[
         help="GPUs of this machine to train on, a process each; with machine.device=cpu, processes. [default: 1]",
     ),
 ]
+LeastGroups = Annotated[
+    int, typer.Option("--least-groups", min=1, help="Groups (patients) that a data set needs to count in the means.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what is finished, would be made or be refused, and stop.")
 ]

@@ -88,7 +88,7 @@ def evaluate(
     write_task_files(folder, units, focus.name, settings)
     if settings.audit:
         audit(data_sets, corpus, folder, images, loadable[focus.name], prepare(machine), machine.loaders)
-    resampling = Resampling(settings.bootstrap, settings.confidence, seed)
+    resampling = Resampling(settings.bootstrap, settings.confidence, seed, least_groups=settings.least_groups)
     summary = results_from_predictions(
         folder,
         teachers,
@@ -100,6 +100,8 @@ def evaluate(
     )
     write_summary(folder, summary)
     print(printed(summary.results, summary.comparisons, teachers, summary.rankings, summary.overall))
+    for notice in summary.notices:
+        print(notice)
     for one in missing:
         print(f"not evaluated: {one}")
     return {

@@ -122,7 +122,7 @@ def evaluation_stage(one: Evaluation, out: Path) -> tuple[Stage, list[DataSetSou
             if len(unread) == len(cards):
                 raise
     settings = {
-        **one.settings.model_dump(mode="json"),
+        **one.settings.evaluated_with,
         "recipe": one.name,
         "seed": one.seed,
         "models": [model.model_dump(mode="json") for model in one.models],

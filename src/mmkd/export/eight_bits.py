@@ -58,7 +58,8 @@ def results(settings: EvaluateSettings, machine: Machine, seed: int, folder: Pat
             for unit in units_of(data_set, {NAME: [loadable]}, settings, seed):
                 if unit.task_name == TASK and unit.members:
                     predict(unit, place)
-        found = results_from_predictions(place, [], Resampling(settings.bootstrap, settings.confidence, seed), [NAME])
+        resampling = Resampling(settings.bootstrap, settings.confidence, seed, least_groups=settings.least_groups)
+        found = results_from_predictions(place, [], resampling, [NAME])
     primary = TASKS[TASK].primary
     return [vars(row) for row in found.results if row.metric == primary and row.subset == ALL and row.model == NAME]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmkd.evaluation.format.numbers import MISSING, metric_label, scale_of, spread
-from mmkd.evaluation.format.results import CLEAN, GAP, MEAN, Result
+from mmkd.evaluation.format.results import CLEAN, GAP, MEAN, NOT_COUNTED, Result
 from mmkd.evaluation.models.embeddings import embeddings_path, read_embeddings
 from mmkd.report import maps
 from mmkd.report.plot import Figure
@@ -43,9 +43,14 @@ def _subset_table(rows: Sequence[Result], whole: Mapping[tuple[str, str, str], R
         lines.append(Row(name, kind="group"))
         if key in whole:
             lines.append(Row("all samples", _subset_cells(whole[key], None)))
-        lines += [Row(row.subset, _subset_cells(row, whole.get(key))) for row in found]
+        lines += [Row(_subset_name(row), _subset_cells(row, whole.get(key))) for row in found]
     heads = ["", "value", "minus all samples", "samples"]
     return Table(heads, lines, f"{main}; intervals by the bootstrap") if lines else None
+
+
+def _subset_name(row: Result) -> str:
+    """Means are made of clean subsets, and of no subgroups."""
+    return row.subset if row.is_counted or row.subset != CLEAN else f"{CLEAN}, {NOT_COUNTED}"
 
 
 def _subset_cells(row: Result, whole: Result | None) -> list[str]:

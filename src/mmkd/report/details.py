@@ -100,6 +100,8 @@ def corruptions(evaluated: Evaluated, task: str) -> Detail:
         "Test pictures made worse in the ways of their modality, five severities each; all models see the same ones. "
         "Severities are not those of published benchmarks."
     )
+    if not any(row.is_counted for row in evaluated.of_task(task)):  # no data set to average over
+        return Detail("Corruptions", says)
     table, figure = robustness.by_family(evaluated, task), robustness.by_severity(evaluated, task)
     return Detail("Corruptions", says, [figure], table)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmkd.evaluation.format.numbers import gain, metric_label, p_text
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, Comparison
+from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NOT_COUNTED, NULLS, Comparison
 from mmkd.report import figures
 from mmkd.report.plot import Figure
 from mmkd.report.source import Evaluated, lower_is_better, primary_metric
@@ -49,11 +49,11 @@ def _gains_table(rows: Sequence[Comparison], in_general: Mapping[str, Comparison
 
 def _forest(evaluated: Evaluated, task: str, rows: Sequence[Comparison]) -> Figure | None:
     """Every data set and the means, against the strongest rival and the best teacher of each data set."""
-    modalities = {row.modality for row in rows if row.dataset != MEAN}
+    modalities = {row.modality for row in rows if row.dataset != MEAN and row.is_counted}
     shown = [name for name in (strongest(evaluated, task), BEST_TEACHER) if name]
     groups = {
-        _group_name(name, modality): found
-        for name, modality in dict.fromkeys((row.dataset, row.modality) for row in rows)
+        _group_name(name, modality, is_counted): found
+        for name, modality, is_counted in dict.fromkeys((row.dataset, row.modality, row.is_counted) for row in rows)
         if (name != MEAN or modality == MEAN or len(modalities) > 1)
         and (found := [row for row in rows if (row.dataset, row.modality) == (name, modality) and row.rival in shown])
     }
@@ -75,9 +75,9 @@ def _tests(rows: Sequence[Comparison]) -> Table | None:
     return text_table(heads, cells) if cells else None
 
 
-def _group_name(dataset: str, modality: str) -> str:
+def _group_name(dataset: str, modality: str, is_counted: bool) -> str:
     if dataset != MEAN:
-        return dataset
+        return dataset if is_counted else f"{dataset}, {NOT_COUNTED}"
     return "mean of all" if modality == MEAN else f"mean, {modality}"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmkd.evaluation.format.numbers import MISSING, firsts_text, rank_text
 from mmkd.evaluation.format.results import ALL, Overall
-from mmkd.report.source import Evaluated, task_title
+from mmkd.report.source import Evaluated, left_out_lines, task_title
 from mmkd.report.view import Cell, Row, Table
 
 
@@ -21,7 +21,7 @@ def overall_view(evaluated: Evaluated) -> dict[str, Any] | None:
     )
     lines = [Row(row.model, [rank_text(row), firsts_text(row)], evaluated.row_kind(row.model)) for row in rows]
     table = Table(["", "mean rank", "firsts"], lines)
-    return {"says": says, "table": table, "by_task": _by_task(evaluated)}
+    return {"says": says, "left_out": left_out_lines(evaluated), "table": table, "by_task": _by_task(evaluated)}
 
 
 def _by_task(evaluated: Evaluated) -> Table | None:

@@ -15,7 +15,7 @@ from mmkd.report.source import Evaluated
 from mmkd.report.view import Cell, Row, Table
 
 Values = Mapping[str, Mapping[str, list[float]]]
-"""Metric -> model -> its value on each data set that has the metric."""
+"""Metric -> model -> its value on each data set that has the metric and that means count."""
 
 
 def by_family(evaluated: Evaluated, task: str) -> Table:
@@ -50,7 +50,7 @@ def by_severity(evaluated: Evaluated, task: str) -> Figure:
 def _values(evaluated: Evaluated, task: str) -> Values:
     found: dict[str, dict[str, list[float]]] = {}
     for row in evaluated.of_task(task):
-        if row.dataset != MEAN:
+        if row.dataset != MEAN and row.is_counted:
             found.setdefault(row.metric, {}).setdefault(row.model, []).append(row.value)
     return found
 

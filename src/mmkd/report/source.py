@@ -13,6 +13,7 @@ from mmkd.evaluation.format.results import (
     ALL,
     IN_GENERAL,
     MEAN,
+    NOT_COUNTED,
     NULLS,
     OF_TEACHERS,
     RANKINGS,
@@ -87,6 +88,15 @@ class Evaluated:
     def of_task(self, task: str) -> list[Result]:
         return [row for row in self.results if row.task == task]
 
+    def left_out(self, task: str) -> dict[str, str]:
+        """Data set that no mean of the task counts -> its groups, and how many are asked for."""
+        return {
+            row.dataset: part.removeprefix(f"{NOT_COUNTED}: ")
+            for row in self.of_task(task)
+            for part in row.note.split("; ")
+            if not row.is_counted and part.startswith(NOT_COUNTED)
+        }
+
     def order(self, models: Iterable[str]) -> list[str]:
         """As tables show them: teachers, what is made of them, the others, the main model, and last the nulls."""
         found = list(dict.fromkeys(models))
@@ -159,6 +169,22 @@ def primary_metric(rows: Sequence[Result], task: str) -> str:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     own = TASKS[task].primary if task in TASKS else ""
     return own if own in metrics else metrics[0]
+
+
+def left_out_sentence(left_out: Mapping[str, str]) -> str:
+    """See `Evaluated.left_out`; "" for none."""
+    if not left_out:
+        return ""
+    return f"In no mean, ranking or rank: {', '.join(f'{name} ({why})' for name, why in left_out.items())}."
+
+
+def left_out_lines(evaluated: Evaluated) -> list[str]:
+    """The sentences, each with the tasks that it holds for."""
+    tasks: dict[str, list[str]] = {}
+    for task in evaluated.tasks:
+        if sentence := left_out_sentence(evaluated.left_out(task)):
+            tasks.setdefault(sentence, []).append(task_title(task))
+    return [f"{', '.join(titles)}: {sentence[0].lower()}{sentence[1:]}" for sentence, titles in tasks.items()]
 
 
 def lower_is_better(task: str) -> tuple[str, ...]:

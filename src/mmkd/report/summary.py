@@ -12,10 +12,11 @@ from mmkd.evaluation.format.results import (
     OF_TEACHERS,
     UNCLEARED,
     Comparison,
+    Result,
     by_modality,
     several_modalities,
 )
-from mmkd.report.source import Evaluated, lower_is_better, primary_metric, task_title
+from mmkd.report.source import Evaluated, left_out_lines, lower_is_better, primary_metric, task_title
 from mmkd.report.view import Cell, Row, Table, Tile
 
 Verdict = Literal["ahead", "level", "behind"]
@@ -35,11 +36,14 @@ def verdict(row: Comparison) -> Verdict:
 def summary(evaluated: Evaluated) -> dict[str, Any]:
     by_task = {task: found for task in evaluated.tasks if (found := standing(evaluated, task))}
     rivals = "each teacher" if evaluated.teachers else "the other models"
-    no_rival = f"There is no other model to compare {evaluated.named} with."
+    none = f"There is no other model to compare {evaluated.named} with."
+    if any(not row.is_counted for row in evaluated.comparisons):
+        none = "No data set that was compared has groups enough for a mean, so there is no answer."
     return {
         "question": f"Does {evaluated.named} beat {rivals}?" if by_task else "",
-        "answer": in_short(evaluated, list(by_task.values())) if by_task else no_rival,
+        "answer": in_short(evaluated, list(by_task.values())) if by_task else none,
         "tasks": [in_words(evaluated, task, found) for task, found in by_task.items()],
+        "left_out": left_out_lines(evaluated),
         "tiles": [_tile(evaluated, task) for task in evaluated.tasks],
         "matrix": matrix(evaluated),
         "has_best_teacher": any(row.rival == BEST_TEACHER for row in evaluated.comparisons),
@@ -99,7 +103,7 @@ def matrix(evaluated: Evaluated) -> Table | None:
 
 
 def _matrix_rows(evaluated: Evaluated, task: str, rivals: Sequence[str]) -> Iterator[Row]:
-    rows = primary_comparisons(evaluated, task)
+    rows = [row for row in primary_comparisons(evaluated, task) if row.is_counted]
     if not rows:
         return
     metric = rows[0].metric
@@ -150,10 +154,19 @@ def _tile(evaluated: Evaluated, task: str) -> Tile:
     scale, ours = scale_of(metric), means.get(evaluated.main)
     if ours is None:  # a table of covariates, say, that only the card's own predictors can read
         value = scale.value(means[best].value) + scale.unit if rivals else MISSING
-        return Tile(task_title(task), value, [*more, f"{evaluated.main} was not evaluated on every data set"])
+        why = (
+            f"{evaluated.main} was not evaluated on every data set"
+            if _has_counted(rows)
+            else "no data set counts in it"
+        )
+        return Tile(task_title(task), value, [*more, why])
     interval = scale.interval(ours.low, ours.high)
     more += [part for part in ours.note.split("; ") if part.startswith(UNCLEARED)]
     return Tile(task_title(task), scale.value(ours.value) + scale.unit, [interval, *more], ours=True)
+
+
+def _has_counted(rows: Sequence[Result]) -> bool:
+    return any(row.is_counted for row in rows)
 
 
 def _unit(metric: str) -> str:

@@ -42,6 +42,8 @@ def write_tables(evaluated: Evaluated, folder: Path) -> int:
         heads = ["model", *table.heads[1:]]
         rows = [[row.name, *(cell.text.removesuffix(MARK) for cell in row.styled_cells)] for row in table.rows]
         caption = f"{task_title(task)}: {metric_label(primary_metric(evaluated.of_task(task), task))}"
+        if left_out := evaluated.left_out(task):
+            caption += f"; not in the mean: {', '.join(left_out)}"
         cells = [(row.name, zip(heads[1:], row.styled_cells, strict=True)) for row in table.rows]
         best = {(name, head) for name, of_row in cells for head, cell in of_row if cell.kind == "best"}  # nulls aside
         files[f"{task}.csv"] = csv_text([heads, *rows])

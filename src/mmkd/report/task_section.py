@@ -10,7 +10,7 @@ from mmkd.report import figures
 from mmkd.report.details import details
 from mmkd.report.differences import differences, ranks
 from mmkd.report.plot import Figure
-from mmkd.report.source import Evaluated, lower_is_better, primary_metric
+from mmkd.report.source import Evaluated, left_out_sentence, lower_is_better, primary_metric
 from mmkd.report.view import Cell, Row, Table, text_table
 
 MARK = " †"  # after a value that does not clear its null
@@ -23,6 +23,7 @@ def task_section(evaluated: Evaluated, task: str) -> dict[str, Any]:
     mine = [row for row in rows if row.metric == metric]
     return {
         "protocol": TASKS[task].protocol if task in TASKS else "",
+        "left_out": left_out_sentence(evaluated.left_out(task)),
         "means": _means(evaluated, task, mine),
         "by_modality": _modality_table(evaluated, task, mine),
         "radar": _radar(evaluated, task, mine),
@@ -43,10 +44,12 @@ def data_set_table(evaluated: Evaluated, task: str, mean_of_one: bool = False) -
     cells = {(row.model, row.dataset): row for row in rows if row.metric == metric and row.dataset != MEAN}
     cells |= {(row.model, MEAN): row for row in figures.mean_rows(rows, metric)}
     data_sets = list(dict.fromkeys(name for _, name in cells))
-    if len(data_sets) == 2 and not mean_of_one:
+    if len(data_sets) == 2 and MEAN in data_sets and not mean_of_one:
         data_sets.remove(MEAN)
     models = evaluated.order(model for model, _ in cells)
     caption = f"{metric_label(metric)}{_in_unit(metric)}; best of each column in bold, nulls aside"
+    if left_out := evaluated.left_out(task):
+        caption += f"; not in the mean: {', '.join(left_out)}"
     columns = {name: {model: cells.get((model, name)) for model in models} for name in data_sets}
     return _table(evaluated, ["", *data_sets], models, list(columns.values()), lower_is_better(task), caption)
 

@@ -33,6 +33,11 @@ class Draws:
     seed: tuple[int, ...]
 
     @property
+    def units(self) -> int:
+        """U."""
+        return sum(map(len, self.strata))
+
+    @property
     def rows(self) -> int:
         """R, of all blocks but the last."""
         return max(1, BLOCK_CELLS // len(self.unit_N))
@@ -43,7 +48,7 @@ class Draws:
         Every stratum has a random stream of its own, so the size of the blocks changes nothing.
         """
         streams = [stream(self.seed, number) for number in range(len(self.strata))]
-        units, rows = sum(map(len, self.strata)), self.rows
+        units, rows = self.units, self.rows
         for start in range(0, self.replicates, rows):
             count_RU = np.empty((min(rows, self.replicates - start), units), np.uint16)
             for rng, members in zip(streams, self.strata, strict=True):
@@ -80,6 +85,11 @@ def group_numbers(group_N: Sequence[str]) -> Array:
     named = [("group", group) if group else ("sample", str(n)) for n, group in enumerate(group_N)]
     place = {name: number for number, name in enumerate(dict.fromkeys(named))}
     return np.array([place[name] for name in named], np.int64)
+
+
+def number_of_groups(group_N: Sequence[str]) -> int:
+    """U, as `plan_draws` counts it: of samples without any group, their number."""
+    return len({*group_numbers(group_N).tolist()})
 
 
 def stream(seed: Sequence[int], number: int) -> np.random.Generator:

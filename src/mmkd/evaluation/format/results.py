@@ -19,6 +19,7 @@ CLEAN = "clean"  # the subset without samples that lie near training images
 IN_GENERAL = "in general"  # all samples, but the interval of a mean speaks for other data sets like these
 GAP = "best - worst"  # in place of a subgroup's value: the best value of the column minus the worst
 UNCLEARED = "does not clear its null"  # begins the note of a result that a null model reaches too
+NOT_COUNTED = "in no mean"  # begins the part of a note that says how many groups there are, and how many are asked for
 MEAN = "mean"  # as data set and modality: over all data sets of a task, each counting once
 
 STUDENT = "student"
@@ -41,7 +42,8 @@ class Result:
     over those of one modality. low, high: None where no replicate was defined. subset: "all"; "clean" (without what
     lies near training data); "column=value" of a subgroup, where the value `GAP` marks the distance between the
     column's best and worst subgroup; or `IN_GENERAL`: the mean over all data sets with an interval that draws data sets
-    too, for the primary metric.
+    too, for the primary metric. is_counted: False where the samples have fewer groups than `evaluate.least_groups` asks
+    for, so that no mean, ranking or rank holds them.
     """
 
     model: str
@@ -57,6 +59,7 @@ class Result:
     protocol: str
     note: str = ""
     subset: str = ALL
+    is_counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Comparison:
     """`model` minus `rival` on the same draws. p: two-sided, of no difference, from the bootstrap.
 
     p_holm: the same, adjusted over all rivals and data sets of the task; None outside the family (other metrics, means,
-    subsets). p_exact: of the test `exact` ("DeLong", "McNemar") where one is defined, None elsewhere.
+    subsets). p_exact: of the test `exact` ("DeLong", "McNemar") where one is defined, None elsewhere. is_counted: as in
+    `Result`; the family has the others, too.
     """
 
     model: str
@@ -82,6 +86,7 @@ class Comparison:
     exact: str = ""
     p_exact: float | None = None
     subset: str = ALL
+    is_counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,10 +172,11 @@ def in_order(models: Iterable[str], teachers: Sequence[str]) -> list[str]:
 
 
 def by_modality(results: Iterable[Result], task: str, metric: str) -> dict[str, dict[str, Result]]:
-    """model -> modality -> row; the mean where a modality has several data sets, and `MEAN` for all of them."""
+    """model -> modality -> row; the mean where a modality has several data sets, and `MEAN` for all of them. Data sets
+    that no mean counts stand for no modality."""
     table: dict[str, dict[str, Result]] = {}
     for row in results:
-        if (row.task, row.metric, row.subset) == (task, metric, ALL):
+        if row.is_counted and (row.task, row.metric, row.subset) == (task, metric, ALL):
             found = table.setdefault(row.model, {})
             if row.modality not in found or row.dataset == MEAN:
                 found[row.modality] = row

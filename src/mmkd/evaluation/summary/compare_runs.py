@@ -11,6 +11,7 @@ from mmkd.errors import ConfigError, DataError
 from mmkd.evaluation.format.predictions import PREDICTIONS, Predictions, read_predictions
 from mmkd.evaluation.format.results import STUDENT, Comparison, focus_model, single_models
 from mmkd.evaluation.summary.comparisons import comparisons, with_exact_tests, with_holm
+from mmkd.evaluation.summary.counted import counted, notices
 from mmkd.evaluation.summary.means import in_general, means
 from mmkd.evaluation.summary.scores import Resampling, Scores, deciding_metric, score
 from mmkd.evaluation.summary.subsets import of_rows
@@ -41,13 +42,17 @@ class Line:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """first minus second. only_first, only_second: "task/data set" that the other was not evaluated on."""
+    """first minus second. only_first, only_second: "task/data set" that the other was not evaluated on.
+
+    notices: lines on data sets with few groups, to be printed.
+    """
 
     first: str
     second: str
     lines: list[Line]
     only_first: list[str]
     only_second: list[str]
+    notices: list[str]
 
 
 def compare(first: str, second: str, resampling: Resampling) -> RunComparison:
@@ -68,11 +73,15 @@ def compare(first: str, second: str, resampling: Resampling) -> RunComparison:
             "evaluate both models on the same cards"
         )
     lines: list[Line] = []
-    for task in dict.fromkeys(task for task, _ in shared):
-        pairs = [_pair(TASKS[task], sides, key) for key in shared if key[0] == task]
-        lines += _lines(TASKS[task], pairs, sides[0].name, resampling)
-    left_out = [["/".join(key) for key in side.files if key not in shared] for side in sides]
-    return RunComparison(sides[0].name, sides[1].name, lines, *left_out)
+    by_task: dict[str, list[Scores]] = {}
+    for name in dict.fromkeys(name for name, _ in shared):
+        task = TASKS[name]
+        pairs = [_pair(task, sides, key) for key in shared if key[0] == name]
+        by_task[task.title] = [score(task, predictions, resampling) for predictions in pairs]
+        lines += _lines(task, pairs, by_task[task.title], sides[0].name, resampling)
+    only_first, only_second = (["/".join(key) for key in side.files if key not in shared] for side in sides)
+    said = notices(by_task, resampling.least_groups)
+    return RunComparison(sides[0].name, sides[1].name, lines, only_first, only_second, said)
 
 
 def opened(text: str) -> Side:
@@ -137,15 +146,21 @@ def _same(first: object, second: object) -> bool:
     return np.array_equal(np.asarray(first), np.asarray(second))
 
 
-def _lines(task: Task[Any], pairs: Sequence[dict[str, Predictions]], model: str, resampling: Resampling) -> list[Line]:
-    """All comparisons of one task, of its data sets first, then of means."""
-    whole = [score(task, predictions, resampling) for predictions in pairs]
+def _lines(
+    task: Task[Any],
+    pairs: Sequence[dict[str, Predictions]],
+    whole: Sequence[Scores],
+    model: str,
+    resampling: Resampling,
+) -> list[Line]:
+    """All comparisons of one task, of its data sets first, then of means. whole: the scores of each pair."""
     found: list[tuple[Scores, Comparison]] = []
     for predictions, scores in zip(pairs, whole, strict=True):
         rows = list(comparisons(scores, model, [], resampling.confidence))
         found += [(scores, row) for row in with_exact_tests(rows, scores, predictions, task)]
-    averaged = list(means(whole, task)) if len(whole) > 1 else []
-    for scores in [*averaged, *in_general(whole, task, resampling.seed)]:
+    inside = counted(whole)
+    averaged = list(means(inside, task)) if len(inside) > 1 else []
+    for scores in [*averaged, *in_general(inside, task, resampling.seed)]:
         found += [(scores, row) for row in comparisons(scores, model, [], resampling.confidence)]
     deciding = {scores.facts.dataset: deciding_metric(scores, task) for scores in whole}
     adjusted = with_holm([row for _, row in found], deciding)

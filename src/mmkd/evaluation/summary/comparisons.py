@@ -43,6 +43,7 @@ def comparisons(scores: Scores, model: str, teachers: Sequence[str], confidence:
                 p=two_sided_p(difference_B),
                 n=mine.n,
                 subset=scores.subset,
+                is_counted=scores.is_counted,
             )
 
 

@@ -44,7 +44,7 @@ def _mean(members: Sequence[Scores], modality: str, task: Task[Any]) -> Iterator
     if any(estimates.values()):
         facts = replace(members[0].facts, dataset=MEAN, modality=modality, warning="")
         draws = ", ".join(dict.fromkeys(scores.draws for scores in members))
-        yield Scores(facts, draws, estimates, members[0].subset)
+        yield Scores(facts, draws, _units(members), estimates, members[0].subset)
 
 
 def everywhere(members: Sequence[Scores]) -> list[str]:
@@ -54,6 +54,10 @@ def everywhere(members: Sequence[Scores]) -> list[str]:
 
 def _having(members: Sequence[Scores], models: Sequence[str], metric: str) -> list[Scores]:
     return [scores for scores in members if all(metric in scores.estimates[model] for model in models)]
+
+
+def _units(members: Sequence[Scores]) -> int:
+    return sum(scores.units for scores in members)
 
 
 def _averaged(estimates: Sequence[Estimate]) -> Estimate:
@@ -91,7 +95,7 @@ def in_general(
         estimates[model] = {task.primary: replace(_averaged(mine), replicate_B=drawn_B, note=note)}
     facts = replace(by_data_set[0].facts, dataset=MEAN, modality=MEAN, warning="")
     drawn = f"{'families of ' if any(related) else ''}data sets, and of their samples"
-    yield Scores(facts, drawn, estimates, IN_GENERAL)
+    yield Scores(facts, drawn, _units(having), estimates, IN_GENERAL)
 
 
 def families(overlaps: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -22,13 +22,14 @@ from mmkd.statistics.metrics import Array
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made; see `EvaluateSettings`. replicated: the replicates' metrics, in place of what is computed
-    here; of none, an estimate has no replicates."""
+    """How intervals are made, and of how many groups one counts in a mean; see `EvaluateSettings`. replicated: the
+    replicates' metrics, in place of what is computed here; of none, an estimate has no replicates."""
 
     replicates: int
     confidence: float
     seed: int
     replicated: "Replicated | None" = None
+    least_groups: int = 1
 
 
 Replicates = dict[tuple[str, str], Array]
@@ -61,15 +62,18 @@ Estimates = Mapping[str, Mapping[str, Estimate]]
 class Scores:
     """All models on one data set, on a subset of it, or their mean over several data sets.
 
-    facts: its `model` is that of no model in particular. draws: what replicates draw, in words. stands_for: who
-    `best_teacher` is on this data set.
+    facts: its `model` is that of no model in particular. draws: what replicates draw, in words; units: how many of it
+    there are, of a mean those of all its data sets. stands_for: who `best_teacher` is on this data set. is_counted:
+    whether the units are enough for a mean.
     """
 
     facts: PredictionFacts
     draws: str
+    units: int
     estimates: Estimates
     subset: str = ALL
     stands_for: Mapping[str, str] = field(default_factory=dict)
+    is_counted: bool = True
 
 
 def score(task: Task[Any], predictions: Mapping[str, Predictions], resampling: Resampling) -> Scores:
@@ -106,7 +110,8 @@ def score_subset(
     found = resampling.replicated or replicates_of
     for (model, metric), value_B in found(name, task, predictions, draws).items():
         estimates[model][metric] = replace(estimates[model][metric], replicate_B=value_B)
-    return Scores(first.facts, draws.words, estimates, subset)
+    is_counted = draws.units >= resampling.least_groups
+    return Scores(first.facts, draws.words, draws.units, estimates, subset, is_counted=is_counted)
 
 
 def replicates_of(

@@ -111,7 +111,8 @@ def _gap(of_value: Mapping[str, Scores], task: Task[Any], column: str) -> Scores
     for model, metrics in first.estimates.items():
         shared = [name for name in metrics if all(name in scores.estimates[model] for scores in of_value.values())]
         estimates[model] = {name: _distance(of_value, task, model, name) for name in shared}
-    return replace(first, estimates=estimates, subset=f"{column}={GAP}")
+    fewest = min(of_value.values(), key=lambda scores: scores.units)
+    return replace(fewest, estimates=estimates, subset=f"{column}={GAP}")
 
 
 def _distance(of_value: Mapping[str, Scores], task: Task[Any], model: str, metric: str) -> Estimate:

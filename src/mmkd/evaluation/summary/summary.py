@@ -20,6 +20,7 @@ from mmkd.evaluation.format.results import (
     in_order,
 )
 from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
+from mmkd.evaluation.summary.counted import counted, left_out_note, notices
 from mmkd.evaluation.summary.hand_out import handed_out
 from mmkd.evaluation.summary.means import families, in_general, means, rankings
 from mmkd.evaluation.summary.overall import Setting, overall, settings_of
@@ -41,12 +42,16 @@ CARDS = "cards.jsonl"
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of `results.jsonl`, `comparisons.jsonl`, `rankings.jsonl` and `overall.jsonl`."""
+    """The rows of `results.jsonl`, `comparisons.jsonl`, `rankings.jsonl` and `overall.jsonl`.
+
+    notices: lines on data sets with few groups, to be printed.
+    """
 
     results: list[Result] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
     overall: list[Overall] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
@@ -75,12 +80,14 @@ def results_from_predictions(
     defined.
     """
     plan = Plan(models, teachers, resampling, families(_overlaps(folder)), leaked, corruption_baseline)
-    summary, settings = Summary(), list[Setting]()
+    summary, settings, by_task = Summary(), list[Setting](), dict[str, list[Scores]]()
     with handed_out(folder, plan, executor) as plan:
         for name, task in TASKS.items():
             if by_data_set := list(predictions_of(folder, name)):
-                settings += settings_of(_summarise(task, by_data_set, plan, summary), task)
+                by_task[task.title] = _summarise(task, by_data_set, plan, summary)
+                settings += settings_of(counted(by_task[task.title]), task)
     summary.overall.extend(overall(settings, models, plan.family_of, resampling.seed, resampling.confidence))
+    summary.notices.extend(notices(by_task, resampling.least_groups))
     return summary
 
 
@@ -91,16 +98,17 @@ def _summarise(
     confidence = plan.resampling.confidence
     scored = [scored_of(task, predictions, plan) for predictions in by_data_set]
     whole = [one.whole for one in scored]
-    derived = [*means(whole, task), *in_general(whole, task, plan.resampling.seed, plan.family_of)]
+    inside = counted(whole)
+    derived = [*means(inside, task), *in_general(inside, task, plan.resampling.seed, plan.family_of)]
     if any(one.leaked for one in scored):  # each data set without leaked samples, and the means of these
         cleaned = [one.clean for one in scored if one.clean is not None]
-        derived += [*cleaned, *means(cleaned, task)]
+        derived += [*cleaned, *means(counted(cleaned), task)]
     derived += [part for one in scored for part in one.subgroups]
     gaps = [gap for one in scored for gap in one.gaps]
     for scores in [*(with_null_notes(one, task, confidence) for one in [*whole, *derived]), *gaps]:
         summary.results.extend(_results(scores, plan, task.protocol))
     summary.comparisons.extend(_comparisons(task, by_data_set, whole, derived, plan))
-    summary.rankings.extend(rankings(whole, task, confidence))
+    summary.rankings.extend(rankings(inside, task, confidence))
     return whole
 
 
@@ -137,6 +145,7 @@ def _overlaps(folder: Path) -> dict[str, list[str]]:
 def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
     confidence = plan.resampling.confidence
     drawn = f"{plan.resampling.replicates} bootstrap replicates of {scores.draws}"
+    left_out = left_out_note(scores, plan.resampling.least_groups)
     for model in in_order(scores.estimates, plan.teachers):
         for metric, estimate in scores.estimates[model].items():
             interval = percentile_interval(estimate.replicate_B, confidence)
@@ -155,6 +164,7 @@ def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
                 n=estimate.n,
                 seed=plan.resampling.seed,
                 protocol=f"{protocol}; {confidence:.0%} percentile interval, {drawn}",
-                note="; ".join(filter(None, [estimate.note, undefined if interval.undefined else ""])),
+                note="; ".join(filter(None, [estimate.note, undefined if interval.undefined else "", left_out])),
                 subset=scores.subset,
+                is_counted=scores.is_counted,
             )

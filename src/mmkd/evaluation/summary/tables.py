@@ -42,7 +42,8 @@ def printed(
     tables: list[Titled] = []
     for task in dict.fromkeys(row.task for row in results):
         mine = [row for row in results if row.task == task]
-        tables += [modality_table(mine, task, teachers), *metric_tables(mine, task, teachers)]
+        if any(row.is_counted for row in mine):
+            tables += [modality_table(mine, task, teachers), *metric_tables(mine, task, teachers)]
         tables += notes_table(mine, task)
         tables += [rank_table(ranking) for ranking in rankings if ranking.task == task]
     tables += [*gain_tables(comparisons), *overall_tables(overall)]
@@ -145,8 +146,8 @@ def _is_mean(row: Comparison, subset: str) -> bool:
 
 
 def _tally(rows: Sequence[Comparison], rival: str) -> str:
-    """Data sets on which the model is better, worse, and all."""
-    single = [row for row in rows if row.rival == rival and in_family(row)]
+    """Data sets of the mean on which the model is better, worse, and all."""
+    single = [row for row in rows if row.rival == rival and row.is_counted and in_family(row)]
     sure = [row.difference > 0 for row in single if row.p_holm is not None and row.p_holm < SIGNIFICANT]
     return f"{sum(sure)} / {len(sure) - sum(sure)} / {len(single)}"
 

@@ -17,10 +17,11 @@ class CommonSettings(Settings):
 
     data_root: the folder that has the catalogue's data, one folder for each id. variables: what `${NAME}` means in the
     cards, besides the environment. nulls: the null models, which every model has to beat. bootstrap:
-    replicates. confidence: of the intervals. batch_size: images or texts a forward pass; it changes speed and memory
-    only. gallery: images kept of each data set for the report. audit: look for the images of the data sets in the
-    training corpus and in each other's splits. bags: keep every model's tile features of slides as HDF5 files too, in
-    the layout of CLAM and TRIDENT.
+    replicates. confidence: of the intervals. least_groups: a data set with fewer groups (samples, where no groups are
+    known) in its test split has its own rows, and no part in means, rankings and ranks. batch_size: images or texts a
+    forward pass; it changes speed and memory only. gallery: images kept of each data set for the report. audit: look
+    for the images of the data sets in the training corpus and in each other's splits. bags: keep every model's tile
+    features of slides as HDF5 files too, in the layout of CLAM and TRIDENT.
 
     corruptions: zero-shot classification of corrupted test pictures too, by every model but the null models: `true` for
     the families of MedMNIST-C that belong to the data set's modality, or a list of families for all data sets. With
@@ -36,6 +37,7 @@ class CommonSettings(Settings):
     bootstrap: PositiveInt = 5000
     batch_size: PositiveInt = 256
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
+    least_groups: PositiveInt = 1
     gallery: int = Field(12, ge=0)
     corruptions: bool | list[Family] = False
     corruption_baseline: str = ""
@@ -51,6 +53,11 @@ class CommonSettings(Settings):
         if self.corruption_baseline and not self.corruptions:
             raise ValueError("corruption_baseline needs corruptions")
         return self
+
+    @property
+    def evaluated_with(self) -> dict[str, Any]:
+        """What an evaluation depends on; those without `least_groups`, of older releases, are those of 1."""
+        return self.model_dump(mode="json", exclude={"least_groups"} if self.least_groups == 1 else None)
 
     def of_task(self, task: Task[Any]) -> Settings:
         found: Settings = getattr(self, task.section) if task.section else NoSettings()
