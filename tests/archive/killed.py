@@ -35,6 +35,11 @@ def life(source: Path, place: Path) -> int:
         os._exit(1)
 
 
+def has_ended(child: int) -> bool:
+    """Whether it found nothing more to do; it can still be waited for."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def writes(place: Path) -> int:
     """How many there have been: each leaves a version of the table, until old ones are cleared."""
     return sum(1 for _ in place.glob("pictures.lance/_versions/*"))
@@ -71,7 +76,7 @@ def main() -> None:
         before = writes(place)
         child = life(source, place)
         wanted, latest = before + drawn.randrange(3), time.monotonic() + 20
-        while writes(place) < wanted and time.monotonic() < latest:
+        while writes(place) < wanted and not has_ended(child) and time.monotonic() < latest:
             time.sleep(0.001)
         time.sleep(drawn.uniform(0, 0.1))
         os.kill(child, signal.SIGKILL)

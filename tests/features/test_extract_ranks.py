@@ -115,7 +115,7 @@ def test_shares_are_disjoint_and_complete(size: int) -> None:
 
 
 @pytest.mark.slow
-def test_eight_workers_of_which_two_are_killed_make_the_bytes_of_one(
+def test_three_workers_of_which_two_are_killed_make_the_bytes_of_one(
     tiny_corpus: Path, tiny_teachers: list[TeacherSpec], tmp_path: Path
 ) -> None:
     """A run by two workers, none of whom is killed, is made in `tests/pipeline/test_beside.py`."""
@@ -129,7 +129,7 @@ def test_eight_workers_of_which_two_are_killed_make_the_bytes_of_one(
     whole = extracted("one", 1)
     assert len(whole) == 24
     with killing(tmp_path / "many", 2) as killed:
-        assert extracted("many", 8) == whole
+        assert extracted("many", 3) == whole
     assert len(killed) == 2
     assert not list(tmp_path.rglob(".units"))
 

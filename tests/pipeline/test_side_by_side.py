@@ -79,18 +79,23 @@ def same_digests(left: Path, right: Path, *names: str) -> bool:
     return all(digest_of(left / name) == digest_of(right / name) for name in names)
 
 
-def when_saved(out: Path, name: str, act: Callable[[], None]) -> threading.Thread:
-    """Act once that training has saved a checkpoint; so does a thread that is joined after it has."""
+def when(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
+    """Act once the condition holds; so does a thread that is joined after it has."""
 
     def watch() -> None:
         until = time.monotonic() + 300  # the machine may be busy
-        while not any((out / f"{name}.partial" / "checkpoints").glob("step-*.json")) and time.monotonic() < until:
+        while not condition() and time.monotonic() < until:
             time.sleep(0.002)
         act()
 
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
+
+
+def when_saved(out: Path, name: str, act: Callable[[], None]) -> threading.Thread:
+    """Act once that training has saved a checkpoint."""
+    return when(lambda: any((out / f"{name}.partial" / "checkpoints").glob("step-*.json")), act)
 
 
 def end_worker(out: Path, name: str, how: signal.Signals) -> None:
@@ -277,32 +282,26 @@ def test_the_command_tells_which_trainings_run_and_their_last_lines(
 
 
 @pytest.mark.slow
-def test_a_killed_command_goes_on_from_the_checkpoints(longer: Path, opened: Opened, finished_run: Finished) -> None:
+def test_a_killed_command_goes_on_from_the_checkpoints_and_sigterm_has_it_save(
+    longer: Path, opened: Opened, finished_run: Finished
+) -> None:
     run = opened(*STUDENTS, changes=[])
+    log = log_of(run.out, "distill")
     killed = command(run, finished_run[0], *LONGER, TWO)
     when_saved(run.out, "distill", killed.kill).join()
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert not (run.out / "distill").exists()
-    again = command(run, finished_run[0], *LONGER, TWO)
-    _, told = again.communicate(timeout=300)
-    assert again.returncode == 0, told
-    assert "resumed after step" in log_of(run.out, "distill").read_text()
-    assert same_digests(longer, run.out, *STUDENTS)
-    assert not list(run.out.rglob(NOTES))
-
-
-@pytest.mark.slow
-def test_sigterm_has_the_trainings_save(longer: Path, opened: Opened, finished_run: Finished) -> None:
-    run = opened(*STUDENTS, changes=[])
     stopped = command(run, finished_run[0], *LONGER, TWO)
-    when_saved(run.out, "distill", stopped.terminate).join()
-    told, problem = stopped.communicate(timeout=120)
+    when(lambda: "resumed after step" in log.read_text(), stopped.terminate).join()
+    told, problem = stopped.communicate(timeout=300)
     assert stopped.returncode == 0, problem
     assert told.endswith("stopped by SIGTERM; run the same command again to go on\n")
-    assert "stopped by SIGTERM after step" in log_of(run.out, "distill").read_text()
+    assert "resumed after step" in log.read_text()
+    assert "stopped by SIGTERM after step" in log.read_text()
     work_one(open_run(finished_run[0], run.out, LONGER), "distill")  # another number of workers changes nothing
     assert same_digests(longer, run.out, *STUDENTS)
+    assert not list(run.out.rglob(NOTES))
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -155,6 +157,17 @@ def command(*arguments: Any) -> list[str]:
     return [sys.executable, "-m", "mmkd", *map(str, arguments)]
 
 
+@contextmanager
+def files_of_at_most(most_bytes: int) -> Iterator[None]:
+    """In this process, since those that it would start import torch."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "folder", "most_bytes"),
@@ -174,19 +187,17 @@ def test_on_a_full_disk_a_stage_ends_with_a_line_and_goes_on(
     copied: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe, out = copied
     (out / folder).rename(tmp_path / "whole")
     asked = stage, recipe, "--out", out
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-
-    full = subprocess.run(command(*asked), capture_output=True, text=True, preexec_fn=limited, check=False)
-    assert full.returncode == 2, full.stderr
-    assert full.stderr.startswith(f"mmkd: {out}")
-    assert "File too large; allow larger files" in full.stderr
-    assert full.stderr.count("\n") == 1
+    with files_of_at_most(most_bytes):
+        assert mmkd(monkeypatch, *asked) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"mmkd: {out}")
+    assert "File too large; allow larger files" in told
+    assert told.count("\n") == 1
     assert not (out / folder).exists()
     assert not list(out.rglob(".*.tmp"))
     assert mmkd(monkeypatch, *asked) == 0
