@@ -77,7 +77,7 @@ def test_values_can_be_changed_from_outside(tmp_path: Path, change: str, found: 
         (MINIMAL + "[rivals.one]\nepochs = 1\n", "used twice or reserved: one"),
         (MINIMAL + '[rivals."../corpus"]\nepochs = 1\n', r"rivals.*letters, digits, dots.*found '\.\./corpus'"),
         (MINIMAL + '[rivals."/tmp/x"]\nepochs = 1\n', "rivals.*letters, digits, dots"),
-        (MINIMAL.replace('name = "one"', 'name = "../corpus"'), r"teachers.*name.*letters, digits, dots.*'\.\./corpus'"),
+        (MINIMAL.replace('name = "one"', 'name = "../corpus"'), r"teachers.*name.*letters, digits.*'\.\./corpus'"),
         (MINIMAL.replace('name = "one"', 'name = "one/.."'), r"teachers.*name.*letters, digits, dots"),
         (MINIMAL.replace('kind = "table"', 'kind = "table"\nname = "../x"'), r"sources.*name.*match pattern.*'\.\./x'"),
         (MINIMAL.replace("${out}", "${NOWHERE}"), "the variable NOWHERE is not set"),
