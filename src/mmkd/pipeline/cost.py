@@ -131,9 +131,7 @@ def started(recipe: Path, gpus: int) -> list[str]:
     if nodes == 1:
         return [f"mmkd run {file}" + (f" --gpus {gpus} --workers {gpus}" if gpus > 1 else "")]
     several = f"--nnodes {nodes} --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node {GPUS_A_NODE}"
-    return [
-        f"torchrun {several} -m mmkd {stage} {file}" for stage in ("extract", "pretrain", "distill")
-    ]
+    return [f"torchrun {several} -m mmkd {stage} {file}" for stage in ("extract", "pretrain", "distill")]
 
 
 def _common(hardware: training.Hardware) -> list[str]:
