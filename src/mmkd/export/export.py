@@ -1,6 +1,5 @@
 """The student in the formats of other tools, one folder for all, checked against the student before it is published."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -63,9 +62,7 @@ def export(
     if settings.dim is not None and settings.dim != model.dim:
         model = first_dimensions(model, settings.dim)
     formats, refused = write_formats(model, folder, home, settings.to)
-    start = time.perf_counter()
     found = compare(model, folder, formats, sample)
-    seconds = time.perf_counter() - start
     rows = int8(folder) if "onnx" in formats else []
     exported = Exported(formats, refused, found, sample.origin, rows)
     figures = {name: one.plain for name, one in found.items()}
@@ -79,7 +76,6 @@ def export(
         "formats": len(formats),
         **({"formats_without_a_part": len(refused)} if refused else {}),
         "pictures_compared": max(one.pictures for one in found.values()),
-        "seconds_of_comparison": round(seconds),
     }
 
 
