@@ -19,6 +19,7 @@ from stage_work import STAGES, Check
 from mmkd.errors import ConfigError, DataError
 from mmkd.executors.local import LocalExecutor
 from mmkd.executors.ray import RaySettings, connect
+from mmkd.executors.ray_actor import RayWorker
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -125,8 +126,18 @@ def test_a_driver_that_was_killed_is_started_again(cluster: Any, tmp_path: Path)
     assert all(attempts(folder / name) == 1 for name in before)
 
 
-def test_a_node_that_is_lost_costs_no_unit_and_one_that_joins_gets_work(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_is_lost_costs_no_unit_and_one_that_joins_gets_work(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "ray"
+    is_alive, ended = RayWorker.is_alive, list[bool]()
+
+    def watched(worker: RayWorker) -> bool:
+        found = is_alive(worker)
+        ended.extend([] if found else [worker.was_taken])
+        return found
+
+    monkeypatch.setattr(RayWorker, "is_alive", watched)
     found: list[str] = []
     executor, acts = RaySettings(address="auto").open(), ["await go"] * 8
     work = threading.Thread(target=lambda: found.append(done_by(executor, folder, acts)), daemon=True)
@@ -137,6 +148,7 @@ def test_a_node_that_is_lost_costs_no_unit_and_one_that_joins_gets_work(cluster:
     until(lambda: sum(alive(process) for process in first) == 2)
     patiently(lambda: cluster.add_node(num_cpus=1, object_store_memory=STORE))
     until(lambda: sum(alive(process) for process in started(folder).values()) == 3)
+    assert ended[0]  # its machine was taken away: the unit has not failed
     (folder / "go").touch()
     work.join(120)
     assert found == [done_by(LocalExecutor(1), tmp_path / "one", ["sleep 0"] * 8)]

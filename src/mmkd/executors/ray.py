@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -136,7 +136,6 @@ class Actors:
     _room: int = 0
     _looked: float = -LOOK_S
     _plan: Any = None
-    _node_of: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

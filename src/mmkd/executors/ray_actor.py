@@ -10,6 +10,8 @@ from mmkd.executors.plan import Plan
 from mmkd.executors.remote import add_to_log, begin, copied_to
 from mmkd.executors.work import work
 
+ANSWER_S = 3.0  # for a node to answer
+
 
 class Actor:
     """In the actor's process."""
@@ -44,6 +46,16 @@ def remote_worker(need: dict[str, float]) -> Any:
     )  # fmt: skip
 
 
+def _answers(address: str, port: int) -> bool:
+    """Whether the node's own process of Ray takes connections. Ray calls a lost node alive until it has missed
+    heartbeats for some 15 s, and what ran there has ended long before."""
+    try:
+        socket.create_connection((address, port), ANSWER_S).close()
+    except OSError:
+        return False
+    return True
+
+
 @dataclass
 class RayWorker:
     """A worker as its driver sees it. actor, node, end_of_work: handles of Ray."""
@@ -59,8 +71,8 @@ class RayWorker:
     def started(cls, actor: Any, plan_of_ray: Any, plan: Plan, name: str, place: float) -> "RayWorker":
         """Have Ray start one. plan_of_ray: the plan's handle."""
         handle = actor.remote()
-        work = handle.work.remote(plan_of_ray, name, place, os.getcwd())
-        return cls(name, plan, handle, handle.node.remote(), work)
+        node = handle.node.remote()  # before the work: an actor answers one call after the other
+        return cls(name, plan, handle, node, handle.work.remote(plan_of_ray, name, place, os.getcwd()))
 
     def is_alive(self) -> bool:
         """As `Worker.is_alive`; while Ray waits for room for it, too."""
@@ -80,7 +92,8 @@ class RayWorker:
 
         with suppress(Exception):  # it ended before it could say where it is
             node = ray.get(self.node, timeout=0)
-            return all(one["NodeID"] != node for one in ray.nodes() if one["Alive"])
+            living = [one for one in ray.nodes() if one["Alive"] and one["NodeID"] == node]
+            return not any(_answers(one["NodeManagerAddress"], one["NodeManagerPort"]) for one in living)
         return False
 
     def end(self) -> None:
