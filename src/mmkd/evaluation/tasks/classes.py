@@ -65,6 +65,10 @@ def labels_of(columns: Columns) -> Array | None:
     return columns.get(LABEL)
 
 
+def is_multi_label(columns: Columns) -> bool:
+    return any(name.startswith(MEMBER) for name in columns)
+
+
 def truth_in(columns: Columns) -> Array:
     """What `truth_columns` put there, as `truth_of` gives it."""
     return columns[LABEL] if LABEL in columns else side_by_side(columns, MEMBER)
