@@ -7,9 +7,9 @@ import pytest
 from test_methods import unit
 
 from mmkd.adapt.gain import gain_error, gain_of, lower_end
-from mmkd.adapt.measure import METRICS, Protocol, compare, measure, outer_folds
+from mmkd.adapt.measure import METRICS, Measured, Protocol, Value, compare, measure, outer_folds
 from mmkd.adapt.select import ZERO_SHOT, Labelled, choose, draw_shots
-from mmkd.adapt.words import verdict
+from mmkd.adapt.words import heads_and_lines, methods_in, verdict
 from mmkd.statistics.metrics import Array
 
 FAST = Protocol(shots=(1, 4, None), seeds=2, folds=3, inner_folds=3)
@@ -158,3 +158,21 @@ def test_an_official_split_is_the_only_fold() -> None:
     assert (fold_N == 0).tolist() == test_N.tolist()
     assert "official split" in words
     assert measure(data, fold_N, replace(FAST, shots=(1,), seeds=1))[0].tested == 9
+
+
+def measured(spread: tuple[float, float]) -> Measured:
+    values = {metric: Value(0.5, 0.25, 0.75) for metric in METRICS}
+    return Measured("all", 12, 40, values, values, values, spread, {"SS-Text": 2, "zero-shot": 1}, 1.0)
+
+
+def test_a_column_that_says_nothing_is_left_out() -> None:
+    """One draw of labels has no spread over seeds."""
+    heads, lines = heads_and_lines([measured((0.1, 0.1))])
+    assert "seeds" not in heads
+    assert [len(line) for line in lines] == [len(heads)]
+    heads, lines = heads_and_lines([measured((0.1, 0.1)), measured((0.1, 0.2))])
+    assert [line[heads.index("seeds")] for line in lines] == ["", "+10.0 to +20.0"]
+
+
+def test_the_methods_that_were_chosen_are_explained() -> None:
+    assert [line.split(":")[0] for line in methods_in([measured((0, 0))])] == ["zero-shot", "SS-Text"]

@@ -217,3 +217,23 @@ def test_a_picture_that_may_name_a_patient_is_never_shown(tmp_path: Path, reason
     row = {"source": "s", "where": "s:0", "id": "r", "reason": reason, "detail": ""}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rejected.parquet")
     assert bool(_first_of_each(tmp_path, 1)) == shown
+
+
+def test_unknown_is_no_modality(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"r{i}", "image": f"{i}.png", "caption": f"Picture {i}", "group": f"g{i}", "modality": modality}
+        for i, modality in enumerate(("ct", "ct", "mri", ""))
+    ]
+    source = table(tmp_path, rows, {f"{i}.png": png(i) for i in range(4)})
+    write_ledger(run(settings_for(source, max_rejected=1.0), tmp_path / "out").folder, "mine")
+    words = [word.strip() for word in read((tmp_path / "out" / PAGE).read_text()).words if word.strip()]
+    start = words.index("modalities")
+    assert words[start + 1 : start + 4] == ["2", "from 1 source", "and 1 pair of unknown modality"]
+
+
+def test_the_page_calls_rejected_what_the_terminal_does(tmp_path: Path) -> None:
+    corpus = corpus_with(tmp_path, ["CT of a cyst", ""])
+    write_ledger(corpus.folder, "mine")
+    words = read((corpus.folder / PAGE).read_text()).words
+    assert "Rejected records" in words
+    assert not any("xcluded records" in word for word in words)

@@ -90,8 +90,8 @@ def test_groups_widen_the_interval(tmp_path: Path) -> None:
 def test_replicates_without_a_class_are_counted_in_the_note(tmp_path: Path) -> None:
     predicted(tmp_path, "alone", "set", [True] * 4, group=["p1", "p2", "p1", "p2"])
     rows = {row.metric: row for row in results_from_predictions(tmp_path, [], QUICK).results if row.dataset == "set"}
-    assert rows["accuracy"].note == ""
-    assert rows["macro_auc"].note.endswith("of 300 replicates, in which it is not defined, are left out")
+    assert rows["accuracy"].note == "exact interval over 2 units, as all replicates are 1"
+    assert "of 300 replicates, in which it is not defined, are left out" in rows["macro_auc"].note
     assert 100 < int(rows["macro_auc"].note.split()[0]) < 200
 
 

@@ -12,6 +12,7 @@ from worlds import Named, card, embedded, unit
 from mmkd.cards.samples import ImageRef, Sample, Split
 from mmkd.errors import DataError
 from mmkd.evaluation.models.embeddings import normalised
+from mmkd.evaluation.tasks.classes import centred
 from mmkd.evaluation.tasks.zero_shot import TASK, class_embedding
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.metrics import Array
@@ -92,10 +93,44 @@ def test_equal_scores_go_to_the_first_class() -> None:
     assert measured["macro_auc"][0] == 0.5
 
 
+def test_an_offset_of_the_picture_does_not_order_samples() -> None:
+    """The right class is always 0.1 ahead; two of four pairs stand the wrong way round by raw cosines of a class."""
+    offset = np.array([0.0, 0.5, 0.2, 0.3], np.float32)
+    label = np.array([0, 0, 1, 1])
+    columns = {"label": label, "score:a": offset + (label == 0) / 10, "score:b": offset + (label == 1) / 10}
+    assert metrics.roc_auc_score(label == 0, columns["score:a"]) == 0.5
+    measured = TASK.measure(columns, once(4))
+    assert (measured["accuracy"][0], measured["macro_auc"][0]) == (1, 1)
+
+
+def test_all_scores_of_a_table_are_those_of_the_auc() -> None:
+    chosen, image = three_classes(["test"])
+    columns = TASK.predict(embedded(THREE, chosen, [image], [prompt_vectors()])).columns
+    scores = TASK.class_scores(columns)
+    assert scores is not None
+    member = columns["label"][:, None] == np.arange(3)
+    measured = TASK.measure(columns, once(60))
+    assert measured["macro_auc"][0] == pytest.approx(metrics.roc_auc_score(member, scores.score_NC), abs=1e-12)
+    raw = np.stack([columns[f"score:{name}"] for name in "abc"], axis=1)
+    np.testing.assert_array_equal(scores.predicted(), raw.argmax(axis=1))
+
+
+def test_equal_samples_tie_after_centring_and_unequal_ones_do_not() -> None:
+    """Offsets that float64 adds exactly: pairs of samples that differ by them alone are equal to the bit."""
+    base = np.random.default_rng(0).integers(-1000, 1000, (200, 7)) / 2**12
+    score = np.concatenate([base, base + 0.25]).astype(np.float32)
+    found = centred(score)
+    np.testing.assert_array_equal(found[:200], found[200:])
+    assert len(np.unique(found[:200, 0])) == len(np.unique(7 * base[:, 0] - base.sum(axis=1)))
+    near = np.nextafter(np.float32(0.3), np.float32(1))
+    assert np.diff(centred(np.array([[0.3, 0.1], [near, 0.1]], np.float32))[:, 0]) > 0
+
+
 def test_every_metric_equals_scikit_learn_on_every_resample() -> None:
     chosen, image = three_classes(["test"])
     columns = TASK.predict(embedded(THREE, chosen, [image], [prompt_vectors()])).columns
     score = np.stack([columns[f"score:{name}"] for name in "abc"], axis=1)
+    relative = score.astype(np.float64) - score.mean(axis=1, keepdims=True, dtype=np.float64)
     weight = counts(60, 5, 0, kept=3)
     measured = TASK.measure(columns, weight)
     for b, drawn in enumerate(resamples(weight)):
@@ -105,7 +140,7 @@ def test_every_metric_equals_scikit_learn_on_every_resample() -> None:
             "accuracy": metrics.accuracy_score(label, guess),
             "balanced_accuracy": metrics.balanced_accuracy_score(label, guess),
             "macro_f1": metrics.f1_score(label, guess, average="macro"),
-            "macro_auc": metrics.roc_auc_score(member, score[drawn]),
+            "macro_auc": metrics.roc_auc_score(member, relative[drawn]),
         }
         for name, value in expected.items():
             assert measured[name][b] == pytest.approx(value, abs=1e-12), name

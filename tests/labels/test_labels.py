@@ -32,7 +32,7 @@ from mmkd.labels.classes import Classes, classes_of, of_names, of_table
 from mmkd.labels.classify import Classified, classify, probabilities, zero_shot
 from mmkd.labels.conformal import measured_coverage
 from mmkd.labels.head import Head, by_prompts
-from mmkd.labels.label import SUFFIXES, Labelled, calibration_from, label
+from mmkd.labels.label import SUFFIXES, Labelled, calibration_from, decimals, label
 from mmkd.labels.page import write_labels_page
 from mmkd.statistics.calibration import fit_temperature
 from mmkd.statistics.conformal import fewest_groups, in_sets, threshold
@@ -464,3 +464,24 @@ def test_many_texts_are_encoded_in_parts(folder: str, monkeypatch: pytest.Monkey
     assert sizes == [256, 256, 88]
     np.testing.assert_allclose(vector_TD, encode(texts).numpy(), atol=1e-6)
     assert opened.encode_texts([]).shape == (0, opened.dim)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1.00000"),
+        (6.48207e-10, "0.000000000648207"),
+        (0.0, "0.00000"),
+        (0.99999912, "0.999999"),
+        (0.25, "0.250000"),
+    ],
+)
+def test_numbers_in_csv_have_six_digits_and_no_exponent(value: float, text: str) -> None:
+    assert decimals(value) == text
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=2))
+def test_numbers_in_csv_keep_their_order(values: list[float]) -> None:
+    written = [float(decimals(value)) for value in sorted(values)]
+    assert written == sorted(written)
+    assert not any("e" in decimals(value) for value in values)

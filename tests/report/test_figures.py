@@ -117,6 +117,22 @@ def test_the_critical_difference_diagram_joins_models_that_do_not_differ() -> No
     assert [mark.x for mark in drawn.marks] == [1.1, 2.0, 2.9]
 
 
+def test_no_stem_of_a_critical_difference_diagram_crosses_another_or_a_name() -> None:
+    """Each goes down from its rank and then to the left edge, where its name stands outside: those to its left have
+    turned before."""
+    models, ranks = ["a", "student", "b", "c"], [1.2, 1.9, 2.0, 3.8]
+    ranking = Ranking("zero_shot", "accuracy", models, 9, ranks, 9.0, 0.01, 1.1, [["a", "student"]], [])
+    drawn = figures.critical_difference_plot(ranking, "student", ["b", "c"])
+    stems = [line.points for line in drawn.lines if len(line.points) == 3]
+    assert [points[0] for points in stems] == [(rank, 0) for rank in ranks]
+    for number, (_, corner, end) in enumerate(stems):
+        assert end == (drawn.x.low, corner[1])
+        assert all(other[1][1] > corner[1] for other in stems[:number])
+    assert [(tick.text, tick.bold) for tick in drawn.y.ticks][:2] == [("a 1.20", False), ("student 1.90", True)]
+    assert [tick.place for tick in drawn.y.ticks] == [end[1] for _, _, end in stems]
+    assert [text.text for text in drawn.texts] == ["critical difference 1.10"]
+
+
 def test_a_survival_curve_is_drawn_in_steps_from_one() -> None:
     """Events at 1 and 3 of four patients, one lost at 2: 1 -> 3/4 -> 3/4 * 1/2."""
     curve = kaplan_meier(Outcomes.of(np.array([1, 0, 1, 0]), np.array([1.0, 2.0, 3.0, 4.0])))

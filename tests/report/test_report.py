@@ -19,7 +19,7 @@ from mmkd.report.curation import ORIGIN, sample_page
 from mmkd.report.details import Detail
 from mmkd.report.pages import FIGURE, ReportContext, write_report
 from mmkd.report.plot import Axis, Figure, Plot
-from mmkd.report.render import environment
+from mmkd.report.render import counted, environment
 
 MODELS = ["plip", "quilt", "best_teacher", "teachers_concat", "stage1", "mmkd", "student"]
 NASTY = "</script><script>alert(1)</script>&<b>"
@@ -277,3 +277,7 @@ def test_of_many_figures_some_are_folded_and_the_rest_is_left_out() -> None:
     assert text.split("<details>")[0].count(FIGURE) == 6
     assert "18 more data sets" in text
     assert "6 more are not drawn" in text
+
+
+def test_one_thing_has_no_plural() -> None:
+    assert [counted(number, "task") for number in (0, 1, 1200)] == ["0 tasks", "1 task", "1,200 tasks"]

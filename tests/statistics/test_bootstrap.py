@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from mmkd.statistics import bootstrap
-from mmkd.statistics.bootstrap import Interval, percentile_interval, plan_draws, replicate, two_sided_p
+from mmkd.statistics.bootstrap import Interval, all_or_none, percentile_interval, plan_draws, replicate, two_sided_p
 from mmkd.statistics.metrics import Array
 
 
@@ -115,8 +116,25 @@ def test_percentile_interval_covers_the_mean_as_often_as_it_says() -> None:
 
 
 def test_undefined_replicates_are_counted_and_do_not_enter_the_interval() -> None:
-    assert percentile_interval(np.array([0.5, np.nan, 0.5, np.inf]), 0.95) == Interval(0.5, 0.5, 4, 2)
+    assert percentile_interval(np.array([0.5, np.nan, 0.5, np.inf]), 0.95) == Interval(0.5, 0.5, 4, 2, is_alike=True)
     assert percentile_interval(np.array([np.nan]), 0.95) == Interval(None, None, 1, 1)
+
+
+def test_replicates_that_differ_by_rounding_alone_are_alike() -> None:
+    assert percentile_interval(np.array([0.1 + 0.2, 0.3]), 0.95).is_alike
+    assert not percentile_interval(np.array([0.3, 0.3, 0.31]), 0.95).is_alike
+
+
+@pytest.mark.parametrize("units", [1, 2, 20, 500])
+def test_the_exact_interval_of_all_and_of_none_is_scipys(units: int) -> None:
+    for right in (0, units):
+        expected = binomtest(right, units).proportion_ci(0.9, "exact")
+        assert all_or_none(right > 0, units, 0.9) == pytest.approx((expected.low, expected.high))
+
+
+def test_an_exact_interval_needs_a_unit() -> None:
+    with pytest.raises(ValueError, match="0 units, expected one or more"):
+        all_or_none(True, 0, 0.95)
 
 
 def test_a_confidence_in_percent_is_refused() -> None:
@@ -127,8 +145,9 @@ def test_a_confidence_in_percent_is_refused() -> None:
 @pytest.mark.parametrize(
     ("difference", "p"),
     [
-        (np.ones(999), 2 / 1000),
-        (-np.ones(999), 2 / 1000),
+        (np.linspace(1, 2, 999), 2 / 1000),
+        (-np.linspace(1, 2, 999), 2 / 1000),
+        (np.ones(999), 1.0),  # no error to compare it with
         (np.zeros(10), 1.0),
         (np.array([1.0, 2.0, 3.0, -1.0, np.nan]), 2 * 2 / 5),
         (np.array([np.nan]), 1.0),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmkd.adapt.classifier import Facts
 from mmkd.adapt.measure import Measured
-from mmkd.adapt.words import HEADS, lines, verdict
+from mmkd.adapt.words import heads_and_lines, verdict
 from mmkd.markdown import escaped
 
 HEADING = "## Classifier"
@@ -16,6 +16,7 @@ def adapted_card(base: str, facts: Facts, rows: Sequence[Measured], row: Measure
     own = text or f"# {escaped(facts.model)} with a classifier"
     counts = [f"| {escaped(name)} | {count:,} |" for name, count in facts.data["labels"].items()]
     note = f" {facts.temperature_note.capitalize()}." if facts.temperature_note else ""
+    heads, lines = heads_and_lines(rows)
     parts = [
         own,
         "",
@@ -34,8 +35,8 @@ def adapted_card(base: str, facts: Facts, rows: Sequence[Measured], row: Measure
         "",
         f"Tested on {facts.gain['tested']:,} pictures ({facts.gain['folds']}); balanced accuracy in percent.",
         "",
-        f"| {' | '.join(HEADS)} |",
-        "|---" * len(HEADS) + "|",
-        *[f"| {' | '.join(map(escaped, line))} |" for line in lines(rows)],
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
+        *[f"| {' | '.join(map(escaped, line))} |" for line in lines],
     ]
     return "\n".join(parts) + "\n"

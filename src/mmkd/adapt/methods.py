@@ -19,9 +19,11 @@ Fit = Callable[[Array, Array, Array, float], list[Array]]
 
 @dataclass(frozen=True)
 class Method:
-    """A formula with its settings, of which inner folds choose one. source: where it was published."""
+    """A formula with its settings, of which inner folds choose one. source: where it was published. what: it does, in
+    words for the page."""
 
     name: str
+    what: str
     source: str
     settings: tuple[str, ...]
     fit: Fit
@@ -95,15 +97,17 @@ def _softmax(logit_NC: Array) -> Array:
 
 
 METHODS = (
-    Method("zero-shot", "the prompts alone", ("",), zero_shot),
+    Method("zero-shot", "each class is the vector of its prompts", "the prompts alone", ("",), zero_shot),
     Method(
         "SS-Text",
+        "each class is the vector of its prompts, moved towards its labelled pictures in closed form",
         "training-free, arXiv 2506.17500 (the formula as in the authors' published solver, without its repulsion term)",
         ("every picture counts once", "every class by its share"),
         ss_text,
     ),
     Method(
         "LP++",
+        "a linear classifier of the pictures, to which each class adds its prompts with a weight that is learnt too",
         "text-informed linear probe, arXiv 2404.02285 and 2409.03868",
         tuple(f"{steps} steps, every {unit} counts once" for unit in ("picture", "class") for steps in STEPS),
         lp_plus_plus,

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmkd.adapt.measure import METRICS
-from mmkd.adapt.words import HEADS, chosen, lines, percent, verdict
+from mmkd.adapt.words import chosen, heads_and_lines, methods_in, percent, verdict
 from mmkd.report.render import render, write_page
-from mmkd.report.view import Row, Table, Tile, text_table
+from mmkd.report.view import Cell, Row, Table, Tile, text_table
 
 if TYPE_CHECKING:
     from mmkd.adapt.adapt import Adapted
@@ -26,9 +26,10 @@ def write_adapt_page(path: Path, found: "Adapted") -> None:
         ),
         Tile("gain", f"{100 * last.gain[metric].value:+.1f}", [percent(last.gain[metric], "+")]),
     ]
+    heads, lines = heads_and_lines(found.rows)
     table = Table(
-        HEADS,
-        [Row(line[0], line[1:], "ours" if line[0] == last.name else "") for line in lines(found.rows)],
+        heads,
+        [Row(line[0], [_cell(text) for text in line[1:]], "ours" if line[0] == last.name else "") for line in lines],
         f"balanced accuracy in percent on {last.tested:,} pictures, {found.folds}; intervals by groups",
     )
     counts = Table(
@@ -50,8 +51,15 @@ def write_adapt_page(path: Path, found: "Adapted") -> None:
         temperature_note=facts.temperature_note,
         tiles=tiles,
         table=table,
+        methods=methods_in(found.rows),
         counts=counts,
         notes=text_table(["", "note"], told) if told else None,
         rejected=text_table(["reason", "pictures"], reasons) if reasons else None,
     )
     write_page(path, page)
+
+
+def _cell(text: str) -> Cell:
+    """An interval stands below its value, so that the table is not wider than the page."""
+    value, bracket, bounds = text.partition(" [")
+    return Cell(value, small=f"[{bounds}" if bracket else "")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mmkd.adapt.classifier import Facts
 from mmkd.adapt.measure import METRICS, Measured, Value
+from mmkd.adapt.methods import METHODS
 
 HEADS = (
     "labels a class",
@@ -29,8 +30,20 @@ def _points(value: float, sign: str) -> str:
     return f"{round(100 * value, 1) + 0:{sign}.1f}"  # + 0: no -0.0
 
 
-def lines(rows: Sequence[Measured]) -> list[list[str]]:
-    """The cells of the table."""
+def heads_and_lines(rows: Sequence[Measured]) -> tuple[list[str], list[list[str]]]:
+    """The table, without columns that have nothing to say, such as seeds of which there was one."""
+    lines = _lines(rows)
+    kept = [place for place in range(len(HEADS)) if any(line[place] for line in lines)]
+    return [HEADS[place] for place in kept], [[line[place] for place in kept] for line in lines]
+
+
+def methods_in(rows: Sequence[Measured]) -> list[str]:
+    """What the names in the column `chosen` mean."""
+    used = [one for one in METHODS if any(one.name in row.methods for row in rows)]
+    return [f"{one.name}: {one.what} ({one.source})." for one in used]
+
+
+def _lines(rows: Sequence[Measured]) -> list[list[str]]:
     return [
         [
             row.name,

@@ -88,11 +88,12 @@ def _columns(given: list[str]) -> dict[str, str]:
 
 
 def _report(found: "Adapted") -> None:
-    from mmkd.adapt.words import HEADS, chosen, lines, verdict
+    from mmkd.adapt.words import chosen, heads_and_lines, verdict
     from mmkd.progress import print_table
 
     print(f"balanced accuracy in percent on {found.rows[-1].tested:,} pictures, {found.folds}")
-    print_table(HEADS, lines(found.rows), texts=HEADS[-2:])
+    heads, lines = heads_and_lines(found.rows)
+    print_table(heads, lines, texts=heads[-2:])
     for note in found.notes:
         print(f"note: {note}")
     for reason, count in found.rejected.most_common():

@@ -67,11 +67,11 @@ def _print(found: "RunComparison") -> None:
 
 
 def _numbers(line: "Line") -> list[str]:
-    from mmkd.evaluation.format.numbers import scale_of, shown_p
+    from mmkd.evaluation.format.numbers import bounds, scale_of, shown_p
 
     row, scale = line.comparison, scale_of(line.comparison.metric)
     values = [f"{scale.value(value)}{scale.unit}" for value in (line.first, line.second)]
-    difference = f"{scale.signed(row.difference)} {scale.interval(row.low, row.high, '+')}".rstrip()
+    difference = f"{scale.signed(row.difference)} {bounds(row)}".rstrip()
     holm = "" if row.p_holm is None else shown_p(row.p_holm)
     exact = "" if row.p_exact is None else f"{shown_p(row.p_exact)} ({row.exact})"
     return [*values, difference, shown_p(row.p), holm, exact]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,15 @@ def _cells(row: Sequence[Any]) -> Iterator[Any]:
         elif isinstance(value, bool):
             yield str(value).lower()
         else:
-            yield f"{value:.6g}" if isinstance(value, float) else harmless(value)
+            yield decimals(value) if isinstance(value, float) else harmless(value)
+
+
+def decimals(value: float) -> str:
+    """Six significant digits without an exponent, which not every reader of CSV takes for a number."""
+    if not math.isfinite(value):
+        return str(value)
+    power = int(f"{value:.5e}".partition("e")[2])
+    return f"{value:.{max(0, 5 - power)}f}"
 
 
 def _facts(model: Model, head: Head, least: float) -> Mapping[str, Any]:

@@ -13,9 +13,10 @@ from mmkd.curation.ledger.tally import most_common, summary
 from mmkd.curation.panels.split import WHOLE
 from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.evaluation.format.numbers import MISSING
+from mmkd.modalities.taxonomy import UNKNOWN
 from mmkd.report.curves import funnel_plot, spread_plot
 from mmkd.report.plot import Figure
-from mmkd.report.render import count, count_or_dash, cut, plain, render, sectioned, share, write_page
+from mmkd.report.render import count, count_or_dash, counted, cut, plain, render, sectioned, share, write_page
 from mmkd.report.view import Row, Section, Table, Tile, text_table
 
 PAGE = "curation.html"
@@ -59,8 +60,8 @@ def ledger_page(ledger: Ledger) -> str:
     facts = ledger.facts
     sections = [
         Section("funnel", "Records after each step", _funnel(ledger), "funnel"),
-        Section("kept", "Included pairs", {"examples": ledger.kept, "kind": ""}, "examples"),
-        Section("dropped", "Excluded records", _excluded(ledger), "excluded"),
+        Section("kept", "Kept pairs", {"examples": ledger.kept, "kind": ""}, "examples"),
+        Section("dropped", "Rejected records", _rejected(ledger), "rejected"),
         Section("modalities", "Modalities", _modalities(facts), "table"),
         Section("evidence", "Modality evidence", _evidence(facts), "evidence"),
         Section("captions", "Captions", _spreads(facts, ("characters", "words"), "language"), "spreads"),
@@ -84,12 +85,15 @@ def _about(ledger: Ledger) -> str:
 def _tiles(ledger: Ledger) -> list[Tile]:
     facts, groups = ledger.facts, ledger.facts.repeats["groups"]
     splits = ", ".join(f"{number:,} {name}" for name, number in most_common(facts.by["split"]).items())
-    many = len(ledger.funnel.by_source())
+    named = set(facts.by["modality"]) - {UNKNOWN}
+    said = [f"from {counted(len(ledger.funnel.by_source()), 'source')}"]
+    if unknown := facts.by["modality"][UNKNOWN]:
+        said.append(f"and {counted(unknown, 'picture' if facts.captionless else 'pair')} of unknown modality")
     more = [f"and {facts.captionless:,} pictures without a caption", f"of all pictures {splits}"]
     return [
         Tile("pairs", f"{facts.captioned:,}", more if facts.captionless else [splits], ours=True),
         Tile("groups", f"{groups.distinct:,}", [f"the largest has {groups.largest:,} pairs"]),
-        Tile("modalities", f"{len(facts.by['modality']):,}", [f"from {many} source{'s' * (many != 1)}"]),
+        Tile("modalities", f"{len(named):,}", said),
     ]
 
 
@@ -125,7 +129,7 @@ def _funnel(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _excluded(ledger: Ledger) -> dict[str, Any] | None:
+def _rejected(ledger: Ledger) -> dict[str, Any] | None:
     if not ledger.rejects:
         return None
     ordered = sorted(ledger.rejects, key=lambda row: row["reason"])

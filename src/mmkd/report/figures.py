@@ -16,6 +16,7 @@ from mmkd.report.plot import (
     Plot,
     Point,
     Text,
+    Tick,
     kind_colour,
     kind_symbol,
     label,
@@ -125,29 +126,30 @@ def radar_plot(table: Mapping[str, Mapping[str, float]], modalities: Sequence[st
 
 
 def critical_difference_plot(ranking: Ranking, main: str, teachers: Sequence[str]) -> Plot:
-    """Mean ranks on a line, best left; a bar joins models whose ranks do not differ significantly (Demšar 2006)."""
+    """Mean ranks on a line, best left; a bar joins models whose ranks do not differ significantly (Demšar 2006).
+
+    Stems turn to the names at the left, the best first, so that none crosses another or a name.
+    """
     rank = dict(zip(ranking.models, ranking.mean_ranks, strict=True))
     count = len(rank)
     bars = [group for group in ranking.alike if len(group) > 1]
     top = 0.55 * (len(bars) + 1) + 0.5
-    lines = [Line([(0.8, 0), (count + 0.2, 0)], "ink", width=1)]
-    marks, texts = [], []
+    left, right = 0.8, count + 0.2
+    lines = [Line([(left, 0), (right, 0)], "ink", width=1)]
+    marks, named = [], []
     for line, (model, value) in enumerate(rank.items(), start=1):
-        colour, right = kind_colour(model, main, teachers), value <= (1 + count) / 2
-        lines.append(Line([(value, 0), (value, -line)], colour, width=1.5))
+        colour = kind_colour(model, main, teachers)
+        lines.append(Line([(value, 0), (value, -line), (left, -line)], colour, width=1.5))
         marks.append(Mark(value, -line, colour, f"{model}: mean rank {value:.2f}", kind_symbol(model, main, teachers)))
-        anchor, shift = ("start", 9) if right else ("end", -9)
-        texts.append(Text(value, -line, f"{label(model, 22)} {value:.2f}", colour, anchor, shift, model == main))
+        named.append(Tick(-line, f"{label(model, 22)} {value:.2f}", model == main))
     for height, group in enumerate(bars, start=1):
         ends = [min(rank[model] for model in group) - 0.03, max(rank[model] for model in group) + 0.03]
         lines.append(Line([(end, 0.55 * height) for end in ends], "ink", ", ".join(group), width=5))
     lines.append(Line([(1, top), (min(count, 1 + ranking.difference), top)], "muted"))
-    texts.append(Text(1, top + 0.55, f"critical difference {ranking.difference:.2f}", "muted"))
-    ticks = round_ticks(1, count, whole=True, count=count)
-    x = Axis(0.8, count + 0.2, ticks, "mean rank (1 is best)")
-    return Plot(
-        x, Axis(-count - 0.8, top + 1), LINE_PX * (count + len(bars)) + 60, lines=lines, marks=marks, texts=texts
-    )
+    texts = [Text(1, top + 0.55, f"critical difference {ranking.difference:.2f}", "muted")]
+    x = Axis(left, right, round_ticks(1, count, whole=True, count=count), "mean rank (1 is best)")
+    y = Axis(-count - 0.8, top + 1, named, grid=False)
+    return Plot(x, y, LINE_PX * (count + len(bars)) + 60, lines=lines, marks=marks, texts=texts)
 
 
 def mean_rows(rows: Sequence[Result], metric: str) -> list[Result]:

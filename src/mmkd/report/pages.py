@@ -9,7 +9,7 @@ from mmkd.report.data_section import cards_section, leakage_section, map_section
 from mmkd.report.overall import overall_view
 from mmkd.report.pictures import pictures_section
 from mmkd.report.plot import Figure
-from mmkd.report.render import sectioned, write_page
+from mmkd.report.render import counted, sectioned, write_page
 from mmkd.report.run_folder import PAGE
 from mmkd.report.source import Evaluated, read_evaluated, task_title
 from mmkd.report.source import ReportContext as ReportContext
@@ -60,10 +60,9 @@ def report_page(evaluated: Evaluated, context: ReportContext) -> str:
 
 
 def _title(evaluated: Evaluated, context: ReportContext) -> str:
-    count = len(context.licences)
-    if not count:
+    if not context.licences:
         return f"{context.recipe}: evaluation of {evaluated.main}"
-    return f"{context.recipe}: {evaluated.main} and {count} {'teacher' if count == 1 else 'teachers'}"
+    return f"{context.recipe}: {evaluated.main} and {counted(len(context.licences), 'teacher')}"
 
 
 def _what_was_measured(evaluated: Evaluated, context: ReportContext) -> str:
@@ -71,10 +70,11 @@ def _what_was_measured(evaluated: Evaluated, context: ReportContext) -> str:
     data_sets = {dataset for dataset, _ in samples}
     models = {row.model for row in evaluated.results} - {*OF_TEACHERS, *NULLS}
     seed = "" if context.seed is None else f"; seed {context.seed}"
+    numbers = [(len(models), "model"), (len(data_sets), "data set"), (len(evaluated.tasks), "task")]
+    said = "{} on {}, {}".format(*(counted(number, what) for number, what in numbers))
     return (
-        f"{len(models)} models on {len(data_sets)} data sets, {len(evaluated.tasks)} tasks, "
-        f"{sum(samples.values()):,} predictions of each{seed}. In brackets: intervals of the bootstrap; differences "
-        "are paired, on the same draws."
+        f"{said}, {counted(sum(samples.values()), 'prediction')} of each{seed}. In brackets: intervals of the "
+        "bootstrap or exact ones; differences are paired, on the same draws."
     )
 
 

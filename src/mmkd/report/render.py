@@ -43,6 +43,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 task", "2 tasks"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def count_or_dash(number: int) -> str:
     return f"{number:,}" if number else MISSING
 

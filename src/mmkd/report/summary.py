@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from mmkd.evaluation.format.numbers import MISSING, gain, metric_label, p_text, scale_of, spread
+from mmkd.evaluation.format.numbers import MISSING, bounds, gain, metric_label, p_text, scale_of, spread
 from mmkd.evaluation.format.results import (
     BEST_TEACHER,
     MEAN,
@@ -26,8 +26,10 @@ ALPHA = 0.05
 
 
 def verdict(row: Comparison) -> Verdict:
-    """By the interval of the paired difference: where it holds zero, or is not defined, neither is ahead."""
-    if row.low is None or row.high is None or row.low <= 0 <= row.high:
+    """By the interval of the paired difference: where it holds zero, or is not defined, neither is ahead. Where all
+    replicates are alike there is none, and p decides, which is then that of an exact test, or 1."""
+    is_open = row.p > ALPHA if row.low is None or row.high is None else row.low <= 0 <= row.high
+    if is_open:
         return "level"
     is_lower = row.metric in lower_is_better(row.task)
     return "ahead" if (row.difference > 0) != is_lower else "behind"
@@ -134,7 +136,7 @@ def _difference(row: Comparison | None) -> Cell:
     return Cell(
         f"{signs[how]} {scale.signed(row.difference)}",
         how if how != "level" else "",
-        scale.interval(row.low, row.high, "+"),
+        bounds(row),
         f"{how}, {p_text(row.p)}{adjusted}",
     )
 
@@ -160,7 +162,7 @@ def _tile(evaluated: Evaluated, task: str) -> Tile:
             else "no data set counts in it"
         )
         return Tile(task_title(task), value, [*more, why])
-    interval = scale.interval(ours.low, ours.high)
+    interval = bounds(ours)
     more += [part for part in ours.note.split("; ") if part.startswith(UNCLEARED)]
     return Tile(task_title(task), scale.value(ours.value) + scale.unit, [interval, *more], ours=True)
 

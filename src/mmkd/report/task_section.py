@@ -3,8 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkd.evaluation.format.numbers import MISSING, metric_label, scale_of
-from mmkd.evaluation.format.results import BEST_TEACHER, MEAN, NULLS, UNCLEARED, Result, by_modality, several_modalities
+from mmkd.evaluation.format.numbers import MISSING, bounds, metric_label, scale_of
+from mmkd.evaluation.format.results import (
+    ALIKE,
+    BEST_TEACHER,
+    MEAN,
+    NULLS,
+    UNCLEARED,
+    Result,
+    by_modality,
+    several_modalities,
+)
 from mmkd.evaluation.tasks.table import TASKS
 from mmkd.report import figures
 from mmkd.report.details import details
@@ -99,7 +108,7 @@ def _cell(row: Result | None, best: float | None) -> Cell:
         return Cell(MISSING, title="not measured")
     scale = scale_of(row.metric)
     mark = MARK if UNCLEARED in row.note else ""
-    title = f"{scale.interval(row.low, row.high)} n = {row.n:,}".strip()
+    title = f"{bounds(row)} n = {row.n:,}".strip()
     is_best = row.value == best and row.model not in NULLS
     return Cell(scale.value(row.value) + mark, "best" if is_best else "", title=title)
 
@@ -143,11 +152,16 @@ def _radar(evaluated: Evaluated, task: str, mine: Sequence[Result]) -> Figure | 
 def _notes(rows: Sequence[Result]) -> Table | None:
     """Warnings of the data sets and choices made on them, each once."""
     noted = dict.fromkeys(
-        (row.dataset, row.model if row.model == BEST_TEACHER else "", row.note)
+        (row.dataset, row.model if row.model == BEST_TEACHER else "", note)
         for row in rows
-        if row.note and row.dataset != MEAN and not row.note.startswith(UNCLEARED)
+        if (note := _of_the_data(row.note)) and row.dataset != MEAN and not note.startswith(UNCLEARED)
     )
     return text_table(["data set", "model", "note"], list(noted)) if noted else None
+
+
+def _of_the_data(note: str) -> str:
+    """Without what stands beside the number itself."""
+    return "; ".join(part for part in note.split("; ") if not part.startswith(ALIKE))
 
 
 def _range(means: Mapping[str, Result]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmkd.statistics.metrics import CHUNK_CELLS, Array
 
+ROUNDING = 1e-12  # replicates that are closer together are alike
 BLOCK_CELLS = 2**24  # counts (replicates x samples) held at once: 32 MiB
 
 Name = TypeVar("Name", bound=Hashable)
@@ -121,12 +122,17 @@ def replicate(
 
 @dataclass(frozen=True)
 class Interval:
-    """low, high: None where no replicate is defined. undefined: how many of the replicates are not and are left out."""
+    """low, high: None where no replicate is defined. undefined: how many of the replicates are not and are left out.
+
+    is_alike: all others are one number, as where every sample is right, or every answer the same and classes keep their
+    sizes. They show no error, and the bounds, which are that number, say nothing.
+    """
 
     low: float | None
     high: float | None
     replicates: int
     undefined: int
+    is_alike: bool = False
 
 
 def percentile_interval(value_B: Array, confidence: float) -> Interval:
@@ -139,15 +145,30 @@ def percentile_interval(value_B: Array, confidence: float) -> Interval:
         return Interval(None, None, len(value_B), undefined)
     tail = (1 - confidence) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
-    return Interval(float(low), float(high), len(value_B), undefined)
+    return Interval(float(low), float(high), len(value_B), undefined, _are_alike(finite))
+
+
+def all_or_none(is_all: bool, units: int, confidence: float) -> tuple[float, float]:
+    """Clopper and Pearson's exact interval of a share where all of the independent units are right, or none; 0..1."""
+    if units < 1:
+        raise ValueError(f"{units} units, expected one or more")
+    far = ((1 - confidence) / 2) ** (1 / units)
+    return (far, 1.0) if is_all else (0.0, 1 - far)
+
+
+def _are_alike(finite: Array) -> bool:
+    return bool(np.ptp(finite) <= ROUNDING)
 
 
 def two_sided_p(difference_B: Array) -> float:
     """p = min(1, 2 min((1 + #{d <= 0}) / (B + 1), (1 + #{d >= 0}) / (B + 1))) over the finite paired differences d.
 
     The percentile interval turned into a test of "no difference" (Davison and Hinkley, Bootstrap Methods, 4.4 and 5.4);
-    the added one keeps p above zero, so the smallest value is 2 / (B + 1). Without finite differences it is 1.
+    the added one keeps p above zero, so the smallest value is 2 / (B + 1). It is 1 without finite differences and where
+    all are alike, for replicates that do not vary show no error to compare a difference with.
     """
     finite = difference_B[np.isfinite(difference_B)]
+    if not len(finite) or _are_alike(finite):
+        return 1.0
     tails = [(1 + np.count_nonzero(side)) / (len(finite) + 1) for side in (finite <= 0, finite >= 0)]
     return min(1.0, 2 * min(tails))

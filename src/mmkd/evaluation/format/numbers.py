@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from mmkd.evaluation.format.results import Comparison, Overall, Result
+from mmkd.evaluation.format.results import ALIKE, Comparison, Overall, Result
 
 MISSING = "–"
+NO_INTERVAL = "(no interval: replicates alike)"
 LABELS = (
     ("image_to_text_", "I→T "),
     ("text_to_image_", "T→I "),
@@ -64,13 +65,20 @@ def metric_label(metric: str) -> str:
 def spread(row: Result) -> str:
     """Value with interval."""
     scale = scale_of(row.metric)
-    return f"{scale.value(row.value)}{scale.unit} {scale.interval(row.low, row.high)}".rstrip()
+    return f"{scale.value(row.value)}{scale.unit} {bounds(row)}".rstrip()
 
 
 def gain(row: Comparison) -> str:
     """Difference with interval."""
     scale = scale_of(row.metric)
-    return f"{scale.signed(row.difference)}{scale.points} {scale.interval(row.low, row.high, '+')}".rstrip()
+    return f"{scale.signed(row.difference)}{scale.points} {bounds(row)}".rstrip()
+
+
+def bounds(row: Result | Comparison) -> str:
+    """The interval in brackets, with signs of a difference; where replicates say nothing, that; else empty."""
+    if ALIKE in row.note:
+        return NO_INTERVAL
+    return scale_of(row.metric).interval(row.low, row.high, "+" if isinstance(row, Comparison) else "")
 
 
 def rank_text(row: Overall) -> str:

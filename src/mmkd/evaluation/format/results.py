@@ -20,6 +20,7 @@ IN_GENERAL = "in general"  # all samples, but the interval of a mean speaks for 
 GAP = "best - worst"  # in place of a subgroup's value: the best value of the column minus the worst
 UNCLEARED = "does not clear its null"  # begins the note of a result that a null model reaches too
 NOT_COUNTED = "in no mean"  # begins the part of a note that says how many groups there are, and how many are asked for
+ALIKE = "all replicates are alike"  # begins the part of a note that says why there is no interval of use
 MEAN = "mean"  # as data set and modality: over all data sets of a task, each counting once
 
 STUDENT = "student"
@@ -66,6 +67,9 @@ class Result:
 class Comparison:
     """`model` minus `rival` on the same draws. p: two-sided, of no difference, from the bootstrap.
 
+    Where all replicates are alike and not zero (the note begins with `ALIKE`), low and high are None, and p is p_exact,
+    or 1 where there is none.
+
     p_holm: the same, adjusted over all rivals and data sets of the task; None outside the family (other metrics, means,
     subsets). p_exact: of the test `exact` ("DeLong", "McNemar") where one is defined, None elsewhere. is_counted: as in
     `Result`; the family has the others, too.
@@ -87,6 +91,7 @@ class Comparison:
     p_exact: float | None = None
     subset: str = ALL
     is_counted: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from mmkd.evaluation.format.predictions import Predictions
-from mmkd.evaluation.format.results import ALL, MEAN, Comparison, in_order
+from mmkd.evaluation.format.results import ALIKE, ALL, MEAN, Comparison, in_order
 from mmkd.evaluation.summary.scores import Scores
 from mmkd.evaluation.tasks.task import Task
 from mmkd.statistics.across_sets import holm
-from mmkd.statistics.bootstrap import percentile_interval, two_sided_p
+from mmkd.statistics.bootstrap import ROUNDING, percentile_interval, two_sided_p
 from mmkd.statistics.paired import delong_macro_test, mcnemar
 
 SIGNIFICANT = 0.05  # the level that tables and notices speak of
@@ -30,6 +30,7 @@ def comparisons(scores: Scores, model: str, teachers: Sequence[str], confidence:
             theirs = scores.estimates[rival][metric]
             difference_B = mine.replicate_B - theirs.replicate_B
             interval = percentile_interval(difference_B, confidence)
+            is_silent = interval.is_alike and abs(mine.value - theirs.value) > ROUNDING
             yield Comparison(
                 model=model,
                 rival=rival,
@@ -38,12 +39,13 @@ def comparisons(scores: Scores, model: str, teachers: Sequence[str], confidence:
                 task=scores.facts.task,
                 metric=metric,
                 difference=mine.value - theirs.value,
-                low=interval.low,
-                high=interval.high,
+                low=None if is_silent else interval.low,
+                high=None if is_silent else interval.high,
                 p=two_sided_p(difference_B),
                 n=mine.n,
                 subset=scores.subset,
                 is_counted=scores.is_counted,
+                note=f"{ALIKE}: no interval, and no p of the bootstrap" if is_silent else "",
             )
 
 
@@ -58,8 +60,19 @@ def with_exact_tests(
             rival = predictions[scores.stands_for.get(row.rival, row.rival)]
             tested[row.rival] = exact_tests(task, predictions[row.model], rival)
         name, p = tested[row.rival].get(row.metric, ("", None))
+        if row.note and p is not None:
+            row = replace(row, p=p, note=f"{ALIKE}: no interval; p is {name}'s")
         found.append(replace(row, exact=name, p_exact=p))
     return found
+
+
+def of_the_only_set(row: Comparison, single: Sequence[Comparison]) -> Comparison:
+    """A comparison whose replicates say nothing, with the p of the data set where its mean is over one alone."""
+    counted = [one for one in single if in_family(one) and one.is_counted]
+    same = [one for one in counted if (one.rival, one.metric) == (row.rival, row.metric)]
+    if not row.note or (row.dataset, row.modality, row.subset) != (MEAN, MEAN, ALL) or len(same) != 1:
+        return row
+    return replace(row, p=same[0].p, exact=same[0].exact, p_exact=same[0].p_exact, note=same[0].note)
 
 
 def exact_tests(task: Task[Any], first: Predictions, second: Predictions) -> dict[str, tuple[str, float]]:

@@ -63,7 +63,8 @@ def _units(members: Sequence[Scores]) -> int:
 def _averaged(estimates: Sequence[Estimate]) -> Estimate:
     value = float(np.mean([estimate.value for estimate in estimates]))
     replicate_B = np.mean([estimate.replicate_B for estimate in estimates], axis=0)
-    return Estimate(value, replicate_B, sum(estimate.n for estimate in estimates))
+    units = estimates[0].units if len(estimates) == 1 else 0
+    return Estimate(value, replicate_B, sum(estimate.n for estimate in estimates), units=units)
 
 
 def _over(having: Sequence[Scores], members: Sequence[Scores], metric: str) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 from mmkd.errors import DataError
 from mmkd.evaluation.format.predictions import PredictionFacts, Predictions
 from mmkd.evaluation.format.results import ALL, BEST_TEACHER, NULLS, UNCLEARED
+from mmkd.evaluation.summary.intervals import bounds_of
+from mmkd.evaluation.tasks.classes import is_multi_label
 from mmkd.evaluation.tasks.task import Task
 from mmkd.randomness import Purpose, seed_of
 from mmkd.statistics.bootstrap import Draws, percentile_interval, plan_draws, replicate
@@ -46,12 +48,14 @@ class Replicated(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric on the samples as they are, and on every replicate. n: samples."""
+    """A metric on the samples as they are, and on every replicate. n: samples. units: independent ones (groups, or
+    samples without one) of which the metric is a share, see `Task.shares`; 0 where it is none."""
 
     value: float
     replicate_B: Array
     n: int
     note: str = ""
+    units: int = 0
 
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
@@ -99,12 +103,15 @@ def score_subset(
     seed = (seed_of(resampling.seed, Purpose.BOOTSTRAP, name),)
     draws = plan_draws(first.group, task.labels(first.columns), resampling.replicates, seed)
     once_1N = np.ones((1, len(first.id)), np.uint16)
+    units = dict.fromkeys(() if is_multi_label(first.columns) else task.shares, draws.units)
     estimates: dict[str, dict[str, Estimate]] = {}
     for model, predicted in predictions.items():
         with _naming(predicted):
             plain = task.measure(predicted.columns, once_1N)
         estimates[model] = {
-            metric: Estimate(float(value_1[0]), np.empty(0), len(first.id), predicted.facts.warning)
+            metric: Estimate(
+                float(value_1[0]), np.empty(0), len(first.id), predicted.facts.warning, units.get(metric, 0)
+            )
             for metric, value_1 in plain.items()
         }
     found = resampling.replicated or replicates_of
@@ -216,8 +223,17 @@ def with_null_notes(scores: Scores, task: Task[Any], confidence: float) -> Score
     best = max(nulls, key=lambda model: sign * scores.estimates[model][metric].value)
     null = scores.estimates[best][metric]
     for model in [model for model in scores.estimates if model not in NULLS]:
-        gain_B = sign * (scores.estimates[model][metric].replicate_B - null.replicate_B)
-        low = percentile_interval(gain_B, confidence).low
+        low = _gain_at_least(scores.estimates[model][metric], null, sign, confidence)
         if low is None or low <= 0:
             scores = with_note(scores, model, metric, f"{UNCLEARED}: {best} {null.value:.2f}")
     return scores
+
+
+def _gain_at_least(estimate: Estimate, null: Estimate, sign: int, confidence: float) -> float | None:
+    """The lower bound of the paired difference. Where all replicates are alike they say nothing of it, and it is the
+    lower bound of the model's own exact interval, less the null's value."""
+    gain = percentile_interval(sign * (estimate.replicate_B - null.replicate_B), confidence)
+    if not gain.is_alike:
+        return gain.low
+    own = bounds_of(estimate.value, estimate.replicate_B, estimate.units, confidence)
+    return own.low - null.value if own.is_exact and own.low is not None else None

@@ -19,9 +19,10 @@ from mmkd.evaluation.format.results import (
     focus_model,
     in_order,
 )
-from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, with_exact_tests, with_holm
+from mmkd.evaluation.summary.comparisons import comparisons, floor_notice, of_the_only_set, with_exact_tests, with_holm
 from mmkd.evaluation.summary.counted import counted, left_out_note, notices
 from mmkd.evaluation.summary.hand_out import handed_out
+from mmkd.evaluation.summary.intervals import bounds_of
 from mmkd.evaluation.summary.means import families, in_general, means, rankings
 from mmkd.evaluation.summary.overall import Setting, overall, settings_of
 from mmkd.evaluation.summary.scored import LeakedSamples, Plan, scored_of
@@ -35,7 +36,6 @@ from mmkd.evaluation.tasks.table import TASKS
 from mmkd.evaluation.tasks.task import Task
 from mmkd.executors.executor import Executor
 from mmkd.folders.json_lines import read_objects, write_json_lines
-from mmkd.statistics.bootstrap import percentile_interval
 
 CARDS = "cards.jsonl"
 
@@ -129,7 +129,8 @@ def _comparisons(
         found = list(comparisons(scores, model, plan.teachers, plan.resampling.confidence))
         rows += with_exact_tests(found, scores, predictions, task)
     for scores in derived:
-        rows += comparisons(scores, model, plan.teachers, plan.resampling.confidence)
+        found = list(comparisons(scores, model, plan.teachers, plan.resampling.confidence))
+        rows += [of_the_only_set(row, rows) for row in found]
     rows = with_holm(rows, {scores.facts.dataset: deciding_metric(scores, task) for scores in whole})
     if notice := floor_notice(rows, plan.resampling.replicates):
         print(f"{task.title}: {notice}")
@@ -148,10 +149,7 @@ def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
     left_out = left_out_note(scores, plan.resampling.least_groups)
     for model in in_order(scores.estimates, plan.teachers):
         for metric, estimate in scores.estimates[model].items():
-            interval = percentile_interval(estimate.replicate_B, confidence)
-            undefined = (
-                f"{interval.undefined} of {interval.replicates} replicates, in which it is not defined, are left out"
-            )
+            bounds = bounds_of(estimate.value, estimate.replicate_B, estimate.units, confidence)
             yield Result(
                 model=model,
                 dataset=scores.facts.dataset,
@@ -159,12 +157,12 @@ def _results(scores: Scores, plan: Plan, protocol: str) -> Iterator[Result]:
                 task=scores.facts.task,
                 metric=metric,
                 value=estimate.value,
-                low=interval.low,
-                high=interval.high,
+                low=bounds.low,
+                high=bounds.high,
                 n=estimate.n,
                 seed=plan.resampling.seed,
-                protocol=f"{protocol}; {confidence:.0%} percentile interval, {drawn}",
-                note="; ".join(filter(None, [estimate.note, undefined if interval.undefined else "", left_out])),
+                protocol=f"{protocol}; {bounds.words}, {drawn}",
+                note="; ".join(filter(None, [estimate.note, bounds.note, left_out])),
                 subset=scores.subset,
                 is_counted=scores.is_counted,
             )

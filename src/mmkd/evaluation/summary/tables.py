@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mmkd.evaluation.format.numbers import PERCENT, firsts_text, metric_label, rank_text, scale_of, shown_p
+from mmkd.evaluation.format.numbers import PERCENT, bounds, firsts_text, metric_label, rank_text, scale_of, shown_p
 from mmkd.evaluation.format.results import (
     ALL,
     BEST_TEACHER,
@@ -136,7 +136,7 @@ def _gain_table(rows: Sequence[Comparison]) -> Table:
     general = {row.rival: row for row in rows if _is_mean(row, IN_GENERAL)}
     table = _table(["difference [interval]", "p", *["in general"] * bool(general), "sets: + / - / all"], "rival")
     for row in [row for row in rows if _is_mean(row, ALL)]:
-        wide = [_bounds(general[row.rival])] if row.rival in general else [""] * bool(general)
+        wide = [bounds(general[row.rival])] if row.rival in general else [""] * bool(general)
         table.add_row(row.rival, _difference(row), shown_p(row.p), *wide, _tally(rows, row.rival))
     return table
 
@@ -173,16 +173,11 @@ def _marked(row: Result | None) -> str:
 
 
 def _spread(row: Result | None) -> str:
-    interval = "" if row is None else scale_of(row.metric).interval(row.low, row.high)
-    return f"{_marked(row)} {interval}".rstrip()
+    return f"{_marked(row)} {'' if row is None else bounds(row)}".rstrip()
 
 
 def _difference(row: Comparison) -> str:
-    return f"{scale_of(row.metric).signed(row.difference)} {_bounds(row)}".rstrip()
-
-
-def _bounds(row: Comparison) -> str:
-    return scale_of(row.metric).interval(row.low, row.high, "+")
+    return f"{scale_of(row.metric).signed(row.difference)} {bounds(row)}".rstrip()
 
 
 def _text(table: Table) -> str:

@@ -12,7 +12,16 @@ from mmkd.cards.samples import Sample, only_pictures
 from mmkd.evaluation.format.predictions import ClassScores
 from mmkd.evaluation.tasks.task import Columns
 from mmkd.statistics.calibration import BINS, brier, ece_equal_mass
-from mmkd.statistics.metrics import Array, accuracy, balanced_accuracy, macro, macro_f1, one_vs_rest, weighted_mean
+from mmkd.statistics.metrics import (
+    Array,
+    accuracy,
+    balanced_accuracy,
+    checked_numbers,
+    macro,
+    macro_f1,
+    one_vs_rest,
+    weighted_mean,
+)
 from mmkd.statistics.ranking import average_precision, macro_auc
 
 LABEL = "label"  # column of the class, its place in the card
@@ -56,6 +65,10 @@ def labels_of(columns: Columns) -> Array | None:
     return columns.get(LABEL)
 
 
+def is_multi_label(columns: Columns) -> bool:
+    return any(name.startswith(MEMBER) for name in columns)
+
+
 def truth_in(columns: Columns) -> Array:
     """What `truth_columns` put there, as `truth_of` gives it."""
     return columns[LABEL] if LABEL in columns else side_by_side(columns, MEMBER)
@@ -77,6 +90,21 @@ def class_scores(columns: Columns, prefix: str = SCORE) -> ClassScores | None:
     if LABEL not in columns or not classes:
         return None
     return ClassScores(classes, side_by_side(columns, prefix), columns[LABEL].astype(np.int64))
+
+
+def centred(score_NC: Array) -> Array:
+    """Each score less the mean of its sample's scores over the classes; float64 (N, C). Raises ValueError for NaN.
+
+    Cosines of a picture share an offset, which differs from picture to picture and says nothing of its class. Of two
+    classes half of the difference is left, so that the AUC agrees with the decision. Of more it is the order of a
+    softmax at a high temperature; no temperature is needed.
+    """
+    wide_NC = checked_numbers(score_NC, "score")
+    # the division comes last: up to it float32 is exact, so equal samples tie
+    value_NC: Array = wide_NC * score_NC.shape[1]
+    value_NC -= wide_NC.sum(axis=1, keepdims=True)
+    value_NC /= score_NC.shape[1]
+    return value_NC
 
 
 def top_class_correct(score_NC: Array, truth: Array) -> Array:

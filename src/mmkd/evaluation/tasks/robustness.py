@@ -97,6 +97,7 @@ TASK = Task(
     predict=_predict,
     measure=_measure,
     primary=PRIMARY,
+    shares=(PRIMARY, CLEAN_ACCURACY),  # of the first, a unit is right where it is at every family and severity
     printed=(PRIMARY, CLEAN_ACCURACY, "relative_drop"),
     lower_is_better=LOWER_IS_BETTER,
     derived_from=OF,

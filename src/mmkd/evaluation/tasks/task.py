@@ -62,6 +62,8 @@ class Task(Generic[S]):
     predict: one model (or an ensemble) on one data set -> rows of predictions; the same rows for every model.
     measure: from their columns and weights (B, N) to metrics, each (B,). primary: the one that ranks models.
     printed: the metrics of the printed table; without them the first ones that are measured.
+    shares: the metrics that are a share of rows, each right or wrong: where all are right, or none, they have an exact
+    interval, but not on multi-label cards, where samples without a class are left out.
     lower_is_better: the metrics of which the lowest is best.
     noted: whether notes on the data sets stand below the printed table, whose numbers say little without them.
     labels: the classes that resampling keeps apart, or None.
@@ -87,6 +89,7 @@ class Task(Generic[S]):
     primary: str
     protocol: str
     printed: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ("accuracy",)
     lower_is_better: tuple[str, ...] = ()
     noted: bool = False
     labels: Callable[[Columns], Array | None] = lambda columns: None

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from mmkd.cards.card import Card
 from mmkd.cards.samples import Sample
-from mmkd.evaluation.format.predictions import Predicted
+from mmkd.evaluation.format.predictions import ClassScores, Predicted
 from mmkd.evaluation.gallery.examples import wrong_classes
 from mmkd.evaluation.models.embeddings import EmbeddedDataSet, normalised
 from mmkd.evaluation.tasks import classes, conformal_sets
@@ -111,9 +112,17 @@ def _probabilities(embedded: Embedded, score_NC: Array) -> tuple[dict[str, Array
     return columns, "; ".join(filter(None, [note, lacking]))
 
 
+def _class_scores(columns: Columns) -> ClassScores | None:
+    """Those that `_measure` uses, for tests, confusion matrices and the gallery."""
+    found = classes.class_scores(columns)
+    return found and replace(found, score_NC=classes.centred(found.score_NC))
+
+
 def _measure(columns: Columns, weight_BN: Array) -> dict[str, Array]:
+    """Scores are centred where a sample has one class; classes that do not exclude each other keep their cosines."""
     truth = classes.truth_in(columns)
-    measured = classes.class_metrics(classes.side_by_side(columns, classes.SCORE), truth, weight_BN)
+    score_NC = classes.side_by_side(columns, classes.SCORE)
+    measured = classes.class_metrics(classes.centred(score_NC) if truth.ndim == 1 else score_NC, truth, weight_BN)
     if any(name.startswith(PROBABILITY) for name in columns):
         measured |= classes.calibration_metrics(classes.side_by_side(columns, PROBABILITY), truth, weight_BN)
     measured |= conformal_sets.set_metrics(columns, weight_BN)
@@ -132,7 +141,7 @@ TASK = Task(
     check=_check,
     texts=_texts,
     labels=classes.labels_of,
-    class_scores=classes.class_scores,
+    class_scores=_class_scores,
     class_probabilities=lambda columns: classes.class_scores(columns, PROBABILITY),
     gallery=wrong_classes,
     details=("prompt_sensitivity", "reliability_diagram", "conformal_sets", "confusion_matrix"),
@@ -142,7 +151,8 @@ TASK = Task(
     measure=_measure,
     primary="accuracy",
     lower_is_better=(*classes.CALIBRATION_METRICS, *conformal_sets.LOWER_IS_BETTER),
-    protocol="class = normalised mean of normalised prompt embeddings; score = raw cosine, in AUC too, ties half; "
+    protocol="class = normalised mean of normalised prompt embeddings; score = cosine, in AUC less its mean over the "
+    "sample's classes (raw on multi-label cards), ties half; "
     f"{classes.PROTOCOL}; probability = softmax(cosine / temperature fitted on val); {classes.CALIBRATION}; "
     f"{conformal_sets.PROTOCOL}; "
     "prompt_median/best/worst = over the p-th prompt of every class alone, chosen on the test data",
