@@ -15,7 +15,7 @@ from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_imag
 from mmkd.curation.facts.dropped import warning_of_dropped
 from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.rows import REJECTED
-from mmkd.curation.ledger.steps import CAPTIONLESS
+from mmkd.curation.ledger.steps import CAPTIONLESS, IN_BOTH_SPLITS, JOINED
 from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import CurateSettings
@@ -55,7 +55,8 @@ def curate(
     executor: Executor = LOCAL,
 ) -> dict[str, int]:
     """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and excluded, rows per split,
-    and those without a caption where there are some.
+    and where there are some, those without a caption, those in the group of another with the same picture, and pictures
+    in both splits.
 
     Goes on from the shards that an earlier, killed run left there, and writes the same bytes in any case and with any
     number of workers and processes of the world: those share the shards, and the first does the rest (the others return
@@ -80,7 +81,7 @@ def curate(
         return {}
     selection = select(shards, settings, evaluation_images(), folder / REJECTED)
     _check(sources, selection, settings.max_rejected, folder / REJECTED)
-    splits = write_corpus(folder, shards, selection.keep, settings, seed)
+    splits = write_corpus(folder, shards, selection, settings, seed)
     funnel = _funnel(sources, selection, splits)
     write_rejected_examples(shards, folder, settings)
     write_json(folder / FUNNEL, funnel)
@@ -100,6 +101,16 @@ def _say_counts(funnel: Mapping[str, Any]) -> None:
             say(f"WARNING: {name}: {drawn:,} of {counts['read']:,} captions name a class drawn at random")
     if captionless := funnel["total"].get(CAPTIONLESS):
         say(f"{captionless:,} of {funnel['total']['kept']:,} pictures have no caption")
+    if joined := funnel["total"].get(JOINED):
+        say(
+            f"{joined:,} records without a group have the picture of an earlier record, or of one with a group: they "
+            "are in its group"
+        )
+    if both := funnel["total"].get(IN_BOTH_SPLITS):
+        say(
+            f"WARNING: {both:,} pictures are in both train and val, since they stand under several groups; give equal "
+            'pictures one group, or set [curate.duplicates] near = "drop"'
+        )
 
 
 def corpus_stage(

@@ -58,12 +58,14 @@ def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Rec
     image = read_inside(source.path, as_text(row["imgpath"]), source.root, ROOT_CURE)
     metapath = as_text(row.get("metapath"))
     facts = figure_facts(parse_meta(read_inside(source.path, metapath, source.root, ROOT_CURE) if metapath else b""))
+    group = facts.group or group_in(source, as_text(row["imgpath"]), identity)
     return Record(
         id=identity,
         image=image,
         caption=as_text(row["txt"]),
         modality=facts.modality or ("" if facts.labels else source.modality),
-        group=facts.group or group_in(source, as_text(row["imgpath"]), identity) or identity,
+        group=group or identity,
+        grouped=bool(group),
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,

@@ -112,19 +112,22 @@ def _records(
     """One, or one of each caption; those are of one group."""
     captions, whole = _captions(field["caption"], source)
     modality = _told(field, "modality") or source.modality
+    told = _told(field, "group")
     for shown in _pictures(field["image"], images, source, modality):
+        group = told or shown.patient or group_in(source, *_names(field))
         record = Record(
             id=f"{identity}/{shown.part}" if shown.part else identity,
             image=shown.data,
             caption=captions[0],
             modality=modality or shown.modality,
-            group=_told(field, "group") or shown.patient or group_in(source, *_names(field)) or identity,
+            group=group or identity,
             licence=_told(field, "licence") or source.licence,
             source=source.name,
             where=f"{where}:{shown.part}" if shown.part else where,
             labels=(*_texts(field["labels"]), *shown.labels, *((WHOLE_REPORT,) if whole else ())),
             mention=" ".join(_texts(field["mention"])),
             captionless=source.keeps_captionless,
+            grouped=bool(group),
         )
         yield from each_caption(record, captions)
         yield from (Noted(source.name, what) for what in shown.noted)

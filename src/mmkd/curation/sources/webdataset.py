@@ -132,6 +132,7 @@ def _records(
         caption=captions[0],
         modality=facts.modality or ("" if facts.labels else source.modality),
         group=facts.group or named or identity,
+        grouped=bool(facts.group or named),
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,
