@@ -49,8 +49,13 @@ def curate(
     if dry_run:
         from mmkd.curation.curate import check_apart
         from mmkd.curation.plan import plan_curation
+        from mmkd.curation.sources.kinds import warnings_of
+        from mmkd.curation.sources.names import named_sources
 
         check_apart(work.recipe.curate, work.out / "corpus")
+        if not as_json:
+            for warning in (one for source in named_sources(work.recipe.curate) for one in warnings_of(source)):
+                print(warning)
         plans = plan_curation(work.recipe.curate)
         workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)

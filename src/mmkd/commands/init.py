@@ -145,10 +145,12 @@ def _columns(table: Path, rows: Sequence[Mapping[str, Any]], told: Mapping[str, 
 
 def _source(table: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
     """The other keys of the source, with comments."""
+    from mmkd.tables.values import caption_cell
+
     named = ", ".join(f"{field} = {_toml(column)}" for field, column in columns.items() if field != column)
     lines = [f"columns = {{ {named} }}   # our field = the table's column"] if named else []
     files = [str(row[columns["image"]]) for row in rows if isinstance(row.get(columns["image"]), str)]
-    if any(isinstance(row.get(columns["caption"]), list) for row in rows):
+    if any(isinstance(caption_cell(row.get(columns["caption"])), list) for row in rows):
         lines.append('captions = "all"                                # of a list of captions; or "first"')
     lines += _places(table.parent, files)
     if "modality" not in columns:

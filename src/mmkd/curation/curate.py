@@ -22,7 +22,7 @@ from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.sources import AnySource
 from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
 from mmkd.curation.shards import FilteredShard, Hands, filter_shards, write_corpus
-from mmkd.curation.sources.kinds import open_source
+from mmkd.curation.sources.kinds import open_source, warnings_of
 from mmkd.curation.sources.names import named_sources
 from mmkd.curation.sources.wrong_captions import DRAWN, warning_of
 from mmkd.distributed import ALONE, World
@@ -72,6 +72,8 @@ def curate(
     sources = named_sources(settings)
     if world.first:
         for warning in filter(None, (warning_of(sources), warning_of_dropped(settings.drop_captions))):
+            say(warning)
+        for warning in (warning for source in sources for warning in warnings_of(source)):
             say(warning)
     shards = _shards(sources, settings, folder)
     filtered = filter_cached_shards if settings.cache_shards else filter_shards

@@ -129,6 +129,7 @@ def _sources(run: Run, findings: Findings) -> None:
 def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[SourcePlan]":
     from mmkd.curation.facts.dropped import warning_of_dropped
     from mmkd.curation.plan import plan_curation
+    from mmkd.curation.sources.kinds import warnings_of
     from mmkd.curation.sources.names import named_sources
     from mmkd.curation.sources.wrong_captions import warning_of
 
@@ -142,6 +143,7 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
         if source.kind == "datasets" and not Path(source.path).exists():
             findings.looked_at.append(f"source {source.name}: {source.path} is on a hub, and was not looked at")
         elif not _waits(run, str(source.path), findings):
+            findings.looked_at += _tried(partial(warnings_of, source), findings) or []
             one = settings.model_copy(update={"sources": [source]})
             plans += _tried(partial(plan_curation, one), findings, f"source {source.name!r}: ") or []
     for plan in plans:

@@ -29,3 +29,9 @@ READERS: dict[str, Callable[[Any], Reader]] = {
 def open_source(source: AnySource) -> Reader:
     """The reader of a source."""
     return READERS[source.kind](source)
+
+
+def warnings_of(source: AnySource) -> list[str]:
+    """What a user has to be told of how the source is read. Raises ConfigError and DataError as its reader does."""
+    reader = open_source(source)
+    return reader.warnings() if isinstance(reader, TableReader | HubReader) else []

@@ -13,7 +13,7 @@ from mmkd.folders.paths import ROOT_CURE, read_inside
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.formats import Format, format_of
 from mmkd.tables.spans import Row, Span
-from mmkd.tables.values import as_text, matches
+from mmkd.tables.values import as_text, caption_cell, matches
 
 META = "meta.jsonl"
 
@@ -53,7 +53,7 @@ class ReferenceShard:
 
 
 def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Record:
-    if isinstance(row, BadRecordError) or not (identity and row.get("imgpath") and row.get("txt")):
+    if isinstance(row, BadRecordError) or not (identity and row.get("imgpath") and caption_cell(row.get("txt"))):
         raise BadRecordError(Reason.MISSING_FIELD, "expected id, imgpath and txt")
     image = read_inside(source.path, as_text(row["imgpath"]), source.root, ROOT_CURE)
     metapath = as_text(row.get("metapath"))

@@ -1,24 +1,27 @@
 """Tables of any format of `tables.formats`, one or many, with images beside them or inside them."""
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from glob import glob, has_magic
+from itertools import islice
 from pathlib import Path
 
 from mmkd.curation.records.record import Found, Shard, check_group
 from mmkd.curation.settings.sources import TableSource
-from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
+from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, unread_group, wanted_columns
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import file_digest
 from mmkd.folders.paths import ROOT_CURE, files_below, natural_key
 from mmkd.folders.regular import irregular
 from mmkd.folders.remote import File, NamedFiles, Urls, fingerprint_of, stamp_of
 from mmkd.tables.dialect import CURE, Dialect
-from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, dialect_of, format_of, is_text
+from mmkd.tables.formats import DELIMITERS, JSON_LINES, SUFFIXES, Format, dialect_of, format_of, is_text
 from mmkd.tables.spans import Row, Span
 
 SEARCHED = (".jsonl", ".ndjson", ".parquet")  # in folders, where .json and .arrow are often other things
+FIRST = 50  # rows of JSON lines whose keys are looked at
 NO_HEADER = "; if the table begins with a row, name its columns in `header`"
 
 
@@ -32,6 +35,13 @@ class TableReader:
         shards = [shard for name, file in _tables(self.source) for shard in self._of(name, file)]
         check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
         return list(shards)
+
+    def warnings(self) -> list[str]:
+        """Of the first table."""
+        _, path = _tables(self.source)[0]
+        check_settings(path, self.source)
+        dialect = dialect_of(path, self.source.declared, self.source.header)
+        return list(filter(None, [unread_group(_first_columns(path, self.source, dialect), self.source)]))
 
     def fingerprint(self) -> str:
         """SHA-256 of a single table, names and sizes of many; the images are known by their names in them."""
@@ -134,6 +144,15 @@ def _images(path: File, source: TableSource) -> Images:
     if source.root is None and not os.path.isabs(folder):
         return Images(path, before, after)
     return Images((source.root or Path()) / folder, name, after, source.root, ROOT_CURE)
+
+
+def _first_columns(path: File, source: TableSource, dialect: Dialect | None) -> list[str]:
+    """Of JSON lines the keys of the first rows: those of all rows are in no one place."""
+    table = _format_of(path, source, dialect)
+    if path.suffix.lower() not in JSON_LINES:
+        return list(table.columns(path))
+    rows = table.rows(path, Span(0, dialect.begin if dialect else 0, sys.maxsize), None)
+    return list(dict.fromkeys(name for _, row in islice(rows, FIRST) if isinstance(row, Mapping) for name in row))
 
 
 def _format_of(path: File, source: TableSource, dialect: Dialect | None) -> Format:
