@@ -110,15 +110,17 @@ def _first_rows(table: Path, declared: "Declared") -> list[Mapping[str, Any]]:
     from itertools import islice
 
     from mmkd.reasons import BadRecordError
-    from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
+    from mmkd.tables.formats import dialect_of, format_of, not_decodable, unknown_table
 
     if table.is_dir():
         raise ConfigError(f"{table}: a folder, expected a table; {NO_TABLE}")
     if not table.is_file():
         raise ConfigError(f"{table}: no such file; give your table: mmkd init TABLE")
     if (found := format_of(table, dialect_of(table, declared))) is None:
-        raise ConfigError(f"{table}: expected a table that ends in one of {', '.join(SUFFIXES)}; {NO_TABLE}")
+        raise ConfigError(f"{unknown_table(table)}; {NO_TABLE}")
     read = [row for _, row in islice(found.all_rows(table), ROWS)]
+    if not declared.encoding and (lost := not_decodable(table, declared)):
+        raise DataError(f"{lost}; or --encoding utf-8 to leave them out")
     if rows := [row for row in read if isinstance(row, Mapping)]:
         return rows
     unread = [row.detail for row in read if isinstance(row, BadRecordError)]

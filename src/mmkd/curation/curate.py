@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
 from mmkd.curation.facts.dropped import warning_of_dropped
 from mmkd.curation.ledger.funnel import FUNNEL
+from mmkd.curation.ledger.notes import notes_in_words
 from mmkd.curation.ledger.rows import REJECTED
 from mmkd.curation.ledger.steps import CAPTIONLESS, IN_BOTH_SPLITS, JOINED
 from mmkd.curation.rejected_examples import write_rejected_examples
@@ -41,6 +42,7 @@ NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 WHOLE_FOLDERS = ("dicom", "nifti", "folders", "table")  # kinds whose source may be a folder of which all files count
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
+FEW, MANY = 5, 0.01  # records that are not UTF-8, or their share: up to these it may be damage, more is an encoding
 NO_RECORDS = (Reason.OTHER_FILE, Reason.MISSING_PICTURE)
 """Listed, but no part of the records of which at most `max_rejected` may be rejected."""
 
@@ -99,6 +101,15 @@ def _say_counts(funnel: Mapping[str, Any]) -> None:
         if counts["rejected"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["rejected"].items())
             say(f"{name}: {counts['read']:,} read, {counts['kept']:,} kept; rejected: {reasons}; {REJECTED} says why")
+        lost = counts["rejected"].get(Reason.NOT_UTF8, 0)
+        if lost > FEW or lost > MANY * counts["read"]:
+            say(
+                f"WARNING: {name}: {lost:,} of {counts['read']:,} records are left out since their text is not in the "
+                "encoding of the table, which is not random (ä, é ...); set encoding of the source, such as "
+                'encoding = "cp1252" or "latin-1"'
+            )
+        for line in notes_in_words(name, counts.get("noted", {})):
+            say(line)
         if drawn := counts.get("noted", {}).get(DRAWN):
             say(f"WARNING: {name}: {drawn:,} of {counts['read']:,} captions name a class drawn at random")
     if captionless := funnel["total"].get(CAPTIONLESS):

@@ -7,6 +7,7 @@ corpus out, in the order of the sources.
 """
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,9 @@ from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
 from mmkd.folders.atomic import draft_of
 from mmkd.folders.digests import key_of
+from mmkd.images.decode import SEVERAL, has_several
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS
+from mmkd.modalities.taxonomy import is_unknown
 from mmkd.processes import PROCESSED
 from mmkd.progress import counted, track
 
@@ -44,6 +47,7 @@ WRITE_ROWS = 64  # rows in memory while a shard is written
 REPORT_EVERY = 12  # records
 MAX_DETAIL = 300
 EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
+UNKNOWN_MODALITY = "modality not known, taken as other: "  # begins what is noted of a record
 NOTED = b"noted"  # another: rows of source, what, files
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
@@ -159,9 +163,17 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
     PROCESSED.add(count)
 
 
+def noting_pages(records: Iterable[Found]) -> Iterator[Found]:
+    """The records; of files with several pages or frames, with a note behind each."""
+    for record in records:
+        yield record
+        if isinstance(record, Record) and has_several(io.BytesIO(record.image)):
+            yield Noted(record.source, SEVERAL)
+
+
 def filter_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Read and filter one shard; both files appear whole or not at all."""
-    write_filtered(shard, PAIRS, with_progress(shard.shard.records()), settings)
+    write_filtered(shard, PAIRS, with_progress(noting_pages(shard.shard.records())), settings)
 
 
 def write_filtered(
@@ -193,6 +205,8 @@ def filtered_rows(
                 if isinstance(one, Rejected):
                     removed.rejected.append(one)
                 else:
+                    if is_unknown(one["modality_stated"]):
+                        removed.noted[one["source"], UNKNOWN_MODALITY + printable(one["modality_stated"])] += 1
                     yield one
 
 

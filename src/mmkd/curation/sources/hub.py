@@ -36,7 +36,7 @@ class HubReader:
         check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
         return list(shards)
 
-    def warnings(self) -> list[str]:
+    def warnings(self, thorough: bool) -> list[str]:
         """Of its columns."""
         names = _opened(self.source.path, self.source.split).column_names
         return list(filter(None, [unread_group(names, self.source)]))

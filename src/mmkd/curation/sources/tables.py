@@ -17,7 +17,17 @@ from mmkd.folders.paths import ROOT_CURE, files_below, natural_key
 from mmkd.folders.regular import irregular
 from mmkd.folders.remote import File, NamedFiles, Urls, fingerprint_of, stamp_of
 from mmkd.tables.dialect import CURE, Dialect
-from mmkd.tables.formats import DELIMITERS, JSON_LINES, SUFFIXES, Format, dialect_of, format_of, is_text
+from mmkd.tables.formats import (
+    DELIMITERS,
+    JSON_LINES,
+    SUFFIXES,
+    Format,
+    dialect_of,
+    format_of,
+    is_text,
+    not_decodable,
+    unknown_table,
+)
 from mmkd.tables.spans import Row, Span
 
 SEARCHED = (".jsonl", ".ndjson", ".parquet")  # in folders, where .json and .arrow are often other things
@@ -36,9 +46,14 @@ class TableReader:
         check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
         return list(shards)
 
-    def warnings(self) -> list[str]:
-        """Of the first table."""
-        _, path = _tables(self.source)[0]
+    def warnings(self, thorough: bool) -> list[str]:
+        """Of the first table; thorough: of the bytes of all that are on disk, which are read to their end."""
+        tables = _tables(self.source)
+        local = [path for _, path in tables if isinstance(path, Path) and is_text(path)] if thorough else []
+        found = [not_decodable(path, self.source.declared, self.source.header) for path in local]
+        return [f"WARNING: source {self.source.name}: {one}" for one in found if one] + self._unread(tables[0][1])
+
+    def _unread(self, path: File) -> list[str]:
         check_settings(path, self.source)
         dialect = dialect_of(path, self.source.declared, self.source.header)
         return list(filter(None, [unread_group(_first_columns(path, self.source, dialect), self.source)]))
@@ -157,19 +172,15 @@ def _first_columns(path: File, source: TableSource, dialect: Dialect | None) -> 
 
 def _format_of(path: File, source: TableSource, dialect: Dialect | None) -> Format:
     if (found := format_of(path, dialect, source.header)) is None:
-        raise ConfigError(_unknown(path))
+        raise ConfigError(unknown_table(path))
     return found
-
-
-def _unknown(path: File) -> str:
-    return f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {path.suffix.lower()!r}"
 
 
 def check_settings(path: File, source: TableSource) -> None:
     """Raise ConfigError for a table of an unknown kind, and for settings that its kind does not have."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ConfigError(_unknown(path))
+        raise ConfigError(unknown_table(path))
     if source.header and suffix not in DELIMITERS:
         raise ConfigError(
             f"{path}: {suffix} names its columns itself; remove header from source {source.name!r}, or name them "
