@@ -19,7 +19,8 @@ def test_a_word_for_a_missing_value_is_no_caption(word: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no nan here", "None of the lobes", "NA level 140", "胸部", "رئة", "5", "", " ", b"lung"]
+    "text",
+    ["no nan here", "None of the lobes", "NA level 140", "胸部", "رئة", "5", "", " ", b"lung", "\ud800", b"\xff"],
 )
 def test_other_text_is_as_it_is(text: str | bytes) -> None:
     assert caption_cell(text) is text

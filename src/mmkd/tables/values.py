@@ -71,10 +71,15 @@ def caption_cell(value: Any) -> Any:
         return [one if isinstance(one, list) else caption_cell(one) for one in value]
     if not isinstance(value, str | bytes):
         return value
-    text = (value if isinstance(value, str) else value.decode(errors="replace")).strip()
-    if text and (text.casefold() in NO_TEXT or not any(map(str.isalnum, text))):
+    text = (value if isinstance(value, str) else value.decode(errors="surrogateescape")).strip()
+    if text and (text.casefold() in NO_TEXT or not any(map(_says_something, text))):
         return None
     return found if (found := _list_in(text)) is not None else value
+
+
+def _says_something(character: str) -> bool:
+    """A letter or digit, or a byte that is not UTF-8, which is another fault."""
+    return character.isalnum() or "\ud800" <= character <= "\udfff"
 
 
 def _list_in(text: str) -> list[str] | None:
