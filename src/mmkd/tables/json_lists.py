@@ -11,7 +11,7 @@ from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.dialect import UTF8
 from mmkd.tables.lines import encoding_of
 from mmkd.tables.spans import Row, Span, row_spans
-from mmkd.tables.values import distinct_keys
+from mmkd.tables.values import distinct_keys, kind_of
 
 
 def json_columns(path: File) -> Iterator[str]:
@@ -55,7 +55,7 @@ def _found(value: object) -> str:
     """With the cure."""
     if not isinstance(value, dict):
         return type(value).__name__
-    keys = f"an object with the keys {', '.join(map(repr, list(value)[:5]))}"
+    keys = kind_of(value)
     if {"images", "annotations"} <= value.keys():
         return (
             f"{keys}, as COCO has them; join images and annotations by image_id into a table with a row per caption "
