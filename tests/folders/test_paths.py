@@ -32,10 +32,11 @@ def test_of_a_file_in_other_capitals_the_spelling_on_disk_is_named(tmp_path: Pat
     (tmp_path / "Images").mkdir()
     (tmp_path / "Images/A.JPG").write_bytes(b"x")
     assert (
-        detail_of(tmp_path, "images/a.jpg") == f"images/a.jpg: no such file below {tmp_path}; there is 'Images/A.JPG'"
+        detail_of(tmp_path, "images/a.jpg")
+        == "images/a.jpg: no such file below the source's folder; there is 'Images/A.JPG'"
     )
-    assert detail_of(tmp_path, "images/b.jpg") == f"images/b.jpg: no such file below {tmp_path}"
-    assert detail_of(tmp_path, "gone.jpg") == f"gone.jpg: no such file below {tmp_path}"
+    assert detail_of(tmp_path, "images/b.jpg") == "images/b.jpg: no such file below the source's folder"
+    assert detail_of(tmp_path, "gone.jpg") == "gone.jpg: no such file below the source's folder"
 
 
 def test_a_path_with_a_drive_names_the_cure(tmp_path: Path) -> None:

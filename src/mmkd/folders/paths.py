@@ -36,7 +36,7 @@ def read_inside(folder: Path, name: str, root: Path | None = None, cure: str = "
         if isinstance(error, FileNotFoundError):
             raise BadRecordError(Reason.MISSING_FILE, no_such_file(folder, name)) from None
         raise BadRecordError(
-            Reason.MISSING_FILE, f"{name}: not to be read below {folder} ({type(error).__name__})"
+            Reason.MISSING_FILE, f"{name}: not to be read below the source's folder ({type(error).__name__})"
         ) from None
 
 
@@ -65,12 +65,13 @@ def path_inside(folder: Path, name: str, root: Path | None = None, cure: str = "
 
 
 def no_such_file(folder: Path, name: str) -> str:
-    """What to say of a file that is not there, and what to do where the name is a near miss."""
+    """What to say of a file that is not there, and what to do where the name is a near miss; the same wherever the
+    folder lies, since it stands in the corpus."""
     if _DRIVE.match(name):
-        there = f'{folder}, or alone, with the folder in images = "/folder/{{}}" (of a table)'
+        there = 'the source\'s folder, or alone, with the folder in images = "/folder/{}" (of a table)'
         return f"{name}: a path on a Windows computer, with its drive; name the file as it lies below {there}"
     spelled = _spelled_on_disk(folder, name)
-    return f"{name}: no such file below {folder}" + (f"; there is {spelled!r}" if spelled else "")
+    return f"{name}: no such file below the source's folder" + (f"; there is {spelled!r}" if spelled else "")
 
 
 def _spelled_on_disk(folder: Path, name: str) -> str:

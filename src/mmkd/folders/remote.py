@@ -91,7 +91,7 @@ class RemoteFile:
                 )
             content: bytes = retried(url, partial(system.cat_file, path))
         except FileNotFoundError:
-            raise BadRecordError(Reason.MISSING_FILE, f"{name}: no such file beside its table") from None
+            raise BadRecordError(Reason.MISSING_FILE, f"{name}: no such file below the source's folder") from None
         return content
 
 
