@@ -9,6 +9,7 @@ from labelled_world import write_table
 
 from mmkd.adapt.pictures import check_groups, group_of_each
 from mmkd.adapt.table import Row, read_table
+from mmkd.commands.adapt import _columns
 from mmkd.errors import ConfigError, DataError
 from mmkd.tables.dialect import Declared
 
@@ -93,3 +94,9 @@ def test_a_table_of_another_encoding_and_delimiter_is_read_as_declared(tmp_path:
         read_table(path, {})
     table = read_table(path, {}, declared=Declared(delimiter=";", quoting="none", encoding="cp1252"))
     assert [(row.image, row.label) for row in table.rows] == [("ä.png", "Ödem"), ("b.png", '"gesund"')]
+
+
+def test_columns_are_named_by_any_name_that_tables_have_for_them() -> None:
+    assert _columns(["path=Bild", "diagnosis=Befund"]) == {"image": "Bild", "label": "Befund"}
+    with pytest.raises(ConfigError, match="--column colour=x: expected one of image, label, group, split, =, and"):
+        _columns(["colour=x"])

@@ -84,6 +84,8 @@ def test_a_table_of_windows_and_captions_that_tell_the_modality(
     table.write_text(table.read_text().replace("no focal", "Größe: chest radiograph; no focal"), encoding="cp1252")
     refused = init(table)
     assert "the header has bytes that are not utf-8" in str(refused.exception)
+    table.write_bytes(table.read_bytes().replace("Röntgen".encode("cp1252"), b"Rontgen"))
+    assert "4 of 5 lines are not utf-8" in str(init(table).exception)
     assert init(table, "--encoding", "cp1252").exit_code == 0
     done = CliRunner().invoke(app, ["-q", "curate", "my.toml", "--out", "run", "--set", "machine.workers=0"])
     assert done.exit_code == 0, done.output

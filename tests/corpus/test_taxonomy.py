@@ -23,6 +23,8 @@ from mmkd.modalities.taxonomy import (
     evaluated_modality,
     fine_modality,
     fine_modality_of_labels,
+    is_unknown,
+    resembling,
 )
 
 # the 23 labels of BIOMEDICA's "Clinical Imaging", light microscopy and immunohistochemistry
@@ -130,3 +132,35 @@ def test_the_names_of_the_real_pairs_are_known() -> None:
     found = {row["modality"]: canonical_modality(row["modality"]) for row in rows}
     assert sorted(found.values()) == sorted([*MODALITIES, OTHER])
     assert found["Other"] == OTHER
+
+
+def test_names_that_are_not_known_are_told_from_other_kinds_of_pictures() -> None:
+    assert [is_unknown(name) for name in ("MRTT", "scan", "Plot", "other", "", None, "CT", "unknown")] == [
+        True,
+        True,
+        *[False] * 6,
+    ]
+    assert (resembling("Ultrasond"), resembling("Radiographhy"), resembling("zzzz"), resembling("ZT")) == (
+        "ultrasound",
+        "radiography",
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("Röntgen", "x-ray"),
+        ("Ro\u0308ntgen", "x-ray"),  # in NFD
+        ("XR", "x-ray"),
+        ("MRT", "mri"),
+        ("IRM", "mri"),
+        ("TAC", "ct"),
+        ("Sonographie", "ultrasound"),
+        ("Échographie", "ultrasound"),
+        ("Mammographie", "mammography"),
+    ],
+)
+def test_names_in_other_languages(name: str, modality: str) -> None:
+    assert fine_modality(name) == modality

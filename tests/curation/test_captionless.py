@@ -74,6 +74,31 @@ def test_rows_without_a_caption_are_rejected_unless_the_source_keeps_them(tmp_pa
     assert Corpus(run(keeping(path), tmp_path / "corpus").folder).column("caption") == ["", "", "", "a cyst"]
 
 
+def test_words_for_a_missing_caption_are_none_and_another_column_stands_in(tmp_path: Path) -> None:
+    files = {f"{i}.png": png(i) for i in range(4)}
+    path = tmp_path / "pairs.csv"
+    write_files(tmp_path, {**files, "pairs.csv": b"image,caption,more\n0.png,nan,a cyst\n1.png,---,N/A\n2.png,None,\n"})
+    both = {"columns": {"caption": ["caption", "more"]}}
+    assert reasons(of_table(path).shards()) == [(f"pairs.csv:{i}", "missing_field") for i in range(3)]
+    assert [one.caption for one in records(of_table(path, captionless="keep").shards())] == ["", "", ""]
+    assert [one.caption for one in records(of_table(path, **both).shards())] == ["a cyst"]
+    tar = write_tar(tmp_path / "x.tar", [("k.png", png(1)), ("k.txt", b"NaN"), ("m.png", png(2)), ("m.json", b"{}")])
+    source = {"kind": "webdataset", "name": "w", "path": tar}
+    shards = WebDatasetReader(WebDatasetSource.model_validate(source)).shards()
+    assert [reason for _, reason in reasons(shards)] == ["missing_field"] * 2
+
+
+def test_a_list_of_captions_in_a_csv_cell_is_a_list(tmp_path: Path) -> None:
+    cell = b'"[""first"", ""second""]"'
+    path = write_files(tmp_path, {"a.png": png(1), "pairs.csv": b"image,caption\na.png," + cell + b"\n"}) / "pairs.csv"
+    assert reasons(of_table(path).shards()) == [("pairs.csv:0", "unreadable_row")]
+    found = records(of_table(path, captions="all").shards())
+    assert [(one.id, one.caption, one.group) for one in found] == [
+        ("t_00000000/0", "first", "t_00000000"),
+        ("t_00000000/1", "second", "t_00000000"),
+    ]
+
+
 def test_a_table_of_pictures_alone_needs_no_caption_column(tmp_path: Path) -> None:
     write_files(tmp_path, {"a.png": png(1), "pictures.csv": b"image\na.png\n"})
     found = records(of_table(tmp_path / "pictures.csv", captionless="keep").shards())

@@ -122,7 +122,8 @@ def test_every_bad_record_is_listed_with_its_reason(tmp_path: Path) -> None:
         "pairs.jsonl:14": "not_utf8",
     }
     funnel = json.loads((tmp_path / "out/funnel.json").read_text())
-    assert funnel["total"] == {"read": 15, "kept": 2, "rejected": 13, "excluded": 0, "train": 2, "val": 0}
+    counts = {"read": 15, "kept": 2, "rejected": 13, "excluded": 0, "train": 2, "val": 0}
+    assert funnel["total"] == counts | {"in_group_of_same_picture": 1}
     assert funnel["sources"]["t"]["rejected"]["not_utf8"] == 3
     assert sum(funnel["sources"]["t"]["rejected"].values()) == 13
 

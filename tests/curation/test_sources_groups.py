@@ -12,7 +12,8 @@ from corpus_samples import encoded, noise, png, records, write_files, write_tar
 from pydantic import ValidationError
 
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.sources.kinds import open_source
+from mmkd.curation.settings.sources import TableSource
+from mmkd.curation.sources.kinds import open_source, warnings_of
 from mmkd.errors import ConfigError
 
 ARTICLE = r"^(PMC\d+)_"
@@ -118,3 +119,23 @@ def test_bytes_in_a_table_hold_no_name(tmp_path: Path) -> None:
     pq.write_table(pa.table(rows), stream)
     (tmp_path / "t.parquet").write_bytes(stream.getvalue())
     assert groups("table", tmp_path / "t.parquet", ARTICLE) == ["PMC7", "PMC8"]
+
+
+def told_of_groups(folder: Path, header: str, name: str = "pairs.csv", **keys: object) -> list[str]:
+    line = header if name.endswith(".csv") else json.dumps(dict.fromkeys(header.split(","), "x"))
+    (folder / name).write_text(line + "\n")
+    source = {"kind": "table", "name": "t", "path": folder / name, **keys}
+    return warnings_of(TableSource.model_validate(source))
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
+def test_a_column_that_looks_like_a_group_and_is_not_read_is_told(tmp_path: Path, name: str) -> None:
+    (told,) = told_of_groups(tmp_path, "image,caption,Patient-ID", name)
+    assert told.startswith("WARNING: source t: column 'Patient-ID' looks like a group")
+    assert 'columns = { group = "Patient-ID" }, or group = ""' in told
+    assert told_of_groups(tmp_path, "image,caption,age", name) == []
+    assert told_of_groups(tmp_path, "image,caption,patient,group", name) == []
+    assert told_of_groups(tmp_path, "image,caption,patient", name, columns={"group": "patient"}) == []
+    assert told_of_groups(tmp_path, "image,caption,patient", name, group="") == []
+    assert told_of_groups(tmp_path, "image,caption,patient", name, group="^(p[0-9]+)") == []
+    assert told_of_groups(tmp_path, "image,caption,case", name, columns={"id": "case"}) == []

@@ -198,7 +198,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     for text, name in (("PAR1", "pairs.parquet"), ("ARROW1", "pairs.arrow"), ("[1,", "pairs.json")):
         with pytest.raises(DataError, match=rf"{name}: not readable as "):
             reader(table(tmp_path, text, name)).shards()
-    with pytest.raises(DataError, match="expected a list of objects, found dict"):
+    with pytest.raises(DataError, match="expected a list of objects, found an empty object"):
         reader(table(tmp_path, "{}", "pairs.json")).shards()
 
 

@@ -13,8 +13,6 @@ from mmkd.errors import ConfigError
 if TYPE_CHECKING:
     from mmkd.adapt.adapt import Adapted
 
-COLUMNS = ("image", "label", "group", "split")
-
 
 def adapt(
     model: ModelName,
@@ -80,10 +78,17 @@ def adapt(
 
 
 def _columns(given: list[str]) -> dict[str, str]:
-    found = {ours: name for ours, _, name in (one.partition("=") for one in given)}
-    wrong = [f"{ours}={name}" for ours, name in found.items() if ours not in COLUMNS or not name]
-    if wrong:
-        raise ConfigError(f"--column {wrong[0]}: expected one of {', '.join(COLUMNS)}, =, and the table's column")
+    """Our column -> the table's; ours by any name that tables have for it, as `path` for `image`."""
+    from mmkd.adapt.table import COLUMNS
+
+    ours_of = {name: ours for ours, names in COLUMNS.items() for name in names}
+    found = {}
+    for one in given:
+        asked, _, name = one.partition("=")
+        ours = ours_of.get(asked)
+        if ours is None or not name:
+            raise ConfigError(f"--column {one}: expected one of {', '.join(COLUMNS)}, =, and the table's column")
+        found[ours] = name
     return found
 
 

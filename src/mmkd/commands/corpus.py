@@ -174,6 +174,8 @@ def _print_stats(found: Mapping[str, Any]) -> None:
     print_table(("", *heads), [(name, *(f"{n:,g}" for n in row.values())) for name, row in spread.items()])
     heads = list(next(iter(found["repeats"].values())))
     print_table(("", *heads), [(name, *(f"{n:,}" for n in row.values())) for name, row in found["repeats"].items()])
+    if both := found["images_in_both_splits"]:
+        print(f"{both:,} images are in both splits, train and val: groups part them, or an older mmkd made the corpus")
     if excluded := found["excluded"]:
         by_source = ", ".join(f"{name} {count:,}" for name, count in excluded.items())
         print(f"{sum(excluded.values()):,} records excluded by include or part, which are no pairs: {by_source}")

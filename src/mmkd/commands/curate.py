@@ -49,8 +49,15 @@ def curate(
     if dry_run:
         from mmkd.curation.curate import check_apart
         from mmkd.curation.plan import plan_curation
+        from mmkd.curation.sources.kinds import warnings_of
+        from mmkd.curation.sources.names import named_sources
 
         check_apart(work.recipe.curate, work.out / "corpus")
+        if not as_json:
+            for warning in (
+                one for source in named_sources(work.recipe.curate) for one in warnings_of(source, thorough=True)
+            ):
+                print(warning)
         plans = plan_curation(work.recipe.curate)
         workers = max(1, work.recipe.machine.processes)
         print(json.dumps([asdict(plan) for plan in plans], indent=1)) if as_json else _print(plans, workers)
@@ -65,6 +72,7 @@ def curate(
 def _print(plans: "list[SourcePlan]", workers: int) -> None:
     from rich.table import Table
 
+    from mmkd.curation.ledger.notes import notes_in_words
     from mmkd.progress import console
 
     table = Table("source", "shards", "records", "pass the checks", "KB/image", "GB", "ms/record", "hours")
@@ -82,6 +90,8 @@ def _print(plans: "list[SourcePlan]", workers: int) -> None:
         )
     console(8).print(table)
     for plan in plans:
+        for line in notes_in_words(f"{plan.name}, of {plan.looked_at:,} records looked at", plan.noted):
+            print(line)
         if plan.excluded:
             print(f"{plan.name}: {plan.excluded:,} more records are excluded by include or part")
         if plan.rejected:

@@ -111,15 +111,17 @@ def _first_rows(table: Path, declared: "Declared") -> list[Mapping[str, Any]]:
     from itertools import islice
 
     from mmkd.reasons import BadRecordError
-    from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
+    from mmkd.tables.formats import dialect_of, format_of, not_decodable, unknown_table
 
     if table.is_dir():
         raise ConfigError(f"{table}: a folder, expected a table; {NO_TABLE}")
     if not table.is_file():
         raise ConfigError(f"{table}: no such file; give your table: mmkd init TABLE")
     if (found := format_of(table, dialect_of(table, declared))) is None:
-        raise ConfigError(f"{table}: expected a table that ends in one of {', '.join(SUFFIXES)}; {NO_TABLE}")
+        raise ConfigError(f"{unknown_table(table)}; {NO_TABLE}")
     read = [row for _, row in islice(found.all_rows(table), ROWS)]
+    if not declared.encoding and (lost := not_decodable(table, declared)):
+        raise DataError(f"{lost}; or --encoding utf-8 to leave them out")
     if rows := [row for row in read if isinstance(row, Mapping)]:
         return rows
     unread = [row.detail for row in read if isinstance(row, BadRecordError)]
@@ -146,10 +148,12 @@ def _columns(table: Path, rows: Sequence[Mapping[str, Any]], told: Mapping[str, 
 
 def _source(table: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
     """The other keys of the source, with comments."""
+    from mmkd.tables.values import caption_cell
+
     named = ", ".join(f"{field} = {_toml(column)}" for field, column in columns.items() if field != column)
     lines = [f"columns = {{ {named} }}   # our field = the table's column"] if named else []
     files = [str(row[columns["image"]]) for row in rows if isinstance(row.get(columns["image"]), str)]
-    if any(isinstance(row.get(columns["caption"]), list) for row in rows):
+    if any(isinstance(caption_cell(row.get(columns["caption"])), list) for row in rows):
         lines.append('captions = "all"                                # of a list of captions; or "first"')
     lines += _places(table.parent, files)
     if "modality" not in columns:

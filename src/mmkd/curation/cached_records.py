@@ -159,7 +159,7 @@ class CachedRecord:
         columns = {name: row[name] for name in TEXT} | {"id": row["figure_id"]}
         mention = row["caption_mention"]
         stated, labels = row["modality_stated"], tuple(row["label_list"])
-        text = FigureText(columns, row["caption"], caption, stated, labels, mention)
+        text = FigureText(columns, row["caption"], caption, stated, labels, mention, row["grouped"])
         known(text, mention=mention, panels_labelled=row["panels_labelled"])
         return known(text, language=row["language"], vote=_vote(row)) if caption == row["caption"] else text
 
@@ -206,6 +206,7 @@ def _text_columns(text: PairText, place: int) -> dict[str, Any]:
     own = {
         "id": text.id,
         "figure_id": figure.columns["id"],
+        "grouped": figure.grouped,
         "place": place,
         "caption": text.caption,
         "caption_group": text.caption_group,

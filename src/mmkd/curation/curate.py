@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 from mmkd.curation.decontaminate import ReadEvaluationImages, no_evaluation_images
 from mmkd.curation.facts.dropped import warning_of_dropped
 from mmkd.curation.ledger.funnel import FUNNEL
+from mmkd.curation.ledger.notes import notes_in_words
 from mmkd.curation.ledger.rows import REJECTED
-from mmkd.curation.ledger.steps import CAPTIONLESS
+from mmkd.curation.ledger.steps import CAPTIONLESS, IN_BOTH_SPLITS, JOINED
 from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.settings.sources import AnySource
 from mmkd.curation.shard_cache import cache_folder, cache_names, filter_cached_shards, prune, tables
 from mmkd.curation.shards import FilteredShard, Hands, filter_shards, write_corpus
-from mmkd.curation.sources.kinds import open_source
+from mmkd.curation.sources.kinds import open_source, warnings_of
 from mmkd.curation.sources.names import named_sources
 from mmkd.curation.sources.wrong_captions import DRAWN, warning_of
 from mmkd.distributed import ALONE, World
@@ -41,6 +42,7 @@ NO_INPUTS: Mapping[str, str] = MappingProxyType({})
 WHOLE_FOLDERS = ("dicom", "nifti", "folders", "table")  # kinds whose source may be a folder of which all files count
 WITHOUT_EFFECT = ("max_rejected", "cache_shards")
 """Settings that change no byte of a corpus, so that a run goes on when they do."""
+FEW, MANY = 5, 0.01  # records that are not UTF-8, or their share: up to these it may be damage, more is an encoding
 NO_RECORDS = (Reason.OTHER_FILE, Reason.MISSING_PICTURE)
 """Listed, but no part of the records of which at most `max_rejected` may be rejected."""
 
@@ -55,7 +57,8 @@ def curate(
     executor: Executor = LOCAL,
 ) -> dict[str, int]:
     """Fill the stage's partial folder with the corpus; returns rows read, kept, rejected and excluded, rows per split,
-    and those without a caption where there are some.
+    and where there are some, those without a caption, those in the group of another with the same picture, and pictures
+    in both splits.
 
     Goes on from the shards that an earlier, killed run left there, and writes the same bytes in any case and with any
     number of workers and processes of the world: those share the shards, and the first does the rest (the others return
@@ -72,6 +75,8 @@ def curate(
     if world.first:
         for warning in filter(None, (warning_of(sources), warning_of_dropped(settings.drop_captions))):
             say(warning)
+        for warning in (warning for source in sources for warning in warnings_of(source)):
+            say(warning)
     shards = _shards(sources, settings, folder)
     filtered = filter_cached_shards if settings.cache_shards else filter_shards
     filtered(shards, settings, Hands(executor, machine.processes, folder))  # processes of the world share by leases
@@ -80,7 +85,7 @@ def curate(
         return {}
     selection = select(shards, settings, evaluation_images(), folder / REJECTED)
     _check(sources, selection, settings.max_rejected, folder / REJECTED)
-    splits = write_corpus(folder, shards, selection.keep, settings, seed)
+    splits = write_corpus(folder, shards, selection, settings, seed)
     funnel = _funnel(sources, selection, splits)
     write_rejected_examples(shards, folder, settings)
     write_json(folder / FUNNEL, funnel)
@@ -96,10 +101,29 @@ def _say_counts(funnel: Mapping[str, Any]) -> None:
         if counts["rejected"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["rejected"].items())
             say(f"{name}: {counts['read']:,} read, {counts['kept']:,} kept; rejected: {reasons}; {REJECTED} says why")
+        lost = counts["rejected"].get(Reason.NOT_UTF8, 0)
+        if lost > FEW or lost > MANY * counts["read"]:
+            say(
+                f"WARNING: {name}: {lost:,} of {counts['read']:,} records are left out since their text is not in the "
+                "encoding of the table, which is not random (ä, é ...); set encoding of the source, such as "
+                'encoding = "cp1252" or "latin-1"'
+            )
+        for line in notes_in_words(name, counts.get("noted", {})):
+            say(line)
         if drawn := counts.get("noted", {}).get(DRAWN):
             say(f"WARNING: {name}: {drawn:,} of {counts['read']:,} captions name a class drawn at random")
     if captionless := funnel["total"].get(CAPTIONLESS):
         say(f"{captionless:,} of {funnel['total']['kept']:,} pictures have no caption")
+    if joined := funnel["total"].get(JOINED):
+        say(
+            f"{joined:,} records without a group have the picture of an earlier record, or of one with a group: they "
+            "are in its group"
+        )
+    if both := funnel["total"].get(IN_BOTH_SPLITS):
+        say(
+            f"WARNING: {both:,} pictures are in both train and val, since they stand under several groups; give equal "
+            'pictures one group, or set [curate.duplicates] near = "drop"'
+        )
 
 
 def corpus_stage(

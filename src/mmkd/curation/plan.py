@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd.curation.records.record import Excluded, Record, Rejected, Shard
+from mmkd.curation.records.record import Excluded, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import Removed, filtered_rows
+from mmkd.curation.shards import Removed, filtered_rows, noting_pages
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 
@@ -20,8 +20,8 @@ class SourcePlan:
     """One source. records: of all shards if all hold as many as those read. bytes_each: of a checked image. kept: share
     of the records looked at that pass the checks of a record. read_s, check_s: seconds a record in one process.
     rejected: reason -> how many of the `looked_at`, commonest first. examples: reason -> what was found of the first of
-    them, and often the cure. excluded: as `records`, but those that `include`
-    does not select."""
+    them, and often the cure. noted: what -> how many of those looked at. excluded: as `records`, but those that
+    `include` does not select."""
 
     name: str
     shards: int
@@ -33,6 +33,7 @@ class SourcePlan:
     looked_at: int
     rejected: Mapping[str, int]
     examples: Mapping[str, str]
+    noted: Mapping[str, int]
     excluded: int
 
     def hours(self, processes: int) -> float:
@@ -56,10 +57,13 @@ def plan_curation(settings: CurateSettings, sample: int = SAMPLE) -> list[Source
 def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sample: int) -> SourcePlan:
     start = time.perf_counter()
     looked_at: list[Record | Rejected] = []
+    noted: Counter[str] = Counter()
     read = count = excluded = 0
     for shard in shards[:TRIED]:
         read += 1
-        for record in shard.records():
+        for record in noting_pages(shard.records()):
+            if isinstance(record, Noted) and count <= sample:
+                noted[record.what] += record.files
             if not isinstance(record, Record | Rejected):
                 excluded += record.records if isinstance(record, Excluded) else 0
                 continue
@@ -74,6 +78,7 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
     start = time.perf_counter()
     sizes = [len(row["image"]) for row in filtered_rows(looked_at, settings, removed)]
     check_s = (time.perf_counter() - start) / max(1, len(looked_at))
+    noted.update({what: files for (_, what), files in removed.noted.items()})
     rejected = dict(Counter(str(one.reason) for one in removed.rejected).most_common())
     examples = {str(one.reason): f"{one.where}: {one.detail}" for one in reversed(removed.rejected) if one.detail}
     return SourcePlan(
@@ -87,5 +92,6 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
         looked_at=len(looked_at),
         rejected=rejected,
         examples={reason: examples[reason] for reason in rejected if reason in examples},
+        noted=noted,
         excluded=round(excluded * all_of_read),
     )

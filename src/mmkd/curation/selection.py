@@ -1,14 +1,14 @@
 """Between the halves of curation: which of all filtered records are selected, and the list of those that are rejected.
 
 Of a record its keys and a flag are held in memory; its thumbnail is read where its hash is near another's. A key has 64
-bits, so a record needs 16 bytes, 32 where near pictures are looked for. Among 24 million records two different ids or
+bits, so a record needs 33 bytes, 49 where near pictures are looked for. Among 24 million records two different ids or
 pairs share a key with a probability of 2e-5, which would cost one record. N records of all shards.
 """
 
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,30 +21,33 @@ import pyarrow.parquet as pq
 from mmkd.curation.decontaminate import EvaluationImages, contaminated
 from mmkd.curation.duplicates import NONE, REASONS, Duplicates, Keys, find_duplicates
 from mmkd.curation.records.record import Rejected
+from mmkd.curation.same_pictures import Members, group_holders
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import PAIRS, REJECTIONS, FilteredShard, excluded_of, noted_of, rejection_table
 from mmkd.folders.arrow import read_shard
 from mmkd.folders.atomic import atomic_file
-from mmkd.folders.digests import hash64
+from mmkd.folders.digests import hash64, key_of
 from mmkd.images.hamming import Array
 from mmkd.images.near_duplicates import CHUNK
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS, ReadThumbnails, thumbnails_from
 from mmkd.progress import track
 from mmkd.reasons import Reason
 
-COLUMNS = ("id", "caption", "sha256", "phash", "caption_group")
+COLUMNS = ("id", "caption", "sha256", "phash", "caption_group", "group", "grouped")
 LISTED_ROWS = 65_536  # rejections in memory before they are written
 
 
 @dataclass(frozen=True)
 class Selection:
-    """keep: one bool array a shard. read, kept: rows per source; rejected: rows per (source, reason).
+    """keep: one bool array a shard. joined: own group of records for which none is given -> the group they get, where
+    they have a picture in common with others. read, kept: rows per source; rejected: rows per (source, reason).
 
     excluded: records per source that its `include` does not select; they are not among those read.
     noted: files per (source, what).
     """
 
     keep: list[Array]
+    joined: Mapping[str, str]
     read: Counter[str]
     kept: Counter[str]
     rejected: Counter[tuple[str, str]]
@@ -57,6 +60,7 @@ class _Gathered:
     """The keys of all shards, where each shard begins, and which records have the bytes of an evaluation image."""
 
     keys: Keys
+    members: Members
     first: list[int]
     exact: dict[int, int]
 
@@ -76,7 +80,8 @@ def select(
     duplicates = find_duplicates(gathered.keys, settings.duplicates, rejected_N, thumbnails)
     names = _names(shards, gathered.first, duplicates.partner_N)
     keep_N = (duplicates.partner_N == NONE) & ~rejected_N
-    selection = Selection(_by_shard(keep_N, gathered.first), *(Counter() for _ in range(5)))
+    joined = _joined(gathered, shards)
+    selection = Selection(_by_shard(keep_N, gathered.first), joined, *(Counter() for _ in range(5)))
 
     def listed() -> Iterator[pa.Table]:
         columns = zip(shards, gathered.first, selection.keep, strict=True)
@@ -108,15 +113,45 @@ def _gather(shards: Sequence[FilteredShard], settings: CurateSettings, evaluatio
     place_of = {digest: place for place, digest in reversed(list(enumerate(evaluation.digests)))}
     none = pa.schema([PAIRS.field(name) for name in COLUMNS]).empty_table()
     found, first, exact, count = [keys_of(none, near)], list[int](), dict[int, int](), 0
+    members = [_members_of(none)]
     for shard in track(shards, "look for duplicates", len(shards), "shards"):
+        excluded_of(shard)  # raises where the shard has none of these columns
         pairs = read_shard(shard.pairs).select(COLUMNS)
         first.append(count)
         found.append(keys_of(pairs, near))
+        members.append(_members_of(pairs))
         digests = pairs.column("sha256").to_pylist() if place_of else []
         exact.update({count + row: place_of[digest] for row, digest in enumerate(digests) if digest in place_of})
         count += pairs.num_rows
     joined = (np.concatenate([getattr(keys, name) for keys in found]) for name in Keys.__dataclass_fields__)
-    return _Gathered(Keys(*joined), first, exact)
+    return _Gathered(Keys(*joined), Members(*map(np.concatenate, zip(*members, strict=True))), first, exact)
+
+
+def _members_of(table: pa.Table) -> Members:
+    digests, groups = (table.column(name).to_pylist() for name in ("sha256", "group"))
+    return Members(
+        picture_N=np.fromiter(map(key_of, digests), np.uint64),
+        group_N=np.fromiter(map(hash64, groups), np.uint64),
+        grouped_N=table.column("grouped").to_numpy(),
+    )
+
+
+def _joined(gathered: _Gathered, shards: Sequence[FilteredShard]) -> dict[str, str]:
+    """As in `Selection`. Records that are rejected here tell of groups as well."""
+    thumbnails = _thumbnails(shards, gathered.first)
+
+    def are_flat(place_B: Array) -> Array:
+        flat_B: Array = np.ptp(thumbnails(place_B), axis=1) == 0
+        return flat_B
+
+    moved_Q, holder_Q = group_holders(gathered.members, are_flat)
+    wanted = np.union1d(moved_Q, holder_Q)
+    group_of = {
+        place: row["group"]
+        for places, rows in _rows(shards, gathered.first, wanted, ("group",))
+        for place, row in zip(places.tolist(), rows, strict=True)
+    }
+    return {group_of[own]: group_of[other] for own, other in zip(moved_Q.tolist(), holder_Q.tolist(), strict=True)}
 
 
 def _contaminated(

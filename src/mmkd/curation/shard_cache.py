@@ -20,7 +20,16 @@ import mmkd
 from mmkd.curation.cached_records import CACHED, cached_records, reading_settings, rows_to_cache
 from mmkd.curation.records.record import Reader, Shard, Stamped
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import PAIRS, FilteredShard, Hands, batches_of, each_shard, with_progress, write_filtered
+from mmkd.curation.shards import (
+    PAIRS,
+    FilteredShard,
+    Hands,
+    batches_of,
+    each_shard,
+    noting_pages,
+    with_progress,
+    write_filtered,
+)
 from mmkd.folders.arrow import read_shard, write_shard
 from mmkd.folders.atomic import draft_of
 from mmkd.folders.digests import bytes_digest, folder_digest, json_digest
@@ -91,7 +100,7 @@ def cache_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Write a cached shard, whole or not at all."""
     home = shard.images
     draft = draft_of(home)
-    rows = rows_to_cache(with_progress(shard.shard.records()), reading_settings(settings))
+    rows = rows_to_cache(with_progress(noting_pages(shard.shard.records())), reading_settings(settings))
     write_shard(draft, CACHED, batches_of(rows, CACHED))
     draft.replace(home)
 

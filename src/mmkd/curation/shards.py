@@ -7,13 +7,15 @@ corpus out, in the order of the sources.
 """
 
 import hashlib
+import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import ne
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,7 @@ import pyarrow as pa
 from mmkd.corpus.schema import SPLITS, corpus_features, split_of
 from mmkd.curation.facts.pairs import Facts, SourceRecord
 from mmkd.curation.filters.decide import decide
-from mmkd.curation.ledger.steps import CAPTIONLESS, CAPTIONLESS_TRAIN
+from mmkd.curation.ledger.steps import CAPTIONLESS, CAPTIONLESS_TRAIN, IN_BOTH_SPLITS, JOINED
 from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
@@ -31,21 +33,28 @@ from mmkd.executors.plan import notes_of
 from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
 from mmkd.folders.atomic import draft_of
+from mmkd.folders.digests import key_of
+from mmkd.images.decode import SEVERAL, has_several
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS
+from mmkd.modalities.taxonomy import is_unknown
 from mmkd.processes import PROCESSED
 from mmkd.progress import counted, track
 
 T = TypeVar("T")
+Pictures = dict[str, list[np.ndarray]]
+"""Split -> keys of its pictures, uint64."""
 WRITE_ROWS = 64  # rows in memory while a shard is written
 REPORT_EVERY = 12  # records
 MAX_DETAIL = 300
 EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
+UNKNOWN_MODALITY = "modality not known, taken as other: "  # begins what is noted of a record
 NOTED = b"noted"  # another: rows of source, what, files
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
 _MORE_TEXT = ("modality_stated", "modality_evidence", "labels", "caption_mention", "language", "panel")
 PAIRS = pa.schema(
     [(name, pa.string()) for name in (*_TEXT, *_MORE_TEXT)]
+    + [("grouped", pa.bool_())]
     + [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64())]
     + [
         ("modality_confidence", pa.float32()),
@@ -53,7 +62,7 @@ PAIRS = pa.schema(
         ("thumbnail", pa.binary(THUMBNAIL_PIXELS)),
     ]
 )
-# the thumbnail is read of those whose hashes are near, and goes into no corpus
+# the thumbnail is read of those whose hashes are near; it goes into no corpus, nor does what says who told the group
 REJECTIONS = pa.schema([(name, pa.string()) for name in ("source", "where", "id", "reason", "detail")])
 
 
@@ -154,9 +163,17 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
     PROCESSED.add(count)
 
 
+def noting_pages(records: Iterable[Found]) -> Iterator[Found]:
+    """The records; of files with several pages or frames, with a note behind each."""
+    for record in records:
+        yield record
+        if isinstance(record, Record) and has_several(io.BytesIO(record.image)):
+            yield Noted(record.source, SEVERAL)
+
+
 def filter_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Read and filter one shard; both files appear whole or not at all."""
-    write_filtered(shard, PAIRS, with_progress(shard.shard.records()), settings)
+    write_filtered(shard, PAIRS, with_progress(noting_pages(shard.shard.records())), settings)
 
 
 def write_filtered(
@@ -188,13 +205,16 @@ def filtered_rows(
                 if isinstance(one, Rejected):
                     removed.rejected.append(one)
                 else:
+                    if is_unknown(one["modality_stated"]):
+                        removed.noted[one["source"], UNKNOWN_MODALITY + printable(one["modality_stated"])] += 1
                     yield one
 
 
 def excluded_of(shard: FilteredShard) -> Counter[str]:
-    """Source -> records of a finished shard that its `include` does not select."""
+    """Source -> records of a finished shard that its `include` does not select. Raises DataError where an older version
+    made the shard."""
     stored = (read_shard(shard.rejected).schema.metadata or {}).get(EXCLUDED)
-    if stored is None:
+    if stored is None or "grouped" not in read_shard(shard.pairs).column_names:
         raise DataError(f"{shard.rejected}: made by an older mmkd; delete {shard.folder} and curate again")
     return Counter(json.loads(stored))
 
@@ -222,35 +242,55 @@ def printable(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode()[:MAX_DETAIL]
 
 
+class Kept(Protocol):
+    """keep: of each shard which rows, one bool array. joined: group that a record has of its own -> the one it gets."""
+
+    @property
+    def keep(self) -> Sequence[np.ndarray]: ...
+
+    @property
+    def joined(self) -> Mapping[str, str]: ...
+
+
 def write_corpus(
-    folder: Path, shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], settings: CurateSettings, seed: int
+    folder: Path, shards: Sequence[FilteredShard], selection: Kept, settings: CurateSettings, seed: int
 ) -> dict[str, int]:
-    """Write the kept rows (one bool array a shard) as a data set of `shard_rows` rows a shard; returns rows per split,
-    and those without a caption.
+    """Write the kept rows as a data set of `shard_rows` rows a shard; returns rows per split, those without a caption,
+    those that have another record's group, and pictures that are in both splits.
 
     The bytes depend on nothing but the arguments. A batch of rows is in memory at a time.
     """
     features = corpus_features()
     schema = arrow_schema(features)
-    total = sum(int(mask.sum()) for mask in keep)
+    total = sum(int(mask.sum()) for mask in selection.keep)
     sizes = [min(settings.shard_rows, total - first) for first in range(0, total, settings.shard_rows)]
     names = [f"data-{number:05d}-of-{len(sizes):05d}.arrow" for number in range(len(sizes))]
     batch_sizes = [min(BATCH_ROWS, size - first) for size in sizes for first in range(0, size, BATCH_ROWS)]
     content = hashlib.sha256()
     splits: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
-    batches = _counted(_resized(_corpus_rows(shards, keep, schema, settings.val, seed), batch_sizes), content, splits)
+    pictures: Pictures = {split: [np.empty(0, np.uint64)] for split in SPLITS}
+    rows = (_with_split(kept, schema, settings.val, seed) for kept in _corpus_rows(shards, selection, splits))
+    batches = _counted(_resized(rows, batch_sizes), content, splits, pictures)
     for name, size in track(zip(names, sizes, strict=True), "write the corpus", total=len(names), unit="shards"):
         write_shard(folder / name, schema, islice(batches, -(-size // BATCH_ROWS)))
     finish(folder, features, names, content.hexdigest())
+    train, val = (np.concatenate(pictures[split]) for split in SPLITS)
+    if both := len(np.intersect1d(train, val)):
+        splits[IN_BOTH_SPLITS] = both
     return dict(splits)
 
 
-def _corpus_rows(
-    shards: Sequence[FilteredShard], keep: Sequence[np.ndarray], schema: pa.Schema, val: float, seed: int
-) -> Iterator[pa.Table]:
-    for shard, mask in zip(shards, keep, strict=True):
+def _corpus_rows(shards: Sequence[FilteredShard], selection: Kept, splits: Counter[str]) -> Iterator[pa.Table]:
+    """The kept rows with their groups; how many have that of another record is added to `splits`."""
+    for shard, mask in zip(shards, selection.keep, strict=True):
         for kept in _selected(read_shard(shard.pairs), mask) if shard.cached is None else _with_images(shard, mask):
-            yield _with_split(kept, schema, val, seed)
+            own, given = (kept.column(name).to_pylist() for name in ("group", "grouped"))
+            groups = [
+                group if told else selection.joined.get(group, group) for group, told in zip(own, given, strict=True)
+            ]
+            if moved := sum(map(ne, groups, own)):
+                splits[JOINED] += moved
+            yield kept.set_column(kept.column_names.index("group"), "group", pa.array(groups, pa.string()))
 
 
 def _selected(table: pa.Table, mask: np.ndarray) -> Iterator[pa.Table]:
@@ -296,9 +336,11 @@ def _resized(tables: Iterable[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Ta
         held, count = [joined.slice(size)], count - size
 
 
-def _counted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Counter[str]) -> Iterator[pa.Table]:
+def _counted(
+    tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Counter[str], pictures: Pictures
+) -> Iterator[pa.Table]:
     """Pass the tables on, adding them to the digest (images by their sha256), to the rows per split and without a
-    caption."""
+    caption, and to the pictures of each split."""
     for table in tables:
         columns = table.drop_columns("image").to_pydict()
         content.update(json.dumps(columns).encode())
@@ -306,4 +348,7 @@ def _counted(tables: Iterable[pa.Table], content: "hashlib._Hash", splits: Count
         untold = [split for caption, split in zip(columns["caption"], columns["split"], strict=True) if not caption]
         if untold:
             splits.update({CAPTIONLESS: len(untold), CAPTIONLESS_TRAIN: untold.count("train")})
+        for split, found in pictures.items():
+            own = (sha for sha, name in zip(columns["sha256"], columns["split"], strict=True) if name == split)
+            found.append(np.fromiter(map(key_of, own), np.uint64))
         yield table

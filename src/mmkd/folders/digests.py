@@ -25,6 +25,11 @@ def hash64(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+def key_of(digest: str) -> int:
+    """The first 64 bits of a SHA-256 in hexadecimal digits."""
+    return int(digest[:16], 16)
+
+
 def json_digest(value: Any, sort_keys: bool = False) -> str:
     """SHA-256 of a JSON value; what is no JSON counts as its text."""
     return bytes_digest(json.dumps(value, sort_keys=sort_keys, default=str).encode())

@@ -91,8 +91,7 @@ class RemoteFile:
                 )
             content: bytes = retried(url, partial(system.cat_file, path))
         except FileNotFoundError:
-            missing = f"{name}: not to be read below the source's folder (FileNotFoundError)"
-            raise BadRecordError(Reason.MISSING_FILE, missing) from None
+            raise BadRecordError(Reason.MISSING_FILE, f"{name}: no such file below the source's folder") from None
         return content
 
 

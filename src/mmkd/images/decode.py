@@ -8,6 +8,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
@@ -18,6 +19,8 @@ from mmkd.reasons import BadRecordError, Reason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PAGED = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"RIFF", b"\x89PNG"}  # first bytes of what may have several
+SEVERAL = "several pages or frames, of which the first is read"  # what is noted of files
 MAX_PIXELS = 2 * 89_478_485  # of a picture that no setting limits; Pillow refuses what is larger, too
 
 
@@ -32,6 +35,19 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return plain(upright(image)).convert("RGB")
 
 
+def has_several(stream: BinaryIO) -> bool:
+    """Whether a TIFF, GIF, WebP or PNG has several pages or frames, of which only the first is ever read. False for
+    other files and for what cannot be told. The stream is left anywhere."""
+    start = stream.read(4)
+    stream.seek(0)
+    if start not in PAGED:
+        return False
+    try:
+        return bool(getattr(_header(stream), "is_animated", False))
+    except Exception:  # as in _of_bytes; decoding says what is wrong
+        return False
+
+
 @contextmanager
 def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """The image with only its header read, once its claim to at most `max_pixels` is checked.
@@ -39,7 +55,7 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     Raises BadRecordError. DICOM files are refused: curation reads them as a source of their own, whose headers say
     whether text is burnt in.
     """
-    image = _header(data)
+    image = _of_bytes(data)
     if image.width * image.height > max_pixels:
         cure = "" if max_pixels == MAX_PIXELS else " (max_pixels)"  # a setting of curation
         claim = f"{image.width} x {image.height} pixels claimed, at most {max_pixels:,} in all{cure}"
@@ -63,7 +79,7 @@ def upright(image: Image.Image) -> Image.Image:
         return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
     except BadRecordError:
         raise
-    except Exception as error:  # as in _header
+    except Exception as error:  # as in _of_bytes
         reason = Reason.TRUNCATED_IMAGE if "truncated" in str(error) else Reason.UNREADABLE_IMAGE
         raise BadRecordError(reason, f"{type(error).__name__}: {error}") from None
 
@@ -76,15 +92,20 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def _header(data: bytes) -> Image.Image:
-    own_limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None  # the caller's is checked instead, before anything is decoded
+def _of_bytes(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return _header(io.BytesIO(data))
     except UnidentifiedImageError:
         raise BadRecordError(Reason.UNREADABLE_IMAGE, _unknown(data)) from None
     except Exception as error:  # readers raise whatever a damaged header makes them stumble on
         raise BadRecordError(Reason.UNREADABLE_IMAGE, f"{type(error).__name__}: {error}") from None
+
+
+def _header(stream: BinaryIO) -> Image.Image:
+    own_limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # the caller's is checked instead, before anything is decoded
+    try:
+        return Image.open(stream, formats=FORMATS)
     finally:
         Image.MAX_IMAGE_PIXELS = own_limit
 
@@ -92,7 +113,7 @@ def _header(data: bytes) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # as in _header; a picture is usable without its metadata
+    except Exception:  # as in _of_bytes; a picture is usable without its metadata
         return 1
 
 
@@ -106,6 +127,6 @@ def _unknown(data: bytes) -> str:
         stream.seek(tags.next)
         tags.load(stream)
         bits = " ".join(map(str, tags.get(ExifTags.Base.BitsPerSample, ("?",))))
-    except Exception:  # as in _header
+    except Exception:  # as in _of_bytes
         return "a TIFF whose header is damaged"
     return f"a TIFF with {bits} bits a sample, of a kind that is not read; save it with 8, 16 or 32 bits, uncompressed"

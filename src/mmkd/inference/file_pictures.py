@@ -21,7 +21,8 @@ from mmkd.curation.sources.dicom_series import (
     pseudonym,
 )
 from mmkd.folders.paths import IMAGE_SUFFIXES, path_inside, read_inside
-from mmkd.images.decode import decode
+from mmkd.folders.regular import open_regular
+from mmkd.images.decode import SEVERAL, decode, has_several
 from mmkd.images.dicom import dicom_frame, every, is_dicom
 from mmkd.images.nifti import (
     AXES,
@@ -37,6 +38,7 @@ from mmkd.images.scans import Header, dicom_header, header_at, instance_number
 from mmkd.inference.picture import Facts, Found, Picture, SourceOptions
 from mmkd.reasons import BadRecordError
 
+PAGED_SUFFIXES = (".tif", ".tiff", ".gif", ".webp", ".png")
 ROOT_CURE = "; to read files from there, name a folder above them: --root FOLDER"
 _LOADING = Lock()  # threads that want slices of one volume wait for one loading of it
 
@@ -47,7 +49,9 @@ def pictures_of_file(folder: Path, name: str, facts: Facts, options: SourceOptio
         if name.lower().endswith(NIFTI_SUFFIXES):
             yield from _slices(path_inside(folder, name, options.root, ROOT_CURE), facts, options, step)
         elif name.lower().endswith(IMAGE_SUFFIXES):
-            yield _plain(facts, options, partial(_decoded_file, folder, name, options.root), stamp_of(folder, name))
+            noted = (SEVERAL,) if _has_several(folder, name, options.root) else ()
+            read = partial(_decoded_file, folder, name, options.root)
+            yield _plain(facts, options, read, stamp_of(folder, name), noted)
         else:
             header = header_at(Path(path_inside(folder, name, options.root, ROOT_CURE)), NEEDED)
             yield from dicom_pictures(folder, name, header, facts, options, step)
@@ -59,7 +63,8 @@ def pictures_of_bytes(data: bytes, facts: Facts, options: SourceOptions, step: i
     """A picture or a DICOM file."""
     stamp = hashlib.blake2b(data, digest_size=16).hexdigest()
     if not is_dicom(data):
-        yield _plain(facts, options, partial(decode, data), stamp)
+        noted = (SEVERAL,) if has_several(io.BytesIO(data)) else ()
+        yield _plain(facts, options, partial(decode, data), stamp, noted)
         return
     try:
         header = dicom_header(io.BytesIO(data), NEEDED)
@@ -97,9 +102,23 @@ def _decoded_file(folder: Path, name: str, root: Path | None) -> Image.Image:
     return decode(read_inside(folder, name, root, ROOT_CURE))
 
 
-def _plain(facts: Facts, options: SourceOptions, read: Callable[[], Image.Image], stamp: str) -> Picture:
+def _has_several(folder: Path, name: str, root: Path | None) -> bool:
+    """Whether a file below the folder has pages or frames that are not read; its header is looked at."""
+    if not name.lower().endswith(PAGED_SUFFIXES):
+        return False
+    try:
+        with open_regular(path_inside(folder, name, root, ROOT_CURE)) as stream:
+            return has_several(stream)
+    except (OSError, ValueError, BadRecordError):  # reading it says so
+        return False
+
+
+def _plain(
+    facts: Facts, options: SourceOptions, read: Callable[[], Image.Image], stamp: str, noted: tuple[str, ...]
+) -> Picture:
     group = facts.group or group_named(options.group, facts.path, facts.id)
-    return Picture(facts.id, facts.path, read, facts.caption, facts.modality or options.modality, group, stamp=stamp)
+    modality = facts.modality or options.modality
+    return Picture(facts.id, facts.path, read, facts.caption, modality, group, stamp=stamp, noted=noted)
 
 
 def _frames(

@@ -11,13 +11,13 @@ from typing import Any
 from mmkd.curation.records.record import Rejected
 from mmkd.curation.sources.rows import first_filled
 from mmkd.errors import ConfigError, DataError
-from mmkd.folders.paths import IMAGE_SUFFIXES, path_inside
+from mmkd.folders.paths import IMAGE_SUFFIXES, no_such_file, path_inside
 from mmkd.images.dicom import every
 from mmkd.images.scans import slices_of_folder
 from mmkd.inference.file_pictures import ROOT_CURE, pictures_of_bytes, pictures_of_file, rejected
 from mmkd.inference.picture import Facts, Found, SourceOptions
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.formats import SUFFIXES, Format, dialect_of, format_of
+from mmkd.tables.formats import Format, dialect_of, format_of, unknown_table
 from mmkd.tables.guess import guessed, guessed_template
 from mmkd.tables.spans import Row
 from mmkd.tables.values import as_text, is_container, kind_of
@@ -51,7 +51,7 @@ def pictures_of_table(path: Path, name: str, options: SourceOptions) -> Iterator
 def table_format(path: Path, options: SourceOptions) -> Format:
     """Raises ConfigError for a file that is none."""
     if (found := format_of(path, dialect_of(path, options.declared))) is None:
-        raise ConfigError(f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {path.suffix.lower()!r}")
+        raise ConfigError(unknown_table(path))
     return found
 
 
@@ -132,7 +132,7 @@ def _named(folder: Path, name: str, facts: Facts, options: SourceOptions) -> Ite
                 one = Facts(f"{facts.id}/{place:04d}" if step else facts.id, f"{name}/{file}", *_rest(facts))
                 yield from pictures_of_file(folder, f"{name}/{file}", one, options, step)
         elif not os.path.exists(path):
-            raise BadRecordError(Reason.MISSING_FILE, f"{name}: no such file below {folder}")
+            raise BadRecordError(Reason.MISSING_FILE, no_such_file(folder, name))
         else:
             yield from pictures_of_file(folder, name, facts, options, step)
     except BadRecordError as bad:

@@ -11,12 +11,15 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from unicodedata import normalize
 
 OTHER = "other"  # known to be none of them
 UNKNOWN = "unknown"  # the source does not say
+RESEMBLING = 0.75  # of `difflib`, of names with a typing error
 _START = re.compile(r"(?<!\w)\S")
 
 
@@ -54,7 +57,7 @@ class Bucket:
 
 def plain_name(name: str | None) -> str:
     """A name in lower case with single blanks, as names are compared."""
-    return " ".join((name or "").lower().replace("_", " ").split())
+    return " ".join(normalize("NFC", name or "").lower().replace("_", " ").split())
 
 
 def _read(entry: dict[str, Any]) -> Modality:
@@ -80,6 +83,18 @@ def fine_modality(name: str | None) -> str:
     if not plain or plain == UNKNOWN:
         return UNKNOWN
     return _NAMES.get(plain, OTHER)
+
+
+def is_unknown(name: str | None) -> bool:
+    """Whether a name is stated that is none of TAXONOMY, nor a label of another kind of picture: it becomes `other`."""
+    plain = plain_name(name)
+    return fine_modality(name) == OTHER and plain not in {OTHER, *NONCLINICAL_LABELS, *UNSPECIFIC_LABELS}
+
+
+def resembling(name: str) -> str:
+    """The known name that is spelled most like one that is not known; "" where none is."""
+    found = get_close_matches(plain_name(name), _NAMES, 1, RESEMBLING) if len(plain_name(name)) > 3 else []
+    return next(iter(found), "")
 
 
 def evaluated_modality(fine: str) -> str:

@@ -128,7 +128,9 @@ def _sources(run: Run, findings: Findings) -> None:
 
 def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[SourcePlan]":
     from mmkd.curation.facts.dropped import warning_of_dropped
+    from mmkd.curation.ledger.notes import notes_in_words
     from mmkd.curation.plan import plan_curation
+    from mmkd.curation.sources.kinds import warnings_of
     from mmkd.curation.sources.names import named_sources
     from mmkd.curation.sources.wrong_captions import warning_of
 
@@ -142,6 +144,7 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
         if source.kind == "datasets" and not Path(source.path).exists():
             findings.looked_at.append(f"source {source.name}: {source.path} is on a hub, and was not looked at")
         elif not _waits(run, str(source.path), findings):
+            findings.looked_at += _tried(partial(warnings_of, source, thorough=True), findings) or []
             one = settings.model_copy(update={"sources": [source]})
             plans += _tried(partial(plan_curation, one), findings, f"source {source.name!r}: ") or []
     for plan in plans:
@@ -150,6 +153,7 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
             of = f"of {plan.looked_at:,} records none passes the checks ({reasons})" if plan.looked_at else "no record"
             example = next(iter(plan.examples.values()), "see 'mmkd curate --dry-run'")
             findings.problems.append(f"source {plan.name!r}: {of}; {example}")
+        findings.looked_at += notes_in_words(f"source {plan.name}, of {plan.looked_at:,} records looked at", plan.noted)
         looked = f"{plan.kept:.0%} of {plan.looked_at:,} looked at pass the checks{f' ({reasons})' if reasons else ''}"
         findings.looked_at.append(f"source {plan.name}: about {plan.records:,} records, {looked}")
     return plans

@@ -187,12 +187,13 @@ def _spreads(facts: CorpusStatistics, columns: Sequence[str], named: str) -> dic
     }
 
 
-def _repeats(facts: CorpusStatistics) -> Table:
+def _repeats(facts: CorpusStatistics) -> dict[str, Any]:
     rows = [
         Row(name, [*map(count, (one.distinct, one.repeated, one.rows, one.largest))])
         for name, one in facts.repeats.items()
     ]
-    return Table(["", "distinct", "occurring more than once", "pairs with one of these", "most frequent"], rows)
+    heads = ["", "distinct", "occurring more than once", "pairs with one of these", "most frequent"]
+    return {"table": Table(heads, rows), "both": facts.in_both_splits}
 
 
 def named_counts(name: str, facts: CorpusStatistics) -> Table:

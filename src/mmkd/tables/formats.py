@@ -45,6 +45,7 @@ def _json_lines(dialect: Dialect, strict: bool) -> Format:
 
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 JSON_LINES = (".jsonl", ".ndjson")
 NAMED_COLUMNS = {
     ".json": Format(
@@ -56,9 +57,30 @@ NAMED_COLUMNS = {
 SUFFIXES = (*DELIMITERS, *JSON_LINES, *NAMED_COLUMNS)
 
 
+def unknown_table(path: File) -> str:
+    """What to say of a table of another kind, and what to do."""
+    suffix = path.suffix.lower()
+    spreadsheet = f"; save the {suffix} as CSV (UTF-8) in the spreadsheet program" if suffix in SPREADSHEETS else ""
+    return f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {suffix!r}{spreadsheet}"
+
+
 def is_text(path: File) -> bool:
     """Whether the suffix is that of a table that has a dialect."""
     return path.suffix.lower() in (*DELIMITERS, *JSON_LINES)
+
+
+def not_decodable(path: File, declared: Declared, names: Sequence[str] = ()) -> str:
+    """What to say of a text table with lines that are not in its encoding, and what to do; "" where there are none. The
+    file is read to its end. Raises DataError as `dialect_of`."""
+    dialect = dialect_of(path, declared, names)
+    bad, count = text.undecodable_lines(path, dialect) if dialect else (0, 0)
+    if not dialect or not bad:
+        return ""
+    return (
+        f"{path}: {bad:,} of {count:,} lines are not {dialect.encoding}, and these rows are left out, which is not "
+        'random: those with letters such as ä or é; set the encoding of the table, such as encoding = "cp1252" or '
+        '"latin-1" (--encoding cp1252)'
+    )
 
 
 def dialect_of(path: File, declared: Declared, names: Sequence[str] = ()) -> Dialect | None:

@@ -11,7 +11,7 @@ from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.dialect import UTF8
 from mmkd.tables.lines import encoding_of
 from mmkd.tables.spans import Row, Span, row_spans
-from mmkd.tables.values import distinct_keys
+from mmkd.tables.values import distinct_keys, kind_of
 
 
 def json_columns(path: File) -> Iterator[str]:
@@ -47,5 +47,18 @@ def _parsed(path: File, stamp: str) -> list[Any]:
     except (ValueError, RecursionError, OSError) as error:
         raise DataError(f"{path}: not readable as .json ({error}); correct the path, or replace the file") from error
     if not isinstance(rows, list):
-        raise DataError(f"{path}: expected a list of objects, found {type(rows).__name__}")
+        raise DataError(f"{path}: expected a list of objects, found {_found(rows)}")
     return rows
+
+
+def _found(value: object) -> str:
+    """With the cure."""
+    if not isinstance(value, dict):
+        return type(value).__name__
+    keys = kind_of(value)
+    if {"images", "annotations"} <= value.keys():
+        return (
+            f"{keys}, as COCO has them; join images and annotations by image_id into a table with a row per caption "
+            "(columns image and caption)"
+        )
+    return f"{keys}; write the list of rows alone, or a table with a row per picture and caption"

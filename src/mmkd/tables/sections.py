@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.settings import Settings
-from mmkd.tables.values import as_text
+from mmkd.tables.values import as_text, caption_cell
 
 WHOLE_REPORT = "whole report"  # label of pairs whose caption is the whole report, since it lacks the sections
 TITLES = (  # a heading that is neither here nor asked for is part of the section it stands in, as LUNGS: of FINDINGS
@@ -79,6 +79,7 @@ def chosen_sections(value: Any, keys: SectionKeys) -> tuple[Any, bool]:
 
     Raises BadRecordError for a report with none of the sections, unless it may be taken whole.
     """
+    value = caption_cell(value)
     if isinstance(value, list):
         each = [chosen_sections(one, keys) for one in value]
         return [text for text, _ in each], any(whole for _, whole in each)

@@ -26,6 +26,19 @@ Line = bytes | BadRecordError
 Record = list[str] | BadRecordError
 
 
+def undecodable_lines(path: File, dialect: Dialect) -> tuple[int, int]:
+    """How many lines are not in the table's encoding, and how many there are; the file is read to its end."""
+    bad = count = 0
+    with opened(path, dialect) as lines:
+        while line := lines.readline(MAX_LINE_BYTES):
+            count += 1
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                bad += 1
+    return bad, count
+
+
 def csv_columns(path: File, dialect: Dialect, names: Sequence[str] = (), strict: bool = False) -> list[str]:
     """The header: `names` where the table has none of its own. Columns without a name may be several.
 

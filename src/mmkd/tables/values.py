@@ -1,7 +1,12 @@
 """Cells of tables as text, and names of columns."""
 
+import ast
+import io
+import json
 import re
+import tokenize
 import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +17,10 @@ from mmkd.tables.dialect import NOT_UTF8
 
 EXACT = 2**53  # whole numbers below it are exact as floats
 Captions = Literal["one", "first", "all"]
+NO_TEXT = frozenset(
+    ["nan", "-nan", "none", "null", "n/a", "na", "<na>", "#n/a", "#n/a n/a", "#na", "-1.#ind", "1.#qnan", "-1.#qnan"]
+)
+"""In small letters, what programs write for a value that is missing."""
 _WHOLE = re.compile(r"([1-9][0-9]*|0)\.0+")
 
 
@@ -54,14 +63,59 @@ def as_name(value: object) -> str:
     return whole[1] if (whole := _WHOLE.fullmatch(text)) else text
 
 
+def caption_cell(value: Any) -> Any:
+    """A cell of captions as it is meant: None where the whole text is a word for a missing value (nan, N/A, NULL) or
+    has no letter and no digit (---, ???), a list for the text of one, as CSV holds it. All else, and blanks, as it is.
+    """
+    if isinstance(value, list):
+        return [one if isinstance(one, list) else caption_cell(one) for one in value]
+    if not isinstance(value, str | bytes):
+        return value
+    text = (value if isinstance(value, str) else value.decode(errors="surrogateescape")).strip()
+    if text and (text.casefold() in NO_TEXT or not any(map(_says_something, text))):
+        return None
+    return found if (found := _list_in(text)) is not None else value
+
+
+def _says_something(character: str) -> bool:
+    """A letter or digit, or a byte that is not UTF-8, which is another fault."""
+    return character.isalnum() or "\ud800" <= character <= "\udfff"
+
+
+def _list_in(text: str) -> list[str] | None:
+    """The texts of `["a", "b"]` (JSON, Python) and `['a' 'b']` (numpy); None for what is no such list."""
+    if not (text.startswith("[") and text.endswith("]")) or not text[1:].lstrip().startswith(("'", '"')):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = _python_list(text)
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
+
+
+def _python_list(text: str) -> object:
+    """String by string: to Python, strings without a comma between are one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes
+            whole = ast.literal_eval(text)
+            tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+            strings = [ast.literal_eval(token.string) for token in tokens if token.type == tokenize.STRING]
+    except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
+        return None
+    return strings if isinstance(whole, list) and all(isinstance(one, str) for one in whole) else None
+
+
 def captions_in(value: object, choice: Captions) -> list[str | bytes]:
-    """The captions of a record, at least one, of which lists hold several. A number is none.
+    """The captions of a record, at least one, of which lists hold several. A number is none, nor is a word for a
+    missing value (`caption_cell`).
 
     Raises BadRecordError where there is none, for a list unless `choice` says what to take, and for what is no text.
     """
+    value = caption_cell(value)
     listed = value if isinstance(value, list) else [value]
     if not listed or any(one is None or one != one for one in listed if not is_container(one)):
-        raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption")
+        raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption, or a word for none such as nan or N/A")
     texts = [one for one in listed if isinstance(one, str | bytes)]
     if wrong := [one for one in listed if not isinstance(one, str | bytes)]:
         raise BadRecordError(Reason.UNREADABLE_ROW, f"the caption is {kind_of(wrong[0])}, expected text")

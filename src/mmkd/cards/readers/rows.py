@@ -18,7 +18,7 @@ from mmkd.cards.samples import ImageRef, Question, Sample, Split, Survival
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError
 from mmkd.tables.sections import chosen_sections
-from mmkd.tables.values import as_name, as_text, captions_in, matches
+from mmkd.tables.values import as_name, as_text, caption_cell, captions_in, matches
 
 
 def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]]:
@@ -100,7 +100,8 @@ def samples_of(
 def _caption(layout: RowKeys, row: Row) -> str | None:
     value = _reported(layout, row)
     if value is None or value != value or (isinstance(value, str) and not layout.sections):
-        return row.field("caption") or None
+        text = row.field("caption")
+        return text if text and caption_cell(text) is not None else None
     return _captions(layout, row, value)[0] or None
 
 

@@ -35,7 +35,8 @@ class FigureText:
     """The text of a whole record: a figure of one or several panels.
 
     columns: the columns TEXT, as the source has them. marked: the clean caption with the marks of its panels. caption:
-    the same as the caption of one pair. modality: what the source states. source_mention: uncleaned.
+    the same as the caption of one pair. modality: what the source states. source_mention: uncleaned. grouped: whether
+    the source tells the group.
     """
 
     columns: dict[str, str]
@@ -44,6 +45,7 @@ class FigureText:
     modality: str
     labels: tuple[str, ...]
     source_mention: str
+    grouped: bool = True
 
     @property
     def licence(self) -> str:
@@ -165,6 +167,7 @@ class Pair:
             "modality_evidence": estimate.evidence,
             "modality_confidence": estimate.confidence,
             "labels": "; ".join(figure.labels),
+            "grouped": figure.grouped,
         }
         return figure.columns | own | stored
 
@@ -202,7 +205,8 @@ class SourceRecord:
         original, marked = caption_of(record)
         caption = usable(marked, original, settings, record.captionless)
         columns = {name: as_text(getattr(record, name)) for name in TEXT if name != "caption_original"}
-        columns["group"] = as_name(record.group) or columns["id"]  # of one spelling, else a patient is in two splits
+        group = as_name(record.group)
+        columns["group"] = group or columns["id"]  # of one spelling, else a patient is in two splits
         mention = as_text(record.mention)[:MAX_CAPTION]
         return FigureText(
             columns=columns | {"caption_original": original},
@@ -211,6 +215,7 @@ class SourceRecord:
             modality=as_text(record.modality),
             labels=tuple(as_text(label) for label in record.labels),
             source_mention=mention,
+            grouped=record.grouped and bool(group),
         )
 
     def pairs(self, text: FigureText, settings: CurateSettings) -> list[Pair]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmkd.curation.ledger.rows import corpus_batches
 from mmkd.curation.ledger.tally import Repeats, most_common, repeats, summary
-from mmkd.folders.digests import hash64
+from mmkd.folders.digests import hash64, key_of
 
 BY = ("split", "modality", "source", "licence", "language", "panel")  # columns whose values are counted
 COLUMNS = (
@@ -54,8 +54,8 @@ class CorpusStatistics:
     numbers: what -> value -> rows: caption lengths in `characters` and `words`, image `width` and `height` in pixels,
     `confidence` in the modality in hundredths, where it is known. evidence: value of the column -> rows; conflicts: the
     first of those in which one kind disagrees. repeats: of captions, image bytes and groups.
-    mentions: pairs with text of the article on the figure. captionless: pictures without a caption, which are in no
-    count of captions.
+    mentions: pairs with text of the article on the figure. in_both_splits: different images. captionless: pictures
+    without a caption, which are in no count of captions.
     """
 
     pairs: int
@@ -67,6 +67,7 @@ class CorpusStatistics:
     repeats: Mapping[str, Repeats]
     mentions: int
     captionless: int = 0
+    in_both_splits: int = 0
 
     @property
     def captioned(self) -> int:
@@ -87,6 +88,7 @@ class CorpusStatistics:
             "repeats": {name: vars(found) for name, found in self.repeats.items()},
             "mentions": self.mentions,
             "captionless": self.captionless,
+            "images_in_both_splits": self.in_both_splits,
             "modality_evidence": most_common(self.evidence),
             "conflicts": self.conflicting,
         }
@@ -98,6 +100,7 @@ def corpus_statistics(folder: Path, label: str = "") -> CorpusStatistics:
     by: dict[str, Counter[str]] = {name: Counter() for name in BY}
     numbers: dict[str, Counter[int]] = {name: Counter() for name in NUMBERS}
     keys_of: dict[str, list[np.ndarray]] = {name: [] for name in REPEATING}
+    held_out: list[np.ndarray] = []
     tables: Counter[tuple[str, str]] = Counter()
     evidence: Counter[str] = Counter()
     conflicts: list[Conflict] = []
@@ -111,13 +114,21 @@ def corpus_statistics(folder: Path, label: str = "") -> CorpusStatistics:
             numbers[name].update(values)
         for name, keys in _keys(column).items():
             keys_of[name].append(np.fromiter(keys, np.uint64))
+        held_out.append(np.array([split == "val" for split in column["split"]], bool))
         tables.update(zip(column["modality"], column["source"], strict=True))
         evidence.update(value or NO_EVIDENCE for value in column["modality_evidence"])
         conflicts += _conflicts(column)[: MOST_CONFLICTS - len(conflicts)]
         mentions += sum(map(bool, column["caption_mention"]))
         captionless += column["caption"].count("")
     repeating = {name: repeats(keys) for name, keys in keys_of.items()}
-    return CorpusStatistics(pairs, by, tables, numbers, evidence, conflicts, repeating, mentions, captionless)
+    both = _in_both(keys_of["images"], held_out)
+    return CorpusStatistics(pairs, by, tables, numbers, evidence, conflicts, repeating, mentions, captionless, both)
+
+
+def _in_both(keys: Sequence[np.ndarray], held_out: Sequence[np.ndarray]) -> int:
+    """Different values of which some rows are held out and some are not."""
+    key_N, held_out_N = np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, bool), *held_out])
+    return len(np.intersect1d(key_N[held_out_N], key_N[~held_out_N]))
 
 
 def _numbers(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
@@ -142,7 +153,7 @@ def _keys(column: dict[str, list[Any]]) -> dict[str, Iterable[int]]:
     """64-bit keys of what may repeat: two of 24 million values collide with a probability of 2e-5."""
     return {
         "captions": (key for key, text in zip(column["caption_group"], column["caption"], strict=True) if text),
-        "images": (int(digest[:16], 16) for digest in column["sha256"]),
+        "images": map(key_of, column["sha256"]),
         "groups": map(hash64, column["group"]),
     }
 

@@ -7,6 +7,9 @@ SOURCE = "source"
 FILTERS = "filters"
 CAPTIONLESS, CAPTIONLESS_TRAIN = "captionless", "captionless_train"
 """Counts of a corpus with pictures without captions: of all, and of those in the split `train`."""
+JOINED, IN_BOTH_SPLITS = "in_group_of_same_picture", "pictures_in_both_splits"
+"""Counts of a corpus with one picture in several records: records without a group that are in another's, and pictures
+that are in both splits since several groups are given for them."""
 
 # In the order in which a figure in one piece meets them. The words and the modality of a panel come after its image.
 # What labels or caption show to be nonclinical is rejected before its image but counted with what the image shows so.

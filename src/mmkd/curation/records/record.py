@@ -23,7 +23,7 @@ class Record:
     where: the file and the place in it (`pairs.csv:12`; rows are counted from 0), for messages. modality: what the
     source says, "" where it does not; where `labels` alone say it, what they say. labels: the source's own, the most
     specific first. mention: what the article's text says of the figure. captionless: without a caption it is kept as a
-    picture without one.
+    picture without one. grouped: whether the source tells the group; otherwise it is made from the record's own id.
     """
 
     id: str
@@ -37,6 +37,7 @@ class Record:
     labels: tuple[str, ...] = ()
     mention: str = ""
     captionless: bool = False
+    grouped: bool = True
 
 
 def each_caption(record: Record, captions: Sequence[str | bytes]) -> Iterator[Record]:

@@ -56,7 +56,7 @@ class Source(Settings):
     include: column -> accepted values (`{modality = ["CT", "MRI"]}`), compared as the source spells them.
     group: a regular expression, searched in the path of a record's image below the source and in its id where nothing
     else says which article or patient it is of; what its first parentheses take is the group (`'^(PMC[0-9]+)_'`). A
-    record that it does not match is its own group.
+    record that it does not match is its own group, with the records of the same image bytes.
 
     name: the column `source`; not given, it is made from the path. modality: of records that do not state theirs.
     licence: of records that do not state theirs.

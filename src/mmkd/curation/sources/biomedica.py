@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.values import Captions, as_text, captions_in, distinct_keys, is_container
+from mmkd.tables.values import Captions, as_text, caption_cell, captions_in, distinct_keys, is_container
 
 # our field -> keys of the JSON, the first one present counts; the second names are BIOMEDICA's
 META_FIELDS = {
@@ -61,6 +61,7 @@ def figure_facts(meta: Mapping[str, Any], choice: Captions = "one") -> FigureFac
 
 
 def _captions(value: object, choice: Captions) -> tuple[str, ...]:
+    value = caption_cell(value)
     if value is None or value != value or value in ("", []):
         return ()
     found = captions_in(value, choice)

@@ -147,6 +147,7 @@ class DicomShard:
                     caption=captions[0],
                     modality=self.source.modality or fields.get("modality", ""),
                     group=f"{self.source.name}/{pseudonym(owner or identity, self.source)}",
+                    grouped=bool(owner),
                     licence=self.source.licence,
                     source=self.source.name,
                     where=f"{where}:{frame}" if frame else where,

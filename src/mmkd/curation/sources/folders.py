@@ -121,6 +121,7 @@ def labelled_record(
         source=source.name,
         where=where,
         captionless=captionless,
+        grouped=bool(group),
     )
 
 

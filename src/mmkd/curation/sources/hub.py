@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmkd.curation.records.record import Found, Shard, check_group
 from mmkd.curation.settings.sources import HubSource
-from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
+from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, unread_group, wanted_columns
 from mmkd.errors import DataError
 from mmkd.folders.paths import ROOT_CURE
 from mmkd.tables.arrow import BATCH_ROWS, python_rows
@@ -35,6 +35,11 @@ class HubReader:
         ]
         check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
         return list(shards)
+
+    def warnings(self, thorough: bool) -> list[str]:
+        """Of its columns."""
+        names = _opened(self.source.path, self.source.split).column_names
+        return list(filter(None, [unread_group(names, self.source)]))
 
     def fingerprint(self) -> str:
         """The one `datasets` keeps."""

@@ -29,3 +29,10 @@ READERS: dict[str, Callable[[Any], Reader]] = {
 def open_source(source: AnySource) -> Reader:
     """The reader of a source."""
     return READERS[source.kind](source)
+
+
+def warnings_of(source: AnySource, thorough: bool = False) -> list[str]:
+    """What a user has to be told of how the source is read. thorough: text tables are read to their end for it. Raises
+    ConfigError and DataError as its reader does."""
+    reader = open_source(source)
+    return reader.warnings(thorough) if isinstance(reader, TableReader | HubReader) else []

@@ -87,6 +87,7 @@ class NiftiShard:
             elif not source.makes_captions:
                 captions = [""]
             path = path_inside(source.path, self.name, source.root, ROOT_CURE)
+            group = group_in(source, self.name) or self._reported()
             for number, (place, picture) in enumerate(nifti_slices(path, source, source.step, source.modality)):
                 template = source.templates[number % len(source.templates)]
                 made = captions or [template.replace("{name}", words).replace("{plane}", source.axis)]
@@ -95,7 +96,8 @@ class NiftiShard:
                     image=png(picture, compress_level=1),
                     caption=made[0],
                     modality=source.modality,
-                    group=group_in(source, self.name) or self._reported() or identity,
+                    group=group or identity,
+                    grouped=bool(group),
                     licence=source.licence,
                     source=source.name,
                     where=f"{self.name}:{place}",

@@ -13,7 +13,7 @@ from mmkd.folders.paths import ROOT_CURE, read_inside
 from mmkd.reasons import BadRecordError, Reason
 from mmkd.tables.formats import Format, format_of
 from mmkd.tables.spans import Row, Span
-from mmkd.tables.values import as_text, matches
+from mmkd.tables.values import as_text, caption_cell, matches
 
 META = "meta.jsonl"
 
@@ -53,17 +53,19 @@ class ReferenceShard:
 
 
 def _record(source: ReferenceSource, identity: str, where: str, row: Row) -> Record:
-    if isinstance(row, BadRecordError) or not (identity and row.get("imgpath") and row.get("txt")):
+    if isinstance(row, BadRecordError) or not (identity and row.get("imgpath") and caption_cell(row.get("txt"))):
         raise BadRecordError(Reason.MISSING_FIELD, "expected id, imgpath and txt")
     image = read_inside(source.path, as_text(row["imgpath"]), source.root, ROOT_CURE)
     metapath = as_text(row.get("metapath"))
     facts = figure_facts(parse_meta(read_inside(source.path, metapath, source.root, ROOT_CURE) if metapath else b""))
+    group = facts.group or group_in(source, as_text(row["imgpath"]), identity)
     return Record(
         id=identity,
         image=image,
         caption=as_text(row["txt"]),
         modality=facts.modality or ("" if facts.labels else source.modality),
-        group=facts.group or group_in(source, as_text(row["imgpath"]), identity) or identity,
+        group=group or identity,
+        grouped=bool(group),
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,

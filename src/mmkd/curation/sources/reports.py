@@ -13,7 +13,7 @@ from mmkd.folders.digests import json_digest
 from mmkd.folders.paths import stamp_of
 from mmkd.folders.regular import irregular
 from mmkd.reasons import NO_CAPTION, BadRecordError, Reason
-from mmkd.tables.formats import SUFFIXES, dialect_of, format_of
+from mmkd.tables.formats import dialect_of, format_of, unknown_table
 from mmkd.tables.sections import WHOLE_REPORT, chosen_sections
 from mmkd.tables.spans import Row
 from mmkd.tables.values import as_name, captions_in
@@ -159,7 +159,7 @@ def _rows(reports: Reports) -> Iterator[tuple[int, Row]]:
     path = reports.path
     table = format_of(path, dialect_of(path, reports.declared))
     if table is None:
-        raise ConfigError(f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {path.suffix.lower()!r}")
+        raise ConfigError(unknown_table(path))
     found = list(table.columns(path))
     key, named = reports.key_column or reports.key, {reports.column, *reports.sections}
     if key not in found or (reports.column not in found and not set(reports.sections or named) <= set(found)):

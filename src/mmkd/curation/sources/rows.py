@@ -18,9 +18,10 @@ from mmkd.images.encode import png
 from mmkd.images.nifti import NIFTI_SUFFIXES, nifti_slices
 from mmkd.images.scans import dicom_header, slices_of_folder
 from mmkd.reasons import NO_CAPTION, BadRecordError, Reason
+from mmkd.tables.guess import guessed
 from mmkd.tables.sections import WHOLE_REPORT, chosen_sections
 from mmkd.tables.spans import Row
-from mmkd.tables.values import as_text, captions_in, is_container, kind_of, matches
+from mmkd.tables.values import as_text, caption_cell, captions_in, is_container, kind_of, matches
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,21 @@ def check_columns(found: Iterable[str], source: RowSource, where: str, advice: s
     )
 
 
+def unread_group(found: Sequence[str], source: RowSource) -> str:
+    """What a user has to be told of a column that looks like patients or articles and is not read; "" where there is
+    none, or the recipe says what groups are."""
+    if "group" in {*source.columns, *source.model_fields_set, *found}:
+        return ""
+    taken = {column for field in source.columns for column in columns_of(source, field)}
+    if (column := guessed("group", [], [name for name in found if name not in taken])) is None:
+        return ""
+    return (
+        f"WARNING: source {source.name}: column {column!r} looks like a group (patient, article) and is not read, so "
+        f'its rows may be in both splits; set columns = {{ group = "{column}" }}, or group = "" where every picture is '
+        "a group of its own"
+    )
+
+
 def wanted_columns(source: RowSource) -> set[str]:
     """The table's columns that are worth reading, if they are there."""
     return {column for field in FIELDS for column in columns_of(source, field)} | {
@@ -88,6 +104,7 @@ def records_of_rows(
 
     part: which of the source's tables this is, in the ids of rows that have none of their own.
     """
+    captions = columns_of(source, "caption")
     for number, row in rows:
         where = f"{file}:{number}"
         identity = f"{source.name}{part}_{number:08d}"
@@ -98,6 +115,7 @@ def records_of_rows(
                 yield Excluded(source.name)
                 continue
             field = {name: first_filled(row, columns_of(source, name)) for name in FIELDS}
+            field["caption"] = first_filled({name: caption_cell(row.get(name)) for name in captions}, captions)
             identity = _told(field, "id") or identity
             if field["caption"] is None:
                 field["caption"] = {name: row[name] for name in source.sections if name in row} or None
@@ -112,19 +130,22 @@ def _records(
     """One, or one of each caption; those are of one group."""
     captions, whole = _captions(field["caption"], source)
     modality = _told(field, "modality") or source.modality
+    told = _told(field, "group")
     for shown in _pictures(field["image"], images, source, modality):
+        group = told or shown.patient or group_in(source, *_names(field))
         record = Record(
             id=f"{identity}/{shown.part}" if shown.part else identity,
             image=shown.data,
             caption=captions[0],
             modality=modality or shown.modality,
-            group=_told(field, "group") or shown.patient or group_in(source, *_names(field)) or identity,
+            group=group or identity,
             licence=_told(field, "licence") or source.licence,
             source=source.name,
             where=f"{where}:{shown.part}" if shown.part else where,
             labels=(*_texts(field["labels"]), *shown.labels, *((WHOLE_REPORT,) if whole else ())),
             mention=" ".join(_texts(field["mention"])),
             captionless=source.keeps_captionless,
+            grouped=bool(group),
         )
         yield from each_caption(record, captions)
         yield from (Noted(source.name, what) for what in shown.noted)

@@ -1,24 +1,37 @@
 """Tables of any format of `tables.formats`, one or many, with images beside them or inside them."""
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from glob import glob, has_magic
+from itertools import islice
 from pathlib import Path
 
 from mmkd.curation.records.record import Found, Shard, check_group
 from mmkd.curation.settings.sources import TableSource
-from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, wanted_columns
+from mmkd.curation.sources.rows import Images, check_columns, names_in, records_of_rows, unread_group, wanted_columns
 from mmkd.errors import ConfigError, DataError
 from mmkd.folders.digests import file_digest
 from mmkd.folders.paths import ROOT_CURE, files_below, natural_key
 from mmkd.folders.regular import irregular
 from mmkd.folders.remote import File, NamedFiles, Urls, fingerprint_of, stamp_of
 from mmkd.tables.dialect import CURE, Dialect
-from mmkd.tables.formats import DELIMITERS, SUFFIXES, Format, dialect_of, format_of, is_text
+from mmkd.tables.formats import (
+    DELIMITERS,
+    JSON_LINES,
+    SUFFIXES,
+    Format,
+    dialect_of,
+    format_of,
+    is_text,
+    not_decodable,
+    unknown_table,
+)
 from mmkd.tables.spans import Row, Span
 
 SEARCHED = (".jsonl", ".ndjson", ".parquet")  # in folders, where .json and .arrow are often other things
+FIRST = 50  # rows of JSON lines whose keys are looked at
 NO_HEADER = "; if the table begins with a row, name its columns in `header`"
 
 
@@ -32,6 +45,18 @@ class TableReader:
         shards = [shard for name, file in _tables(self.source) for shard in self._of(name, file)]
         check_group(self.source, (name for shard in shards[:1] for name in names_in(shard.rows(), self.source)))
         return list(shards)
+
+    def warnings(self, thorough: bool) -> list[str]:
+        """Of the first table; thorough: of the bytes of all that are on disk, which are read to their end."""
+        tables = _tables(self.source)
+        local = [path for _, path in tables if isinstance(path, Path) and is_text(path)] if thorough else []
+        found = [not_decodable(path, self.source.declared, self.source.header) for path in local]
+        return [f"WARNING: source {self.source.name}: {one}" for one in found if one] + self._unread(tables[0][1])
+
+    def _unread(self, path: File) -> list[str]:
+        check_settings(path, self.source)
+        dialect = dialect_of(path, self.source.declared, self.source.header)
+        return list(filter(None, [unread_group(_first_columns(path, self.source, dialect), self.source)]))
 
     def fingerprint(self) -> str:
         """SHA-256 of a single table, names and sizes of many; the images are known by their names in them."""
@@ -136,21 +161,26 @@ def _images(path: File, source: TableSource) -> Images:
     return Images((source.root or Path()) / folder, name, after, source.root, ROOT_CURE)
 
 
+def _first_columns(path: File, source: TableSource, dialect: Dialect | None) -> list[str]:
+    """Of JSON lines the keys of the first rows: those of all rows are in no one place."""
+    table = _format_of(path, source, dialect)
+    if path.suffix.lower() not in JSON_LINES:
+        return list(table.columns(path))
+    rows = table.rows(path, Span(0, dialect.begin if dialect else 0, sys.maxsize), None)
+    return list(dict.fromkeys(name for _, row in islice(rows, FIRST) if isinstance(row, Mapping) for name in row))
+
+
 def _format_of(path: File, source: TableSource, dialect: Dialect | None) -> Format:
     if (found := format_of(path, dialect, source.header)) is None:
-        raise ConfigError(_unknown(path))
+        raise ConfigError(unknown_table(path))
     return found
-
-
-def _unknown(path: File) -> str:
-    return f"{path}: a table ends in one of {', '.join(SUFFIXES)}, not in {path.suffix.lower()!r}"
 
 
 def check_settings(path: File, source: TableSource) -> None:
     """Raise ConfigError for a table of an unknown kind, and for settings that its kind does not have."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ConfigError(_unknown(path))
+        raise ConfigError(unknown_table(path))
     if source.header and suffix not in DELIMITERS:
         raise ConfigError(
             f"{path}: {suffix} names its columns itself; remove header from source {source.name!r}, or name them "

@@ -11,7 +11,7 @@ from mmkd.curation.sources.tar_samples import WANTED, DamagedTarError, Files, Pa
 from mmkd.folders.paths import files_below
 from mmkd.folders.remote import File, NamedFiles, Urls, fingerprint_of, opened, stamp_of
 from mmkd.reasons import BadRecordError, Reason
-from mmkd.tables.values import matches
+from mmkd.tables.values import caption_cell, matches
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
@@ -122,6 +122,8 @@ def _records(
         return
     facts = figure_facts(meta, source.captions)
     caption = _content(files, pair.caption)
+    if caption_cell(caption) is None:
+        caption = b""
     captions = [caption] if caption else facts.captions or ((b"",) if source.keeps_captionless else ())
     if not (image := _content(files, pair.image)) or not captions:
         lacking = "caption" if image else "image"
@@ -132,6 +134,7 @@ def _records(
         caption=captions[0],
         modality=facts.modality or ("" if facts.labels else source.modality),
         group=facts.group or named or identity,
+        grouped=bool(facts.group or named),
         licence=facts.licence or source.licence,
         source=source.name,
         where=where,

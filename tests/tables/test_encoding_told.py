@@ -1,0 +1,67 @@
+"""Tables in another encoding, of other kinds, and JSON that is no list: told with the cure."""
+
+import json
+from pathlib import Path
+
+import pytest
+from corpus_samples import png, run, settings_for, write_files
+
+from mmkd.curation.settings.sources import TableSource
+from mmkd.curation.sources.kinds import open_source, warnings_of
+from mmkd.errors import ConfigError, DataError
+from mmkd.tables.dialect import Declared
+from mmkd.tables.formats import dialect_of, not_decodable
+from mmkd.tables.text import undecodable_lines
+
+
+def latin(folder: Path, plain: int = 2000, umlauts: int = 3) -> Path:
+    """A table in Latin-1 whose first letters with accents stand at its end."""
+    lines = [f"{i}.png,case {i}" for i in range(plain)] + [f"{i}.png,Erguß {i}" for i in range(umlauts)]
+    (folder / "pairs.csv").write_bytes("\n".join(["image,caption", *lines, ""]).encode("latin-1"))
+    return folder / "pairs.csv"
+
+
+def test_lines_in_another_encoding_are_counted_to_the_end_of_the_file(tmp_path: Path) -> None:
+    path = latin(tmp_path)
+    dialect = dialect_of(path, Declared())
+    assert dialect is not None
+    assert undecodable_lines(path, dialect) == (3, 2004)
+    assert "3 of 2,004 lines are not utf-8" in not_decodable(path, Declared())
+    assert not_decodable(path, Declared(encoding="latin-1")) == ""
+    source = TableSource.model_validate({"kind": "table", "name": "t", "path": path})
+    (told,) = warnings_of(source, thorough=True)
+    assert told.startswith("WARNING: source t: ")
+    assert 'encoding = "cp1252"' in told
+    assert warnings_of(source) == []
+
+
+def test_curation_tells_when_the_rows_of_an_encoding_are_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path, {f"{i}.png": png(i) for i in range(10)})
+    run(settings_for(latin(tmp_path, 10, 2)), tmp_path / "out")
+    assert "WARNING: t: 2 of 12 records are left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"images": [], "annotations": []}, "as COCO has them; join images and annotations by image_id"),
+        ({"data": []}, "an object with the keys 'data'; write the list of rows alone"),
+        (3, "found int"),
+    ],
+)
+def test_json_that_is_no_list_is_told_with_the_cure(tmp_path: Path, content: object, told: str) -> None:
+    (tmp_path / "pairs.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=told):
+        open_source(
+            TableSource.model_validate({"kind": "table", "name": "t", "path": tmp_path / "pairs.json"})
+        ).shards()
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    (tmp_path / "pairs.xlsx").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r"not in '\.xlsx'; save the \.xlsx as CSV"):
+        open_source(
+            TableSource.model_validate({"kind": "table", "name": "t", "path": tmp_path / "pairs.xlsx"})
+        ).shards()
