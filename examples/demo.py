@@ -1,7 +1,7 @@
 # %% [markdown]
 # # The whole pipeline on a synthetic world
 #
-# `mmkd run demo` distils seven small teachers into one student, on drawn pictures of nine modalities, in minutes. Here it
+# `mmkd run demo` distils seven small teachers into one student, on drawn pictures of nine modalities. Here it
 # is made smaller still: two teachers and five modalities, two or three minutes on two cores. **Its numbers say nothing
 # about medicine, and little about the method; [the results](../docs/results.md) are of the whole demo.**
 #
