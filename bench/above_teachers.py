@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student_t
 
+from mmkd.evaluation.format.predictions import predictions_of
 from mmkd.evaluation.format.results import (
     ALL,
     BEST_TEACHER,
@@ -30,12 +31,19 @@ from mmkd.evaluation.format.results import (
     read_comparisons,
     read_results,
 )
+from mmkd.evaluation.summary.counted import counted
+from mmkd.evaluation.summary.means import means
+from mmkd.evaluation.summary.scored import Plan, scored_of
+from mmkd.evaluation.summary.scores import Resampling
+from mmkd.evaluation.tasks.table import TASKS
 from mmkd.folders.atomic import write_json
-from mmkd.folders.stage import read_log, versions
+from mmkd.folders.stage import read_log, read_manifest, versions
 from mmkd.progress import say
+from mmkd.statistics.bootstrap import percentile_interval, two_sided_p
 
 ROOT = Path(__file__).parents[1]
 TASK, METRIC = "zero_shot", "accuracy"
+CONFIDENCE = 0.95
 LEVEL = 0.01  # of the paired test on the mean over the modalities
 POINTS = 100.0
 
@@ -119,6 +127,32 @@ def _difference(rival: str, modality: str, rows: Sequence[Comparison]) -> Differ
     return Difference(rival, modality, each.tolist(), float(each.mean()), low, high, [row.p for row in rows], below)
 
 
+def of_all_seeds(folders: Sequence[Path]) -> list[str]:
+    """A Markdown table of the student minus each rival, mean of the seeds and of the data sets that count, with the
+    interval and p of one paired test: the bootstrap draws the same groups for all seeds. Nothing where seeds have test
+    samples of their own, as in a world that follows the seed."""
+    ids, replicate_SB = set[tuple[tuple[str, ...], ...]](), dict[str, list[np.ndarray]]()
+    for folder in folders:
+        settings = read_manifest(folder)["settings"]
+        resampling = Resampling(settings["bootstrap"], CONFIDENCE, 0, least_groups=settings["least_groups"])
+        plan = Plan([STUDENT], list(settings["licences"]), resampling, {}, lambda _: (), "")
+        predictions = list(predictions_of(folder, TASK))
+        ids.add(tuple(tuple(map(str, next(iter(of_set.values())).id)) for of_set in predictions))
+        scores = counted([scored_of(TASKS[TASK], of_set, plan).whole for of_set in predictions])
+        (of_all,) = (one for one in means(scores, TASKS[TASK]) if one.facts.modality == MEAN)
+        for model, estimates in of_all.estimates.items():
+            replicate_SB.setdefault(model, []).append(POINTS * estimates[METRIC].replicate_B)
+    if len(ids) > 1:
+        return []
+    lines = ["", "| student minus, all seeds | 95 % over groups | p |", "|---|---|---:|"]
+    for rival, rival_SB in replicate_SB.items():
+        if rival not in (STUDENT, *NULLS) and len(rival_SB) == len(folders):
+            difference_B = np.mean(np.subtract(replicate_SB[STUDENT], rival_SB), axis=0)
+            interval, p = percentile_interval(difference_B, CONFIDENCE), two_sided_p(difference_B)
+            lines.append(f"| {rival} | [{interval.low:.1f}, {interval.high:.1f}] | {p:.2g} |")
+    return lines
+
+
 def printed(found: dict[str, dict[str, list[float]]], compared: Sequence[Difference]) -> list[str]:
     """Two Markdown tables."""
     modalities = [name for name in found[STUDENT] if name != MEAN]
@@ -193,7 +227,16 @@ def main() -> None:
     met = checks(found, compared, rivals)
     if few := left_out(evaluations):
         say(f"in no figure, for their few groups: {', '.join(few)}")
-    say("\n".join([*printed(found, compared), "", *(f"{'yes' if ok else 'NO '}  {what}" for what, ok in met.items())]))
+    say(
+        "\n".join(
+            [
+                *printed(found, compared),
+                *of_all_seeds(evaluations),
+                "",
+                *(f"{'yes' if ok else 'NO '}  {what}" for what, ok in met.items()),
+            ]
+        )
+    )
     seconds = [
         sum(float(read_log(path.parent)["wall_s"]) for path in folder.rglob("manifest.json")) for folder in folders
     ]
