@@ -134,7 +134,7 @@ def of_all_seeds(folders: Sequence[Path]) -> list[str]:
     ids, replicate_SB = set[tuple[tuple[str, ...], ...]](), dict[str, list[np.ndarray]]()
     for folder in folders:
         settings = read_manifest(folder)["settings"]
-        resampling = Resampling(settings["bootstrap"], CONFIDENCE, 0, least_groups=settings["least_groups"])
+        resampling = Resampling(settings["bootstrap"], CONFIDENCE, 0, least_groups=settings.get("least_groups", 1))
         plan = Plan([STUDENT], list(settings["licences"]), resampling, {}, lambda _: (), "")
         predictions = list(predictions_of(folder, TASK))
         ids.add(tuple(tuple(map(str, next(iter(of_set.values())).id)) for of_set in predictions))

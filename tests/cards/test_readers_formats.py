@@ -27,7 +27,7 @@ def test_every_format_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
     [
         ("t.jsonl", b"[1]\n", "after row 0 .expected a JSON object, found list"),
         ("t.jsonl", b"{\n", "not readable as .jsonl"),
-        ("t.json", b'{"a": 1}', "expected a list of objects, found dict"),
+        ("t.json", b'{"a": 1}', "expected a list of objects, found an object"),
         ("t.json", b"[1]", "expected a list of objects"),
         ("t.json", b"[" * 100_000, "not readable as .json"),
         ("t.csv", b"id\n\xff\n", "not readable as .csv"),

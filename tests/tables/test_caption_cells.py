@@ -54,3 +54,12 @@ def test_text_in_brackets_that_is_no_list_of_texts_stays_text(text: str) -> None
 def test_words_within_a_list_are_missing_elements() -> None:
     value: Any = ["first", "nan", None, "---"]
     assert caption_cell(value) == ["first", None, None, None]
+
+
+def test_missing_elements_of_a_list_are_left_out() -> None:
+    for value in (["first", "nan", None, "---"], '["first", "N/A"]', ["nan", "first"]):
+        assert captions_in(value, "all") == ["first"]
+        assert captions_in(value, "first") == ["first"]
+    for value in (["nan"], "['nan']", [None, "---"], []):
+        with pytest.raises(BadRecordError, match="no caption, or a word for none"):
+            captions_in(value, "all")

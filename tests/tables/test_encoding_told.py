@@ -11,7 +11,7 @@ from mmkd.curation.sources.kinds import open_source, warnings_of
 from mmkd.errors import ConfigError, DataError
 from mmkd.tables.dialect import Declared
 from mmkd.tables.formats import dialect_of, not_decodable
-from mmkd.tables.text import undecodable_lines
+from mmkd.tables.text import MAX_LINE_BYTES, undecodable_lines
 
 
 def latin(folder: Path, plain: int = 2000, umlauts: int = 3) -> Path:
@@ -33,6 +33,18 @@ def test_lines_in_another_encoding_are_counted_to_the_end_of_the_file(tmp_path: 
     assert told.startswith("WARNING: source t: ")
     assert 'encoding = "cp1252"' in told
     assert warnings_of(source) == []
+
+
+def test_lines_that_are_cut_in_a_letter_are_no_fault_and_the_declared_encoding_is_no_cure(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(b"image,caption\n1.png," + ("é" * MAX_LINE_BYTES).encode() + b"\n2.png,\xff\n")
+    dialect = dialect_of(path, Declared())
+    assert dialect is not None
+    assert undecodable_lines(path, dialect) == (1, 3)
+    path.write_bytes(b"image,caption\n1.png,a\x81b\n")
+    told = not_decodable(path, Declared(encoding="cp1252"))
+    assert "1 of 2 lines are not cp1252" in told
+    assert 'encoding = "latin-1"' in told
 
 
 def test_curation_tells_when_the_rows_of_an_encoding_are_lost(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EXACT_ROWS = 1_000_000  # with fewer rows each search looks at all of them
 GROUPS = {"picture": "id", "series": "series", "patient": "patient"}
 """What a hit may stand for, and the column whose value its pictures have in common."""
+MANY_VALUES = 1_000  # of a column: it tells single pictures or patients apart, and is not counted
 VALUES = 10  # of a column, named where nothing meets a condition
 MORE = 4  # rows asked for a hit of a group, at first
 
@@ -221,9 +222,15 @@ class Archive:
         counts: dict[str, Counter[Any]] = {name: Counter() for name in columns}
         for batch in self.store.scan(columns):
             for name, count in counts.items():
-                count.update(batch[name].to_pylist())
+                if len(count) <= MANY_VALUES:
+                    count.update(batch[name].to_pylist())
+            if all(len(count) > MANY_VALUES for count in counts.values()):
+                break
         told = []
         for name, count in counts.items():
+            if len(count) > MANY_VALUES:
+                told.append(f"{name} has many values, such as {next(iter(count))!r}")
+                continue
             shown = ", ".join(f"{value!r} ({times:,})" for value, times in count.most_common(VALUES))
             told.append(f"{name} is {shown}{' ...' if len(count) > VALUES else ''}")
         return f" ({'; '.join(told)})"

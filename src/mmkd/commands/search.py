@@ -69,7 +69,7 @@ def search(
     excluded = _excluded(query, patient, not_same_patient)
     hits = opened.search(query.vector_D, k, where, excluded, by, exact)
     print(json.dumps([plain(hit) for hit in hits], indent=1)) if as_json else print_hits(hits)
-    about = opened.about(where, excluded, by)
+    about = opened.about(where, excluded, by) if page or not as_json else ""
     if not as_json:
         print(about)
     remove_drafts(*filter(None, (out, page)))

@@ -51,7 +51,7 @@ def pictures_of_file(folder: Path, name: str, facts: Facts, options: SourceOptio
         elif name.lower().endswith(IMAGE_SUFFIXES):
             noted = (SEVERAL,) if _has_several(folder, name, options.root) else ()
             read = partial(_decoded_file, folder, name, options.root)
-            yield _plain(facts, options, read, stamp_of(folder, name), noted)
+            yield _plain(facts, options, read, stamp_of(folder, name, options.root), noted)
         else:
             header = header_at(Path(path_inside(folder, name, options.root, ROOT_CURE)), NEEDED)
             yield from dicom_pictures(folder, name, header, facts, options, step)
@@ -79,7 +79,7 @@ def dicom_pictures(
     """The frames of a DICOM file whose header is read already."""
     load = partial(read_inside, folder, name, options.root, ROOT_CURE)
     try:
-        yield from _frames(load, header, facts, options, step, stamp_of(folder, name))
+        yield from _frames(load, header, facts, options, step, stamp_of(folder, name, options.root))
     except BadRecordError as bad:
         yield rejected(facts, bad)
 
@@ -89,11 +89,11 @@ def rejected(facts: Facts, bad: BadRecordError) -> Rejected:
     return Rejected("", facts.path, facts.id, bad.reason, bad.detail)
 
 
-def stamp_of(folder: Path, name: str) -> str:
-    """Size and time of a file, "" where there is none."""
+def stamp_of(folder: Path, name: str, root: Path | None = None) -> str:
+    """Size and time of the file that `path_inside` finds, "" where there is none."""
     try:
-        found = os.stat(os.path.join(folder, name))
-    except (OSError, ValueError):
+        found = os.stat(path_inside(folder, name, root))
+    except (OSError, ValueError, BadRecordError):
         return ""
     return f"{found.st_size} {found.st_mtime_ns}"
 

@@ -76,10 +76,11 @@ def not_decodable(path: File, declared: Declared, names: Sequence[str] = ()) -> 
     bad, count = text.undecodable_lines(path, dialect) if dialect else (0, 0)
     if not dialect or not bad:
         return ""
+    cures = [name for name in ("cp1252", "latin-1") if name != dialect.encoding]
+    cure = f'set the encoding of the table, such as encoding = "{cures[0]}" (--encoding {cures[0]}), or mend the damage'
     return (
         f"{path}: {bad:,} of {count:,} lines are not {dialect.encoding}, and these rows are left out, which is not "
-        'random: those with letters such as ä or é; set the encoding of the table, such as encoding = "cp1252" or '
-        '"latin-1" (--encoding cp1252)'
+        f"random: those with letters such as ä or é; {cure}"
     )
 
 

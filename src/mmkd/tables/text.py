@@ -27,15 +27,19 @@ Record = list[str] | BadRecordError
 
 
 def undecodable_lines(path: File, dialect: Dialect) -> tuple[int, int]:
-    """How many lines are not in the table's encoding, and how many there are; the file is read to its end."""
+    """How many lines are not in the table's encoding, and how many there are; the file is read to its end. Lines that
+    are too long to be rows are not decoded: they come in pieces, which may be cut inside a character."""
     bad = count = 0
     with opened(path, dialect) as lines:
+        is_rest = False
         while line := lines.readline(MAX_LINE_BYTES):
-            count += 1
+            is_piece = is_rest or len(line) == MAX_LINE_BYTES
+            is_rest = len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
+            count += not is_rest
             try:
                 line.decode()
             except UnicodeDecodeError:
-                bad += 1
+                bad += not is_piece
     return bad, count
 
 

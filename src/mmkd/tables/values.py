@@ -74,7 +74,8 @@ def caption_cell(value: Any) -> Any:
     text = (value if isinstance(value, str) else value.decode(errors="surrogateescape")).strip()
     if text and (text.casefold() in NO_TEXT or not any(map(_says_something, text))):
         return None
-    return found if (found := _list_in(text)) is not None else value
+    found = _list_in(text)
+    return value if found is None else [caption_cell(one) for one in found]
 
 
 def _says_something(character: str) -> bool:
@@ -107,14 +108,15 @@ def _python_list(text: str) -> object:
 
 
 def captions_in(value: object, choice: Captions) -> list[str | bytes]:
-    """The captions of a record, at least one, of which lists hold several. A number is none, nor is a word for a
-    missing value (`caption_cell`).
+    """The captions of a record, at least one, of which lists hold several; missing ones in a list are left out. A
+    number is none, and a word for a missing value is missing (`caption_cell`).
 
     Raises BadRecordError where there is none, for a list unless `choice` says what to take, and for what is no text.
     """
     value = caption_cell(value)
     listed = value if isinstance(value, list) else [value]
-    if not listed or any(one is None or one != one for one in listed if not is_container(one)):
+    listed = [one for one in listed if is_container(one) or not (one is None or one != one)]
+    if not listed:
         raise BadRecordError(Reason.MISSING_FIELD, "the row has no caption, or a word for none such as nan or N/A")
     texts = [one for one in listed if isinstance(one, str | bytes)]
     if wrong := [one for one in listed if not isinstance(one, str | bytes)]:

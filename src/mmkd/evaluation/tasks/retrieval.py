@@ -114,7 +114,10 @@ def _texts(card: Card, samples: Sequence[Sample]) -> list[str]:
 
 def _caption(sample: Sample) -> str:
     if sample.caption is None:
-        raise DataError(f"sample {sample.id!r} has no caption; retrieval needs one for every row")
+        raise DataError(
+            f"sample {sample.id!r} has no caption, or a word for none such as N/A; retrieval needs "
+            "one for every row: give it one, or take the row out"
+        )
     return sample.caption
 
 
