@@ -30,6 +30,13 @@ def test_tables_give_captions_groups_and_labels_under_other_names(tmp_path: Path
     assert found == [("1", "one", "p1", 1), ("2", None, "", 0)]
 
 
+@pytest.mark.parametrize("word", ["nan", "N/A", "None", "NULL"])
+def test_a_word_for_a_missing_value_is_no_group(tmp_path: Path, word: str) -> None:
+    picture(tmp_path / "a.png")
+    opened = table(tmp_path / "t.csv", [{**row, "who": word} for row in ROWS], columns={"group": "who"})
+    assert [sample.group for sample in read_samples(opened)] == ["", ""]
+
+
 def test_rows_that_name_the_same_file_share_one_picture(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     first, second = read_samples(table(tmp_path / "t.csv", ROWS))

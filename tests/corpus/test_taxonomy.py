@@ -2,7 +2,9 @@
 
 import json
 import re
+import tomllib
 from collections import Counter
+from importlib.resources import files
 
 import pytest
 from corpus_samples import REALDATA, needs_realdata
@@ -24,6 +26,7 @@ from mmkd.modalities.taxonomy import (
     fine_modality,
     fine_modality_of_labels,
     is_unknown,
+    plain_name,
     resembling,
 )
 
@@ -64,8 +67,10 @@ def test_there_are_twenty_six_and_the_nine_stand_first() -> None:
 
 
 def test_no_name_means_two_modalities() -> None:
-    names = Counter(name for entry in TAXONOMY for name in {entry.name, *entry.synonyms, *entry.labels})
+    each = ({entry.name, *entry.synonyms, *entry.labels} for entry in TAXONOMY)  # a label may be a name
+    names = Counter(plain_name(name) for entry in each for name in entry)
     assert [name for name, times in names.items() if times > 1] == []
+    assert not {*map(plain_name, NONCLINICAL_LABELS | UNSPECIFIC_LABELS)} ^ (NONCLINICAL_LABELS | UNSPECIFIC_LABELS)
     assert not {*NONCLINICAL_LABELS, *UNSPECIFIC_LABELS} & set(names)
     assert not NONCLINICAL_LABELS & UNSPECIFIC_LABELS
 
@@ -163,4 +168,38 @@ def test_names_that_are_not_known_are_told_from_other_kinds_of_pictures() -> Non
     ],
 )
 def test_names_in_other_languages(name: str, modality: str) -> None:
+    assert fine_modality(name) == modality
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("resonancia magnetica", "mri"),
+        ("imagerie par resonance magnetique", "mri"),
+        ("echocardiographie", "echocardiography"),
+        ("Ecocardiografia", "echocardiography"),
+        ("Tomodensitometrie", "ct"),
+        ("Tomografia computarizada", "ct"),
+        ("Rontgen", "x-ray"),
+        ("radiografia", "x-ray"),
+        ("Echographie", "ultrasound"),
+        ("ULTRASO\u0301UND", "ultrasound"),
+    ],
+)
+def test_accents_do_not_count(name: str, modality: str) -> None:
+    assert fine_modality(name) == modality
+    assert not is_unknown(name)
+
+
+@pytest.mark.parametrize(
+    "code", ["PT", "NM", "XA", "RF", "OP", "SM", "ES", "IO", "PX", "CT", "MR", "CR", "DX", "MG", "US"]
+)
+def test_codes_of_dicom_mean_what_the_words_for_them_mean(code: str) -> None:
+    """As the reader of DICOM has them in words."""
+    told = tomllib.loads(files("mmkd.curation.sources").joinpath("dicom_terms.toml").read_text())["modality"][code]
+    assert fine_modality(code) == fine_modality(told) in BY_NAME
+
+
+@pytest.mark.parametrize(("name", "modality"), [("PET-CT", "nuclear imaging"), ("RX", "x-ray"), ("TDM", "ct")])
+def test_abbreviations_of_clinics(name: str, modality: str) -> None:
     assert fine_modality(name) == modality

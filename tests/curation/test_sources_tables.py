@@ -251,3 +251,21 @@ def test_names_in_parquet_that_are_no_text_are_damage(tmp_path: Path, monkeypatc
     monkeypatch.setattr(pq, "ParquetFile", fail)
     with pytest.raises(DataError, match=r"not readable as \.parquet"):
         reader(tmp_path / "t.parquet").shards()
+
+
+@pytest.mark.parametrize("word", ["nan", " N/A ", "None", "<NA>"])
+def test_words_for_a_missing_value_fill_no_group_no_modality_and_no_licence(tmp_path: Path, word: str) -> None:
+    rows = [f"id{i},{i}.png,shows {i},{word},{word},{word},p{i}" for i in range(2)]
+    rows.append(f"{word.strip()},2.png,shows 2,mine,NM,CC0,p2")
+    path = table(tmp_path, "\n".join(["id,image,caption,group,modality,licence,patient", *rows, ""]))
+    first, second, third = records(reader(path, modality="CT", licence="CC BY").shards())
+    assert [(one.group, one.grouped) for one in (first, second, third)] == [
+        ("id0", False),
+        ("id1", False),
+        ("mine", True),
+    ]
+    assert {(one.modality, one.licence) for one in (first, second)} == {("CT", "CC BY")}
+    assert (third.id, third.modality, third.licence) == (word.strip(), "NM", "CC0")
+    several = records(reader(path, columns={"group": ["group", "patient"]}).shards())
+    assert [one.group for one in several] == ["p0", "p1", "mine"]
+    assert several[0].modality == ""

@@ -15,7 +15,7 @@ from mmkd.commands.options import open_run
 from mmkd.corpus.schema import Corpus
 from mmkd.errors import ConfigError
 from mmkd.folders.stage import MANIFEST
-from mmkd.pipeline.preflight import preflight, standings
+from mmkd.pipeline.preflight import check, preflight, standings
 from mmkd.pipeline.table import STAGES
 from mmkd.pipeline.work import work_all, work_one
 
@@ -123,6 +123,23 @@ def test_all_problems_come_at_once_and_before_any_work(recipe: Path) -> None:
     ):
         assert any(line.startswith(start.replace("'recipe'", f"{folder.name!r}")) for line in told), (start, told)
     assert not (folder / "run").exists()
+
+
+def test_a_table_that_is_missing_is_one_problem(recipe: Path) -> None:
+    """Two looks at the source find it."""
+    (recipe.parent / "pairs.csv").unlink()
+    told = _refusal(lambda: preflight(open_run(recipe, recipe.parent / "run", None))).splitlines()
+    assert len([line for line in told if "pairs.csv" in line]) == 1
+    assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_a_check_reads_text_tables_to_their_end_and_a_run_does_not(recipe: Path, thorough: bool) -> None:
+    good, bad = (f"none.png,a {word} of the head\n" for word in ("scan", "Erguß"))
+    (recipe.parent / "pairs.csv").write_bytes(("image,caption\n" + good * 2000 + bad).encode("latin-1"))
+    run = open_run(recipe, recipe.parent / "run", None)
+    told = [line for line in check(run, standings(run), thorough).looked_at if "lines are not utf-8" in line]
+    assert [line.partition(": 1 of 2,002 lines")[1] != "" for line in told] == [True] * thorough
 
 
 def test_the_disk_is_looked_at(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

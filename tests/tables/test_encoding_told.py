@@ -9,7 +9,7 @@ from corpus_samples import png, run, settings_for, write_files
 from mmkd.curation.settings.sources import TableSource
 from mmkd.curation.sources.kinds import open_source, warnings_of
 from mmkd.errors import ConfigError, DataError
-from mmkd.tables.dialect import Declared
+from mmkd.tables.dialect import Declared, Dialect
 from mmkd.tables.formats import dialect_of, not_decodable
 from mmkd.tables.text import MAX_LINE_BYTES, undecodable_lines
 
@@ -45,6 +45,23 @@ def test_lines_that_are_cut_in_a_letter_are_no_fault_and_the_declared_encoding_i
     told = not_decodable(path, Declared(encoding="cp1252"))
     assert "1 of 2 lines are not cp1252" in told
     assert 'encoding = "latin-1"' in told
+
+
+def test_a_table_is_read_to_its_end_once_while_it_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = latin(tmp_path), list[str]()
+
+    def counted(table: Path, dialect: Dialect) -> tuple[int, int]:
+        read.append(dialect.encoding)
+        return undecodable_lines(table, dialect)
+
+    monkeypatch.setattr("mmkd.tables.text.undecodable_lines", counted)
+    for _ in range(3):
+        assert "3 of 2,004 lines" in not_decodable(path, Declared())
+    assert not_decodable(path, Declared(encoding="latin-1")) == ""
+    assert read == ["utf-8", "latin-1"]
+    latin(tmp_path, umlauts=4)
+    assert "4 of 2,005 lines" in not_decodable(path, Declared())
+    assert len(read) == 3
 
 
 def test_curation_tells_when_the_rows_of_an_encoding_are_lost(

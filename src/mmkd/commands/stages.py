@@ -38,13 +38,14 @@ def run(
 def check(recipe: RecipeFile, out: Out = None, changes: Set = None, force: Force = False) -> None:
     """Look at all that a run still needs: sources, teachers, student, data sets, disk space; and say what it takes.
 
-    Nothing is changed. The same is looked at when a run begins. Exit code 2 with a list of all problems.
+    Nothing is changed. The same is looked at when a run begins, but that text tables are then not
+    read to their end for lines in another encoding. Exit code 2 with a list of all problems.
     """
     from mmkd.pipeline import preflight
 
     work = open_run(recipe, out, changes, force)
     found = preflight.standings(work)
-    findings = preflight.check(work, found)
+    findings = preflight.check(work, found, thorough=True)
     finished = [name for name, one in found.items() if one.state == "complete"]
     for line in [*([f"finished, not looked at: {', '.join(finished)}"] if finished else []), *findings.looked_at]:
         print(line)

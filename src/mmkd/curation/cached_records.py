@@ -29,9 +29,9 @@ from mmkd.curation.ledger.examples import EACH, caption_start, thumbnail
 from mmkd.curation.modality.votes import Vote
 from mmkd.curation.panels.gutters import panel_boxes
 from mmkd.curation.panels.split import CUTTING, WHOLE, check_compound
-from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected
+from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, printable
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import PAIRS, printable
+from mmkd.curation.shards import PAIRS
 from mmkd.images.store import check_size, claimed_size
 from mmkd.reasons import BadRecordError, Reason
 

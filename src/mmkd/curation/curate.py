@@ -17,6 +17,7 @@ from mmkd.curation.ledger.funnel import FUNNEL
 from mmkd.curation.ledger.notes import notes_in_words
 from mmkd.curation.ledger.rows import REJECTED
 from mmkd.curation.ledger.steps import CAPTIONLESS, IN_BOTH_SPLITS, JOINED
+from mmkd.curation.records.notes import fewer_names
 from mmkd.curation.rejected_examples import write_rejected_examples
 from mmkd.curation.selection import Selection, select
 from mmkd.curation.settings.curate import CurateSettings
@@ -220,7 +221,7 @@ def _example(listing: Path, per_reason: Counter[str]) -> str:
 
 
 def _noted(selection: Selection, name: str) -> dict[str, int]:
-    return {what: files for (source, what), files in sorted(selection.noted.items()) if source == name}
+    return fewer_names({what: count for (source, what), count in sorted(selection.noted.items()) if source == name})
 
 
 def _funnel(sources: Iterable[AnySource], selection: Selection, splits: dict[str, int]) -> dict[str, Any]:

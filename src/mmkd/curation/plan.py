@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mmkd.curation.records.notes import with_notes
 from mmkd.curation.records.record import Excluded, Noted, Record, Rejected, Shard
 from mmkd.curation.settings.curate import CurateSettings
-from mmkd.curation.shards import Removed, filtered_rows, noting_pages
+from mmkd.curation.shards import Removed, filtered_rows
 from mmkd.curation.sources.kinds import open_source
 from mmkd.curation.sources.names import named_sources
 
@@ -61,7 +62,7 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
     read = count = excluded = 0
     for shard in shards[:TRIED]:
         read += 1
-        for record in noting_pages(shard.records()):
+        for record in with_notes(shard.records()):
             if isinstance(record, Noted) and count <= sample:
                 noted[record.what] += record.files
             if not isinstance(record, Record | Rejected):
@@ -78,7 +79,6 @@ def _planned(name: str, shards: Sequence[Shard], settings: CurateSettings, sampl
     start = time.perf_counter()
     sizes = [len(row["image"]) for row in filtered_rows(looked_at, settings, removed)]
     check_s = (time.perf_counter() - start) / max(1, len(looked_at))
-    noted.update({what: files for (_, what), files in removed.noted.items()})
     rejected = dict(Counter(str(one.reason) for one in removed.rejected).most_common())
     examples = {str(one.reason): f"{one.where}: {one.detail}" for one in reversed(removed.rejected) if one.detail}
     return SourcePlan(

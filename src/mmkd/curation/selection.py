@@ -43,7 +43,7 @@ class Selection:
     they have a picture in common with others. read, kept: rows per source; rejected: rows per (source, reason).
 
     excluded: records per source that its `include` does not select; they are not among those read.
-    noted: files per (source, what).
+    noted: files or records per (source, what).
     """
 
     keep: list[Array]

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 import mmkd
 from mmkd.curation.cached_records import CACHED, cached_records, reading_settings, rows_to_cache
+from mmkd.curation.records.notes import with_notes
 from mmkd.curation.records.record import Reader, Shard, Stamped
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.curation.shards import (
@@ -26,7 +27,6 @@ from mmkd.curation.shards import (
     Hands,
     batches_of,
     each_shard,
-    noting_pages,
     with_progress,
     write_filtered,
 )
@@ -100,7 +100,7 @@ def cache_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Write a cached shard, whole or not at all."""
     home = shard.images
     draft = draft_of(home)
-    rows = rows_to_cache(with_progress(noting_pages(shard.shard.records())), reading_settings(settings))
+    rows = rows_to_cache(with_progress(with_notes(shard.shard.records())), reading_settings(settings))
     write_shard(draft, CACHED, batches_of(rows, CACHED))
     draft.replace(home)
 

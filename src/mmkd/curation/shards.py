@@ -7,7 +7,6 @@ corpus out, in the order of the sources.
 """
 
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,8 @@ from mmkd.corpus.schema import SPLITS, corpus_features, split_of
 from mmkd.curation.facts.pairs import Facts, SourceRecord
 from mmkd.curation.filters.decide import decide
 from mmkd.curation.ledger.steps import CAPTIONLESS, CAPTIONLESS_TRAIN, IN_BOTH_SPLITS, JOINED
-from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard
+from mmkd.curation.records.notes import with_notes
+from mmkd.curation.records.record import Excluded, Found, Noted, Record, Rejected, Shard, printable
 from mmkd.curation.settings.curate import CurateSettings
 from mmkd.errors import DataError
 from mmkd.executors.executor import Executor
@@ -34,9 +34,7 @@ from mmkd.executors.unit import Outcome, Resources, Unit, unit_id
 from mmkd.folders.arrow import BATCH_ROWS, arrow_schema, finish, read_shard, write_shard
 from mmkd.folders.atomic import draft_of
 from mmkd.folders.digests import key_of
-from mmkd.images.decode import SEVERAL, has_several
 from mmkd.images.thumbnails import THUMBNAIL_PIXELS
-from mmkd.modalities.taxonomy import is_unknown
 from mmkd.processes import PROCESSED
 from mmkd.progress import counted, track
 
@@ -45,10 +43,8 @@ Pictures = dict[str, list[np.ndarray]]
 """Split -> keys of its pictures, uint64."""
 WRITE_ROWS = 64  # rows in memory while a shard is written
 REPORT_EVERY = 12  # records
-MAX_DETAIL = 300
 EXCLUDED = b"excluded"  # key in the metadata of a file of rejections: source -> records, as JSON
-UNKNOWN_MODALITY = "modality not known, taken as other: "  # begins what is noted of a record
-NOTED = b"noted"  # another: rows of source, what, files
+NOTED = b"noted"  # another: rows of source, what, files or records
 
 _TEXT = ("id", "caption", "caption_original", "modality", "source", "licence", "group", "sha256", "where")
 _MORE_TEXT = ("modality_stated", "modality_evidence", "labels", "caption_mention", "language", "panel")
@@ -96,7 +92,7 @@ class FilteredShard:
 @dataclass
 class Removed:
     """What filtering a shard removes. excluded: source -> records that its `include` does not select.
-    noted: (source, what) -> files."""
+    noted: (source, what) -> files or records."""
 
     rejected: list[Rejected] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
@@ -163,17 +159,9 @@ def with_progress(records: Iterable[T]) -> Iterator[T]:
     PROCESSED.add(count)
 
 
-def noting_pages(records: Iterable[Found]) -> Iterator[Found]:
-    """The records; of files with several pages or frames, with a note behind each."""
-    for record in records:
-        yield record
-        if isinstance(record, Record) and has_several(io.BytesIO(record.image)):
-            yield Noted(record.source, SEVERAL)
-
-
 def filter_shard(shard: FilteredShard, settings: CurateSettings) -> None:
     """Read and filter one shard; both files appear whole or not at all."""
-    write_filtered(shard, PAIRS, with_progress(noting_pages(shard.shard.records())), settings)
+    write_filtered(shard, PAIRS, with_progress(with_notes(shard.shard.records())), settings)
 
 
 def write_filtered(
@@ -205,8 +193,6 @@ def filtered_rows(
                 if isinstance(one, Rejected):
                     removed.rejected.append(one)
                 else:
-                    if is_unknown(one["modality_stated"]):
-                        removed.noted[one["source"], UNKNOWN_MODALITY + printable(one["modality_stated"])] += 1
                     yield one
 
 
@@ -220,7 +206,7 @@ def excluded_of(shard: FilteredShard) -> Counter[str]:
 
 
 def noted_of(shard: FilteredShard) -> Counter[tuple[str, str]]:
-    """(source, what) -> files of a finished shard."""
+    """(source, what) -> files or records of a finished shard."""
     stored = (read_shard(shard.rejected).schema.metadata or {}).get(NOTED, b"[]")
     return Counter({(source, what): files for source, what, files in json.loads(stored)})
 
@@ -235,11 +221,6 @@ def batches_of(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa
     """The rows, WRITE_ROWS at a time."""
     while chunk := list(islice(rows, WRITE_ROWS)):
         yield pa.RecordBatch.from_pylist(chunk, schema=schema)
-
-
-def printable(value: str) -> str:
-    """With backslashes for what is not UTF-8, and not too long for a list."""
-    return value.encode("utf-8", "backslashreplace").decode()[:MAX_DETAIL]
 
 
 class Kept(Protocol):

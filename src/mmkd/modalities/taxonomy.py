@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from unicodedata import normalize
+from unicodedata import combining, normalize
 
 OTHER = "other"  # known to be none of them
 UNKNOWN = "unknown"  # the source does not say
@@ -56,8 +56,9 @@ class Bucket:
 
 
 def plain_name(name: str | None) -> str:
-    """A name in lower case with single blanks, as names are compared."""
-    return " ".join(normalize("NFC", name or "").lower().replace("_", " ").split())
+    """A name in lower case with single blanks and without accents, as names are compared."""
+    letters = [letter for letter in normalize("NFD", name or "").lower() if not combining(letter)]
+    return " ".join(normalize("NFC", "".join(letters)).replace("_", " ").split())
 
 
 def _read(entry: dict[str, Any]) -> Modality:
@@ -73,7 +74,9 @@ MODALITIES = tuple(modality.name for modality in TAXONOMY if modality.evaluated)
 NONCLINICAL_LABELS = frozenset(_FACTS["nonclinical_labels"])
 UNSPECIFIC_LABELS = frozenset(_FACTS["unspecific_labels"])
 _NAMES = {
-    name: modality.name for modality in TAXONOMY for name in (modality.name, *modality.synonyms, *modality.labels)
+    plain_name(name): modality.name
+    for modality in TAXONOMY
+    for name in (modality.name, *modality.synonyms, *modality.labels)
 }
 
 

@@ -48,6 +48,10 @@ class Findings:
     dims: dict[str, int] = field(default_factory=dict)
     pictures: int = 0
 
+    def problem(self, *told: str) -> None:
+        """Add what is not there yet: two looks, or two sources, may find the same."""
+        self.problems += [one for one in dict.fromkeys(told) if one not in self.problems]
+
 
 def standings(run: Run, only: str = "") -> dict[str, Standing]:
     """How each folder stands that the run, or one stage of it, would leave: name below the run's folder -> standing.
@@ -98,17 +102,17 @@ def preflight(run: Run) -> None:
     refuse(found, findings.problems)
 
 
-def check(run: Run, found: Mapping[str, Standing]) -> Findings:
-    """What the folders need that are still to be made."""
+def check(run: Run, found: Mapping[str, Standing], thorough: bool = False) -> Findings:
+    """What the folders need that are still to be made. thorough: text tables are read to their end for it."""
     findings = Findings({name for name, one in found.items() if one.is_made(run.force)})
-    for part in (_sources, _teachers, _students, _cards, _space):
+    for part in (partial(_sources, thorough=thorough), _teachers, _students, _cards, _space):
         part(run, findings)
     if findings.waiting:
         findings.looked_at.append(f"not looked at, the run makes them first: {', '.join(findings.waiting)}")
     return findings
 
 
-def _sources(run: Run, findings: Findings) -> None:
+def _sources(run: Run, findings: Findings, thorough: bool) -> None:
     from mmkd.curation.curate import check_apart
     from mmkd.curation.ledger.steps import CAPTIONLESS
 
@@ -120,13 +124,13 @@ def _sources(run: Run, findings: Findings) -> None:
     for name, settings in {**curated, "corpus": run.recipe.curate}.items():
         if name in findings.to_make:
             _tried(partial(check_apart, settings, run.out / name), findings)
-            plans = _planned(run, settings, findings)
+            plans = _planned(run, settings, findings, thorough)
             pairs = sum(plan.records * plan.kept for plan in plans)
             findings.bytes[name] = 2 * sum(plan.bytes_kept for plan in plans)  # its shards and itself
             findings.pairs = round(pairs) if name == "corpus" else findings.pairs
 
 
-def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[SourcePlan]":
+def _planned(run: Run, settings: "CurateSettings", findings: Findings, thorough: bool) -> "list[SourcePlan]":
     from mmkd.curation.facts.dropped import warning_of_dropped
     from mmkd.curation.ledger.notes import notes_in_words
     from mmkd.curation.plan import plan_curation
@@ -137,22 +141,23 @@ def _planned(run: Run, settings: "CurateSettings", findings: Findings) -> "list[
     plans = []
     for path in settings.decontaminate:
         if not path.exists() and not _waits(run, str(path), findings):
-            findings.problems.append(f"[curate] decontaminate: no {path}; expected a data-set card or a folder")
+            findings.problem(f"[curate] decontaminate: no {path}; expected a data-set card or a folder")
     named = _tried(lambda: named_sources(settings), findings) or []
     findings.looked_at += filter(None, [warning_of(named), warning_of_dropped(settings.drop_captions)])
     for source in named:
         if source.kind == "datasets" and not Path(source.path).exists():
             findings.looked_at.append(f"source {source.name}: {source.path} is on a hub, and was not looked at")
         elif not _waits(run, str(source.path), findings):
-            findings.looked_at += _tried(partial(warnings_of, source, thorough=True), findings) or []
-            one = settings.model_copy(update={"sources": [source]})
-            plans += _tried(partial(plan_curation, one), findings, f"source {source.name!r}: ") or []
+            where, one = f"source {source.name!r}: ", settings.model_copy(update={"sources": [source]})
+            told = _tried(partial(warnings_of, source, thorough), findings, where) or []
+            findings.looked_at += [line for line in told if line not in findings.looked_at]  # specialists may share it
+            plans += _tried(partial(plan_curation, one), findings, where) or []
     for plan in plans:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in plan.rejected.items())
         if not plan.kept:
             of = f"of {plan.looked_at:,} records none passes the checks ({reasons})" if plan.looked_at else "no record"
             example = next(iter(plan.examples.values()), "see 'mmkd curate --dry-run'")
-            findings.problems.append(f"source {plan.name!r}: {of}; {example}")
+            findings.problem(f"source {plan.name!r}: {of}; {example}")
         findings.looked_at += notes_in_words(f"source {plan.name}, of {plan.looked_at:,} records looked at", plan.noted)
         looked = f"{plan.kept:.0%} of {plan.looked_at:,} looked at pass the checks{f' ({reasons})' if reasons else ''}"
         findings.looked_at.append(f"source {plan.name}: about {plan.records:,} records, {looked}")
@@ -173,7 +178,7 @@ def _tried(look: Callable[[], T], findings: Findings, where: str = "") -> T | No
     try:
         return look()
     except MmkdError as error:
-        findings.problems.append(str(error) if where in str(error) else f"{where}{error}")
+        findings.problem(str(error) if where in str(error) else f"{where}{error}")
         return None
 
 
@@ -223,10 +228,10 @@ def _students(run: Run, findings: Findings) -> None:
     counted: dict[str, tuple[int, int]] = {}
     for name, (student, settings, val) in to_train.items():
         if settings.validate_every and not val:
-            findings.problems.append(f"{name}: validate_every needs pairs to validate on; set [curate] val above 0")
+            findings.problem(f"{name}: validate_every needs pairs to validate on; set [curate] val above 0")
         learned = findings.pairs - (0 if getattr(settings, "draws_captions", False) else findings.captionless)
         if student == recipe.student and findings.pairs and settings.batch_size > learned:
-            findings.problems.append(
+            findings.problem(
                 f"{name}: batch_size {settings.batch_size:,} is larger than the corpus of {learned:,} pairs; "
                 "lower it or add pairs"
             )
@@ -234,11 +239,13 @@ def _students(run: Run, findings: Findings) -> None:
         if key not in counted:
             look = partial(count_student, student, settings, CAPTION_TOKENS, recipe.extract.patches)
             counted[key] = _look_at_student(name, look, findings)
-            findings.problems += [
-                f"{name}: no {path}; check the path in the recipe"
-                for path in (student.tokenizer, student.weights)
-                if path and not path.exists() and not _waits(run, str(path), findings)
-            ]
+            findings.problem(
+                *(
+                    f"{name}: no {path}; check the path in the recipe"
+                    for path in (student.tokenizer, student.weights)
+                    if path and not path.exists() and not _waits(run, str(path), findings)
+                )
+            )
         parameters, dim = counted[key]
         findings.bytes[name] = FLOAT * parameters + checkpoint_bytes(settings, parameters)
         if dim:
@@ -265,7 +272,7 @@ def _cards(run: Run, findings: Findings) -> None:
             findings.waiting.append(card.id)
             continue
         samples, problems = examined(card, settings, seed, DECODED)
-        findings.problems += problems
+        findings.problem(*problems)
         findings.pictures += sum(pictures_of(card, samples, settings.corruptions))
         findings.looked_at.append(f"data set {card.id}: {', '.join(card.tasks)}; {len(samples):,} samples")
 
@@ -297,6 +304,6 @@ def _space(run: Run, findings: Findings) -> None:
         sizes += "; patches of the teachers, which 'mmkd plan' counts, come on top"
     told = f"disk: about {needed / GIGA:,.2f} GB are needed ({sizes or 'nothing'}), {free / GIGA:,.1f} GB are free"
     if needed > free * (UNSURE if "corpus" in findings.to_make else 1):
-        findings.problems.append(f"{told} in {place}; make room, or choose another --out")
+        findings.problem(f"{told} in {place}; make room, or choose another --out")
     elif findings.bytes:
         findings.looked_at.append(told)

@@ -11,6 +11,7 @@ from mmkd.curation.ledger.rows import first_rejected, write_curation
 from mmkd.curation.ledger.statistics import UNSAID, CorpusStatistics, agreements, corpus_statistics
 from mmkd.curation.ledger.tally import most_common, summary
 from mmkd.curation.panels.split import WHOLE
+from mmkd.curation.records.notes import fewer_names
 from mmkd.curation.rejected_examples import rejected_examples
 from mmkd.evaluation.format.numbers import MISSING
 from mmkd.modalities.taxonomy import UNKNOWN
@@ -22,6 +23,7 @@ from mmkd.report.view import Row, Section, Table, Tile, text_table
 PAGE = "curation.html"
 EACH_REJECT = 20  # of each reason are listed one by one; all are in curation.parquet
 MOST_SOURCES = 12  # columns of a table
+MOST_NAMES = 5  # of a source: modality names that are not known
 MOST_ROWS = 40  # of a table of names
 EXCLUDED = "excluded by include or part"
 ORIGIN = ("source", "licence", "modality_evidence", "labels", "language")
@@ -118,14 +120,18 @@ def _funnel(ledger: Ledger) -> dict[str, Any]:
         for name, (kept, gone) in list(by_source.items())[:MOST_ROWS]
     ]
     heads = ["source", EXCLUDED, "read", "kept", "rejected", "kept of all read"]
-    noted = [[name, what, f"{n:,}"] for name, found in ledger.funnel.noted.items() for what, n in found.items()]
+    noted = [
+        [name, what, f"{n:,}"]
+        for name, found in ledger.funnel.noted.items()
+        for what, n in fewer_names(found, MOST_NAMES).items()
+    ]
     says = "Number of records left after each step, in the order of the steps."
     return {
         "figure": Figure("left-after-steps", funnel_plot(left), says),
         "has_panels": bool(set(ledger.facts.by["panel"]) - {UNSAID["panel"], WHOLE}),
         "steps": text_table(["step", "rejected here", "remain", "of all read", "reasons"], lines),
         "sources": Table(heads, rows, shown_of(len(rows), len(by_source))),
-        "noted": text_table(["source", "noted", "files"], noted) if noted else None,
+        "noted": text_table(["source", "noted", "files or records"], noted) if noted else None,
     }
 
 

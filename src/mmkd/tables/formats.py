@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
-from mmkd.folders.remote import File
+from mmkd.folders.remote import File, RemoteFile
 from mmkd.tables import arrow, detect, json_lists, text
 from mmkd.tables.dialect import Declared, Dialect
 from mmkd.tables.spans import Row, Span
@@ -73,8 +74,13 @@ def not_decodable(path: File, declared: Declared, names: Sequence[str] = ()) -> 
     """What to say of a text table with lines that are not in its encoding, and what to do; "" where there are none. The
     file is read to its end. Raises DataError as `dialect_of`."""
     dialect = dialect_of(path, declared, names)
-    bad, count = text.undecodable_lines(path, dialect) if dialect else (0, 0)
-    if not dialect or not bad:
+    if not dialect:
+        return ""
+    if isinstance(path, RemoteFile):
+        bad, count = text.undecodable_lines(path, dialect)
+    else:
+        bad, count = _undecodable_lines(path, (stat := path.stat()).st_size, stat.st_mtime_ns, dialect)
+    if not bad:
         return ""
     cures = [name for name in ("cp1252", "latin-1") if name != dialect.encoding]
     cure = f'set the encoding of the table, such as encoding = "{cures[0]}" (--encoding {cures[0]}), or mend the damage'
@@ -82,6 +88,12 @@ def not_decodable(path: File, declared: Declared, names: Sequence[str] = ()) -> 
         f"{path}: {bad:,} of {count:,} lines are not {dialect.encoding}, and these rows are left out, which is not "
         f"random: those with letters such as ä or é; {cure}"
     )
+
+
+@lru_cache(maxsize=1024)
+def _undecodable_lines(path: Path, size: int, changed: int, dialect: Dialect) -> tuple[int, int]:
+    """Of a file that is as it was (size; changed, in ns) it is read once: several sources may be of one table."""
+    return text.undecodable_lines(path, dialect)
 
 
 def dialect_of(path: File, declared: Declared, names: Sequence[str] = ()) -> Dialect | None:

@@ -63,6 +63,17 @@ def as_name(value: object) -> str:
     return whole[1] if (whole := _WHOLE.fullmatch(text)) else text
 
 
+def told_cell(value: Any) -> Any:
+    """A cell that tells a fact, such as a patient or a modality: None for a text that is a word for a missing value
+    (nan, N/A, NULL). All else as it is."""
+    return None if isinstance(value, str | bytes) and _plain(value).casefold() in NO_TEXT else value
+
+
+def _plain(text: str | bytes) -> str:
+    """Without blanks around it; bytes that are no UTF-8 as `surrogateescape` has them."""
+    return (text if isinstance(text, str) else text.decode(errors="surrogateescape")).strip()
+
+
 def caption_cell(value: Any) -> Any:
     """A cell of captions as it is meant: None where the whole text is a word for a missing value (nan, N/A, NULL) or
     has no letter and no digit (---, ???), a list for the text of one, as CSV holds it. All else, and blanks, as it is.
@@ -71,7 +82,7 @@ def caption_cell(value: Any) -> Any:
         return [one if isinstance(one, list) else caption_cell(one) for one in value]
     if not isinstance(value, str | bytes):
         return value
-    text = (value if isinstance(value, str) else value.decode(errors="surrogateescape")).strip()
+    text = _plain(value)
     if text and (text.casefold() in NO_TEXT or not any(map(_says_something, text))):
         return None
     found = _list_in(text)

@@ -18,7 +18,7 @@ from mmkd.cards.samples import ImageRef, Question, Sample, Split, Survival
 from mmkd.errors import DataError
 from mmkd.reasons import BadRecordError
 from mmkd.tables.sections import chosen_sections
-from mmkd.tables.values import as_name, as_text, caption_cell, captions_in, matches
+from mmkd.tables.values import as_name, as_text, caption_cell, captions_in, matches, told_cell
 
 
 def rows_of(card: Card, layout: RowKeys, path: Path) -> Iterator[tuple[str, Row]]:
@@ -124,9 +124,10 @@ def _captions(layout: RowKeys, row: Row, value: object) -> list[str]:
 
 
 def _group(row: Row) -> str:
-    """Questions are grouped by their image, which Parquet tables hold as bytes."""
+    """Questions are grouped by their image, which Parquet tables hold as bytes. A word for a missing value is no group,
+    else all rows without one would be of one patient."""
     value = row.values.get(row.columns.get("group", "group"))
-    return value.digest() if isinstance(value, ArrowImage) else as_name(row.field("group"))
+    return value.digest() if isinstance(value, ArrowImage) else as_name(told_cell(row.field("group")))
 
 
 def _labels(card: Card, layout: RowKeys, row: Row) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ FUNNEL = "funnel.json"
 @dataclass(frozen=True)
 class Funnel:
     """rejected: (source, reason) -> records; kept: source -> records; excluded: source -> those that its `include`
-    does not select, which are not read; noted: source -> what -> files."""
+    does not select, which are not read; noted: source -> what -> files or records."""
 
     rejected: Counter[tuple[str, str]]
     kept: Counter[str]

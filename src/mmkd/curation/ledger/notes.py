@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mmkd.curation.shards import UNKNOWN_MODALITY
+from mmkd.curation.records.notes import OTHER_NAMES, modality_names
 from mmkd.images.decode import SEVERAL
 from mmkd.modalities.taxonomy import resembling
 
@@ -12,11 +12,11 @@ NAMED = 5  # modalities that are listed
 def notes_in_words(source: str, noted: Mapping[str, int]) -> list[str]:
     """Of modalities that are not known, and of pages that are not read."""
     lines = []
-    names = {what.removeprefix(UNKNOWN_MODALITY): n for what, n in noted.items() if what.startswith(UNKNOWN_MODALITY)}
-    if names:
-        common = sorted(names, key=lambda name: (-names[name], name))
-        listed = ", ".join(f"{name!r} ({names[name]:,}{_meant(name)})" for name in common[:NAMED])
+    if names := modality_names(noted):
+        common, others = list(names.items())[:NAMED], noted.get(OTHER_NAMES, 0)
+        listed = ", ".join(f"{name!r} ({count:,}{_meant(name)})" for name, count in common)
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        more += f", and others ({others:,})" if others else ""
         lines.append(
             f"WARNING: {source}: modality names that are not known, taken as other: {listed}{more}; write names "
             "that mmkd knows (x-ray, ct, mri, ultrasound ..., all in modalities.toml of the package)"

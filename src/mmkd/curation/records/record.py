@@ -13,6 +13,7 @@ from mmkd.curation.settings.sources import Source
 from mmkd.errors import ConfigError
 from mmkd.reasons import Reason
 
+MAX_DETAIL = 300  # characters
 LOOKED_AT = 1024  # names among which the pattern must match one
 
 
@@ -70,7 +71,7 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Noted:
-    """What is counted of files besides that their records are kept or rejected."""
+    """What is counted of files and records besides that they are kept or rejected."""
 
     source: str
     what: str
@@ -139,3 +140,8 @@ def check_group(source: Source, names: Iterable[str]) -> None:
             f"source {source.name!r}: group = {source.group!r} matches none of {len(looked_at)} names, the first of "
             f"them {looked_at[0]!r}; it is searched in paths as they stand below the source, and in ids"
         )
+
+
+def printable(value: str) -> str:
+    """With backslashes for what is not UTF-8, and not too long for a list."""
+    return value.encode("utf-8", "backslashreplace").decode()[:MAX_DETAIL]

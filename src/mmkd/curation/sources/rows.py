@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from mmkd.reasons import NO_CAPTION, BadRecordError, Reason
 from mmkd.tables.guess import guessed
 from mmkd.tables.sections import WHOLE_REPORT, chosen_sections
 from mmkd.tables.spans import Row
-from mmkd.tables.values import as_text, caption_cell, captions_in, is_container, kind_of, matches
+from mmkd.tables.values import as_text, caption_cell, captions_in, is_container, kind_of, matches, told_cell
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,10 @@ def records_of_rows(
                 yield Excluded(source.name)
                 continue
             field = {name: first_filled(row, columns_of(source, name)) for name in FIELDS}
-            field["caption"] = first_filled({name: caption_cell(row.get(name)) for name in captions}, captions)
+            field |= {
+                name: _meant(row, columns_of(source, name), told_cell) for name in ("group", "modality", "licence")
+            }
+            field["caption"] = _meant(row, captions, caption_cell)
             identity = _told(field, "id") or identity
             if field["caption"] is None:
                 field["caption"] = {name: row[name] for name in source.sections if name in row} or None
@@ -184,6 +187,12 @@ def _told(field: Mapping[str, Any], name: str) -> str:
         return as_text(field[name])
     except BadRecordError as bad:
         raise BadRecordError(bad.reason, f"{name}: {bad.detail}") from None
+
+
+def _meant(row: Mapping[str, Any], columns: list[str], cell: Callable[[Any], Any]) -> Any:
+    """As `first_filled`, of cells as they are meant (`tables.values`): a word for a missing value fills none. An id may
+    be such a word."""
+    return first_filled({name: cell(row.get(name)) for name in columns}, columns)
 
 
 def first_filled(row: Mapping[str, Any], columns: list[str]) -> Any:
