@@ -34,7 +34,7 @@ def json_lines(*rows: dict[str, str]) -> str:
 def test_captions_keyed_by_an_id_without_suffix(tmp_path: Path) -> None:
     """ROCOv2's layout."""
     write_files(tmp_path, {f"train/R_{i}.png": png(i) for i in (1, 2)})
-    write_texts(tmp_path, {"train_captions.csv": "ID,Caption\nR_1,one\nR_2,two\nR_3,none\n"})
+    write_texts(tmp_path, {"train_captions.csv": "ID,Caption\nR_1,one\nR_2,two\nR_3,three\n"})
     columns = {"id": "ID", "image": "ID", "caption": "Caption"}
     shards = reader(tmp_path / "train_captions.csv", columns=columns, images="train/{}.png").shards()
     assert [(one.id, one.image, one.caption) for one in records(shards)] == [

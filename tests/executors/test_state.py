@@ -11,6 +11,7 @@ from toy_units import act, units_in
 from mmkd.commands.runs import _units_of_ablations, units_lines
 from mmkd.executors.attempts import add_attempt
 from mmkd.executors.drive import Board
+from mmkd.executors.local import LocalExecutor
 from mmkd.executors.plan import NOTES, UNITS, Plan, notes_of, overwrite_note, read_note, remove_notes, write_note
 from mmkd.executors.state import WorkerLine, units_beside
 from mmkd.folders.leases import take
@@ -90,3 +91,13 @@ def test_notes_that_a_killed_driver_was_removing_are_removed_and_shown_to_nobody
     assert [one.name for one in units_beside(tmp_path)] == ["features"]
     remove_notes(folder)
     assert [path.name for path in folder.parent.iterdir()] == ["features"]
+
+
+def test_notes_of_work_that_others_have_finished_go_with_the_next_call(tmp_path: Path) -> None:
+    units, folder = units_in(tmp_path, ["go"] * 2), notes_of(tmp_path / "corpus")
+    Board(Plan(units, act, folder))
+    assert folder.is_dir()
+    for unit in units:
+        unit.done.touch()
+    assert list(LocalExecutor(2).map(units, act, folder)) == []
+    assert not folder.parent.exists()

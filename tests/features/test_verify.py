@@ -191,7 +191,7 @@ def test_every_record_that_cannot_be_read_is_named(world: Path) -> None:
         "r0: .*image cannot be decoded",
         "r1: .*not loadable",
         "r2: no caption",
-        "r3: .*figure.png: not to be",
+        "r3: .*figure.png: no such file",
     ):
         assert sum(bool(re.search(part, line)) for line in str(caught.value).splitlines()) == 1, (
             part

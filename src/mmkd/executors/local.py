@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 
 from mmkd.executors.drive import SHORTEST_S, Board, drive
 from mmkd.executors.executor import Executor, Worker
-from mmkd.executors.plan import Plan
+from mmkd.executors.plan import Plan, plan_of
 from mmkd.executors.unit import ONE, Function, Outcome, Resources, Unit
 from mmkd.executors.work import taken, work
 from mmkd.processes import PROCESSED, begin_worker, start_deaf
@@ -51,7 +51,7 @@ class LocalExecutor:
         self, units: Sequence[Unit], function: Function, folder: Path, resources: Resources = ONE
     ) -> Iterator[Outcome]:
         """As `Executor.map`. In a single process a defect ends the work: it would fail there again."""
-        plan = Plan(tuple(unit for unit in units if not unit.is_done), function, folder)
+        plan = plan_of(units, function, folder)
         workers = min(self.workers or resources.workers, len(plan.units))
         if workers > 1:
             yield from drive(plan, Processes(workers, visible_gpus() if resources.gpus else ()))

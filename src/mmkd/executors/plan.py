@@ -53,6 +53,14 @@ class Plan:
         return self.folder / f"{name}{LOG}"
 
 
+def plan_of(units: Sequence[Unit], function: Function, folder: Path) -> Plan:
+    """The units that are not done. Where there are none, notes go that a killed driver left, whose workers went on."""
+    plan = Plan(tuple(unit for unit in units if not unit.is_done), function, folder)
+    if not plan.units:
+        remove_notes(folder)
+    return plan
+
+
 def write_note(path: Path, value: Mapping[str, Any]) -> None:
     """JSON that a reader sees whole; not made to last through a power cut, and left out where the folder is gone."""
     draft = draft_of(path)

@@ -17,7 +17,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, StringConstra
 from mmkd.errors import ConfigError
 from mmkd.executors.drive import drive
 from mmkd.executors.executor import Executor, Worker
-from mmkd.executors.plan import Plan
+from mmkd.executors.plan import Plan, plan_of
 from mmkd.executors.ray_actor import RayWorker, remote_worker
 from mmkd.executors.unit import ONE, Function, Outcome, Resources, Unit
 from mmkd.settings import Settings, own_processors
@@ -66,7 +66,7 @@ class RayExecutor:
 
         Raises ConfigError where Ray, its cluster, or room for a single worker on it cannot be had.
         """
-        plan = Plan(tuple(unit for unit in units if not unit.is_done), function, folder)
+        plan = plan_of(units, function, folder)
         if plan.units:
             need = needed(self.settings, resources)
             connect(self.settings.address, self.settings.workers, need)

@@ -17,7 +17,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, StringConstrain
 from mmkd.errors import ConfigError
 from mmkd.executors.drive import drive
 from mmkd.executors.executor import Executor, Worker
-from mmkd.executors.plan import Plan
+from mmkd.executors.plan import Plan, plan_of
 from mmkd.executors.slurm_jobs import Jobs, LocalJobs, SlurmJobs, Task
 from mmkd.executors.slurm_task import ArrayTask
 from mmkd.executors.unit import ONE, Function, Outcome, Resources, Unit
@@ -76,7 +76,7 @@ class SlurmExecutor:
 
         Raises ConfigError where submitit or Slurm is missing, or Slurm refuses the jobs.
         """
-        plan = Plan(tuple(unit for unit in units if not unit.is_done), function, folder)
+        plan = plan_of(units, function, folder)
         if plan.units:
             try:
                 import submitit  # noqa: F401

@@ -127,7 +127,7 @@ def embed_blocks(
     own = world.share(missing)
     total = done + sum(block.pictures for block in own)
     made = _in_processes if len(devices) > 1 else _here
-    if own:
+    if own or hands:
         ended = hands.embed(task, own, folder) if hands else made(task, own, folder, devices, workers)
         for _ in track(ended, "embed", total, "pictures", done, weight=task.block):
             pass
