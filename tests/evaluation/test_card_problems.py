@@ -87,7 +87,7 @@ def changed(rows: Rows, **values: Any) -> Rows:
         ("linear_probe", lambda rows: rows[:4], "holds no test samples; splits found: train"),
         ("zero_shot", lambda rows: changed(rows, label="left"), "are of class 'left'; there is nothing to classify"),
         ("retrieval", lambda rows: changed(rows, caption="one"), "set, retrieval: 4 test pairs with 1 different"),
-        ("retrieval", lambda rows: [*rows[1:], {**rows[0], "caption": ""}], "has no caption; retrieval needs one"),
+        ("retrieval", lambda rows: [*rows[1:], {**rows[0], "caption": ""}], "retrieval needs one for every row"),
         ("vqa", lambda rows: rows[4:], "set, vqa: 0 distinct answers in the train split"),
         ("vqa", lambda rows: changed(rows, answer="left"), "set, vqa: 1 distinct answers in the train split"),
         ("vqa", lambda rows: [*rows[:4], *changed(rows[4:], image="0.png")], "1 distinct test picture; shuffled"),
